@@ -1,0 +1,1 @@
+"""What every AlphaPulse service stands on."""

@@ -1,0 +1,194 @@
+"""The order book: price levels of both sides as integer mantissas.
+
+Pure: no I/O, no clock, no venue. Exponents belong to the stream the book follows, not to the book; only the
+texts and digests at the end take them as arguments.
+
+Each side keeps a dict of sizes by price beside a sorted list of keys with the *best price last*. Nearly all
+changes happen near the best price, so an insert or delete moves only the few keys behind it; that makes the
+plain list quicker than balanced structures at the depths venues publish (see tests/benchmarks/bench_book.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from alphapulse.fixed import decimal_text
+
+Level = tuple[int, int]
+"""(price mantissa, size mantissa)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a batch of level changes did.
+
+    Levels that were new, changed their size, went; and deletes of levels that were not there (``absent``).
+    """
+
+    added: int
+    updated: int
+    removed: int
+    absent: int
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(
+            self.added + other.added,
+            self.updated + other.updated,
+            self.removed + other.removed,
+            self.absent + other.absent,
+        )
+
+
+class BookSide:
+    """One side of a book.
+
+    Args:
+        sign: +1 for bids, where the highest price is best; -1 for asks, where the lowest is.
+    """
+
+    __slots__ = ("_keys", "_sign", "_sizes")
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._sizes: dict[int, int] = {}
+        self._keys: list[int] = []  # sign * price, ascending: the best is last
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def replace(self, prices: Sequence[int], sizes: Sequence[int]) -> None:
+        """Replace all levels; of a price given twice the last size counts, sizes of 0 are left out."""
+        levels = dict(zip(prices, sizes, strict=True))
+        self._sizes = {price: size for price, size in levels.items() if size} if 0 in sizes else levels
+        sign = self._sign
+        self._keys = sorted([sign * price for price in self._sizes])
+
+    def apply(self, prices: Sequence[int], sizes: Sequence[int]) -> Changes:
+        """Set each price to its size in the order given; a size of 0 deletes the level."""
+        levels, keys, sign = self._sizes, self._keys, self._sign
+        added = updated = removed = absent = 0
+        for price, size in zip(prices, sizes, strict=True):
+            if size:
+                if price in levels:
+                    updated += 1
+                else:
+                    added += 1
+                    insort(keys, sign * price)
+                levels[price] = size
+            elif price in levels:
+                removed += 1
+                del levels[price]
+                del keys[bisect_left(keys, sign * price)]
+            else:
+                absent += 1
+        return Changes(added, updated, removed, absent)
+
+    def truncate(self, depth: int) -> None:
+        """Keep the ``depth`` best levels only."""
+        excess = len(self._keys) - depth
+        if excess > 0:
+            for key in self._keys[:excess]:
+                del self._sizes[self._sign * key]
+            del self._keys[:excess]
+
+    def best_price(self) -> int | None:
+        """Return the best price, or None if the side is empty."""
+        return self._sign * self._keys[-1] if self._keys else None
+
+    def size_at(self, price: int) -> int:
+        """Return the size at ``price``, 0 if there is no such level."""
+        return self._sizes.get(price, 0)
+
+    def top(self, depth: int) -> list[Level]:
+        """Return up to ``depth`` levels, best first."""
+        sign, sizes = self._sign, self._sizes
+        if depth <= 0:
+            return []
+        return [(sign * key, sizes[sign * key]) for key in self._keys[: -depth - 1 : -1]]
+
+    def __iter__(self) -> Iterator[Level]:
+        """Yield all levels, best first."""
+        sign, sizes = self._sign, self._sizes
+        for key in reversed(self._keys):
+            yield sign * key, sizes[sign * key]
+
+    def clear(self) -> None:
+        """Remove all levels."""
+        self._sizes = {}
+        self._keys = []
+
+
+class OrderBook:
+    """Both sides of a book.
+
+    Args:
+        depth: keep at most this many levels a side (a venue that publishes N levels sends no deletes for what
+            falls out of them); None keeps all.
+    """
+
+    __slots__ = ("asks", "bids", "depth")
+
+    def __init__(self, depth: int | None = None) -> None:
+        self.bids = BookSide(+1)
+        self.asks = BookSide(-1)
+        self.depth = depth
+
+    def replace(
+        self,
+        bid_prices: Sequence[int],
+        bid_sizes: Sequence[int],
+        ask_prices: Sequence[int],
+        ask_sizes: Sequence[int],
+    ) -> None:
+        """Make the book what a snapshot says."""
+        self.bids.replace(bid_prices, bid_sizes)
+        self.asks.replace(ask_prices, ask_sizes)
+        self._truncate()
+
+    def apply(
+        self,
+        bid_prices: Sequence[int],
+        bid_sizes: Sequence[int],
+        ask_prices: Sequence[int],
+        ask_sizes: Sequence[int],
+    ) -> Changes:
+        """Apply a delta: each price gets its size, 0 deletes it; then truncate to the depth."""
+        changes = self.bids.apply(bid_prices, bid_sizes) + self.asks.apply(ask_prices, ask_sizes)
+        self._truncate()
+        return changes
+
+    def _truncate(self) -> None:
+        if self.depth is not None:
+            self.bids.truncate(self.depth)
+            self.asks.truncate(self.depth)
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask, which no venue's true book ever shows."""
+        bid, ask = self.bids.best_price(), self.asks.best_price()
+        return bid is not None and ask is not None and bid >= ask
+
+    def clear(self) -> None:
+        """Remove all levels."""
+        self.bids.clear()
+        self.asks.clear()
+
+    def text(self, price_exponent: int, size_exponent: int) -> str:
+        """Return the book as canonical text.
+
+        Lines ``B <price> <size>`` from the best bid down, then ``A <price> <size>`` from the best ask up.
+        """
+        lines = []
+        for mark, side in (("B", self.bids), ("A", self.asks)):
+            lines += [
+                f"{mark} {decimal_text(price, price_exponent)} {decimal_text(size, size_exponent)}\n"
+                for price, size in side
+            ]
+        return "".join(lines)
+
+    def sha256(self, price_exponent: int, size_exponent: int) -> str:
+        """Return the SHA-256 of :meth:`text`: equal books have equal digests, whatever their exponents."""
+        return hashlib.sha256(self.text(price_exponent, size_exponent).encode()).hexdigest()

@@ -1,0 +1,278 @@
+"""Configuration: TOML files, environment on top, validated whole at start.
+
+``services.toml`` and ``exchanges.toml`` are read from one folder; a variable ``ALPHAPULSE_<SECTION>__<KEY>`` (deeper
+keys by further double underscores, lists and tables as JSON) overrides a key. Unknown keys are refused, and all
+faults are reported at once, each with its file or variable and key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from alphapulse.errors import ConfigError, ValueRefused
+from alphapulse.instruments import check_symbol, check_venue
+
+FILES = ("services.toml", "exchanges.toml")
+PREFIX = "ALPHAPULSE_"
+
+
+def _as_value_error(check: Any) -> Any:
+    def checked(value: str) -> str:
+        try:
+            return str(check(value))
+        except ValueRefused as error:
+            raise ValueError(str(error)) from error
+
+    return checked
+
+
+VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
+Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol))]
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    """``[kafka]``: the broker."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    incarnation: str = ""
+    """Names one life of the broker's log: offsets of two lives have nothing in common. Empty: its cluster id."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_cafile: Path | None = None
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    request_timeout_ms: Annotated[int, Field(ge=1000)] = 30_000
+
+
+class RegistrySettings(Section):
+    """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
+
+    url: str | None = None
+
+
+class OpsSettings(Section):
+    """``[ops]``: health, readiness and metrics of every service. Port 0: any free one, told in ``data_dir/run``."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    stop_with_parent: bool = False
+    """Stop when standard input ends; set by a supervisor that holds its other end."""
+
+
+class LogSettings(Section):
+    """``[log]``: ``auto`` is readable text on a terminal and JSON elsewhere."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class PublisherSettings(Section):
+    """``[publisher]``: bounds between a venue and the broker."""
+
+    max_in_flight: Annotated[int, Field(ge=1)] = 20_000
+    """Records handed to the client and not yet acknowledged; at the bound the venue's socket is read no further."""
+    linger_ms: Annotated[int, Field(ge=0, le=1000)] = 2
+
+
+class ProcessorSettings(Section):
+    """``[processors]``: the stream processors."""
+
+    group: str = "alphapulse-processors"
+    depth_levels: Annotated[int, Field(ge=1, le=1000)] = 20
+    depth_interval_ms: Annotated[int, Field(ge=0)] = 10
+    """At most one Depth record per instrument in this time (0: one per change)."""
+    stats_interval_s: Annotated[int, Field(ge=1)] = 1
+    candle_intervals_s: tuple[Annotated[int, Field(ge=1)], ...] = (1, 60)
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
+    arbitrage_min_net_basis_points: float = 0.0
+    arbitrage_max_book_age_ms: Annotated[int, Field(ge=1)] = 5_000
+    """A book that has not been heard of for longer is stale and takes no part."""
+
+
+class ClickHouseSettings(Section):
+    """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
+
+    dsn: str = ""
+    database: str = "alphapulse"
+    group: str = "alphapulse-sink-clickhouse"
+    batch_records: Annotated[int, Field(ge=1)] = 50_000
+    batch_seconds: Annotated[float, Field(gt=0)] = 1.0
+
+
+class ParquetSettings(Section):
+    """``[parquet]``: the file sink. Empty ``path``: ``data_dir/parquet``."""
+
+    path: str = ""
+    group: str = "alphapulse-sink-parquet"
+    batch_records: Annotated[int, Field(ge=1)] = 500_000
+    batch_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+
+class GatewaySettings(Section):
+    """``[gateway]``: REST, WebSocket and page."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    """What may wait for one slow client before it is conflated, then disconnected."""
+
+
+class VenueSettings(Section):
+    """``[venues.<name>]``: one exchange feed."""
+
+    enabled: bool = True
+    symbols: tuple[Symbol, ...] = ()
+    websocket_url: str | None = None
+    """Empty: the venue's public address."""
+    rest_url: str | None = None
+    depth: Annotated[int, Field(ge=1)] | None = None
+    """Levels to subscribe to, where the venue offers a choice."""
+    taker_fee_basis_points: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(0)
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("data")
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    ops: OpsSettings = OpsSettings()
+    log: LogSettings = LogSettings()
+    publisher: PublisherSettings = PublisherSettings()
+    processors: ProcessorSettings = ProcessorSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    parquet: ParquetSettings = ParquetSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    venues: dict[VenueName, VenueSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The environment beats the files, which arrive as init arguments (load() merges them).
+        return env_settings, init_settings
+
+
+def load(folder: Path | None = None) -> Settings:
+    """Read the configuration.
+
+    Args:
+        folder: holds the TOML files (each optional); default: ``$ALPHAPULSE_CONFIG``, else none.
+
+    Raises:
+        ConfigError: with every fault found, in files and environment.
+    """
+    if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
+        folder = Path(named)
+    faults: list[str] = []
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for table, path in _tables(folder, faults):
+        for key, value in table.items():
+            if key in origin:
+                faults.append(f"{path}: key {key}: stands in {origin[key]} already")
+            origin.setdefault(key, str(path))
+            merged.setdefault(key, value)
+    settings: Settings | None = None
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        faults += [_fault(item, origin) for item in error.errors()]
+    except ValueError as error:  # an environment variable that should be JSON and is not
+        faults.append(f"environment: {error}")
+    faults += _unknown_variables()
+    if faults or settings is None:
+        raise ConfigError(faults)
+    return settings
+
+
+def _tables(folder: Path | None, faults: list[str]) -> list[tuple[dict[str, Any], Path]]:
+    tables: list[tuple[dict[str, Any], Path]] = []
+    if folder is None:
+        return tables
+    if not folder.is_dir():
+        faults.append(f"{folder}: no such folder")
+        return tables
+    for name in FILES:
+        path = folder / name
+        try:
+            tables.append((tomllib.loads(path.read_text(encoding="utf-8")), path))
+        except FileNotFoundError:
+            continue
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            faults.append(f"{path}: {error}")
+    return tables
+
+
+def _fault(item: Any, origin: dict[str, str]) -> str:
+    """Turn one of pydantic's findings into a line with place, key, value and reason."""
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location)
+    variable = PREFIX + "__".join(location).upper()
+    place = variable if variable in os.environ else origin.get(location[0], "configuration")
+    if item["type"] == "extra_forbidden":
+        return f"{place}: key {key}: unknown key"
+    return f"{place}: key {key}: {item['msg']}, found {item['input']!r:.80}"
+
+
+# Read by load() or by the command line, not keys of the settings.
+_OUTSIDE = {f"{PREFIX}CONFIG", f"{PREFIX}RECORDINGS"}
+
+
+def _unknown_variables() -> list[str]:
+    """pydantic-settings ignores a variable whose first part is no key: a typo would pass in silence."""
+    known = tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+    return [
+        f"{name}: unknown variable"
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX)
+        and name not in _OUTSIDE
+        and not any(name == key or name.startswith(f"{key}__") for key in known)
+    ]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return ``settings`` as environment variables, what a supervisor hands to its children."""
+    variables: dict[str, str] = {}
+    for key, value in settings.model_dump(mode="json", exclude_defaults=True).items():
+        _flatten(f"{PREFIX}{key.upper()}", value, variables)
+    return variables
+
+
+def _flatten(name: str, value: Any, variables: dict[str, str]) -> None:
+    if isinstance(value, dict) and name != f"{PREFIX}VENUES":
+        for key, inner in value.items():
+            _flatten(f"{name}__{key.upper()}", inner, variables)
+    elif isinstance(value, str):
+        variables[name] = value
+    elif value is not None:
+        variables[name] = json.dumps(value)

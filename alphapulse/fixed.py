@@ -1,0 +1,103 @@
+"""Exact fixed-point numbers: decimal text to integer mantissas and back.
+
+A price or size is ``mantissa × 10**exponent`` with both integers; no float is ever made. The mantissa must fit
+a signed 64-bit integer, as Avro's ``long`` and ClickHouse's ``Int64`` do.
+"""
+
+from __future__ import annotations
+
+import re
+
+from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded
+
+INT64_MAX = 2**63 - 1
+INT64_MIN = -(2**63)
+
+_DECIMAL = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
+
+
+def mantissa(text: str, exponent: int) -> int:
+    """Return the integer m with ``text == m × 10**exponent``, exactly.
+
+    Raises:
+        NotANumber: ``text`` is no plain decimal number (``1_0``, ``nan``, blanks and hexadecimal are refused).
+        PrecisionExceeded: a non-zero digit lies beyond the exponent.
+        MantissaOverflow: the result does not fit a signed 64-bit integer.
+    """
+    # Venues send a fixed number of decimals nearly always; then the digits without the dot are the mantissa.
+    # ``isdigit`` is true for other scripts' digits too, hence ``isascii``.
+    whole, dot, fraction = text.partition(".")
+    if dot and len(fraction) == -exponent:
+        digits = whole + fraction
+        if digits.isdigit() and digits.isascii() and len(digits) < 19:
+            return int(digits)
+    return _mantissa_of_any_form(text, exponent)
+
+
+def _mantissa_of_any_form(text: str, exponent: int) -> int:
+    digits, power, negative = _significant(text)
+    if not digits:
+        return 0
+    shift = power - exponent
+    if shift < 0:
+        raise PrecisionExceeded(text, exponent, power)
+    # 10**shift is only computed once it is known to be small.
+    if len(digits) + shift > 19:
+        raise MantissaOverflow(text, exponent)
+    value = int(digits) * int(10**shift)
+    if negative:
+        value = -value
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise MantissaOverflow(text, exponent)
+    return value
+
+
+def _significant(text: str) -> tuple[str, int, bool]:
+    """Split into significant digits (no zeros at either end; empty for zero), power of ten, and sign."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise NotANumber(text)
+    sign, whole, fraction, scientific = match.groups()
+    fraction = fraction or ""
+    digits = (whole + fraction).lstrip("0")
+    stripped = digits.rstrip("0")
+    power = int(scientific or 0) - len(fraction) + len(digits) - len(stripped)
+    return stripped, power, sign == "-"
+
+
+def needed_exponent(text: str) -> int:
+    """Return the largest exponent ≤ 0 at which ``text`` is exact: ``"1.50"`` → -1, ``"1e-8"`` → -8, ``"200"`` → 0.
+
+    Raises:
+        NotANumber: ``text`` is no plain decimal number.
+    """
+    digits, power, _ = _significant(text)
+    return min(power, 0) if digits else 0
+
+
+def decimal_text(value: int, exponent: int) -> str:
+    """Return ``value × 10**exponent`` as plain decimal text without trailing zeros: (61686000, -3) → ``"61686"``."""
+    if value == 0:
+        return "0"
+    if exponent >= 0:
+        return str(value * 10**exponent)
+    sign = "-" if value < 0 else ""
+    digits = str(abs(value)).rjust(1 - exponent, "0")
+    fraction = digits[exponent:].rstrip("0")
+    whole = digits[:exponent]
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+def rescale(value: int, exponent: int, target: int) -> int:
+    """Return the mantissa of the same number at exponent ``target`` ≤ ``exponent``.
+
+    Raises:
+        ValueError: ``target`` is coarser than ``exponent``; the caller would lose digits.
+        MantissaOverflow: the result does not fit a signed 64-bit integer.
+    """
+    if target > exponent:
+        raise ValueError(f"target exponent {target} is coarser than {exponent}")
+    result = value * int(10 ** (exponent - target))
+    if not INT64_MIN <= result <= INT64_MAX:
+        raise MantissaOverflow(decimal_text(value, exponent), target)
+    return result

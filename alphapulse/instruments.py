@@ -1,0 +1,69 @@
+"""Instruments: what is traded where, and with which precision."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from alphapulse.errors import ValueRefused
+
+_VENUE = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_SYMBOL = re.compile(r"[A-Z0-9.]+(?:-[A-Z0-9.]+)?", re.ASCII)
+
+
+def check_venue(venue: str) -> str:
+    """Return ``venue`` if it is a well-formed venue name (``kraken``, ``binance_us``).
+
+    Raises:
+        ValueRefused: it is not.
+    """
+    if _VENUE.fullmatch(venue) is None:
+        raise ValueRefused(f"not a venue name: {venue[:80]!r} (lower-case letters, digits and _)")
+    return venue
+
+
+def check_symbol(symbol: str) -> str:
+    """Return ``symbol`` if it is canonical: ``BASE-QUOTE`` (``BTC-USD``) or an equity's ticker (``AAPL``).
+
+    Raises:
+        ValueRefused: it is not.
+    """
+    if _SYMBOL.fullmatch(symbol) is None:
+        raise ValueRefused(f"not a canonical symbol: {symbol[:80]!r} (BASE-QUOTE in capitals, or a ticker)")
+    return symbol
+
+
+def instrument_key(venue: str, symbol: str) -> str:
+    """Return the instrument's key ``venue|symbol``, the Kafka key of its records."""
+    return f"{venue}|{symbol}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return (venue, symbol) of ``venue|symbol``.
+
+    Raises:
+        ValueRefused: the key has not exactly that form.
+    """
+    venue, bar, symbol = key.partition("|")
+    if not bar:
+        raise ValueRefused(f"not an instrument key: {key[:80]!r} (venue|symbol)")
+    return check_venue(venue), check_symbol(symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One tradable thing on one venue.
+
+    ``price_exponent`` and ``size_exponent`` are the venue's stated precision (-2: two decimals), ``None`` where it
+    states none; ``venue_symbol`` is the venue's own spelling (``BTC/USD``, ``BTCUSDT``).
+    """
+
+    venue: str
+    symbol: str
+    venue_symbol: str
+    price_exponent: int | None = None
+    size_exponent: int | None = None
+
+    @property
+    def key(self) -> str:
+        return instrument_key(self.venue, self.symbol)

@@ -1,0 +1,76 @@
+"""Structured logs: readable lines on a terminal, one JSON object a line elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from alphapulse.config import LogSettings
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def get(name: str, **fields: Any) -> Logger:
+    """Return a logger that adds ``fields`` to each of its lines."""
+    logger: Logger = structlog.stdlib.get_logger(name).bind(**fields)
+    return logger
+
+
+def configure(settings: LogSettings, *, service: str, stream: TextIO | None = None) -> None:
+    """Send all logs, the libraries' as well, to ``stream`` (standard error by default) in the format chosen."""
+    stream = stream if stream is not None else sys.stderr
+    readable = settings.format == "text" or (settings.format == "auto" and stream.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if readable else "iso", utc=not readable),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if readable:
+        final: list[structlog.typing.Processor] = [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty()),
+        ]
+    else:
+
+        def name_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+            event["service"] = service
+            return event
+
+        final = [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            name_service,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level)
+    # The client libraries tell at INFO what we count in metrics.
+    for noisy in (
+        "aiokafka",
+        "kafka",
+        "websockets",
+        "aiohttp.access",
+        "httpx",
+        "faust",
+        "mode",
+        "uvicorn.access",
+    ):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,35 @@
+"""Every metric of every service, in one list. Names follow Prometheus: base units, ``_total`` for counters."""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+
+# --- collectors (producers/) -------------------------------------------------------------------------------
+
+FRAMES = Counter("alphapulse_frames", "Frames received from the venue", ["venue"])
+"""Every frame, whatever became of it."""
+FRAMES_IGNORED = Counter("alphapulse_frames_ignored", "Frames no channel of ours needs", ["venue"])
+RECORDS = Counter("alphapulse_records", "Records acknowledged by the broker", ["venue", "topic"])
+GAPS = Counter("alphapulse_gaps", "Losses detected in a venue's feed", ["venue", "kind"])
+"""``kind``: sequence, checksum, crossed, trade_id, connection, refused."""
+RESYNCS = Counter("alphapulse_resyncs", "Epochs opened after the first one", ["venue"])
+CONNECTIONS = Counter("alphapulse_connections", "Connections to the venue that were opened", ["venue"])
+IN_FLIGHT = Gauge("alphapulse_in_flight_records", "Records handed to the client, not yet acknowledged", ["venue"])
+PUBLISH_SECONDS = Histogram(
+    "alphapulse_publish_seconds",
+    "Time from the frame's receipt to the broker's acknowledgement",
+    ["venue"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+)
+
+# --- everywhere --------------------------------------------------------------------------------------------
+
+DEAD_LETTERS = Counter("alphapulse_dead_letters", "Input that was refused and kept in dlq", ["service", "error"])
+RECORDS_LOST = Counter(
+    "alphapulse_records_lost", "Records the broker dropped before they were read", ["topic", "partition"]
+)
+
+
+def exposition() -> tuple[bytes, str]:
+    """Return all metrics in Prometheus' text format, and its content type."""
+    return generate_latest(), CONTENT_TYPE_LATEST

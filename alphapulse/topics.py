@@ -1,0 +1,52 @@
+"""The topics: names, partitions and retention, in one place (DESIGN, "Topics")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+TRADES: Final = "md.trades"
+L2: Final = "md.l2"
+QUOTES: Final = "md.quotes"
+DEPTH: Final = "md.depth"
+CANDLES: Final = "md.candles"
+STATS: Final = "md.stats"
+ARBITRAGE: Final = "signals.arbitrage"
+EVENTS: Final = "ops.events"
+DEAD_LETTERS: Final = "dlq"
+
+PARTITIONS: Final = 12
+"""Partitions of every topic, fixed for life: changing it would move keys between partitions."""
+
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic and the broker's settings for it (``retention_ms``: how long records are kept)."""
+
+    name: str
+    retention_ms: int
+    partitions: int = PARTITIONS
+    compacted: bool = False
+
+    def broker_config(self) -> dict[str, str]:
+        """Return the topic's settings in Kafka's own names."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+        }
+
+
+TOPICS: Final[tuple[Topic, ...]] = (
+    Topic(TRADES, 7 * _DAY_MS),
+    Topic(L2, 3 * _DAY_MS),
+    Topic(QUOTES, 3 * _DAY_MS),
+    Topic(DEPTH, _DAY_MS),
+    Topic(CANDLES, 7 * _DAY_MS),
+    Topic(STATS, 7 * _DAY_MS),
+    Topic(ARBITRAGE, 30 * _DAY_MS),
+    Topic(EVENTS, 30 * _DAY_MS),
+    Topic(DEAD_LETTERS, 30 * _DAY_MS),
+)
+"""All topics that hold records of :mod:`schemas`; the stream processors add their own state topics."""

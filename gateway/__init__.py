@@ -1,0 +1,1 @@
+"""REST, WebSocket fan-out and the dashboard."""

@@ -1,0 +1,1 @@
+"""Collectors: a venue's feed in, records on topics out."""

@@ -1,0 +1,103 @@
+"""Following a book on ``md.l2``: the one rule every consumer needs (DESIGN, "Records").
+
+A snapshot opens an epoch with sequence 0; each delta of the epoch has the next sequence. INVALID, next in sequence,
+ends the epoch: the collector doubts the book. Anything else means that a record was lost. After either the
+book is invalid until the next snapshot. Records seen before (a consumer that goes back to
+its committed offset) are ignored.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from alphapulse.book import Changes, OrderBook
+from schemas.records import L2Update
+
+NO_CHANGES = Changes(0, 0, 0, 0)
+
+
+class Outcome(Enum):
+    """What a record did to the book."""
+
+    SNAPSHOT = "snapshot"
+    """The book is now the snapshot."""
+    DELTA = "delta"
+    """The delta was applied."""
+    INVALIDATED = "invalidated"
+    """The collector doubts the book; it has just become invalid and empty."""
+    SEEN = "seen"
+    """The record had been applied before; nothing changed."""
+    GAP = "gap"
+    """A record is missing before this one; the book has just become invalid and empty."""
+    WAITING = "waiting"
+    """The book is invalid and this is no snapshot; nothing changed."""
+
+
+class BookReader:
+    """One instrument's book as its ``md.l2`` records tell it.
+
+    Attributes:
+        book: the levels; empty while ``valid`` is False.
+        valid: whether the book is known to be what the venue published.
+        epoch, sequence: of the last record applied; epoch 0 before the first.
+        price_exponent, size_exponent: in force in this epoch.
+        exchange_time, received_time: of the last record applied.
+    """
+
+    __slots__ = (
+        "book",
+        "changes",
+        "epoch",
+        "exchange_time",
+        "price_exponent",
+        "received_time",
+        "sequence",
+        "size_exponent",
+        "valid",
+    )
+
+    def __init__(self) -> None:
+        self.book = OrderBook()
+        self.valid = False
+        self.epoch = 0
+        self.sequence = -1
+        self.price_exponent = 0
+        self.size_exponent = 0
+        self.exchange_time = 0
+        self.received_time = 0
+        self.changes = NO_CHANGES
+
+    def apply(self, update: L2Update) -> Outcome:
+        """Apply one record; ``changes`` then holds what a DELTA did to the levels."""
+        if update.epoch < self.epoch or (update.epoch == self.epoch and update.sequence <= self.sequence):
+            return Outcome.SEEN
+        if update.kind == "SNAPSHOT":
+            self.book.replace(update.bid_prices, update.bid_sizes, update.ask_prices, update.ask_sizes)
+            self.price_exponent = update.price_exponent
+            self.size_exponent = update.size_exponent
+            self.valid = True
+            self.changes = NO_CHANGES
+            self._advance(update)
+            return Outcome.SNAPSHOT
+        if not self.valid:
+            return Outcome.WAITING
+        if update.epoch != self.epoch or update.sequence != self.sequence + 1:
+            self._invalidate()
+            return Outcome.GAP
+        if update.kind == "INVALID":
+            self._invalidate()
+            self._advance(update)
+            return Outcome.INVALIDATED
+        self.changes = self.book.apply(update.bid_prices, update.bid_sizes, update.ask_prices, update.ask_sizes)
+        self._advance(update)
+        return Outcome.DELTA
+
+    def _invalidate(self) -> None:
+        self.valid = False
+        self.book.clear()
+
+    def _advance(self, update: L2Update) -> None:
+        self.epoch = update.epoch
+        self.sequence = update.sequence
+        self.exchange_time = update.exchange_time
+        self.received_time = update.received_time

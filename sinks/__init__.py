@@ -1,0 +1,1 @@
+"""Consume, write, commit: ClickHouse and Parquet."""

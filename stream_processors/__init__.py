@@ -1,0 +1,1 @@
+"""The Faust app: books, depth, statistics, candles and arbitrage."""
