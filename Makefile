@@ -1,0 +1,76 @@
+# Every target is self-contained: it makes the virtual environment, installs the locked dependencies and
+# builds the page when they are missing or out of date.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DATA_DIR ?= data/demo
+PORT ?= 8000
+
+PAGE := gateway/static/index.html
+PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lint types format schemas page lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT)
+	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)"
+
+test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibility, the page's own checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m schemas check
+	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
+
+bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+format: $(VENV)/.dev ## Format the Python code
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+page: $(PAGE) ## Build the dashboard
+
+lock: ## Renew the locked versions (needs uv)
+	scripts/lock
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache build *.egg-info .coverage .coverage.* htmlcov coverage.xml
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("AlphaPulse needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say e.g. make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@echo "==> making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "==> installing what AlphaPulse runs on (about a minute)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "==> installing what checks and tests need"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Node.js 20 or later from the machine, else from its PyPI package in the virtual environment.
+$(VENV)/.node: requirements-node.lock | $(BIN)/python
+	@if node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null; \
+	then true; else echo "==> installing Node.js"; $(PIP) install --require-hashes -r requirements-node.lock; fi
+	@touch $@
+
+$(PAGE): $(PAGE_SOURCES) | $(VENV)/.node
+	@echo "==> building the page"
+	@cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@

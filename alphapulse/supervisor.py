@@ -1,0 +1,288 @@
+"""One supervisor over the processes of an embedded stack: start, watch, restart, stop.
+
+Each child is a service of its own (:mod:`alphapulse.service`). It tells its pid and ports in
+``data_dir/run/<name>.json``; its log goes to ``data_dir/logs/<name>.log``. The supervisor holds the other end of every
+child's standard input: when the supervisor dies, however, that end closes and the children stop by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from alphapulse import logs
+from alphapulse.config import Settings, environment
+from alphapulse.errors import ServiceError
+from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
+
+POLL_SECONDS = 0.02
+RESTART_WINDOW_SECONDS = 60.0
+RESTART_LIMIT = 5
+"""A child that dies more often than this within the window is given up, and the whole stack with it."""
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What to run: ``python -m <module> <arguments>`` as service ``name`` with ``settings``."""
+
+    name: str
+    module: str
+    settings: Settings
+    arguments: tuple[str, ...] = ()
+    restart: bool = True
+    """Start it again when it dies."""
+
+
+@dataclass
+class Child:
+    """A running (or restarting) child."""
+
+    spec: ChildSpec
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    stopping: bool = False
+    watcher: asyncio.Task[None] | None = None
+    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=RESTART_LIMIT))
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self.process.pid if self.process is not None and self.process.returncode is None else None
+
+
+OnDeath = Callable[[Child, int], None]
+
+
+class Supervisor:
+    """Starts children and keeps them running until :meth:`stop`.
+
+    Args:
+        data_dir: holds ``run`` and ``logs``.
+        on_death: told of each death that was not asked for, with the exit code (negative: a signal).
+    """
+
+    def __init__(self, data_dir: Path, on_death: OnDeath | None = None) -> None:
+        self.data_dir = data_dir
+        self.children: dict[str, Child] = {}
+        self.failed: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
+        """Resolves with the reason once a child is given up."""
+        self._on_death = on_death
+        self._log = logs.get("supervisor")
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Supervisor:
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+        if self._http is not None:
+            await self._http.close()
+
+    async def start(self, spec: ChildSpec) -> Child:
+        """Start a child; it need not be ready yet (see :meth:`announcement`, :meth:`wait_ready`).
+
+        Raises:
+            ServiceError: its log file cannot be written or the process cannot be made.
+        """
+        child = self.children[spec.name] = Child(spec)
+        await self._spawn(child)
+        child.watcher = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
+        return child
+
+    def log_path(self, name: str) -> Path:
+        """Return the file that holds the child's log."""
+        return self.data_dir / "logs" / f"{name}.log"
+
+    async def _spawn(self, child: Child) -> None:
+        spec = child.spec
+        announcement_path(spec.settings, spec.name).unlink(missing_ok=True)
+        settings = spec.settings.model_copy(
+            update={"ops": spec.settings.ops.model_copy(update={"stop_with_parent": True})}
+        )
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ALPHAPULSE_")}
+        path = self.log_path(spec.name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as log:
+                child.process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    spec.module,
+                    *spec.arguments,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**inherited, **environment(settings)},
+                    # Ctrl-C in the terminal goes to the supervisor alone, which stops the children in order.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ServiceError(f"cannot start {spec.name} with log {path}: {error.strerror or error}") from error
+
+    async def _watch(self, child: Child) -> None:
+        while True:
+            assert child.process is not None  # noqa: S101 set by _spawn
+            code = await child.process.wait()
+            if child.stopping:
+                return
+            self._log.warning("child died", child=child.spec.name, exit_code=code)
+            if self._on_death is not None:
+                self._on_death(child, code)
+            now = time.monotonic()
+            often = len(child.deaths) == RESTART_LIMIT and now - child.deaths[0] < RESTART_WINDOW_SECONDS
+            child.deaths.append(now)
+            if code == EXIT_REFUSED or not child.spec.restart or often:
+                self._give_up(child, code)
+                return
+            await asyncio.sleep(min(0.1 * 2 ** len(child.deaths), 5.0))
+            if child.stopping:
+                return
+            try:
+                await self._spawn(child)
+            except ServiceError as error:
+                if not self.failed.done():
+                    self.failed.set_result(error)
+                return
+            child.restarts += 1
+
+    def _give_up(self, child: Child, code: int) -> None:
+        if self.failed.done():
+            return
+        log = self.log_path(child.spec.name)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        if code == EXIT_REFUSED and lines:
+            # The child's own message, the last lines that are no structured log.
+            reason = "\n".join(_message(lines))
+        else:
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            tail = "\n".join(lines[-5:])
+            reason = f"{child.spec.name} ended ({how}); its log, {log}, ends:\n{tail}"
+        self.failed.set_result(ServiceError(reason))
+
+    async def announcement(self, name: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Return what the living child tells in its announcement file, waiting for it.
+
+        Raises:
+            ServiceError: a child was given up, or nothing was announced in ``timeout`` seconds.
+        """
+        path = self.data_dir / "run" / f"{name}.json"
+        deadline = time.monotonic() + timeout
+        while True:
+            self.check()
+            told = _read_announcement(path)
+            if told is not None and told.get("pid") == self.children[name].pid:
+                return told
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{name} did not start in {timeout:g} s; see {self.log_path(name)}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def wait_ready(self, *names: str, timeout: float = 60.0) -> None:
+        """Wait until every child named says that it is ready.
+
+        Raises:
+            ServiceError: a child was given up, or is not ready in ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        for name in names:
+            while not (await self.ask(name, "GET", "/ready", default={})).get("ready"):
+                if time.monotonic() > deadline:
+                    raise ServiceError(f"{name} was not ready in {timeout:g} s; see {self.log_path(name)}")
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def ask(
+        self, name: str, method: str, path: str, *, json_body: Any = None, default: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return the JSON answer of a child's ops server; ``default`` (if given) while the child does not answer.
+
+        Raises:
+            ServiceError: a child was given up, or no answer came and there is no default.
+        """
+        self.check()
+        if self._http is None:
+            raise RuntimeError("Supervisor is used as an async context manager")
+        told = _read_announcement(self.data_dir / "run" / f"{name}.json")
+        try:
+            if told is None or "ops_port" not in told:
+                raise aiohttp.ClientConnectionError("not announced")
+            url = f"http://127.0.0.1:{told['ops_port']}{path}"
+            async with self._http.request(method, url, json=json_body) as answer:
+                if answer.status >= 400 and path != "/ready":
+                    raise aiohttp.ClientConnectionError(f"{answer.status}: {await answer.text()}")
+                return await answer.json(content_type=None)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if default is not None:
+                return default
+            raise ServiceError(f"{name} does not answer {method} {path}: {error}") from error
+
+    def check(self) -> None:
+        """Raise what ended the stack, if a child was given up."""
+        if self.failed.done():
+            raise self.failed.result()
+
+    async def stop(self, *names: str) -> None:
+        """Stop the children named, together (none named: all, the last started first), and wait for their end."""
+        if names:
+            await asyncio.gather(*(self._stop_child(self.children[name]) for name in names))
+            return
+        for child in reversed(list(self.children.values())):
+            await self._stop_child(child)
+
+    async def _stop_child(self, child: Child) -> None:
+        child.stopping = True
+        process = child.process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), GRACE_SECONDS + 5)
+            except TimeoutError:
+                self._log.error("killing a child that does not stop", child=child.spec.name)
+                process.kill()
+                await process.wait()
+        if child.watcher is not None:
+            child.watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await child.watcher
+
+    def memory_bytes(self) -> int:
+        """Return the resident memory of this process and all living children, bytes (shared pages count each time)."""
+        pids = [os.getpid(), *(child.pid for child in self.children.values() if child.pid is not None)]
+        return sum(_resident_bytes(pid) for pid in pids)
+
+
+def _message(lines: list[str]) -> list[str]:
+    found: list[str] = []
+    for line in reversed(lines):
+        if line.startswith("{") and line.endswith("}"):
+            break
+        found.append(line)
+    return list(reversed(found)) or lines[-1:]
+
+
+def _read_announcement(path: Path) -> dict[str, Any] | None:
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return told
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:  # gone in the meantime, or a system without /proc
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
