@@ -52,7 +52,7 @@ class Child:
     spec: ChildSpec
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
-    stopping: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=RESTART_LIMIT))
 
@@ -136,7 +136,7 @@ class Supervisor:
         while True:
             assert child.process is not None  # noqa: S101 set by _spawn
             code = await child.process.wait()
-            if child.stopping:
+            if child.stopping.is_set():
                 return
             self._log.warning("child died", child=child.spec.name, exit_code=code)
             if self._on_death is not None:
@@ -148,7 +148,7 @@ class Supervisor:
                 self._give_up(child, code)
                 return
             await asyncio.sleep(min(0.1 * 2 ** len(child.deaths), 5.0))
-            if child.stopping:
+            if child.stopping.is_set():
                 return
             try:
                 await self._spawn(child)
@@ -203,9 +203,17 @@ class Supervisor:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def ask(
-        self, name: str, method: str, path: str, *, json_body: Any = None, default: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | str | None = None,
+        default: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the JSON answer of a child's ops server; ``default`` (if given) while the child does not answer.
+
+        ``body`` goes out as JSON, or as it is if it is text.
 
         Raises:
             ServiceError: a child was given up, or no answer came and there is no default.
@@ -218,7 +226,8 @@ class Supervisor:
             if told is None or "ops_port" not in told:
                 raise aiohttp.ClientConnectionError("not announced")
             url = f"http://127.0.0.1:{told['ops_port']}{path}"
-            async with self._http.request(method, url, json=json_body) as answer:
+            content: dict[str, Any] = {"data": body} if isinstance(body, str) else {"json": body}
+            async with self._http.request(method, url, **content) as answer:
                 if answer.status >= 400 and path != "/ready":
                     raise aiohttp.ClientConnectionError(f"{answer.status}: {await answer.text()}")
                 return await answer.json(content_type=None)
@@ -226,6 +235,14 @@ class Supervisor:
             if default is not None:
                 return default
             raise ServiceError(f"{name} does not answer {method} {path}: {error}") from error
+
+    async def failure(self) -> None:
+        """Wait until a child is given up.
+
+        Raises:
+            ServiceError: always, then.
+        """
+        raise await asyncio.shield(self.failed)
 
     def check(self) -> None:
         """Raise what ended the stack, if a child was given up."""
@@ -241,7 +258,7 @@ class Supervisor:
             await self._stop_child(child)
 
     async def _stop_child(self, child: Child) -> None:
-        child.stopping = True
+        child.stopping.set()
         process = child.process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,5 @@
+"""``python -m alphapulse.cli`` is ``alphapulse``."""
+
+from alphapulse.cli import main
+
+main()

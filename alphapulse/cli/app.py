@@ -1,0 +1,164 @@
+"""The commands and their options; what each does stands in the module of its name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from alphapulse import config
+from alphapulse.instruments import check_symbol, check_venue
+
+app = typer.Typer(
+    name="alphapulse",
+    help="Real-time market data: exchange feeds in; books, signals, SQL tables, Parquet files and live pages out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+topics_app = typer.Typer(help="Topics on the broker.", no_args_is_help=True)
+schemas_app = typer.Typer(help="Schemas and their registry.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(schemas_app, name="schemas")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Folder with services.toml and exchanges.toml.", show_default=False)
+]
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where data, logs and run files go.")]
+
+
+@app.callback()
+def options(configuration: Config = None) -> None:
+    """Real-time market data on a Kafka log."""
+    if configuration is not None:
+        os.environ[f"{config.PREFIX}CONFIG"] = str(configuration)
+
+
+@app.command()
+def demo(
+    data_dir: DataDir = Path("data/demo"),
+    port: Annotated[int, typer.Option(help="Port of the page and the API.", min=0, max=65535)] = 8000,
+    venues: Annotated[str, typer.Option(help="Simulated venues, comma-separated.")] = "kraken,coinbase,binance_us",
+    symbols: Annotated[str, typer.Option(help="Symbols, comma-separated.")] = "BTC-USD,ETH-USD,SOL-USD",
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
+) -> None:
+    """Run the whole pipeline on this machine: embedded broker, simulated venues, every service, the page."""
+    from alphapulse.cli.demo import Demo
+
+    wanted = Demo(
+        data_dir=data_dir,
+        port=port,
+        venues=tuple(check_venue(venue.strip()) for venue in venues.split(",")),
+        symbols=tuple(check_symbol(symbol.strip()) for symbol in symbols.split(",")),
+        seed=seed,
+    )
+    sys.exit(asyncio.run(wanted.run()))
+
+
+@app.command()
+def replay(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings, .rec or .rec.gz.", show_default=False)],
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where tables and files go; must be new or empty. [default: data/replay/<time>]"),
+    ] = None,
+    speed: Annotated[str, typer.Option(help="'max', or a multiple of the original pace such as 1 or 10.")] = "max",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    venue: Annotated[
+        str | None, typer.Option(help="The recordings' venue, where their names do not begin with it.")
+    ] = None,
+) -> None:
+    """Play recordings through the whole pipeline into tables and files, and say what came out."""
+    from alphapulse.cli.replay import Replay, check_speed
+
+    wanted = Replay(
+        recordings=tuple(recordings),
+        data_dir=data_dir,
+        speed=check_speed(speed),
+        json=json,
+        venue=check_venue(venue) if venue is not None else None,
+    )
+    sys.exit(asyncio.run(wanted.run()))
+
+
+@app.command()
+def collect(
+    venues: Annotated[list[str], typer.Argument(help="Venues of exchanges.toml.", show_default=False)],
+) -> None:
+    """Collect from venues: one process each, under one supervisor."""
+    from alphapulse.cli.collect import collect as run
+
+    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues])))
+
+
+@app.command()
+def process() -> None:
+    """Run the stream processors."""
+    _become("stream_processors")
+
+
+@app.command()
+def sink(target: Annotated[str, typer.Argument(help="clickhouse or parquet")]) -> None:
+    """Run a sink."""
+    _become("sinks", target)
+
+
+@app.command()
+def gateway() -> None:
+    """Run the gateway: REST, WebSocket and the page."""
+    _become("gateway")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def simulate(context: typer.Context) -> None:
+    """Run simulated venues (options as `python -m producers.simulator --help` tells)."""
+    _become("producers.simulator", *context.args)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="A SELECT, SHOW, DESCRIBE or EXPLAIN.", show_default=False)],
+    data_dir: DataDir = Path("data/demo"),
+    format: Annotated[  # noqa: A002 the option's name
+        str | None, typer.Option(help="A ClickHouse format. [default: PrettyCompact on a terminal, else TSVWithNames]")
+    ] = None,
+) -> None:
+    """Query the tables in a data directory, during and after a run."""
+    from alphapulse.cli.sql import run_query
+
+    chosen = format or ("PrettyCompact" if sys.stdout.isatty() else "TSVWithNames")
+    sys.exit(run_query(query, data_dir, chosen))
+
+
+@topics_app.command("create")
+def create_topics(
+    replication: Annotated[int, typer.Option(help="Replicas of each partition.", min=1)] = 1,
+) -> None:
+    """Create the topics that do not exist yet."""
+    from alphapulse.cli.topics import create
+
+    asyncio.run(create(config.load(), replication))
+
+
+@schemas_app.command("register")
+def register_schemas() -> None:
+    """Register all schemas with the registry of the configuration."""
+    _become("schemas", "register")
+
+
+@schemas_app.command("check")
+def check_schemas(
+    against: Annotated[str | None, typer.Option(help="A git revision or a folder. [default: all release tags]")] = None,
+) -> None:
+    """Check that the schemas can follow those of earlier releases."""
+    _become("schemas", "check", *(("--against", against) if against is not None else ()))
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Turn this process into the service: signals and exit code are then the service's own."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 our own interpreter

@@ -1,0 +1,210 @@
+"""``alphapulse demo``: the whole pipeline on one machine, on simulated venues, with a live line of figures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+
+from alphapulse import config, logs
+from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, Stack, claim
+from alphapulse.config import Settings, VenueSettings
+from alphapulse.errors import ServiceError
+from alphapulse.kafka.lag import LagReader
+from alphapulse.supervisor import Child, ChildSpec, Supervisor
+
+SIMULATOR = "simulator"
+REFRESH_SECONDS = 1.0
+SAMPLE_QUERY = "SELECT venue, symbol, count() FROM trades GROUP BY ALL"
+LINE_SECONDS = 10.0
+"""How often a line is printed where the output is no terminal."""
+
+# Taker fees of the simulated accounts, basis points: an active desk's, so that differences sometimes pay.
+TAKER_FEES = {"kraken": Decimal(10), "coinbase": Decimal(12), "binance": Decimal(5), "binance_us": Decimal(5)}
+DEFAULT_TAKER_FEE = Decimal(10)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the live line tells, sums over all collectors."""
+
+    frames: int
+    records: int
+    gaps: int
+    lag: int
+    opportunities: int
+
+    def line(self, before: Figures, seconds: float, uptime: float, restarts: int) -> str:
+        """Return the line: rates since ``before``, ``seconds`` ago."""
+        frames = (self.frames - before.frames) / seconds
+        records = (self.records - before.records) / seconds
+        text = (
+            f"{int(uptime) // 60:02d}:{int(uptime) % 60:02d}  {frames:,.0f} frames/s  {records:,.0f} records/s  "
+            f"lag {self.lag:,}  gaps {self.gaps:,}  opportunities {self.opportunities:,}"
+        )
+        return f"{text}  restarts {restarts}" if restarts else text
+
+
+@dataclass
+class Demo:
+    """A demo as the command line asks for it."""
+
+    data_dir: Path
+    port: int
+    venues: Sequence[str]
+    symbols: Sequence[str]
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.stop = asyncio.Event()
+        self.restarts = 0
+
+    async def run(self) -> int:
+        """Run until Ctrl-C or SIGTERM; return the exit code.
+
+        Raises:
+            ServiceError: a part cannot start or go on.
+        """
+        base = config.load()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop.set)
+        with claim(self.data_dir):
+            settings = base.model_copy(
+                update={
+                    "data_dir": self.data_dir,
+                    "venues": {},
+                    "log": base.log.model_copy(update={"format": "json"}),
+                    "ops": config.OpsSettings(),
+                    "registry": config.RegistrySettings(),
+                    "gateway": base.gateway.model_copy(update={"port": self.port}),
+                    "clickhouse": base.clickhouse.model_copy(update={"dsn": ""}),
+                    "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 10.0}),
+                }
+            )
+            logs.configure(settings.log.model_copy(update={"level": "ERROR"}), service="demo")
+            while not self.stop.is_set():
+                try:
+                    await self._run(settings)
+                except _BrokerDied:
+                    # An in-memory log is gone with its process; everything begins anew on an empty one.
+                    self.console.print("[yellow]the broker died; starting the whole stack again")
+                    self.restarts += 1
+        self.console.print("stopped; the data is in " + str(self.data_dir))
+        return 0
+
+    async def _run(self, settings: Settings) -> None:
+        async with Supervisor(settings.data_dir, self._child_died) as supervisor:
+            stack = Stack(supervisor, settings)
+            stopped = asyncio.create_task(self.stop.wait())
+            work = asyncio.create_task(self._work(stack))
+            failed = asyncio.create_task(supervisor.failure())
+            try:
+                await asyncio.wait({stopped, work, failed}, return_when=asyncio.FIRST_COMPLETED)
+                if self.stop.is_set():
+                    self.console.print("stopping")
+                    return
+                if BROKER in supervisor.children and supervisor.children[BROKER].pid is None:
+                    raise _BrokerDied
+                supervisor.check()
+                await work
+            finally:
+                for task in (stopped, work, failed):
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, ServiceError):
+                        await task
+
+    async def _work(self, stack: Stack) -> None:
+        began = time.monotonic()
+        with self.console.status("starting") as status:
+            collectors = await self._start(stack, status)
+        told = await stack.supervisor.announcement(GATEWAY)
+        self.console.print(
+            f"[green]running[/] after {time.monotonic() - began:.1f} s: [bold]{told['url']}[/]"
+            f"  (logs in {stack.settings.data_dir / 'logs'}; Ctrl-C stops)"
+        )
+        self.console.print(
+            f"  tables: alphapulse sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
+        )
+        async with LagReader(stack.settings) as lag:
+            await self._tell(stack, collectors, lag, began)
+
+    async def _start(self, stack: Stack, status: Status) -> list[str]:
+        status.update("starting the broker")
+        await stack.start_broker()
+        status.update("starting the simulated venues")
+        arguments = ("--venues", ",".join(self.venues), "--symbols", ",".join(self.symbols), "--seed", str(self.seed))
+        await stack.supervisor.start(
+            ChildSpec(SIMULATOR, "producers.simulator", stack.settings, arguments, restart=False)
+        )
+        feeds = self._feeds((await stack.supervisor.announcement(SIMULATOR))["venues"])
+        # Every service knows the venues: the processors take the fees from them.
+        stack.settings = stack.settings.model_copy(update={"venues": feeds})
+        status.update("starting processors, sinks and gateway")
+        await stack.start_services(PROCESSORS, CLICKHOUSE, PARQUET, GATEWAY)
+        await stack.supervisor.wait_ready(PROCESSORS, CLICKHOUSE, PARQUET, GATEWAY)
+        status.update("starting the collectors")
+        collectors = []
+        for venue, feed in feeds.items():
+            collectors.append(f"collector-{venue}")
+            await stack.start_collector(collectors[-1], venue, feed)
+        await stack.supervisor.wait_ready(*collectors)
+        return collectors
+
+    def _feeds(self, told: Mapping[str, Mapping[str, Any]]) -> dict[str, VenueSettings]:
+        return {
+            venue: VenueSettings(
+                symbols=tuple(feed["symbols"]),
+                websocket_url=feed["websocket_url"],
+                rest_url=feed["rest_url"],
+                taker_fee_basis_points=TAKER_FEES.get(venue, DEFAULT_TAKER_FEE),
+            )
+            for venue, feed in told.items()
+        }
+
+    async def _tell(self, stack: Stack, collectors: Sequence[str], lag: LagReader, began: float) -> None:
+        before, at = await self._figures(stack, collectors, lag), time.monotonic()
+        every = REFRESH_SECONDS if self.console.is_terminal else LINE_SECONDS
+        with self.console.status("") if self.console.is_terminal else contextlib.nullcontext() as status:
+            while True:
+                await asyncio.sleep(every)
+                figures, now = await self._figures(stack, collectors, lag), time.monotonic()
+                line = figures.line(before, now - at, now - began, self.restarts)
+                if status is not None:
+                    status.update(line)
+                else:
+                    self.console.print(line, markup=False)
+                before, at = figures, now
+
+    async def _figures(self, stack: Stack, collectors: Sequence[str], lag: LagReader) -> Figures:
+        told = [await stack.status(name) for name in collectors]
+        settings = stack.settings
+        behind = await lag.read((settings.processors.group, settings.clickhouse.group, settings.parquet.group))
+        opened = (await stack.status(PROCESSORS)).get("opportunities", 0)
+        return Figures(
+            frames=sum(int(status.get("frames", 0)) for status in told),
+            records=sum(int(status.get("records", 0)) for status in told),
+            gaps=sum(
+                int(instrument["gaps"]) for status in told for instrument in status.get("instruments", {}).values()
+            ),
+            lag=behind.behind(),
+            opportunities=int(opened),
+        )
+
+    def _child_died(self, child: Child, code: int) -> None:
+        self.restarts += 1
+        self.console.print(f"[yellow]{child.spec.name} died (exit code {code}); starting it again")
+
+
+class _BrokerDied(ServiceError):
+    """The in-memory broker's process ended."""

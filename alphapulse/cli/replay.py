@@ -1,0 +1,283 @@
+"""``alphapulse replay``: recordings through the whole pipeline, and what came out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from alphapulse import config, logs
+from alphapulse.cli import summary
+from alphapulse.cli.pacing import Pacer
+from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack, claim
+from alphapulse.config import Settings, VenueSettings
+from alphapulse.errors import ConfigError, ServiceError
+from alphapulse.kafka.lag import LagReader
+from alphapulse.supervisor import ChildSpec, Supervisor
+
+WINDOW_BYTES = 2 * 2**20
+"""Frame bytes under way at most. A record is smaller than its frame, and a partition of the broker keeps 5 MB."""
+
+POLL_SECONDS = 0.05
+STALL_SECONDS = 120.0
+"""A replay in which nothing at all moves for so long has failed."""
+
+EXIT_MISSING = 1
+
+
+def check_speed(text: str) -> float | None:
+    """Return the pace: None for ``max``, else the multiple of the original one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise ConfigError([f"--speed: 'max' or a positive number, found {text!r}"])
+    return speed
+
+
+@dataclass
+class Feed:
+    """One recording with its venue replay and its collector."""
+
+    path: Path
+    replay: str
+    collector: str
+    told: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    collected: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frames_sent(self) -> int:
+        return int(self.status.get("frames_sent", 0))
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.status.get("finished")) and self.collected.get("frames_done", -1) >= self.frames_sent
+
+
+@dataclass
+class Replay:
+    """A replay as the command line asks for it; ``speed`` None is as fast as the consumers can."""
+
+    recordings: tuple[Path, ...]
+    data_dir: Path | None
+    speed: float | None
+    json: bool
+    venue: str | None = None
+
+    def __post_init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.feeds: list[Feed] = []
+        self.peak_memory = 0
+
+    async def run(self) -> int:
+        """Play all recordings, print the summary and return the exit code (1: something is missing).
+
+        Raises:
+            ConfigError, ServiceError: it cannot start or go on.
+        """
+        base = config.load()
+        folder = self.data_dir or Path("data/replay") / time.strftime("%Y%m%dT%H%M%S")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ServiceError(f"--data-dir: {folder} is not an empty folder; a replay fills a new one")
+        absent = [f"{path}: no such recording" for path in self.recordings if not path.is_file()]
+        if absent:
+            raise ConfigError(absent)
+        with claim(folder):
+            settings = self._settings(base, folder)
+            logs.configure(settings.log, service="replay")
+            work = asyncio.create_task(self._run(settings))
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, work.cancel)
+            try:
+                return await work
+            except asyncio.CancelledError:
+                self.console.print("interrupted")
+                return 130
+
+    def _settings(self, base: Settings, folder: Path) -> Settings:
+        sections = {
+            "data_dir": folder,
+            "venues": {},
+            "log": base.log.model_copy(update={"format": "json"}),
+            "ops": config.OpsSettings(),
+            "registry": config.RegistrySettings(),
+            # Small batches: the pace follows what the sinks have committed.
+            "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.3}),
+            "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.5}),
+        }
+        return base.model_copy(update=sections)
+
+    async def _run(self, settings: Settings) -> int:
+        async with Supervisor(settings.data_dir) as supervisor:
+            stack = Stack(supervisor, settings)
+            self.console.print("starting the embedded stack")
+            await stack.start_broker()
+            await stack.start_services(PROCESSORS, CLICKHOUSE, PARQUET)
+            await self._start_replays(stack)
+            await supervisor.wait_ready(PROCESSORS, CLICKHOUSE, PARQUET)
+            started = time.monotonic()
+            await self._start_collectors(stack)
+            async with LagReader(stack.settings) as lag:
+                await self._play(stack, lag)
+                seconds = time.monotonic() - started
+                processed = (await supervisor.ask(PROCESSORS, "GET", "/books"))["instruments"]
+                # The processors publish what is still open when they stop; the sinks must have it too.
+                await supervisor.stop(PROCESSORS)
+                await self._drain(stack, lag, (settings.clickhouse.group, settings.parquet.group))
+            result, faults = await self._result(stack, processed, seconds)
+            await supervisor.stop(CLICKHOUSE, PARQUET)
+            await supervisor.stop(*(feed.collector for feed in self.feeds))
+        self._print(result, faults)
+        return EXIT_MISSING if faults else 0
+
+    async def _start_replays(self, stack: Stack) -> None:
+        pace = ("--speed", "max", "--paced") if self.speed is None else ("--speed", f"{self.speed:g}")
+        venue = ("--venue", self.venue) if self.venue is not None else ()
+        for number, path in enumerate(self.recordings, start=1):
+            feed = Feed(path, f"replay-{number}", f"collector-{number}")
+            self.feeds.append(feed)
+            arguments = (str(path), *pace, *venue, "--name", feed.replay)
+            spec = ChildSpec(feed.replay, "producers.replay", stack.settings, arguments, restart=False)
+            await stack.supervisor.start(spec)
+        played: dict[tuple[str, str], Path] = {}
+        for feed in self.feeds:
+            # The file is scanned before it is announced, and it may be large.
+            feed.told = await stack.supervisor.announcement(feed.replay, timeout=3600)
+            for symbol in feed.told["symbols"]:
+                other = played.setdefault((feed.told["venue"], symbol), feed.path)
+                if other is not feed.path:
+                    raise ConfigError(
+                        [f"{feed.path}: {feed.told['venue']} {symbol} is in {other} as well; replay them one by one"]
+                    )
+
+    async def _start_collectors(self, stack: Stack) -> None:
+        for feed in self.feeds:
+            told = feed.told
+            self.console.print(
+                f"{feed.path.name}: {told['venue']}, {told['frames']:,} frames, {', '.join(told['symbols'])}"
+            )
+            venue = VenueSettings(
+                symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"]
+            )
+            await stack.start_collector(feed.collector, told["venue"], venue)
+
+    async def _play(self, stack: Stack, lag: LagReader) -> None:
+        """Give credit as the consumers commit, until all that was sent is settled."""
+        settings = stack.settings
+        groups = (settings.processors.group, settings.clickhouse.group, settings.parquet.group)
+        pacer = Pacer(WINDOW_BYTES)
+        moved, progress = time.monotonic(), (-1, -1)
+        granted = 0
+        with self.console.status("replaying") as line:
+            while True:
+                for feed in self.feeds:
+                    feed.status = await stack.status(feed.replay)
+                sent = sum(int(feed.status.get("bytes_sent", 0)) for feed in self.feeds)
+                pacer.sent({feed.collector: feed.frames_sent for feed in self.feeds}, sent)
+                for feed in self.feeds:
+                    feed.collected = await stack.status(feed.collector)
+                done = {feed.collector: int(feed.collected.get("frames_done", 0)) for feed in self.feeds}
+                figures = await lag.read(groups)
+                pacer.published(done, figures.ends)
+                pacer.committed(figures.committed)
+                if self.speed is None and pacer.credit > granted:
+                    granted = pacer.credit
+                    await self._grant(stack, granted - sent)
+                self.peak_memory = max(self.peak_memory, stack.supervisor.memory_bytes())
+                if all(feed.finished for feed in self.feeds) and pacer.settled_bytes == sent:
+                    return
+                line.update(self._progress())
+                if (now := (sum(done.values()), pacer.settled_bytes)) != progress:
+                    moved, progress = time.monotonic(), now
+                elif self.speed is None and time.monotonic() - moved > STALL_SECONDS:
+                    raise ServiceError(self._stalled(stack, done))
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _grant(self, stack: Stack, ahead: int) -> None:
+        """Share what may be sent among the recordings that have not ended."""
+        playing = [feed for feed in self.feeds if not feed.status.get("finished")]
+        for feed in playing:
+            allowed = int(feed.status.get("bytes_sent", 0)) + max(ahead // len(playing), 1)
+            await stack.supervisor.ask(feed.replay, "POST", "/credit", body={"bytes": allowed}, default={})
+
+    def _progress(self) -> str:
+        total = sum(int(feed.told["frames"]) for feed in self.feeds)
+        done = sum(int(feed.collected.get("frames_done", 0)) for feed in self.feeds)
+        return f"replaying: {done:,} of {total:,} frames"
+
+    def _stalled(self, stack: Stack, done: Mapping[str, int]) -> str:
+        where = "; ".join(
+            f"{feed.path.name}: {feed.frames_sent} frames sent, {done[feed.collector]} published" for feed in self.feeds
+        )
+        return f"nothing moves for {STALL_SECONDS:g} s ({where}); logs are in {stack.settings.data_dir / 'logs'}"
+
+    async def _drain(self, stack: Stack, lag: LagReader, groups: tuple[str, ...]) -> None:
+        deadline = time.monotonic() + STALL_SECONDS
+        while (behind := (await lag.read(groups)).behind()) > 0:
+            stack.supervisor.check()
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the sinks are {behind} records behind for {STALL_SECONDS:g} s")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _result(
+        self, stack: Stack, processed: list[dict[str, Any]], seconds: float
+    ) -> tuple[dict[str, Any], list[str]]:
+        database = stack.settings.clickhouse.database
+        answers = {
+            name: await stack.supervisor.ask(
+                CLICKHOUSE, "POST", "/sql?format=JSONCompact", body=query.format(database=database)
+            )
+            for name, query in summary.COUNT_QUERIES.items()
+        }
+        clickhouse = summary.clickhouse_counts(answers)
+        parquet = await asyncio.to_thread(summary.parquet_counts, stack.settings.data_dir / "parquet")
+        books = {(book["venue"], book["symbol"]): book for book in processed}
+        rows, faults = [], []
+        for feed in self.feeds:
+            faults += [str(fault) for fault in feed.status.get("incomplete", [])]
+            for symbol, collected in sorted(feed.collected["instruments"].items()):
+                key = (feed.told["venue"], symbol)
+                row = summary.instrument_row(key, collected, books.get(key, {}), clickhouse, parquet)
+                rows.append(row)
+                faults += summary.missing(row, collected)
+        frames = sum(feed.frames_sent for feed in self.feeds)
+        run = {
+            "seconds": round(seconds, 3),
+            "frames": frames,
+            "records": sum(int(feed.collected["records"]) for feed in self.feeds),
+            "frames_per_second": round(frames / seconds, 1),
+            "peak_memory_bytes": self.peak_memory,
+            "dead_letters": sum(int(feed.collected["dead_letters"]) for feed in self.feeds),
+        }
+        return {"instruments": rows, "run": run}, faults
+
+    def _print(self, result: Mapping[str, Any], faults: list[str]) -> None:
+        if self.json:
+            json.dump(result, sys.stdout, indent=1)
+            sys.stdout.write("\n")
+        else:
+            Console(highlight=False).print(summary.table(result))
+        for feed in self.feeds:
+            for warning in feed.status.get("faults", []):
+                self.console.print(str(warning), style="yellow", markup=False, soft_wrap=True)
+        if result["run"]["dead_letters"]:
+            self.console.print(f"{result['run']['dead_letters']} frames were refused and kept in dlq", style="yellow")
+        for fault in faults:
+            self.console.print(fault, style="red", markup=False, soft_wrap=True)

@@ -1,0 +1,121 @@
+"""What came out of a replay: one row per instrument, put together from every stage and compared.
+
+Checks of the feed (gaps, checksums, ignored, duplicates) are the collector's; books and counts are the stream
+processor's; rows are counted in ClickHouse and in the Parquet files. Names as in DESIGN, "One command line".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+from rich.table import Table
+
+Key = tuple[str, str]
+"""(venue, symbol)"""
+
+CHECKS = ("duplicate_trades", "gaps", "checksums_ok", "checksums_bad", "ignored")
+COUNTS = ("snapshots", "deltas", "level_changes", "trades", "base_volume")
+BOOK = ("bid_levels", "ask_levels", "best_bid", "best_ask", "crossed", "sha256")
+
+# What the rows of a book are; INVALID marks the end of one and carries no levels.
+L2_KINDS = ("SNAPSHOT", "DELTA")
+
+COUNT_QUERIES = {
+    "trades": "SELECT venue, symbol, count() FROM {database}.trades GROUP BY venue, symbol",
+    "l2": "SELECT venue, symbol, count() FROM {database}.l2 WHERE kind IN ('SNAPSHOT', 'DELTA') GROUP BY venue, symbol",
+}
+
+
+def instrument_row(
+    key: Key,
+    collector: Mapping[str, Any],
+    processor: Mapping[str, Any],
+    clickhouse: Mapping[str, Mapping[Key, int]],
+    parquet: Mapping[str, Mapping[Key, int]],
+) -> dict[str, Any]:
+    """Return one instrument's figures in the order of DESIGN's list."""
+    row: dict[str, Any] = {"venue": key[0], "symbol": key[1]}
+    for name in ("snapshots", "deltas", "level_changes", "trades"):
+        row[name] = processor.get(name, 0)
+    row["duplicate_trades"] = collector.get("duplicate_trades", 0)
+    row["base_volume"] = processor.get("base_volume", "0")
+    for name in CHECKS[1:]:
+        row[name] = collector.get(name, 0)
+    row["book"] = {name: processor.get(name) for name in BOOK}
+    row["clickhouse"] = {table: clickhouse[table].get(key, 0) for table in ("trades", "l2")}
+    row["parquet"] = {table: parquet[table].get(key, 0) for table in ("trades", "l2")}
+    return row
+
+
+def missing(row: Mapping[str, Any], collector: Mapping[str, Any]) -> list[str]:
+    """Return what one stage has and a later one has not, a line each; empty if all agree."""
+    name = f"{row['venue']} {row['symbol']}"
+    faults = [
+        f"{name}: {field}: the collector published {collector.get(field)}, the stream processor holds {row[field]}"
+        for field in COUNTS
+        if collector.get(field) != row[field]
+    ]
+    rows = {"trades": row["trades"], "l2": row["snapshots"] + row["deltas"]}
+    faults += [
+        f"{name}: {store} holds {row[store][table]} rows of {table}, expected {rows[table]}"
+        for store in ("clickhouse", "parquet")
+        for table in ("trades", "l2")
+        if row[store][table] != rows[table]
+    ]
+    return faults
+
+
+def parquet_counts(folder: Path) -> dict[str, dict[Key, int]]:
+    """Count the rows of the files under ``folder`` by instrument: ``{"trades": {(venue, symbol): n}, "l2": …}``."""
+    counts: dict[str, dict[Key, int]] = {}
+    for table, topic, condition in (
+        ("trades", "md.trades", None),
+        ("l2", "md.l2", ds.field("kind").isin(L2_KINDS)),
+    ):
+        place = folder / topic
+        counts[table] = {}
+        if place.is_dir():
+            rows = ds.dataset(place, format="parquet").to_table(columns=["venue", "symbol"], filter=condition)
+            for row in rows.group_by(["venue", "symbol"]).aggregate([([], "count_all")]).to_pylist():
+                counts[table][row["venue"], row["symbol"]] = row["count_all"]
+    return counts
+
+
+def clickhouse_counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[Key, int]]:
+    """Return the answers to :data:`COUNT_QUERIES` (format JSONCompact) in the shape of :func:`parquet_counts`."""
+    return {
+        name: {(venue, symbol): int(count) for venue, symbol, count in answer["data"]}
+        for name, answer in answers.items()
+    }
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """Return the summary for a person."""
+    run = result["run"]
+    caption = (
+        f"{run['frames']:,} frames, {run['records']:,} records in {run['seconds']:.1f} s "
+        f"({run['frames_per_second']:,.0f} frames/s), peak memory {run['peak_memory_bytes'] / 2**20:,.0f} MiB"
+    )
+    grid = Table(title="Replay", caption=caption)
+    for name in ("venue", "symbol"):
+        grid.add_column(name)
+    for name in ("snapshots", "deltas", "changes", "trades", "gaps", "checksums", "best bid", "best ask", "levels"):
+        grid.add_column(name, justify="right")
+    grid.add_column("book")
+    for row in result["instruments"]:
+        book = row["book"]
+        bad = f" [red]{row['checksums_bad']} bad[/]" if row["checksums_bad"] else ""
+        grid.add_row(
+            row["venue"],
+            row["symbol"],
+            *(f"{row[name]:,}" for name in ("snapshots", "deltas", "level_changes", "trades", "gaps")),
+            f"{row['checksums_ok']:,}{bad}",
+            str(book["best_bid"] or "-"),
+            str(book["best_ask"] or "-"),
+            f"{book['bid_levels']}/{book['ask_levels']}",
+            str(book["sha256"])[:12],
+        )
+    return grid
