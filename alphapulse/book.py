@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from alphapulse.fixed import decimal_text
 
@@ -21,8 +21,7 @@ Level = tuple[int, int]
 """(price mantissa, size mantissa)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """What a batch of level changes did.
 
     Levels that were new, changed their size, went; and deletes of levels that were not there (``absent``).
@@ -33,13 +32,19 @@ class Changes:
     removed: int
     absent: int
 
-    def __add__(self, other: Changes) -> Changes:
+    def __add__(self, other: Changes) -> Changes:  # type: ignore[override]  # sums, not a longer tuple
         return Changes(
             self.added + other.added,
             self.updated + other.updated,
             self.removed + other.removed,
             self.absent + other.absent,
         )
+
+
+def _check_parallel(prices: Sequence[int], sizes: Sequence[int]) -> None:
+    """Refuse before anything is changed: half a delta applied would be a wrong book that looks right."""
+    if len(prices) != len(sizes):
+        raise ValueError(f"{len(prices)} prices with {len(sizes)} sizes")
 
 
 class BookSide:
@@ -60,14 +65,27 @@ class BookSide:
         return len(self._keys)
 
     def replace(self, prices: Sequence[int], sizes: Sequence[int]) -> None:
-        """Replace all levels; of a price given twice the last size counts, sizes of 0 are left out."""
+        """Replace all levels; of a price given twice the last size counts, sizes of 0 are left out.
+
+        Raises:
+            ValueError: ``prices`` and ``sizes`` differ in length; nothing was changed.
+        """
         levels = dict(zip(prices, sizes, strict=True))
         self._sizes = {price: size for price, size in levels.items() if size} if 0 in sizes else levels
         sign = self._sign
         self._keys = sorted([sign * price for price in self._sizes])
 
     def apply(self, prices: Sequence[int], sizes: Sequence[int]) -> Changes:
-        """Set each price to its size in the order given; a size of 0 deletes the level."""
+        """Set each price to its size in the order given; a size of 0 deletes the level.
+
+        Raises:
+            ValueError: ``prices`` and ``sizes`` differ in length; nothing was changed.
+        """
+        _check_parallel(prices, sizes)
+        added, updated, removed, absent = self._apply(prices, sizes)
+        return Changes(added, updated, removed, absent)
+
+    def _apply(self, prices: Sequence[int], sizes: Sequence[int]) -> tuple[int, int, int, int]:
         levels, keys, sign = self._sizes, self._keys, self._sign
         added = updated = removed = absent = 0
         for price, size in zip(prices, sizes, strict=True):
@@ -84,7 +102,7 @@ class BookSide:
                 del keys[bisect_left(keys, sign * price)]
             else:
                 absent += 1
-        return Changes(added, updated, removed, absent)
+        return added, updated, removed, absent
 
     def truncate(self, depth: int) -> None:
         """Keep the ``depth`` best levels only."""
@@ -143,7 +161,13 @@ class OrderBook:
         ask_prices: Sequence[int],
         ask_sizes: Sequence[int],
     ) -> None:
-        """Make the book what a snapshot says."""
+        """Make the book what a snapshot says.
+
+        Raises:
+            ValueError: prices and sizes of a side differ in length; nothing was changed.
+        """
+        _check_parallel(bid_prices, bid_sizes)
+        _check_parallel(ask_prices, ask_sizes)
         self.bids.replace(bid_prices, bid_sizes)
         self.asks.replace(ask_prices, ask_sizes)
         self._truncate()
@@ -155,10 +179,17 @@ class OrderBook:
         ask_prices: Sequence[int],
         ask_sizes: Sequence[int],
     ) -> Changes:
-        """Apply a delta: each price gets its size, 0 deletes it; then truncate to the depth."""
-        changes = self.bids.apply(bid_prices, bid_sizes) + self.asks.apply(ask_prices, ask_sizes)
+        """Apply a delta: each price gets its size, 0 deletes it; then truncate to the depth.
+
+        Raises:
+            ValueError: prices and sizes of a side differ in length; nothing was changed.
+        """
+        _check_parallel(bid_prices, bid_sizes)
+        _check_parallel(ask_prices, ask_sizes)
+        added, updated, removed, absent = self.bids._apply(bid_prices, bid_sizes)  # noqa: SLF001 its own half
+        more_added, more_updated, more_removed, more_absent = self.asks._apply(ask_prices, ask_sizes)  # noqa: SLF001
         self._truncate()
-        return changes
+        return Changes(added + more_added, updated + more_updated, removed + more_removed, absent + more_absent)
 
     def _truncate(self) -> None:
         if self.depth is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 
-from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded
+from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, ValueRefused
 
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 
-_DECIMAL = re.compile(r"([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
+EXPONENT_LIMIT = 100
+"""No exponent on the wire lies beyond ± this: it fits a byte, and no text made of it is longer than a line."""
+
+_DECIMAL = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
 
 
 def mantissa(text: str, exponent: int) -> int:
@@ -24,12 +27,21 @@ def mantissa(text: str, exponent: int) -> int:
         PrecisionExceeded: a non-zero digit lies beyond the exponent.
         MantissaOverflow: the result does not fit a signed 64-bit integer.
     """
-    # Venues send a fixed number of decimals nearly always; then the digits without the dot are the mantissa.
-    # ``isdigit`` is true for other scripts' digits too, hence ``isascii``.
-    whole, dot, fraction = text.partition(".")
-    if dot and len(fraction) == -exponent:
-        digits = whole + fraction
-        if digits.isdigit() and digits.isascii() and len(digits) < 19:
+    # Nearly all texts are unsigned decimals without an exponent of their own: moving the dot is all there is to do.
+    # Whatever else it is (a sign, blanks, letters), ``isdigit`` turns it away; that one is true for other scripts'
+    # digits too, hence ``isascii``.
+    if exponent <= 0:
+        whole, _, fraction = text.partition(".")
+        surplus = len(fraction) + exponent
+        if not surplus:
+            digits = whole + fraction
+        elif surplus < 0:
+            digits = f"{whole}{fraction}{'0' * -surplus}"
+        elif not fraction[-exponent:].strip("0"):
+            digits = whole + fraction[:-exponent]
+        else:
+            return _mantissa_of_any_form(text, exponent)
+        if (whole or fraction) and len(digits) < 19 and digits.isdigit() and digits.isascii():
             return int(digits)
     return _mantissa_of_any_form(text, exponent)
 
@@ -59,6 +71,8 @@ def _significant(text: str) -> tuple[str, int, bool]:
         raise NotANumber(text)
     sign, whole, fraction, scientific = match.groups()
     fraction = fraction or ""
+    if not whole and not fraction:
+        raise NotANumber(text)
     digits = (whole + fraction).lstrip("0")
     stripped = digits.rstrip("0")
     power = int(scientific or 0) - len(fraction) + len(digits) - len(stripped)
@@ -70,15 +84,26 @@ def needed_exponent(text: str) -> int:
 
     Raises:
         NotANumber: ``text`` is no plain decimal number.
+        PrecisionExceeded: the exponent would lie beyond :data:`EXPONENT_LIMIT`.
     """
     digits, power, _ = _significant(text)
-    return min(power, 0) if digits else 0
+    if not digits:
+        return 0
+    if power < -EXPONENT_LIMIT:
+        raise PrecisionExceeded(text, -EXPONENT_LIMIT, power)
+    return min(power, 0)
 
 
 def decimal_text(value: int, exponent: int) -> str:
-    """Return ``value × 10**exponent`` as plain decimal text without trailing zeros: (61686000, -3) → ``"61686"``."""
+    """Return ``value × 10**exponent`` as plain decimal text without trailing zeros: (61686000, -3) → ``"61686"``.
+
+    Raises:
+        ValueRefused: ``exponent`` lies beyond :data:`EXPONENT_LIMIT`; the text could fill the memory.
+    """
     if value == 0:
         return "0"
+    if not -EXPONENT_LIMIT <= exponent <= EXPONENT_LIMIT:
+        raise ValueRefused(f"exponent {exponent} is beyond ±{EXPONENT_LIMIT}")
     if exponent >= 0:
         return str(value * 10**exponent)
     sign = "-" if value < 0 else ""
@@ -97,7 +122,10 @@ def rescale(value: int, exponent: int, target: int) -> int:
     """
     if target > exponent:
         raise ValueError(f"target exponent {target} is coarser than {exponent}")
-    result = value * int(10 ** (exponent - target))
+    if value == 0:
+        return 0
+    # 10**19 alone is beyond an int64; a power of millions would be computed for minutes only to be refused.
+    result = value * int(10 ** min(exponent - target, 19))
     if not INT64_MIN <= result <= INT64_MAX:
         raise MantissaOverflow(decimal_text(value, exponent), target)
     return result

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alphapulse.errors import ValueRefused
 
 _VENUE = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-_SYMBOL = re.compile(r"[A-Z0-9.]+(?:-[A-Z0-9.]+)?", re.ASCII)
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.]*(?:-[A-Z0-9][A-Z0-9.]*)?", re.ASCII)
 
 
 def check_venue(venue: str) -> str:

@@ -18,6 +18,10 @@ DEAD_LETTERS: Final = "dlq"
 PARTITIONS: Final = 12
 """Partitions of every topic, fixed for life: changing it would move keys between partitions."""
 
+MAX_RECORD_BYTES: Final = 16 * 2**20
+"""The largest record. A snapshot of 45,000 levels a side takes about 1 MB, and a dead letter holds a venue's whole
+frame (10 MiB at most); the brokers' and clients' own default of 1 MB would refuse them."""
+
 _DAY_MS: Final = 24 * 3600 * 1000
 
 
@@ -35,6 +39,7 @@ class Topic:
         return {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(MAX_RECORD_BYTES),
         }
 
 

@@ -1,9 +1,9 @@
 """Following a book on ``md.l2``: the one rule every consumer needs (DESIGN, "Records").
 
-A snapshot opens an epoch with sequence 0; each delta of the epoch has the next sequence. INVALID, next in sequence,
-ends the epoch: the collector doubts the book. Anything else means that a record was lost. After either the
-book is invalid until the next snapshot. Records seen before (a consumer that goes back to
-its committed offset) are ignored.
+A snapshot opens an epoch with sequence 0; each delta of the epoch has the next sequence and the same exponents.
+INVALID, next in sequence, ends the epoch: the collector doubts the book. Anything else means that a record was lost.
+After either the book is invalid until the next snapshot. Records seen before (a consumer that goes back to its
+committed offset) are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Outcome(Enum):
     SEEN = "seen"
     """The record had been applied before; nothing changed."""
     GAP = "gap"
-    """A record is missing before this one; the book has just become invalid and empty."""
+    """A record is missing before this one, or it is not of this epoch; the book has just become invalid and empty."""
     WAITING = "waiting"
     """The book is invalid and this is no snapshot; nothing changed."""
 
@@ -68,7 +68,11 @@ class BookReader:
         self.changes = NO_CHANGES
 
     def apply(self, update: L2Update) -> Outcome:
-        """Apply one record; ``changes`` then holds what a DELTA did to the levels."""
+        """Apply one record; ``changes`` then holds what a DELTA did to the levels.
+
+        Raises:
+            ValueError: prices and sizes of a side differ in length (the codec lets no such record through).
+        """
         if update.epoch < self.epoch or (update.epoch == self.epoch and update.sequence <= self.sequence):
             return Outcome.SEEN
         if update.kind == "SNAPSHOT":
@@ -88,6 +92,10 @@ class BookReader:
             self._invalidate()
             self._advance(update)
             return Outcome.INVALIDATED
+        if update.price_exponent != self.price_exponent or update.size_exponent != self.size_exponent:
+            # Never within an epoch: the mantissas would mean other prices than those in the book.
+            self._invalidate()
+            return Outcome.GAP
         self.changes = self.book.apply(update.bid_prices, update.bid_sizes, update.ask_prices, update.ask_sizes)
         self._advance(update)
         return Outcome.DELTA
