@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from alphapulse import topics
 from alphapulse.errors import ConfigError, ValueRefused
 from alphapulse.instruments import check_symbol, check_venue
 
@@ -134,6 +135,16 @@ class ClickHouseSettings(Section):
     dsn: str = ""
     database: str = "alphapulse"
     group: str = "alphapulse-sink-clickhouse"
+    topics: tuple[str, ...] = (
+        topics.TRADES,
+        topics.L2,
+        topics.QUOTES,
+        topics.CANDLES,
+        topics.STATS,
+        topics.ARBITRAGE,
+        topics.EVENTS,
+        topics.DEAD_LETTERS,
+    )
     batch_records: Annotated[int, Field(ge=1)] = 50_000
     batch_seconds: Annotated[float, Field(gt=0)] = 1.0
 
@@ -143,6 +154,7 @@ class ParquetSettings(Section):
 
     path: str = ""
     group: str = "alphapulse-sink-parquet"
+    topics: tuple[str, ...] = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
     batch_records: Annotated[int, Field(ge=1)] = 500_000
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0
 

@@ -136,7 +136,7 @@ class Demo:
         self.console.print(
             f"  tables: alphapulse sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
         )
-        async with LagReader(stack.settings) as lag:
+        async with stack.lag_reader() as lag:
             await self._tell(stack, collectors, lag, began)
 
     async def _start(self, stack: Stack, status: Status) -> list[str]:
@@ -188,8 +188,7 @@ class Demo:
 
     async def _figures(self, stack: Stack, collectors: Sequence[str], lag: LagReader) -> Figures:
         told = [await stack.status(name) for name in collectors]
-        settings = stack.settings
-        behind = await lag.read((settings.processors.group, settings.clickhouse.group, settings.parquet.group))
+        behind = sum(group.total for group in (await lag.read()).values())
         opened = (await stack.status(PROCESSORS)).get("opportunities", 0)
         return Figures(
             frames=sum(int(status.get("frames", 0)) for status in told),
@@ -197,7 +196,7 @@ class Demo:
             gaps=sum(
                 int(instrument["gaps"]) for status in told for instrument in status.get("instruments", {}).values()
             ),
-            lag=behind.behind(),
+            lag=behind,
             opportunities=int(opened),
         )
 

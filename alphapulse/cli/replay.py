@@ -16,11 +16,11 @@ from rich.console import Console
 
 from alphapulse import config, logs
 from alphapulse.cli import summary
-from alphapulse.cli.pacing import Pacer
+from alphapulse.cli.pacing import Offsets, Pacer
 from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack, claim
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ConfigError, ServiceError
-from alphapulse.kafka.lag import LagReader
+from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor import ChildSpec, Supervisor
 
 WINDOW_BYTES = 2 * 2**20
@@ -134,7 +134,7 @@ class Replay:
             await supervisor.wait_ready(PROCESSORS, CLICKHOUSE, PARQUET)
             started = time.monotonic()
             await self._start_collectors(stack)
-            async with LagReader(stack.settings) as lag:
+            async with stack.lag_reader() as lag:
                 await self._play(stack, lag)
                 seconds = time.monotonic() - started
                 processed = (await supervisor.ask(PROCESSORS, "GET", "/books"))["instruments"]
@@ -180,8 +180,6 @@ class Replay:
 
     async def _play(self, stack: Stack, lag: LagReader) -> None:
         """Give credit as the consumers commit, until all that was sent is settled."""
-        settings = stack.settings
-        groups = (settings.processors.group, settings.clickhouse.group, settings.parquet.group)
         pacer = Pacer(WINDOW_BYTES)
         moved, progress = time.monotonic(), (-1, -1)
         granted = 0
@@ -194,9 +192,9 @@ class Replay:
                 for feed in self.feeds:
                     feed.collected = await stack.status(feed.collector)
                 done = {feed.collector: int(feed.collected.get("frames_done", 0)) for feed in self.feeds}
-                figures = await lag.read(groups)
-                pacer.published(done, figures.ends)
-                pacer.committed(figures.committed)
+                figures = await lag.read()
+                pacer.published(done, _ends(figures))
+                pacer.committed({name: _commits(group) for name, group in figures.items()})
                 if self.speed is None and pacer.credit > granted:
                     granted = pacer.credit
                     await self._grant(stack, granted - sent)
@@ -230,7 +228,7 @@ class Replay:
 
     async def _drain(self, stack: Stack, lag: LagReader, groups: tuple[str, ...]) -> None:
         deadline = time.monotonic() + STALL_SECONDS
-        while (behind := (await lag.read(groups)).behind()) > 0:
+        while (behind := await _behind(lag, groups)) > 0:
             stack.supervisor.check()
             if time.monotonic() > deadline:
                 raise ServiceError(f"the sinks are {behind} records behind for {STALL_SECONDS:g} s")
@@ -281,3 +279,16 @@ class Replay:
             self.console.print(f"{result['run']['dead_letters']} frames were refused and kept in dlq", style="yellow")
         for fault in faults:
             self.console.print(fault, style="red", markup=False, soft_wrap=True)
+
+
+def _ends(figures: Mapping[str, GroupLag]) -> Offsets:
+    return {(p.topic, p.partition): lag.end for group in figures.values() for p, lag in group.partitions.items()}
+
+
+def _commits(group: GroupLag) -> Offsets:
+    return {(p.topic, p.partition): lag.committed or 0 for p, lag in group.partitions.items()}
+
+
+async def _behind(lag: LagReader, groups: tuple[str, ...]) -> int:
+    figures = await lag.read()
+    return sum(figures[name].total for name in groups)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
-import time
 from pathlib import Path
 from typing import IO, Any
 
+from alphapulse import topics
 from alphapulse.config import Settings, VenueSettings
+from alphapulse.embedded.broker import client_settings
 from alphapulse.errors import ServiceError
+from alphapulse.kafka.lag import LagReader
 from alphapulse.supervisor import ChildSpec, Supervisor
 
 BROKER = "broker"
@@ -51,11 +52,6 @@ def claim(data_dir: Path) -> IO[str]:
     return lock
 
 
-def incarnation() -> str:
-    """Return a name for one life of an in-memory broker, never used before: time and chance."""
-    return f"{time.time_ns():x}-{secrets.token_hex(3)}"
-
-
 class Stack:
     """Starts the parts of an embedded stack under a supervisor.
 
@@ -71,7 +67,7 @@ class Stack:
         spec = ChildSpec(BROKER, "alphapulse.embedded.broker", self.settings, restart=False)
         await self.supervisor.start(spec)
         told = await self.supervisor.announcement(BROKER)
-        kafka = self.settings.kafka.model_copy(update={"bootstrap": told["bootstrap"], "incarnation": incarnation()})
+        kafka = client_settings(self.settings.kafka, bootstrap=told["bootstrap"], incarnation=told["incarnation"])
         self.settings = self.settings.model_copy(update={"kafka": kafka})
 
     async def start_services(self, *names: str) -> None:
@@ -84,6 +80,16 @@ class Stack:
         """Start a collector as service ``name`` for the feed given."""
         settings = self.settings.model_copy(update={"venues": {venue: feed}})
         await self.supervisor.start(ChildSpec(name, "producers", settings, (venue, "--name", name)))
+
+    def lag_reader(self) -> LagReader:
+        """Return a reader of how far processors and sinks are behind (a context manager)."""
+        settings = self.settings
+        groups = {
+            settings.processors.group: (topics.L2, topics.TRADES, topics.DEPTH),
+            settings.clickhouse.group: settings.clickhouse.topics,
+            settings.parquet.group: settings.parquet.topics,
+        }
+        return LagReader(settings.kafka, groups)
 
     async def status(self, name: str) -> dict[str, Any]:
         """Return a service's ``/status``, empty while it does not answer."""

@@ -1,0 +1,139 @@
+"""The supervisor over real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from alphapulse.config import Settings
+from alphapulse.errors import ServiceError
+from alphapulse.supervisor import Child, ChildSpec, Supervisor
+
+pytestmark = pytest.mark.usefixtures("from_root")
+
+
+@pytest.fixture
+def from_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children are started as ``python -m tests.…``."""
+    monkeypatch.chdir(Path(__file__).resolve().parents[3])
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
+    async with Supervisor(tmp_path) as supervisor:
+        yield supervisor
+
+
+def spec(tmp_path: Path, behaviour: str, name: str = "child", *, restart: bool = True) -> ChildSpec:
+    return ChildSpec(
+        name, "tests.fixtures.child", Settings(data_dir=tmp_path), arguments=(name, behaviour), restart=restart
+    )
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[2] != "Z"
+
+
+async def test_a_child_announces_gets_ready_answers_and_stops(supervisor: Supervisor, tmp_path: Path) -> None:
+    child = await supervisor.start(spec(tmp_path, "serve"))
+    told = await supervisor.announcement("child")
+    assert told["pid"] == child.pid
+    await supervisor.wait_ready("child")
+    assert (await supervisor.ask("child", "GET", "/status"))["records"] == 5
+    assert await supervisor.ask("child", "POST", "/echo", body="SELECT 1") == {"got": "SELECT 1"}
+    assert await supervisor.ask("child", "POST", "/echo", body={"bytes": 1}) == {"got": '{"bytes": 1}'}
+    assert supervisor.memory_bytes() > 10 * 2**20
+    with pytest.raises(ServiceError, match="does not answer GET /nothing: 404"):
+        await supervisor.ask("child", "GET", "/nothing")
+    await supervisor.stop()
+    assert child.process is not None
+    assert child.process.returncode == 0
+    assert not (tmp_path / "run" / "child.json").exists()
+    assert await supervisor.ask("child", "GET", "/status", default={}) == {}
+
+
+async def test_a_killed_child_is_started_again_and_its_death_is_told(tmp_path: Path) -> None:
+    deaths: list[tuple[str, int]] = []
+
+    def note(child: Child, code: int) -> None:
+        deaths.append((child.spec.name, code))
+
+    async with Supervisor(tmp_path, note) as supervisor:
+        child = await supervisor.start(spec(tmp_path, "serve"))
+        await supervisor.wait_ready("child")
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: child.restarts == 1)
+        assert (await supervisor.announcement("child"))["pid"] == child.pid != first
+        assert deaths == [("child", -signal.SIGKILL)]
+
+
+async def test_a_child_that_refuses_ends_the_stack_with_its_own_message(supervisor: Supervisor, tmp_path: Path) -> None:
+    await supervisor.start(spec(tmp_path, "refuse"))
+    with pytest.raises(ServiceError, match=r"^child: gateway\.port: 8000 is taken$"):
+        await supervisor.wait_ready("child")
+    with pytest.raises(ServiceError, match="8000 is taken"):
+        await supervisor.failure()
+
+
+async def test_a_child_that_keeps_crashing_is_given_up_with_the_end_of_its_log(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    child = await supervisor.start(spec(tmp_path, "crash", restart=False))
+    with pytest.raises(ServiceError, match=r"child ended \(exit code 1\)[^$]*RuntimeError: a bug"):
+        await supervisor.announcement("child")
+    assert child.pid is None
+
+
+async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    """Even ``kill -9`` of the supervisor leaves no process behind."""
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from alphapulse.config import Settings\n"
+        "from alphapulse.supervisor import ChildSpec, Supervisor\n"
+        "async def main(folder):\n"
+        "    supervisor = Supervisor(folder)\n"
+        "    settings = Settings(data_dir=folder)\n"
+        "    spec = ChildSpec('child', 'tests.fixtures.child', settings, ('child', 'serve'))\n"
+        "    await supervisor.start(spec)\n"
+        "    print((await supervisor.announcement('child'))['pid'], flush=True)\n"
+        "    await asyncio.sleep(3600)\n"
+        "asyncio.run(main(Path(sys.argv[1])))\n"
+    )
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    pid = int(await asyncio.wait_for(holder.stdout.readline(), 20))
+    assert alive(pid)
+    holder.kill()
+    await holder.wait()
+    await until(lambda: not alive(pid))
+
+
+async def test_a_log_that_cannot_be_written_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file in the way", encoding="utf-8")
+    with pytest.raises(ServiceError, match=r"cannot start child with log .*child\.log"):
+        await supervisor.start(spec(tmp_path, "serve"))

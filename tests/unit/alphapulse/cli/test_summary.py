@@ -1,0 +1,98 @@
+"""The figures of a replay: put together, compared, shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from alphapulse.cli import summary
+
+KEY = ("kraken", "BTC-USD")
+COLLECTOR: dict[str, Any] = {
+    "snapshots": 1,
+    "deltas": 5,
+    "level_changes": 9,
+    "trades": 2,
+    "base_volume": "0.5",
+    "duplicate_trades": 3,
+    "gaps": 1,
+    "checksums_ok": 6,
+    "checksums_bad": 4,
+    "ignored": 7,
+}
+PROCESSOR: dict[str, Any] = {
+    "snapshots": 1,
+    "deltas": 5,
+    "level_changes": 9,
+    "trades": 2,
+    "base_volume": "0.5",
+    "bid_levels": 10,
+    "ask_levels": 11,
+    "best_bid": "1.5",
+    "best_ask": "1.6",
+    "crossed": False,
+    "sha256": "ab" * 32,
+}
+STORED = {"trades": {KEY: 2}, "l2": {KEY: 6}}
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    return summary.instrument_row(KEY, COLLECTOR, PROCESSOR | changes, STORED, STORED)
+
+
+def test_a_row_has_the_fields_of_the_design_in_its_order() -> None:
+    assert list(row()) == [
+        *("venue", "symbol", "snapshots", "deltas", "level_changes", "trades", "duplicate_trades", "base_volume"),
+        *("gaps", "checksums_ok", "checksums_bad", "ignored", "book", "clickhouse", "parquet"),
+    ]
+    assert row()["book"] == {name: PROCESSOR[name] for name in summary.BOOK}
+    assert row()["clickhouse"] == row()["parquet"] == {"trades": 2, "l2": 6}
+    assert summary.missing(row(), COLLECTOR) == []
+
+
+@pytest.mark.parametrize("field", ["snapshots", "deltas", "level_changes", "trades"])
+def test_a_count_that_a_later_stage_lacks_is_named(field: str) -> None:
+    faults = summary.missing(row(**{field: PROCESSOR[field] - 1}), COLLECTOR)
+    assert any(f"kraken BTC-USD: {field}: the collector published {COLLECTOR[field]}" in fault for fault in faults)
+
+
+def test_rows_missing_in_a_store_are_named() -> None:
+    short = {"trades": {KEY: 1}, "l2": {}}
+    found = summary.instrument_row(KEY, COLLECTOR, PROCESSOR, short, STORED)
+    assert summary.missing(found, COLLECTOR) == [
+        "kraken BTC-USD: clickhouse holds 1 rows of trades, expected 2",
+        "kraken BTC-USD: clickhouse holds 0 rows of l2, expected 6",
+    ]
+
+
+def test_parquet_rows_are_counted_over_all_files_and_marks_of_doubt_left_out(tmp_path: Path) -> None:
+    for number, kinds in enumerate((["SNAPSHOT", "DELTA"], ["DELTA", "INVALID"])):
+        place = tmp_path / "md.l2" / f"date=2024-08-0{number + 1}" / "hour=10"
+        place.mkdir(parents=True)
+        columns = {"venue": ["kraken"] * 2, "symbol": ["BTC-USD"] * 2, "kind": kinds}
+        pq.write_table(pa.table(columns), place / f"{number}.parquet")
+    assert summary.parquet_counts(tmp_path) == {"trades": {}, "l2": {KEY: 3}}
+
+
+def test_clickhouse_counts_are_read_from_jsoncompact() -> None:
+    answers: dict[str, dict[str, Any]] = {
+        "trades": {"data": [["kraken", "BTC-USD", "2"]]},
+        "l2": {"data": [["kraken", "BTC-USD", 6]]},
+    }
+    assert summary.clickhouse_counts(answers) == STORED
+
+
+def test_the_table_shows_bad_checksums() -> None:
+    run = {"frames": 10, "records": 8, "seconds": 2.0, "frames_per_second": 5.0, "peak_memory_bytes": 2**20}
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(summary.table({"instruments": [row()], "run": run}))
+    text = captured.get()
+    assert "BTC-USD" in text
+    assert "4 bad" in text
+    assert "10 frames, 8 records in 2.0 s (5 frames/s), peak memory 1 MiB" in text
