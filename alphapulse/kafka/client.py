@@ -1,0 +1,187 @@
+"""Kafka clients made from the configuration: one place for addresses, security and the settings that promises rest on.
+
+The clients are aiokafka's own, bytes in and bytes out, not started: use them within :func:`running`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from alphapulse.config import KafkaSettings
+from alphapulse.errors import BrokerError
+from alphapulse.kafka.assignor import range_assignor
+
+MAX_BATCH_BYTES: Final = 128 * 1024
+"""Of one partition's records before compression. Large: the embedded broker hands out one batch per fetch."""
+
+MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
+"""Before compression: the snapshot of a whole book is one record. What a broker takes is up to its own limit."""
+
+STOP_SECONDS: Final = 10.0
+"""How long a producer may take to deliver its last records: aiokafka would wait for ever for a broker that is gone."""
+
+
+class Client(Protocol):
+    """What aiokafka's producer, consumer and admin client have in common but for the name of ``stop``."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+
+C = TypeVar("C", bound=Client)
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Return address, time limit and security as keyword arguments of any aiokafka client.
+
+    Raises:
+        BrokerError: ``ssl_cafile`` cannot be read.
+    """
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap,
+        "request_timeout_ms": settings.request_timeout_ms,
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.security_protocol in ("SSL", "SASL_SSL"):
+        try:
+            # Without a file: the system's own authorities.
+            arguments["ssl_context"] = ssl.create_default_context(cafile=settings.ssl_cafile)
+        except OSError as error:
+            raise BrokerError(f"kafka.ssl_cafile: {settings.ssl_cafile}: {error}") from error
+    if settings.security_protocol.startswith("SASL"):
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+        arguments["sasl_plain_username"] = settings.sasl_username
+        arguments["sasl_plain_password"] = settings.sasl_password
+    return arguments
+
+
+def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5) -> AIOKafkaProducer:
+    """Return a producer that keeps the order of each partition and survives retries without duplicates.
+
+    Keys choose the partition by murmur2, as Kafka's Java client does. Must be called within a running event loop.
+
+    Args:
+        settings: the broker.
+        client_id: as it shows in the broker's logs and metrics.
+        linger_ms: how long a record may wait for others to share its batch.
+    """
+    return AIOKafkaProducer(
+        **connection(settings),
+        client_id=client_id,
+        enable_idempotence=True,
+        acks="all",
+        compression_type=None if settings.compression == "none" else settings.compression,
+        linger_ms=linger_ms,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=MAX_RECORD_BYTES,
+    )
+
+
+def consumer(
+    settings: KafkaSettings,
+    *topics: str,
+    group_id: str | None,
+    client_id: str,
+    listener: ConsumerRebalanceListener | None = None,
+    max_poll_records: int | None = None,
+) -> AIOKafkaConsumer:
+    """Return a consumer that starts at the group's commit, else at the oldest record, and commits only when told.
+
+    Must be called within a running event loop.
+
+    Args:
+        settings: the broker.
+        topics: to subscribe to, shared with the other members of the group; none: for ``assign()``.
+        group_id: None for a reader that neither shares nor commits.
+        client_id: as it shows in the broker's logs and metrics.
+        listener: told of partitions that come and go; needs a group.
+        max_poll_records: bound of one ``getmany``.
+    """
+    made = AIOKafkaConsumer(
+        **connection(settings),
+        client_id=client_id,
+        group_id=group_id,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=settings.heartbeat_interval_ms,
+        partition_assignment_strategy=(range_assignor(settings.group_settle_ms),),
+        max_poll_records=max_poll_records,
+    )
+    if topics:
+        made.subscribe(topics, listener=listener)
+    return made
+
+
+@asynccontextmanager
+async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
+    """Start ``client`` (producer, consumer or admin client), and stop it at the end.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses, or takes no more records: those not acknowledged
+            within ``STOP_SECONDS`` of the end may be lost.
+    """
+    try:
+        await client.start()
+    except KafkaError as error:
+        await _stop(client)
+        raise BrokerError(f"kafka.bootstrap: cannot use the broker at {settings.bootstrap}: {error}") from error
+    except BaseException:
+        await _stop(client)
+        raise
+    try:
+        yield client
+    finally:
+        try:
+            await asyncio.wait_for(_stop(client), STOP_SECONDS)
+        except TimeoutError as error:
+            raise BrokerError(
+                f"the broker at {settings.bootstrap} did not acknowledge the last records within {STOP_SECONDS:g} s"
+            ) from error
+
+
+async def _stop(client: Any) -> None:
+    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def committed(
+    reader: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return offset and metadata of the last commit of ``reader``'s group; a partition without one is left out.
+
+    aiokafka's public ``committed()`` gives the offset alone, so this asks the part of it that knows both.
+
+    Raises:
+        BrokerError: the group's coordinator refuses.
+    """
+    try:
+        found = await reader._coordinator.fetch_committed_offsets(list(partitions))  # noqa: SLF001
+    except KafkaError as error:
+        raise BrokerError(f"cannot read the commits of a consumer group: {error}") from error
+    # The protocol says "no commit" with offset -1.
+    return {partition: commit for partition, commit in found.items() if commit.offset >= 0}
+
+
+async def incarnation(settings: KafkaSettings) -> str:
+    """Return the name of this life of the broker's log: the configured one, else the cluster's id.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or has no cluster id.
+    """
+    if settings.incarnation:
+        return settings.incarnation
+    async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
+        cluster = (await admin.describe_cluster()).get("cluster_id")
+    if not cluster:
+        raise BrokerError(f"the broker at {settings.bootstrap} tells no cluster id; set kafka.incarnation")
+    return str(cluster)

@@ -1,0 +1,92 @@
+"""Records that the broker dropped before they were read: found, counted and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+
+from alphapulse import logs, metrics
+from alphapulse.kafka.client import committed
+
+
+class HasOffset(Protocol):
+    """A consumed record."""
+
+    offset: int
+
+
+class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Follows a reader's position in each partition and counts the offsets it was made to jump over.
+
+    The consumer answers an offset that the broker no longer has with a silent jump to the oldest record it does have.
+    Our topics are neither compacted nor transactional, so within them every jump is a loss. Losses are added to
+    ``alphapulse_records_lost_total{topic,partition}``.
+
+    Use: pass it as ``listener`` to :func:`alphapulse.kafka.consumer` (or call :meth:`forget` from a listener of your
+    own), then :meth:`check` what each ``getmany`` returns. Tell it of your own seeks with :meth:`expect`.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[TopicPartition, int] = {}
+        self._log = logs.get("losses")
+
+    async def check(
+        self, reader: AIOKafkaConsumer, batches: Mapping[TopicPartition, Sequence[HasOffset]]
+    ) -> dict[TopicPartition, int]:
+        """Return, count and log how many records were lost before each of ``batches`` (losses only).
+
+        A partition seen for the first time is measured against its group's commit; without one, the first record
+        read is where it begins.
+        """
+        unknown = [partition for partition in batches if partition not in self._next]
+        if unknown and reader._group_id is not None:  # noqa: SLF001
+            for partition, commit in (await committed(reader, unknown)).items():
+                self._next[partition] = commit.offset
+        lost: dict[TopicPartition, int] = {}
+        for partition, records in batches.items():
+            if not records:
+                continue
+            first = records[0].offset
+            expected = self._next.get(partition, first)
+            if first > expected:
+                lost[partition] = first - expected
+                self._tell_loss(partition, expected, first)
+            elif first < expected:
+                self._log.warning(
+                    "log went back: the broker's data is not what it was",
+                    topic=partition.topic,
+                    partition=partition.partition,
+                    expected_offset=expected,
+                    offset=first,
+                )
+            self._next[partition] = records[-1].offset + 1
+        return lost
+
+    def _tell_loss(self, partition: TopicPartition, expected: int, first: int) -> None:
+        metrics.RECORDS_LOST.labels(partition.topic, str(partition.partition)).inc(first - expected)
+        self._log.error(
+            "records lost: the broker dropped them before they were read",
+            topic=partition.topic,
+            partition=partition.partition,
+            records=first - expected,
+            first_offset=expected,
+            last_offset=first - 1,
+        )
+
+    def expect(self, partition: TopicPartition, offset: int) -> None:
+        """Take ``offset`` as the next one to be read: after a seek, or from a position kept elsewhere."""
+        self._next[partition] = offset
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """Drop the positions of partitions that another reader goes on with."""
+        for partition in partitions:
+            self._next.pop(partition, None)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Forget them (called by the consumer)."""
+        self.forget(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Nothing: :meth:`check` looks the commit up when the first records come (called by the consumer)."""
