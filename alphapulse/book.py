@@ -104,13 +104,16 @@ class BookSide:
                 absent += 1
         return added, updated, removed, absent
 
-    def truncate(self, depth: int) -> None:
-        """Keep the ``depth`` best levels only."""
+    def truncate(self, depth: int) -> list[int]:
+        """Keep the ``depth`` best levels only and return the prices of the others, which are gone."""
         excess = len(self._keys) - depth
-        if excess > 0:
-            for key in self._keys[:excess]:
-                del self._sizes[self._sign * key]
-            del self._keys[:excess]
+        if excess <= 0:
+            return []
+        gone = [self._sign * key for key in self._keys[:excess]]
+        for price in gone:
+            del self._sizes[price]
+        del self._keys[:excess]
+        return gone
 
     def best_price(self) -> int | None:
         """Return the best price, or None if the side is empty."""
