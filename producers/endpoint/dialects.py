@@ -1,0 +1,47 @@
+"""Which session speaks which venue's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from alphapulse.errors import ValueRefused
+from producers.endpoint.binance import BinanceSession
+from producers.endpoint.coinbase import CoinbaseSession
+from producers.endpoint.kraken import KrakenSession
+from producers.endpoint.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A venue as seen from its socket.
+
+    Attributes:
+        session: makes the session of a new connection.
+        path: of the WebSocket address.
+        ping_seconds: how often the venue pings its clients.
+    """
+
+    session: Callable[[Collection[str]], Session]
+    path: str = ""
+    ping_seconds: float | None = None
+
+
+DIALECTS: dict[str, Dialect] = {
+    "kraken": Dialect(KrakenSession, path="/v2"),
+    "coinbase": Dialect(CoinbaseSession),
+    "binance": Dialect(BinanceSession, ping_seconds=20.0),
+    "binance_us": Dialect(BinanceSession, ping_seconds=180.0),
+}
+
+
+def dialect(venue: str) -> Dialect:
+    """Return the dialect of ``venue``.
+
+    Raises:
+        ValueRefused: there is none.
+    """
+    try:
+        return DIALECTS[venue]
+    except KeyError:
+        raise ValueRefused(f"unknown venue: {venue[:80]!r} (known: {', '.join(DIALECTS)})") from None

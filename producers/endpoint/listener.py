@@ -1,0 +1,182 @@
+"""A venue's port: WebSocket and REST on one address, as aiohttp serves them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
+
+from alphapulse.errors import ServiceError
+from producers.endpoint.session import Answer, Session
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""A client's message; 1024 stream names fit."""
+
+JSON = "application/json"
+
+
+class ConnectionGone(Exception):
+    """The client went away while it was sent something."""
+
+
+class Connection:
+    """One client.
+
+    Attributes:
+        session: the conversation so far.
+        last_sent: when the last frame was handed to the socket, by the monotonic clock, in seconds.
+    """
+
+    def __init__(self, socket: web.WebSocketResponse, session: Session) -> None:
+        self._socket = socket
+        self.session = session
+        self.last_sent = time.monotonic()
+
+    async def send(self, frame: bytes) -> None:
+        """Send ``frame`` in this client's form; waits while the client's socket takes no more.
+
+        Bytes that are no UTF-8 go out as a binary message, which is the only one that may carry them.
+
+        Raises:
+            ConnectionGone: the client is no more.
+        """
+        frame = self.session.outgoing(frame)
+        opcode = WSMsgType.TEXT if frame.isascii() or _is_text(frame) else WSMsgType.BINARY
+        try:
+            await self._socket.send_frame(frame, opcode)
+        except (ClientConnectionResetError, ConnectionError) as error:
+            raise ConnectionGone from error
+        self.last_sent = time.monotonic()
+
+    async def close(self, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Close the connection; harmless if it is closed."""
+        await self._socket.close(code=code, message=reason.encode())
+
+
+class Host(Protocol):
+    """What stands behind a venue's port."""
+
+    def session(self) -> Session:
+        """Return the session of a new connection."""
+        ...
+
+    def connected(self, connection: Connection) -> None:
+        """Take note of a new connection."""
+        ...
+
+    async def answered(self, connection: Connection, answer: Answer) -> None:
+        """Send the replies of ``answer`` and act on its subscriptions. May raise ConnectionGone."""
+        ...
+
+    def disconnected(self, connection: Connection) -> None:
+        """Take note that the connection ended."""
+        ...
+
+    async def rest(self, path: str, query: Mapping[str, str]) -> web.Response:
+        """Answer a REST request. Cancelled when its client goes away."""
+        ...
+
+
+class Listener:
+    """The port of one venue.
+
+    Args:
+        host: what stands behind it.
+        ping_seconds: how often clients are pinged; None: only their own pings are answered.
+        strict: whether a client that does not answer a ping is cut off, as the venue does.
+    """
+
+    def __init__(self, host: Host, *, ping_seconds: float | None = None, strict: bool = False) -> None:
+        self._host = host
+        self._ping_seconds = ping_seconds
+        self._strict = strict
+        self._runner: web.AppRunner | None = None
+        self._connections: set[Connection] = set()
+
+    async def open(self, address: str, port: int) -> int:
+        """Listen; return the port (a free one if ``port`` is 0).
+
+        Raises:
+            ServiceError: the port is taken or not ours to take.
+        """
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._serve)
+        # A request whose client is gone must not take a recorded answer with it.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, address, port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ServiceError(f"port: cannot listen on {address}:{port}: {error.strerror or error}") from error
+        self._runner = runner
+        taken: int = runner.addresses[0][1]
+        return taken
+
+    async def close(self) -> None:
+        """Close all connections and stop listening."""
+        await asyncio.gather(*(connection.close() for connection in list(self._connections)))
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if "upgrade" in request.headers.get("Connection", "").lower():
+            return await self._converse(request)
+        return await self._host.rest(request.path, request.query)
+
+    async def _converse(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=MAX_MESSAGE_BYTES, heartbeat=self._ping_seconds if self._strict else None
+        )
+        await socket.prepare(request)
+        session = self._host.session()
+        connection = Connection(socket, session)
+        self._connections.add(connection)
+        self._host.connected(connection)
+        pings = asyncio.create_task(self._ping(socket)) if self._ping_seconds and not self._strict else None
+        try:
+            opening = session.opened(request.path, request.query)
+            opening.replies = [*session.greeting(time.time_ns()), *opening.replies]
+            await self._host.answered(connection, opening)
+            async for message in socket:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    data = message.data.encode() if isinstance(message.data, str) else message.data
+                    await self._host.answered(connection, session.received(data, time.time_ns()))
+        except ConnectionGone:
+            pass  # the client's right; the host is told below
+        finally:
+            if pings is not None:
+                pings.cancel()
+            self._connections.discard(connection)
+            self._host.disconnected(connection)
+        return socket
+
+    async def _ping(self, socket: web.WebSocketResponse) -> None:
+        assert self._ping_seconds is not None  # noqa: S101 the task is only made then
+        while not socket.closed:
+            await asyncio.sleep(self._ping_seconds)
+            try:
+                await socket.ping(str(int(time.time() * 1000)).encode())
+            except (ClientConnectionResetError, ConnectionError):
+                return
+
+
+def json_response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return ``body``, JSON text already, as a response."""
+    return web.Response(body=body, status=status, content_type=JSON, headers=headers)
+
+
+def not_found() -> web.Response:
+    """Return what a venue says of a path it does not have."""
+    return json_response(b'{"message":"NotFound"}', status=404)
+
+
+def _is_text(frame: bytes) -> bool:
+    try:
+        frame.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""One client's conversation with a venue: what it subscribed to and what the venue answers. Pure.
+
+A session gets the client's messages and the time, and returns :class:`Answer`; where the market data comes from (a
+recording, a simulated market) is no matter of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+BOOK = "book"
+TRADES = "trades"
+HEARTBEATS = "heartbeats"
+INSTRUMENTS = "instruments"
+
+Key = tuple[str, str]
+"""(feed, venue's symbol): what a subscription is about and a frame belongs to. Feeds that no constant above names go
+by the venue's own name; the symbol is empty where the feed has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One thing a client asked for.
+
+    Attributes:
+        feed: one of the constants above, or the venue's own name of another channel.
+        symbol: in the venue's spelling, empty where the channel has none.
+        channel: the venue's name of the channel.
+        depth: levels asked for, 0 where the venue offers no choice.
+        snapshot: whether the present state was asked for as well.
+    """
+
+    feed: str
+    symbol: str
+    channel: str
+    depth: int = 0
+    snapshot: bool = True
+
+    @property
+    def key(self) -> Key:
+        return self.feed, self.symbol
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the venue does about a message: frames to send back first, then subscriptions made and ended."""
+
+    replies: list[bytes] = field(default_factory=list)
+    added: list[Subscription] = field(default_factory=list)
+    removed: list[Subscription] = field(default_factory=list)
+
+
+class Session(ABC):
+    """A client's conversation with a venue.
+
+    Args:
+        symbols: what is traded there, in the venue's spelling.
+    """
+
+    def __init__(self, symbols: Collection[str]) -> None:
+        self.symbols = frozenset(symbols)
+        self.subscriptions: dict[Key, Subscription] = {}
+
+    def greeting(self, time_ns: int) -> list[bytes]:
+        """Return what the venue says first, before it is asked anything."""
+        return []
+
+    def opened(self, path: str, query: Mapping[str, str]) -> Answer:
+        """Take the subscriptions that the address asked for already."""
+        return Answer()
+
+    @abstractmethod
+    def received(self, message: bytes, time_ns: int) -> Answer:
+        """Take a message of the client's; nothing a client can send raises."""
+
+    def outgoing(self, frame: bytes) -> bytes:
+        """Return ``frame`` in the form this client gets it; also notes what later heartbeats repeat."""
+        return frame
+
+    def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
+        """Return the heartbeats due at a full second; ``idle``: nothing else was sent for a second."""
+        return []
+
+    def _subscribe(self, subscription: Subscription, answer: Answer) -> None:
+        self.subscriptions[subscription.key] = subscription
+        answer.added.append(subscription)
+
+    def _unsubscribe(self, key: Key, answer: Answer) -> bool:
+        subscription = self.subscriptions.pop(key, None)
+        if subscription is None:
+            return False
+        answer.removed.append(subscription)
+        return True
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """Return ``message`` as the JSON text of a frame."""
+    return msgspec.json.encode(message)
+
+
+def decode_object(message: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in ``message``, None if it is anything else."""
+    try:
+        value = msgspec.json.decode(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def timestamp(time_ns: int) -> str:
+    """Return RFC 3339 text with microseconds, as Kraken and Coinbase write times."""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
+        f".{time_ns // 1000 % 1_000_000:06d}Z"
+    )

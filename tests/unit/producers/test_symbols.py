@@ -1,0 +1,63 @@
+"""Every venue's symbols.py: ours to theirs and back."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from alphapulse.errors import ValueRefused
+
+PAIRS = [
+    ("kraken", "BTC/USD", "BTC-USD"),
+    ("kraken", "OCEAN/BTC", "OCEAN-BTC"),
+    ("coinbase", "BAND-GBP", "BAND-GBP"),
+    ("binance", "BTCUSDT", "BTC-USDT"),
+    ("binance", "BTCTUSD", "BTC-TUSD"),
+    ("binance", "ETHBTC", "ETH-BTC"),
+    ("binance", "USDCUSDT", "USDC-USDT"),
+    ("binance", "1INCHUSDT", "1INCH-USDT"),
+    ("binance_us", "BTCUSD", "BTC-USD"),
+    ("binance_us", "USDTUSD", "USDT-USD"),
+    ("binance_us", "COMPUSDT", "COMP-USDT"),
+]
+
+BROKEN = [
+    ("kraken", "BTCUSD"),
+    ("kraken", "/USD"),
+    ("kraken", "btc/usd"),
+    ("coinbase", "BTCUSD"),
+    ("coinbase", "BTC-"),
+    ("binance", "USDT"),
+    ("binance", "BTCXYZ"),
+    ("binance", ""),
+    ("binance_us", "btcusd"),
+]
+
+
+@pytest.mark.parametrize(("venue", "theirs", "ours"), PAIRS)
+def test_symbols_go_both_ways(venue: str, theirs: str, ours: str) -> None:
+    symbols = importlib.import_module(f"producers.{venue}.symbols")
+    assert symbols.canonical(theirs) == ours
+    assert symbols.venue_symbol(ours) == theirs
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("XBT/USD", "BTC-USD"), ("XDG/XBT", "DOGE-BTC")])
+def test_krakens_old_names_are_read(theirs: str, ours: str) -> None:
+    symbols = importlib.import_module("producers.kraken.symbols")
+    assert symbols.canonical(theirs) == ours
+
+
+@pytest.mark.parametrize(("venue", "theirs"), BROKEN)
+def test_what_is_no_symbol_of_the_venue_is_refused_by_name(venue: str, theirs: str) -> None:
+    symbols = importlib.import_module(f"producers.{venue}.symbols")
+    with pytest.raises(ValueRefused) as caught:
+        symbols.canonical(theirs)
+    assert repr(theirs) in str(caught.value) or "not a canonical symbol" in str(caught.value)
+
+
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "binance_us"])
+def test_an_equity_is_no_pair(venue: str) -> None:
+    symbols = importlib.import_module(f"producers.{venue}.symbols")
+    with pytest.raises(ValueRefused, match="'AAPL'"):
+        symbols.venue_symbol("AAPL")
