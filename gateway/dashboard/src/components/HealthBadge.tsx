@@ -1,0 +1,56 @@
+import type { Health } from '../rest/api.ts';
+import type { Polled } from '../rest/polled.ts';
+import { count, duration, toneOf } from '../view/words.ts';
+import { Dot } from './Status.tsx';
+
+const POPOVER = 'health-details';
+
+/** The overall health; a press opens the list of services and lags. */
+export function HealthBadge({ health }: { readonly health: Polled<Health> }) {
+  const { value, problem } = health;
+  const status = problem ? 'unreachable' : (value?.status ?? 'waiting');
+  const services = value?.services ?? [];
+  const good = services.filter((service) => toneOf(service.status) === 'good').length;
+  const tone = toneOf(status);
+  return (
+    <>
+      <button type="button" className={`pill health ${tone}`} popoverTarget={POPOVER} title="Services and lag">
+        <Dot tone={tone} />
+        <span className="word">{status === 'ok' ? 'Healthy' : status}</span>
+        {services.length > 0 ? (
+          <span className="figures">
+            {good}/{services.length} services
+          </span>
+        ) : null}
+      </button>
+      <div id={POPOVER} popover="auto" className="popover" aria-label="Services and lag">
+        <h2>Services</h2>
+        {problem ? <p className="bad">{problem}</p> : null}
+        <ul>
+          {services.map((service) => (
+            <li key={service.name}>
+              <Dot tone={toneOf(service.status)} />
+              <b>{service.name}</b>
+              <span>{service.status}</span>
+              <small>{service.detail}</small>
+            </li>
+          ))}
+        </ul>
+        {value && value.lag.length > 0 ? (
+          <>
+            <h2>Lag, records</h2>
+            <ul>
+              {value.lag.map(({ name, records }) => (
+                <li key={name}>
+                  <b>{name}</b>
+                  <span>{count(records)}</span>
+                </li>
+              ))}
+            </ul>
+          </>
+        ) : null}
+        {value ? <p className="uptime">up {duration(value.uptimeSeconds * 1000)}</p> : null}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,21 @@
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+
+import { App } from './App.tsx';
+import { streamUrl, isLoopback } from './stream/address.ts';
+import './styles/base.css';
+import './styles/layout.css';
+import './styles/panels.css';
+import { Store } from './view/store.ts';
+
+const root = document.getElementById('root');
+if (!root) throw new Error('index.html has no #root');
+
+const page = new URL(document.baseURI);
+const store = new Store({ url: streamUrl(page), loopback: isLoopback(page.hostname) });
+
+createRoot(root).render(
+  <StrictMode>
+    <App store={store} />
+  </StrictMode>,
+);

@@ -1,0 +1,176 @@
+/**
+ * Between the stream and React: immutable pictures, refreshed at most once per animation frame.
+ *
+ * Messages only change the session. At the next frame every picture that somebody looks at and whose topic changed is
+ * made anew, and only its own components render.
+ */
+import { Connection, type ConnectionOptions, type ConnectionState } from '../stream/connection.ts';
+import type { Watched } from '../stream/opportunities.ts';
+import { topicOf, type Opportunity, type StatsMessage, type Subscription } from '../stream/protocol.ts';
+import { OPPORTUNITIES_TOPIC, Session } from '../stream/session.ts';
+import { FrameBundle, type FrameSource } from './frames.ts';
+import { ladderOf, type Ladder } from './ladder.ts';
+import { Picture, Shelf } from './picture.ts';
+import { quotesOf, type QuotesPicture } from './quotes.ts';
+import { tapeOf, type TapePicture } from './tape.ts';
+
+export interface BookPicture {
+  readonly ladder: Ladder;
+  /** Why the server refused the subscription. */
+  readonly problem: string | null;
+}
+
+export interface ArbitragePicture {
+  readonly open: readonly Watched[];
+  /** The latest, newest first. */
+  readonly closed: readonly Watched[];
+  readonly closedTotal: number;
+}
+
+export interface ConnectionPicture {
+  readonly state: ConnectionState;
+  readonly messagesPerSecond: number;
+  readonly gaps: number;
+  readonly unreadable: number;
+  readonly roundTripMs: number | null;
+  readonly problem: string | null;
+}
+
+const RATE_WINDOW_MS = 2_000;
+
+export type StoreOptions = Omit<ConnectionOptions, 'onActivity'> & { readonly frames?: FrameSource };
+
+export class Store {
+  readonly #session = new Session();
+  readonly #connection: Connection;
+  readonly #frames: FrameBundle;
+  readonly #now: () => number;
+  readonly #books = new Shelf<BookPicture>();
+  readonly #tapes = new Shelf<TapePicture>();
+  readonly #stats = new Shelf<StatsMessage | null>();
+  readonly #quotes = new Map<string, { readonly picture: Picture<QuotesPicture>; readonly sources: readonly string[] }>();
+  readonly opportunities: Picture<ArbitragePicture>;
+  readonly connection: Picture<ConnectionPicture>;
+  /** Flushes so far; for measurements. */
+  flushes = 0;
+  #rate = 0;
+  #rateFrom = { time: 0, messages: 0 };
+
+  constructor({ frames, ...options }: StoreOptions) {
+    this.#now = options.now ?? Date.now;
+    this.#frames = new FrameBundle(() => {
+      this.#flush();
+    }, frames);
+    this.#connection = new Connection(this.#session, {
+      ...options,
+      onActivity: () => {
+        this.#frames.request();
+      },
+    });
+    this.opportunities = new Picture<ArbitragePicture>(() => ({
+      open: this.#session.opportunities.open,
+      closed: [...this.#session.opportunities.closed],
+      closedTotal: this.#session.opportunities.closedTotal,
+    }));
+    this.connection = new Picture(() => this.#connectionPicture());
+  }
+
+  start(): void {
+    this.#connection.start();
+  }
+
+  stop(): void {
+    this.#connection.stop();
+    this.#frames.cancel();
+  }
+
+  reconnectNow(): void {
+    this.#connection.retryNow();
+  }
+
+  /** Subscribes to exactly these; pictures of topics left are dropped. */
+  want(subscriptions: readonly Subscription[]): void {
+    this.#session.want(subscriptions, this.#now());
+    this.#connection.flush();
+    const topics = new Set(subscriptions.map(topicOf));
+    this.#books.keep(topics);
+    this.#tapes.keep(topics);
+    this.#stats.keep(topics);
+    for (const [name, { sources }] of this.#quotes) {
+      if (!sources.every((topic) => topics.has(topic))) this.#quotes.delete(name);
+    }
+    this.#frames.request();
+  }
+
+  book(venue: string, symbol: string): Picture<BookPicture> {
+    const topic = topicOf({ channel: 'book', venue, symbol });
+    return this.#books.at(topic, (before) => ({
+      ladder: ladderOf(this.#session.book(topic), before?.ladder),
+      problem: this.#session.standing(topic)?.problem ?? null,
+    }));
+  }
+
+  /** The quotes of one symbol on these venues; follows their books. */
+  quotes(venues: readonly string[], symbol: string): Picture<QuotesPicture> {
+    const name = `quotes|${venues.join(',')}|${symbol}`;
+    const found = this.#quotes.get(name);
+    if (found) return found.picture;
+    const picture = new Picture(() => quotesOf(venues.map((venue) => [venue, this.book(venue, symbol).read().ladder])));
+    const sources = venues.map((venue) => topicOf({ channel: 'book', venue, symbol }));
+    this.#quotes.set(name, { picture, sources });
+    return picture;
+  }
+
+  tape(venue: string, symbol: string): Picture<TapePicture> {
+    const topic = topicOf({ channel: 'trades', venue, symbol });
+    return this.#tapes.at(topic, () => tapeOf(this.#session.tape(topic)));
+  }
+
+  stats(venue: string, symbol: string): Picture<StatsMessage | null> {
+    const topic = topicOf({ channel: 'stats', venue, symbol });
+    return this.#stats.at(topic, () => this.#session.stats(topic) ?? null);
+  }
+
+  /** Closed opportunities from before this page was opened. */
+  addOpportunities(opportunities: readonly Opportunity[]): void {
+    for (const opportunity of opportunities) {
+      if (opportunity.state === 'closed') this.#session.opportunities.apply(opportunity);
+    }
+    this.opportunities.refresh();
+  }
+
+  #connectionPicture(): ConnectionPicture {
+    const { gaps, unreadable } = this.#session.counters;
+    return {
+      state: this.#connection.state,
+      messagesPerSecond: this.#rate,
+      gaps,
+      unreadable,
+      roundTripMs: this.#session.roundTripMs,
+      problem: this.#session.lastProblem,
+    };
+  }
+
+  #flush(): void {
+    this.flushes += 1;
+    const changed = new Set(this.#session.takeChanged());
+    this.#books.refresh(changed);
+    this.#tapes.refresh(changed);
+    this.#stats.refresh(changed);
+    if (changed.has(OPPORTUNITIES_TOPIC)) this.opportunities.refresh();
+    for (const { picture, sources } of this.#quotes.values()) {
+      if (sources.some((topic) => changed.has(topic))) picture.refresh();
+    }
+    const before = this.connection.read();
+    const now = this.#now();
+    const rateDue = now - this.#rateFrom.time >= RATE_WINDOW_MS;
+    if (rateDue) {
+      const { messages } = this.#session.counters;
+      this.#rate = Math.round(((messages - this.#rateFrom.messages) * 1000) / (now - this.#rateFrom.time));
+      this.#rateFrom = { time: now, messages };
+    }
+    if (rateDue || before.state !== this.#connection.state || before.problem !== this.#session.lastProblem) {
+      this.connection.refresh();
+    }
+  }
+}
