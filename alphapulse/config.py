@@ -123,7 +123,13 @@ class ProcessorSettings(Section):
     """At most one Depth record per instrument in this time (0: one per change)."""
     stats_interval_s: Annotated[int, Field(ge=1)] = 1
     candle_intervals_s: tuple[Annotated[int, Field(ge=1)], ...] = (1, 60)
+    candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
+    """A trade that comes later than this after its candle closed changes it no more (it is counted)."""
+    commit_interval_ms: Annotated[int, Field(ge=10)] = 200
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
+    checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
+    """A partition of which this much was read since its last checkpoint gets one before the interval is over: the
+    records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 5 MB only."""
     arbitrage_min_net_basis_points: float = 0.0
     arbitrage_max_book_age_ms: Annotated[int, Field(ge=1)] = 5_000
     """A book that has not been heard of for longer is stale and takes no part."""

@@ -18,6 +18,9 @@
 
     * :exc:`BrokerError`: the broker cannot be reached or refuses
     * :exc:`ServiceError`: a service cannot start or go on (port in use, folder not writable)
+    * :exc:`RequestRefused`: a client's request to the gateway that cannot be served; carries a code
+
+        * :exc:`UnknownInstrument`: it names a venue or symbol that is not there
 
 ``recoverable`` on the class says whether the process can go on with the next input.
 """
@@ -123,3 +126,24 @@ class BrokerError(AlphaPulseError):
 
 class ServiceError(AlphaPulseError):
     """A service cannot start or go on; names the resource at fault."""
+
+
+class RequestRefused(AlphaPulseError):
+    """A client's request that cannot be served.
+
+    ``code`` is for programs (``missing_key``, ``unknown_channel``, …), ``request_id`` is the id the client gave it.
+    """
+
+    recoverable = True
+
+    def __init__(self, code: str, reason: str, *, request_id: int | str | None = None) -> None:
+        self.code = code
+        self.request_id = request_id
+        super().__init__(reason)
+
+
+class UnknownInstrument(RequestRefused):
+    """A venue or symbol that is not there; the text names what is."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("unknown_instrument", reason)

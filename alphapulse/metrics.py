@@ -22,6 +22,23 @@ PUBLISH_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 
+# --- gateway (gateway/) ------------------------------------------------------------------------------------
+
+GATEWAY_CONNECTIONS = Gauge("alphapulse_gateway_connections", "WebSocket clients connected")
+GATEWAY_SUBSCRIPTIONS = Gauge("alphapulse_gateway_subscriptions", "Subscriptions of all clients", ["channel"])
+GATEWAY_DELIVERIES = Counter("alphapulse_gateway_deliveries", "Messages written, counted once per client")
+GATEWAY_WRITES = Counter("alphapulse_gateway_writes", "WebSocket frames written; one joins several messages")
+GATEWAY_BYTES = Counter("alphapulse_gateway_written_bytes", "Bytes of those frames")
+GATEWAY_CONFLATIONS = Counter(
+    "alphapulse_gateway_conflations", "Feeds whose queued messages were dropped for a later snapshot"
+)
+"""One slow client with eight subscriptions counts up to eight."""
+GATEWAY_DISCONNECTS = Counter("alphapulse_gateway_disconnects", "Connections the gateway closed", ["code"])
+"""``code``: gateway/close_codes.py."""
+GATEWAY_REFUSED = Counter("alphapulse_gateway_refused_messages", "Client messages answered with an error", ["code"])
+GATEWAY_RECORDS = Counter("alphapulse_gateway_records", "Records read from the broker", ["topic", "outcome"])
+"""``outcome``: taken, seen (a repetition, ignored), refused (kept in dlq)."""
+
 # --- everywhere --------------------------------------------------------------------------------------------
 
 DEAD_LETTERS = Counter("alphapulse_dead_letters", "Input that was refused and kept in dlq", ["service", "error"])

@@ -1,0 +1,113 @@
+"""The application: REST, stream and page put together. Nothing here is global; tests make as many as they like."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+
+from alphapulse import logs, metrics
+from alphapulse.config import GatewaySettings
+from alphapulse.errors import RequestRefused
+from gateway import page, rest
+from gateway.close_codes import CONNECTION_LIMIT, RESTART
+from gateway.fanout import Hub
+from gateway.health import HealthMonitor
+from gateway.origin import origin_allowed
+from gateway.state import MarketState
+from gateway.wire import wire_of
+
+STREAM: Final = "/ws/v1"
+
+
+def create_app(
+    settings: GatewaySettings,
+    state: MarketState,
+    hub: Hub,
+    health: HealthMonitor,
+    *,
+    clock: Callable[[], int] = time.time_ns,
+    static: Path = page.FOLDER,
+) -> FastAPI:
+    """Return the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
+
+    Args:
+        clock: nanoseconds since the Unix epoch.
+        static: folder of the built page.
+    """
+    app = FastAPI(
+        title="AlphaPulse",
+        summary="Live books, trades and arbitrage across venues.",
+        description=f"Snapshots over REST; the same, as it changes, over the WebSocket at `{STREAM}`.",
+        docs_url=page.DOCUMENTATION,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.add_middleware(page.SecurityHeaders)
+    app.include_router(rest.router(state, health, clock))
+    app.add_exception_handler(RequestRefused, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http_error)
+    log = logs.get("gateway.stream")
+
+    @app.websocket(STREAM)
+    async def stream(websocket: WebSocket) -> None:
+        origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
+        if not origin_allowed(origin, host, settings.allowed_origins):
+            text = f"origin {origin} is neither {host} nor one of gateway.allowed_origins"
+            log.warning("stream refused", reason=text)
+            await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
+            return
+        await websocket.accept()
+        wire = wire_of(websocket.scope)
+        if hub.stopping:
+            wire.close(RESTART)
+            return
+        if len(hub.sessions) >= settings.max_connections:
+            log.warning("stream refused", reason="gateway.max_connections", value=settings.max_connections)
+            metrics.GATEWAY_DISCONNECTS.labels(code=str(CONNECTION_LIMIT.number)).inc()
+            wire.close(CONNECTION_LIMIT)
+            return
+        session = hub.open(wire)
+        wire.drained = partial(hub.waiting, session)
+        try:
+            while (message := await websocket.receive())["type"] == "websocket.receive":
+                session.receive(message.get("text"))
+        finally:
+            hub.closed(session)
+
+    app.mount("/", page.Page(static))
+    return app
+
+
+def _fault(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"code": code, "message": message}, status_code=status)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    code = error.code if isinstance(error, RequestRefused) else "refused"
+    return _fault(404, code, str(error))
+
+
+async def _not_valid(_: Request, error: Exception) -> JSONResponse:
+    findings = error.errors() if isinstance(error, RequestValidationError) else []
+    lines = [
+        f"{' '.join(str(part) for part in finding['loc'])}: {finding['msg']}, found {finding.get('input')!r:.80}"
+        for finding in findings
+    ]
+    return _fault(422, "bad_value", "; ".join(lines))
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = "not_found" if status == 404 else "refused"
+    detail = error.detail if isinstance(error, HTTPException) else ""
+    return _fault(status, code, f"{request.method} {request.url.path}: {detail}")

@@ -1,0 +1,138 @@
+"""From the broker to the hub: the end of every topic that matters here, then all that follows.
+
+The gateway is a view: it shares no partitions and commits nothing. At start it reads enough of each partition's end to
+know the latest of everything; from then on each record once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from alphapulse import metrics, topics
+from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
+from alphapulse.kafka import LossWatch
+from gateway.fanout import Hub
+from gateway.refusals import Consumed, Refusals
+from schemas.codec import Codec
+
+TAIL: Final[Mapping[str, int]] = {
+    topics.DEPTH: 5_000,
+    topics.TRADES: 2_000,
+    topics.STATS: 1_000,
+    topics.CANDLES: 1_000,
+    topics.ARBITRAGE: 2_000,
+    topics.EVENTS: 500,
+}
+"""Records read of each partition at start. Large for depth: a quiet instrument shares its partition with busy ones.
+The embedded broker holds hardly more than that, so there it is nearly the whole log (about a second)."""
+
+BATCH_RECORDS: Final = 500
+"""Decoding that many takes about 10 ms: so long may the loop keep clients waiting."""
+POLL_MS: Final = 200
+
+
+class Reader:
+    """Reads all partitions of the topics in ``TAIL`` into a hub.
+
+    Attributes:
+        caught_up: whether everything that was on the topics at start has been read.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: Refusals) -> None:
+        self._consumer = consumer
+        self._codec = codec
+        self._hub = hub
+        self._refusals = refusals
+        self._losses = LossWatch()
+        self._next: dict[TopicPartition, int] = {}
+        self._ends_at_start: dict[TopicPartition, int] = {}
+        self._outcomes = {
+            (topic, outcome): metrics.GATEWAY_RECORDS.labels(topic=topic, outcome=outcome)
+            for topic in TAIL
+            for outcome in ("taken", "seen", "refused")
+        }
+
+    @property
+    def caught_up(self) -> bool:
+        return all(self._next[partition] >= end for partition, end in self._ends_at_start.items())
+
+    @property
+    def lag(self) -> int:
+        """Records on the broker that were not read yet, as far as the last fetch tells."""
+        lag = 0
+        for partition, position in self._next.items():
+            highwater = self._consumer.highwater(partition)
+            lag += max((highwater or 0) - position, 0)
+        return lag
+
+    async def begin(self) -> None:
+        """Take all partitions and go back ``TAIL`` records from their ends.
+
+        Raises:
+            BrokerError: a topic does not exist, or the broker does not answer.
+        """
+        try:
+            known = await self._consumer.topics()
+            if missing := sorted(TAIL.keys() - known):
+                raise BrokerError(
+                    f"the broker has no topic {', '.join(missing)}; make them with: alphapulse topics create"
+                )
+            partitions = [
+                TopicPartition(topic, number)
+                for topic in TAIL
+                for number in sorted(self._consumer.partitions_for_topic(topic))
+            ]
+            self._consumer.assign(partitions)
+            begins = await self._consumer.beginning_offsets(partitions)
+            self._ends_at_start = await self._consumer.end_offsets(partitions)
+        except KafkaError as error:
+            raise BrokerError(f"cannot read the topics' offsets: {error}") from error
+        for partition in partitions:
+            first = max(begins[partition], self._ends_at_start[partition] - TAIL[partition.topic])
+            self._consumer.seek(partition, first)
+            self._losses.expect(partition, first)
+            self._next[partition] = first
+
+    async def step(self) -> int:
+        """Read what there is, waiting ``POLL_MS`` at most; return the number of records.
+
+        Raises:
+            BrokerError: the broker refuses to give records, or to take dead letters.
+        """
+        try:
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+        except KafkaError as error:
+            raise BrokerError(f"cannot read from the broker: {error}") from error
+        if not batches:
+            return 0
+        lost = await self._losses.check(self._consumer, batches)
+        refused: list[tuple[Consumed, AlphaPulseError]] = []
+        for partition, records in batches.items():
+            self._take(partition.topic, records, refused)
+            self._next[partition] = records[-1].offset + 1
+        if lost:
+            await self._refusals.lost(lost)
+        if refused:
+            await self._refusals.keep(refused)
+        return sum(len(records) for records in batches.values())
+
+    def _take(self, topic: str, records: Sequence[Any], refused: list[tuple[Consumed, AlphaPulseError]]) -> None:
+        taken = seen = 0
+        already = len(refused)
+        for consumed in records:
+            try:
+                record = self._codec.decode(consumed.value or b"")
+            except RecordRefused as error:
+                refused.append((consumed, error))
+                continue
+            if self._hub.apply(record, consumed.timestamp * 1_000_000):
+                taken += 1
+            else:
+                seen += 1
+        self._outcomes[topic, "taken"].inc(taken)
+        self._outcomes[topic, "seen"].inc(seen)
+        self._outcomes[topic, "refused"].inc(len(refused) - already)

@@ -1,0 +1,83 @@
+"""The dashboard's files at ``/``, and the headers every answer carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FOLDER: Final = Path(__file__).parent / "static"
+DOCUMENTATION: Final = "/api/docs"
+
+_NOT_BUILT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>AlphaPulse: page not built</title>
+<h1>The gateway runs; its page is not built</h1>
+<p>Build it with <code>cd gateway/dashboard &amp;&amp; npm ci &amp;&amp; npm run build</code>, then load this again.</p>
+<p>The interfaces work all the same: <a href="api/docs">REST, documented</a>, <code>ws/v1</code>.</p>
+</html>
+"""
+
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+# FastAPI's documentation page loads Swagger UI from there and starts it by an inline script.
+_DOCUMENTATION_POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Page(StaticFiles):
+    """The built dashboard; while it is not built, a page that says how to build it."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        super().__init__(directory=folder, html=True, check_dir=False)
+        self._folder = folder
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        index = path in (".", "index.html")
+        # What was built later is served at once: nothing is remembered from the start.
+        if index and not (self._folder / "index.html").is_file():
+            return HTMLResponse(_NOT_BUILT, status_code=503)
+        if not self._folder.is_dir():
+            raise HTTPException(404)
+        response = await super().get_response(path, scope)
+        # Built files carry a digest of their content in their names; the page that names them does not.
+        fixed = path.startswith("assets/") and response.status_code == 200
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-cache"
+        return response
+
+
+class SecurityHeaders:
+    """ASGI middleware: the headers that keep a browser strict with what comes from here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        policy = _DOCUMENTATION_POLICY if scope["path"] == DOCUMENTATION else _POLICY
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                headers["Content-Security-Policy"] = policy
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

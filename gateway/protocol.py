@@ -1,0 +1,286 @@
+"""The stream protocol, version 1: reading what clients say, writing what they get. Pure.
+
+JSON text both ways. Prices and sizes are decimal text, times are microseconds since the Unix epoch as integers, a
+book's epoch is decimal text (nanoseconds do not fit a JavaScript number). Several messages may share one WebSocket
+message, one JSON object per line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import orjson
+
+from alphapulse.errors import RequestRefused
+from alphapulse.fixed import decimal_text
+from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
+
+VERSION: Final = 1
+MAX_MESSAGE: Final = 4096
+"""Characters of a client's message; the longest sensible one has about 150."""
+MAX_ID: Final = 64
+
+Channel: TypeAlias = Literal["book", "trades", "arbitrage", "stats", "candles"]
+CHANNELS: Final = ("book", "trades", "arbitrage", "stats", "candles")
+OPERATIONS: Final = ("subscribe", "unsubscribe", "ping")
+EVERY_SYMBOL: Final = "*"
+
+RequestId: TypeAlias = int | str | None
+Levels: TypeAlias = Iterable[tuple[int, int]]
+"""(price mantissa, size mantissa), size 0 for a level that went."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a client can listen to; ``venue`` is None for arbitrage, whose ``symbol`` may be ``*``."""
+
+    channel: Channel
+    venue: str | None
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    id: RequestId
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    id: RequestId
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    id: RequestId
+
+
+ClientMessage: TypeAlias = Subscribe | Unsubscribe | Ping
+
+
+def parse(text: str | None) -> ClientMessage:
+    """Return the client's message in ``text`` (None: it sent bytes). Fields that version 1 does not know are ignored.
+
+    Raises:
+        RequestRefused: it is none; code and text say what is wrong with which key.
+    """
+    if text is None:
+        raise RequestRefused("not_text", "binary message; the protocol is JSON text")
+    if len(text) > MAX_MESSAGE:
+        raise RequestRefused("too_long", f"message of {len(text)} characters; at most {MAX_MESSAGE} are read")
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise RequestRefused("bad_json", f"not JSON: {error}, found {text[:80]!r}") from error
+    if not isinstance(fields, dict):
+        raise RequestRefused("bad_json", f"expected a JSON object, found {text[:80]!r}")
+    request_id = _request_id(fields)
+    try:
+        return _message(fields, request_id)
+    except RequestRefused as error:
+        error.request_id = request_id
+        raise
+
+
+def _message(fields: dict[str, Any], request_id: RequestId) -> ClientMessage:
+    operation = _text(fields, "op")
+    if operation == "ping":
+        return Ping(request_id)
+    if operation not in OPERATIONS:
+        raise RequestRefused("unknown_op", f"op: {operation[:80]!r} is none of {', '.join(OPERATIONS)}")
+    channel = _text(fields, "channel")
+    if channel not in CHANNELS:
+        raise RequestRefused("unknown_channel", f"channel: {channel[:80]!r} is none of {', '.join(CHANNELS)}")
+    if channel == "arbitrage":
+        if fields.get("venue") is not None:
+            raise RequestRefused("bad_value", "venue: arbitrage is between venues and takes none")
+        venue = None
+    else:
+        venue = _text(fields, "venue")
+    subscription = Subscription(cast("Channel", channel), venue, _text(fields, "symbol"))
+    return Subscribe(request_id, subscription) if operation == "subscribe" else Unsubscribe(request_id, subscription)
+
+
+def _request_id(fields: dict[str, Any]) -> RequestId:
+    value = fields.get("id")
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, str) and len(value) <= MAX_ID:
+        return value
+    raise RequestRefused("bad_value", f"id: expected an integer or up to {MAX_ID} characters, found {value!r:.80}")
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    if key not in fields:
+        raise RequestRefused("missing_key", f"{key}: missing")
+    value = fields[key]
+    if not isinstance(value, str):
+        raise RequestRefused("bad_value", f"{key}: expected text, found {value!r:.80}")
+    return value
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return orjson.dumps(fields).decode()
+
+
+def microseconds(nanoseconds: int) -> int:
+    """Return a record's time as the stream tells it."""
+    return nanoseconds // 1000
+
+
+# --- about the connection ----------------------------------------------------------------------------------
+
+
+def hello(heartbeat_ms: int) -> str:
+    """The first message: something comes at least every ``heartbeat_ms``."""
+    return _json({"type": "hello", "version": VERSION, "heartbeat_ms": heartbeat_ms})
+
+
+def heartbeat(time_ns: int) -> str:
+    return _json({"type": "heartbeat", "time": microseconds(time_ns)})
+
+
+def shutdown() -> str:
+    """The gateway stops; close code 1012 follows."""
+    return _json({"type": "shutdown"})
+
+
+def pong(request_id: RequestId) -> str:
+    return _json({"type": "pong", "id": request_id})
+
+
+def subscribed(request_id: RequestId, subscription: Subscription) -> str:
+    return _answer("subscribed", request_id, subscription)
+
+
+def unsubscribed(request_id: RequestId, subscription: Subscription) -> str:
+    return _answer("unsubscribed", request_id, subscription)
+
+
+def _answer(kind: str, request_id: RequestId, subscription: Subscription) -> str:
+    fields: dict[str, Any] = {"type": kind, "id": request_id, "channel": subscription.channel}
+    if subscription.venue is not None:
+        fields["venue"] = subscription.venue
+    return _json(fields | {"symbol": subscription.symbol})
+
+
+def error(refused: RequestRefused) -> str:
+    return _json({"type": "error", "id": refused.request_id, "code": refused.code, "message": str(refused)})
+
+
+# --- books -------------------------------------------------------------------------------------------------
+
+
+def levels_text(levels: Levels, price_exponent: int, size_exponent: int) -> list[list[str]]:
+    """Return ``[[price, size], …]`` as decimal text."""
+    return [[decimal_text(price, price_exponent), decimal_text(size, size_exponent)] for price, size in levels]
+
+
+def book_fields(depth: Depth, sequence: int, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """Return the fields that a snapshot, a delta and the REST answer have in common."""
+    return {
+        "venue": depth.venue,
+        "symbol": depth.symbol,
+        "epoch": str(depth.epoch),
+        "sequence": sequence,
+        "time": microseconds(depth.received_time),
+        "valid": depth.valid,
+        "bids": levels_text(bids, depth.price_exponent, depth.size_exponent),
+        "asks": levels_text(asks, depth.price_exponent, depth.size_exponent),
+    }
+
+
+def book_snapshot(depth: Depth, sequence: int) -> str:
+    """The whole of a Depth, best levels first; without levels if it is not valid."""
+    bids = zip(depth.bid_prices, depth.bid_sizes, strict=True) if depth.valid else ()
+    asks = zip(depth.ask_prices, depth.ask_sizes, strict=True) if depth.valid else ()
+    return _json({"type": "snapshot", "channel": "book", **book_fields(depth, sequence, bids, asks)})
+
+
+def no_book(venue: str, symbol: str, sequence: int) -> str:
+    """The snapshot of a known instrument whose book has not been seen yet."""
+    head = {"type": "snapshot", "channel": "book", "venue": venue, "symbol": symbol, "epoch": "0"}
+    return _json(head | {"sequence": sequence, "time": 0, "valid": False, "bids": [], "asks": []})
+
+
+def book_delta(depth: Depth, sequence: int, bids: Levels, asks: Levels) -> str:
+    """The levels that changed on the way to ``depth``; size ``"0"``: the level went."""
+    return _json({"type": "delta", "channel": "book", **book_fields(depth, sequence, bids, asks)})
+
+
+# --- trades, statistics, candles, opportunities ------------------------------------------------------------
+
+
+def _trade(trade: Trade) -> dict[str, Any]:
+    return {
+        "id": trade.trade_id,
+        "side": trade.side.lower(),
+        "price": decimal_text(trade.price, trade.price_exponent),
+        "size": decimal_text(trade.size, trade.size_exponent),
+        "time": microseconds(trade.exchange_time or trade.received_time),
+    }
+
+
+def trades(kind: Literal["snapshot", "trades"], venue: str, symbol: str, of: Iterable[Trade]) -> str:
+    """The latest trades (``snapshot``) or new ones, the newest last; ``time`` is the venue's where it gives one."""
+    head = {"type": kind, "channel": "trades", "venue": venue, "symbol": symbol}
+    return _json(head | {"trades": [_trade(trade) for trade in of]})
+
+
+def statistics_fields(record: DeltaStatistics) -> dict[str, Any]:
+    """Return DeltaStatistics' fields; window in µs, prices as decimal text, latencies in ns as in the record."""
+    fields = record.__dict__ | {
+        "window_start": microseconds(record.window_start),
+        "window_end": microseconds(record.window_end),
+        "epoch": str(record.epoch),
+        "best_bid": None if record.best_bid is None else decimal_text(record.best_bid, record.price_exponent),
+        "best_ask": None if record.best_ask is None else decimal_text(record.best_ask, record.price_exponent),
+    }
+    del fields["price_exponent"], fields["size_exponent"]
+    return fields
+
+
+def stats(record: DeltaStatistics) -> str:
+    return _json({"type": "stats", "channel": "stats", **statistics_fields(record)})
+
+
+def candle(record: Candle) -> str:
+    """One candle; ``interval`` in seconds. The highest ``revision`` of an ``open_time`` counts."""
+    fields: dict[str, Any] = {"type": "candle", "channel": "candles", "venue": record.venue, "symbol": record.symbol}
+    fields |= {"interval": record.interval // 10**9, "open_time": microseconds(record.open_time)}
+    for name, price in (("open", record.open), ("high", record.high), ("low", record.low), ("close", record.close)):
+        fields[name] = decimal_text(price, record.price_exponent)
+    fields["volume"] = decimal_text(record.volume, record.size_exponent)
+    fields["quote_volume"] = record.quote_volume
+    fields["vwap"] = decimal_text(record.vwap, record.vwap_exponent)
+    return _json(fields | {"trades": record.trades, "revision": record.revision})
+
+
+_OPPORTUNITY_PRICES: Final = ("buy_price", "sell_price", "buy_limit_price", "sell_limit_price")
+_OPPORTUNITY_TIMES: Final = ("opened_time", "updated_time", "buy_book_time", "sell_book_time")
+
+
+def opportunity_fields(record: ArbitrageOpportunity) -> dict[str, Any]:
+    """Return ArbitrageOpportunity's fields; prices and size as decimal text, times in µs, state in small letters."""
+    fields = dict(record.__dict__)
+    for name in _OPPORTUNITY_PRICES:
+        fields[name] = decimal_text(fields[name], record.price_exponent)
+    for name in _OPPORTUNITY_TIMES:
+        fields[name] = microseconds(fields[name])
+    fields["size"] = decimal_text(record.size, record.size_exponent)
+    fields["state"] = record.state.lower()
+    del fields["price_exponent"], fields["size_exponent"]
+    return fields
+
+
+def opportunity(record: ArbitrageOpportunity) -> str:
+    return _json({"type": "opportunity", "channel": "arbitrage", **opportunity_fields(record)})
+
+
+def opportunities(symbol: str, of: Sequence[ArbitrageOpportunity]) -> str:
+    """The open ones of a symbol, or of all (``*``)."""
+    head = {"type": "snapshot", "channel": "arbitrage", "symbol": symbol}
+    return _json(head | {"opportunities": [opportunity_fields(record) for record in of]})

@@ -1,0 +1,85 @@
+"""uvicorn within our own event loop: our socket, our signals, our WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from alphapulse.config import GatewaySettings
+from alphapulse.errors import ServiceError
+from gateway.wire import StreamProtocol
+
+MAX_CLIENT_MESSAGE: Final = 64 * 1024
+"""Bytes; a longer message ends the connection with 1009. What the protocol refuses politely is far below."""
+PING_SECONDS: Final = 20.0
+SHUTDOWN_SECONDS: Final = 3
+
+
+def listen(settings: GatewaySettings) -> socket.socket:
+    """Return the listening socket.
+
+    Raises:
+        ServiceError: the address cannot be used; the message names the key, the address and why.
+    """
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ServiceError(
+                f"gateway.port: {host}:{port} is in use by another process; choose another port, or 0 for any free one"
+            ) from error
+        key = (
+            "gateway.host"
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            else "gateway.port"
+        )
+        raise ServiceError(f"{key}: cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def url(listening: socket.socket) -> str:
+    """Return an address of ``listening`` that can be opened on this machine."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class GatewayServer(uvicorn.Server):
+    """A server for :func:`gateway.app.create_app`; runs until :meth:`stop`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws=StreamProtocol,
+                # Compressed per connection, a message costs four times as much as it does to send.
+                ws_per_message_deflate=False,
+                ws_max_size=MAX_CLIENT_MESSAGE,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PING_SECONDS,
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the service."""
+        yield
+
+    async def stop(self, serving: asyncio.Task[None]) -> None:
+        """End ``serving`` (the task of :meth:`serve`): no new connections, the open ones finish or are cut off."""
+        self.should_exit = True
+        await serving

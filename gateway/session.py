@@ -1,0 +1,193 @@
+"""One client: what it asked for, what waits for it, when it is given up. Times are arguments (seconds, monotonic)."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from alphapulse import metrics
+from alphapulse.errors import RequestRefused
+from gateway import protocol
+from gateway.close_codes import MISUSE, SLOW, CloseCode
+from gateway.feeds import Feed
+from gateway.outbox import Outbox, Source
+from gateway.protocol import ClientMessage, Ping, Subscribe, Subscription, Unsubscribe
+from gateway.wire import Wire
+
+FRAME_SIZE: Final = 64 * 1024
+"""Characters joined into one WebSocket message; well below what client libraries accept by default (1 MiB)."""
+MAX_SUBSCRIPTIONS: Final = 1000
+MAX_REFUSED: Final = 100
+"""So many refused messages in a row end the connection."""
+STALL_SECONDS: Final = 10.0
+"""A conflated client that could not be written to for this long is disconnected."""
+
+
+class Switchboard(Protocol):
+    """Where sessions find feeds and have themselves written out; :class:`gateway.fanout.Hub`."""
+
+    def feed(self, subscription: Subscription) -> Feed[object]:
+        """Return the feed.
+
+        Raises:
+            UnknownInstrument: there is no such instrument.
+        """
+        ...
+
+    def waiting(self, session: Session) -> None:
+        """Write the session out at the end of this tick."""
+        ...
+
+    def frame(self, texts: tuple[str, ...]) -> bytes:
+        """Return the texts as one frame, one a line."""
+        ...
+
+
+class Session:
+    """The server's side of one client.
+
+    Args:
+        queue_bytes: what may wait for the client before it is conflated.
+        stall_seconds: how long a conflated client may leave us waiting.
+
+    Attributes:
+        last_written: when something was last written (seconds, monotonic).
+    """
+
+    def __init__(
+        self,
+        board: Switchboard,
+        wire: Wire,
+        *,
+        queue_bytes: int,
+        now: float,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        self._board = board
+        self._wire = wire
+        self._outbox = Outbox(queue_bytes)
+        self._feeds: dict[Subscription, Feed[object]] = {}
+        self._stall_seconds = stall_seconds
+        self._refused_in_row = 0
+        self._blocked_since: float | None = None
+        self._ended = False
+        self.last_written = now
+
+    @property
+    def subscriptions(self) -> int:
+        return len(self._feeds)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something waits that the connection does not take."""
+        return bool(self._outbox)
+
+    # --- what the client says -----------------------------------------------------------------------------
+
+    def receive(self, text: str | None) -> None:
+        """Act on one message of the client (None: a binary one). Whatever it is, it is answered."""
+        try:
+            self._act(protocol.parse(text))
+        except RequestRefused as refused:
+            metrics.GATEWAY_REFUSED.labels(code=refused.code).inc()
+            self.answer(protocol.error(refused))
+            self._refused_in_row += 1
+            if self._refused_in_row >= MAX_REFUSED:
+                self.close(MISUSE)
+        else:
+            self._refused_in_row = 0
+
+    def _act(self, message: ClientMessage) -> None:
+        match message:
+            case Ping():
+                self.answer(protocol.pong(message.id))
+            case Subscribe():
+                self._subscribe(message)
+            case Unsubscribe():
+                self._leave(message.subscription)
+                self.answer(protocol.unsubscribed(message.id, message.subscription))
+
+    def _subscribe(self, message: Subscribe) -> None:
+        subscription = message.subscription
+        feed = self._feeds.get(subscription)
+        if feed is None:
+            if len(self._feeds) >= MAX_SUBSCRIPTIONS:
+                raise RequestRefused(
+                    "too_many_subscriptions",
+                    f"a connection may have {MAX_SUBSCRIPTIONS} subscriptions",
+                    request_id=message.id,
+                )
+            try:
+                feed = self._board.feed(subscription)
+            except RequestRefused as refused:
+                refused.request_id = message.id
+                raise
+        self.answer(protocol.subscribed(message.id, subscription))
+        self._outbox.restart(feed)
+        if subscription not in self._feeds:
+            self._feeds[subscription] = feed
+            feed.subscribers[self] = None
+            metrics.GATEWAY_SUBSCRIPTIONS.labels(channel=subscription.channel).inc()
+
+    def _leave(self, subscription: Subscription) -> None:
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None:
+            feed.subscribers.pop(self, None)
+            self._outbox.forget(feed)
+            metrics.GATEWAY_SUBSCRIPTIONS.labels(channel=subscription.channel).dec()
+
+    # --- what the client gets -----------------------------------------------------------------------------
+
+    def answer(self, text: str) -> None:
+        """Queue a message that belongs to no feed; a client that leaves too many of them unread is given up."""
+        self._queued(self._outbox.answer(text))
+        if self._outbox.overflowing:
+            self.close(SLOW)
+
+    def deliver(self, source: Source, text: str) -> None:
+        """Queue a message of a feed, conflating if need be."""
+        self._queued(self._outbox.put(source, text))
+
+    def _queued(self, conflated: int) -> None:
+        if conflated:
+            metrics.GATEWAY_CONFLATIONS.inc(conflated)
+        self._board.waiting(self)
+
+    def flush(self, now: float) -> tuple[int, int, int]:
+        """Write what the connection takes at once; return (messages, frames, bytes) written."""
+        messages = frames = size = 0
+        wire, outbox = self._wire, self._outbox
+        while outbox and wire.can_write:
+            texts = outbox.take(FRAME_SIZE)
+            if not texts:  # a feed with nothing to say yet
+                break
+            frame = self._board.frame(texts)
+            wire.write(frame)
+            messages += len(texts)
+            frames += 1
+            size += len(frame)
+        if frames:
+            self.last_written = now
+            self._blocked_since = None
+        if outbox and self._blocked_since is None:
+            self._blocked_since = now
+        return messages, frames, size
+
+    def check(self, now: float) -> None:
+        """Give up a client that was conflated and has taken nothing for too long; to be called about every second."""
+        blocked = self._blocked_since
+        if blocked is not None and self._outbox.conflated and now - blocked >= self._stall_seconds:
+            self.close(SLOW)
+
+    def close(self, code: CloseCode) -> None:
+        """Leave all feeds and close the connection, once; what is queued is dropped."""
+        if self._ended:
+            return
+        metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number)).inc()
+        self._wire.close(code)
+        self.end()
+
+    def end(self) -> None:
+        """Leave all feeds: the connection is gone."""
+        self._ended = True
+        for subscription in list(self._feeds):
+            self._leave(subscription)

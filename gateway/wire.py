@@ -1,0 +1,110 @@
+"""One client's WebSocket as the sessions write to it, and uvicorn's protocol made to offer that.
+
+ASGI's ``send`` takes one message for one client and cannot give a connection up. The fan-out needs both: one frame,
+encoded once, written to hundreds of connections in the same tick without a task for each; and an end for a client
+that reads nothing, whose close frame would wait behind its own full buffer for ever. So :class:`StreamProtocol` puts
+itself into the ASGI scope (extension ``alphapulse.wire``); handshake, receiving and ping stay uvicorn's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from starlette.types import Scope
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from gateway.close_codes import NO_PONG, CloseCode
+
+EXTENSION: Final = "alphapulse.wire"
+WRITE_BUFFER: Final = 128 * 1024
+"""Bytes that may wait in the transport (the kernel's own buffer comes on top); the outbox holds the rest."""
+CLOSE_SECONDS: Final = 5.0
+"""A client that has not finished the closing handshake by then is cut off."""
+
+
+class Wire(Protocol):
+    """What a session needs of its connection."""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the connection is open and its buffer below the mark."""
+        ...
+
+    def write(self, frame: bytes) -> None:
+        """Write one frame made by :func:`text_frame`."""
+        ...
+
+    def close(self, code: CloseCode) -> None:
+        """Send the close frame behind what is written already; cut off a client that does not answer."""
+        ...
+
+
+def text_frame(text: str) -> bytes:
+    """Return a WebSocket text frame (RFC 6455 §5.2): a server masks nothing, so all clients get the same bytes."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+def wire_of(scope: Scope) -> StreamProtocol:
+    """Return the connection behind an ASGI scope; the server must be run with :class:`StreamProtocol`."""
+    return cast("StreamProtocol", scope["extensions"][EXTENSION])
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, open to synchronous writes.
+
+    Attributes:
+        drained: called when the buffer has emptied enough to be written to again.
+        closed_with: the code we closed with, None while we have not.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.drained: Callable[[], None] | None = None
+        self.closed_with: CloseCode | None = None
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.handshake_complete:  # refused: there is no scope
+            return
+        # The application's task was made just now and has not run yet: it will find the extension.
+        cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        # Flushing to a client that reads nothing would hold the process until its grace is over.
+        self.close_timer = self.loop.call_later(1.0, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.drained is not None:
+            self.drained()
+
+    @property
+    def can_write(self) -> bool:
+        return self.conn.state is State.OPEN and not self.disconnected and self.writable.is_set()
+
+    def write(self, frame: bytes) -> None:
+        self.transport.write(frame)
+
+    def close(self, code: CloseCode) -> None:
+        if self.close_sent or self.disconnected or self.conn.state is not State.OPEN:
+            return
+        self.closed_with = code
+        self.stop_keepalive()
+        self.conn.send_close(code.number, code.reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code.number, "reason": code.reason})
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        # uvicorn's own timer would flush first, which a client that reads nothing never lets happen.
+        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        self.close(NO_PONG)
