@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, TypeVar
 
 from fastavro import schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import to_parsing_canonical_form
 
 from alphapulse.errors import RecordRefused
 from schemas.definitions import Definition, definition, definitions
 from schemas.records import Record
 from schemas.registry import LocalRegistry, SchemaRegistry
+from schemas.validity import Validity
 
 _HEADER = struct.Struct(">bI")
 _MAGIC = 0
@@ -25,14 +29,24 @@ class Codec:
 
     Args:
         registry: gives and resolves schema ids; the local one by default. Ids of our own schemas are asked for
-            once each, at first use; an unknown id seen on a topic is asked for once.
+            once each, at first use (or all at once by :meth:`prepare`); an id seen on a topic is asked for until
+            the registry knows it.
     """
 
     def __init__(self, registry: SchemaRegistry | None = None) -> None:
         self._registry: SchemaRegistry = registry if registry is not None else LocalRegistry()
-        self._writers: dict[type[Record], tuple[bytes, dict[str, Any]]] = {}
+        self._writers: dict[type[Record], tuple[bytes, dict[str, Any], Validity]] = {}
         self._readers: dict[int, Callable[[BytesIO], Record]] = {}
         self._by_name = {d.parsed["name"]: d for d in definitions()}
+
+    def prepare(self) -> None:
+        """Ask for the ids of all our schemas now: a registry that is down stops the start, not the work.
+
+        Raises:
+            SchemaError: the registry cannot be reached or refuses a schema.
+        """
+        for found in definitions():
+            self._writers[found.record] = self._writer(found.record)
 
     def encode(self, record: Record) -> bytes:
         """Return the wire bytes of ``record``.
@@ -45,13 +59,19 @@ class Codec:
         writer = self._writers.get(kind)
         if writer is None:
             writer = self._writers[kind] = self._writer(kind)
+        head, schema, validity = writer
+        values = record.__dict__
         out = BytesIO()
-        out.write(writer[0])
+        out.write(head)
         try:
-            schemaless_writer(out, writer[1], record.__dict__)
+            if validity.exact(values) and validity.sound(values):
+                schemaless_writer(out, schema, values)
+                return out.getvalue()
+            cause: Exception | None = None
         except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
-            raise RecordRefused(f"{kind.__name__} does not fit its schema: {error} in {record!r:.300}") from error
-        return out.getvalue()
+            cause = error
+        reason = validity.fault(values)
+        raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {record!r:.300}") from cause
 
     def decode(self, value: bytes) -> Record:
         """Return the record in ``value``, resolved to this release's schema (fields added later get their default).
@@ -71,13 +91,12 @@ class Codec:
         try:
             record = reader(body)
         except (
-            ValueError,
+            ValueError,  # UnicodeDecodeError among them
             TypeError,
             EOFError,
-            IndexError,
-            KeyError,
+            LookupError,  # enum and union indices
             OverflowError,
-            UnicodeDecodeError,
+            SchemaResolutionError,
         ) as error:
             raise RecordRefused(f"body does not fit schema {schema_id}: {error!r} ({len(value)} bytes)") from error
         if body.tell() != len(value):
@@ -95,30 +114,67 @@ class Codec:
             raise RecordRefused(f"expected {kind.__name__}, found {type(record).__name__}")
         return record
 
-    def _writer(self, kind: type[Record]) -> tuple[bytes, dict[str, Any]]:
+    def _writer(self, kind: type[Record]) -> tuple[bytes, dict[str, Any], Validity]:
         found = definition(kind)
-        return _HEADER.pack(_MAGIC, self._registry.register(found)), found.parsed
+        return _HEADER.pack(_MAGIC, self._registry.register(found)), found.parsed, Validity(found.parsed)
 
     def _reader(self, schema_id: int) -> Callable[[BytesIO], Record]:
         written = self._registry.schema(schema_id)
         if written is None:
             raise RecordRefused(f"schema {schema_id} is unknown to the registry")
-        target = self._by_name.get(written["name"])
+        name = written["name"] if isinstance(written, dict) and written.get("type") == "record" else str(written)[:80]
+        target = self._by_name.get(name)
         if target is None:
-            raise RecordRefused(f"schema {schema_id} is {written['name']}, no record of ours")
+            raise RecordRefused(f"schema {schema_id} is {name}, no record of ours")
         return _reader_of(written, target)
 
 
 def _reader_of(written: dict[str, Any], target: Definition) -> Callable[[BytesIO], Record]:
     kind = target.record
-    # Resolution costs time; with the schema of this very release there is nothing to resolve.
-    wanted = None if written == target.parsed else target.parsed
     new = object.__new__
+    sound = Validity(target.parsed).sound
+    fault = Validity(target.parsed).fault
+    # Resolution costs time; where bytes and names are those of this very release there is nothing to resolve.
+    same = to_parsing_canonical_form(written) == target.canonical
+    wanted = None if same else target.parsed
+    written = _with_checked_symbols(written)
 
     def read(body: BytesIO) -> Record:
+        values: dict[str, Any] = schemaless_reader(body, written, wanted)  # type: ignore[assignment]
+        if not sound(values):
+            raise ValueError(fault(values))
         record = new(kind)
         # The decoded dict becomes the instance's own: no copy, no __init__.
-        record.__dict__ = schemaless_reader(body, written, wanted)  # type: ignore[assignment]
+        record.__dict__ = values
         return record
 
-    return read
+    def read_older(body: BytesIO) -> Record:
+        record = read(body)
+        # fastavro hands out the schema's own default: a map or list that all records would share.
+        for name, value in record.__dict__.items():
+            if isinstance(value, (dict, list)):
+                record.__dict__[name] = value.copy()
+        return record
+
+    return read if same else read_older
+
+
+def _with_checked_symbols(schema: Any) -> Any:
+    """Return a copy of a parsed schema whose enums hold their symbols by index in a dict.
+
+    fastavro takes the index from the bytes to a list as it is, where -1 would be the last symbol; a dict has no
+    such entry and refuses.
+    """
+    schema = copy.copy(schema)
+    if isinstance(schema, list):
+        return [_with_checked_symbols(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "enum":
+        schema["symbols"] = dict(enumerate(schema["symbols"]))
+    if "fields" in schema:
+        schema["fields"] = [{**field, "type": _with_checked_symbols(field["type"])} for field in schema["fields"]]
+    for part in ("items", "values"):
+        if part in schema:
+            schema[part] = _with_checked_symbols(schema[part])
+    return schema
