@@ -1,0 +1,48 @@
+"""The brokers that the suite of ``tests/integration/kafka`` runs over: one module here each, found by itself."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from alphapulse.config import KafkaSettings
+
+
+class Backend(ABC):
+    """A broker of its own for the tests of one module."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def missing(cls) -> str | None:
+        """Return what this machine lacks to run it, None if nothing."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, empty."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it and all it holds."""
+
+    @abstractmethod
+    def settings(self) -> KafkaSettings:
+        """Return client settings, with the shortest session that it allows."""
+
+    @abstractmethod
+    async def create_topic(self, name: str, partitions: int) -> None:
+        """Make a topic."""
+
+    @abstractmethod
+    async def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Drop a partition's records below offset ``before``, as retention would."""
+
+
+def backends() -> list[type[Backend]]:
+    """Return every backend, by name."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return sorted(Backend.__subclasses__(), key=lambda backend: backend.name)
