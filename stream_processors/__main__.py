@@ -1,0 +1,30 @@
+"""``python -m stream_processors [--config DIR]``: run the stream processors as a service."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from alphapulse import service
+from stream_processors.instrument import SERVICE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until asked to stop; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m stream_processors", description="Books, candles and arbitrage.")
+    parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml and exchanges.toml")
+    options = parser.parse_args(arguments)
+
+    async def serve(running: service.Service) -> None:
+        # Faust takes its time to import: after the configuration was found to be good.
+        from stream_processors.worker import Worker
+
+        await Worker(running).run()
+
+    return service.run(SERVICE, serve, folder=options.config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The Faust app: which topics are read, by whom, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from aiokafka import AIOKafkaProducer
+from faust.types import EventT
+
+from alphapulse.config import Settings
+from stream_processors.transport import BatchTransport, Listener
+
+Handler = Callable[[EventT[Any]], Awaitable[None]]
+"""Gets an event whose value is a :class:`~stream_processors.deliveries.Batch`; acknowledges it when it is done."""
+
+STREAM_BUFFER: Final = 16
+"""Batches that may wait for an agent before its partitions are no longer fetched. An event is a whole batch here, so
+Faust's default of 4096 would hold gigabytes."""
+
+MAX_POLL_RECORDS: Final = 4_000
+"""Records of one fetch over all partitions: what the event loop of the consumer hands over at once."""
+
+
+class ProcessorsApp(faust.App):
+    """A Faust app on :class:`~stream_processors.transport.BatchTransport`.
+
+    Args:
+        settings: the whole configuration.
+        listener: told of partitions and commits.
+    """
+
+    def __init__(self, settings: Settings, listener: Listener) -> None:
+        self._settings = settings
+        self._listener = listener
+        kafka, processors = settings.kafka, settings.processors
+        super().__init__(
+            processors.group,
+            # Only named in Faust's logs; the clients are made by alphapulse.kafka.
+            broker=[f"kafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
+            broker_client_id="alphapulse-processors",
+            broker_commit_interval=processors.commit_interval_ms / 1000,
+            broker_max_poll_records=MAX_POLL_RECORDS,
+            broker_request_timeout=kafka.request_timeout_ms / 1000,
+            broker_session_timeout=kafka.session_timeout_ms / 1000,
+            broker_heartbeat_interval=kafka.heartbeat_interval_ms / 1000,
+            stream_buffer_maxsize=STREAM_BUFFER,
+            # The application makes its own handover before partitions go (transport.Listener).
+            stream_wait_empty=False,
+            # Topics are made beforehand, with their partitions; the in-memory broker cannot make any.
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            store="memory://",
+            web_enabled=False,
+            autodiscover=False,
+            datadir=str(_scratch(settings)),
+        )
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self, settings=self._settings.kafka, listener=self._listener)
+
+    def _new_producer_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_producer, self, settings=self._settings.kafka, listener=self._listener)
+
+    @property
+    def client(self) -> AIOKafkaProducer:
+        """The running producer."""
+        producer: Any = self.producer
+        client: AIOKafkaProducer = producer.client
+        return client
+
+    async def wait_for_crash(self) -> None:
+        """Wait until a part of the app has failed; ``crash_reason`` then tells why."""
+        await self._crashed.wait()
+
+    def _create_directories(self) -> None:
+        """Make none: this app keeps nothing in files."""
+
+
+def _scratch(settings: Settings) -> Path:
+    return settings.data_dir / "faust"
+
+
+class _Batches(faust.Schema[Any, Any]):
+    """Hands a message's value on as it is: it is a batch already."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        return message.value
+
+
+def add_agents(app: ProcessorsApp, handlers: Mapping[str, Handler]) -> None:
+    """Let each handler have the batches of its topic, one at a time.
+
+    A handler that raises stops the app: the batch is not acknowledged and will be read again.
+    """
+    for topic, handler in handlers.items():
+        _add_agent(app, topic, handler)
+
+
+def _add_agent(app: ProcessorsApp, topic: str, handler: Handler) -> None:
+    # Stream's own class has noack(); its interface in faust.types has not.
+    async def agent(stream: Any) -> None:
+        async for event in stream.noack().events():
+            try:
+                await handler(event)
+            except Exception as error:
+                await app.crash(error)
+                raise
+
+    app.agent(app.topic(topic, schema=_Batches(), acks=True), name=f"{__name__}.{topic}")(agent)
