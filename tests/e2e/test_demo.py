@@ -1,0 +1,143 @@
+"""``alphapulse demo``: what a user sees within a minute, and what is left when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.e2e.command import ALPHAPULSE, ROOT, alphapulse, environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
+
+class Demo:
+    """A running demo."""
+
+    def __init__(self, process: asyncio.subprocess.Process, data_dir: Path, http: aiohttp.ClientSession) -> None:
+        self.process = process
+        self.data_dir = data_dir
+        self.http = http
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """Return the announcements of all services that run."""
+        files = (self.data_dir / "run").glob("*.json")
+        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+    async def get(self, path: str) -> Any:
+        gateway = self.told().get("gateway")
+        if gateway is None or "url" not in gateway:
+            return {}
+        try:
+            async with self.http.get(f"http://127.0.0.1:{gateway['port']}{path}") as answer:
+                return await answer.json() if answer.status == 200 else {}
+        except aiohttp.ClientError:
+            return {}
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            while not await condition():
+                assert self.process.returncode is None, "the demo ended by itself"
+                await asyncio.sleep(0.1)
+
+    async def books(self) -> set[tuple[str, str]]:
+        """Return the instruments whose book is valid at the gateway."""
+        told = await self.get("/api/v1/instruments")
+        return {(i["venue"], i["symbol"]) for i in told.get("instruments", []) if i["valid"]}
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+    data_dir = tmp_path / "data"
+    with (tmp_path / "demo.err").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *ALPHAPULSE,
+            *("demo", "--data-dir", str(data_dir), "--port", "0", "--symbols", "BTC-USD,ETH-USD"),
+            cwd=ROOT,
+            env=environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            try:
+                yield Demo(process, data_dir, http)
+            finally:
+                if process.returncode is None:
+                    process.send_signal(signal.SIGINT)
+                    await asyncio.wait_for(process.wait(), 60)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[2] != "Z"
+
+
+ALL_BOOKS = {(venue, symbol) for venue in ("kraken", "coinbase", "binance_us") for symbol in ("BTC-USD", "ETH-USD")}
+
+
+async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after_ctrl_c(demo: Demo) -> None:
+    async def everything_moves() -> bool:
+        told = await demo.get("/api/v1/arbitrage/opportunities")
+        return bool(told.get("opportunities")) and await demo.books() == ALL_BOOKS
+
+    await demo.until(everything_moves, 60)
+    page = await demo.http.get(f"http://127.0.0.1:{demo.told()['gateway']['port']}/")
+    assert page.status == 200
+    assert "text/html" in page.headers["Content-Type"]
+
+    count = "SELECT count() FROM trades"
+
+    def rows() -> int:
+        ended = alphapulse("sql", count, "--data-dir", demo.data_dir, "--format", "TSV")
+        assert ended.code == 0, ended.err
+        return int(ended.out)
+
+    async def rows_grow() -> bool:
+        return await asyncio.to_thread(rows) > 10
+
+    await demo.until(rows_grow, 30)
+    pids = [told["pid"] for told in demo.told().values()]
+    assert len(pids) == 9
+    assert all(alive(pid) for pid in pids)
+    demo.process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(demo.process.wait(), 60) == 0
+    assert not any(alive(pid) for pid in pids)
+    assert demo.told() == {}
+    assert rows() > 10  # the tables can be read after the run as well
+
+
+@pytest.mark.parametrize("victim", ["collector-kraken", "processors", "gateway", "broker"])
+async def test_a_killed_part_comes_back(demo: Demo, victim: str) -> None:
+    async def whole() -> bool:
+        return await demo.books() == ALL_BOOKS
+
+    await demo.until(whole, 60)
+    pid = demo.told()[victim]["pid"]
+    os.kill(pid, signal.SIGKILL)
+
+    async def replaced() -> bool:
+        told = demo.told().get(victim)
+        return told is not None and told["pid"] != pid and await demo.books() == ALL_BOOKS
+
+    await demo.until(replaced, 90)
+
+
+async def test_a_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:
+    async def claimed() -> bool:
+        return (demo.data_dir / ".lock").exists() and bool(demo.told())
+
+    await demo.until(claimed, 30)
+    ended = await asyncio.to_thread(alphapulse, "demo", "--data-dir", demo.data_dir, "--port", "0")
+    assert ended.code == 2
+    assert f"in use by process {demo.process.pid}" in ended.err

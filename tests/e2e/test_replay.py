@@ -1,0 +1,192 @@
+"""``alphapulse replay`` on real recordings: the main job, end to end, against independently computed figures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+
+from tests.e2e.command import alphapulse
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
+
+RECORDINGS = (
+    "binance_btcusdt_20240808.rec.gz",
+    "binance_us_20211012.rec.gz",
+    "coinbase_exchange_20210417.rec.gz",
+    "kraken_v2_20210417.rec.gz",
+)
+
+
+def expected(recordings: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return (venue, symbol) → the independent program's figures."""
+    told = json.loads((recordings / "expected.json").read_text(encoding="utf-8"))
+    return {
+        (recording["venue"], symbol): figures
+        for recording in told.values()
+        for symbol, figures in recording["instruments"].items()
+    }
+
+
+def assert_equal_to_expected(result: Any, wanted: dict[tuple[str, str], dict[str, Any]]) -> None:
+    found = {(row["venue"], row["symbol"]): row for row in result["instruments"]}
+    assert found.keys() == wanted.keys()
+    for key, figures in wanted.items():
+        row = found[key]
+        assert {name: row[name] for name in figures} == figures, key
+        stored = {"trades": figures["trades"], "l2": figures["snapshots"] + figures["deltas"]}
+        assert row["clickhouse"] == stored, key
+        assert row["parquet"] == stored, key
+
+
+@pytest.fixture(scope="module")
+def replayed(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """All recordings replayed at full speed into one data directory: (the directory, the JSON)."""
+    folder = tmp_path_factory.mktemp("replay") / "data"
+    ended = alphapulse("replay", *(recordings / name for name in RECORDINGS), "--data-dir", folder, "--json")
+    assert ended.code == 0, ended.err
+    return folder, ended.json
+
+
+def test_every_figure_equals_the_independent_program(replayed: tuple[Path, Any], recordings: Path) -> None:
+    assert_equal_to_expected(replayed[1], expected(recordings))
+    run = replayed[1]["run"]
+    assert run["frames"] == 50_198
+    assert run["dead_letters"] == 0
+    assert run["frames_per_second"] > 0
+    assert run["peak_memory_bytes"] > 0
+
+
+def test_clickhouse_holds_exactly_the_trades(replayed: tuple[Path, Any], recordings: Path) -> None:
+    """Sums compared as decimals, over the raw mantissas."""
+    ended = alphapulse(
+        "sql",
+        "SELECT venue, symbol, count(), uniqExact(trade_id), sum(toInt128(size)), any(size_exponent),"
+        " uniqExact(size_exponent) FROM trades GROUP BY venue, symbol",
+        *("--data-dir", replayed[0], "--format", "JSONCompact"),
+    )
+    assert ended.code == 0, ended.err
+    found = {(row[0], row[1]): row for row in ended.json["data"]}
+    for key, figures in expected(recordings).items():
+        if not figures["trades"]:
+            assert key not in found
+            continue
+        _, _, rows, ids, total, exponent, exponents = found[key]
+        assert (int(rows), int(ids), int(exponents)) == (figures["trades"], figures["trades"], 1)
+        assert Decimal(total).scaleb(int(exponent)) == Decimal(figures["base_volume"])
+
+
+def test_parquet_holds_exactly_the_trades(replayed: tuple[Path, Any], recordings: Path) -> None:
+    trades = ds.dataset(replayed[0] / "parquet" / "md.trades", format="parquet").to_table()
+    for (venue, symbol), figures in expected(recordings).items():
+        mine = trades.filter((pc.field("venue") == venue) & (pc.field("symbol") == symbol)).to_pylist()
+        assert len({trade["trade_id"] for trade in mine}) == len(mine) == figures["trades"]
+        volume = sum((Decimal(trade["size"]).scaleb(trade["size_exponent"]) for trade in mine), Decimal(0))
+        assert volume == Decimal(figures["base_volume"])
+
+
+def test_both_stores_hold_the_same_books(replayed: tuple[Path, Any], recordings: Path) -> None:
+    """A fingerprint of every level of every record, exact integers, from both stores."""
+    ended = alphapulse(
+        "sql",
+        "SELECT venue, symbol, sum(length(bid_prices) + length(ask_prices)),"
+        " sum(arraySum(arrayMap(x -> toInt128(x), bid_prices))), sum(arraySum(arrayMap(x -> toInt128(x), ask_sizes)))"
+        " FROM l2 GROUP BY venue, symbol",
+        *("--data-dir", replayed[0], "--format", "JSONCompact"),
+    )
+    assert ended.code == 0, ended.err
+    l2 = ds.dataset(replayed[0] / "parquet" / "md.l2", format="parquet").to_table()
+    assert len(ended.json["data"]) == len(expected(recordings))
+    for venue, symbol, levels, bids, asks in ended.json["data"]:
+        mine = l2.filter((pc.field("venue") == venue) & (pc.field("symbol") == symbol)).to_pylist()
+        assert int(levels) == sum(len(row["bid_prices"]) + len(row["ask_prices"]) for row in mine)
+        assert int(bids) == sum(sum(row["bid_prices"]) for row in mine)
+        assert int(asks) == sum(sum(row["ask_sizes"]) for row in mine)
+
+
+def test_at_the_original_pace_the_books_are_the_same(recordings: Path, tmp_path: Path) -> None:
+    """30 seconds of Binance.US, whose snapshots come over REST in the middle of the stream."""
+    name = "binance_us_20211012.rec.gz"
+    ended = alphapulse("replay", recordings / name, "--speed", "1", "--data-dir", tmp_path / "d", "--json")
+    assert ended.code == 0, ended.err
+    wanted = {key: figures for key, figures in expected(recordings).items() if key[0] == "binance_us"}
+    assert_equal_to_expected(ended.json, wanted)
+    assert ended.json["run"]["seconds"] > 25
+
+
+@pytest.fixture
+def kraken(recordings: Path) -> list[bytes]:
+    """The lines of the Kraken recording."""
+    with gzip.open(recordings / RECORDINGS[3]) as lines:
+        return lines.readlines()
+
+
+def replay_lines(lines: list[bytes], folder: Path, name: str = "kraken_test.rec") -> Any:
+    path = folder / name
+    path.write_bytes(b"".join(lines))
+    return alphapulse("replay", path, "--data-dir", folder / "data", "--json")
+
+
+def test_a_recording_that_is_cut_off_is_played_so_far_and_named(recordings: Path, tmp_path: Path) -> None:
+    whole = (recordings / RECORDINGS[3]).read_bytes()
+    path = tmp_path / "kraken_cut.rec.gz"
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    ended = alphapulse("replay", path, "--data-dir", tmp_path / "data", "--json")
+    assert ended.code != 0
+    assert f"{path}:" in ended.err
+    assert "cut off" in ended.err
+    assert sum(row["deltas"] for row in ended.json["instruments"]) > 1000
+    assert all(row["gaps"] == row["checksums_bad"] == 0 for row in ended.json["instruments"])
+
+
+def test_a_line_that_is_no_json_goes_to_dlq_and_the_rest_goes_on(
+    kraken: list[bytes], recordings: Path, tmp_path: Path
+) -> None:
+    ended = replay_lines([*kraken[:100], b"1618678134000000000 {no json\n", *kraken[100:]], tmp_path)
+    assert "kraken_test.rec:101" in ended.err
+    assert ended.json["run"]["dead_letters"] == 1
+    wanted = {key: figures for key, figures in expected(recordings).items() if key[0] == "kraken"}
+    assert_equal_to_expected(ended.json, wanted)
+    letters = alphapulse(
+        "sql", "SELECT value, reason FROM dead_letters", "--data-dir", tmp_path / "data", "--format", "JSONCompact"
+    )
+    assert letters.code == 0, letters.err
+    assert [value for value, _ in letters.json["data"]] == ["{no json"]
+
+
+def test_a_frame_of_an_unknown_shape_goes_to_dlq(kraken: list[bytes], tmp_path: Path) -> None:
+    ended = replay_lines([*kraken[:50], b'1618678134000000000 {"surprise": [1, 2]}\n', *kraken[50:]], tmp_path)
+    assert ended.code == 0, ended.err
+    assert ended.json["run"]["dead_letters"] == 1
+    assert "kraken_test.rec:51" in ended.err
+
+
+def test_a_price_with_30_decimals_goes_to_dlq_with_key_and_value(kraken: list[bytes], tmp_path: Path) -> None:
+    price = b"354.123456789012345678901234567891"
+    frame = (
+        b'1618678160000000000 {"channel":"trade","type":"update","data":[{"symbol":"XMR/USD","side":"sell","price":'
+        + price
+        + b',"qty":0.5,"ord_type":"limit","trade_id":99,"timestamp":"2021-04-17T16:49:20.557535Z"}]}\n'
+    )
+    ended = replay_lines([*kraken, frame], tmp_path)
+    assert ended.code == 0, ended.err
+    assert ended.json["run"]["dead_letters"] == 1
+    letters = alphapulse("sql", "SELECT reason FROM dead_letters", "--data-dir", tmp_path / "data")
+    assert "price" in letters.out
+    assert price.decode() in letters.out
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b garbage"])
+def test_a_recording_that_holds_nothing_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "kraken_empty.rec.gz"
+    path.write_bytes(content)
+    ended = alphapulse("replay", path, "--data-dir", tmp_path / "data", "--json")
+    assert ended.code == 2
+    assert str(path) in ended.err
+    assert "Traceback" not in ended.err

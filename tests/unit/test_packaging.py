@@ -1,0 +1,28 @@
+"""What the distribution holds."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPS = ("alphapulse", "schemas", "producers", "stream_processors", "sinks", "gateway")
+
+
+def test_every_package_is_listed() -> None:
+    """The list is explicit; a folder that is not on it would be missing from an installed wheel."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = {
+        ".".join(marker.parent.relative_to(ROOT).parts)
+        for top in TOPS
+        for marker in (ROOT / top).rglob("__init__.py")
+        if "node_modules" not in marker.parts
+    }
+    assert set(project["tool"]["setuptools"]["packages"]) == found
+
+
+def test_lock_files_hold_no_address() -> None:
+    for lock in ROOT.glob("requirements*.lock"):
+        text = lock.read_text(encoding="utf-8")
+        assert "://" not in text
+        assert "--index-url" not in text
