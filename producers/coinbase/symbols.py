@@ -1,4 +1,7 @@
-"""Coinbase's spelling of symbols, which is ours: ``BTC-USD``."""
+"""Coinbase's product ids are our canonical symbols: ``BTC-USD``.
+
+https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproducts
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,21 @@ from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
 
 
-def canonical(venue_symbol: str) -> str:
-    """Return our name of Coinbase's product ``venue_symbol``.
+def venue_symbol(symbol: str) -> str:
+    """Return the product id of a canonical symbol.
 
     Raises:
-        ValueRefused: it is no product's name.
+        ValueRefused: it names no pair.
     """
-    base, dash, quote = check_symbol(venue_symbol).partition("-")
-    if not (base and dash and quote):
-        raise ValueRefused(f"not a Coinbase product: {venue_symbol[:80]!r} (BASE-QUOTE)")
-    return venue_symbol
+    if "-" not in check_symbol(symbol):
+        raise ValueRefused(f"not a pair: {symbol!r} (BASE-QUOTE)")
+    return symbol
 
 
-def venue_symbol(canonical: str) -> str:
-    """Return Coinbase's name of our symbol ``canonical``.
+def canonical_symbol(name: str) -> str:
+    """Return the canonical symbol of a product id.
 
     Raises:
-        ValueRefused: it is no pair.
+        ValueRefused: it is no product id.
     """
-    if "-" not in check_symbol(canonical):
-        raise ValueRefused(f"not a pair: {canonical[:80]!r} (BASE-QUOTE)")
-    return canonical
+    return venue_symbol(name)

@@ -1,32 +1,35 @@
-"""Kraken's spelling of symbols: ``BTC/USD``; older data says XBT for BTC and XDG for DOGE."""
+"""Kraken's symbols: ``BTC/USD``; older names of two assets are still met.
+
+https://docs.kraken.com/api/docs/guides/spot-ws-intro/#symbols
+"""
 
 from __future__ import annotations
 
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
 
-_OURS = {"XBT": "BTC", "XDG": "DOGE"}
+_OLD_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
 
-def canonical(venue_symbol: str) -> str:
-    """Return our name of Kraken's ``venue_symbol``: ``XBT/USD`` → ``BTC-USD``.
-
-    Raises:
-        ValueRefused: it is no pair of Kraken's.
-    """
-    base, slash, quote = venue_symbol.partition("/")
-    if not (base and slash and quote):
-        raise ValueRefused(f"not a Kraken symbol: {venue_symbol[:80]!r} (BASE/QUOTE)")
-    return check_symbol(f"{_OURS.get(base, base)}-{_OURS.get(quote, quote)}")
-
-
-def venue_symbol(canonical: str) -> str:
-    """Return Kraken's name (WebSocket v2) of our symbol ``canonical``: ``BTC-USD`` → ``BTC/USD``.
+def venue_symbol(symbol: str) -> str:
+    """Return Kraken's spelling of a canonical symbol: ``BTC-USD`` → ``BTC/USD``.
 
     Raises:
-        ValueRefused: it is no pair.
+        ValueRefused: it names no pair.
     """
-    base, dash, quote = check_symbol(canonical).partition("-")
+    base, dash, quote = check_symbol(symbol).partition("-")
     if not dash:
-        raise ValueRefused(f"not a pair: {canonical[:80]!r} (BASE-QUOTE)")
+        raise ValueRefused(f"not a pair: {symbol!r} (BASE-QUOTE)")
     return f"{base}/{quote}"
+
+
+def canonical_symbol(name: str) -> str:
+    """Return the canonical symbol of Kraken's: ``XBT/USD``, ``BTC/USD`` → ``BTC-USD``.
+
+    Raises:
+        ValueRefused: it is no symbol of Kraken's.
+    """
+    base, slash, quote = name.partition("/")
+    if not slash or "-" in name:
+        raise ValueRefused(f"not a Kraken symbol: {name[:80]!r} (BASE/QUOTE)")
+    return check_symbol(f"{_OLD_NAMES.get(base, base)}-{_OLD_NAMES.get(quote, quote)}")

@@ -38,21 +38,21 @@ BROKEN = [
 @pytest.mark.parametrize(("venue", "theirs", "ours"), PAIRS)
 def test_symbols_go_both_ways(venue: str, theirs: str, ours: str) -> None:
     symbols = importlib.import_module(f"producers.{venue}.symbols")
-    assert symbols.canonical(theirs) == ours
+    assert symbols.canonical_symbol(theirs) == ours
     assert symbols.venue_symbol(ours) == theirs
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("XBT/USD", "BTC-USD"), ("XDG/XBT", "DOGE-BTC")])
 def test_krakens_old_names_are_read(theirs: str, ours: str) -> None:
     symbols = importlib.import_module("producers.kraken.symbols")
-    assert symbols.canonical(theirs) == ours
+    assert symbols.canonical_symbol(theirs) == ours
 
 
 @pytest.mark.parametrize(("venue", "theirs"), BROKEN)
 def test_what_is_no_symbol_of_the_venue_is_refused_by_name(venue: str, theirs: str) -> None:
     symbols = importlib.import_module(f"producers.{venue}.symbols")
     with pytest.raises(ValueRefused) as caught:
-        symbols.canonical(theirs)
+        symbols.canonical_symbol(theirs)
     assert repr(theirs) in str(caught.value) or "not a canonical symbol" in str(caught.value)
 
 

@@ -1,0 +1,87 @@
+"""Binance's stream payloads and REST answers, as far as we read them.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+EMPTY = Raw(b"")
+
+
+# A combined stream's frame is {"stream", "data"}; of a raw stream it is the payload itself, which names its kind in "e"
+# (a book ticker has none). Answers to requests have "result" or "error".
+# https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#general-wss-information
+class Frame(Struct):
+    stream: str | None = None
+    data: Raw = EMPTY
+    e: str | None = None
+    A: Any = None
+    B: Any = None
+    result: Any = msgspec.UNSET
+    error: Any = msgspec.UNSET
+    id: Any = msgspec.UNSET
+
+
+# <symbol>@depth@100ms: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#diff-depth-stream
+class DepthUpdate(Struct, tag_field="e", tag="depthUpdate"):
+    E: Int64
+    s: str
+    U: Int64
+    u: Int64
+    b: Raw
+    a: Raw
+
+
+# <symbol>@trade: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#trade-streams
+class Trade(Struct, tag_field="e", tag="trade"):
+    E: Int64
+    s: str
+    t: Int64
+    p: str
+    q: str
+    T: Int64
+    m: bool
+
+
+# <symbol>@aggTrade: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#aggregate-trade-streams
+class AggregateTrade(Struct, tag_field="e", tag="aggTrade"):
+    E: Int64
+    s: str
+    a: Int64
+    p: str
+    q: str
+    T: Int64
+    m: bool
+
+
+# GET /api/v3/depth:
+# https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book
+class DepthSnapshot(Struct):
+    lastUpdateId: Int64  # noqa: N815
+    bids: Raw
+    asks: Raw
+
+
+class Error(Struct):
+    code: int = 0
+    msg: str = ""
+
+
+decode_frame = msgspec.json.Decoder(Frame).decode
+decode_depth = msgspec.json.Decoder(DepthUpdate).decode
+decode_trade = msgspec.json.Decoder(Trade).decode
+decode_aggregate = msgspec.json.Decoder(AggregateTrade).decode
+decode_snapshot = msgspec.json.Decoder(DepthSnapshot).decode
+
+IGNORED = frozenset(
+    {"bookTicker", "ticker", "miniTicker", "24hrTicker", "24hrMiniTicker", "kline", "avgPrice", "depth5", "depth10",
+     "depth20", "ticker_1h", "ticker_4h", "ticker_1d", "1hTicker", "4hTicker", "1dTicker", "rollingWindow",
+     "blockTrade", "referencePrice"}
+)  # fmt: skip
+"""Streams that are not ours, by the part behind the symbol and before the next ``@`` or ``_``'s interval."""

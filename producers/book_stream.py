@@ -1,0 +1,265 @@
+"""One instrument's book on its way to ``md.l2``: epochs, sequences, exponents (DESIGN, "Records").
+
+A snapshot opens an epoch and fixes its exponents; each update is one delta, next in sequence. Whatever puts the book
+in doubt publishes INVALID, and nothing more until the next snapshot. Pure, like the protocols that feed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from alphapulse.book import OrderBook
+from alphapulse.errors import PrecisionExceeded
+from alphapulse.fixed import rescale
+from alphapulse.instruments import Instrument
+from producers.levels import Levels, fitting, stated_decimals, tightest_exponent
+from producers.tally import Tally
+from schemas.records import L2Kind, L2Update
+
+DoubtKind: TypeAlias = Literal["sequence", "checksum", "crossed", "refused"]
+
+LEAST_DECIMALS: Final = 8
+"""Decimals an epoch starts with at least: hardly any later value needs more, which would cost a new epoch."""
+_MOST_DECIMALS: Final = 18
+"""More could not hold the number 10 in an int64; trailing zeros beyond are not worth it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a book cannot be trusted any more."""
+
+    kind: DoubtKind
+    message: str
+
+
+Arrays: TypeAlias = tuple[list[int], list[int], list[int], list[int]]
+"""Bid prices, bid sizes, ask prices, ask sizes."""
+
+
+class BookStream:
+    """The book as the venue's messages tell it, and the records that tell it on.
+
+    Args:
+        instrument: names the records; its exponents, where the venue states them, widen the initial ones.
+        tally: counts.
+        depth: levels a side the venue keeps us informed of; what falls out of them is deleted, in the records too.
+        digest: computes the venue's checksum of the book as it stands.
+
+    Attributes:
+        book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``valid``.
+        valid: whether the published stream claims the book to be the venue's.
+        epoch, sequence: of the last record; epoch 0 before the first.
+        price_decimals, size_decimals: as written out in the last snapshot, trailing zeros included.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        tally: Tally,
+        *,
+        depth: int | None = None,
+        digest: Callable[[BookStream], int] | None = None,
+    ) -> None:
+        self.instrument = instrument
+        self.book = OrderBook()
+        self.valid = False
+        self.epoch = 0
+        self.sequence = -1
+        self.price_exponent = self.size_exponent = -LEAST_DECIMALS
+        self.price_decimals = self.size_decimals = 0
+        self._tally = tally
+        self._depth = depth
+        self._digest = digest
+        self._exchange_time = 0
+        self._exchange_sequence: int | None = None
+
+    def snapshot(
+        self,
+        outputs: list[Any],
+        bids: Levels,
+        asks: Levels,
+        *,
+        received_time: int,
+        exchange_time: int = 0,
+        exchange_sequence: int | None = None,
+        checksum: int | None = None,
+    ) -> Doubt | None:
+        """Open an epoch with the venue's snapshot; append its record.
+
+        Returns:
+            Why the snapshot is not to be trusted; then the book is invalid, and INVALID is appended if it was not.
+
+        Raises:
+            ValueRefused: a value is no number or does not fit; nothing was changed.
+        """
+        (bid_prices, bid_sizes), (ask_prices, ask_sizes) = bids.texts(), asks.texts()
+        price_texts, size_texts = bid_prices + ask_prices, bid_sizes + ask_sizes
+        price_decimals, size_decimals = stated_decimals(price_texts), stated_decimals(size_texts)
+        stated = self.instrument
+        prices, price_exponent = fitting(price_texts, _initial(price_decimals, stated.price_exponent), "price")
+        sizes, size_exponent = fitting(size_texts, _initial(size_decimals, stated.size_exponent), "size")
+        split = len(bid_prices)
+        arrays = prices[:split], sizes[:split], prices[split:], sizes[split:]
+        self.book.replace(*arrays)
+        self.price_exponent, self.size_exponent = price_exponent, size_exponent
+        self.price_decimals, self.size_decimals = price_decimals, size_decimals
+        if any(self._truncate()):
+            arrays = self._levels()
+        if (doubt := self._check(checksum)) is not None:
+            self.end(outputs, received_time)
+            return doubt
+        self._open_epoch(received_time)
+        self._exchange_time, self._exchange_sequence = exchange_time, exchange_sequence
+        outputs.append(self._record("SNAPSHOT", received_time, arrays, checksum))
+        self._tally.snapshots += 1
+        self._tally.published_l2 += 1
+        return None
+
+    def delta(
+        self,
+        outputs: list[Any],
+        bids: Levels,
+        asks: Levels,
+        *,
+        received_time: int,
+        exchange_time: int = 0,
+        exchange_sequence: int | None = None,
+        checksum: int | None = None,
+    ) -> Doubt | None:
+        """Apply the venue's update; append its record, before it a SNAPSHOT if the exponents had to be widened.
+
+        An update that comes while the book is invalid is counted as ignored.
+
+        Returns:
+            Why the book is not to be trusted any more; then INVALID is appended and the update is not.
+
+        Raises:
+            ValueRefused: a value is no number or does not fit; nothing was changed.
+        """
+        tally = self._tally
+        if not self.valid:
+            tally.ignored += 1
+            return None
+        try:
+            arrays = (
+                *bids.mantissas(self.price_exponent, self.size_exponent),
+                *asks.mantissas(self.price_exponent, self.size_exponent),
+            )
+        except PrecisionExceeded:
+            arrays = self._widen(outputs, bids, asks, received_time)
+        changes = len(arrays[0]) + len(arrays[2])
+        self.book.apply(*arrays)
+        if self._depth is not None:
+            gone_bids, gone_asks = self._truncate()
+            if gone_bids or gone_asks:
+                # The venue sends no deletes for these; a reader of the records cannot know the depth.
+                arrays = (
+                    arrays[0] + gone_bids,
+                    arrays[1] + [0] * len(gone_bids),
+                    arrays[2] + gone_asks,
+                    arrays[3] + [0] * len(gone_asks),
+                )
+        if (doubt := self._check(checksum)) is not None:
+            self.end(outputs, received_time)
+            return doubt
+        self.sequence += 1
+        self._exchange_time, self._exchange_sequence = exchange_time, exchange_sequence
+        outputs.append(self._record("DELTA", received_time, arrays, checksum))
+        tally.deltas += 1
+        tally.level_changes += changes
+        tally.published_l2 += 1
+        return None
+
+    def end(self, outputs: list[Any], received_time: int) -> None:
+        """End the epoch, appending INVALID, if the book is valid; it is empty from now on."""
+        self.book.clear()
+        if not self.valid:
+            return
+        self.valid = False
+        self.sequence += 1
+        outputs.append(self._record("INVALID", received_time, ([], [], [], []), None))
+        self._tally.invalidations += 1
+
+    def _check(self, checksum: int | None) -> Doubt | None:
+        if checksum is not None and self._digest is not None:
+            found = self._digest(self)
+            if found != checksum:
+                self._tally.checksums_bad += 1
+                return Doubt("checksum", f"the book's checksum is {found}, the venue's {checksum}")
+            self._tally.checksums_ok += 1
+        if self.book.crossed:
+            bid, ask = self.book.bids.best_price(), self.book.asks.best_price()
+            return Doubt("crossed", f"best bid {bid}e{self.price_exponent} is not below best ask {ask}")
+        return None
+
+    def _truncate(self) -> tuple[list[int], list[int]]:
+        depth = self._depth
+        if depth is None:
+            return [], []
+        return self.book.bids.truncate(depth), self.book.asks.truncate(depth)
+
+    def _widen(self, outputs: list[Any], bids: Levels, asks: Levels, received_time: int) -> Arrays:
+        """Open an epoch of the same book with exponents at which the update is exact; return the update's arrays."""
+        (bid_prices, bid_sizes), (ask_prices, ask_sizes) = bids.texts(), asks.texts()
+        price_exponent = min(self.price_exponent, tightest_exponent(bid_prices + ask_prices))
+        size_exponent = min(self.size_exponent, tightest_exponent(bid_sizes + ask_sizes))
+        arrays = (
+            *bids.mantissas(price_exponent, size_exponent),
+            *asks.mantissas(price_exponent, size_exponent),
+        )
+        levels = tuple(
+            [rescale(value, old, new) for value in values]
+            for values, old, new in zip(
+                self._levels(),
+                (self.price_exponent, self.size_exponent) * 2,
+                (price_exponent, size_exponent) * 2,
+                strict=True,
+            )
+        )
+        book: Arrays = levels[0], levels[1], levels[2], levels[3]
+        self.book.replace(*book)
+        self.price_exponent, self.size_exponent = price_exponent, size_exponent
+        self._open_epoch(received_time)
+        outputs.append(self._record("SNAPSHOT", received_time, book, None))
+        self._tally.published_l2 += 1
+        return arrays
+
+    def _levels(self) -> Arrays:
+        bids, asks = list(self.book.bids), list(self.book.asks)
+        return (
+            [price for price, _ in bids],
+            [size for _, size in bids],
+            [price for price, _ in asks],
+            [size for _, size in asks],
+        )
+
+    def _open_epoch(self, received_time: int) -> None:
+        self.epoch = max(received_time, self.epoch + 1)
+        self.sequence = 0
+        self.valid = True
+
+    def _record(self, kind: L2Kind, received_time: int, arrays: Arrays, checksum: int | None) -> L2Update:
+        return L2Update(
+            venue=self.instrument.venue,
+            symbol=self.instrument.symbol,
+            kind=kind,
+            epoch=self.epoch,
+            sequence=self.sequence,
+            exchange_sequence=self._exchange_sequence,
+            exchange_time=self._exchange_time,
+            received_time=received_time,
+            price_exponent=self.price_exponent,
+            size_exponent=self.size_exponent,
+            bid_prices=arrays[0],
+            bid_sizes=arrays[1],
+            ask_prices=arrays[2],
+            ask_sizes=arrays[3],
+            checksum=checksum,
+        )
+
+
+def _initial(decimals: int, stated_exponent: int | None) -> int:
+    """Return the exponent an epoch starts with, if all values fit at it."""
+    return -min(max(LEAST_DECIMALS, decimals, -(stated_exponent or 0)), _MOST_DECIMALS)

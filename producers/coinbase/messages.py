@@ -1,0 +1,73 @@
+"""Coinbase Exchange's messages, as far as we read them, told apart by ``type``.
+
+https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+# level2_batch, first message of a product: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#level2-channel
+class Snapshot(Struct, tag="snapshot"):
+    product_id: str
+    bids: Raw
+    asks: Raw
+    time: str = ""
+
+
+# level2_batch: [side, price, new size]; a size of zero removes the level.
+class L2Update(Struct, tag="l2update"):
+    product_id: str
+    changes: list[tuple[Literal["buy", "sell"], str, str]]
+    time: str = ""
+
+
+# https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#match ; side is the maker's
+class Match(Struct, tag="match"):
+    product_id: str
+    trade_id: Int64
+    side: Literal["buy", "sell"]
+    size: str
+    price: str
+    time: str = ""
+
+
+# The last match before the subscription.
+class LastMatch(Match, tag="last_match"):
+    pass
+
+
+# https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel
+class Heartbeat(Struct, tag="heartbeat"):
+    pass
+
+
+# The answer to subscribe and unsubscribe: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
+class Subscriptions(Struct, tag="subscriptions"):
+    pass
+
+
+class Error(Struct, tag="error"):
+    message: str = ""
+    reason: str = ""
+
+
+decode_message = msgspec.json.Decoder(
+    L2Update | Match | LastMatch | Snapshot | Heartbeat | Subscriptions | Error
+).decode
+
+
+class _Type(Struct):
+    type: str
+
+
+decode_type = msgspec.json.Decoder(_Type).decode
+
+IGNORED = frozenset({"ticker", "ticker_batch", "status", "auction", "rfq_match", "received", "open", "done", "change"})
+"""Types of channels that are not ours."""
