@@ -6,15 +6,17 @@ know the latest of everything; from then on each record once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from alphapulse import metrics, topics
+from alphapulse.config import KafkaSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
-from alphapulse.kafka import LossWatch
+from alphapulse.kafka import LossWatch, connection, running
 from gateway.fanout import Hub
 from gateway.refusals import Consumed, Refusals
 from schemas.codec import Codec
@@ -33,6 +35,29 @@ The embedded broker holds hardly more than that, so there it is nearly the whole
 BATCH_RECORDS: Final = 500
 """Decoding that many takes about 10 ms: so long may the loop keep clients waiting."""
 POLL_MS: Final = 200
+
+
+async def partitions_of(settings: KafkaSettings, names: Collection[str]) -> list[TopicPartition]:
+    """Return all partitions of topics.
+
+    Raises:
+        BrokerError: a topic does not exist (a consumer would wait for it, or even make it), or no broker answers.
+    """
+    async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
+        try:
+            if missing := sorted(set(names) - set(await admin.list_topics())):
+                raise BrokerError(
+                    f"the broker at {settings.bootstrap} has no topic {', '.join(missing)}; "
+                    "make them with: alphapulse topics create"
+                )
+            described = await admin.describe_topics(sorted(names))
+        except KafkaError as error:
+            raise BrokerError(f"cannot read the topics of the broker at {settings.bootstrap}: {error}") from error
+    return sorted(
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    )
 
 
 class Reader:
@@ -69,23 +94,13 @@ class Reader:
             lag += max((highwater or 0) - position, 0)
         return lag
 
-    async def begin(self) -> None:
-        """Take all partitions and go back ``TAIL`` records from their ends.
+    async def begin(self, partitions: Sequence[TopicPartition]) -> None:
+        """Take ``partitions`` and go back ``TAIL`` records from their ends.
 
         Raises:
-            BrokerError: a topic does not exist, or the broker does not answer.
+            BrokerError: the broker does not answer.
         """
         try:
-            known = await self._consumer.topics()
-            if missing := sorted(TAIL.keys() - known):
-                raise BrokerError(
-                    f"the broker has no topic {', '.join(missing)}; make them with: alphapulse topics create"
-                )
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in TAIL
-                for number in sorted(self._consumer.partitions_for_topic(topic))
-            ]
             self._consumer.assign(partitions)
             begins = await self._consumer.beginning_offsets(partitions)
             self._ends_at_start = await self._consumer.end_offsets(partitions)

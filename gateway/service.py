@@ -12,7 +12,7 @@ from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
 from gateway.answers import ServiceHealth
 from gateway.app import create_app
-from gateway.consumer import Reader
+from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
 from gateway.health import HealthMonitor
 from gateway.refusals import Refusals
@@ -46,7 +46,7 @@ async def main(service: Service) -> None:
             running(consumer(settings.kafka, group_id=None, client_id=NAME), settings.kafka)
         )
         reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, time.time_ns))
-        await reader.begin()
+        await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
 
         def own_health() -> tuple[ServiceHealth, int]:
             if service.ready:
