@@ -10,7 +10,10 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import importlib.util
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +45,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
 _PRODUCER: Final = 0
 _ONLY_ERRORS: Final = b"3"
 _REASON_BYTES: Final = 512
+_KNOCK_SECONDS: Final = 0.005
 
 
 class Library:
@@ -110,7 +114,8 @@ class Cluster:
         Raises:
             BrokerError: it exists, or librdkafka refuses.
         """
-        code = self._functions["rd_kafka_mock_topic_create"](self._cluster, name.encode(), partitions, 1)
+        with self._kept_awake():
+            code = self._functions["rd_kafka_mock_topic_create"](self._cluster, name.encode(), partitions, 1)
         self._check(code, f"topic {name!r}")
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
@@ -120,14 +125,40 @@ class Cluster:
             BrokerError: no such partition, or ``before`` lies past its end.
         """
         delete = self._functions["rd_kafka_mock_partition_delete_records"]
-        self._check(
-            delete(self._cluster, topic.encode(), partition, before), f"records of {topic}[{partition}] below {before}"
-        )
+        with self._kept_awake():
+            code = delete(self._cluster, topic.encode(), partition, before)
+        self._check(code, f"records of {topic}[{partition}] below {before}")
 
     def close(self) -> None:
         """End the cluster and all connections to it."""
-        self._functions["rd_kafka_mock_cluster_destroy"](self._cluster)
+        with self._kept_awake():
+            self._functions["rd_kafka_mock_cluster_destroy"](self._cluster)
         self._functions["rd_kafka_destroy"](self._handle)
+
+    @contextmanager
+    def _kept_awake(self) -> Iterator[None]:
+        """Knock at the cluster's door while it is asked something.
+
+        Its thread can swallow the wake-up of a request that comes right after another one, and then sleeps up to a
+        second before it looks again. Any connection wakes it.
+        """
+        host, port = self.bootstrap.split(":")
+        answered = threading.Event()
+
+        def knock() -> None:
+            while not answered.wait(_KNOCK_SECONDS):
+                try:
+                    socket.create_connection((host, int(port)), timeout=1).close()
+                except OSError:  # the door is gone: it is closing
+                    return
+
+        knocker = threading.Thread(target=knock, name="knock", daemon=True)
+        knocker.start()
+        try:
+            yield
+        finally:
+            answered.set()
+            knocker.join()
 
     def _check(self, code: int, what: str) -> None:
         if code:
