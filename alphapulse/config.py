@@ -2,14 +2,13 @@
 
 ``services.toml`` and ``exchanges.toml`` are read from one folder; a variable ``ALPHAPULSE_<SECTION>__<KEY>`` (deeper
 keys by further double underscores, lists and tables as JSON) overrides a key. Unknown keys are refused, and all
-faults are reported at once, each with its file or variable and key.
+faults are reported at once, each with its file and line or its variable, its key and its value; secrets never show.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,14 +18,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
-from alphapulse.errors import ConfigError, ValueRefused
+from alphapulse.config_reading import read
+from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol, check_venue
 
 FILES = ("services.toml", "exchanges.toml")
@@ -46,11 +49,21 @@ def _as_value_error(check: Any) -> Any:
 VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
 Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol))]
 
+_REVEAL: dict[str, bool] = {"reveal": True}
+
+
+def _serialize(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if info.context == _REVEAL else str(secret)
+
+
+Secret = Annotated[SecretStr, PlainSerializer(_serialize, when_used="json")]
+"""Text that no repr, message, log or dump shows; :func:`environment` alone writes it out."""
+
 
 class Section(BaseModel):
     """A table of the configuration: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class KafkaSettings(Section):
@@ -62,7 +75,7 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
     sasl_username: str = ""
-    sasl_password: str = ""
+    sasl_password: Secret = SecretStr("")
     ssl_cafile: Path | None = None
     compression: Literal["none", "gzip", "lz4", "zstd"] = "zstd"
     """On our records zstd is a quarter smaller than lz4 and, at aiokafka's fixed levels (3 and 9), packs faster."""
@@ -87,7 +100,8 @@ class KafkaSettings(Section):
 class RegistrySettings(Section):
     """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
 
-    url: str | None = None
+    # A URL may carry a password: no repr of the settings shows it.
+    url: Annotated[str | None, Field(repr=False)] = None
 
 
 class OpsSettings(Section):
@@ -138,7 +152,7 @@ class ProcessorSettings(Section):
 class ClickHouseSettings(Section):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
-    dsn: str = ""
+    dsn: Annotated[str, Field(repr=False)] = ""
     database: str = "alphapulse"
     group: str = "alphapulse-sink-clickhouse"
     topics: tuple[str, ...] = (
@@ -223,7 +237,24 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # The environment beats the files, which arrive as init arguments (load() merges them).
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
+
+
+class _Environment(EnvSettingsSource):
+    """The environment variables; one that should be JSON and is not is left to the validation of its key.
+
+    pydantic-settings would stop at it instead, without a word about all the other faults.
+    """
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+# Read by load(), the tests or the page's build, not keys of the settings.
+_OUTSIDE = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}RECORDINGS", f"{PREFIX}GATEWAY_URL"})
 
 
 def load(folder: Path | None = None) -> Settings:
@@ -237,77 +268,17 @@ def load(folder: Path | None = None) -> Settings:
     """
     if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
         folder = Path(named)
-    faults: list[str] = []
-    merged: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    for table, path in _tables(folder, faults):
-        for key, value in table.items():
-            if key in origin:
-                faults.append(f"{path}: key {key}: stands in {origin[key]} already")
-            origin.setdefault(key, str(path))
-            merged.setdefault(key, value)
-    settings: Settings | None = None
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        faults += [_fault(item, origin) for item in error.errors()]
-    except ValueError as error:  # an environment variable that should be JSON and is not
-        faults.append(f"environment: {error}")
-    faults += _unknown_variables()
-    if faults or settings is None:
-        raise ConfigError(faults)
-    return settings
-
-
-def _tables(folder: Path | None, faults: list[str]) -> list[tuple[dict[str, Any], Path]]:
-    tables: list[tuple[dict[str, Any], Path]] = []
-    if folder is None:
-        return tables
-    if not folder.is_dir():
-        faults.append(f"{folder}: no such folder")
-        return tables
-    for name in FILES:
-        path = folder / name
-        try:
-            tables.append((tomllib.loads(path.read_text(encoding="utf-8")), path))
-        except FileNotFoundError:
-            continue
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            faults.append(f"{path}: {error}")
-    return tables
-
-
-def _fault(item: Any, origin: dict[str, str]) -> str:
-    """Turn one of pydantic's findings into a line with place, key, value and reason."""
-    location = [str(part) for part in item["loc"]]
-    key = ".".join(location)
-    variable = PREFIX + "__".join(location).upper()
-    place = variable if variable in os.environ else origin.get(location[0], "configuration")
-    if item["type"] == "extra_forbidden":
-        return f"{place}: key {key}: unknown key"
-    return f"{place}: key {key}: {item['msg']}, found {item['input']!r:.80}"
-
-
-# Read by load() or by the command line, not keys of the settings.
-_OUTSIDE = {f"{PREFIX}CONFIG", f"{PREFIX}RECORDINGS"}
-
-
-def _unknown_variables() -> list[str]:
-    """pydantic-settings ignores a variable whose first part is no key: a typo would pass in silence."""
-    known = tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
-    return [
-        f"{name}: unknown variable"
-        for name in sorted(os.environ)
-        if name.startswith(PREFIX)
-        and name not in _OUTSIDE
-        and not any(name == key or name.startswith(f"{key}__") for key in known)
-    ]
+    return read(Settings, folder, FILES, prefix=PREFIX, outside=_OUTSIDE)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return ``settings`` as environment variables, what a supervisor hands to its children."""
+    """Return ``settings`` as environment variables, what a supervisor hands to its children, secrets included.
+
+    Defaults are left out: give a child these variables *instead of* its parent's own ``ALPHAPULSE_…`` ones, or
+    those would show through (``ALPHAPULSE_CONFIG``, too).
+    """
     variables: dict[str, str] = {}
-    for key, value in settings.model_dump(mode="json", exclude_defaults=True).items():
+    for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=_REVEAL).items():
         _flatten(f"{PREFIX}{key.upper()}", value, variables)
     return variables
 

@@ -60,7 +60,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     if settings.security_protocol.startswith("SASL"):
         arguments["sasl_mechanism"] = settings.sasl_mechanism
         arguments["sasl_plain_username"] = settings.sasl_username
-        arguments["sasl_plain_password"] = settings.sasl_password
+        arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
     return arguments
 
 

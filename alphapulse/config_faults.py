@@ -1,0 +1,102 @@
+"""How a fault of the configuration is told: place, key, reason and value, what was perhaps meant, and no secrets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+Key = tuple[str, ...]
+
+_SECRET = re.compile(r"passw|secret|token|api_?key", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``", did you mean …?"`` if one of ``known`` is close to ``name``, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def without_password(address: str) -> str:
+    """Return ``address`` with user and password of a URL (``https://user:password@host``) left out."""
+    return _USERINFO.sub("***", address)
+
+
+def shown(key: Key, value: object) -> str:
+    """Return the end of a message that shows ``value``; secrets and whole tables are not shown."""
+    if any(_SECRET.search(part) for part in key):
+        return "a value that is not shown"
+    if isinstance(value, dict):
+        return "a table"
+    return without_password(repr(value))[:80]
+
+
+def key_of(fault: ErrorDetails) -> Key:
+    """Return where in the configuration a finding lies; pydantic marks the *name* of a dict's entry by ``[key]``."""
+    return tuple(str(part) for part in fault["loc"] if part != "[key]")
+
+
+def described(fault: ErrorDetails, root: type[BaseModel]) -> str:
+    """Return ``key …: reason, found value`` of one of pydantic's findings on a value of ``root``."""
+    key = key_of(fault)
+    dotted = ".".join(key)
+    if fault["type"] == "extra_forbidden":
+        return f"key {dotted}: unknown key{suggestion(key[-1], fields_at(root, key[:-1]))}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    if fault["loc"][-1] == "[key]":
+        return f"key {dotted}: {reason}"
+    found = fault["input"]
+    if isinstance(found, str) and fields_at(root, key):
+        # Text where a table belongs may well be a table's text, with its secrets.
+        return f"key {dotted}: {reason}, found text"
+    return f"key {dotted}: {reason}, found {shown(key, found)}"
+
+
+def fields_at(root: type[BaseModel], key: Key) -> list[str]:
+    """Return the names of the fields of the table at ``key``; nothing if there is no table of fixed names there."""
+    kind: Any = root
+    for part in key:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+            kind = kind.model_fields[part].annotation
+        elif typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+        else:
+            return []
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
+    return []
+
+
+def strict_faults(root: type[BaseModel], name: str, text: str) -> list[ErrorDetails]:
+    """Return the findings on one top-level key of a file, whose value is given as JSON ``text``.
+
+    A file has types of its own, so ``port = "8000"`` or ``enabled = 1`` is a mistake there; in an environment
+    variable, which is text always, it is not.
+    """
+    field = root.model_fields.get(name)
+    if field is None or field.annotation is None:
+        return [{"type": "extra_forbidden", "loc": (name,), "msg": "", "input": None}]
+    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+    try:
+        adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        return [{**fault, "loc": (name, *fault["loc"])} for fault in error.errors()]
+    return []
+
+
+def leaf_fields(root: type[BaseModel], prefix: Key = ()) -> list[Key]:
+    """Return the paths of all keys with a fixed name, tables included."""
+    found: list[Key] = []
+    for name, field in root.model_fields.items():
+        found.append((*prefix, name))
+        kind = field.annotation
+        if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and issubclass(kind, BaseModel):
+            found += leaf_fields(kind, (*prefix, name))
+    return found

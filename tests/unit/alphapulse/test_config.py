@@ -1,0 +1,290 @@
+"""Configuration: precedence, every fault at once with its place, secrets that never show."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from alphapulse import config
+from alphapulse.config import Settings, VenueSettings, environment, load
+from alphapulse.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("ALPHAPULSE_")]:
+        monkeypatch.delenv(name)
+
+
+def written(folder: Path, services: str = "", exchanges: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "services.toml").write_text(services, encoding="utf-8")
+    (folder / "exchanges.toml").write_text(exchanges, encoding="utf-8")
+    return folder
+
+
+def faults(folder: Path | None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder)
+    return caught.value.faults
+
+
+def test_defaults_need_no_file() -> None:
+    assert load() == Settings()
+    assert load().kafka.bootstrap == "127.0.0.1:9092"
+
+
+def test_an_empty_folder_gives_the_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path) == Settings()
+
+
+def test_both_files_are_read(tmp_path: Path) -> None:
+    folder = written(
+        tmp_path,
+        'data_dir = "/srv/alphapulse"\n[kafka]\nbootstrap = "redpanda:9092"\n',
+        '[venues.kraken]\nsymbols = ["BTC-USD"]\ntaker_fee_basis_points = "40"\n',
+    )
+    settings = load(folder)
+    assert settings.data_dir == Path("/srv/alphapulse")
+    assert settings.kafka.bootstrap == "redpanda:9092"
+    assert settings.venues == {"kraken": VenueSettings(symbols=("BTC-USD",), taker_fee_basis_points=Decimal(40))}
+
+
+def test_the_folder_may_be_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAPULSE_CONFIG", str(written(tmp_path, "[gateway]\nport = 9000\n")))
+    assert load().gateway.port == 9000
+
+
+def test_the_environment_beats_the_files_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(
+        tmp_path,
+        '[kafka]\nbootstrap = "file:1"\ncompression = "gzip"\n',
+        '[venues.binance_us]\nsymbols = ["BTC-USD"]\ndepth = 100\n',
+    )
+    monkeypatch.setenv("ALPHAPULSE_KAFKA__BOOTSTRAP", "variable:2")
+    monkeypatch.setenv("ALPHAPULSE_VENUES__BINANCE_US__DEPTH", "500")
+    monkeypatch.setenv("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "[5, 300]")
+    monkeypatch.setenv("ALPHAPULSE_DATA_DIR", "/elsewhere")
+    settings = load(folder)
+    assert (settings.kafka.bootstrap, settings.kafka.compression) == ("variable:2", "gzip")
+    assert settings.venues["binance_us"] == VenueSettings(symbols=("BTC-USD",), depth=500)
+    assert settings.processors.candle_intervals_s == (5, 300)
+    assert settings.data_dir == Path("/elsewhere")
+
+
+def test_a_whole_section_may_come_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAPULSE_GATEWAY", '{"host": "0.0.0.0", "port": 81}')
+    assert (load().gateway.host, load().gateway.port) == ("0.0.0.0", 81)
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(
+        tmp_path,
+        '[kafka]\nbootstrapp = "a:1"\n\n[gateway]\nport = 70000\nhost = 5\n',
+        "[venues.kraken]\n"
+        'symbols = ["BTC-USD", "btc/usd"]\n'
+        "taker_fee_basis_points = -1\n"
+        "[venues.Coinbase]\nenabled = true\n"
+        "[venue.binance]\n",
+    )
+    monkeypatch.setenv("ALPHAPULSE_LOG__LEVEL", "LOUD")
+    monkeypatch.setenv("ALPHAPULSE_GATEWEY__PORT", "1")
+    services, exchanges = folder / "services.toml", folder / "exchanges.toml"
+    assert sorted(faults(folder)) == sorted(
+        [
+            f"{services}:2: key kafka.bootstrapp: unknown key, did you mean bootstrap?",
+            f"{services}:5: key gateway.port: Input should be less than or equal to 65535, found 70000",
+            f"{services}:6: key gateway.host: Input should be a valid string, found 5",
+            (
+                f"{exchanges}:2: key venues.kraken.symbols.1: not a canonical symbol: 'btc/usd' "
+                "(BASE-QUOTE in capitals, or a ticker), found 'btc/usd'"
+            ),
+            (
+                f"{exchanges}:3: key venues.kraken.taker_fee_basis_points: Input should be greater than or equal to 0, "
+                "found -1"
+            ),
+            (f"{exchanges}:4: key venues.Coinbase: not a venue name: 'Coinbase' (lower-case letters, digits and _)"),
+            f"{exchanges}:6: key venue: unknown key, did you mean venues?",
+            "ALPHAPULSE_LOG__LEVEL: key log.level: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'LOUD'",
+            "ALPHAPULSE_GATEWEY__PORT: unknown variable, did you mean ALPHAPULSE_GATEWAY__PORT?",
+        ]
+    )
+
+
+def test_the_message_counts_the_faults(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^configuration refused, 1 fault:\n  - .*no such folder$"):
+        load(tmp_path / "absent")
+    with pytest.raises(ConfigError, match=r"^configuration refused, 2 faults:\n"):
+        load(written(tmp_path, "a = 1\nb = 2\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('port = "8000"', "gateway.port"),
+        ("port = 8000.0", "gateway.port"),
+        ("port = true", "gateway.port"),
+        ("host = 127", "gateway.host"),
+        ('allowed_origins = "https://a"', "gateway.allowed_origins"),
+        ("max_connections = 0", "gateway.max_connections"),
+    ],
+)
+def test_a_file_has_types(tmp_path: Path, line: str, key: str) -> None:
+    folder = written(tmp_path, f"[gateway]\n{line}\n")
+    (fault,) = faults(folder)
+    assert fault.startswith(f"{folder / 'services.toml'}:2: key {key}: Input should be ")
+
+
+def test_a_value_wrong_in_both_is_told_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path, "[gateway]\nport = -1\n")
+    monkeypatch.setenv("ALPHAPULSE_GATEWAY__PORT", "-2")
+    assert [fault.split(":")[0] for fault in faults(folder)] == [
+        str(folder / "services.toml"),
+        "ALPHAPULSE_GATEWAY__PORT",
+    ]
+
+
+def test_numbers_must_be_finite(tmp_path: Path) -> None:
+    (fault,) = faults(written(tmp_path, "[processors]\ncheckpoint_interval_s = inf\n"))
+    assert "finite" in fault
+
+
+def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path, "[kafka]\nheartbeat_interval_ms = 3000\n")
+    assert load(folder).kafka.heartbeat_interval_ms == 3000
+    monkeypatch.setenv("ALPHAPULSE_KAFKA__SESSION_TIMEOUT_MS", "6000")
+    assert faults(folder) == [
+        (
+            f"{folder / 'services.toml'}:2: key kafka.heartbeat_interval_ms: must be at most a third of "
+            "session_timeout_ms (6000), found 3000"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("ALPHAPULSE_GATEWAY__PORT", "eighty", "key gateway.port: Input should be a valid integer"),
+        ("ALPHAPULSE_KAFKA__BOOTSTRP", "a:1", "key kafka.bootstrp: unknown key, did you mean bootstrap?"),
+        ("ALPHAPULSE_KAFKA_BOOTSTRAP", "a:1", "unknown variable, did you mean ALPHAPULSE_KAFKA__BOOTSTRAP?"),
+        ("ALPHAPULSE_ZZZ", "1", "unknown variable"),
+        ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "5,300", "key processors.candle_intervals_s: Input should be"),
+        ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "[0]", "key processors.candle_intervals_s.0: Input should be"),
+        ("ALPHAPULSE_VENUES", "{", "key venues: Input should be a valid dictionary"),
+        ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", '["x"]', "key venues.kraken.symbols.0: not a canonical symbol"),
+        (
+            "ALPHAPULSE_KAFKA__BOOTSTRAP__HOST",
+            "a",
+            "key kafka.bootstrap: Input should be a valid string, found a table",
+        ),
+    ],
+)
+def test_faults_of_variables(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str) -> None:
+    monkeypatch.setenv(variable, value)
+    (fault,) = faults(None)
+    assert fault.startswith(f"{variable}: {expected}")
+
+
+def test_other_faults_are_told_beside_a_variable_that_is_no_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHAPULSE_VENUES", "kraken")
+    monkeypatch.setenv("ALPHAPULSE_GATEWAY__PORT", "x")
+    folder = written(tmp_path, "typo = 1\n")
+    assert len(faults(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("[kafka\n", "at line 1"), ("[a]\n[a]\n", "line 2"), ('x = "\n', "line 1")],
+)
+def test_a_file_that_is_no_toml(tmp_path: Path, text: str, expected: str) -> None:
+    folder = written(tmp_path, text)
+    (fault,) = faults(folder)
+    assert fault.startswith(str(folder / "services.toml"))
+    assert expected in fault
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "services.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "exchanges.toml").mkdir()
+    first, second = faults(tmp_path)
+    assert "services.toml: 'utf-8' codec can't decode" in first
+    assert second.endswith("exchanges.toml: Is a directory")
+
+
+def test_a_file_with_a_wrong_name(tmp_path: Path) -> None:
+    (tmp_path / "service.toml").write_text("")
+    assert faults(tmp_path) == [f"{tmp_path / 'service.toml'}: unknown file, did you mean services.toml?"]
+
+
+def test_a_key_in_both_files(tmp_path: Path) -> None:
+    folder = written(tmp_path, 'data_dir = "a"\n', '\ndata_dir = "b"\n')
+    assert faults(folder) == [
+        f"{folder / 'exchanges.toml'}:2: key data_dir: stands in {folder / 'services.toml'}:1 already"
+    ]
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.data_dir = Path("x")  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.kafka.bootstrap = "x"  # type: ignore[misc]
+
+
+def test_secrets_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(
+        tmp_path,
+        '[kafka]\nsasl_password = "hunter2"\n[clickhouse]\ndsn = "clickhouse://u:hunter2@host/db"\n'
+        '[registry]\nurl = "https://u:hunter2@registry"\n',
+    )
+    settings = load(folder)
+    assert settings.kafka.sasl_password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings) + str(settings)
+    assert "hunter2" not in settings.kafka.model_dump_json()
+    assert environment(settings)["ALPHAPULSE_KAFKA__SASL_PASSWORD"] == "hunter2"
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load() == settings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[kafka]\nsasl_password = 123454321\n",
+        '[kafka]\nsasl_pasword = "123454321"\n',
+        '[kafka]\nsasl_password = ["123454321"]\n',
+        'kafka = "sasl_password=123454321"\n',
+        '[clickhouse]\ndsn = ["clickhouse://u:123454321@host"]\n',
+        '[kafka.bootstrap]\nsasl_password = "123454321"\n',
+    ],
+)
+def test_secrets_do_not_show_in_faults(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text))
+    assert "123454321" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_the_environment_of_defaults_is_empty() -> None:
+    assert environment(Settings()) == {}
+
+
+def test_the_environment_carries_venues_whole() -> None:
+    settings = Settings(
+        venues={"binance_us": VenueSettings(symbols=("BTC-USD",), taker_fee_basis_points=Decimal("9.5"))}
+    )
+    assert environment(settings) == {
+        "ALPHAPULSE_VENUES": '{"binance_us": {"symbols": ["BTC-USD"], "taker_fee_basis_points": "9.5"}}'
+    }
+
+
+def test_prefix_is_that_of_the_model() -> None:
+    assert Settings.model_config["env_prefix"] == config.PREFIX
