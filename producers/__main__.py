@@ -1,0 +1,70 @@
+"""``python -m producers VENUE``: the collector of one venue as a service."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import Final
+
+from alphapulse import kafka, service
+from alphapulse.config import Settings
+from alphapulse.errors import BrokerError, ConfigError
+from producers.collector import Collector
+from producers.publisher import Publisher
+from producers.venues import load
+from schemas.codec import Codec
+
+FLUSH_SECONDS: Final = 8.0
+"""For the last records at the end, within the service's grace."""
+
+
+async def collect(running: service.Service, venue_name: str) -> None:
+    """Collect ``venue_name`` until the service is asked to stop.
+
+    Raises:
+        ConfigError: the venue is unknown, not configured, or the settings ask for what it does not offer.
+        BrokerError: the broker cannot be reached, or refuses records.
+    """
+    settings: Settings = running.settings
+    venue = load(venue_name)
+    configured = settings.venues.get(venue_name)
+    if configured is None:
+        known = ", ".join(sorted(settings.venues)) or "none"
+        raise ConfigError([f"venues.{venue_name}: not configured (configured: {known})"])
+    client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0)
+    async with kafka.running(client, settings.kafka):
+        publisher = Publisher(client, Codec(), settings.publisher, venue.name)
+        await publisher.start()
+        collector = Collector(venue, configured, publisher, running.name)
+        running.report(collector.status)
+
+        def connected(state: bool) -> None:
+            running.ready = state
+
+        await collector.run(running.stopping, connected)
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await publisher.flush()
+        except TimeoutError as error:
+            left = publisher.in_flight
+            raise BrokerError(f"{left} records were not acknowledged within {FLUSH_SECONDS:g} s") from error
+
+
+def main(arguments: list[str]) -> int:
+    """Run the collector and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m producers", description="Collect one venue.")
+    parser.add_argument("venue", help="e.g. kraken")
+    parser.add_argument("--name", help="name of the service; default: collector-VENUE")
+    parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
+    given = parser.parse_args(arguments)
+
+    async def run(running: service.Service) -> None:
+        await collect(running, given.venue)
+
+    return service.run(given.name or f"collector-{given.venue}", run, folder=given.config)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""One WebSocket connection to a venue, from opening to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
+
+from producers.backoff import TokenBucket
+from producers.venue import Venue
+
+CLOSE_SECONDS = 2.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Disconnected(Exception):
+    """The connection could not be opened or is no more; the text says why."""
+
+
+class Connection:
+    """A connection: reads as fast as ``taken`` lets it, sends at the venue's pace, notices silence.
+
+    Args:
+        venue: its limits.
+        url: where to connect.
+        receive: takes each frame. While it says that no more can be taken the socket is left alone, so that TCP
+            holds the venue back.
+        room: waits until more can be taken.
+    """
+
+    def __init__(
+        self, venue: Venue, url: str, receive: Callable[[bytes], bool], room: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._venue = venue
+        self._url = url
+        self._receive = receive
+        self._room = room
+        self._outbox: asyncio.Queue[str] = asyncio.Queue()
+        self._bucket = TokenBucket(venue.messages_per_second, max(1.0, venue.messages_per_second))
+        self._reason = ""
+        self._heard = 0
+        self._held_back = False
+
+    def send(self, text: str) -> None:
+        """Send ``text`` as soon as the venue's limit allows."""
+        self._outbox.put_nowait(text)
+
+    def drop(self, reason: str) -> None:
+        """End the connection from this side."""
+        self._reason = self._reason or reason
+
+    async def run(self, opened: Callable[[], None]) -> None:
+        """Connect, call ``opened``, and read until the connection ends.
+
+        Raises:
+            Disconnected: always, with the reason.
+        """
+        venue = self._venue
+        try:
+            socket = await connect(
+                self._url,
+                compression=None,  # inflating costs more than the frames' own decoding
+                proxy=None if urlsplit(self._url).hostname in _LOOPBACK else True,
+                max_size=venue.frame_bytes,
+                max_queue=64,
+                ping_interval=venue.ping_seconds,
+                ping_timeout=venue.ping_seconds,
+                close_timeout=CLOSE_SECONDS,
+                open_timeout=10.0,
+            )
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
+            raise Disconnected(f"cannot connect to {self._url.partition('?')[0]}: {error!r}") from error
+        opened()
+        helpers = [asyncio.create_task(self._send_all(socket)), asyncio.create_task(self._watch(socket))]
+        try:
+            await self._read(socket)
+        except ConnectionClosed as error:
+            raise Disconnected(self._reason or _why(error)) from error
+        finally:
+            for task in helpers:
+                task.cancel()
+            faults = await asyncio.gather(*helpers, return_exceptions=True)
+            await socket.close()
+            for fault in faults:
+                if isinstance(fault, Exception) and not isinstance(fault, ConnectionClosed):
+                    raise fault
+        raise Disconnected(self._reason)
+
+    async def _read(self, socket: ClientConnection) -> None:
+        recv, receive = socket.recv, self._receive
+        while not self._reason:
+            frame = await recv(decode=False)
+            self._heard += 1
+            if not receive(frame):
+                self._held_back = True
+                await self._room()
+                self._held_back = False
+
+    async def _send_all(self, socket: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            text = await self._outbox.get()
+            await asyncio.sleep(self._bucket.take(loop.time()))
+            await socket.send(text)
+
+    async def _watch(self, socket: ClientConnection) -> None:
+        """End the connection when the venue says nothing for too long, or when it is to be dropped."""
+        limit = self._venue.silence_seconds
+        tick = min(limit / 4, 0.5)
+        heard, silent = -1, 0.0
+        while not self._reason:
+            await asyncio.sleep(tick)
+            silent = 0.0 if self._held_back or self._heard != heard else silent + tick
+            heard = self._heard
+            if silent >= limit:
+                self.drop(f"nothing heard for {limit:g} s")
+        await socket.close()
+
+
+def _why(error: ConnectionClosed) -> str:
+    if error.rcvd is not None:
+        return f"closed by the venue: {error.rcvd.code} {error.rcvd.reason}".rstrip()
+    return f"connection lost: {error}"
