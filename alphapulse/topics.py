@@ -14,6 +14,7 @@ STATS: Final = "md.stats"
 ARBITRAGE: Final = "signals.arbitrage"
 EVENTS: Final = "ops.events"
 DEAD_LETTERS: Final = "dlq"
+PROCESSORS_STATE: Final = "state.processors"
 
 PARTITIONS: Final = 12
 """Partitions of every topic, fixed for life: changing it would move keys between partitions."""
@@ -54,4 +55,10 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(EVENTS, 30 * _DAY_MS),
     Topic(DEAD_LETTERS, 30 * _DAY_MS),
 )
-"""All topics that hold records of :mod:`schemas`; the stream processors add their own state topics."""
+"""All topics that hold records of :mod:`schemas`."""
+
+STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, compacted=True),)
+"""What services keep for themselves: the stream processors' checkpoints (format: stream_processors.state).
+
+Their partition n belongs to partition n of the topics the service reads.
+"""

@@ -1,4 +1,4 @@
-"""All that is known of one instrument: its book, what it publishes and its counts.
+"""All that is known of one instrument: its book, its windows, its candles, its counts.
 
 Pure: records and times come in as arguments, records to publish are put on a list.
 """
@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alphapulse.errors import MantissaOverflow
 from schemas.book_reader import BookReader, Outcome
-from schemas.records import Event, L2Update, Record
+from schemas.records import Event, L2Update, Record, Trade
+from stream_processors.candles import Candles
 from stream_processors.depth import DepthConflation
+from stream_processors.state import VERSION, BookState, InstrumentRecord, Positions, Totals
+from stream_processors.statistics import DeltaWindows
+from stream_processors.trade_ids import TradeIds
 
 SERVICE = "processors"
 
@@ -20,43 +25,43 @@ class Rules:
 
     depth_levels: int = 20
     depth_interval: int = 10_000_000
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts since the instrument's state began (it survives restarts of the process)."""
-
-    snapshots: int = 0
-    deltas: int = 0
-    level_changes: int = 0
-    gaps: int = 0
-    invalidated: int = 0
+    stats_interval: int = 1_000_000_000
+    candle_intervals: tuple[int, ...] = (1_000_000_000, 60_000_000_000)
+    candle_lateness: int = 120_000_000_000
 
 
 class InstrumentState:
-    """One instrument (venue, symbol) on one worker."""
+    """One instrument (venue, symbol) on one worker.
 
-    __slots__ = ("depth", "reader", "symbol", "totals", "venue")
+    Attributes:
+        dirty: whether it has changed since it was last checkpointed.
+    """
+
+    __slots__ = ("candles", "depth", "dirty", "ids", "reader", "symbol", "totals", "venue", "windows")
 
     def __init__(self, venue: str, symbol: str, rules: Rules) -> None:
         self.venue = venue
         self.symbol = symbol
-        self.reader = BookReader()
+        self.dirty = True
+        self.reader = reader = BookReader()
         self.totals = Totals()
-        self.depth = DepthConflation(
-            venue, symbol, self.reader, levels=rules.depth_levels, interval_ns=rules.depth_interval
-        )
+        self.ids = TradeIds()
+        self.depth = DepthConflation(venue, symbol, reader, levels=rules.depth_levels, interval_ns=rules.depth_interval)
+        self.windows = DeltaWindows(venue, symbol, reader, rules.stats_interval)
+        self.candles = Candles(venue, symbol, rules.candle_intervals, rules.candle_lateness)
 
-    def apply_l2(self, update: L2Update, now: int, out: list[Record]) -> None:
-        """Apply a record of ``md.l2``.
+    def apply_l2(self, update: L2Update, now: int, out: list[Record]) -> Outcome:
+        """Apply a record of ``md.l2`` and return what it did to the book.
 
         Args:
             update: the record.
             now: monotonic time.
             out: what is to be published is appended here.
         """
+        self.dirty = True
         if (earlier := self.depth.before(update, now)) is not None:
             out.append(earlier)
+        self.windows.before(update.received_time, now)
         reader, totals = self.reader, self.totals
         epoch, sequence = reader.epoch, reader.sequence
         outcome = reader.apply(update)
@@ -70,8 +75,64 @@ class InstrumentState:
         elif outcome is Outcome.GAP:
             totals.gaps += 1
             out.append(self._gap(update, epoch, sequence))
+        self.windows.after(update, outcome)
         if (depth := self.depth.after(update, outcome)) is not None:
             out.append(depth)
+        return outcome
+
+    def apply_trade(self, trade: Trade, now: int, out: list[Record]) -> None:
+        """Apply a record of ``md.trades`` (arguments as for :meth:`apply_l2`)."""
+        self.dirty = True
+        if not self.ids.add(trade.trade_id):
+            self.totals.duplicate_trades += 1
+            return
+        self.totals.trade(trade.size, trade.size_exponent)
+        self.windows.trade(trade.received_time)
+        try:
+            out += self.candles.add(trade, now)
+        except MantissaOverflow as error:
+            out.append(self._refused_candle(error, trade.received_time))
+
+    @property
+    def active(self) -> bool:
+        """Whether :meth:`tick` has something to wait for."""
+        return self.windows.active or self.candles.active
+
+    def tick(self, now: int, out: list[Record]) -> None:
+        """Publish the windows and candles that end by the clock alone."""
+        before = len(out)
+        out += self.windows.tick(now)
+        try:
+            out += self.candles.tick(now)
+        except MantissaOverflow as error:
+            out.append(self._refused_candle(error, self.candles.clock.latest))
+        self.dirty = self.dirty or len(out) > before
+
+    def state(self, positions: Positions) -> InstrumentRecord:
+        """Return what a later owner needs to go on at ``positions``."""
+        return InstrumentRecord(
+            version=VERSION,
+            venue=self.venue,
+            symbol=self.symbol,
+            positions=positions,
+            book=BookState.of(self.reader),
+            totals=self.totals,
+            windows=self.windows.state(),
+            candles=self.candles.state(),
+            id_ranges=self.ids.ranges,
+            id_texts=self.ids.texts,
+        )
+
+    def restore(self, record: InstrumentRecord, now: int) -> None:
+        """Go on where an earlier owner stopped; the book will be published once, whatever was published before."""
+        record.book.restore(self.reader)
+        self.totals = record.totals
+        self.windows.restore(record.windows, now)
+        self.candles.restore(record.candles, now)
+        self.ids = TradeIds(record.id_ranges, record.id_texts)
+        self.dirty = False
+        if self.reader.epoch:
+            self.depth.mark()
 
     def _gap(self, update: L2Update, epoch: int, sequence: int) -> Event:
         return Event(
@@ -88,4 +149,15 @@ class InstrumentState:
                 "epoch": str(update.epoch),
                 "sequence": str(update.sequence),
             },
+        )
+
+    def _refused_candle(self, error: MantissaOverflow, time: int) -> Event:
+        return Event(
+            time=time,
+            service=SERVICE,
+            kind="candle_refused",
+            severity="ERROR",
+            venue=self.venue,
+            symbol=self.symbol,
+            message=f"a candle does not fit its record: {error}",
         )

@@ -1,35 +1,56 @@
-"""Partition n of ``md.l2`` and ``md.trades``: its instruments and how far it has been read.
+"""Partition n of the input topics: what is known of its instruments and symbols, and how far it has been read.
 
-Both topics have the same keys, so their partitions of one number hold the same instruments and belong to the same
-worker; together they are the unit that is checkpointed and handed over.
+``md.l2`` and ``md.trades`` have the same keys, so their partitions of one number hold the same instruments;
+``md.depth`` is keyed by symbol. By range assignment (:mod:`alphapulse.kafka.assignor`) partition n of all three belongs
+to the same worker: together they are the unit that is checkpointed and handed over.
+
+Pure: records and times come in as arguments.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from alphapulse import topics
 from alphapulse.instruments import instrument_key
-from schemas.records import L2Update, Record
+from schemas.book_reader import Outcome
+from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, L2Update, Record, Trade
+from stream_processors.arbitrage import ArbitrageRules, SymbolState
 from stream_processors.instrument import InstrumentState, Rules
+from stream_processors.state import InstrumentRecord, Positions
+
+INPUTS = (topics.L2, topics.TRADES, topics.DEPTH)
 
 
-class InstrumentPartition:
-    """The instruments of one partition number.
+class Partition:
+    """All state of one partition number.
 
     Attributes:
         number: the partition.
         instruments: by ``venue|symbol``.
+        symbols: by symbol.
+        changed_symbols: those that have changed since they were last checkpointed.
         positions: topic → offset of the next record to apply; a topic not read yet is missing.
         muted_until: topic → offset below which records were processed, and what followed from them published, by an
             earlier owner: applying them again publishes nothing.
+        gaps: losses found in books.
     """
 
-    def __init__(self, number: int, rules: Rules) -> None:
+    def __init__(self, number: int, rules: Rules, arbitrage: ArbitrageRules) -> None:
         self.number = number
         self.instruments: dict[str, InstrumentState] = {}
-        self.positions: dict[str, int] = {}
-        self.muted_until: dict[str, int] = {}
+        self.symbols: dict[str, SymbolState] = {}
+        self.changed_symbols: set[str] = set()
+        self.positions: Positions = {}
+        self.muted_until: Positions = {}
+        self.gaps = 0
         self._rules = rules
+        self._arbitrage = arbitrage
         self._pending: set[InstrumentState] = set()
+        self._active: set[InstrumentState] = set()
+        # Records of a key below these positions were applied before its state was kept, though the partition is
+        # read again from further back.
+        self._ahead: dict[str, Positions] = {}
 
     def instrument(self, venue: str, symbol: str) -> InstrumentState:
         """Return the instrument's state, new if it was not known."""
@@ -39,24 +60,91 @@ class InstrumentPartition:
             found = self.instruments[key] = InstrumentState(venue, symbol, self._rules)
         return found
 
+    def muted(self, topic: str, offset: int) -> bool:
+        """Return whether the record at ``offset`` was published on by an earlier owner."""
+        return offset < self.muted_until.get(topic, 0)
+
+    def _applied(self, key: str, topic: str, offset: int) -> bool:
+        return key in self._ahead and offset < self._ahead[key].get(topic, 0)
+
+    # --- records ---
+
     def apply_l2(self, offset: int, update: L2Update, now: int, out: list[Record]) -> None:
-        """Apply the record at ``offset`` of ``md.l2``."""
+        """Apply the record at ``offset`` of ``md.l2``; what is to be published is appended to ``out``."""
         instrument = self.instrument(update.venue, update.symbol)
+        if self._ahead and self._applied(instrument_key(update.venue, update.symbol), topics.L2, offset):
+            return
         before = len(out)
-        instrument.apply_l2(update, now, out)
-        if offset < self.muted_until.get(topics.L2, 0):
+        if instrument.apply_l2(update, now, out) is Outcome.GAP:
+            self.gaps += 1
+        if self.muted(topics.L2, offset):
             del out[before:]
-            # Whatever of it was still pending when the earlier owner stopped shows at the end of the muted records.
+            # Whatever of it was still pending when the earlier owner stopped shows once the muted records end.
             instrument.depth.mark()
         if instrument.depth.pending:
             self._pending.add(instrument)
+        self._active.add(instrument)
 
-    def tick(self, now: int, out: list[Record]) -> None:
-        """Publish what is due at the monotonic time ``now`` though no record came."""
-        if self.positions.get(topics.L2, 0) < self.muted_until.get(topics.L2, 0):
+    def apply_trade(self, offset: int, trade: Trade, now: int, out: list[Record]) -> None:
+        """Apply the record at ``offset`` of ``md.trades`` (candles know themselves what was published)."""
+        instrument = self.instrument(trade.venue, trade.symbol)
+        if self._ahead and self._applied(instrument_key(trade.venue, trade.symbol), topics.TRADES, offset):
+            return
+        instrument.apply_trade(trade, now, out)
+        self._active.add(instrument)
+
+    def apply_depth(self, offset: int, depth: Depth, now: int, out: list[Record]) -> None:
+        """Apply the record at ``offset`` of ``md.depth``."""
+        if self._ahead and self._applied(depth.symbol, topics.DEPTH, offset):
+            return
+        symbol = self.symbols.get(depth.symbol)
+        if symbol is None:
+            symbol = self.symbols[depth.symbol] = SymbolState(depth.symbol, self._arbitrage)
+        made = symbol.apply(depth)
+        self.changed_symbols.add(depth.symbol)
+        if not self.muted(topics.DEPTH, offset):
+            out += made
+
+    def tick_depth(self, now: int, out: list[Record]) -> None:
+        """Publish the books whose interval is over at the monotonic time ``now`` though no record came."""
+        if not self._pending or self.muted(topics.L2, self.positions.get(topics.L2, 0)):
             return
         for instrument in list(self._pending):
             if (depth := instrument.depth.tick(now)) is not None:
                 out.append(depth)
             if not instrument.depth.pending:
                 self._pending.discard(instrument)
+
+    def tick(self, now: int, out: list[Record]) -> None:
+        """Publish the windows and candles that are over at the monotonic time ``now``."""
+        for instrument in list(self._active):
+            instrument.tick(now, out)
+            if not instrument.active:
+                self._active.discard(instrument)
+
+    # --- checkpoints ---
+
+    def restore_instrument(self, record: InstrumentRecord, now: int) -> None:
+        """Take over an instrument's state."""
+        instrument = self.instrument(record.venue, record.symbol)
+        instrument.restore(record, now)
+        self._ahead[instrument_key(record.venue, record.symbol)] = record.positions
+        self._active.add(instrument)
+        if instrument.depth.pending:
+            self._pending.add(instrument)
+
+    def restore_symbol(
+        self, symbol: str, books: Iterable[Depth], opportunities: Iterable[ArbitrageOpportunity], positions: Positions
+    ) -> None:
+        """Take over a symbol's state."""
+        found = self.symbols[symbol] = SymbolState(symbol, self._arbitrage)
+        found.restore(books, opportunities)
+        self._ahead[symbol] = positions
+
+    def was_published(self, record: Record) -> None:
+        """Take note of a candle or a window that an earlier owner published after its last checkpoint."""
+        if isinstance(record, Candle):
+            self.instrument(record.venue, record.symbol).candles.was_published(record)
+        elif isinstance(record, DeltaStatistics):
+            windows = self.instrument(record.venue, record.symbol).windows
+            windows.published_until = max(windows.published_until, record.window_end)

@@ -32,14 +32,19 @@ class StreamClock:
             now: monotonic time of its arrival here.
         """
         if record_time >= self.latest:
-            self.latest = record_time
-            self._arrived = now
+            self.advance(record_time, now)
             return True
         if self.latest - record_time < BACKWARD_STEP_NS:
             return True
         self.latest = record_time
         self._arrived = now
         return False
+
+    def advance(self, record_time: int, now: int) -> None:
+        """Take note of a record whose time may be late, but never means that a clock was set back."""
+        if record_time >= self.latest:
+            self.latest = record_time
+            self._arrived = now
 
     def at(self, now: int) -> int:
         """Return the stream's time at the monotonic time ``now``."""

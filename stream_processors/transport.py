@@ -61,10 +61,10 @@ class Listener(Protocol):
         ...
 
 
-class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class BatchThread(driver.AIOKafkaConsumerThread):
     """The thread in which aiokafka's consumer lives."""
 
-    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         conf = self.app.conf
         return kafka_consumer(
             transport.settings,
@@ -90,7 +90,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return True
 
 
-class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+class BatchConsumer(driver.Consumer):
     """Faust's consumer with whole batches as messages and commits by :class:`Deliveries`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,7 +102,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     @property
     def listener(self) -> Listener:
         """The application."""
-        found: Listener = self.transport.listener
+        transport: Any = self.transport
+        found: Listener = transport.listener
         return found
 
     def _new_consumer_thread(self) -> BatchThread:
@@ -129,7 +130,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 self._deliveries[tp].add(batch)
                 yield tp, self._message(tp, batch)
 
-    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+    def _message(self, tp: TP, batch: Any) -> ConsumerMessage:
         last = batch.records[-1]
         return ConsumerMessage(
             tp.topic,

@@ -26,7 +26,7 @@ async def create(settings: Settings, replication: int) -> None:
     try:
         wanted = [
             NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.broker_config())
-            for topic in topics.TOPICS
+            for topic in (*topics.TOPICS, *topics.STATE_TOPICS)
         ]
         answer = await client.create_topics(wanted)
         for name, code, message in answer.topic_errors:

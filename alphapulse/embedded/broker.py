@@ -45,7 +45,7 @@ from alphapulse import service
 from alphapulse.config import KafkaSettings
 from alphapulse.embedded import librdkafka
 from alphapulse.errors import BrokerError
-from alphapulse.topics import TOPICS
+from alphapulse.topics import STATE_TOPICS, TOPICS
 
 SERVICE = "broker"
 """Name of the process: its announcement file is ``data_dir/run/broker.json``."""
@@ -140,7 +140,7 @@ class EmbeddedBroker:
 
 def default_topics() -> dict[str, int]:
     """Return name → partitions of all topics of :mod:`alphapulse.topics`."""
-    return {topic.name: topic.partitions for topic in TOPICS}
+    return {topic.name: topic.partitions for topic in (*TOPICS, *STATE_TOPICS)}
 
 
 def client_settings(base: KafkaSettings, *, bootstrap: str, incarnation: str) -> KafkaSettings:

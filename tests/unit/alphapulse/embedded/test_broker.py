@@ -20,7 +20,7 @@ from alphapulse.embedded.broker import RETENTION_BYTES, EmbeddedBroker, client_s
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import connection, consumer, producer, running
 from alphapulse.kafka.client import MAX_BATCH_BYTES
-from alphapulse.topics import TOPICS
+from alphapulse.topics import STATE_TOPICS, TOPICS
 
 BOUND_SECONDS = 30.0
 
@@ -33,7 +33,7 @@ async def partitions_of(settings: KafkaSettings) -> dict[str, int]:
 
 
 async def test_has_all_our_topics_from_the_start(broker: EmbeddedBroker, kafka: KafkaSettings) -> None:
-    assert await partitions_of(kafka) == {topic.name: 12 for topic in TOPICS} == broker.topics
+    assert await partitions_of(kafka) == {topic.name: 12 for topic in (*TOPICS, *STATE_TOPICS)} == broker.topics
 
 
 async def test_has_the_topics_chosen_and_those_made_later() -> None:
