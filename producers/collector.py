@@ -62,7 +62,9 @@ class Collector:
         self._backoff = backoff if backoff is not None else Backoff()
         self._log = logs.get(service, venue=venue.name)
         self._url = (settings.websocket_url or venue.websocket_url).rstrip("/") + self._protocol.path()
-        self._rest = SnapshotFetcher(settings.rest_url or venue.rest_url or "", self._answered, self._snapshot_failed)
+        self._rest = SnapshotFetcher(
+            settings.rest_url or venue.rest_url or "", self._answered, self._snapshot_failed, self._spawn
+        )
         self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection: Connection | None = None
         self._resyncs: dict[str, asyncio.Task[None]] = {}

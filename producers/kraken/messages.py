@@ -14,7 +14,8 @@ from producers.levels import LevelFormat
 
 Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Precision = Annotated[int, Meta(ge=0, le=18)]
-EMPTY = Raw(b"[]")
+EMPTY = Raw(b"")
+NO_LEVELS = Raw(b"[]")
 
 
 # Every message: data messages have a channel, answers to requests a method.
@@ -27,14 +28,14 @@ class Frame(Struct):
     success: bool | None = None
     error: str | None = None
     symbol: str | None = None
-    result: Raw | None = None
+    result: Raw = EMPTY
 
 
 # https://docs.kraken.com/api/docs/websocket-v2/book
 class Book(Struct):
     symbol: str
-    bids: Raw = EMPTY
-    asks: Raw = EMPTY
+    bids: Raw = NO_LEVELS
+    asks: Raw = NO_LEVELS
     checksum: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     timestamp: str | None = None
 

@@ -180,7 +180,7 @@ class KrakenProtocol(VenueProtocol):
             outputs.append(Note("subscription_refused", "ERROR", text[:500], state.symbol if state else None))
         elif message.method is None:
             raise FrameRefused(self.venue, f"neither channel nor method in {frame[:200]!r}")
-        elif message.method == "subscribe" and message.result is not None:
+        elif message.method == "subscribe" and bytes(message.result):
             result: messages.SubscribeResult = self._decode(messages.decode_result, message.result)
             state = self._find(result.symbol) if result.symbol else None
             if result.channel == "book" and state is not None:
@@ -206,7 +206,7 @@ class KrakenProtocol(VenueProtocol):
         outputs.append(Resubscribe(symbol))
 
     def _suspect(self, frame: bytes) -> str | None:
-        if b'"book"' not in frame:
+        if b'"book"' not in frame or b'"data"' not in frame:
             return None
         named = (s.symbol for name, s in self._by_venue_symbol.items() if msgspec.json.encode(name) in frame)
         return next(named, None)
