@@ -1,0 +1,27 @@
+"""``python -m sinks clickhouse|parquet [--config DIR]``: the services ``sink-clickhouse`` and ``sink-parquet``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from alphapulse import service
+from sinks.clickhouse import service as clickhouse
+from sinks.parquet import service as parquet
+
+TARGETS = {"clickhouse": clickhouse.serve, "parquet": parquet.serve}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sink until it is asked to stop; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sinks", description=__doc__)
+    parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
+    options = parser.parse_args(arguments)
+    return service.run(f"sink-{options.target}", TARGETS[options.target], folder=options.config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""``POST /sql`` on the ops port of a ClickHouse sink with the embedded engine."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from aiohttp import web
+from clickhouse_connect.driver.client import Client
+
+from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.readonly import QueryRefused, ask, restrict
+
+DEFAULT_FORMAT: Final = "JSONCompact"
+WAITING: Final = 16
+"""Queries that may wait for their turn."""
+
+
+class SqlEndpoint:
+    """Answers queries with a session and a thread of its own, so that a long one holds up neither sink nor loop.
+
+    Args:
+        engine: embedded and open.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sql")
+        self._client: Client | None = None
+        self._waiting = 0
+
+    async def open(self) -> None:
+        """Open the session."""
+        self._client = await asyncio.get_running_loop().run_in_executor(self._thread, self._session)
+
+    def _session(self) -> Client:
+        client = self._engine.another_client()
+        restrict(client)
+        return client
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer the query in the body, in the format named by ``?format=``; 400 with the reason if it is refused."""
+        if self._waiting >= WAITING:
+            return web.Response(status=503, text=f"{self._waiting} queries are waiting already")
+        query = await request.text()
+        output_format = request.query.get("format", DEFAULT_FORMAT)
+        self._waiting += 1
+        try:
+            body = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, query, output_format)
+        except QueryRefused as error:
+            return web.Response(status=400, text=str(error))
+        finally:
+            self._waiting -= 1
+        kind = "application/json" if output_format.startswith("JSON") else "text/plain"
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    def _ask(self, query: str, output_format: str) -> bytes:
+        if self._client is None:
+            raise QueryRefused("the database is not open yet")
+        return ask(self._client, query, output_format)
+
+    async def close(self) -> None:
+        """Close the session, after the query that runs."""
+        if self._client is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._client.close)
+            self._client = None
+        self._thread.shutdown(wait=True)

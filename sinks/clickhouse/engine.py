@@ -1,0 +1,237 @@
+"""ClickHouse, in process (chDB) or on a server, by the same code: clickhouse-connect speaks to both.
+
+chDB allows one engine per process and one process per folder. A lock file beside the folder makes the second process
+fail with a clear message; the kernel releases it when its holder dies, however that happens.
+
+All statements that write run in one thread of the engine's own, so the event loop never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+
+from alphapulse import logs
+from alphapulse.config import Settings
+from alphapulse.errors import ServiceError
+
+T = TypeVar("T")
+
+_DATABASE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+_TRANSIENT: Final = frozenset(
+    {
+        159,  # TIMEOUT_EXCEEDED
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        203,  # NO_FREE_CONNECTION
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        236,  # ABORTED: the server shuts down
+        241,  # MEMORY_LIMIT_EXCEEDED
+        242,  # TABLE_IS_READ_ONLY
+        243,  # NOT_ENOUGH_SPACE
+        252,  # TOO_MANY_PARTS: merges are behind
+        285,  # TOO_FEW_LIVE_REPLICAS
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        394,  # QUERY_WAS_CANCELLED
+        425,  # SYSTEM_ERROR
+        999,  # KEEPER_EXCEPTION
+    }
+)
+"""Codes of ClickHouse's errors that pass by themselves or when a person frees memory or space."""
+
+RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits between attempts; the last one is repeated."""
+
+
+class Unreachable(Exception):
+    """The engine cannot do it now; trying again may help. Its text says why."""
+
+
+def database_folder(data_dir: Path) -> Path:
+    """Return where the embedded engine keeps its data."""
+    return data_dir / "clickhouse"
+
+
+def claim(folder: Path) -> IO[bytes]:
+    """Make the database folder ours until the returned file is closed. The folder's parent must exist.
+
+    Raises:
+        ServiceError: another process holds it, or its parent cannot be written.
+    """
+    path = folder.with_name(f"{folder.name}.lock")
+    try:
+        lock = path.open("ab")
+    except OSError as error:
+        raise ServiceError(f"data_dir: cannot write {path}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ServiceError(
+            f"{folder}: in use by another process; while a ClickHouse sink runs it answers queries on its ops port"
+        ) from error
+    return lock
+
+
+class Engine:
+    """The one connection of a sink to its ClickHouse.
+
+    Args:
+        settings: ``clickhouse.dsn`` (empty: embedded under ``data_dir/clickhouse``) and ``clickhouse.database``.
+
+    Attributes:
+        embedded: whether it is chDB in this process.
+        place: folder or address, for messages; without password.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._dsn = settings.clickhouse.dsn
+        self.database = settings.clickhouse.database
+        if _DATABASE.fullmatch(self.database) is None:
+            raise ServiceError(f"clickhouse.database: not a plain identifier: {self.database!r:.80}")
+        self.embedded = not self._dsn or self._dsn.startswith("chdb:")
+        self._folder = self._embedded_folder(settings) if self.embedded else None
+        self.place = str(self._folder) if self._folder is not None else re.sub(r"//[^/@]*@", "//", self._dsn)
+        self._log = logs.get("clickhouse")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="clickhouse")
+        self._client: Client | None = None
+        self._lock: IO[bytes] | None = None
+
+    def _embedded_folder(self, settings: Settings) -> Path:
+        named = self._dsn.removeprefix("chdb:").removeprefix("//")
+        return Path(named) if named else database_folder(settings.data_dir)
+
+    async def open(self, stopping: asyncio.Event) -> None:
+        """Connect and make the database. A server that does not answer is tried again until ``stopping`` is set.
+
+        Raises:
+            ServiceError: the folder is in use or not writable, or the server refuses us.
+        """
+        await retry(lambda: self._in_thread(self._connect), stopping, f"clickhouse.dsn: {self.place}")
+
+    def _connect(self) -> None:
+        if self._folder is None:
+            self._client = self._open_server()
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServiceError(f"data_dir: cannot write {self._folder}: {error.strerror or error}") from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise ServiceError(f"data_dir: cannot write {self._folder}: Permission denied")
+        if self._lock is None:
+            self._lock = claim(self._folder)
+        with_database = f"chdb://{self._folder.resolve()}"
+        first = clickhouse_connect.get_client(dsn=with_database)
+        first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
+        self._client = clickhouse_connect.get_client(dsn=with_database, database=self.database)
+        first.close()
+
+    def _open_server(self) -> Client:
+        first = clickhouse_connect.get_client(dsn=self._dsn, autogenerate_session_id=False)
+        first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
+        first.close()
+        # Sessions would serialize our requests on the server for nothing: no statement depends on another.
+        return clickhouse_connect.get_client(dsn=self._dsn, database=self.database, autogenerate_session_id=False)
+
+    async def command(self, statement: str) -> None:
+        """Run a statement that gives no rows.
+
+        Raises:
+            Unreachable: not now.
+            ServiceError: ClickHouse refuses it.
+        """
+        await self._in_thread(lambda: self._opened().command(statement))
+
+    async def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of a query.
+
+        Raises:
+            Unreachable: not now.
+            ServiceError: ClickHouse refuses it.
+        """
+        found = await self._in_thread(lambda: self._opened().query(query, parameters=dict(parameters or {})))
+        return [tuple(row) for row in found.result_rows]
+
+    async def insert(self, table: str, rows: pa.Table, settings: Mapping[str, Any]) -> None:
+        """Insert ``rows`` in one block.
+
+        Raises:
+            Unreachable: not now; the rows may have been inserted or not.
+            ServiceError: ClickHouse refuses them.
+        """
+        await self._in_thread(lambda: self._opened().insert_arrow(table, rows, settings=dict(settings)))
+
+    def another_client(self) -> Client:
+        """Return one more client of the embedded engine, with a session of its own (blocking)."""
+        if self._folder is None:
+            raise RuntimeError("only the embedded engine has further clients")
+        return clickhouse_connect.get_client(dsn=f"chdb://{self._folder.resolve()}", database=self.database)
+
+    async def close(self) -> None:
+        """Close the connection; the embedded engine stops."""
+        if self._client is not None:
+            await self._in_thread(self._client.close)
+            self._client = None
+        self._thread.shutdown(wait=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("the engine is not open")
+        return self._client
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except DatabaseError as error:
+            reason = message(error)
+            if error.code in _TRANSIENT or (error.code is None and isinstance(error, OperationalError)):
+                raise Unreachable(reason) from error
+            raise ServiceError(f"ClickHouse at {self.place} refuses: {reason}") from error
+        except ClickHouseError as error:
+            raise ServiceError(f"ClickHouse at {self.place}: {message(error)}") from error
+
+
+def message(error: Exception) -> str:
+    """Return what ClickHouse said, on one line and of bounded length."""
+    return " ".join(str(error).split())[:500]
+
+
+async def retry(attempt: Callable[[], Any], give_up: asyncio.Event, what: str) -> bool:
+    """Await ``attempt()`` again and again until it succeeds (True) or ``give_up`` is set (False).
+
+    Raises:
+        ServiceError: from ``attempt``.
+    """
+    log = logs.get("clickhouse")
+    failures = 0
+    while True:
+        try:
+            await attempt()
+        except Unreachable as error:
+            wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+            failures += 1
+            log.warning(f"{what} does not answer; trying again", attempt=failures, seconds=wait, reason=str(error))
+            try:
+                await asyncio.wait_for(give_up.wait(), wait)
+            except TimeoutError:
+                continue
+            return False
+        if failures:
+            log.info(f"{what} answers again", failures=failures)
+        return True

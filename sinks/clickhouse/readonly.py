@@ -1,0 +1,78 @@
+"""SQL for people while the sink holds the embedded engine: reads only, bounded, on a session of its own.
+
+ClickHouse enforces ``readonly`` on that session: it can neither write, nor read files or addresses, nor lift a limit.
+Two things pass it in the embedded engine, which plays client and server at once: ``INTO OUTFILE``, which writes
+a file, and ``KILL QUERY``. So each query is first rewritten by ClickHouse's own formatter: what comes out is one
+statement (more than one is refused), without comments, keywords in capitals, so that its first word and an ``INTO
+OUTFILE`` can be recognised with certainty.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from alphapulse.errors import AlphaPulseError
+from sinks.clickhouse.engine import message
+
+QUERY_SECONDS: Final = 30
+RESULT_BYTES: Final = 256 * 2**20
+MEMORY_BYTES: Final = 1024 * 2**20
+
+ALLOWED: Final = ("SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS")
+
+_SETTINGS: Final = (
+    f"SET max_execution_time = {QUERY_SECONDS}, timeout_before_checking_execution_speed = 0",
+    f"SET max_result_bytes = {RESULT_BYTES}, result_overflow_mode = 'throw'",
+    f"SET max_memory_usage = {MEMORY_BYTES}",
+    # The last one: from here on nothing can be set any more.
+    "SET readonly = 1",
+)
+
+_FORMAT: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+# 'text', `name` and "name", with backslash escapes and doubled quotes, as the formatter writes them.
+_QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.|``)*`|\"(?:[^\"\\]|\\.|\"\")*\"", re.DOTALL)
+_OUTFILE: Final = re.compile(r"\bINTO\s+OUTFILE\b", re.IGNORECASE)
+
+
+class QueryRefused(AlphaPulseError):
+    """A query that ClickHouse refuses or that is not allowed here; the text says why."""
+
+    recoverable = True
+
+
+def restrict(client: Client) -> None:
+    """Make the client's session read-only and bounded, for good."""
+    for setting in _SETTINGS:
+        client.command(setting)
+
+
+def ask(client: Client, query: str, output_format: str) -> bytes:
+    """Return the answer to ``query`` in a format of ClickHouse's (blocking). The client must be restricted.
+
+    Raises:
+        QueryRefused: with ClickHouse's message, or naming what is not allowed.
+    """
+    if _FORMAT.fullmatch(output_format) is None:
+        raise QueryRefused(f"format: not a name: {output_format!r:.80}")
+    try:
+        checked = _checked(client, query)
+        answer: bytes = client.raw_query(checked, fmt=output_format)
+    except ClickHouseError as error:
+        raise QueryRefused(message(error)) from error
+    return answer
+
+
+def _checked(client: Client, query: str) -> str:
+    """Return the query as ClickHouse writes it, if it is allowed."""
+    written: str = client.query("SELECT formatQuery({query:String})", parameters={"query": query}).result_rows[0][0]
+    bare = _QUOTED.sub("''", written)
+    first = bare.lstrip("( \n").split(maxsplit=1)[0].upper() if bare.strip() else ""
+    if first not in ALLOWED:
+        raise QueryRefused(f"only {', '.join(ALLOWED)} are allowed here, found {first or 'nothing'}")
+    if _OUTFILE.search(bare):
+        raise QueryRefused("INTO OUTFILE is not allowed here")
+    return written

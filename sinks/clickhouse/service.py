@@ -1,0 +1,39 @@
+"""The service ``sink-clickhouse``."""
+
+from __future__ import annotations
+
+from alphapulse.kafka import incarnation
+from alphapulse.service import Service
+from sinks.clickhouse.endpoint import SqlEndpoint
+from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.writer import ClickHouseTarget
+from sinks.runner import check_topics, consume
+
+
+async def serve(service: Service) -> None:
+    """Run until the service is asked to stop.
+
+    Raises:
+        AlphaPulseError: see :func:`sinks.runner.consume`.
+    """
+    settings = service.settings
+    check_topics("clickhouse", settings.clickhouse.topics)
+    engine = Engine(settings)
+    target = ClickHouseTarget(settings.clickhouse, engine, await incarnation(settings.kafka), service.stopping)
+    try:
+        await target.open()
+        if service.stopping.is_set():
+            return
+        if not engine.embedded:
+            await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
+            return
+        sql = SqlEndpoint(engine)
+        await sql.open()
+        try:
+            service.route("POST", "/sql", sql.answer)
+            service.announce(sql=True)
+            await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
+        finally:
+            await sql.close()
+    finally:
+        await target.close()

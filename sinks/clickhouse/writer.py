@@ -1,0 +1,306 @@
+"""Rows into ClickHouse, each exactly once.
+
+A write inserts *groups*: a group is a set of spans of one topic, inserted as one block under one
+``insert_deduplication_token`` that names incarnation, topic and spans. On a server each span is a group of its own;
+in the embedded engine, where one process owns the data and an insert costs some milliseconds however few its rows,
+the spans of a topic share one.
+
+The plan (see :mod:`sinks.consumer`) names the whole group in the commit of each of its partitions, so that the
+next owner rebuilds the same block with the same token. ClickHouse's own deduplication is then enough in nearly all
+cases, but it is not trusted with three of them:
+
+* MergeTree writes a block's token to its log *before* it renames the part (``MergeTreeSink::finishDelayedChunk``):
+  killed between the two, it would take the repeated block for a duplicate and drop it;
+* its log is not synced to the disk, the parts are: after a power cut it may have forgotten a block it holds;
+* it remembers ``non_replicated_deduplication_window`` *parts*, and a block has one part per table partition.
+
+So a block that may have been stored before is *settled*: the offsets that are in the table are read back
+(the time range of the rows in hand lets the primary key find them), and what is missing is inserted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from aiokafka import TopicPartition
+
+from alphapulse import logs
+from alphapulse.config import ClickHouseSettings
+from alphapulse.errors import ServiceError
+from sinks.clickhouse.engine import Engine, Unreachable, retry
+from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate
+from sinks.columns import OFFSET, PARTITION, batch
+from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
+
+BATCH_BYTES: Final = 32 * 2**20
+"""Encoded size of what is held at most; as rows about three times that."""
+IDLE_SECONDS: Final = 0.2
+"""Nobody waits for more rows when none are coming."""
+GROUP_SPANS: Final = 50
+"""Keeps a plan below the 4096 bytes that a broker takes as a commit's metadata."""
+DAYS: Final = 50
+"""Rows of so many days are written at once: each is a part, and all of them must fit the deduplication window."""
+REPAIRS: Final = 5
+
+_DAY_NS: Final = 86_400 * 10**9
+_ONE_BLOCK: Final = 2**32
+_PLAN: Final = "v1 "
+
+_SETTINGS: Final[Mapping[str, Any]] = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "max_partitions_per_insert_block": 0,
+    # One insert is one block: a block is what deduplication compares.
+    "max_insert_block_size": _ONE_BLOCK,
+    "min_insert_block_size_rows": _ONE_BLOCK,
+    "min_insert_block_size_bytes": _ONE_BLOCK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Spans of one topic that are inserted as one block.
+
+    Attributes:
+        settle: the rows may have been stored before.
+        whole: the block has the same rows as when it was planned, so its token still fits.
+    """
+
+    spans: tuple[Span, ...]
+    settle: bool = False
+    whole: bool = True
+
+    @property
+    def topic(self) -> str:
+        topic: str = self.spans[0].partition.topic
+        return topic
+
+    def text(self) -> str:
+        """Return the spans as they stand in plan and token: ``3:100-250,4:17-20``."""
+        return ",".join(f"{span.partition.partition}:{span.first}-{span.last}" for span in self.spans)
+
+
+def plan_text(group: Group) -> str:
+    """Return what is committed with each of the group's partitions before it is inserted."""
+    return _PLAN + group.text()
+
+
+def read_plan(topic: str, text: str) -> tuple[Span, ...]:
+    """Return the spans of a plan; none for an empty text.
+
+    Raises:
+        ServiceError: the text is no plan of this release.
+    """
+    if not text:
+        return ()
+    spans = []
+    try:
+        # Without its mark the text has no partition number at its beginning.
+        for item in (text.removeprefix(_PLAN) if text.startswith(_PLAN) else "-").split(","):
+            partition, _, offsets = item.partition(":")
+            first, _, last = offsets.partition("-")
+            spans.append(Span(TopicPartition(topic, int(partition)), int(first), int(last)))
+    except ValueError as error:
+        raise ServiceError(
+            f"the group's commit for {topic} carries a plan of another release: {text!r:.200}"
+        ) from error
+    return tuple(spans)
+
+
+class ClickHouseTarget:
+    """The tables as a :class:`sinks.contract.Target`.
+
+    Args:
+        settings: batch bounds.
+        engine: not open yet.
+        incarnation: names the life of the broker's log that the offsets belong to.
+        stopping: ends the wait for a server that does not answer.
+    """
+
+    def __init__(self, settings: ClickHouseSettings, engine: Engine, incarnation: str, stopping: asyncio.Event) -> None:
+        self._engine = engine
+        self._incarnation = incarnation
+        self._stopping = stopping
+        self._limits = Limits(settings.batch_records, BATCH_BYTES, settings.batch_seconds, IDLE_SECONDS)
+        self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
+        self._days: set[int] = set()
+        self._planned: list[Group] = []
+        self._rows: Counter[str] = Counter()
+        self._found = 0
+        self._log = logs.get("clickhouse")
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    @property
+    def full(self) -> bool:
+        return len(self._days) > DAYS
+
+    async def open(self) -> None:
+        await self._engine.open(self._stopping)
+
+        async def up_to_date() -> None:
+            if new := await migrate(self._engine):
+                self._log.info("migrations applied", count=new, place=self._engine.place)
+
+        await retry(up_to_date, self._stopping, f"clickhouse.dsn: {self._engine.place}")
+
+    async def assign(self, commits: Mapping[TopicPartition, Commit | None]) -> dict[TopicPartition, int]:
+        self._planned = []
+        planned: dict[TopicPartition, int] = {}
+        groups: set[tuple[Span, ...]] = set()
+        for key, commit in commits.items():
+            if commit is None or not (spans := read_plan(key.topic, commit.plan)):
+                continue
+            own = next((span for span in spans if span.partition == key), None)
+            if own is None or own.first != commit.offset:
+                raise ServiceError(f"the group's commit for {key} carries a plan that is not its own: {commit.plan}")
+            planned[key] = own.last
+            ours = all((c := commits.get(span.partition)) is not None and c.plan == commit.plan for span in spans)
+            if ours:
+                groups.add(spans)
+            else:
+                self._planned.append(Group((own,), settle=True, whole=len(spans) == 1))
+        self._planned += [Group(spans, settle=True) for spans in sorted(groups)]
+        return planned
+
+    async def submit(self, chunk: Chunk) -> None:
+        rows = batch(chunk.kind, chunk.records, chunk.partition.partition, chunk.offsets)
+        self._pending.setdefault(chunk.partition, []).append(rows)
+        times = rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
+        self._days.update(np.unique(np.floor_divide(times, _DAY_NS)).tolist())
+
+    def plan(self, spans: Sequence[Span]) -> dict[TopicPartition, str]:
+        return {span.partition: plan_text(group) for group in self._groups(spans) for span in group.spans}
+
+    def _groups(self, spans: Sequence[Span]) -> list[Group]:
+        if not self._engine.embedded:
+            return [Group((span,)) for span in spans]
+        by_topic: dict[str, list[Span]] = {}
+        for span in spans:
+            by_topic.setdefault(span.partition.topic, []).append(span)
+        return [
+            Group(tuple(of_topic[start : start + GROUP_SPANS]))
+            for of_topic in by_topic.values()
+            for start in range(0, len(of_topic), GROUP_SPANS)
+        ]
+
+    async def write(self, spans: Sequence[Span], *, recovering: bool, give_up: asyncio.Event) -> None:
+        groups = self._settled_groups(spans) if recovering else self._groups(spans)
+        for group in groups:
+            await self._store(group, give_up)
+        for span in spans:
+            self._pending.pop(span.partition, None)
+        self._days.clear()
+        self._planned = []
+
+    def _settled_groups(self, spans: Sequence[Span]) -> list[Group]:
+        """Return the planned groups; a span that came out shorter than planned (the log was cut) changes its group."""
+        found = {span.partition: span for span in spans}
+        groups = []
+        for group in self._planned:
+            now = tuple(found[span.partition] for span in group.spans if span.partition in found)
+            if now:
+                groups.append(Group(now, settle=True, whole=group.whole and now == group.spans))
+        return groups
+
+    async def _store(self, group: Group, give_up: asyncio.Event) -> None:
+        batches = [rows for span in group.spans for rows in self._pending.get(span.partition, ())]
+        if not batches:
+            return
+        table = TABLE_OF[group.topic]
+        rows = self._block(batches)
+        token = f"{self._incarnation}:{group.topic}:{group.text()}"
+        doubtful = group.settle
+
+        async def attempt() -> None:
+            nonlocal doubtful
+            try:
+                if doubtful:
+                    await self._settle(table, group, rows, token)
+                else:
+                    await self._insert(table, rows, token)
+            except Unreachable:
+                # Perhaps it was stored, perhaps not.
+                doubtful = True
+                raise
+
+        if not await retry(attempt, give_up, f"ClickHouse at {self._engine.place}"):
+            raise Abandoned(token)
+        self._rows[table.name] += rows.num_rows
+
+    def _block(self, batches: list[pa.RecordBatch]) -> pa.Table:
+        rows = pa.Table.from_batches(batches)
+        name = pa.DictionaryArray.from_arrays(
+            pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), pa.array([self._incarnation])
+        )
+        return rows.append_column(INCARNATION, name).unify_dictionaries().combine_chunks()
+
+    async def _insert(self, table: Table, rows: pa.Table, token: str) -> None:
+        await self._engine.insert(table.name, rows, {**_SETTINGS, "insert_deduplication_token": token})
+
+    async def _settle(self, table: Table, group: Group, rows: pa.Table, token: str) -> None:
+        """Make sure that each of ``rows`` is in the table once."""
+        missing = await self._missing(table, group, rows)
+        self._found += rows.num_rows - missing.num_rows
+        self._rows[table.name] -= rows.num_rows - missing.num_rows
+        # On a server the insert of a dead process may still be running: only its own token keeps it apart from ours.
+        same_again = missing.num_rows > 0 and (not self._engine.embedded or missing.num_rows == rows.num_rows)
+        # A materialized view may lack rows that the table has; it gets them with the block's own token only.
+        if group.whole and (same_again or await self._has_views(table)):
+            await self._insert(table, rows, token)
+            missing = await self._missing(table, group, rows)
+        for attempt in range(REPAIRS):
+            if missing.num_rows == 0:
+                return
+            self._log.warning("rows of a planned block are missing", table=table.name, rows=missing.num_rows)
+            await self._insert(table, missing, f"{token}:repair-{attempt}")
+            missing = await self._missing(table, group, rows)
+        if missing.num_rows:
+            raise ServiceError(f"ClickHouse at {self._engine.place} does not keep what is inserted into {table.name}")
+
+    async def _missing(self, table: Table, group: Group, rows: pa.Table) -> pa.Table:
+        times = rows.column(table.time).cast(pa.int64()).to_numpy()
+        found = await self._engine.rows(
+            f"SELECT {PARTITION}, {OFFSET} FROM {table.name} "  # noqa: S608 names and numbers of our own
+            f"WHERE {INCARNATION} = {{incarnation:String}} "
+            f"AND {table.time} BETWEEN fromUnixTimestamp64Nano({times.min()}, 'UTC') "
+            f"AND fromUnixTimestamp64Nano({times.max()}, 'UTC') "
+            f"AND {OFFSET} BETWEEN {min(s.first for s in group.spans)} AND {max(s.last for s in group.spans)}",
+            {"incarnation": self._incarnation},
+        )
+        present = set(found)
+        partitions, offsets = rows.column(PARTITION).to_pylist(), rows.column(OFFSET).to_pylist()
+        return rows.filter(pa.array([key not in present for key in zip(partitions, offsets, strict=True)], pa.bool_()))
+
+    async def _has_views(self, table: Table) -> bool:
+        found = await self._engine.rows(
+            "SELECT count() FROM system.tables "
+            "WHERE database = currentDatabase() AND name = {name:String} AND notEmpty(dependencies_table)",
+            {"name": table.name},
+        )
+        return bool(found[0][0])
+
+    async def rollback(self, spans: Sequence[Span]) -> None:
+        """Nothing: the plan is still committed, so whoever comes next settles the same blocks."""
+
+    async def discard(self, partitions: Collection[TopicPartition]) -> None:
+        for key in partitions:
+            self._pending.pop(key, None)
+        if not self._pending:
+            self._days.clear()
+        self._planned = []
+
+    def status(self) -> dict[str, Any]:
+        return {"rows": dict(self._rows), "rows_found_again": self._found, "place": self._engine.place}
+
+    async def close(self) -> None:
+        await self._engine.close()
