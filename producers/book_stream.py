@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from alphapulse.book import OrderBook
-from alphapulse.errors import PrecisionExceeded
-from alphapulse.fixed import rescale
+from alphapulse.errors import MantissaOverflow, PrecisionExceeded, ValueRefused
+from alphapulse.fixed import needed_exponent, rescale
 from alphapulse.instruments import Instrument
 from producers.levels import Levels, fitting, stated_decimals, tightest_exponent
 from producers.tally import Tally
@@ -209,22 +209,27 @@ class BookStream:
             *bids.mantissas(price_exponent, size_exponent),
             *asks.mantissas(price_exponent, size_exponent),
         )
-        levels = tuple(
-            [rescale(value, old, new) for value in values]
-            for values, old, new in zip(
-                self._levels(),
-                (self.price_exponent, self.size_exponent) * 2,
-                (price_exponent, size_exponent) * 2,
-                strict=True,
-            )
-        )
-        book: Arrays = levels[0], levels[1], levels[2], levels[3]
+        try:
+            book = self._rescaled(price_exponent, size_exponent)
+        except MantissaOverflow as error:
+            finest = min(bid_prices + ask_prices + bid_sizes + ask_sizes, key=needed_exponent)
+            raise ValueRefused(f"{finest[:80]!r} needs decimals with which the book does not fit: {error}") from error
         self.book.replace(*book)
         self.price_exponent, self.size_exponent = price_exponent, size_exponent
         self._open_epoch(received_time)
         outputs.append(self._record("SNAPSHOT", received_time, book, None))
         self._tally.published_l2 += 1
         return arrays
+
+    def _rescaled(self, price_exponent: int, size_exponent: int) -> Arrays:
+        bid_prices, bid_sizes, ask_prices, ask_sizes = self._levels()
+        old_price, old_size = self.price_exponent, self.size_exponent
+        return (
+            [rescale(price, old_price, price_exponent) for price in bid_prices],
+            [rescale(size, old_size, size_exponent) for size in bid_sizes],
+            [rescale(price, old_price, price_exponent) for price in ask_prices],
+            [rescale(size, old_size, size_exponent) for size in ask_sizes],
+        )
 
     def _levels(self) -> Arrays:
         bids, asks = list(self.book.bids), list(self.book.asks)

@@ -18,7 +18,6 @@ PAIRS = [
     ("binance", "USDCUSDT", "USDC-USDT"),
     ("binance", "1INCHUSDT", "1INCH-USDT"),
     ("binance_us", "BTCUSD", "BTC-USD"),
-    ("binance_us", "USDTUSD", "USDT-USD"),
     ("binance_us", "COMPUSDT", "COMP-USDT"),
 ]
 

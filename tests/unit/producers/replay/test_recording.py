@@ -1,0 +1,129 @@
+"""producers.replay.recording"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from alphapulse.errors import RecordingError
+from producers.replay import recording
+from producers.replay.recording import detect_venue, stem, survey
+
+DIFF = b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}}'
+TRADE = b'{"stream":"ethusdt@trade","data":{"e":"trade","s":"ETHUSDT","t":1}}'
+TICKER = b'{"stream":"xrpusdt@bookTicker","data":{"u":1,"s":"XRPUSDT"}}'
+KRAKEN = b'{"channel":"book","type":"update","data":[{"symbol":"XBT/USD","bids":[],"asks":[]}]}'
+COINBASE = b'{"type":"l2update","product_id":"BTC-USD","changes":[]}'
+
+
+def write(folder: Path, *lines: bytes, name: str = "binance_x.rec") -> Path:
+    path = folder / name
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "venue"),
+    [("binance_us_1.rec", "binance_us"), ("binance_1.rec", "binance"), ("Kraken-old.rec", "kraken")],
+)
+def test_the_longest_venue_name_at_the_start_of_the_file_name_counts(tmp_path: Path, name: str, venue: str) -> None:
+    assert detect_venue(write(tmp_path, b"1 {}", name=name)) == venue
+
+
+@pytest.mark.parametrize(("frame", "venue"), [(DIFF, "binance"), (KRAKEN, "kraken"), (COINBASE, "coinbase")])
+def test_else_the_frames_tell(tmp_path: Path, frame: bytes, venue: str) -> None:
+    assert detect_venue(write(tmp_path, b"garbage", b"1 " + frame, name="morning.rec")) == venue
+
+
+def test_a_venue_that_nothing_tells_has_to_be_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"--venue kraken\|coinbase\|binance\|binance_us"):
+        detect_venue(write(tmp_path, b"1 {}", name="morning.rec"))
+    with pytest.raises(RecordingError, match=r"morning\.rec: the recording is empty"):
+        detect_venue(write(tmp_path, name="morning.rec"))
+
+
+def test_the_survey_lists_what_is_in_it(tmp_path: Path) -> None:
+    rest = b'{"rest":"/api/v3/depth?symbol=BTCUSDT&limit=5","body":{}}'
+    path = write(tmp_path, b"5 " + DIFF, b"7 " + TRADE, b"6 " + rest, b"9 " + TICKER, b"8 " + DIFF)
+    found = survey(path)
+    assert (found.venue, found.frames, found.first_time, found.last_time) == ("binance", 5, 5, 8)
+    assert found.symbols == {"BTCUSDT": "BTC-USDT", "ETHUSDT": "ETH-USDT"}
+    assert found.keys == {("book", "BTCUSDT"), ("trades", "ETHUSDT")}
+    assert found.rest_paths == {"/api/v3/depth"}
+    assert found.faults == []
+    assert found.faults_total == 0
+
+
+def test_every_bad_line_is_one_fault_with_file_and_line(tmp_path: Path) -> None:
+    odd = b'{"stream":"weird@trade","data":{"e":"trade","s":"WEIRD"}}'
+    path = write(tmp_path, b"1 " + DIFF, b"no recording", b"2 {", b"3 " + odd, b"4 " + odd, b"5 [7]")
+    found = survey(path)
+    assert found.faults == [
+        f"{path}:2: not `<received_ns> <frame>`; served as it is",
+        f"{path}:3: no JSON: Input data was truncated; served as it is",
+        found.faults[2],
+        f"{path}:6: unknown shape: Expected `object`, got `array`; served as it is",
+    ]
+    assert found.faults[2].startswith(f"{path}:4: ")
+    assert "'WEIRD'" in found.faults[2]
+    assert found.frames == 6
+    assert found.symbols == {"BTCUSDT": "BTC-USDT"}
+
+
+def test_faults_beyond_the_bound_are_counted_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "FAULTS_TOLD", 3)
+    found = survey(write(tmp_path, b"1 " + DIFF, *[b"x"] * 10))
+    assert len(found.faults) == 3
+    assert found.faults_total == 10
+
+
+def test_a_cut_off_recording_is_surveyed_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "binance.rec.gz"
+    path.write_bytes(gzip.compress(b"1 " + DIFF + b"\n" + b"2 " + TRADE + b"\n")[:-9])
+    found = survey(path)
+    assert found.frames == 2
+    assert "the recording is cut off" in found.faults[-1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "the recording is empty"),
+        ([b"x"], r"no book or trade frame of binance in it; its first fault: .*:1: not"),
+        ([b"1 " + TICKER], "no book or trade frame of binance in it$"),
+    ],
+)
+def test_a_recording_that_holds_nothing_is_refused(tmp_path: Path, lines: list[bytes], message: str) -> None:
+    with pytest.raises(RecordingError, match=message):
+        survey(write(tmp_path, *lines))
+
+
+def test_a_gzip_cut_off_before_its_first_line_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "binance.rec.gz"
+    path.write_bytes(gzip.compress(b"1 " + DIFF)[:12])
+    with pytest.raises(RecordingError, match="cut off"):
+        survey(path)
+
+
+def test_the_survey_can_be_stopped(tmp_path: Path) -> None:
+    path = write(tmp_path, *[b"1 " + DIFF] * 5000)
+    assert survey(path, stopped=lambda: True).frames == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("kraken_1.rec.gz", "kraken_1"), ("a.b.rec", "a.b"), ("plain", "plain"), (".gz", ".gz"), ("x.txt.gz", "x")],
+)
+def test_stem(name: str, expected: str) -> None:
+    assert stem(Path("some/folder") / name) == expected
+
+
+def test_the_real_recordings_are_understood_to_the_last_line(recordings: Path) -> None:
+    for name, expected in json.loads((recordings / "expected.json").read_text()).items():
+        found = survey(recordings / name)
+        assert found.venue == expected["venue"]
+        assert set(found.symbols.values()) == set(expected["instruments"])
+        assert found.faults == []

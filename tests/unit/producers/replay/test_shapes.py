@@ -1,0 +1,73 @@
+"""producers.replay.shapes"""
+
+from __future__ import annotations
+
+import pytest
+
+from alphapulse.errors import FrameRefused
+from producers.replay.shapes import LOOKS, Shape, rest_key
+
+FRAMES = [
+    ("kraken", b'{"channel":"book","type":"update","data":[{"symbol":"A/B","bids":[]}]}', (("book", "A/B"),)),
+    ("kraken", b'{"channel":"trade","data":[{"symbol":"A/B"},{"symbol":"A/B"}]}', (("trades", "A/B"),)),
+    ("kraken", b'{"channel":"instrument","data":{"pairs":[]}}', (("instruments", ""),)),
+    ("kraken", b'{"channel":"heartbeat"}', (("heartbeat", ""),)),
+    ("kraken", b'{"method":"subscribe","success":true}', ()),
+    ("kraken", b'{"error":"no","success":false}', ()),
+    ("coinbase", b'{"type":"snapshot","product_id":"A-B","bids":[]}', (("book", "A-B"),)),
+    ("coinbase", b'{"type":"l2update","product_id":"A-B"}', (("book", "A-B"),)),
+    ("coinbase", b'{"type":"last_match","product_id":"A-B"}', (("trades", "A-B"),)),
+    ("coinbase", b'{"type":"heartbeat","product_id":"A-B"}', (("heartbeats", "A-B"),)),
+    ("coinbase", b'{"type":"ticker","product_id":"A-B"}', (("ticker", "A-B"),)),
+    ("coinbase", b'{"type":"subscriptions","channels":[]}', ()),
+    ("binance", b'{"stream":"abtc@depth@100ms","data":{"e":"depthUpdate","s":"ABTC"}}', (("book", "ABTC"),)),
+    ("binance", b'{"stream":"abtc@depth","data":{"e":"depthUpdate","s":"ABTC"}}', (("book", "ABTC"),)),
+    ("binance", b'{"stream":"abtc@aggTrade","data":{"e":"aggTrade","s":"ABTC"}}', (("trades", "ABTC"),)),
+    ("binance", b'{"stream":"abtc@bookTicker","data":{"u":1,"s":"ABTC"}}', (("bookTicker", "ABTC"),)),
+    ("binance", b'{"stream":"abtc@depth20","data":{"lastUpdateId":1}}', (("depth20", "ABTC"),)),
+    ("binance", b'{"e":"trade","s":"ABTC"}', (("trades", "ABTC"),)),
+    ("binance_us", b'{"u":1,"s":"ABTC","b":"1","B":"1","a":"2","A":"1"}', (("bookTicker", "ABTC"),)),
+    ("binance", b'{"result":null,"id":1}', ()),
+]
+
+BROKEN = [
+    ("kraken", b"{", "no JSON"),
+    ("kraken", b"[1]", "unknown shape"),
+    ("kraken", b"5", "unknown shape"),
+    ("kraken", b'{"x":1}', "neither channel nor method"),
+    ("kraken", b'{"channel":"book"}', "book without data"),
+    ("kraken", b'{"channel":"book","data":{}}', "unknown shape"),
+    ("kraken", b'{"channel":"book","data":[{"bids":[]}]}', "symbol"),
+    ("kraken", b'\xff{"channel":"book"}', "no JSON"),
+    ("coinbase", b'{"product_id":"A-B"}', "no type"),
+    ("coinbase", b'{"type":"l2update"}', "l2update without product_id"),
+    ("coinbase", b'{"type":7}', "unknown shape"),
+    ("binance", b'{"stream":"abtc@depth"}', "stream without data"),
+    ("binance", b'{"stream":"abtc@depth","data":{"e":"trade","s":"ABTC"}}', "carries trade of ABTC"),
+    ("binance", b'{"stream":"abtc@trade","data":{"e":"trade","s":"XBTC"}}', "carries trade of XBTC"),
+    ("binance", b'{"stream":"abtc@trade","data":{}}', "carries no event"),
+    ("binance", b"{}", "neither stream nor event"),
+    ("coinbase", b'{"rest":"/x"}', "answer to /x without body"),
+]
+
+
+@pytest.mark.parametrize(("venue", "frame", "keys"), FRAMES)
+def test_a_frame_belongs_to_its_subscriptions(venue: str, frame: bytes, keys: tuple[tuple[str, str], ...]) -> None:
+    assert LOOKS[venue](frame) == Shape(keys)
+
+
+@pytest.mark.parametrize(("venue", "frame", "reason"), BROKEN)
+def test_a_frame_of_unknown_shape_is_refused_with_a_reason(venue: str, frame: bytes, reason: str) -> None:
+    with pytest.raises(FrameRefused, match=reason):
+        LOOKS[venue](frame)
+
+
+@pytest.mark.parametrize("venue", list(LOOKS))
+def test_a_rest_answer_keeps_its_body_byte_for_byte(venue: str) -> None:
+    shape = LOOKS[venue](b'{"rest":"/api/v3/depth?symbol=abtc&limit=5","body":{"bids": [ ["1.0", "2"]]}}')
+    assert shape == Shape(rest=("/api/v3/depth", "ABTC"), body=b'{"bids": [ ["1.0", "2"]]}')
+
+
+def test_requests_differing_in_limit_are_the_same() -> None:
+    assert rest_key("/d?limit=5&symbol=A") == rest_key("/d?symbol=A&limit=5000") == ("/d", "A")
+    assert rest_key("/d") == ("/d", "")

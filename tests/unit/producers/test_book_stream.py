@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alphapulse.errors import ValueRefused
+from alphapulse.instruments import Instrument
+from producers.book_stream import BookStream
+from producers.levels import TextLevels
+from producers.tally import Tally
+from schemas.book_reader import BookReader
+from schemas.records import L2Update
+
+NONE = TextLevels("none", [], [])
+
+
+def levels(*pairs: tuple[str, str]) -> TextLevels:
+    return TextLevels("bids", [price for price, _ in pairs], [size for _, size in pairs])
+
+
+def stream(**kwargs: Any) -> BookStream:
+    instrument = kwargs.pop("instrument", Instrument("kraken", "BTC-USD", "BTC/USD"))
+    return BookStream(instrument, kwargs.pop("tally", Tally()), **kwargs)
+
+
+def opened(book: BookStream, received_time: int = 1000) -> list[L2Update]:
+    outputs: list[L2Update] = []
+    assert book.snapshot(outputs, levels(("10", "1")), levels(("11", "2")), received_time=received_time) is None
+    return outputs
+
+
+def test_a_snapshot_opens_an_epoch_at_sequence_0() -> None:
+    (record,) = opened(stream())
+    assert (record.kind, record.epoch, record.sequence, record.received_time) == ("SNAPSHOT", 1000, 0, 1000)
+    assert (record.price_exponent, record.size_exponent) == (-8, -8)
+    assert (record.bid_prices, record.bid_sizes) == ([1000000000], [100000000])
+    assert (record.ask_prices, record.ask_sizes) == ([1100000000], [200000000])
+
+
+def test_a_delta_is_next_in_sequence() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs: list[L2Update] = opened(book)
+    book.delta(outputs, levels(("10", "0"), ("9", "5")), NONE, received_time=2000, exchange_time=7, exchange_sequence=8)
+    record = outputs[1]
+    assert (record.kind, record.epoch, record.sequence) == ("DELTA", 1000, 1)
+    assert (record.exchange_time, record.exchange_sequence, record.received_time) == (7, 8, 2000)
+    assert (record.bid_prices, record.bid_sizes) == ([1000000000, 900000000], [0, 500000000])
+    assert (tally.snapshots, tally.deltas, tally.level_changes, tally.published_l2) == (1, 1, 2, 2)
+
+
+def test_epochs_rise_even_if_the_clock_does_not() -> None:
+    book = stream()
+    epochs = [opened(book, time)[0].epoch for time in (1000, 1000, 500, 2000)]
+    assert epochs == [1000, 1001, 1002, 2000]
+
+
+def test_updates_before_the_snapshot_are_ignored() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs: list[L2Update] = []
+    assert book.delta(outputs, levels(("10", "1")), NONE, received_time=1) is None
+    assert outputs == []
+    assert tally.ignored == 1
+
+
+def test_end_publishes_invalid_once() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs = opened(book)
+    book.end(outputs, 3000)
+    book.end(outputs, 4000)
+    assert [(r.kind, r.epoch, r.sequence, r.bid_prices) for r in outputs[1:]] == [("INVALID", 1000, 1, [])]
+    assert tally.invalidations == 1
+    assert not book.valid
+    assert len(book.book.bids) == 0
+
+
+def test_a_crossed_book_is_a_doubt_and_the_update_is_not_published() -> None:
+    book = stream()
+    outputs = opened(book)
+    doubt = book.delta(outputs, levels(("11", "1")), NONE, received_time=2)
+    assert doubt is not None
+    assert doubt.kind == "crossed"
+    assert [r.kind for r in outputs] == ["SNAPSHOT", "INVALID"]
+
+
+def test_a_crossed_snapshot_is_not_published() -> None:
+    book = stream()
+    outputs: list[L2Update] = []
+    doubt = book.snapshot(outputs, levels(("12", "1")), levels(("11", "2")), received_time=1)
+    assert doubt is not None
+    assert outputs == []
+    assert not book.valid
+
+
+def test_a_bad_checksum_is_a_doubt() -> None:
+    tally = Tally()
+    book = stream(tally=tally, digest=lambda book: len(book.book.bids))
+    outputs: list[L2Update] = []
+    assert book.snapshot(outputs, levels(("10", "1")), NONE, received_time=1, checksum=1) is None
+    assert outputs[0].checksum == 1
+    doubt = book.delta(outputs, levels(("9", "1")), NONE, received_time=2, checksum=3)
+    assert doubt is not None
+    assert doubt.kind == "checksum"
+    assert "2" in doubt.message
+    assert "3" in doubt.message
+    assert (tally.checksums_ok, tally.checksums_bad) == (1, 1)
+    assert [r.kind for r in outputs] == ["SNAPSHOT", "INVALID"]
+
+
+def test_more_decimals_open_a_wider_epoch_of_the_same_book() -> None:
+    tally, reader = Tally(), BookReader()
+    book = stream(tally=tally)
+    outputs = opened(book)
+    book.delta(outputs, levels(("10.0000000001", "3.123456789")), NONE, received_time=5000)
+    snapshot, widened, delta = outputs
+    assert (widened.kind, widened.epoch, widened.sequence) == ("SNAPSHOT", 5000, 0)
+    assert (widened.price_exponent, widened.size_exponent) == (-10, -9)
+    assert (delta.kind, delta.epoch, delta.sequence) == ("DELTA", 5000, 1)
+    for record in outputs:
+        reader.apply(record)
+    assert reader.book.text(-10, -9) == "B 10.0000000001 3.123456789\nB 10 1\nA 11 2\n"
+    assert (tally.snapshots, tally.deltas, tally.published_l2) == (1, 1, 3)
+    assert snapshot.price_exponent == -8
+
+
+def test_trailing_zeros_do_not_widen() -> None:
+    book = stream()
+    outputs = opened(book)
+    book.delta(outputs, levels(("10.000000000000", "3.0000000000")), NONE, received_time=5000)
+    assert [r.kind for r in outputs] == ["SNAPSHOT", "DELTA"]
+
+
+def test_written_out_and_stated_decimals_set_the_first_exponents() -> None:
+    book = stream(instrument=Instrument("kraken", "A-B", "A/B", -12, -3))
+    outputs: list[L2Update] = []
+    book.snapshot(outputs, levels(("10.00", "1.0000000000")), NONE, received_time=1)
+    assert (outputs[0].price_exponent, outputs[0].size_exponent) == (-12, -10)
+    assert (book.price_decimals, book.size_decimals) == (2, 10)
+
+
+def test_what_does_not_fit_takes_the_tightest_exponents() -> None:
+    book = stream()
+    outputs: list[L2Update] = []
+    book.snapshot(outputs, levels(("0.5", "123456789012.5")), NONE, received_time=1)
+    assert (outputs[0].price_exponent, outputs[0].size_exponent) == (-8, -1)
+    assert outputs[0].bid_sizes == [1234567890125]
+
+
+@pytest.mark.parametrize("price", ["0." + "0" * 29 + "1", "9" * 20, "nan", "-1", "1e-500"])
+def test_a_value_that_does_not_fit_changes_nothing(price: str) -> None:
+    book = stream()
+    outputs = opened(book)
+    with pytest.raises(ValueRefused) as caught:
+        book.delta(outputs, levels((price, "1")), NONE, received_time=2)
+    assert price[:10] in str(caught.value)
+    assert len(outputs) == 1
+    assert book.valid
+    assert book.sequence == 0
+    with pytest.raises(ValueRefused):
+        book.snapshot(outputs, levels((price, "1"), ("123456789", "1")), NONE, received_time=2)
+    assert len(outputs) == 1
+
+
+def test_levels_out_of_depth_are_deleted_in_the_records_too() -> None:
+    tally, reader = Tally(), BookReader()
+    book = stream(tally=tally, depth=2)
+    outputs: list[L2Update] = []
+    book.snapshot(outputs, levels(("10", "1"), ("9", "1"), ("8", "1")), NONE, received_time=1)
+    assert outputs[0].bid_prices == [1000000000, 900000000]
+    book.delta(outputs, levels(("9.5", "1")), levels(("12", "1"), ("11", "1"), ("13", "1")), received_time=2)
+    assert outputs[1].bid_prices == [950000000, 900000000]
+    assert outputs[1].bid_sizes == [100000000, 0]
+    assert tally.level_changes == 4  # the venue's own
+    for record in outputs:
+        reader.apply(record)
+    assert reader.book.text(-8, -8) == book.book.text(-8, -8) == "B 10 1\nB 9.5 1\nA 11 1\nA 12 1\n"
