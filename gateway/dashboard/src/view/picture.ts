@@ -1,8 +1,14 @@
 /** Immutable pictures of changing state, for React. */
 import { useSyncExternalStore } from 'react';
 
-/** The latest picture of something, and who looks at it. */
-export class Picture<T> {
+/** The latest picture of something: what a component looks at. */
+export interface Picture<T> {
+  readonly read: () => T;
+  /** Calls the listener after each refresh; returns how to stop that. */
+  readonly subscribe: (listener: () => void) => () => void;
+}
+
+export class LivePicture<T> implements Picture<T> {
   readonly #make: (before: T | undefined) => T;
   readonly #listeners = new Set<() => void>();
   #current: T;
@@ -35,13 +41,13 @@ export function usePicture<T>(picture: Picture<T>): T {
 
 /** Pictures of one kind, by topic. */
 export class Shelf<T> {
-  readonly #pictures = new Map<string, Picture<T>>();
+  readonly #pictures = new Map<string, LivePicture<T>>();
 
   /** The topic's picture, made at the first call. */
-  at(topic: string, make: (before: T | undefined) => T): Picture<T> {
+  at(topic: string, make: (before: T | undefined) => T): LivePicture<T> {
     let picture = this.#pictures.get(topic);
     if (!picture) {
-      picture = new Picture(make);
+      picture = new LivePicture(make);
       this.#pictures.set(topic, picture);
     }
     return picture;

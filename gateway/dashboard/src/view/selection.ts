@@ -1,5 +1,5 @@
 /** Which instrument the page shows: in the address (`#kraken/BTC-USD`), so that a reload or a link keeps it. */
-import { useCallback, useMemo, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useMemo, useState } from 'react';
 
 import type { Instrument } from '../rest/api.ts';
 
@@ -52,23 +52,24 @@ export function choose(wish: Selection | null, instruments: readonly Instrument[
   return first ? { venue: first.venue, symbol } : null;
 }
 
-function subscribeToHash(listener: () => void): () => void {
-  window.addEventListener('hashchange', listener);
-  return () => {
-    window.removeEventListener('hashchange', listener);
-  };
-}
-
-function readHash(): string {
-  return window.location.hash;
-}
-
 /** The instrument shown and how to change it. */
 export function useSelection(instruments: readonly Instrument[]): readonly [Selection | null, (to: Selection) => void] {
-  const hash = useSyncExternalStore(subscribeToHash, readHash);
-  const selection = useMemo(() => choose(parseHash(hash), instruments), [hash, instruments]);
+  const [wish, setWish] = useState(() => parseHash(window.location.hash));
+
+  // The browser's back and forward, and addresses typed by hand.
+  useEffect(() => {
+    const follow = () => {
+      setWish(parseHash(window.location.hash));
+    };
+    window.addEventListener('hashchange', follow);
+    return () => {
+      window.removeEventListener('hashchange', follow);
+    };
+  }, []);
+
   const select = useCallback((to: Selection) => {
+    setWish(to);
     window.location.hash = hashOf(to);
   }, []);
-  return [selection, select];
+  return [useMemo(() => choose(wish, instruments), [wish, instruments]), select];
 }

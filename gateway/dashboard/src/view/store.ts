@@ -10,7 +10,7 @@ import { topicOf, type Opportunity, type StatsMessage, type Subscription } from 
 import { OPPORTUNITIES_TOPIC, Session } from '../stream/session.ts';
 import { FrameBundle, type FrameSource } from './frames.ts';
 import { ladderOf, type Ladder } from './ladder.ts';
-import { Picture, Shelf } from './picture.ts';
+import { LivePicture, Shelf, type Picture } from './picture.ts';
 import { quotesOf, type QuotesPicture } from './quotes.ts';
 import { tapeOf, type TapePicture } from './tape.ts';
 
@@ -48,9 +48,9 @@ export class Store {
   readonly #books = new Shelf<BookPicture>();
   readonly #tapes = new Shelf<TapePicture>();
   readonly #stats = new Shelf<StatsMessage | null>();
-  readonly #quotes = new Map<string, { readonly picture: Picture<QuotesPicture>; readonly sources: readonly string[] }>();
-  readonly opportunities: Picture<ArbitragePicture>;
-  readonly connection: Picture<ConnectionPicture>;
+  readonly #quotes = new Map<string, { readonly picture: LivePicture<QuotesPicture>; readonly sources: readonly string[] }>();
+  readonly opportunities: LivePicture<ArbitragePicture>;
+  readonly connection: LivePicture<ConnectionPicture>;
   /** Flushes so far; for measurements. */
   flushes = 0;
   #rate = 0;
@@ -67,12 +67,12 @@ export class Store {
         this.#frames.request();
       },
     });
-    this.opportunities = new Picture<ArbitragePicture>(() => ({
+    this.opportunities = new LivePicture<ArbitragePicture>(() => ({
       open: this.#session.opportunities.open,
       closed: [...this.#session.opportunities.closed],
       closedTotal: this.#session.opportunities.closedTotal,
     }));
-    this.connection = new Picture(() => this.#connectionPicture());
+    this.connection = new LivePicture(() => this.#connectionPicture());
   }
 
   start(): void {
@@ -115,7 +115,7 @@ export class Store {
     const name = `quotes|${venues.join(',')}|${symbol}`;
     const found = this.#quotes.get(name);
     if (found) return found.picture;
-    const picture = new Picture(() => quotesOf(venues.map((venue) => [venue, this.book(venue, symbol).read().ladder])));
+    const picture = new LivePicture(() => quotesOf(venues.map((venue) => [venue, this.book(venue, symbol).read().ladder])));
     const sources = venues.map((venue) => topicOf({ channel: 'book', venue, symbol }));
     this.#quotes.set(name, { picture, sources });
     return picture;

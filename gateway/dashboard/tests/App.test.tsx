@@ -1,0 +1,163 @@
+import { act, cleanup, fireEvent, render, screen, within } from '@testing-library/react';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+
+import { App } from '../src/App.tsx';
+import { Store } from '../src/view/store.ts';
+import { manualFrames, type ManualFrames } from './frames.ts';
+import { delta, KRAKEN, opportunityJson, snapshot, trade } from './messages.ts';
+import { socketScript } from './scripted-socket.ts';
+
+/** What the gateway answers, by path below api/v1. */
+let rest: Record<string, unknown>;
+let frames: ManualFrames;
+let script: ReturnType<typeof socketScript>;
+let store: Store;
+let time = 0;
+
+const settle = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
+const nextFrame = () => {
+  time += 100;
+  act(() => {
+    frames.frame(time);
+  });
+};
+const say = (message: unknown) => {
+  script.last().say(message);
+};
+const subscribed = () =>
+  script
+    .last()
+    .sent.flatMap((message) =>
+      message.op === 'subscribe' ? [`${message.channel} ${message.venue ?? ''} ${message.symbol}`] : [],
+    );
+
+function exchange(venue: string) {
+  return { venue, status: 'connected', instruments: 2, records_per_second: 50, last_record_time: Date.now() * 1000 };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  window.location.hash = '';
+  rest = {
+    instruments: {
+      instruments: [
+        { venue: 'kraken', symbol: 'BTC-USD', valid: true },
+        { venue: 'coinbase', symbol: 'BTC-USD', valid: true },
+        { venue: 'kraken', symbol: 'ETH-USD', valid: true },
+      ],
+    },
+    exchanges: { exchanges: [exchange('kraken'), exchange('coinbase')] },
+    'system/health': { status: 'ok', services: { gateway: 'ok' }, lag: {}, uptime_seconds: 5 },
+    'arbitrage/opportunities': { opportunities: [opportunityJson('old', { state: 'closed' })] },
+  };
+  vi.stubGlobal('fetch', (url: URL) => {
+    const body = rest[url.pathname.replace(/^.*\/api\/v1\//, '')];
+    return body === undefined ? Promise.reject(new TypeError('refused')) : Promise.resolve(Response.json(body));
+  });
+  frames = manualFrames();
+  script = socketScript();
+  store = new Store({ url: 'ws://test/', loopback: true, openSocket: script.open, frames });
+});
+
+afterEach(() => {
+  cleanup();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+it('shows a live market: book, trades, venues side by side, arbitrage, connection and health', async () => {
+  render(<App store={store} />);
+  script.last().events.opened();
+  await settle(10);
+  expect(subscribed()).toEqual([
+    'book coinbase BTC-USD',
+    'book kraken BTC-USD',
+    'trades kraken BTC-USD',
+    'stats kraken BTC-USD',
+    'arbitrage  *',
+  ]);
+  say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say(snapshot({ venue: 'coinbase', bids: [['61680.00', '0.5']], asks: [['61681.00', '1']] }));
+  say(delta({ sequence: 1, bids: [['61685.99', '0.75']] }));
+  say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
+  say({ type: 'opportunity', ...opportunityJson('a') });
+  nextFrame();
+  expect(within(screen.getByRole('table', { name: 'Bids' })).getAllByText('0.75')).toHaveLength(2);
+  expect(within(screen.getByRole('region', { name: 'Trades' })).getAllByRole('row')).toHaveLength(2);
+  expect(within(screen.getByRole('region', { name: 'Best bid and ask by venue' })).getAllByRole('row')).toHaveLength(4);
+  expect(screen.getByText('1 open')).toBeTruthy();
+  expect(screen.getByText('1 closed')).toBeTruthy();
+  expect(screen.getByText('Live')).toBeTruthy();
+  expect(screen.getByText('Healthy')).toBeTruthy();
+  expect(within(screen.getByRole('region', { name: 'Venues' })).getAllByRole('row')).toHaveLength(3);
+});
+
+it('follows the choice of another symbol', async () => {
+  render(<App store={store} />);
+  script.last().events.opened();
+  await settle(10);
+  const before = subscribed().length;
+  fireEvent.click(screen.getByRole('radio', { name: 'ETH-USD' }));
+  await settle(10);
+  expect(window.location.hash).toBe('#kraken/ETH-USD');
+  expect(subscribed().slice(before)).toEqual([
+    'book kraken ETH-USD',
+    'trades kraken ETH-USD',
+    'stats kraken ETH-USD',
+  ]);
+  expect(screen.getByRole('region', { name: 'ETH-USD on kraken' })).toBeTruthy();
+});
+
+it('shows the instrument of an opportunity when it is pressed', async () => {
+  render(<App store={store} />);
+  script.last().events.opened();
+  await settle(10);
+  say({ type: 'opportunity', ...opportunityJson('a') });
+  nextFrame();
+  fireEvent.click(screen.getByTitle('Show BTC-USD on coinbase'));
+  await settle(10);
+  expect(screen.getByRole('region', { name: 'BTC-USD on coinbase' })).toBeTruthy();
+});
+
+it('waits for instruments, then starts by itself', async () => {
+  const listed = rest['instruments'];
+  rest['instruments'] = { instruments: [] };
+  render(<App store={store} />);
+  await settle(10);
+  expect(screen.getByText(/Waiting for the first instrument/)).toBeTruthy();
+  rest['instruments'] = listed;
+  await settle(3_100);
+  expect(screen.getByRole('region', { name: 'Order book' })).toBeTruthy();
+});
+
+it('says that the gateway does not answer', async () => {
+  rest = {};
+  render(<App store={store} />);
+  await settle(10);
+  expect(screen.getByText('instruments: the gateway does not answer')).toBeTruthy();
+  expect(screen.getByText('unreachable')).toBeTruthy();
+});
+
+it('keeps the last book in sight, marked as not current, while it reconnects', async () => {
+  render(<App store={store} />);
+  script.last().events.opened();
+  await settle(10);
+  say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  nextFrame();
+  script.last().events.closed(1006, '');
+  nextFrame();
+  expect(screen.getByText('not current: waiting for a snapshot')).toBeTruthy();
+  expect(within(screen.getByRole('table', { name: 'Bids' })).getAllByRole('row')).toHaveLength(1);
+  expect(screen.getByText(/^Reconnecting/)).toBeTruthy();
+  await settle(600);
+  script.last().events.opened();
+  expect(subscribed()).toContain('book kraken BTC-USD');
+  nextFrame();
+  expect(screen.getByText('Live')).toBeTruthy();
+});
+
+it('closes the stream when it goes', () => {
+  const { unmount } = render(<App store={store} />);
+  unmount();
+  expect(script.last().closedWith).not.toBeNull();
+});

@@ -1,0 +1,79 @@
+/** Messages as the gateway sends them, for tests. */
+import type { BookMessage, LevelChange, Opportunity, Trade } from '../src/stream/protocol.ts';
+
+export const KRAKEN = { venue: 'kraken', symbol: 'BTC-USD' } as const;
+
+export interface BookParts {
+  readonly venue?: string;
+  readonly sequence?: number;
+  readonly epoch?: string;
+  readonly valid?: boolean;
+  readonly bids?: readonly LevelChange[];
+  readonly asks?: readonly LevelChange[];
+}
+
+function book(type: 'snapshot' | 'delta', parts: BookParts): BookMessage {
+  return {
+    type,
+    channel: 'book',
+    ...KRAKEN,
+    epoch: '1723100000000000000',
+    sequence: 0,
+    time: 1_723_100_000_000_000,
+    valid: true,
+    bids: [],
+    asks: [],
+    ...parts,
+  };
+}
+
+export const snapshot = (parts: BookParts = {}): BookMessage => book('snapshot', parts);
+export const delta = (parts: BookParts = {}): BookMessage => book('delta', parts);
+
+export function trade(id: string, parts: Partial<Trade> = {}): Trade {
+  return { id, side: 'buy', price: '61685.99', size: '0.1', time: 1_723_100_000_000_000, ...parts };
+}
+
+export function opportunity(id: string, parts: Partial<Opportunity> = {}): Opportunity {
+  return {
+    id,
+    state: 'opened',
+    symbol: 'BTC-USD',
+    buyVenue: 'coinbase',
+    sellVenue: 'kraken',
+    buyPrice: '61600.00',
+    sellPrice: '61690.50',
+    size: '0.25',
+    netProfit: '12.3456',
+    netBasisPoints: 8.02,
+    openedTime: 1_723_100_000_000_000,
+    updatedTime: 1_723_100_000_000_000,
+    closeReason: null,
+    ...parts,
+  };
+}
+
+/** An opportunity as it travels. */
+export function opportunityJson(id: string, parts: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    opportunity_id: id,
+    state: 'opened',
+    symbol: 'BTC-USD',
+    buy_venue: 'coinbase',
+    sell_venue: 'kraken',
+    buy_price: '61600.00',
+    sell_price: '61690.50',
+    buy_limit_price: '61600.00',
+    sell_limit_price: '61690.50',
+    size: '0.25',
+    gross_profit: '22.625',
+    net_profit: '12.3456',
+    net_basis_points: 8.02,
+    buy_fee_basis_points: 4,
+    sell_fee_basis_points: 4,
+    opened_time: 1_723_100_000_000_000,
+    updated_time: 1_723_100_000_250_000,
+    close_reason: null,
+    ...parts,
+  };
+}

@@ -1,0 +1,101 @@
+// @vitest-environment node
+import { describe, expect, it } from 'vitest';
+
+import { decode, topicOf } from '../../src/stream/protocol.ts';
+import { opportunityJson } from '../messages.ts';
+
+const BOOK = {
+  type: 'snapshot',
+  channel: 'book',
+  venue: 'kraken',
+  symbol: 'BTC-USD',
+  epoch: '1723100000000000001',
+  sequence: 4,
+  time: 1_723_100_000_000_000,
+  valid: true,
+  bids: [['61685.99', '0.5']],
+  asks: [['61686.00', '1.25000000']],
+};
+
+function one(message: unknown) {
+  const decoded = decode(JSON.stringify(message));
+  expect(decoded).toHaveLength(1);
+  return decoded[0];
+}
+
+describe('decode', () => {
+  it('reads a book with its decimal text untouched', () => {
+    expect(one(BOOK)).toEqual(BOOK);
+    expect(one({ ...BOOK, type: 'delta', bids: [['61685.99', '0']] })).toMatchObject({
+      type: 'delta',
+      bids: [['61685.99', '0']],
+    });
+  });
+
+  it.each([
+    [{ ...BOOK, bids: [[61685.99, '0.5']] }, 'bids price: expected decimal text, got 61685.99'],
+    [{ ...BOOK, asks: [['1', '1e-8']] }, 'asks size: expected decimal text, got "1e-8"'],
+    [{ ...BOOK, asks: {} }, 'asks: expected a list'],
+    [{ ...BOOK, sequence: '4' }, 'sequence: expected a number, got "4"'],
+    [{ ...BOOK, venue: undefined }, 'venue: expected text, got undefined'],
+    [{ type: 7 }, 'type: expected text, got 7'],
+    ['hello', 'message: expected an object'],
+    [{ type: 'opportunity', ...opportunityJson('a', { state: 'BROKEN' }) }, 'state: expected opened, changed or closed'],
+  ])('names what is wrong with %j', (message, reason) => {
+    expect(one(message)).toMatchObject({ type: 'unreadable', reason: expect.stringContaining(reason) as string });
+  });
+
+  it('reports text that is no JSON instead of throwing', () => {
+    expect(decode('{"type":')).toMatchObject([{ type: 'unreadable' }]);
+  });
+
+  it('reads several messages from one frame, as a list or by lines; a bad one does not spoil the others', () => {
+    const list = decode(JSON.stringify([{ type: 'pong', id: 1 }, 3, { type: 'pong', id: 2 }]));
+    expect(list.map(({ type }) => type)).toEqual(['pong', 'unreadable', 'pong']);
+    const lines = decode('{"type":"pong","id":1}\n{oops\n\n{"type":"heartbeat","time":5}\n');
+    expect(lines.map(({ type }) => type)).toEqual(['pong', 'unreadable', 'other']);
+  });
+
+  it('reads trades; the side in either case, an unknown one as unknown', () => {
+    const trades = ['buy', 'SELL', 'UNKNOWN'].map((side, id) => ({ id, side, price: '1', size: '2.50', time: 9 }));
+    expect(one({ type: 'trades', channel: 'trades', venue: 'v', symbol: 's', trades })).toMatchObject({
+      trades: [
+        { id: '0', side: 'buy', price: '1', size: '2.50', time: 9 },
+        { id: '1', side: 'sell' },
+        { id: '2', side: 'unknown' },
+      ],
+    });
+  });
+
+  it('reads opportunities, alone and in a snapshot; nanoseconds as text become microseconds', () => {
+    const wire = opportunityJson('x', { state: 'CLOSED', opened_time: '1723100000123456789', close_reason: 'prices' });
+    expect(one({ type: 'opportunity', ...wire })).toMatchObject({
+      opportunity: { id: 'x', state: 'closed', openedTime: 1_723_100_000_123_456, closeReason: 'prices' },
+    });
+    const list = one({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('y')] });
+    expect(list).toMatchObject({ channel: 'arbitrage', opportunities: [{ id: 'y', netProfit: '12.3456' }] });
+  });
+
+  it('reads statistics; no latency where the venue gives no times', () => {
+    const stats = { type: 'stats', venue: 'v', symbol: 's', deltas: 5, level_changes: 9, trades: 1, bid_levels: 3, ask_levels: 4 };
+    expect(one({ ...stats, latency_mean: 0 })).toMatchObject({ levelChanges: 9, latencyMean: null });
+    expect(one({ ...stats, latency_mean: 2_000_000 })).toMatchObject({ latencyMean: 2_000_000 });
+  });
+
+  it('reads answers and greetings', () => {
+    expect(one({ type: 'hello', version: 1, heartbeat_ms: 5000 })).toEqual({ type: 'hello', version: 1, heartbeatMs: 5000 });
+    expect(one({ type: 'error', code: 'bad', message: 'no' })).toEqual({ type: 'error', id: null, code: 'bad', message: 'no' });
+    expect(one({ type: 'subscribed', id: 7 })).toEqual({ type: 'subscribed', id: 7 });
+  });
+
+  it('passes over what it does not know', () => {
+    expect(one({ type: 'candle', open: '1' })).toEqual({ type: 'other', name: 'candle' });
+    expect(one({ type: 'snapshot', channel: 'candles' })).toMatchObject({ type: 'other' });
+    expect(one({ type: 'delta', channel: 'depth' })).toMatchObject({ type: 'other' });
+  });
+});
+
+it('names a topic by channel, venue and symbol', () => {
+  expect(topicOf({ channel: 'book', venue: 'kraken', symbol: 'BTC-USD' })).toBe('book|kraken|BTC-USD');
+  expect(topicOf({ channel: 'arbitrage', symbol: '*' })).toBe('arbitrage||*');
+});
