@@ -86,9 +86,8 @@ def _files(folder: Path | None, names: tuple[str, ...], faults: list[str]) -> li
     if not folder.is_dir():
         faults.append(f"{folder}: no such folder")
         return files
-    for path in sorted(folder.glob("*.toml")):
-        if path.name not in names:
-            faults.append(f"{path}: unknown file{told.suggestion(path.name, names)}")
+    strangers = [path for path in sorted(folder.glob("*.toml")) if path.name not in names]
+    faults += [f"{path}: unknown file{told.suggestion(path.name, names)}" for path in strangers]
     for name in names:
         path = folder / name
         try:

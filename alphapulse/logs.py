@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Any, TextIO
 
 import structlog
@@ -20,7 +21,11 @@ def get(name: str, **fields: Any) -> Logger:
 
 
 def configure(settings: LogSettings, *, service: str, stream: TextIO | None = None) -> None:
-    """Send all logs, the libraries' as well, to ``stream`` (standard error by default) in the format chosen."""
+    """Send all logs to ``stream`` (standard error by default) in the format chosen.
+
+    That includes the libraries' logs, Python's warnings and what threads die of: where one line is a JSON
+    object, all are.
+    """
     stream = stream if stream is not None else sys.stderr
     readable = settings.format == "text" or (settings.format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -52,6 +57,8 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread
     # The client libraries tell at INFO what we count in metrics.
     for noisy in (
         "aiokafka",
@@ -74,3 +81,8 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _log_thread(died: threading.ExceptHookArgs) -> None:
+    name = died.thread.name if died.thread is not None else "unknown"
+    get("threading").error("thread died", thread=name, exc_info=died.exc_value)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
+import functools
 import json
 import os
 import signal
+import stat
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import uvloop
 from aiohttp import web
@@ -30,7 +33,10 @@ EXIT_REFUSED = 2
 """Cannot start or go on for a reason told in one message: configuration, port in use, folder not writable."""
 
 GRACE_SECONDS = 15.0
-"""A stop that takes longer is cut short."""
+"""A stop that takes longer is cut short: ``main`` is cancelled."""
+
+LAST_GRACE_SECONDS = 3.0
+"""What a ``main`` that was cancelled may take; a process that then still runs ends with its stacks on stderr."""
 
 Main = Callable[["Service"], Awaitable[None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -58,10 +64,11 @@ class Service:
         self._routes: dict[tuple[str, str], Handler] = {}
         self._announced: dict[str, Any] = {}
         self._runner: web.AppRunner | None = None
+        self._cut_short = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether the service does its work (``/ready``)."""
+        """Whether the service does its work (``/ready``, which says no as soon as it is asked to stop)."""
         return self._ready
 
     @ready.setter
@@ -89,7 +96,7 @@ class Service:
         text = json.dumps({"service": self.name, "pid": os.getpid(), **self._announced})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}.tmp")
+            draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
             draft.write_text(text, encoding="utf-8")
             draft.replace(path)
         except OSError as error:
@@ -108,11 +115,13 @@ class Service:
             await web.TCPSite(runner, ops.host, ops.port).start()
         except OSError as error:
             await runner.cleanup()
-            raise ServiceError(
-                f"ops.port: cannot listen on {ops.host}:{ops.port} for {self.name}: {error.strerror or error}"
-            ) from error
+            # asyncio's own text names the address once more.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+            raise ServiceError(f"ops.port: cannot listen on {ops.host}:{ops.port} for {self.name}: {reason}") from error
         self._runner = runner
-        self.announce(ops_port=runner.addresses[0][1])
+        port = runner.addresses[0][1]
+        self.announce(ops_port=port)
+        self.log.info("started", pid=os.getpid(), ops_port=port)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         handler = self._routes.get((request.method, request.path))
@@ -121,56 +130,86 @@ class Service:
         return await handler(request)
 
     async def _health(self, _: web.Request) -> web.Response:
-        return web.json_response({"service": self.name, "status": "ok", "started": self.started})
+        status = "stopping" if self.stopping.is_set() else "ok"
+        return web.json_response({"service": self.name, "status": status, "started": self.started})
 
     async def _is_ready(self, _: web.Request) -> web.Response:
-        return web.json_response({"service": self.name, "ready": self._ready}, status=200 if self._ready else 503)
+        ready = self._ready and not self.stopping.is_set()
+        return web.json_response({"service": self.name, "ready": ready}, status=200 if ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body, content_type = metrics.exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _tell_status(self, _: web.Request) -> web.Response:
-        return web.json_response({"service": self.name, "ready": self._ready, **self._status()})
+        return web.json_response({"service": self.name, "ready": self._ready, **self._status()}, dumps=_dumps)
 
     async def live(self, main: Main) -> None:
         """Run ``main`` from the opening of the ops server to its closing.
 
+        The first SIGINT or SIGTERM sets ``stopping``; a second one cuts ``main`` short.
+
         Raises:
-            AlphaPulseError: ``main`` cannot go on.
+            AlphaPulseError: ``main`` cannot go on, or had to be cut short.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        watcher = asyncio.create_task(_parent_gone(self.stopping)) if self.settings.ops.stop_with_parent else None
-        try:
-            work = asyncio.ensure_future(self._main(main))
-            stop = asyncio.create_task(self.stopping.wait())
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            done, _ = await asyncio.wait({work}, timeout=GRACE_SECONDS)
-            if not done:
-                self.log.error("did not stop in time; cut short", seconds=GRACE_SECONDS)
+        async with _watched_parent(self):
+            work = asyncio.create_task(self._main(main))
+            stopped = asyncio.create_task(self.stopping.wait())
+            cut_short = asyncio.create_task(self._cut_short.wait())
+            try:
+                await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    await asyncio.wait({work, cut_short}, timeout=GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    await self._cancel(work)
+                await work
+            except asyncio.CancelledError:  # of live() itself, by whoever runs it
                 work.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await work
-                raise ServiceError(f"{self.name} did not stop within {GRACE_SECONDS:g} s")
-            await work
-        finally:
-            self.ready = False
-            if watcher is not None:
-                watcher.cancel()
-            if self._runner is not None:
-                await self._runner.cleanup()
-            announcement_path(self.settings, self.name).unlink(missing_ok=True)
+                await asyncio.wait({work}, timeout=LAST_GRACE_SECONDS)
+                raise
+            finally:
+                for task in (stopped, cut_short, work):
+                    task.cancel()
+                self.ready = False
+                if self._runner is not None:
+                    await self._runner.cleanup()
+                self._withdraw()
+
+    async def _cancel(self, work: asyncio.Task[None]) -> None:
+        by_hand = self._cut_short.is_set()
+        reason = "was told twice to stop" if by_hand else f"did not stop within {GRACE_SECONDS:g} s"
+        self.log.error("cut short", reason=reason)
+        work.cancel()
+        await asyncio.wait({work}, timeout=LAST_GRACE_SECONDS)
+        if work.done() and not work.cancelled() and (error := work.exception()) is not None:
+            self.log.error("failed while it was cut short", exc_info=error)
+        raise ServiceError(f"{self.name} {reason}; cut short")
+
+    def _withdraw(self) -> None:
+        """Remove the announcement, but not that of another process of the same name."""
+        if not self._announced:
+            return
+        path = announcement_path(self.settings, self.name)
+        with contextlib.suppress(OSError, ValueError):  # gone, or not to be read: then it is not ours
+            if json.loads(path.read_text(encoding="utf-8"))["pid"] == os.getpid():
+                path.unlink()
 
     async def _main(self, main: Main) -> None:
         await self._serve_ops()
         await main(self)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self.stopping.is_set():
+            self._cut_short.set()
+            return
         self.log.info("stopping", signal=number.name)
         self.stopping.set()
+
+
+_dumps = functools.partial(json.dumps, default=str)
 
 
 def announcement_path(settings: config.Settings, name: str) -> Path:
@@ -178,31 +217,91 @@ def announcement_path(settings: config.Settings, name: str) -> Path:
     return settings.data_dir / "run" / f"{name}.json"
 
 
-async def _parent_gone(stopping: asyncio.Event) -> None:
-    """Set ``stopping`` when standard input ends: the supervisor holds the other end, even ``kill -9`` closes it."""
-    loop = asyncio.get_running_loop()
+@contextlib.asynccontextmanager
+async def _watched_parent(service: Service) -> AsyncIterator[None]:
+    """Let ``service`` stop when standard input ends, if it is configured to.
+
+    The supervisor holds the other end of that pipe, and the kernel closes it even after ``kill -9``.
+    """
+    if not service.settings.ops.stop_with_parent:
+        yield
+        return
+    # Checked beforehand: libuv aborts the process at a regular file.
+    if not _is_pipe(sys.stdin):
+        raise ServiceError("ops.stop_with_parent: standard input is no pipe, so no parent holds its other end")
     reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while await reader.read(1024):
-        continue
-    stopping.set()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+
+    async def watch() -> None:
+        while await reader.read(1024):
+            continue
+        service.log.info("stopping", reason="the parent is gone")
+        service.stopping.set()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        transport.close()
+
+
+def _is_pipe(stream: TextIO | None) -> bool:
+    if stream is None:
+        return False
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+async def _life(service: Service, main: Main) -> None:
+    async def insist() -> None:
+        await service.stopping.wait()
+        # Its thread needs neither the loop nor the interpreter's lock: deaf code and a blocked loop end as well.
+        faulthandler.dump_traceback_later(GRACE_SECONDS + LAST_GRACE_SECONDS + 1, exit=True)
+
+    insisting = asyncio.create_task(insist())
+    try:
+        await service.live(main)
+    finally:
+        insisting.cancel()
 
 
 def run(name: str, main: Main, *, folder: Path | None = None, settings: config.Settings | None = None) -> int:
     """Load the configuration, run ``main`` and return the process's exit code.
 
-    A foreseen error (:exc:`AlphaPulseError`) becomes one clear message on standard error.
+    A foreseen error (:exc:`AlphaPulseError`), or a group of nothing else, becomes one clear message on standard error.
     """
     try:
         loaded = settings if settings is not None else config.load(folder)
         logs.configure(loaded.log, service=name)
-        uvloop.run(Service(name, loaded).live(main))
-    except AlphaPulseError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_REFUSED
+        uvloop.run(_life(Service(name, loaded), main))
     except KeyboardInterrupt:
         return EXIT_OK
-    except Exception:  # noqa: BLE001 the process ends here; whatever it was, the log gets it whole
-        logs.get(name).exception("failed")
-        return EXIT_FAULT
+    except Exception as error:  # noqa: BLE001 the process ends here; whatever it was, somebody is told
+        reasons = _foreseen(error)
+        if reasons is None:
+            logs.get(name).exception("failed")
+            return EXIT_FAULT
+        for reason in reasons:
+            print(f"{name}: {reason}", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return EXIT_OK
+
+
+def _foreseen(error: BaseException) -> list[AlphaPulseError] | None:
+    """Return the foreseen errors that ``error`` is or that its groups hold; None if there is any other among them."""
+    if isinstance(error, AlphaPulseError):
+        return [error]
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found: list[AlphaPulseError] = []
+    for inner in error.exceptions:
+        reasons = _foreseen(inner)
+        if reasons is None:
+            return None
+        found += reasons
+    return found
