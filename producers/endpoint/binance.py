@@ -30,7 +30,7 @@ _COMBINED = msgspec.json.Decoder(_Combined)
 def stream_key(stream: str) -> Key:
     """Return the feed and symbol of a stream's name: ``btcusdt@depth@100ms`` → (book, ``BTCUSDT``)."""
     symbol, _, channel = stream.partition("@")
-    if channel.startswith("depth"):
+    if channel == "depth" or channel.startswith("depth@"):  # depth5, depth10, depth20 are no diffs
         return BOOK, symbol.upper()
     if channel in ("trade", "aggTrade"):
         return TRADES, symbol.upper()

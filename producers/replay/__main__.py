@@ -1,0 +1,77 @@
+"""``python -m producers.replay FILE``: serve one recording as its venue would."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import re
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from alphapulse import service
+from producers.replay.recording import Recording, stem, survey
+from producers.replay.server import ReplayServer
+from producers.replay.shapes import LOOKS
+
+
+def speed(text: str) -> float | None:
+    """Return the pace: None for ``max``, else a number of times the original."""
+    if text == "max":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither `max` nor a number above 0")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    commands = argparse.ArgumentParser(prog="python -m producers.replay", description=__doc__)
+    commands.add_argument("file", type=Path, help="the recording (gzip or plain text)")
+    commands.add_argument("--venue", choices=list(LOOKS), help="whose it is (default: by its name, else by its frames)")
+    commands.add_argument("--speed", type=speed, default=None, help="max (default), or times the original pace")
+    commands.add_argument("--paced", action="store_true", help="send only as much as POST /credit allows")
+    commands.add_argument("--name", help="of the service (default: replay-<recording>)")
+    commands.add_argument("--port", type=int, default=0, help="to listen on (default: any free one)")
+    commands.add_argument("--config", type=Path, help="folder of the configuration")
+    return commands
+
+
+async def _survey(options: argparse.Namespace, running: service.Service) -> Recording | None:
+    """Read the recording through beside the event loop; None if the service is asked to stop meanwhile."""
+    stopped = threading.Event()
+    reading = asyncio.create_task(asyncio.to_thread(survey, options.file, options.venue, stopped.is_set))
+    stopping = asyncio.create_task(running.stopping.wait())
+    await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.set()
+    stopping.cancel()
+    recording = await reading
+    return None if running.stopping.is_set() else recording
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the service; return its exit code."""
+    options = parser().parse_args(arguments)
+
+    async def serve(running: service.Service) -> None:
+        recording = await _survey(options, running)
+        if recording is None:
+            return
+        for fault in recording.faults:
+            running.log.warning(fault)
+        if recording.faults_total > len(recording.faults):
+            running.log.warning("more faults", recording=str(recording.path), faults=recording.faults_total)
+        await ReplayServer(recording, speed=options.speed, paced=options.paced).serve(running, options.port)
+
+    name = options.name or "replay-" + re.sub(r"[^A-Za-z0-9_.-]", "_", stem(options.file))
+    return service.run(name, serve, folder=options.config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The lines of a recording: gzip or plain text, read as a stream, as far as they can be read.
+
+A line is ``<received_ns> <frame>``. A line of another form is still a line: its bytes are the frame.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphapulse.errors import RecordingError
+
+MAX_LINE_BYTES = 64 << 20
+"""No venue's message is longer; a longer line is no recording."""
+
+_CHUNK = 1 << 16
+_GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 31  # zlib's wbits for the gzip format
+_DIGITS = 19  # of a signed 64-bit integer
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a recording.
+
+    Attributes:
+        number: 1-based.
+        received_ns: when the recorder received the frame; None if the line does not say.
+        frame: as the venue sent it; of a line that is not ``<received_ns> <frame>`` the whole line.
+    """
+
+    number: int
+    received_ns: int | None
+    frame: bytes
+
+
+def read(path: Path) -> Iterator[Line]:
+    """Yield the lines of the recording at ``path``; blank ones are left out.
+
+    A last line without its end is a line too: all that can be read is given out before an error is raised.
+
+    Raises:
+        RecordingError: there is no such file, it is not what its name says, or it ends before its end: then
+            ``line`` is the first one that is not whole.
+    """
+    number = 0
+    rest = b""
+    try:
+        for chunk in _chunks(path):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield _parse(number, line)
+            if len(rest) > MAX_LINE_BYTES:
+                raise RecordingError(str(path), number + 1, f"the line is longer than {MAX_LINE_BYTES} bytes")
+    except _Damage as damage:
+        if rest.strip():
+            yield _parse(number + 1, rest)
+        raise RecordingError(str(path), number + 1, f"the recording is cut off ({damage})") from damage
+    if rest.strip():
+        yield _parse(number + 1, rest)
+
+
+def _parse(number: int, line: bytes) -> Line:
+    time, _, frame = line.partition(b" ")
+    if frame.strip() and time.isdigit() and len(time) <= _DIGITS:
+        return Line(number, int(time), frame)
+    return Line(number, None, line)
+
+
+class _Damage(Exception):
+    """The compressed data ends, or stops making sense, before its end."""
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """Yield the text in pieces.
+
+    Raises:
+        RecordingError: the file cannot be opened or is no gzip file despite its name.
+        _Damage: it was compressed and cannot be read to its end; all before was yielded.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_CHUNK)
+            if start.startswith(_GZIP):
+                yield from _inflate(iter(lambda: file.read(_CHUNK), b""), start)
+            elif path.suffix == ".gz" and start:
+                raise RecordingError(str(path), 0, f"is no gzip file (starts with {start[:8]!r})")
+            else:
+                while start:
+                    yield start
+                    start = file.read(_CHUNK)
+    except OSError as error:
+        raise RecordingError(str(path), 0, f"cannot be read: {error.strerror or error}") from error
+
+
+def _inflate(chunks: Iterator[bytes], data: bytes) -> Iterator[bytes]:
+    """Decompress gzip members, one after the other, as a recorder that appends makes them."""
+    inflater = zlib.decompressobj(_GZIP_WINDOW)
+    while data:
+        before = inflater.copy()
+        try:
+            yield inflater.decompress(data)
+        except zlib.error as error:
+            yield from _salvage(before, data)
+            raise _Damage(str(error)) from error
+        data = inflater.unused_data if inflater.eof else b""
+        if inflater.eof:
+            data = data.lstrip(b"\0") or next(chunks, b"").lstrip(b"\0")
+            if data:
+                inflater = zlib.decompressobj(_GZIP_WINDOW)
+        else:
+            data = next(chunks, b"")
+    if not inflater.eof:
+        raise _Damage("the compressed data ends before its end")
+
+
+def _salvage(inflater: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """Yield what comes out of ``data`` before the byte at which it stops making sense."""
+    for position in range(len(data)):
+        try:
+            yield inflater.decompress(data[position : position + 1])
+        except zlib.error:
+            return

@@ -1,0 +1,169 @@
+"""What a recording holds, found by reading it once from end to end: venue, symbols, times and faults."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
+from producers.endpoint.session import BOOK, TRADES, Key
+from producers.replay.lines import Line, read
+from producers.replay.shapes import LOOKS, Look
+
+FAULTS_TOLD = 1000
+"""More faults than these are counted only."""
+
+_LINES_LOOKED_AT = 1000  # to tell the venue
+_SUFFIXES = (".gz", ".rec", ".txt", ".jsonl", ".log")
+
+
+@dataclass(slots=True)
+class Recording:
+    """What one pass over the file showed.
+
+    Attributes:
+        path: the file.
+        venue: whose frames it holds.
+        frames: lines, REST answers included.
+        first_time, last_time: times of receipt, ns since the epoch, of the first and the last line that has one.
+        symbols: venue's spelling → ours, of all that have book or trade frames, in the order they appear.
+        keys: the feeds of those symbols that have frames.
+        rest_paths: paths of the REST answers.
+        faults: one line ``file:line: what`` each, the first thousand.
+        faults_total: how many there are.
+    """
+
+    path: Path
+    venue: str
+    frames: int = 0
+    first_time: int | None = None
+    last_time: int | None = None
+    symbols: dict[str, str] = field(default_factory=dict)
+    keys: set[Key] = field(default_factory=set)
+    rest_paths: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    faults_total: int = 0
+
+    def add_fault(self, text: str) -> None:
+        """Count a fault, and keep its text unless there are too many."""
+        self.faults_total += 1
+        if len(self.faults) < FAULTS_TOLD:
+            self.faults.append(text)
+
+
+def stem(path: Path) -> str:
+    """Return the recording's name without folder and endings: ``a/kraken_1.rec.gz`` → ``kraken_1``."""
+    name = path.name
+    while (suffix := Path(name).suffix) in _SUFFIXES and name != suffix:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def detect_venue(path: Path) -> str:
+    """Return the venue whose recording ``path`` is: by the start of its name, else by the frames' shape.
+
+    Raises:
+        RecordingError: it cannot be read, or neither tells.
+    """
+    named = [venue for venue in LOOKS if path.name.lower().startswith(venue)]
+    if named:
+        return max(named, key=len)
+    empty = True
+    for line in islice(read(path), _LINES_LOOKED_AT):
+        empty = False
+        for venue, look in LOOKS.items():
+            if _is_market_data(look, line.frame):
+                return venue
+    if empty:
+        raise RecordingError(str(path), 0, "the recording is empty")
+    raise RecordingError(
+        str(path), 0, f"neither its name nor its frames tell the venue; name it (--venue {'|'.join(LOOKS)})"
+    )
+
+
+def survey(path: Path, venue: str | None = None, stopped: Callable[[], bool] = lambda: False) -> Recording:
+    """Read the recording through and return what it holds, in constant memory.
+
+    Args:
+        path: the file.
+        venue: whose frames they are; None: see :func:`detect_venue`.
+        stopped: asked now and then; True ends the reading early.
+
+    Raises:
+        RecordingError: nothing of it can be served: no such file, empty, of another venue.
+    """
+    if venue is None:
+        venue = detect_venue(path)
+    found = Recording(path, venue)
+    symbols = _SymbolList(found)
+    try:
+        for line in read(path):
+            _note_line(found, line, symbols)
+            if found.frames % 1000 == 0 and stopped():
+                return found
+    except RecordingError as error:
+        if found.frames == 0:
+            raise
+        found.add_fault(str(error))
+    if found.frames == 0:
+        raise RecordingError(str(path), 0, "the recording is empty")
+    if not found.symbols:
+        hint = f"; its first fault: {found.faults[0]}" if found.faults else ""
+        raise RecordingError(str(path), 0, f"no book or trade frame of {venue} in it{hint}")
+    return found
+
+
+def _note_line(found: Recording, line: Line, symbols: _SymbolList) -> None:
+    found.frames += 1
+    place = f"{found.path}:{line.number}"
+    if line.received_ns is None:
+        found.add_fault(f"{place}: not `<received_ns> <frame>`; served as it is")
+    else:
+        found.first_time = line.received_ns if found.first_time is None else found.first_time
+        found.last_time = line.received_ns
+    try:
+        shape = LOOKS[found.venue](line.frame)
+    except FrameRefused as error:
+        if line.received_ns is not None:  # one fault a line
+            found.add_fault(f"{place}: {error.reason}; served as it is")
+        return
+    if shape.rest is not None:
+        found.rest_paths.add(shape.rest[0])
+    for key in shape.keys:
+        symbols.note(key, place)
+
+
+class _SymbolList:
+    """Fills in the symbols and keys of a recording."""
+
+    def __init__(self, found: Recording) -> None:
+        self._found = found
+        self._refused: set[str] = set()
+        self._canonical: Callable[[str], str] = importlib.import_module(
+            f"producers.{found.venue}.symbols"
+        ).canonical_symbol
+
+    def note(self, key: Key, place: str) -> None:
+        feed, symbol = key
+        found = self._found
+        if key in found.keys or feed not in (BOOK, TRADES) or symbol in self._refused:
+            return
+        try:
+            found.symbols[symbol] = self._canonical(symbol)
+        except ValueRefused as error:
+            self._refused.add(symbol)
+            found.add_fault(f"{place}: {error}; served, but not announced")
+            return
+        found.keys.add(key)
+
+
+def _is_market_data(look: Look, frame: bytes) -> bool:
+    """Whether ``frame`` is book or trade data of the venue: an answer to a message could be another venue's."""
+    try:
+        shape = look(frame)
+    except FrameRefused:
+        return False
+    return any(feed in (BOOK, TRADES) for feed, _ in shape.keys)

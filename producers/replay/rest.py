@@ -1,0 +1,85 @@
+"""REST answers of the recording, matched with the client's requests.
+
+The client asks at other moments than the recorder did. A request that came first waits for the timeline to reach its
+answer, so that the answer never overtakes the frames before it; an answer that came first waits, for a short while
+with the timeline and then latched, for the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from producers.replay.shapes import RestKey
+
+
+class RestDesk:
+    """Where requests and recorded answers meet."""
+
+    def __init__(self) -> None:
+        self._requests: dict[RestKey, deque[asyncio.Future[bytes | None]]] = {}
+        self._latched: dict[RestKey, bytes] = {}
+        self._asked = asyncio.Event()
+        self._ended = False
+        self.answered = 0
+
+    @property
+    def latched(self) -> int:
+        """How many answers wait for a request."""
+        return len(self._latched)
+
+    async def ask(self, key: RestKey) -> bytes | None:
+        """Return the answer to a request: the latched one, else the timeline's next; None when there is none to come.
+
+        A request that is cancelled gives the answer it was about to get back.
+        """
+        latched = self._latched.pop(key, None)
+        if latched is not None or self._ended:
+            self.answered += latched is not None
+            return latched
+        request: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._requests.setdefault(key, deque()).append(request)
+        self._asked.set()
+        try:
+            return await request
+        except asyncio.CancelledError:
+            self._requests[key] = deque(other for other in self._requests[key] if other is not request)
+            if request.done() and not request.cancelled() and (body := request.result()) is not None:
+                self.answered -= 1
+                self._latched.setdefault(key, body)
+            raise
+
+    def waits(self, key: RestKey) -> bool:
+        """Return whether a request waits for an answer."""
+        return any(not request.done() for request in self._requests.get(key, ()))
+
+    async def wait(self, key: RestKey, seconds: float) -> bool:
+        """Wait for such a request, at most ``seconds``; return whether there is one."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.waits(key):
+                    self._asked.clear()
+                    await self._asked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def give(self, key: RestKey, body: bytes) -> None:
+        """Answer the request that waits longest, or latch ``body`` in place of an older one."""
+        requests = self._requests.get(key, deque())
+        while requests:
+            request = requests.popleft()
+            if not request.done():  # cancelled, but its task did not get to run yet
+                request.set_result(body)
+                self.answered += 1
+                return
+        self._latched[key] = body
+
+    def end(self) -> None:
+        """Say to all who wait, and to all who ask for what is not latched, that there is nothing to come."""
+        self._ended = True
+        for requests in self._requests.values():
+            while requests:
+                request = requests.popleft()
+                if not request.done():
+                    request.set_result(None)

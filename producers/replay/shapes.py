@@ -1,0 +1,172 @@
+"""What a recorded frame is about, by the shape of its venue's frames.
+
+Only so much is read as is needed to serve it: which subscription it belongs to, or which request it answers. Whether
+its prices make sense is the collector's concern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from alphapulse.errors import FrameRefused
+from producers.endpoint.binance import stream_key
+from producers.endpoint.kraken import feed_of
+from producers.endpoint.session import BOOK, HEARTBEATS, TRADES, Key
+
+_T = TypeVar("_T")
+
+RestKey = tuple[str, str]
+"""(path, symbol): requests that differ in other parameters (limit) are the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a frame is about.
+
+    Attributes:
+        keys: the subscriptions it belongs to; none for an answer to a message of the client's.
+        rest: the request that it answers, None for a frame of the socket.
+        body: of that answer.
+    """
+
+    keys: tuple[Key, ...] = ()
+    rest: RestKey | None = None
+    body: bytes = b""
+
+
+Look = Callable[[bytes], Shape]
+"""Reads a frame's shape; raises FrameRefused with a reason."""
+
+
+def rest_key(target: str) -> RestKey:
+    """Return the key of a request's ``path?query``."""
+    parts = urlsplit(target)
+    return parts.path, dict(parse_qsl(parts.query)).get("symbol", "").upper()
+
+
+class _Frame(Struct):
+    """A REST answer, in every venue's recordings."""
+
+    rest: str | UnsetType = UNSET
+    body: Raw | UnsetType = UNSET
+
+
+class _KrakenFrame(_Frame):
+    channel: str | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+class _KrakenItem(Struct):
+    symbol: str
+
+
+_KRAKEN = msgspec.json.Decoder(_KrakenFrame)
+_KRAKEN_ITEMS = msgspec.json.Decoder(list[_KrakenItem])
+
+
+def kraken(frame: bytes) -> Shape:
+    """Read a frame of Kraken's WebSocket v2."""
+    seen = _decode("kraken", _KRAKEN, frame)
+    if seen.rest is not UNSET:
+        return _rest_answer(seen.rest, seen.body)
+    if seen.channel is UNSET:
+        if seen.method is UNSET and seen.error is UNSET:
+            raise FrameRefused("kraken", "neither channel nor method in it")
+        return Shape()
+    feed = feed_of(seen.channel)
+    if feed not in (BOOK, TRADES):
+        return Shape(((feed, ""),))
+    if seen.data is UNSET:
+        raise FrameRefused("kraken", f"{seen.channel} without data")
+    items = _decode("kraken", _KRAKEN_ITEMS, seen.data)
+    return Shape(tuple(dict.fromkeys((feed, item.symbol) for item in items)))
+
+
+class _CoinbaseFrame(_Frame):
+    type: str | UnsetType = UNSET
+    product_id: str | UnsetType = UNSET
+
+
+_COINBASE = msgspec.json.Decoder(_CoinbaseFrame)
+_COINBASE_FEEDS = {"snapshot": BOOK, "l2update": BOOK, "match": TRADES, "last_match": TRADES, "heartbeat": HEARTBEATS}
+
+
+def coinbase(frame: bytes) -> Shape:
+    """Read a frame of Coinbase Exchange's feed."""
+    seen = _decode("coinbase", _COINBASE, frame)
+    if seen.rest is not UNSET:
+        return _rest_answer(seen.rest, seen.body)
+    if seen.type is UNSET:
+        raise FrameRefused("coinbase", "no type in it")
+    feed = _COINBASE_FEEDS.get(seen.type)
+    if seen.product_id is UNSET:
+        if feed is not None:
+            raise FrameRefused("coinbase", f"{seen.type} without product_id")
+        return Shape()
+    return Shape(((feed or seen.type, seen.product_id),))
+
+
+class _BinanceEvent(Struct):
+    e: str = ""
+    s: str = ""
+
+
+class _BinanceFrame(_Frame):
+    stream: str | UnsetType = UNSET
+    data: _BinanceEvent | UnsetType = UNSET
+    e: str | UnsetType = UNSET
+    s: str = ""
+    u: int | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+
+
+_BINANCE = msgspec.json.Decoder(_BinanceFrame)
+_BINANCE_FEEDS = {"depthUpdate": BOOK, "trade": TRADES, "aggTrade": TRADES}
+
+
+def binance(frame: bytes) -> Shape:
+    """Read a frame of Binance's combined or raw streams."""
+    seen = _decode("binance", _BINANCE, frame)
+    if seen.rest is not UNSET:
+        return _rest_answer(seen.rest, seen.body)
+    if seen.stream is not UNSET:
+        if seen.data is UNSET:
+            raise FrameRefused("binance", "stream without data")
+        feed, symbol = stream_key(seen.stream)
+        if feed in (BOOK, TRADES) and (_BINANCE_FEEDS.get(seen.data.e) != feed or seen.data.s != symbol):
+            raise FrameRefused("binance", f"{seen.stream} carries {seen.data.e or 'no event'} of {seen.data.s or '?'}")
+        return Shape(((feed, symbol),))
+    if seen.e is not UNSET:
+        return Shape(((_BINANCE_FEEDS.get(seen.e, seen.e), seen.s),))
+    if seen.u is not UNSET:  # a raw book ticker: the one event without a name
+        return Shape((("bookTicker", seen.s),))
+    if seen.id is UNSET:
+        raise FrameRefused("binance", "neither stream nor event nor id in it")
+    return Shape()
+
+
+LOOKS: dict[str, Look] = {"kraken": kraken, "coinbase": coinbase, "binance": binance, "binance_us": binance}
+"""By venue; of two with the same shape the first is meant where nothing else tells."""
+
+
+def _rest_answer(target: str, body: Raw | UnsetType) -> Shape:
+    if body is UNSET:
+        raise FrameRefused("rest", f"answer to {target} without body")
+    return Shape(rest=rest_key(target), body=bytes(body))
+
+
+def _decode(venue: str, decoder: msgspec.json.Decoder[_T], data: bytes | Raw) -> _T:
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise FrameRefused(venue, f"unknown shape: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameRefused(venue, f"no JSON: {error}") from error
