@@ -20,6 +20,7 @@ from alphapulse.kafka import LossWatch, connection, running
 from gateway.fanout import Hub
 from gateway.refusals import Consumed, Refusals
 from schemas.codec import Codec
+from schemas.records import TOPIC_OF
 
 TAIL: Final[Mapping[str, int]] = {
     topics.DEPTH: 5_000,
@@ -31,6 +32,8 @@ TAIL: Final[Mapping[str, int]] = {
 }
 """Records read of each partition at start. Large for depth: a quiet instrument shares its partition with busy ones.
 The embedded broker holds hardly more than that, so there it is nearly the whole log (about a second)."""
+
+_KIND: Final = {topic: record for record, topic in TOPIC_OF.items()}
 
 BATCH_RECORDS: Final = 500
 """Decoding that many takes about 10 ms: so long may the loop keep clients waiting."""
@@ -137,10 +140,11 @@ class Reader:
 
     def _take(self, topic: str, records: Sequence[Any], refused: list[tuple[Consumed, AlphaPulseError]]) -> None:
         taken = seen = 0
+        kind = _KIND[topic]
         already = len(refused)
         for consumed in records:
             try:
-                record = self._codec.decode(consumed.value or b"")
+                record = self._codec.decode_as(kind, consumed.value or b"")
             except RecordRefused as error:
                 refused.append((consumed, error))
                 continue

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,13 +46,14 @@ class Page(StaticFiles):
         super().__init__(directory=folder, html=True, check_dir=False)
         self._folder = folder
 
+    async def check_config(self) -> None:
+        """Take a missing folder for what it is: a page not built yet."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         index = path in (".", "index.html")
         # What was built later is served at once: nothing is remembered from the start.
         if index and not (self._folder / "index.html").is_file():
             return HTMLResponse(_NOT_BUILT, status_code=503)
-        if not self._folder.is_dir():
-            raise HTTPException(404)
         response = await super().get_response(path, scope)
         # Built files carry a digest of their content in their names; the page that names them does not.
         fixed = path.startswith("assets/") and response.status_code == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -13,6 +13,9 @@ from alphapulse import metrics
 from alphapulse.errors import AlphaPulseError, BrokerError
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, DeadLetter, Event, Record, key_of
+
+KEPT_BYTES: Final = 512 * 1024
+"""Brokers take about 1 MB a record unless told otherwise."""
 
 
 class Consumed(Protocol):
@@ -47,6 +50,9 @@ class Refusals:
         letters: list[Record] = []
         for consumed, error in refused:
             name = type(error).__name__
+            value = consumed.value or b""
+            # A dead letter that the broker refuses as too large would stop the gateway at every start.
+            cut = f" (the first {KEPT_BYTES} of {len(value)} bytes are kept)" if len(value) > KEPT_BYTES else ""
             metrics.DEAD_LETTERS.labels(service=self._service, error=name).inc()
             letters.append(
                 DeadLetter(
@@ -56,9 +62,9 @@ class Refusals:
                     partition=consumed.partition,
                     offset=consumed.offset,
                     key=consumed.key,
-                    value=consumed.value or b"",
+                    value=value[:KEPT_BYTES],
                     error=name,
-                    reason=str(error),
+                    reason=f"{error}{cut}",
                 )
             )
         await self._send(letters)

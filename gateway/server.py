@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from typing import Final
@@ -29,20 +30,20 @@ def listen(settings: GatewaySettings) -> socket.socket:
         ServiceError: the address cannot be used; the message names the key, the address and why.
     """
     host, port = settings.host, settings.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise ServiceError(f"gateway.host: {host!r} is no address of this machine: {error.strerror}") from error
+    try:
+        return socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ServiceError(
                 f"gateway.port: {host}:{port} is in use by another process; choose another port, or 0 for any free one"
             ) from error
-        key = (
-            "gateway.host"
-            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-            else "gateway.port"
-        )
-        raise ServiceError(f"{key}: cannot listen on {host}:{port}: {error.strerror or error}") from error
+        key = "gateway.host" if error.errno == errno.EADDRNOTAVAIL else "gateway.port"
+        reason = os.strerror(error.errno) if error.errno is not None else str(error)
+        raise ServiceError(f"{key}: cannot listen on {host}:{port}: {reason}") from error
 
 
 def url(listening: socket.socket) -> str:

@@ -17,16 +17,19 @@ STALE_AFTER: Final = 15 * SECOND
 class Rate:
     """Events per second over the last few whole seconds; times are nanoseconds, as arguments."""
 
-    __slots__ = ("_buckets", "_seconds")
+    __slots__ = ("_buckets", "_first", "_seconds")
 
     def __init__(self, seconds: int = RATE_SECONDS) -> None:
         self._seconds = seconds
         self._buckets: deque[list[int]] = deque()  # [second, count], seconds ascending
+        self._first: int | None = None
 
     def add(self, count: int, time: int) -> None:
         """Count events of ``time``; those of a second older than the newest bucket's window are of no interest."""
         second = time // SECOND
         buckets = self._buckets
+        if self._first is None:
+            self._first = second
         if not buckets or second > buckets[-1][0]:
             buckets.append([second, count])
             while buckets[0][0] < second - self._seconds:
@@ -40,11 +43,10 @@ class Rate:
     def per_second(self, now: int) -> float:
         """Return the mean over the whole seconds before ``now``'s; at first, over those there have been."""
         current = now // SECOND
-        counted = [bucket for bucket in self._buckets if current - self._seconds <= bucket[0] < current]
-        if not counted:
+        if self._first is None or current <= self._first:
             return 0.0
-        span = min(self._seconds, current - self._buckets[0][0])
-        return float(sum(count for _, count in counted) / span)
+        span = min(self._seconds, current - self._first)
+        return sum(count for second, count in self._buckets if current - span <= second < current) / span
 
 
 class VenueActivity:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.origin import origin_allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        (None, "127.0.0.1:8000"),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http://Desk.Example", "desk.example"),
+        ("http://desk.example:80", "desk.example"),
+        ("https://desk.example", "desk.example:443"),
+        ("http://[::1]:8000", "[::1]:8000"),
+        ("http://[::1]", "[::1]:80"),
+    ],
+)
+def test_programs_and_the_gateways_own_page_may_connect(origin: str | None, host: str) -> None:
+    assert origin_allowed(origin, host, ())
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://evil.example", "127.0.0.1:8000"),
+        ("http://127.0.0.1:9000", "127.0.0.1:8000"),
+        ("http://desk.example.evil.example", "desk.example"),
+        ("https://desk.example", "desk.example:80"),
+        ("null", "desk.example"),
+        ("", "desk.example"),
+        ("file://", "desk.example"),
+        ("http://desk.example", None),
+    ],
+)
+def test_other_pages_may_not(origin: str, host: str | None) -> None:
+    assert not origin_allowed(origin, host, ())
+
+
+def test_configured_origins_may() -> None:
+    assert origin_allowed("https://Desk.example", "127.0.0.1:8000", ("https://desk.example/",))
+    assert not origin_allowed("http://desk.example", "127.0.0.1:8000", ("https://desk.example",))
+    assert origin_allowed("http://any.example", "127.0.0.1:8000", ("*",))

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.outbox import Outbox
+
+
+class Numbers:
+    """A feed whose snapshot is its latest message."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.latest = 0
+
+    def next(self) -> str:
+        self.latest += 1
+        return f"{self.name}{self.latest}"
+
+    def snapshot(self) -> Sequence[str]:
+        return (f"{self.name}={self.latest}",)
+
+
+class Silent:
+    """A feed that has nothing to say yet."""
+
+    def snapshot(self) -> Sequence[str]:
+        return ()
+
+
+def everything(outbox: Outbox) -> list[str]:
+    taken: list[str] = []
+    while texts := outbox.take(1000):
+        taken += texts
+    assert outbox.waiting == 0
+    return taken
+
+
+def test_messages_come_out_in_order() -> None:
+    outbox, feed = Outbox(1000), Numbers("a")
+    outbox.answer("subscribed")
+    outbox.restart(feed)
+    assert outbox.put(feed, feed.next()) == 0
+    outbox.answer("pong")
+    assert bool(outbox) is True
+    assert everything(outbox) == ["subscribed", "a=0", "a1", "pong"]
+    assert bool(outbox) is False
+
+
+def test_a_take_is_bounded_but_never_empty() -> None:
+    outbox = Outbox(1000)
+    for text in ("x" * 50, "y" * 10, "z" * 10, "w" * 10):
+        outbox.answer(text)
+    assert outbox.take(30) == ("x" * 50,)
+    assert outbox.take(25) == ("y" * 10, "z" * 10)
+    assert outbox.take(25) == ("w" * 10,)
+    assert outbox.take(25) == ()
+
+
+def test_too_much_data_gives_way_to_a_snapshot_of_the_moment_of_reading() -> None:
+    outbox, a, b = Outbox(20), Numbers("a"), Numbers("b")
+    outbox.put(b, b.next())
+    conflated = [outbox.put(a, a.next()) for _ in range(10)]
+    assert conflated.count(2) == 1, "both feeds had messages waiting"
+    assert sum(conflated) == 2
+    assert outbox.conflated
+    assert outbox.waiting == 0
+    for _ in range(1000):
+        outbox.put(a, a.next())
+    assert outbox.waiting == 0, "nothing is queued for a feed that will be put in step anyway"
+    assert everything(outbox) == ["b=1", "a=1010"]
+    outbox.put(a, a.next())
+    assert everything(outbox) == ["a1011"]
+
+
+def test_a_feed_without_waiting_messages_is_not_conflated() -> None:
+    outbox, a, b = Outbox(10), Numbers("a"), Numbers("b")
+    outbox.put(a, "x" * 11)
+    outbox.put(b, b.next())
+    assert everything(outbox) == ["b1", "a=0"]
+
+
+def test_answers_survive_conflation_and_can_overflow() -> None:
+    outbox, feed = Outbox(10), Numbers("a")
+    outbox.answer("pong")
+    outbox.put(feed, "x" * 10)
+    assert not outbox.overflowing
+    assert everything(outbox) == ["pong", "a=0"]
+    outbox.put(feed, "x" * 8)
+    assert outbox.answer("pong") == 1, "data gives way to answers"
+    assert not outbox.overflowing
+    assert outbox.answer("x" * 10) == 0
+    assert outbox.overflowing
+
+
+def test_a_new_subscription_needs_no_second_snapshot() -> None:
+    outbox, feed = Outbox(5), Numbers("a")
+    outbox.put(feed, "x" * 6)
+    assert outbox.waiting == 0
+    outbox.restart(feed)
+    assert not outbox.conflated
+    assert everything(outbox) == ["a=0"]
+
+
+def test_a_feed_that_was_left_is_owed_nothing() -> None:
+    outbox, feed = Outbox(5), Numbers("a")
+    outbox.put(feed, "x" * 6)
+    outbox.forget(feed)
+    assert not outbox
+    assert everything(outbox) == []
+
+
+def test_a_conflated_feed_with_nothing_to_say_is_in_step() -> None:
+    outbox, feed = Outbox(5), Silent()
+    outbox.put(feed, "x" * 6)
+    assert bool(outbox) is True
+    assert outbox.take(100) == ()
+    assert bool(outbox) is False

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from alphapulse.errors import RequestRefused
+from gateway import protocol
+from gateway.protocol import Ping, Subscribe, Subscription, Unsubscribe
+from tests.fixtures import market
+
+
+def say(**fields: Any) -> str:
+    return json.dumps(fields)
+
+
+def test_the_clients_messages_are_read() -> None:
+    book = Subscription("book", "kraken", "BTC-USD")
+    fields = {"channel": "book", "venue": "kraken", "symbol": "BTC-USD"}
+    assert protocol.parse(say(op="subscribe", id=7, **fields)) == Subscribe(7, book)
+    assert protocol.parse(say(op="unsubscribe", id="x", **fields)) == Unsubscribe("x", book)
+    assert protocol.parse(say(op="ping", id=8)) == Ping(8)
+    assert protocol.parse(say(op="ping")) == Ping(None)
+
+
+def test_arbitrage_takes_a_symbol_or_all_and_no_venue() -> None:
+    for symbol in ("*", "BTC-USD"):
+        message = protocol.parse(say(op="subscribe", id=1, channel="arbitrage", symbol=symbol))
+        assert message == Subscribe(1, Subscription("arbitrage", None, symbol))
+
+
+def test_fields_of_later_versions_are_ignored() -> None:
+    assert protocol.parse(say(op="ping", id=1, color="red")) == Ping(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "named"),
+    [
+        ("{", "bad_json", "'{'"),
+        ("[1]", "bad_json", "expected a JSON object"),
+        (None, "not_text", "binary"),
+        ("x" * 5000, "too_long", "5000"),
+        (say(id=1), "missing_key", "op"),
+        (say(op="buy"), "unknown_op", "'buy'"),
+        (say(op=5), "bad_value", "op"),
+        (say(op="ping", id=True), "bad_value", "id"),
+        (say(op="ping", id="x" * 65), "bad_value", "id"),
+        (say(op="ping", id=[1]), "bad_value", "id"),
+        (say(op="subscribe"), "missing_key", "channel"),
+        (say(op="subscribe", channel="boks"), "unknown_channel", "'boks'"),
+        (say(op="subscribe", channel="book", symbol="A-B"), "missing_key", "venue"),
+        (say(op="subscribe", channel="book", venue="kraken"), "missing_key", "symbol"),
+        (say(op="subscribe", channel="book", venue="kraken", symbol=3), "bad_value", "symbol"),
+        (say(op="subscribe", channel="arbitrage", venue="kraken", symbol="*"), "bad_value", "venue"),
+    ],
+)
+def test_what_is_no_message_is_refused_by_name(text: str | None, code: str, named: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        protocol.parse(text)
+    assert refused.value.code == code
+    assert named in str(refused.value)
+
+
+def test_a_refusal_carries_the_request_id() -> None:
+    with pytest.raises(RequestRefused) as refused:
+        protocol.parse(say(op="subscribe", id=9, channel="boks"))
+    message = json.loads(protocol.error(refused.value))
+    assert message["type"] == "error"
+    assert (message["id"], message["code"]) == (9, "unknown_channel")
+    assert "book, trades" in message["message"]
+
+
+def test_messages_about_the_connection() -> None:
+    assert json.loads(protocol.hello(5000)) == {"type": "hello", "version": 1, "heartbeat_ms": 5000}
+    assert json.loads(protocol.heartbeat(5_000_999)) == {"type": "heartbeat", "time": 5000}
+    assert json.loads(protocol.pong("p")) == {"type": "pong", "id": "p"}
+    assert json.loads(protocol.shutdown()) == {"type": "shutdown"}
+    assert json.loads(protocol.subscribed(1, Subscription("book", "kraken", "BTC-USD"))) == {
+        "type": "subscribed",
+        "id": 1,
+        "channel": "book",
+        "venue": "kraken",
+        "symbol": "BTC-USD",
+    }
+    assert json.loads(protocol.unsubscribed(2, Subscription("arbitrage", None, "*"))) == {
+        "type": "unsubscribed",
+        "id": 2,
+        "channel": "arbitrage",
+        "symbol": "*",
+    }
+
+
+def test_a_book_is_decimal_text_best_first_with_its_head() -> None:
+    assert json.loads(protocol.book_snapshot(market.depth(sequence=3), 12)) == {
+        "type": "snapshot",
+        "channel": "book",
+        "venue": "kraken",
+        "symbol": "BTC-USD",
+        "epoch": str(market.START),
+        "sequence": 12,
+        "time": market.START // 1000 + 3005,
+        "valid": True,
+        "bids": [["1", "0.005"], ["0.99", "0.006"]],
+        "asks": [["1.01", "0.007"], ["1.02", "0.008"]],
+    }
+
+
+def test_mantissas_beyond_a_double_keep_every_digit() -> None:
+    depth = market.depth(bids=[(9_007_199_254_740_993, 9_223_372_036_854_775_807)], asks=[])
+    assert json.loads(protocol.book_snapshot(depth, 0))["bids"] == [["90071992547409.93", "9223372036854775.807"]]
+
+
+def test_a_book_in_doubt_has_no_levels() -> None:
+    message = json.loads(protocol.book_snapshot(market.depth(valid=False), 1))
+    assert (message["valid"], message["bids"], message["asks"]) == (False, [], [])
+    missing = json.loads(protocol.no_book("kraken", "BTC-USD", 0))
+    assert missing.keys() == message.keys()
+    assert (missing["valid"], missing["bids"], missing["asks"]) == (False, [], [])
+
+
+def test_a_delta_deletes_with_size_0() -> None:
+    message = json.loads(protocol.book_delta(market.depth(), 5, [(98, 0)], [(103, 1)]))
+    assert (message["type"], message["sequence"]) == ("delta", 5)
+    assert (message["bids"], message["asks"]) == ([["0.98", "0"]], [["1.03", "0.001"]])
+
+
+def test_trades_tell_the_venues_time_or_else_the_receipt() -> None:
+    of = [market.trade("7"), market.trade("8", side="UNKNOWN", exchange_time=0)]
+    message = json.loads(protocol.trades("snapshot", "kraken", "BTC-USD", of))
+    assert message["trades"] == [
+        {"id": "7", "side": "buy", "price": "1.01", "size": "2.5", "time": market.START // 1000},
+        {"id": "8", "side": "unknown", "price": "1.01", "size": "2.5", "time": market.START // 1000 + 5},
+    ]
+
+
+def test_statistics_have_the_records_names() -> None:
+    record = market.statistics(best_ask=None)
+    message = json.loads(protocol.stats(record))
+    assert message["type"] == "stats"
+    assert (message["deltas"], message["latency_mean"]) == (40, 4000)
+    assert (message["best_bid"], message["best_ask"]) == ("1", None)
+    assert message["window_start"] == market.START // 1000
+    assert record.best_bid == 100, "the record itself must stay as it is"
+
+
+def test_a_candle() -> None:
+    message = json.loads(protocol.candle(market.candle(interval=60 * market.SECOND)))
+    assert message["interval"] == 60
+    assert [message[name] for name in ("open", "high", "low", "close")] == ["1", "1.03", "0.99", "1.02"]
+    assert (message["volume"], message["vwap"], message["quote_volume"]) == ("1.5", "1.01", "1.515")
+
+
+def test_an_opportunity_has_the_records_names_and_decimal_text() -> None:
+    record = market.opportunity(state="CLOSED", close_reason="prices")
+    message = json.loads(protocol.opportunity(record))
+    assert (message["type"], message["state"], message["close_reason"]) == ("opportunity", "closed", "prices")
+    assert (message["buy_price"], message["sell_limit_price"], message["size"]) == ("1.01", "1.04", "1.5")
+    assert message["opened_time"] == market.START // 1000
+    assert "price_exponent" not in message
+    assert (record.state, record.size) == ("CLOSED", 1500), "the record itself must stay as it is"
+    snapshot = json.loads(protocol.opportunities("*", [record]))
+    assert snapshot["opportunities"][0]["net_profit"] == "0.05"
