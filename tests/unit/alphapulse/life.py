@@ -93,8 +93,8 @@ async def talkative(running: Service) -> None:
     thread = threading.Thread(target=int, args=("seven",), name="worker")
     thread.start()
     thread.join()
-    running.ready = True
     running.announce(extra={"port": 5})
+    running.ready = True
     await running.stopping.wait()
 
 

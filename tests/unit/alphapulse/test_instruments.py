@@ -1,0 +1,53 @@
+"""Names of venues, symbols and instruments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from alphapulse.errors import ValueRefused
+from alphapulse.instruments import Instrument, check_symbol, check_venue, instrument_key, split_key
+
+
+@pytest.mark.parametrize("venue", ["kraken", "binance_us", "v2"])
+def test_venues(venue: str) -> None:
+    assert check_venue(venue) == venue
+
+
+@pytest.mark.parametrize("venue", ["", "Kraken", "2v", "_x", "a-b", "a|b", "kraken\n", "ķraken"])
+def test_what_is_no_venue(venue: str) -> None:
+    with pytest.raises(ValueRefused, match="not a venue name"):
+        check_venue(venue)
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USD", "1INCH-USDT", "AAPL", "BRK.B", "ETH2.S-EUR"])
+def test_symbols(symbol: str) -> None:
+    assert check_symbol(symbol) == symbol
+
+
+@pytest.mark.parametrize(
+    "symbol", ["", "btc-usd", "BTC/USD", "BTC-", "-USD", "BTC-USD-X", "BTC|USD", "..", ".A", "BTC-USD\n", "BTC-..", "ß"]
+)
+def test_what_is_no_symbol(symbol: str) -> None:
+    with pytest.raises(ValueRefused, match="not a canonical symbol"):
+        check_symbol(symbol)
+
+
+def test_keys() -> None:
+    assert instrument_key("kraken", "BTC-USD") == "kraken|BTC-USD"
+    assert split_key("kraken|BTC-USD") == ("kraken", "BTC-USD")
+    assert Instrument("kraken", "BTC-USD", "BTC/USD").key == "kraken|BTC-USD"
+
+
+@pytest.mark.parametrize("key", ["", "kraken", "kraken|", "|BTC-USD", "kraken|BTC-USD|x", "Kraken|BTC-USD"])
+def test_what_is_no_key(key: str) -> None:
+    with pytest.raises(ValueRefused):
+        split_key(key)
+
+
+def test_an_instrument_is_frozen_and_hashable() -> None:
+    instrument = Instrument("kraken", "BTC-USD", "BTC/USD", -1, -8)
+    assert hash(instrument) == hash(Instrument("kraken", "BTC-USD", "BTC/USD", -1, -8))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        instrument.symbol = "X"  # type: ignore[misc]
