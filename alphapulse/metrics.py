@@ -39,6 +39,16 @@ GATEWAY_REFUSED = Counter("alphapulse_gateway_refused_messages", "Client message
 GATEWAY_RECORDS = Counter("alphapulse_gateway_records", "Records read from the broker", ["topic", "outcome"])
 """``outcome``: taken, seen (a repetition, ignored), refused (kept in dlq)."""
 
+# --- stream processors (stream_processors/) ------------------------------------------------------------------
+
+PROCESSED = Counter("alphapulse_processed_records", "Records applied by the stream processors", ["topic"])
+PROCESSED_GAPS = Counter("alphapulse_book_gaps", "Records found missing within a book's epoch on md.l2", ["venue"])
+BOOKS = Gauge("alphapulse_books", "Books held by this worker", ["valid"])
+CHECKPOINTS = Counter("alphapulse_checkpoints", "Checkpoints of a partition written by the stream processors")
+CHECKPOINT_BYTES = Counter("alphapulse_checkpoint_bytes", "Their size before compression")
+LATE_TRADES = Gauge("alphapulse_late_trades", "Trades that came too late to change their candle, on this worker")
+OPPORTUNITIES = Gauge("alphapulse_open_opportunities", "Arbitrage opportunities open on this worker")
+
 # --- everywhere --------------------------------------------------------------------------------------------
 
 DEAD_LETTERS = Counter("alphapulse_dead_letters", "Input that was refused and kept in dlq", ["service", "error"])

@@ -145,8 +145,23 @@ class Bar:
         values = [int(number) for number in numbers.split()]
         if len(values) != STATE_NUMBERS:
             raise ValueError(f"{len(values)} numbers instead of {STATE_NUMBERS} in {numbers[:200]!r}")
-        places = place_of(values[3], first), place_of(values[4], last)
-        return cls(*values[:3], *places, *values[5:14], closed=bool(values[14]))  # type: ignore[call-arg]
+        return cls(
+            open_time=values[0],
+            price_exponent=values[1],
+            size_exponent=values[2],
+            first=place_of(values[3], first),
+            last=place_of(values[4], last),
+            open=values[5],
+            high=values[6],
+            low=values[7],
+            close=values[8],
+            volume=values[9],
+            quote=values[10],
+            trades=values[11],
+            received_time=values[12],
+            revision=values[13],
+            closed=bool(values[14]),
+        )
 
     def _refine(self, price_exponent: int, size_exponent: int) -> None:
         """Go to finer exponents if these are."""

@@ -13,6 +13,7 @@ from functools import partial
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
 
 from alphapulse.errors import BrokerError
 from schemas.codec import Codec
@@ -30,6 +31,7 @@ class Outputs:
 
     Attributes:
         published: records acknowledged, by topic.
+        ends: (topic, partition) → one past the newest offset acknowledged.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -42,6 +44,7 @@ class Outputs:
         self._producer: AIOKafkaProducer | None = None
         self._failure: BaseException | None = None
         self.published: Counter[str] = Counter()
+        self.ends: dict[tuple[str, int], int] = {}
 
     def put(self, record: Record) -> None:
         """Publish ``record`` on its topic.
@@ -116,11 +119,13 @@ class Outputs:
                 self._progress.notify_all()
             self._check()
 
-    def _settled(self, topic: str, future: asyncio.Future[object]) -> None:
+    def _settled(self, topic: str, future: asyncio.Future[RecordMetadata]) -> None:
         if future.cancelled():
             return
         if (error := future.exception()) is None:
             self.published[topic] += 1
+            told = future.result()
+            self.ends[topic, told.partition] = max(told.offset + 1, self.ends.get((topic, told.partition), 0))
         elif self._failure is None:
             self._failure = error
             # Wakes the sender, which tells everybody.

@@ -1,112 +1,178 @@
-"""The worker: agents on one side, outputs on the other, partitions in between."""
+"""The worker: Faust's agents on one side, outputs on the other, partitions in between."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
-from faust.types import TP
-
 from alphapulse import metrics, topics
+from alphapulse.config import Settings
 from alphapulse.errors import RecordRefused
 from alphapulse.service import Service
 from schemas.codec import Codec
-from schemas.records import DeadLetter, L2Update, Record
+from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
 from stream_processors.app import ProcessorsApp, add_agents
+from stream_processors.arbitrage import ArbitrageRules
 from stream_processors.instrument import SERVICE, Rules
 from stream_processors.outputs import Outputs
-from stream_processors.partition import InstrumentPartition
+from stream_processors.ownership import OwnedPartition, Ownership
+from stream_processors.partition import Partition
 
 SLICE = 200
 """Records applied before the event loop has its turn."""
 
-Apply = Callable[[InstrumentPartition, int, Any, int, list[Record]], None]
+TICK_SECONDS = 0.1
+DEPTH_TICK_SECONDS = 0.005
+
+Apply = Callable[[Partition, int, Any, int, list[Record]], None]
+
+INPUTS: dict[str, tuple[type[Record], Apply]] = {
+    topics.L2: (L2Update, Partition.apply_l2),
+    topics.TRADES: (Trade, Partition.apply_trade),
+    topics.DEPTH: (Depth, Partition.apply_depth),
+}
 
 
 class Worker:
-    """One process of the stream processors."""
+    """One process of the stream processors.
 
-    def __init__(self, service: Service) -> None:
+    Attributes:
+        ownership: its partitions.
+        records: applied since the start.
+        dead_letters: records that could not be decoded, since the start.
+        lost: records the broker dropped before they were read, since the start.
+    """
+
+    def __init__(self, service: Service, codec: Codec | None = None) -> None:
+        settings = service.settings
         self._service = service
-        self._settings = service.settings
         self._log = service.log
-        self._codec = Codec()
+        self._codec = codec if codec is not None else Codec()
         self._outputs = Outputs(self._codec)
-        self._rules = rules(self._settings)
-        self.partitions: dict[int, InstrumentPartition] = {}
-        self._tenure = 0
+        self.ownership = Ownership(
+            settings, rules_of(settings), arbitrage_rules_of(settings), self._codec, self._outputs, self._taken_over
+        )
         self.records = 0
         self.dead_letters = 0
-        self._app = ProcessorsApp(self._settings, self)
-        add_agents(self._app, {topics.L2: self._on_l2})
+        self.lost = 0
+        self.app = ProcessorsApp(settings, self.ownership)
+        add_agents(self.app, dict.fromkeys(INPUTS, self._process))
 
     async def run(self) -> None:
-        """Process until the service is asked to stop."""
-        service, app = self._service, self._app
-        starting = asyncio.create_task(app.start())
+        """Process until the service is asked to stop.
+
+        Raises:
+            BrokerError: the broker cannot be reached or refuses.
+            Exception: whatever made a part of the worker fail.
+        """
+        service, app = self._service, self.app
         stop = asyncio.create_task(service.stopping.wait())
-        tasks: list[asyncio.Task[None]] = []
+        starting = asyncio.create_task(app.start())
+        tasks: list[asyncio.Task[Any]] = []
         try:
-            await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stop, starting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                tasks.append(asyncio.create_task(self._outputs.run(app.client)))
-                tasks.append(asyncio.create_task(self._tick()))
-                crashed = asyncio.create_task(app.wait_for_crash())
-                await asyncio.wait({stop, crashed, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-                crashed.cancel()
+                works = (
+                    self._outputs.run(app.client),
+                    self.ownership.run(),
+                    self._tick(TICK_SECONDS, Partition.tick),
+                    self._tick(DEPTH_TICK_SECONDS, Partition.tick_depth),
+                    app.wait_for_crash(),
+                )
+                tasks = [asyncio.create_task(work) for work in works]
+                # None of them ends but by a failure.
+                await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stop.cancel()
+            service.ready = False
             await app.stop()
-            for task in tasks:
+            for task in (stop, starting, *tasks):
                 task.cancel()
-        for task in tasks:
-            if task.done() and not task.cancelled():
-                task.result()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
         if app.crash_reason is not None:
             raise app.crash_reason
 
+    def _taken_over(self) -> None:
+        self._service.ready = True
+
     # --- input ---
 
-    async def _on_l2(self, event: Any) -> None:
-        await self._process(event, L2Update, InstrumentPartition.apply_l2)
-
-    async def _process(self, event: Any, kind: type[Any], apply: Apply) -> None:
+    async def _process(self, event: Any) -> None:
+        """Apply a batch, and acknowledge it unless its partition has gone in the meantime."""
         tp, batch = event.message.tp, event.message.value
-        tenure = self._tenure
-        partition = self.partitions.get(tp.partition)
-        if partition is None:
+        tenure = self.ownership.tenure
+        owned = self.ownership.partitions.get(tp.partition)
+        if owned is None:
             return
+        kind, apply = INPUTS[tp.topic]
         records = batch.records
-        out: list[Record] = []
+        self._check_loss(owned.state, tp.topic, records[0].offset)
         for start in range(0, len(records), SLICE):
-            now = time.monotonic_ns()
-            for record in records[start : start + SLICE]:
-                offset = record.offset
-                if offset < partition.positions.get(tp.topic, 0):
-                    continue
-                try:
-                    decoded = self._codec.decode_as(kind, record.value)
-                except RecordRefused as error:
-                    out.append(self._refuse(record, error))
-                else:
-                    apply(partition, offset, decoded, now, out)
-                partition.positions[tp.topic] = offset + 1
-            self.records += len(records)
-            for made in out:
-                self._outputs.put(made)
-            out.clear()
+            part = records[start : start + SLICE]
+            self._apply(owned, tp.topic, part, kind, apply)
             await self._outputs.ebb()
             await asyncio.sleep(0)
-            if self._tenure != tenure:
+            if self.ownership.tenure != tenure:
                 return
-        event.message.ack(self._app.consumer)
+        event.message.ack(self.app.consumer)
+
+    def _apply(self, owned: OwnedPartition, topic: str, records: list[Any], kind: type[Record], apply: Apply) -> None:
+        state = owned.state
+        now = time.monotonic_ns()
+        out: list[Record] = []
+        decode_as = self._codec.decode_as
+        for record in records:
+            offset = record.offset
+            if offset < state.positions.get(topic, 0):
+                continue
+            try:
+                decoded = decode_as(kind, record.value if record.value is not None else b"")
+            except RecordRefused as error:
+                if not state.muted(topic, offset):
+                    out.append(self._refuse(record, error))
+            else:
+                apply(state, offset, decoded, now, out)
+            state.positions[topic] = offset + 1
+            owned.unsaved_bytes += len(record.value or b"")
+        self.records += len(records)
+        metrics.PROCESSED.labels(topic).inc(len(records))
+        self._publish(out)
+
+    def _check_loss(self, state: Partition, topic: str, first: int) -> None:
+        """Count what the broker dropped before it was read: our topics are not compacted, so a jump is a loss."""
+        expected = state.positions.get(topic)
+        if expected is None or first <= expected:
+            return
+        lost = first - expected
+        self.lost += lost
+        metrics.RECORDS_LOST.labels(topic, str(state.number)).inc(lost)
+        message = f"{topic}[{state.number}]: the broker dropped offsets {expected} to {first - 1} before they were read"
+        self._log.error(message)
+        self._publish(
+            [
+                Event(
+                    time=time.time_ns(),
+                    service=SERVICE,
+                    kind="records_lost",
+                    severity="ERROR",
+                    message=message,
+                    details={"topic": topic, "partition": str(state.number), "records": str(lost)},
+                )
+            ]
+        )
 
     def _refuse(self, record: Any, error: RecordRefused) -> DeadLetter:
         self.dead_letters += 1
         metrics.DEAD_LETTERS.labels(SERVICE, type(error).__name__).inc()
+        self._log.warning(
+            "record refused", topic=record.topic, partition=record.partition, offset=record.offset, reason=str(error)
+        )
         return DeadLetter(
             time=time.time_ns(),
             service=SERVICE,
@@ -114,39 +180,59 @@ class Worker:
             partition=record.partition,
             offset=record.offset,
             key=record.key,
-            value=record.value or b"",
+            value=record.value if record.value is not None else b"",
             error=type(error).__name__,
             reason=str(error),
         )
 
-    # --- what the transport asks (transport.Listener) ---
+    # --- output ---
 
-    async def positions(self, committed: Mapping[TP, int | None], generation: int) -> Mapping[TP, int]:
-        self._tenure += 1
-        for tp in committed:
-            self.partitions.setdefault(tp.partition, InstrumentPartition(tp.partition, self._rules))
-        self._service.ready = True
-        return {}
+    def _publish(self, made: list[Record]) -> None:
+        for record in made:
+            try:
+                self._outputs.put(record)
+            except RecordRefused as error:
+                # A sum or a scaled price beyond 64 bits: nothing that the wire could carry.
+                self._log.error("record of our own refused", reason=str(error))
+                metrics.DEAD_LETTERS.labels(SERVICE, type(error).__name__).inc()
+                self._outputs.put(
+                    Event(
+                        time=time.time_ns(),
+                        service=SERVICE,
+                        kind="record_refused",
+                        severity="ERROR",
+                        message=str(error),
+                    )
+                )
 
-    async def before_commit(self) -> None:
-        await self._outputs.flush()
-
-    async def before_leaving(self) -> None:
-        self._tenure += 1
-
-    async def _tick(self) -> None:
+    async def _tick(self, seconds: float, tick: Callable[[Partition, int, list[Record]], None]) -> None:
+        """Let every partition publish what is due, again and again."""
         out: list[Record] = []
         while True:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(seconds)
             now = time.monotonic_ns()
-            for partition in self.partitions.values():
-                partition.tick(now, out)
-            for made in out:
-                self._outputs.put(made)
+            for owned in self.ownership.partitions.values():
+                tick(owned.state, now, out)
+            self._publish(out)
             out.clear()
 
 
-def rules(settings: Any) -> Rules:
-    """Return the rules in ``settings``."""
+def rules_of(settings: Settings) -> Rules:
+    """Return how instruments are processed."""
     processors = settings.processors
-    return Rules(depth_levels=processors.depth_levels, depth_interval=processors.depth_interval_ms * 1_000_000)
+    return Rules(
+        depth_levels=processors.depth_levels,
+        depth_interval=processors.depth_interval_ms * 1_000_000,
+        stats_interval=processors.stats_interval_s * 1_000_000_000,
+        candle_intervals=tuple(seconds * 1_000_000_000 for seconds in sorted(set(processors.candle_intervals_s))),
+        candle_lateness=int(processors.candle_lateness_s * 1_000_000_000),
+    )
+
+
+def arbitrage_rules_of(settings: Settings) -> ArbitrageRules:
+    """Return what an opportunity is."""
+    return ArbitrageRules(
+        fees={name: venue.taker_fee_basis_points for name, venue in settings.venues.items()},
+        least_basis_points=Decimal(str(settings.processors.arbitrage_min_net_basis_points)),
+        max_book_age=settings.processors.arbitrage_max_book_age_ms * 1_000_000,
+    )
