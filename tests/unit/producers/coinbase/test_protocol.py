@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from alphapulse.config import VenueSettings
+from alphapulse.errors import ConfigError
+from producers.coinbase import VENUE
+from producers.coinbase.protocol import CoinbaseProtocol
+from producers.coinbase.symbols import canonical_symbol
+from producers.outputs import Resubscribe
+from schemas.records import L2Update, Trade
+from tests.fixtures.protocol_run import ProtocolRun
+
+
+def frame(**fields: Any) -> bytes:
+    return json.dumps({"product_id": "BTC-USD", **fields}).encode()
+
+
+def snapshot(product_id: str = "BTC-USD") -> bytes:
+    return frame(type="snapshot", product_id=product_id, bids=[["10.00", "1"]], asks=[["11.00", "2.5"]])
+
+
+def update(*changes: list[str], time: str = "2021-04-17T16:43:37.075351Z", **fields: Any) -> bytes:
+    return frame(type="l2update", changes=list(changes), time=time, **fields)
+
+
+def match(trade_id: int, **fields: Any) -> bytes:
+    head = {"type": "match", "trade_id": trade_id, "side": "sell", "size": "0.04", "price": "10.5"}
+    return frame(**{**head, "time": "2021-04-17T16:43:37.075351Z", **fields})
+
+
+def made() -> ProtocolRun:
+    return ProtocolRun(CoinbaseProtocol(VenueSettings(symbols=("BTC-USD", "ETH-USD"))))
+
+
+def test_a_book_follows_snapshot_and_updates() -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(
+        2, update(["buy", "10.00", "0.000000"], ["buy", "9.5", "3"], ["sell", "11.00", "0.0"], ["sell", "12", "1"])
+    )
+    reader = run.readers["BTC-USD"]
+    assert reader.book.text(reader.price_exponent, reader.size_exponent) == "B 9.5 3\nA 12 1\n"
+    record = run.records[1]
+    assert isinstance(record, L2Update)
+    assert record.exchange_time == 1618677817075351000
+    assert run.protocol.instruments["BTC-USD"].tally.level_changes == 4
+
+
+def test_the_aggressor_is_the_makers_opposite() -> None:
+    run = made()
+    run.frame(1, match(1, side="sell"))
+    run.frame(1, match(2, side="buy"))
+    assert [record.side for record in run.records if isinstance(record, Trade)] == ["BUY", "SELL"]
+
+
+def test_a_last_match_is_a_trade_unless_it_was_seen() -> None:
+    run = made()
+    for data in (match(5, type="last_match"), match(6), match(6, type="last_match"), match(7)):
+        run.frame(1, data)
+    tally = run.protocol.instruments["BTC-USD"].tally
+    assert (tally.trades, tally.duplicate_trades, tally.gaps) == (3, 1, 0)
+
+
+def test_a_jump_in_trade_ids_is_the_only_gap_there_is() -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(1, match(5))
+    run.frame(1, match(9))
+    tally = run.protocol.instruments["BTC-USD"].tally
+    assert (tally.gaps, tally.trade_gaps) == (1, 1)
+    assert run.valid("BTC-USD")
+    assert [(note.kind, note.details) for note in run.notes] == [("trade_gap", {"missing": "3"})]
+
+
+def test_the_bogus_year_gives_no_exchange_time() -> None:
+    run = made()
+    run.frame(1, match(1, time="0001-01-01T00:00:00.000000Z"))
+    run.frame(1, snapshot())
+    run.frame(1, update(["buy", "9", "1"], time="0001-01-01T00:00:00.000000Z"))
+    times = [record.exchange_time for record in run.records if not isinstance(record, Trade)]
+    assert times == [0, 0]
+    assert isinstance(run.records[0], Trade)
+    assert run.records[0].exchange_time == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (frame(type="heartbeat", sequence=1, last_trade_id=2, time="x"), "heartbeat"),
+        (frame(type="subscriptions", channels=[]), "subscriptions"),
+        (frame(type="ticker", price="1"), "ticker"),
+        (frame(type="status", products=[]), "status"),
+        (snapshot("XRP-USD"), "other_symbol"),
+        (update(["buy", "1", "1"], product_id="XRP-USD"), "other_symbol"),
+        (match(1, product_id="XRP-USD"), "other_symbol"),
+    ],
+)
+def test_frames_we_do_not_need_are_counted_by_name(data: bytes, name: str) -> None:
+    run = made()
+    run.frame(1, data)
+    assert run.protocol.ignored == {name: 1}
+    assert not run.refused
+
+
+def test_an_error_is_told() -> None:
+    run = made()
+    run.frame(1, frame(type="error", message="Failed to subscribe", reason="XX is not a valid product"))
+    (note,) = run.notes
+    assert (note.kind, note.severity) == ("subscription_refused", "ERROR")
+    assert "XX is not a valid product" in note.message
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "truncated"),
+        (b"[1,2]", "object"),
+        (frame(type="weather"), "weather"),
+        (frame(kind="match"), "type"),
+        (match(1, price="ten"), "'ten'"),
+        (match(1, price="-1"), "negative: '-1'"),
+        (match(1, size=1), "size"),
+        (match(1, time="noon"), "'noon'"),
+        (b'{"type":"match","product_id":"BTC-USD"}', "trade_id"),
+    ],
+)
+def test_a_refused_frame_about_no_book_leaves_the_books_alone(data: bytes, told: str) -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(2, data)
+    (refused,) = run.refused
+    assert refused.value == data
+    assert told in refused.reason
+    assert run.valid("BTC-USD")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (update(["buy", "9", "-1"]), "buy size: negative: '-1'"),
+        (update(["sell", "0." + "3" * 30, "1"]), "0.33333"),
+        (update(["hold", "9", "1"]), "hold"),
+        (update(["buy", "9"]), "changes"),
+        (update(["buy", "9", "1"], time="noon"), "'noon'"),
+        (update(["buy", "9", "1"])[:-9], "truncated"),
+        (frame(type="snapshot", bids=[["x", "1"]], asks=[]), "'x'"),
+        (frame(type="snapshot", bids=[["1", "1"]]), "asks"),
+    ],
+)
+def test_a_refused_frame_about_a_book_puts_that_book_in_doubt(data: bytes, told: str) -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(1, snapshot("ETH-USD"))
+    run.frame(2, data)
+    (refused,) = run.refused
+    assert refused.value == data
+    assert told in refused.reason
+    assert refused.symbol == "BTC-USD"
+    assert not run.valid("BTC-USD")
+    assert run.valid("ETH-USD")
+    assert run.commands == [Resubscribe("BTC-USD")]
+
+
+@pytest.mark.parametrize("data", [update(["buy", "11", "1"]), snapshot().replace(b'"10.00"', b'"11.00"')])
+def test_a_crossed_book_is_a_doubt(data: bytes) -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(2, data)
+    assert not run.valid("BTC-USD")
+    assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
+
+
+def test_requests() -> None:
+    protocol = CoinbaseProtocol(VenueSettings(symbols=("BTC-USD", "ETH-USD")))
+    (subscribe,) = (json.loads(send.text) for send in protocol.subscribe())
+    assert subscribe == {
+        "type": "subscribe",
+        "product_ids": ["BTC-USD", "ETH-USD"],
+        "channels": ["level2_batch", "matches", "heartbeat"],
+    }
+    again = [json.loads(send.text) for send in protocol.resubscribe("ETH-USD")]
+    assert again == [
+        {"type": kind, "product_ids": ["ETH-USD"], "channels": ["level2_batch"]}
+        for kind in ("unsubscribe", "subscribe")
+    ]
+    assert protocol.path() == ""
+    assert CoinbaseProtocol(VenueSettings()).subscribe() == []
+
+
+def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
+    with pytest.raises(ConfigError) as caught:
+        VENUE.protocol(VenueSettings(symbols=("AAPL",), depth=10))
+    assert "venues.coinbase.depth" in str(caught.value)
+    assert "AAPL" in str(caught.value)
+
+
+def test_there_are_no_rest_snapshots() -> None:
+    from producers.outputs import FetchSnapshot
+
+    with pytest.raises(NotImplementedError, match="coinbase"):
+        made().protocol.snapshot(FetchSnapshot("BTC-USD", "/", 1), b"", 1)
+
+
+def test_product_ids_are_canonical() -> None:
+    assert canonical_symbol("BTC-USD") == "BTC-USD"
