@@ -32,13 +32,14 @@ export class Arbitrage {
     const before = this.open.get(key);
     const { buyPrice, sellPrice, size, bps } = evaluate(buy, sell);
     if (bps <= 0 && !before) return null;
+    if (bps <= 0 && before) return this.#close(key, before, time);
     const { symbol, decimals } = buy.spec;
     // Mantissas of price and size multiplied: their decimals add up.
     const cost = (buyPrice * size) / 10 ** (decimals + 4);
     const now: OpportunityJson = {
       type: 'opportunity',
       opportunity_id: before?.['opportunity_id'] ?? `mock-${this.#nextId++}`,
-      state: bps <= 0 ? 'closed' : before ? 'changed' : 'opened',
+      state: before ? 'changed' : 'opened',
       symbol,
       buy_venue: buy.venue,
       sell_venue: sell.venue,
@@ -50,15 +51,18 @@ export class Arbitrage {
       net_basis_points: bps,
       opened_time: before?.['opened_time'] ?? time,
       updated_time: time,
-      close_reason: bps <= 0 ? 'prices' : null,
+      close_reason: null,
     };
-    if (bps > 0) {
-      this.open.set(key, now);
-    } else {
-      this.open.delete(key);
-      this.closed.unshift(now);
-      this.closed.length = Math.min(this.closed.length, 50);
-    }
+    this.open.set(key, now);
     return now;
+  }
+
+  /** A closed one keeps the figures of when it last paid. */
+  #close(key: string, before: OpportunityJson, time: number): OpportunityJson {
+    const closed = { ...before, state: 'closed', updated_time: time, close_reason: 'prices' };
+    this.open.delete(key);
+    this.closed.unshift(closed);
+    this.closed.length = Math.min(this.closed.length, 50);
+    return closed;
   }
 }

@@ -45,15 +45,22 @@ function prepare(canvas: HTMLCanvasElement, history: MidHistory): Frame | null {
   return { context, width, height, now, span: Math.min(LONGEST_SPAN_MS, Math.max(SHORTEST_SPAN_MS, age)) };
 }
 
+/** One rectangle for each uninterrupted time: neighbours would leave seams. */
 function drawBands(frame: Frame, history: MidHistory, colour: string): void {
   const { context, height } = frame;
   context.fillStyle = colour;
+  let from: number | null = null;
+  const fillTo = (time: number) => {
+    if (from === null) return;
+    const x = Math.max(MARGIN.left, xOf(frame, from));
+    context.fillRect(x, MARGIN.top, xOf(frame, time) - x, height - MARGIN.top - MARGIN.bottom);
+    from = null;
+  };
   for (const { time, arbitrage } of history.samples) {
-    if (!arbitrage) continue;
-    const x = xOf(frame, time);
-    // Half a pixel more, so that neighbours leave no seam.
-    context.fillRect(x, MARGIN.top, xOf(frame, time + SAMPLE_MS) - x + 0.5, height - MARGIN.top - MARGIN.bottom);
+    if (arbitrage) from ??= time;
+    else fillTo(time);
   }
+  fillTo(frame.now);
 }
 
 function drawAxes(frame: Frame, labels: readonly string[], style: CSSStyleDeclaration): void {

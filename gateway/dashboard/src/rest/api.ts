@@ -19,7 +19,7 @@ export interface Instrument {
 export interface ServiceHealth {
   readonly name: string;
   readonly status: string;
-  /** Further figures the gateway gives, one line. */
+  /** What is wrong, if something is. */
   readonly detail: string;
 }
 
@@ -64,11 +64,8 @@ export function readOpportunities(body: unknown): Opportunity[] {
 function serviceOf(name: string, value: unknown): ServiceHealth {
   if (typeof value === 'string') return { name, status: value, detail: '' };
   const from = asFields(value, `services.${name}`);
-  const detail = Object.entries(from)
-    .filter(([key, figure]) => key !== 'status' && ['string', 'number', 'boolean'].includes(typeof figure))
-    .map(([key, figure]) => `${key} ${String(figure)}`)
-    .join(' · ');
-  return { name, status: text(from, 'status'), detail };
+  const message = from['message'];
+  return { name, status: text(from, 'status'), detail: typeof message === 'string' ? message : '' };
 }
 
 export function readHealth(body: unknown): Health {

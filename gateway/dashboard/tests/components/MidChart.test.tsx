@@ -102,7 +102,7 @@ describe('MidChart', () => {
 
   it('marks the time in which an opportunity was open', () => {
     show(true, [['kraken', ladder('100', '101')]]);
-    expect(paper.bands).toBe(4);
+    expect(paper.bands).toBe(1);
   });
 
   it('draws nothing for a venue without a valid book', () => {

@@ -207,7 +207,7 @@ describe('HealthBadge', () => {
     status: 'degraded',
     services: [
       { name: 'gateway', status: 'ok', detail: '' },
-      { name: 'sink', status: 'down', detail: 'pid 7' },
+      { name: 'sink', status: 'down', detail: 'does not answer' },
     ],
     lag: [{ name: 'sink', records: 1200 }],
     uptimeSeconds: 61,
@@ -216,7 +216,7 @@ describe('HealthBadge', () => {
   it('shows the whole and lists the parts', () => {
     render(<HealthBadge health={{ value, problem: null }} />);
     expect(screen.getByRole('button').textContent).toBe('degraded1/2 services');
-    for (const words of ['gateway', 'down', 'pid 7', '1.2k', 'up 1 m 01 s']) expect(screen.getByText(words)).toBeTruthy();
+    for (const words of ['gateway', 'down', 'does not answer', '1.2k', 'up 1 m 01 s']) expect(screen.getByText(words)).toBeTruthy();
   });
 
   it('says when nobody answers', () => {

@@ -37,10 +37,10 @@ describe('readers', () => {
     expect(readOpportunities({ opportunities: [opportunityJson('a')] })).toMatchObject([{ id: 'a', state: 'opened' }]);
   });
 
-  it('read the health of services, as words or with figures, and the lag', () => {
+  it('read the health of services, as words or with a message, and the lag', () => {
     const body = {
       status: 'degraded',
-      services: { gateway: 'ok', sink: { status: 'down', pid: 7, extra: { a: 1 } } },
+      services: { gateway: 'ok', sink: { status: 'down', message: 'does not answer' } },
       lag: { sink: 1200, odd: 'x' },
       uptime_seconds: 3.5,
     };
@@ -48,7 +48,7 @@ describe('readers', () => {
       status: 'degraded',
       services: [
         { name: 'gateway', status: 'ok', detail: '' },
-        { name: 'sink', status: 'down', detail: 'pid 7' },
+        { name: 'sink', status: 'down', detail: 'does not answer' },
       ],
       lag: [{ name: 'sink', records: 1200 }],
       uptimeSeconds: 3.5,
