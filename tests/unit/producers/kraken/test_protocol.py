@@ -79,10 +79,9 @@ def test_stripped_zeros_are_made_up_for_by_the_instruments_precision(with_instru
     run = made()
     if with_instrument:
         run.frame(1, INSTRUMENT)
-    # 45281 instead of 45281.0, 0.1 instead of 0.10000000, in all levels: the text alone says too few decimals.
-    bids, asks = (tuple(f"{float(p):.0f} {q[:6]}" for p, q in map(str.split, levels)) for levels in (BIDS, ASKS))
-    wanted = "".join(f"{p}0{int(float(q) * 10**8 + 0.5)}" for p, q in map(str.split, (*asks, *bids)))
-    run.frame(2, book(bids=tuple(bids), asks=tuple(asks), checksum=crc32(wanted.encode())))
+    # 100 instead of 100.0, 0.1 instead of 0.10000000: the text alone says too few decimals.
+    wanted = "".join(["1010", "25000000", "1000", "10000000", "990", "50000000"]).encode()
+    run.frame(2, book(bids=("100 0.1", "99 0.5"), asks=("101 0.25",), checksum=crc32(wanted)))
     assert run.protocol.instruments["BTC-USD"].tally.checksums_ok == int(with_instrument)
 
 
