@@ -19,9 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         # Faust takes its time to import: after the configuration was found to be good.
+        from stream_processors.ops import Ops
         from stream_processors.worker import Worker
 
-        await Worker(running).run()
+        worker = Worker(running)
+        ops = Ops(worker)
+        running.report(ops.status)
+        running.route("GET", "/books", ops.books)
+        await worker.run()
 
     return service.run(SERVICE, serve, folder=options.config)
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import faust
 from aiokafka import AIOKafkaProducer
-from faust.types import EventT
+from aiokafka.errors import IllegalStateError
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP, EventT
 
 from alphapulse.config import Settings
 from stream_processors.transport import BatchTransport, Listener
@@ -70,6 +72,15 @@ class ProcessorsApp(faust.App):
         producer: Any = self.producer
         client: AIOKafkaProducer = producer.client
         return client
+
+    def ends(self) -> dict[TP, int]:
+        """Return one past the newest offset of each assigned partition, as far as the consumer has heard of it."""
+        consumer: Any = self._consumer
+        try:
+            heard = {tp: consumer.highwater(tp) for tp in consumer.assignment()} if consumer is not None else {}
+        except (ConsumerNotStarted, IllegalStateError):
+            return {}  # not begun, or just being rebalanced
+        return {tp: end for tp, end in heard.items() if end is not None}
 
     async def wait_for_crash(self) -> None:
         """Wait until a part of the app has failed; ``crash_reason`` then tells why."""

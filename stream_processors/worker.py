@@ -98,6 +98,20 @@ class Worker:
         if app.crash_reason is not None:
             raise app.crash_reason
 
+    @property
+    def published(self) -> dict[str, int]:
+        """Records acknowledged by the broker since the start, by topic."""
+        return dict(self._outputs.published)
+
+    def lag(self) -> dict[str, int]:
+        """Return topic → records in this worker's partitions that are still to be applied, as last heard."""
+        waiting = dict.fromkeys(INPUTS, 0)
+        for (topic, number), end in self.app.ends().items():
+            owned = self.ownership.partitions.get(number)
+            if owned is not None and topic in waiting:
+                waiting[topic] += max(0, end - owned.state.positions.get(topic, 0))
+        return waiting
+
     def _taken_over(self) -> None:
         self._service.ready = True
 

@@ -1,0 +1,219 @@
+"""The processors as a process on the embedded broker: end to end, killed and restarted, refused input."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from alphapulse import kafka, topics
+from alphapulse.config import KafkaSettings
+from alphapulse.fixed import decimal_text
+from schemas.records import Candle, L2Update
+from tests.fixtures.l2_feed import Feed, reference_candles
+from tests.fixtures.market import SECOND
+from tests.integration.stream_processors.processes import (
+    CODEC,
+    Processors,
+    caught_up,
+    count,
+    publish,
+    read_all,
+    running,
+    settings_for,
+    until,
+)
+
+INPUTS = (topics.L2, topics.TRADES)
+
+
+def feeds() -> list[Feed]:
+    return [
+        Feed("kraken", "BTC-USD", seed=1),
+        Feed("coinbase", "BTC-USD", seed=2, middle=6_000_050),
+        Feed("kraken", "ETH-USD", seed=3, price_exponent=-3, size_exponent=-6),
+        Feed("binance", "BTC-USDT", seed=4, levels=1000),
+    ]
+
+
+async def check_books(processors: Processors, feeds: list[Feed]) -> None:
+    books = await processors.books()
+    assert books.keys() == {(feed.venue, feed.symbol) for feed in feeds}
+    for feed in feeds:
+        told, reader = books[feed.venue, feed.symbol], feed.book()
+        assert told["sha256"] == reader.book.sha256(feed.price_exponent, feed.size_exponent)
+        assert told["valid"]
+        assert told["gaps"] == 0
+        assert told["sequence"] == feed.sequence - 1
+        assert (told["snapshots"], told["deltas"]) == (1, len(feed.records) - 1)
+        assert told["level_changes"] == 8 * (len(feed.records) - 1)
+        assert told["trades"] == len(feed.trades)
+        volume = decimal_text(sum(trade.size for trade in feed.trades), feed.size_exponent)
+        assert told["base_volume"] == volume
+
+
+async def check_candles(settings: KafkaSettings, feeds: list[Feed], interval: int = 1_000_000_000) -> None:
+    """The highest revision of each candle that must be closed equals the reference."""
+    newest: dict[tuple[str, str, int], Candle] = {}
+    for _, _, candle in await read_all(settings, topics.CANDLES):
+        key = (candle.venue, candle.symbol, candle.open_time)
+        if candle.interval == interval and (key not in newest or candle.revision >= newest[key].revision):
+            newest[key] = candle
+    for feed in feeds:
+        for open_time, expected in reference_candles(feed.trades, interval).items():
+            candle = newest[feed.venue, feed.symbol, open_time]
+            assert (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades) == (
+                expected.open,
+                expected.high,
+                expected.low,
+                expected.close,
+                expected.volume,
+                expected.trades,
+            ), (feed.symbol, open_time, candle)
+            assert candle.quote_volume == decimal_text(expected.quote, feed.price_exponent + feed.size_exponent)
+
+
+async def test_books_candles_and_statistics_follow_the_feed(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, kafka_settings)
+    made = feeds()
+    async with running(settings) as processors:
+        async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
+            for feed in made:
+                await publish(producer, feed.run(600))
+        await until(await caught_up(settings, INPUTS), "everything committed")
+        await check_books(processors, made)
+
+        await until(lambda: highest_revisions_complete(kafka_settings, made), "all candles published")
+        await check_candles(kafka_settings, made)
+        status = await processors.get("/status")
+        assert status["records"] >= sum(len(feed.records) + len(feed.trades) for feed in made)
+        assert (status["books"], status["gaps"], status["dead_letters"]) == (4, 0, 0)
+        assert await processors.stop() == 0
+
+
+async def highest_revisions_complete(settings: KafkaSettings, feeds: list[Feed]) -> bool:
+    """Whether each second's candle has been published with all its trades."""
+    trades: dict[tuple[str, str, int], int] = {}
+    for _, _, candle in await read_all(settings, topics.CANDLES):
+        if candle.interval == SECOND:
+            key = (candle.venue, candle.symbol, candle.open_time)
+            trades[key] = max(trades.get(key, 0), candle.trades)
+    return all(
+        trades.get((feed.venue, feed.symbol, open_time), 0) == expected.trades
+        for feed in feeds
+        for open_time, expected in reference_candles(feed.trades).items()
+    )
+
+
+async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, kafka_settings, checkpoint_interval_s=0.3)
+    made = feeds()
+    processors = Processors(settings)
+    await processors.start()
+    try:
+        async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
+
+            async def load() -> None:
+                for _ in range(60):
+                    for feed in made:
+                        await publish(producer, feed.run(30))
+                    await asyncio.sleep(0.02)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(load())
+                for _ in range(2):
+                    before = await count(kafka_settings, topics.PROCESSORS_STATE)
+
+                    async def checkpointed(before: int = before) -> bool:
+                        return await count(kafka_settings, topics.PROCESSORS_STATE) > before + 20
+
+                    await until(checkpointed, "some checkpoints")
+                    processors.kill()
+                    await processors.start()
+        await until(await caught_up(settings, INPUTS), "everything committed")
+        await check_books(processors, made)
+        await until(lambda: highest_revisions_complete(kafka_settings, made), "all candles published")
+        await check_candles(kafka_settings, made)
+        windows = [(w.venue, w.symbol, w.window_start) for _, _, w in await read_all(kafka_settings, topics.STATS)]
+        assert len(windows) == len(set(windows)), "a window was published twice"
+        assert await processors.stop() == 0
+    finally:
+        if processors.process is not None and processors.process.poll() is None:
+            processors.kill()
+
+
+async def test_two_workers_share_the_partitions_and_hand_them_over(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    made = feeds()
+    first_settings = settings_for(tmp_path / "first", kafka_settings)
+    async with (
+        kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer,
+        running(first_settings) as first,
+    ):
+        for feed in made:
+            await publish(producer, feed.run(200))
+        async with running(settings_for(tmp_path / "second", kafka_settings)) as second:
+
+            async def shared() -> bool:
+                shares = [(await one.get("/status"))["partitions"] for one in (first, second)]
+                return all(len(share) == 6 for share in shares) and not set(shares[0]) & set(shares[1])
+
+            await until(shared, "six partitions each")
+            for feed in made:
+                await publish(producer, feed.run(200))
+            await until(await caught_up(first_settings, INPUTS), "everything committed by both")
+            books = await first.books() | await second.books()
+            assert {key: book["sha256"] for key, book in books.items()} == {
+                (feed.venue, feed.symbol): feed.book().book.sha256(feed.price_exponent, feed.size_exponent)
+                for feed in made
+            }
+            second.kill()
+            for feed in made:
+                await publish(producer, feed.run(200))
+
+        async def alone() -> bool:
+            return len((await first.get("/status"))["partitions"]) == 12
+
+        await until(alone, "all partitions back")
+        await until(await caught_up(first_settings, INPUTS), "everything committed")
+        await check_books(first, made)
+        assert await first.stop() == 0
+
+
+async def test_undecodable_records_and_gaps_are_told_and_the_rest_goes_on(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, kafka_settings)
+    feed = Feed()
+    records = list(feed.run(20))
+    async with (
+        kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer,
+        running(settings) as processors,
+    ):
+        await publish(producer, records[:10])
+        await producer.send_and_wait(topics.L2, b"not avro", key=b"kraken|BTC-USD")
+        await producer.send_and_wait(topics.L2, b"\x00\x01\x02\x03\x04\x05", key=b"kraken|BTC-USD")
+        await producer.send_and_wait(topics.TRADES, CODEC.encode(records[0]), key=b"kraken|BTC-USD")
+        missing = next(i for i, record in enumerate(records) if i >= 10 and isinstance(record, L2Update))
+        await publish(producer, [*records[10:missing], *records[missing + 1 :]])
+        await until(await caught_up(settings, INPUTS), "everything committed")
+        status = await processors.get("/status")
+        assert (status["dead_letters"], status["gaps"]) == (3, 1)
+        books = await processors.books()
+        assert not books["kraken", "BTC-USD"]["valid"]
+        told = await processors.get("/books", venue="kraken", symbol="BTC-USD", levels="full")
+        assert told["instruments"][0]["bids"] == []
+        assert await processors.stop() == 0
+    letters = [letter for _, _, letter in await read_all(kafka_settings, topics.DEAD_LETTERS)]
+    assert {(letter.source, letter.value[:8], letter.error) for letter in letters} == {
+        (topics.L2, b"not avro", "RecordRefused"),
+        (topics.L2, b"\x00\x01\x02\x03\x04\x05", "RecordRefused"),
+        (topics.TRADES, CODEC.encode(records[0])[:8], "RecordRefused"),
+    }
+    assert {(letter.partition is not None, letter.offset is not None) for letter in letters} == {(True, True)}
+    events = [event for _, _, event in await read_all(kafka_settings, topics.EVENTS)]
+    assert [(event.kind, event.venue, event.symbol) for event in events] == [("gap", "kraken", "BTC-USD")]
+    last = [depth for _, _, depth in await read_all(kafka_settings, topics.DEPTH)][-1]
+    assert (last.valid, last.bid_prices, last.ask_prices) == (False, [], [])
