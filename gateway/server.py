@@ -19,6 +19,8 @@ from gateway.wire import StreamProtocol
 
 MAX_CLIENT_MESSAGE: Final = 64 * 1024
 """Bytes; a longer message ends the connection with 1009. What the protocol refuses politely is far below."""
+UNSENT_BYTES: Final = 64 * 1024
+"""What the kernel holds for a connection beyond what the peer's window lets it send."""
 PING_SECONDS: Final = 20.0
 SHUTDOWN_SECONDS: Final = 3
 
@@ -35,7 +37,7 @@ def listen(settings: GatewaySettings) -> socket.socket:
     except socket.gaierror as error:
         raise ServiceError(f"gateway.host: {host!r} is no address of this machine: {error.strerror}") from error
     try:
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        listening = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ServiceError(
@@ -44,6 +46,11 @@ def listen(settings: GatewaySettings) -> socket.socket:
         key = "gateway.host" if error.errno == errno.EADDRNOTAVAIL else "gateway.port"
         reason = os.strerror(error.errno) if error.errno is not None else str(error)
         raise ServiceError(f"{key}: cannot listen on {host}:{port}: {reason}") from error
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        # Inherited by the connections. Without it the kernel takes megabytes for a slow client, which would then
+        # see the market of many seconds ago before anything is conflated.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    return listening
 
 
 def url(listening: socket.socket) -> str:

@@ -77,6 +77,11 @@ class Session:
         return len(self._feeds)
 
     @property
+    def conflated(self) -> bool:
+        """Whether messages were dropped and the snapshots in their place are still to be written."""
+        return self._outbox.conflated
+
+    @property
     def stuck(self) -> bool:
         """Whether something waits that the connection does not take."""
         return bool(self._outbox)

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from alphapulse.config import GatewaySettings, KafkaSettings, Settings, environment
 from alphapulse.kafka import producer, running
@@ -73,6 +74,14 @@ class Client:
                 text = await self.connection.recv()
                 assert isinstance(text, str)
                 self.messages += messages_of(text)
+
+    async def closing_code(self) -> int | None:
+        """Read until the server closes; return its code, None if it just cut the connection."""
+        try:
+            await self.until(lambda _: False)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd is not None else None
+        raise AssertionError("unreachable")
 
 
 class GatewayProcess:
