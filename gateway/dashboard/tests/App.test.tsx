@@ -80,7 +80,7 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
   say(snapshot({ venue: 'coinbase', bids: [['61680.00', '0.5']], asks: [['61681.00', '1']] }));
   say(delta({ sequence: 1, bids: [['61685.99', '0.75']] }));
   say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
-  say({ type: 'opportunity', ...opportunityJson('a') });
+  say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
   expect(within(screen.getByRole('table', { name: 'Bids' })).getAllByText('0.75')).toHaveLength(2);
   expect(within(screen.getByRole('region', { name: 'Trades' })).getAllByRole('row')).toHaveLength(2);
@@ -112,7 +112,7 @@ it('shows the instrument of an opportunity when it is pressed', async () => {
   render(<App store={store} />);
   script.last().events.opened();
   await settle(10);
-  say({ type: 'opportunity', ...opportunityJson('a') });
+  say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
   fireEvent.click(screen.getByTitle('Show BTC-USD on coinbase'));
   await settle(10);
@@ -135,7 +135,7 @@ it('says that the gateway does not answer', async () => {
   render(<App store={store} />);
   await settle(10);
   expect(screen.getByText('instruments: the gateway does not answer')).toBeTruthy();
-  expect(screen.getByText('unreachable')).toBeTruthy();
+  expect(screen.getByText('Unreachable')).toBeTruthy();
 });
 
 it('keeps the last book in sight, marked as not current, while it reconnects', async () => {
@@ -143,12 +143,16 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   script.last().events.opened();
   await settle(10);
   say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
+  expect(screen.getByText('1 open')).toBeTruthy();
   script.last().events.closed(1006, '');
   nextFrame();
   expect(screen.getByText('not current: waiting for a snapshot')).toBeTruthy();
   expect(within(screen.getByRole('table', { name: 'Bids' })).getAllByRole('row')).toHaveLength(1);
   expect(screen.getByText(/^Reconnecting/)).toBeTruthy();
+  expect(screen.getByText('Not known: waiting for the gateway.')).toBeTruthy();
+  expect(screen.queryByText('1 open')).toBeNull();
   await settle(600);
   script.last().events.opened();
   expect(subscribed()).toContain('book kraken BTC-USD');

@@ -99,23 +99,24 @@ interface ArbitrageProps {
 export function Arbitrage({ picture, onSelect }: ArbitrageProps) {
   const { open, closed, closedTotal } = usePicture(picture);
   const now = useNow(250);
-  const hidden = open.length - OPEN_ROWS;
+  const hidden = (open?.length ?? 0) - OPEN_ROWS;
   return (
     <Panel
       title="Arbitrage"
       area="arbitrage"
       aside={
         <>
-          <span className={open.length > 0 ? 'badge gold' : 'badge'}>{open.length} open</span>
+          {open ? <span className={open.length > 0 ? 'badge gold' : 'badge'}>{open.length} open</span> : null}
           <span className="badge">{count(closedTotal)} closed</span>
         </>
       }
     >
       <ul className="open-list" aria-label="Open opportunities, after fees">
-        {open.slice(0, OPEN_ROWS).map((opportunity) => (
+        {open?.slice(0, OPEN_ROWS).map((opportunity) => (
           <Open key={opportunity.id} opportunity={opportunity} now={now} onSelect={onSelect} />
         ))}
-        {open.length === 0 ? <li className="empty">Nothing pays after fees right now.</li> : null}
+        {open?.length === 0 ? <li className="empty">Nothing pays after fees right now.</li> : null}
+        {open ? null : <li className="empty">Not known: waiting for the gateway.</li>}
         {hidden > 0 ? <li className="more">and {hidden} more</li> : null}
       </ul>
       <div className="scroll" tabIndex={0} role="region" aria-label="Recently closed opportunities">

@@ -5,6 +5,10 @@ import { Dot } from './Status.tsx';
 
 const POPOVER = 'health-details';
 
+function wordOf(status: string): string {
+  return status === 'ok' ? 'Healthy' : status.charAt(0).toUpperCase() + status.slice(1);
+}
+
 /** The overall health; a press opens the list of services and lags. */
 export function HealthBadge({ health }: { readonly health: Polled<Health> }) {
   const { value, problem } = health;
@@ -16,7 +20,7 @@ export function HealthBadge({ health }: { readonly health: Polled<Health> }) {
     <>
       <button type="button" className={`pill health ${tone}`} popoverTarget={POPOVER} title="Services and lag">
         <Dot tone={tone} />
-        <span className="word">{status === 'ok' ? 'Healthy' : status}</span>
+        <span className="word">{wordOf(status)}</span>
         {services.length > 0 ? (
           <span className="figures">
             {good}/{services.length} services

@@ -137,7 +137,7 @@ export function MidChart({ symbol, selectedVenue, quotes, opportunities, colours
         mids: new Map(
           rows.flatMap(({ venue, ladder }) => (ladder.mid && ladder.status === 'valid' ? [[venue, ladder.mid]] : [])),
         ),
-        arbitrage: opportunities.read().open.some((opportunity) => opportunity.symbol === symbol),
+        arbitrage: opportunities.read().open?.some((opportunity) => opportunity.symbol === symbol) ?? false,
       });
     };
 

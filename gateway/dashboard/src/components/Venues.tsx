@@ -8,16 +8,24 @@ import { Dot } from './Status.tsx';
 /** A record older than this is remarkable on a live feed. */
 const OLD_MS = 5_000;
 
-function Row({ exchange, now, colour }: { readonly exchange: Exchange; readonly now: number; readonly colour: string }) {
+interface RowProps {
+  readonly exchange: Exchange;
+  readonly now: number;
+  readonly colour: string;
+  /** Whether this is what the gateway says now, not what it said before it fell silent. */
+  readonly current: boolean;
+}
+
+function Row({ exchange, now, colour, current }: RowProps) {
   const age = exchange.lastRecordTime === null ? null : Math.max(0, now - exchange.lastRecordTime / 1000);
   return (
-    <tr title={`${exchange.instruments} instruments`}>
+    <tr className={current ? '' : 'past'} title={`${exchange.instruments} instruments`}>
       <th scope="row">
         <span className="swatch" style={{ background: colour }} aria-hidden="true" />
         {venueName(exchange.venue)}
       </th>
       <td className="state">
-        <Dot tone={toneOf(exchange.status)} />
+        <Dot tone={current ? toneOf(exchange.status) : 'unknown'} />
         {exchange.status}
       </td>
       <td className="figure">{rate(exchange.recordsPerSecond)}</td>
@@ -56,7 +64,13 @@ export function Venues({ exchanges, colours }: VenuesProps) {
           </thead>
           <tbody>
             {list.map((exchange) => (
-              <Row key={exchange.venue} exchange={exchange} now={now} colour={colours.get(exchange.venue) ?? 'gray'} />
+              <Row
+                key={exchange.venue}
+                exchange={exchange}
+                now={now}
+                colour={colours.get(exchange.venue) ?? 'gray'}
+                current={exchanges.problem === null}
+              />
             ))}
           </tbody>
         </table>

@@ -76,6 +76,7 @@ export class Session {
   #heartbeatMs = DEFAULT_HEARTBEAT_MS;
   #roundTripMs: number | null = null;
   #lastProblem: string | null = null;
+  #opportunitiesCurrent = false;
 
   get heartbeatMs(): number {
     return this.#heartbeatMs;
@@ -88,6 +89,11 @@ export class Session {
   /** The latest thing that went against the protocol, in words. */
   get lastProblem(): string | null {
     return this.#lastProblem;
+  }
+
+  /** Whether the open opportunities are those of the server: from its snapshot until the connection is gone. */
+  get opportunitiesCurrent(): boolean {
+    return this.#opportunitiesCurrent;
   }
 
   book(topic: string): Book | undefined {
@@ -153,6 +159,8 @@ export class Session {
     this.#outbox = [];
     this.#pingId = null;
     this.#roundTripMs = null;
+    this.#opportunitiesCurrent = false;
+    this.#changed.add(OPPORTUNITIES_TOPIC);
     for (const [topic, book] of this.#books) {
       book.distrust();
       this.#changed.add(topic);
@@ -228,6 +236,7 @@ export class Session {
           });
         } else {
           this.opportunities.reset(message.opportunities);
+          this.#opportunitiesCurrent = true;
           this.#changed.add(OPPORTUNITIES_TOPIC);
         }
         return;

@@ -21,7 +21,8 @@ export interface BookPicture {
 }
 
 export interface ArbitragePicture {
-  readonly open: readonly Watched[];
+  /** Null while it is not known what is open: before the first snapshot, and without a connection. */
+  readonly open: readonly Watched[] | null;
   /** The latest, newest first. */
   readonly closed: readonly Watched[];
   readonly closedTotal: number;
@@ -68,7 +69,7 @@ export class Store {
       },
     });
     this.opportunities = new LivePicture<ArbitragePicture>(() => ({
-      open: this.#session.opportunities.open,
+      open: this.#session.opportunitiesCurrent ? this.#session.opportunities.open : null,
       closed: [...this.#session.opportunities.closed],
       closedTotal: this.#session.opportunities.closedTotal,
     }));

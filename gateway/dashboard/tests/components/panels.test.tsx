@@ -125,6 +125,7 @@ describe('Venues', () => {
     expect(kraken?.querySelector('.old')).toBeTruthy();
     expect(cells(binance)).toEqual(['binance us', 'disconnected', '812', '—']);
     expect(screen.getByText('exchanges: the gateway answered 500')).toBeTruthy();
+    expect(kraken?.querySelector('.dot')?.className).toBe('dot unknown');
   });
 });
 
@@ -215,13 +216,13 @@ describe('HealthBadge', () => {
 
   it('shows the whole and lists the parts', () => {
     render(<HealthBadge health={{ value, problem: null }} />);
-    expect(screen.getByRole('button').textContent).toBe('degraded1/2 services');
+    expect(screen.getByRole('button').textContent).toBe('Degraded1/2 services');
     for (const words of ['gateway', 'down', 'does not answer', '1.2k', 'up 1 m 01 s']) expect(screen.getByText(words)).toBeTruthy();
   });
 
   it('says when nobody answers', () => {
     render(<HealthBadge health={{ value: null, problem: 'system/health: the gateway does not answer' }} />);
-    expect(screen.getByRole('button').textContent).toBe('unreachable');
+    expect(screen.getByRole('button').textContent).toBe('Unreachable');
     expect(screen.getByText('system/health: the gateway does not answer')).toBeTruthy();
   });
 });

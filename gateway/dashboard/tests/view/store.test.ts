@@ -78,7 +78,9 @@ describe('Store', () => {
     const stats = store.stats('kraken', 'BTC-USD');
     say({ type: 'snapshot', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
     say({ type: 'stats', ...KRAKEN, deltas: 7, level_changes: 9, trades: 1, bid_levels: 1, ask_levels: 1 });
+    say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [] });
     say({ type: 'opportunity', ...opportunityJson('a') });
+    expect(store.opportunities.read().open).toBeNull();
     nextFrame();
     expect(tape.read().prints).toHaveLength(1);
     expect(stats.read()).toMatchObject({ deltas: 7 });
@@ -87,7 +89,7 @@ describe('Store', () => {
 
   it('takes the closed opportunities of before, not the open ones', () => {
     store.addOpportunities([opportunity('a', { state: 'closed' }), opportunity('b')]);
-    expect(store.opportunities.read()).toMatchObject({ open: [], closed: [{ id: 'a' }], closedTotal: 1 });
+    expect(store.opportunities.read()).toMatchObject({ open: null, closed: [{ id: 'a' }], closedTotal: 1 });
   });
 
   it('shows a refused subscription on its panel', () => {
