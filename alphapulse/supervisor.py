@@ -172,8 +172,8 @@ class Supervisor:
             reason = f"{child.spec.name} ended ({how}); its log, {log}, ends:\n{tail}"
         self.failed.set_result(ServiceError(reason))
 
-    async def announcement(self, name: str, timeout: float = 30.0) -> dict[str, Any]:
-        """Return what the living child tells in its announcement file, waiting for it.
+    async def announcement(self, name: str, *keys: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Return what the living child tells in its announcement file, waiting until ``keys`` are in it.
 
         Raises:
             ServiceError: a child was given up, or nothing was announced in ``timeout`` seconds.
@@ -183,7 +183,7 @@ class Supervisor:
         while True:
             self.check()
             told = _read_announcement(path)
-            if told is not None and told.get("pid") == self.children[name].pid:
+            if told is not None and told["pid"] == self.children[name].pid and told.keys() >= set(keys):
                 return told
             if time.monotonic() > deadline:
                 raise ServiceError(f"{name} did not start in {timeout:g} s; see {self.log_path(name)}")

@@ -128,7 +128,7 @@ class Demo:
         began = time.monotonic()
         with self.console.status("starting") as status:
             collectors = await self._start(stack, status)
-        told = await stack.supervisor.announcement(GATEWAY)
+        told = await stack.supervisor.announcement(GATEWAY, "url")
         self.console.print(
             f"[green]running[/] after {time.monotonic() - began:.1f} s: [bold]{told['url']}[/]"
             f"  (logs in {stack.settings.data_dir / 'logs'}; Ctrl-C stops)"
@@ -147,7 +147,7 @@ class Demo:
         await stack.supervisor.start(
             ChildSpec(SIMULATOR, "producers.simulator", stack.settings, arguments, restart=False)
         )
-        feeds = self._feeds((await stack.supervisor.announcement(SIMULATOR))["venues"])
+        feeds = self._feeds((await stack.supervisor.announcement(SIMULATOR, "venues"))["venues"])
         # Every service knows the venues: the processors take the fees from them.
         stack.settings = stack.settings.model_copy(update={"venues": feeds})
         status.update("starting processors, sinks and gateway")

@@ -63,11 +63,18 @@ class Feed:
 
     @property
     def frames_sent(self) -> int:
+        """Lines of the recording that were served, REST answers among them."""
         return int(self.status.get("frames_sent", 0))
 
     @property
+    def frames_on_the_wire(self) -> int:
+        """What the collector counts as frames: those of the recording and the venue's own answers and heartbeats."""
+        return int(self.status.get("websocket_frames_sent", 0)) + int(self.status.get("control_frames_sent", 0))
+
+    @property
     def finished(self) -> bool:
-        return bool(self.status.get("finished")) and self.collected.get("frames_done", -1) >= self.frames_sent
+        """Whether all is served and everything that came of it is acknowledged by the broker."""
+        return bool(self.status.get("finished")) and self.collected.get("frames_done", -1) >= self.frames_on_the_wire
 
 
 @dataclass
@@ -159,7 +166,7 @@ class Replay:
         played: dict[tuple[str, str], Path] = {}
         for feed in self.feeds:
             # The file is scanned before it is announced, and it may be large.
-            feed.told = await stack.supervisor.announcement(feed.replay, timeout=3600)
+            feed.told = await stack.supervisor.announcement(feed.replay, "symbols", timeout=3600)
             for symbol in feed.told["symbols"]:
                 other = played.setdefault((feed.told["venue"], symbol), feed.path)
                 if other is not feed.path:
@@ -188,7 +195,7 @@ class Replay:
                 for feed in self.feeds:
                     feed.status = await stack.status(feed.replay)
                 sent = sum(int(feed.status.get("bytes_sent", 0)) for feed in self.feeds)
-                pacer.sent({feed.collector: feed.frames_sent for feed in self.feeds}, sent)
+                pacer.sent({feed.collector: feed.frames_on_the_wire for feed in self.feeds}, sent)
                 for feed in self.feeds:
                     feed.collected = await stack.status(feed.collector)
                 done = {feed.collector: int(feed.collected.get("frames_done", 0)) for feed in self.feeds}

@@ -67,8 +67,7 @@ class Stack:
         spec = ChildSpec(BROKER, "alphapulse.embedded.broker", self.settings, restart=False)
         await self.supervisor.start(spec)
         # The ops port is announced first, the address when the broker has its topics.
-        await self.supervisor.wait_ready(BROKER)
-        told = await self.supervisor.announcement(BROKER)
+        told = await self.supervisor.announcement(BROKER, "bootstrap", "incarnation")
         kafka = client_settings(self.settings.kafka, bootstrap=told["bootstrap"], incarnation=told["incarnation"])
         self.settings = self.settings.model_copy(update={"kafka": kafka})
 

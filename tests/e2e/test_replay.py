@@ -57,7 +57,7 @@ def replayed(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 def test_every_figure_equals_the_independent_program(replayed: tuple[Path, Any], recordings: Path) -> None:
     assert_equal_to_expected(replayed[1], expected(recordings))
     run = replayed[1]["run"]
-    assert run["frames"] == 50_198
+    assert run["frames"] == 50_200
     assert run["dead_letters"] == 0
     assert run["frames_per_second"] > 0
     assert run["peak_memory_bytes"] > 0
