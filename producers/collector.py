@@ -98,7 +98,8 @@ class Collector:
         for task in (self._fault, work, counting):
             if not task.cancelled():
                 task.result()
-        await self._publisher.room()
+        if self._publisher.failed.is_set():
+            await self._publisher.room()  # raises what it failed of
         self._event("stopped", "INFO", "collector stopped")
 
     async def _keep_connected(self, connected: Callable[[bool], None]) -> None:

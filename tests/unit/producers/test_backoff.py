@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import random
+
+from producers.backoff import Backoff, Pace, TokenBucket
+
+
+def test_delays_grow_to_the_cap_and_are_spread_over_the_whole_range() -> None:
+    backoff = Backoff(base=1.0, cap=8.0, chance=random.Random(7))
+    delays = [backoff.next() for _ in range(2000)]
+    for delay, ceiling in zip(delays, (1, 2, 4, 8, 8, 8), strict=False):
+        assert 0 <= delay <= ceiling
+    assert max(delays) <= 8
+    assert min(delays[10:]) < 0.1
+    assert max(delays[10:]) > 7.9
+
+
+def test_reset_starts_over() -> None:
+    backoff = Backoff(base=1.0, cap=1e9)
+    for _ in range(20):
+        backoff.next()
+    assert backoff.failures == 20
+    backoff.reset()
+    assert backoff.next() <= 1.0
+
+
+def test_repairs_are_free_at_first_then_ever_further_apart() -> None:
+    pace = Pace(free=3, window=60.0, cap=30.0)
+    assert [pace.delay(0.0) for _ in range(12)] == [0, 0, 0, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_repairs_long_ago_do_not_count() -> None:
+    pace = Pace(free=1, window=60.0)
+    assert [pace.delay(now) for now in (0.0, 1.0, 100.0)] == [0.0, 0.5, 0.0]
+
+
+def test_a_bucket_allows_a_burst_and_then_the_rate() -> None:
+    bucket = TokenBucket(rate=5.0, burst=2.0)
+    assert [round(bucket.take(10.0), 3) for _ in range(4)] == [0.0, 0.0, 0.2, 0.4]
+    assert bucket.take(20.0) == 0.0
