@@ -27,7 +27,7 @@ from tests.fixtures.stream import messages_of
 
 T = TypeVar("T")
 
-BOUND = 30.0
+BOUND = 60.0
 """Seconds after which waiting is a failure."""
 
 

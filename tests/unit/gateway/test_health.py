@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiokafka import TopicPartition
 
+from alphapulse import topics
 from alphapulse.config import KafkaSettings, Settings
+from alphapulse.kafka import consumer, producer, running
 from gateway import health
 from gateway.answers import ServiceHealth
 from gateway.health import HealthMonitor
@@ -60,6 +64,22 @@ async def test_all_well(tmp_path: Path, kafka: KafkaSettings) -> None:
     }
     assert found.lag == {"gateway": 7}, "groups that never committed are left out"
     assert found.uptime_seconds >= 0
+
+
+async def test_lag_is_told_by_group(tmp_path: Path, kafka: KafkaSettings) -> None:
+    group = Settings().parquet.group
+    partition = TopicPartition(topics.TRADES, 3)
+    async with running(producer(kafka, client_id="test"), kafka) as sender:
+        for _ in range(5):
+            await sender.send_and_wait(partition.topic, value=b"x", partition=partition.partition)
+    async with running(consumer(kafka, partition.topic, group_id=group, client_id="test"), kafka) as reader:
+        async with asyncio.timeout(30):
+            while not await reader.getmany(timeout_ms=100):
+                continue
+        await reader.commit({partition: 2})
+        async with monitor(tmp_path, kafka) as made:
+            found = await made.read()
+    assert found.lag == {"gateway": 7, group: 3}
 
 
 async def test_what_is_not_well_is_named_and_degrades_the_whole(tmp_path: Path, kafka: KafkaSettings) -> None:
