@@ -66,6 +66,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
         "websockets",
         "aiohttp.access",
         "httpx",
+        "httpx2",
         "faust",
         "mode",
         "uvicorn.access",

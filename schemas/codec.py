@@ -71,7 +71,7 @@ class Codec:
         except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
             cause = error
         reason = validity.fault(values)
-        raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {record!r:.300}") from cause
+        raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {values!r:.300}") from cause
 
     def decode(self, value: bytes) -> Record:
         """Return the record in ``value``, resolved to this release's schema (fields added later get their default).
@@ -163,7 +163,8 @@ def _with_checked_symbols(schema: Any) -> Any:
     """Return a copy of a parsed schema whose enums hold their symbols by index in a dict.
 
     fastavro takes the index from the bytes to a list as it is, where -1 would be the last symbol; a dict has no
-    such entry and refuses.
+    such entry and refuses. (A union's branches must stay a list; a negative index there can only pick another of
+    the field's own branches, so that the record is sound all the same.)
     """
     schema = copy.copy(schema)
     if isinstance(schema, list):

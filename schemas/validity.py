@@ -100,7 +100,7 @@ def _type_fault(value: Any, expected: Any) -> str | None:
         return "not a boolean"
     if expected in _INTEGERS or expected == "boolean":
         return None if validate(value, expected, raise_errors=False) else f"beyond Avro's {expected}"
-    if isinstance(value, str) and not _encodable(value):
+    if not _encodable(value):
         return "not encodable as UTF-8"
     if _is_array_of_integers(expected):
         if not isinstance(value, (list, tuple)) or {type(item) for item in value} - _ONLY_INTEGERS:
@@ -109,11 +109,15 @@ def _type_fault(value: Any, expected: Any) -> str | None:
     return None if validate(value, expected, raise_errors=False) else f"not of the type {_type_name(expected)}"
 
 
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
+def _encodable(value: Any) -> bool:
+    """Return whether the text that ``value`` is, or holds as a map, has no lone surrogates."""
+    if isinstance(value, dict):
+        return all(_encodable(part) for item in value.items() for part in item)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
     return True
 
 
