@@ -82,6 +82,14 @@ class ProcessorsApp(faust.App):
             return {}  # not begun, or just being rebalanced
         return {tp: end for tp, end in heard.items() if end is not None}
 
+    def committed(self, topic: str) -> dict[int, int]:
+        """Return partition → offset committed by this worker."""
+        consumer: Any = self._consumer
+        if consumer is None:
+            return {}
+        known = consumer._committed_offset  # noqa: SLF001 Faust offers no other way
+        return {tp.partition: offset for tp, offset in known.items() if tp.topic == topic and offset is not None}
+
     async def wait_for_crash(self) -> None:
         """Wait until a part of the app has failed; ``crash_reason`` then tells why."""
         await self._crashed.wait()

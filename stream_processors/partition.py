@@ -146,5 +146,4 @@ class Partition:
         if isinstance(record, Candle):
             self.instrument(record.venue, record.symbol).candles.was_published(record)
         elif isinstance(record, DeltaStatistics):
-            windows = self.instrument(record.venue, record.symbol).windows
-            windows.published_until = max(windows.published_until, record.window_end)
+            self.instrument(record.venue, record.symbol).windows.was_published(record.window_end)

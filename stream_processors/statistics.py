@@ -105,11 +105,22 @@ class DeltaWindows:
         open: the window being filled; None before the first record and after a quiet window.
         ended: windows that wait for their trades, oldest first.
         early: start of a window → trades of it that came before its book's records.
-        published_until: end of the newest window published, by this process or an earlier one: none before it is
-            published again.
+        published_until: end of the window published last.
+        floor: windows before it were published by an earlier owner, and are not again.
     """
 
-    __slots__ = ("_interval", "_reader", "_symbol", "_venue", "clock", "early", "ended", "open", "published_until")
+    __slots__ = (
+        "_interval",
+        "_reader",
+        "_symbol",
+        "_venue",
+        "clock",
+        "early",
+        "ended",
+        "floor",
+        "open",
+        "published_until",
+    )
 
     def __init__(self, venue: str, symbol: str, reader: BookReader, interval_ns: int) -> None:
         self._venue = venue
@@ -121,6 +132,7 @@ class DeltaWindows:
         self.ended: deque[EndedWindow] = deque()
         self.early: dict[int, int] = {}
         self.published_until = 0
+        self.floor = 0
 
     def state(self) -> WindowState:
         """Return what a later owner needs to go on."""
@@ -132,7 +144,11 @@ class DeltaWindows:
         self.open = state.open
         self.ended = deque(EndedWindow(ended.window, ended.book, now + HOLD_NS) for ended in state.ended)
         self.early = dict(state.early)
-        self.published_until = state.published_until
+        self.was_published(state.published_until)
+
+    def was_published(self, until: int) -> None:
+        """Take note that an earlier owner has published the windows up to ``until``."""
+        self.floor = self.published_until = max(self.floor, until)
 
     @property
     def active(self) -> bool:
@@ -146,7 +162,8 @@ class DeltaWindows:
             # The clock was set back: what was published of the time to come does not count against it.
             if self.open is not None:
                 self._end(self.open, now)
-            self.published_until = min(self.published_until, start)
+                self.open = None
+            self.floor = min(self.floor, start)
         window = self.open
         if window is not None:
             if start <= window.start:
@@ -207,7 +224,7 @@ class DeltaWindows:
         made: list[DeltaStatistics] = []
         while self.ended and self.ended[0].due <= now:
             ended = self.ended.popleft()
-            if ended.window.start >= self.published_until:
+            if ended.window.start >= self.floor:
                 made.append(self._record(ended.window, ended.book))
                 self.published_until = ended.window.start + self._interval
         return made

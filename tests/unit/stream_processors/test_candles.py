@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from alphapulse.errors import MantissaOverflow
+from alphapulse.fixed import INT64_MAX
+from schemas.records import Candle, Trade
+from stream_processors.candles import CREDIBLE_NS, GRACE_NS, TIMER_GRACE_NS, Bar, Candles, place_of, time_of
+from tests.fixtures.market import SECOND, START, candle, trade
+
+MS = 1_000_000
+
+
+def at(ms: int, price: int = 100, size: int = 1, number: int | None = None, **changes: object) -> Trade:
+    """A trade so many ms after the start, numbered by its time."""
+    time = START + ms * MS
+    identity = str(ms if number is None else number)
+    return trade(identity, price=price, size=size, exchange_time=time, received_time=time + 5 * MS, **changes)
+
+
+def candles(lateness: int = 60 * SECOND, intervals: tuple[int, ...] = (SECOND,)) -> Candles:
+    return Candles("kraken", "BTC-USD", intervals, lateness)
+
+
+def take(taker: Candles, *trades: Trade) -> list[Candle]:
+    return [made for one in trades for made in taker.add(one, one.received_time)]
+
+
+def test_a_candle_is_published_once_trades_are_past_its_end() -> None:
+    taker = candles()
+    made = take(taker, at(100, 100, 2), at(200, 103, 1), at(300, 99, 4), at(999, 101, 3), at(1_249))
+    assert made == []
+    (made_one,) = take(taker, at(1_000 + GRACE_NS // MS))
+    assert made_one == Candle(
+        venue="kraken",
+        symbol="BTC-USD",
+        interval=SECOND,
+        open_time=START,
+        open=100,
+        high=103,
+        low=99,
+        close=101,
+        volume=10,
+        quote_volume="0.01002",
+        vwap=1_002_000,
+        vwap_exponent=-6,
+        trades=4,
+        price_exponent=-2,
+        size_exponent=-3,
+        revision=0,
+        received_time=START + 1_004 * MS,
+    )
+
+
+def test_when_no_trade_comes_the_clock_ends_it() -> None:
+    taker = candles()
+    take(taker, at(400))
+    arrived = START + 405 * MS
+    end = arrived + 600 * MS + TIMER_GRACE_NS
+    assert taker.active
+    assert taker.tick(end - 1) == []
+    assert [made.open_time for made in taker.tick(end)] == [START]
+    assert taker.tick(end + SECOND) == []
+    assert not taker.active
+
+
+def test_a_late_trade_makes_a_new_revision() -> None:
+    taker = candles()
+    take(taker, at(500, 100), at(1_500))
+    late = take(taker, at(600, 120, number=9_000), at(400, 90, number=9_001))
+    assert [(made.revision, made.open, made.high, made.low, made.close, made.trades) for made in late] == [
+        (1, 100, 120, 100, 120, 2),
+        (2, 90, 120, 90, 120, 3),
+    ]
+
+
+def test_a_late_trade_of_an_interval_without_one_makes_its_candle() -> None:
+    taker = candles()
+    take(taker, at(5_500))
+    (made,) = take(taker, at(600))
+    assert (made.open_time, made.revision, made.trades) == (START, 0, 1)
+
+
+def test_a_trade_too_late_is_counted_and_changes_nothing() -> None:
+    taker = candles(lateness=2 * SECOND)
+    take(taker, at(500), at(3_001))
+    assert len(take(taker, at(600, number=9_000))) == 0
+    assert taker.too_late == 1
+    assert take(candles(lateness=2 * SECOND), at(500), at(3_000), at(600, number=9_000))[-1].revision == 1
+
+
+def test_what_can_change_no_more_is_forgotten() -> None:
+    taker = candles(lateness=2 * SECOND)
+    take(taker, *(at(1_000 * second) for second in range(100)))
+    assert len(taker.series[SECOND].bars) <= 5
+
+
+def test_the_clock_alone_never_makes_a_late_trade_begin_a_candle_anew() -> None:
+    taker = candles(lateness=2 * SECOND)
+    take(taker, at(500, 100))
+    taker.tick(START + 3_600 * SECOND)
+    take(taker, at(2_700))
+    taker.tick(START + 7_200 * SECOND)
+    (made,) = take(taker, at(600, 90, number=9_000))
+    assert (made.revision, made.trades, made.low) == (1, 2, 90)
+
+
+def test_trades_of_one_time_follow_their_ids() -> None:
+    taker = candles()
+    made = take(taker, at(5, 3, number=10), at(5, 1, number=9), at(5, 2, number=100), at(2_000))
+    assert (made[0].open, made[0].close) == (1, 2)
+    assert place_of(1, "b") > place_of(1, "a")
+    assert place_of(1, "5") > place_of(1, "a")
+
+
+def test_a_finer_exponent_refines_the_whole_candle() -> None:
+    taker = candles()
+    coarse = at(100, 100, 2)
+    fine = replace(at(200, 100_501, 30_000), price_exponent=-5, size_exponent=-7)
+    for order in ((coarse, fine), (fine, coarse)):
+        taker = candles()
+        (made,) = take(taker, *order, at(2_000))
+        assert (made.price_exponent, made.size_exponent) == (-5, -7)
+        assert (made.open, made.high, made.low, made.close) == (100_000, 100_501, 100_000, 100_501)
+        assert made.volume == 2 * 10**4 + 30_000
+        assert made.quote_volume == "0.00501503"  # 1.00 × 0.002 + 1.00501 × 0.003
+
+
+@pytest.mark.parametrize("offset", [0, -CREDIBLE_NS - 1, CREDIBLE_NS + 1])
+def test_without_a_credible_exchange_time_the_receipt_counts(offset: int) -> None:
+    received = START + SECOND
+    exchange = received + offset if offset else 0
+    assert time_of(trade(exchange_time=exchange, received_time=received)) == received
+    assert time_of(trade(exchange_time=received - CREDIBLE_NS, received_time=received)) == received - CREDIBLE_NS
+
+
+def test_all_intervals_run_side_by_side() -> None:
+    taker = candles(intervals=(SECOND, 60 * SECOND))
+    made = take(taker, at(0), at(30_000), at(61_000))
+    assert [(one.interval // SECOND, (one.open_time - START) // SECOND, one.trades) for one in made] == [
+        (1, 0, 1),
+        (1, 30, 1),
+        # START is 20 s into its minute
+        (60, -20, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "vwap"), [((1, 1), 1_005_000), ((0, 0), 101), ((2, 1), 1_003_333), ((1, 2), 1_006_667)]
+)
+def test_the_average_price_is_rounded_half_to_even(sizes: tuple[int, int], vwap: int) -> None:
+    made = take(candles(), at(1, 100, sizes[0]), at(2, 101, sizes[1]), at(2_000))
+    assert made[0].vwap == vwap
+    assert made[0].vwap_exponent == (-2 if sizes == (0, 0) else -6)
+
+
+def test_half_goes_to_the_even_neighbour() -> None:
+    # 10^-6 / 2 steps: (p + p + 0.000001) / 2
+    first = replace(at(1, 1, 1), price_exponent=0)
+    for last, expected in ((1, 0), (3, 2)):
+        second = replace(at(2, last, 1), price_exponent=-5)
+        (made,) = take(candles(), replace(first, price=0), second, at(2_000, number=7))
+        assert (made.vwap, made.vwap_exponent) == (last * 10**4 // 2, -9)
+        assert expected in (0, 2)
+
+
+def test_a_volume_beyond_64_bits_is_told_at_a_coarser_exponent_if_that_is_exact() -> None:
+    huge = INT64_MAX // 10 * 10
+    (made,) = take(candles(), at(1, 1, huge), at(2, 1, huge), at(2_000))
+    assert (made.volume, made.size_exponent) == (huge // 10 * 2, -2)
+    with pytest.raises(MantissaOverflow):
+        take(candles(), at(1, 1, INT64_MAX), at(2, 1, INT64_MAX - 1), at(2_000))
+
+
+def test_a_price_near_64_bits_has_an_average_with_fewer_decimals() -> None:
+    price = INT64_MAX // 50
+    (made,) = take(candles(), at(1, price, 1), at(2_000))
+    assert (made.vwap, made.vwap_exponent) == (price * 10, -3)
+
+
+def test_a_bar_survives_as_text() -> None:
+    bar = Bar.of(START, at(1, 5, 6), (1, 7, "7"))
+    bar.quote = 10**30
+    bar.closed = True
+    bar.revision = 3
+    bar.first, bar.last = (START, 7, "7"), (START + 5, -1, "a b,c")
+    assert Bar.restored(bar.state()) == bar
+    with pytest.raises(ValueError, match="2 numbers instead of 15"):
+        Bar.restored(("1 2", "", ""))
+
+
+def test_a_later_owner_goes_on() -> None:
+    taker, trades = candles(), [at(ms, 100 + ms % 7, ms) for ms in range(1, 3_000, 70)]
+    expected = take(candles(), *trades)
+    made = take(taker, *trades[:20])
+    later = candles()
+    later.restore(taker.state(), START)
+    assert made + take(later, *trades[20:]) == expected
+
+
+def test_what_was_published_before_a_crash_is_not_contradicted() -> None:
+    """Before the crash the clock closed the candle with one trade; then a late one made revision 1."""
+    later = candles()
+    later.was_published(candle(trades=1, revision=0))
+    later.was_published(candle(trades=2, revision=1))
+    later.was_published(candle(trades=1, revision=0))
+    later.was_published(candle(interval=7))
+    # Read again, both trades are there before it closes: the same content needs no new record …
+    assert take(later, at(100), at(200), at(1_500)) == []
+    # … and a third one makes a revision above both.
+    (made,) = take(later, at(300, number=9_000))
+    assert (made.revision, made.trades) == (2, 3)
+
+
+def test_less_than_was_published_is_held_back() -> None:
+    later = candles()
+    later.was_published(candle(trades=2, revision=0))
+    assert take(later, at(100), at(1_500)) == []
+    assert take(later, at(200, number=9_000)) == []
+    (made,) = take(later, at(300, number=9_001))
+    assert (made.revision, made.trades) == (1, 3)
+
+
+def test_an_interval_no_longer_configured_is_left_out() -> None:
+    old = candles(intervals=(SECOND, 5 * SECOND))
+    take(old, at(1))
+    new = candles(intervals=(5 * SECOND,))
+    new.restore(old.state(), START)
+    assert new.series.keys() == {5 * SECOND}
