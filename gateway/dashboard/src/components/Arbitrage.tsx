@@ -20,6 +20,14 @@ function profit(text: string): string {
   return `${value.mantissa > 0n ? '+' : ''}${grouped(shown)}`;
 }
 
+/** A mean over levels has as many decimals as its division left: two are enough next to a price of a hundred or more. */
+function meanPrice(text: string): string {
+  const value = parseDecimal(text);
+  if (!value) return text;
+  const integerDigits = text.split('.', 1)[0]?.length ?? 0;
+  return grouped(formatDecimal(rounded(value, integerDigits >= 3 ? 2 : 6)));
+}
+
 function Route({ opportunity }: { readonly opportunity: Watched }) {
   return (
     <span className="route">
@@ -51,11 +59,15 @@ function Open({ opportunity, now, onSelect }: OpenProps) {
         <span className="legs">
           <span>
             <span className="leg">buy</span> {venueName(opportunity.buyVenue)}{' '}
-            <span className="ask">{grouped(opportunity.buyPrice)}</span>
+            <span className="ask" title={opportunity.buyPrice}>
+              {meanPrice(opportunity.buyPrice)}
+            </span>
           </span>
           <span>
             <span className="leg">sell</span> {venueName(opportunity.sellVenue)}{' '}
-            <span className="bid">{grouped(opportunity.sellPrice)}</span>
+            <span className="bid" title={opportunity.sellPrice}>
+              {meanPrice(opportunity.sellPrice)}
+            </span>
           </span>
         </span>
         <span className="lot">

@@ -18,7 +18,7 @@ export interface TapePicture {
 }
 
 /** Rows on the page: more than a tall screen has room for. */
-export const TAPE_ROWS = 60;
+export const TAPE_ROWS = 50;
 
 export function tapeOf(tape: Tape | undefined): TapePicture {
   const trades = tape?.newest(TAPE_ROWS) ?? [];

@@ -96,6 +96,12 @@ describe('Arbitrage', () => {
     expect(onSelect).toHaveBeenCalledWith(expect.objectContaining({ id: 'a' }));
   });
 
+  it('shortens mean prices, the whole in their title', () => {
+    show([opportunity('a', { buyPrice: '61284.51116535', sellPrice: '0.123456789' })]);
+    expect(screen.getByTitle('61284.51116535').textContent).toBe('61,284.51');
+    expect(screen.getByTitle('0.123456789').textContent).toBe('0.123457');
+  });
+
   it('shows small profits with more decimals, and counts what does not fit', () => {
     show(Array.from({ length: 7 }, (_, n) => opportunity(String(n), { netProfit: '0.00361' })));
     expect(screen.getAllByRole('button')).toHaveLength(4);
