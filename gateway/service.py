@@ -19,6 +19,7 @@ from gateway.refusals import Refusals
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
 from schemas.codec import Codec
+from schemas.remote import registry
 
 NAME: Final = "gateway"
 CHECK_SECONDS: Final = 1.0
@@ -31,6 +32,7 @@ async def main(service: Service) -> None:
 
     Raises:
         ServiceError: the address cannot be used.
+        SchemaError: the schema registry cannot be reached.
         BrokerError: the broker cannot be reached, or a topic is missing.
     """
     settings = service.settings
@@ -38,7 +40,8 @@ async def main(service: Service) -> None:
         # The address first: it is the likeliest thing to be wrong and the quickest to be told.
         listening = stack.enter_context(listen(settings.gateway))
         address = url(listening)
-        codec = Codec()
+        codec = Codec(registry(settings.registry))
+        await asyncio.to_thread(codec.prepare)
         state = MarketState(_expected(settings))
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
