@@ -148,7 +148,7 @@ class _Comparison:
         if isinstance(kind, dict) and kind["type"] == "record":
             return "is a record: not supported, add its fields one by one"
         parsed = fastavro.parse_schema(kind)
-        return None if validate(field["default"], parsed, raise_errors=False) else f"is no {_shown(kind)}"
+        return None if validate(field["default"], parsed, raise_errors=False) else f"is no {_branch(kind)}"
 
     def _compare_enums(self, old: dict[str, Any], new: dict[str, Any], place: str) -> None:
         for symbol in old["symbols"]:
@@ -161,12 +161,14 @@ class _Comparison:
             self._refuse(place, "the default symbol was taken away")
 
     def _compare_unions(self, old: list[Any], new: list[Any], place: str) -> None:
-        before, after = [_branch(item) for item in old], [_branch(item) for item in new]
-        if sorted(before) != sorted(after):
-            self._refuse(place, f"the type changed from {_shown(old)} to {_shown(new)}")
-            return
-        for name, item in zip(before, old, strict=True):
-            self._compare(item, new[after.index(name)], place)
+        remaining = {_branch(item): item for item in new}
+        for item in old:
+            name = _branch(item)
+            successor = next((n for n in (name, *sorted(_PROMOTIONS.get(name, ()))) if n in remaining), None)
+            if successor is None or len(old) != len(new):
+                self._refuse(place, f"the type changed from {_shown(old)} to {_shown(new)}")
+                return
+            self._compare(item, remaining.pop(successor), place)
 
 
 def _kind(schema: Any) -> str:

@@ -1,0 +1,286 @@
+"""What a schema may become, and what not."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapulse.errors import IncompatibleSchema, SchemaError
+from schemas.compatibility import FOLDER, check, incompatibilities, read_folder
+
+BASE: dict[str, Any] = {
+    "type": "record",
+    "name": "R",
+    "namespace": "n",
+    "fields": [
+        {"name": "number", "type": "int"},
+        {"name": "text", "type": "string", "default": "none"},
+        {"name": "side", "type": {"type": "enum", "name": "Side", "symbols": ["A", "B"], "default": "A"}},
+        {"name": "kind", "type": {"type": "enum", "name": "Kind", "symbols": ["X", "Y"]}},
+        {"name": "optional", "type": ["null", "int"], "default": None},
+        {"name": "many", "type": {"type": "array", "items": "int"}},
+        {"name": "named", "type": {"type": "map", "values": "float"}},
+        {"name": "again", "type": "Side"},
+        {"name": "inner", "type": {"type": "record", "name": "Inner", "fields": [{"name": "x", "type": "long"}]}},
+        {"name": "hash", "type": {"type": "fixed", "name": "Hash", "size": 16}},
+        {"name": "next", "type": ["null", "R"], "default": None},
+    ],
+}
+
+
+def field(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in schema["fields"] if item["name"] == name)
+    return found
+
+
+def changed(**types: Any) -> dict[str, Any]:
+    schema = copy.deepcopy(BASE)
+    for name, kind in types.items():
+        field(schema, name)["type"] = kind
+    return schema
+
+
+def with_added(**added: Any) -> dict[str, Any]:
+    schema = copy.deepcopy(BASE)
+    schema["fields"].append(added)
+    return schema
+
+
+def faults(new: dict[str, Any], old: dict[str, Any] = BASE) -> list[str]:
+    return incompatibilities({"r.avsc": old}, {"r.avsc": new})
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        BASE,
+        {**BASE, "doc": "words"},
+        {**BASE, "fields": BASE["fields"][::-1]},
+        with_added(name="new", type="long", default=0),
+        with_added(name="new", type=["null", "bytes"], default=None),
+        with_added(name="new", type={"type": "map", "values": "string"}, default={}),
+        with_added(name="new", type={"type": "array", "items": "long"}, default=[]),
+        with_added(name="new", type={"type": "enum", "name": "New", "symbols": ["P"]}, default="P"),
+        with_added(name="new", type="Side", default="B"),
+        changed(number="long"),
+        changed(number="double"),
+        changed(text="bytes"),
+        changed(optional=["null", "long"]),
+        changed(optional=["int", "null"]),
+        changed(many={"type": "array", "items": "long"}),
+        changed(named={"type": "map", "values": "double"}),
+        changed(side={"type": "enum", "name": "Side", "symbols": ["B", "A", "C"], "default": "A"}),
+        changed(kind={"type": "enum", "name": "Kind", "symbols": ["X", "Y"], "default": "Y"}),
+    ],
+)
+def test_what_may_change(new: dict[str, Any]) -> None:
+    assert faults(new) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "fault"),
+    [
+        ({**BASE, "fields": BASE["fields"][1:]}, "n.R.number: removed or renamed"),
+        (
+            with_added(name="new", type="long"),
+            "n.R.new: added without a default, which records written before it need",
+        ),
+        (with_added(name="new", type="long", default="0"), "n.R.new: its default '0' is no long"),
+        (with_added(name="new", type=["long", "null"], default=None), "n.R.new: its default None is no long"),
+        (
+            with_added(name="new", type="bytes", default=""),
+            (
+                "n.R.new: its default '' is of a kind fastavro reads as text: bytes need a union with null and the "
+                "default null"
+            ),
+        ),
+        (
+            with_added(name="new", type={"type": "record", "name": "New", "fields": []}, default={}),
+            "n.R.new: its default {} is a record: not supported, add its fields one by one",
+        ),
+        (changed(number="string"), 'n.R.number: the type changed from "int" to "string"'),
+        (changed(named={"type": "map", "values": "int"}), 'n.R.named{}: the type changed from "float" to "int"'),
+        (changed(many={"type": "array", "items": "string"}), 'n.R.many[]: the type changed from "int" to "string"'),
+        (
+            changed(optional=["null", "int", "string"]),
+            'n.R.optional: the type changed from ["null", "int"] to ["null", "int", "string"]',
+        ),
+        (changed(optional="int"), 'n.R.optional: the type changed from ["null", "int"] to "int"'),
+        (
+            changed(number={"type": "int", "logicalType": "date"}),
+            'n.R.number: the type changed from "int" to {"type": "int", "logicalType": "date"}',
+        ),
+        (
+            changed(side={"type": "enum", "name": "Side", "symbols": ["A"], "default": "A"}),
+            "n.R.side: symbol B removed or renamed",
+        ),
+        (
+            changed(side={"type": "enum", "name": "Side", "symbols": ["A", "B"]}),
+            "n.R.side: the default symbol was taken away",
+        ),
+        (
+            changed(kind={"type": "enum", "name": "Kind", "symbols": ["X", "Y", "Z"], "default": "X"}),
+            "n.R.kind: symbol Z added, but its readers have no default for what they do not know",
+        ),
+        (
+            changed(kind={"type": "enum", "name": "Sort", "symbols": ["X", "Y"]}),
+            "n.R.kind: Kind renamed to Sort",
+        ),
+        (
+            changed(inner={"type": "record", "name": "Inner", "fields": [{"name": "y", "type": "long", "default": 0}]}),
+            "n.R.inner.x: removed or renamed",
+        ),
+        (changed(hash={"type": "fixed", "name": "Hash", "size": 32}), "n.R.hash: the size changed from 16 to 32"),
+    ],
+)
+def test_what_may_not_change(new: dict[str, Any], fault: str) -> None:
+    assert faults(new) == [fault]
+
+
+@pytest.mark.parametrize("renamed", [{"name": "Q"}, {"namespace": "m"}])
+def test_a_record_keeps_its_name(renamed: dict[str, str]) -> None:
+    old = {"type": "record", "name": "R", "namespace": "n", "fields": []}
+    new = {**old, **renamed}
+    assert faults(new, old) == [f"n.R: renamed to {new['namespace']}.{new['name']}"]
+
+
+def test_a_default_may_not_be_taken_away() -> None:
+    new = copy.deepcopy(BASE)
+    del field(new, "text")["default"]
+    assert faults(new) == ["n.R.text: its default was taken away, which records written before it need"]
+
+
+def test_a_long_type_is_told_by_its_name() -> None:
+    symbols = [f"SYMBOL_{n}" for n in range(20)]
+    new = changed(number={"type": "enum", "name": "Long", "symbols": symbols})
+    assert faults(new) == ['n.R.number: the type changed from "int" to Long']
+
+
+def test_every_fault_is_told() -> None:
+    new = {**BASE, "fields": [{"name": "number", "type": "string"}, {"name": "new", "type": "long"}]}
+    assert len(faults(new)) == len(BASE["fields"]) + 1
+
+
+def test_a_schema_may_come_but_not_go() -> None:
+    assert incompatibilities({"a.avsc": BASE}, {"a.avsc": BASE, "b.avsc": BASE}) == []
+    assert incompatibilities({"a.avsc": BASE}, {"b.avsc": BASE}) == ["a.avsc: the schema was removed"]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A repository with a folder of schemas."""
+    folder = tmp_path / "repository" / "schemas" / "avro"
+    folder.mkdir(parents=True)
+    git(folder, "init", str(tmp_path / "repository"))
+    (folder / "r.avsc").write_text(json.dumps(BASE))
+    (folder / "notes.txt").write_text("no schema")
+    return folder
+
+
+def release(folder: Path, tag: str, schema: dict[str, Any]) -> None:
+    (folder / "r.avsc").write_text(json.dumps(schema))
+    git(folder, "add", ".")
+    git(folder, "commit", "--allow-empty", "-m", tag)
+    git(folder, "tag", tag)
+
+
+def test_without_a_release_it_says_so_and_passes(folder: Path) -> None:
+    assert check(folder=folder) == ["no release yet, no tag v*: nothing to be compatible with"]
+
+
+def test_a_shallow_clone_is_mentioned(folder: Path, tmp_path: Path) -> None:
+    release(folder, "x1", BASE)
+    release(folder, "x2", BASE)
+    origin = folder.parents[1].as_uri()
+    git(tmp_path, "clone", "--depth", "1", "--no-tags", origin, str(tmp_path / "shallow"))
+    (line,) = check(folder=tmp_path / "shallow" / "schemas" / "avro")
+    assert line.endswith("(this clone is shallow: its tags may be missing)")
+
+
+def test_all_releases_are_checked_not_only_the_last(folder: Path) -> None:
+    """That is what TRANSITIVE means: v2 gave a new field a default, v3 took it away, v1's records lack it."""
+    release(folder, "v1", BASE)
+    release(folder, "v2", with_added(name="new", type="long", default=0))
+    release(folder, "v10", with_added(name="new", type="long", default=5))
+    assert check(folder=folder) == [f"{tag}: 1 schemas, compatible" for tag in ("v1", "v2", "v10")]
+    (folder / "r.avsc").write_text(json.dumps(with_added(name="new", type="long")))
+    with pytest.raises(IncompatibleSchema) as caught:
+        check(folder=folder)
+    assert str(caught.value).splitlines() == [
+        "schemas break their readers:",
+        "  - v1: n.R.new: added without a default, which records written before it need",
+        "  - v2: n.R.new: its default was taken away, which records written before it need",
+        "  - v10: n.R.new: its default was taken away, which records written before it need",
+    ]
+
+
+def test_a_revision_or_a_folder_may_be_named(folder: Path, tmp_path: Path) -> None:
+    release(folder, "x1", BASE)
+    assert check("HEAD", folder=folder) == ["HEAD: 1 schemas, compatible"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "r.avsc").write_text(json.dumps(changed(number="string")))
+    with pytest.raises(IncompatibleSchema, match=f"{other}: n.R.number: the type changed"):
+        check(str(other), folder=folder)
+
+
+def test_a_release_before_the_folder_was_made(folder: Path) -> None:
+    (folder / "r.avsc").rename(folder.parent / "elsewhere")
+    git(folder, "add", str(folder.parent / "elsewhere"))
+    git(folder, "commit", "-m", "first")
+    git(folder, "tag", "v0")
+    (folder.parent / "elsewhere").rename(folder / "r.avsc")
+    assert check(folder=folder) == ["v0: 0 schemas, compatible"]
+
+
+@pytest.mark.parametrize("against", ["nonsense", "--output=x", "HEAD"])
+def test_what_is_neither_revision_nor_folder(folder: Path, against: str) -> None:
+    with pytest.raises(SchemaError, match=f"^{against}: neither a folder nor a git revision"):
+        check(against, folder=folder)
+
+
+def test_what_cannot_be_read(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(SchemaError, match=r"no schema files \(\*\.avsc\)"):
+        check(folder=empty)
+    (empty / "r.avsc").write_text(json.dumps(BASE))
+    with pytest.raises(SchemaError, match=r"^git tag: .*not a git repository"):
+        check(folder=empty)
+    (folder / "r.avsc").write_text('{"type": "nothing"}')
+    with pytest.raises(SchemaError, match=r"r\.avsc: no Avro schema"):
+        check(folder=folder)
+    (folder / "r.avsc").write_bytes(b"\xff")
+    with pytest.raises(SchemaError, match=r"r\.avsc: 'utf-8'"):
+        check(folder=folder)
+    (folder / "r.avsc").write_text(json.dumps(BASE))
+    monkeypatch.setenv("PATH", str(empty))
+    with pytest.raises(SchemaError, match=r"^cannot run git: No such file"):
+        check(folder=folder)
+
+
+def test_a_release_that_cannot_be_read(folder: Path) -> None:
+    (folder / "r.avsc").write_text("{")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "broken")
+    git(folder, "tag", "v1")
+    (folder / "r.avsc").write_text(json.dumps(BASE))
+    with pytest.raises(SchemaError, match=r"^v1:r\.avsc: no Avro schema"):
+        check(folder=folder)
+
+
+def test_our_own_schemas_follow_themselves() -> None:
+    current = read_folder(FOLDER)
+    assert len(current) == 9
+    assert incompatibilities(current, current) == []
+    assert check(str(FOLDER)) == [f"{FOLDER}: 9 schemas, compatible"]
