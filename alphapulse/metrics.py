@@ -49,6 +49,12 @@ CHECKPOINT_BYTES = Counter("alphapulse_checkpoint_bytes", "Their size before com
 LATE_TRADES = Gauge("alphapulse_late_trades", "Trades that came too late to change their candle, on this worker")
 OPPORTUNITIES = Gauge("alphapulse_open_opportunities", "Arbitrage opportunities open on this worker")
 
+# --- simulated venues (producers/simulator/) -----------------------------------------------------------------
+
+SIMULATOR_SLOW_CLIENTS = Counter(
+    "alphapulse_simulator_slow_clients", "Clients cut off because they did not keep up", ["venue"]
+)
+
 # --- everywhere --------------------------------------------------------------------------------------------
 
 DEAD_LETTERS = Counter("alphapulse_dead_letters", "Input that was refused and kept in dlq", ["service", "error"])

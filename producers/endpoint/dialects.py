@@ -20,16 +20,18 @@ class Dialect:
         session: makes the session of a new connection.
         path: of the WebSocket address.
         ping_seconds: how often the venue pings its clients.
+        subscribe_seconds: a client that subscribed to nothing within this time is sent away.
     """
 
     session: Callable[[Collection[str]], Session]
     path: str = ""
     ping_seconds: float | None = None
+    subscribe_seconds: float | None = None
 
 
 DIALECTS: dict[str, Dialect] = {
     "kraken": Dialect(KrakenSession, path="/v2"),
-    "coinbase": Dialect(CoinbaseSession),
+    "coinbase": Dialect(CoinbaseSession, subscribe_seconds=5.0),
     "binance": Dialect(BinanceSession, ping_seconds=20.0),
     "binance_us": Dialect(BinanceSession, ping_seconds=180.0),
 }

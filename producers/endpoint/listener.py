@@ -30,8 +30,11 @@ class Connection:
         last_sent: when the last frame was handed to the socket, by the monotonic clock, in seconds.
     """
 
-    def __init__(self, socket: web.WebSocketResponse, session: Session) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, session: Session, transport: asyncio.Transport | None = None
+    ) -> None:
         self._socket = socket
+        self._transport = transport
         self.session = session
         self.last_sent = time.monotonic()
 
@@ -54,6 +57,11 @@ class Connection:
     async def close(self, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
         """Close the connection; harmless if it is closed."""
         await self._socket.close(code=code, message=reason.encode())
+
+    def abort(self) -> None:
+        """Cut the connection off, as what waits in its socket will not be read."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class Host(Protocol):
@@ -133,7 +141,7 @@ class Listener:
         )
         await socket.prepare(request)
         session = self._host.session()
-        connection = Connection(socket, session)
+        connection = Connection(socket, session, request.transport)
         self._connections.add(connection)
         self._host.connected(connection)
         pings = asyncio.create_task(self._ping(socket)) if self._ping_seconds and not self._strict else None

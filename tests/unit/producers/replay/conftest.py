@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from alphapulse.config import Settings
 from alphapulse.service import Service, announcement_path
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
+from tests.fixtures.venue_server import until
 
 
 class Running:
@@ -42,14 +42,6 @@ class Running:
             return status
 
 
-async def eventually(check: Callable[[], object], seconds: float = 10.0) -> None:
-    """Return once ``check()`` is true; fail after ``seconds``."""
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "did not come true in time"
-        await asyncio.sleep(0.005)
-
-
 Start = Callable[..., AbstractAsyncContextManager[Running]]
 
 
@@ -68,7 +60,7 @@ def start(tmp_path: Path) -> Start:
         living: Coroutine[Any, Any, None] = service.live(main)
         life = asyncio.create_task(living)
         try:
-            await eventually(lambda: service.ready or life.done())
+            await until(lambda: service.ready or life.done())
             if life.done():
                 life.result()
             yield Running(service, server)

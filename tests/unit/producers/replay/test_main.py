@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from producers.replay.__main__ import main, parser, speed
-from tests.unit.producers.replay.conftest import eventually
+from tests.fixtures.venue_server import until
 
 ROOT = Path(__file__).resolve().parents[4]
 DIFF = b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}}'
@@ -36,7 +36,7 @@ async def test_the_process_serves_tells_its_faults_and_stops_when_asked(write: W
     )
     try:
         announcement = data_dir / "run" / "replay-binance_morning.json"
-        await eventually(lambda: announcement.exists() and "websocket_url" in announcement.read_text(), 30)
+        await until(lambda: announcement.exists() and "websocket_url" in announcement.read_text(), 30)
         announced = json.loads(announcement.read_text())
         assert announced["pid"] == process.pid
         assert announced["symbols"] == ["BTC-USDT"]

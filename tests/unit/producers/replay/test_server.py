@@ -19,7 +19,8 @@ from alphapulse.errors import RecordingError, ServiceError
 from alphapulse.service import Service, announcement_path
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
-from tests.unit.producers.replay.conftest import Start, eventually
+from tests.fixtures.venue_server import until
+from tests.unit.producers.replay.conftest import Start
 
 Write = Callable[..., Path]
 
@@ -71,11 +72,11 @@ async def test_frames_come_byte_for_byte_and_in_order_once_all_books_are_subscri
         assert (replay.announced["first_time"], replay.announced["last_time"]) == (1, 100)
         async with connect(replay.websocket_url) as client:
             await subscribe_kraken(client, "A/B")
-            await eventually(lambda: "subscriptions (book C/D)" in str(replay.server.status()["waiting"]))
+            await until(lambda: "subscriptions (book C/D)" in str(replay.server.status()["waiting"]))
             assert replay.server.status()["frames_sent"] == 0
             await subscribe_kraken(client, "C/D")
             assert await frames(client, 100) == sent
-            await eventually(lambda: replay.server.status()["finished"])
+            await until(lambda: replay.server.status()["finished"])
             status = await replay.status()
             assert status["frames_total"] == status["frames_sent"] == status["websocket_frames_sent"] == 100
             assert status["bytes_sent"] == sum(map(len, sent))
@@ -124,7 +125,7 @@ async def test_a_cut_off_recording_is_served_as_far_as_it_goes(start: Start, tmp
         assert total > 100
         got = await frames(client, total)
         assert got[: total - 1] == [diff(n) for n in range(1, total)]
-        await eventually(lambda: replay.server.status()["finished"])
+        await until(lambda: replay.server.status()["finished"])
         assert "the recording is cut off" in replay.server.status()["faults"][-1]
 
 
@@ -143,7 +144,7 @@ async def test_a_request_waits_until_the_timeline_gets_to_its_answer(start: Star
         response = await asyncio.wait_for(asked, 10)
         assert await response.text() == '{"lastUpdateId":1}'
         assert await frames(client, 2) == [diff(2), diff(3)]
-        await eventually(lambda: replay.server.status()["finished"])
+        await until(lambda: replay.server.status()["finished"])
         assert replay.server.status()["rest_answers"] == 1
         # None is left: the venue is too busy for ever.
         async with http.get(f"{replay.rest_url}/api/v3/depth?symbol=BTCUSDT") as busy:
@@ -174,7 +175,7 @@ async def test_a_request_within_the_hold_gets_the_answer_in_its_place(start: Sta
         connect(replay.websocket_url + STREAMS) as client,
     ):
         assert await frames(client, 1) == [diff(1)]
-        await eventually(lambda: str(replay.server.status()["waiting"]).startswith("request /api/v3/depth"))
+        await until(lambda: str(replay.server.status()["waiting"]).startswith("request /api/v3/depth"))
         async with http.get(f"{replay.rest_url}/api/v3/depth?symbol=BTCUSDT") as answer:
             assert await answer.read() == b'{"lastUpdateId":1}'
         assert await frames(client, 1) == [diff(2)]
@@ -199,13 +200,13 @@ async def test_credit_paces_frame_by_frame(start: Start, write: Write) -> None:
         start(write(*[b"%d %s" % (n, frame) for n, frame in enumerate(sent, 1)]), paced=True) as replay,
         connect(replay.websocket_url + STREAMS) as client,
     ):
-        await eventually(lambda: replay.server.status()["waiting"] == "credit")
+        await until(lambda: replay.server.status()["waiting"] == "credit")
         assert replay.server.status()["frames_sent"] == 0
         assert await replay.credit(1) == 200
         assert await frames(client, 1) == sent[:1]
         await replay.credit(3 * size)
         assert await frames(client, 2) == sent[1:3]
-        await eventually(lambda: replay.server.status()["waiting"] == "credit")
+        await until(lambda: replay.server.status()["waiting"] == "credit")
         assert replay.server.status()["bytes_sent"] == 3 * size
         await replay.credit(10**9)
         assert await frames(client, 26) == sent[3:]
@@ -234,7 +235,7 @@ async def test_after_a_reconnect_it_goes_on_with_the_next_frame(start: Start, wr
             await subscribe_kraken(client, "A/B")
             await replay.credit(len(sent[0]) * 4)
             assert await frames(client, 4) == sent[:4]
-        await eventually(lambda: replay.server.status()["connections"] == 0)
+        await until(lambda: replay.server.status()["connections"] == 0)
         await replay.credit(10**6)
         async with connect(replay.websocket_url) as client:
             await subscribe_kraken(client, "A/B")
@@ -284,7 +285,7 @@ async def test_a_lost_connections_symbols_are_held_until_somebody_takes_them(sta
             await subscribe_kraken(second, "C/D")
             await replay.credit(1)
             assert await frames(first, 1) == [kraken_book("A/B", 1)]
-        await eventually(lambda: replay.server.status()["connections"] == 1)
+        await until(lambda: replay.server.status()["connections"] == 1)
         await replay.credit(10**6)
         async with connect(replay.websocket_url) as third:
             await subscribe_kraken(third, "C/D")
@@ -306,7 +307,7 @@ async def test_idle_clients_get_the_venues_heartbeats(
         await subscribe_kraken(client, "A/B")
         await frames(client, 1)
         assert await asyncio.wait_for(client.recv(), 10) == '{"channel":"heartbeat"}'
-        await eventually(lambda: replay.server.status()["control_frames_sent"] > 3)
+        await until(lambda: replay.server.status()["control_frames_sent"] > 3)
 
 
 async def test_a_slow_client_holds_the_timeline_and_loses_nothing(start: Start, write: Write) -> None:
@@ -319,7 +320,7 @@ async def test_a_slow_client_holds_the_timeline_and_loses_nothing(start: Start, 
     async with start(path) as replay, connect(replay.websocket_url + STREAMS, max_queue=1) as client:
         await frames(client, 1)
         # Twenty megabytes fit into no socket.
-        await eventually(lambda: replay.server.status()["frames_sent"] > 10)
+        await until(lambda: replay.server.status()["frames_sent"] > 10)
         assert not replay.server.status()["finished"]
         assert await frames(client, 399) == sent[1:]
 
@@ -341,7 +342,7 @@ async def test_a_file_that_changes_under_the_replay_ends_it(write: Write, tmp_pa
     path.write_bytes(path.read_bytes()[:-4])
     service = Service("replay-x", Settings(data_dir=tmp_path))
     serving = asyncio.create_task(server.serve(service))
-    await eventually(lambda: service.ready)
+    await until(lambda: service.ready)
     announced = json.loads(announcement_path(service.settings, service.name).read_text())
     async with connect(announced["websocket_url"] + STREAMS) as client:
         assert await frames(client, 1) == [diff(1)]

@@ -1,0 +1,136 @@
+"""Binance's and Binance.US's frames and REST answers.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams and …/rest-api/market-data-endpoints.
+Diffs come with every change, whatever interval the stream's name says, so that the rate can be chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from producers.endpoint import binance
+from producers.endpoint.session import BOOK, TRADES, Subscription, encode
+from producers.simulator.events import BookChange, Level, Trades
+from producers.simulator.feed import Feed, RestReply, Topic
+from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.listings import Listing
+
+_DECIMALS = 8  # Binance writes all prices and sizes with eight
+_DEFAULT_LIMIT, _GREATEST_LIMIT = 100, 5000
+_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (_GREATEST_LIMIT, 250))
+_FIRST_UPDATE = 50_000_000_000
+_DEPTH_STREAMS = ("depth@100ms", "depth", "depth@1000ms")
+_TRADE_STREAMS = ("trade", "aggTrade")
+
+
+class BinanceFeed(Feed):
+    """Diff depth with update ids and trades by stream; depth snapshots and exchange information by REST."""
+
+    def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
+        super().__init__(instruments)
+        self._updates = dict.fromkeys(self.instruments, _FIRST_UPDATE)
+
+    def topic(self, subscription: Subscription) -> Topic:
+        """Return the topic; a feed comes in several streams, whose names head the frames."""
+        return subscription.feed, subscription.symbol, subscription.channel
+
+    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+        return []
+
+    def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
+        if path == binance.DEPTH_PATH:
+            return self._depth(query)
+        if path == "/api/v3/exchangeInfo":
+            return RestReply(self._exchange_info(time_ns))
+        if path == "/api/v3/time":
+            return RestReply(encode({"serverTime": time_ns // 1_000_000}))
+        return RestReply(b"{}") if path == "/api/v3/ping" else None
+
+    def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        symbol, listing, ms = event.listing.venue_symbol, event.listing, event.time_ns // 1_000_000
+        frames: list[tuple[Topic, bytes]] = []
+        for kind in _TRADE_STREAMS:
+            stream = f"{symbol.lower()}@{kind}"
+            topic = (TRADES, symbol, stream)
+            if topic not in active:
+                continue
+            for trade in event.trades:
+                number = f'"t":{trade.trade_id}' if kind == "trade" else _aggregate_number(trade.trade_id)
+                text = (
+                    f'{{"stream":"{stream}","data":{{"e":"{kind}","E":{ms},"s":"{symbol}",{number},'
+                    f'"p":"{listing.price_text(trade.price, _DECIMALS)}",'
+                    f'"q":"{listing.size_text(trade.size, _DECIMALS)}",'
+                    f'"T":{ms},"m":{"true" if trade.side == "sell" else "false"},"M":true}}}}'
+                )
+                frames.append((topic, text.encode()))
+        return frames
+
+    def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        symbol, listing = event.listing.venue_symbol, event.listing
+        first = self._updates[symbol] + 1
+        last = self._updates[symbol] = self._updates[symbol] + len(event.bids) + len(event.asks)
+        frames: list[tuple[Topic, bytes]] = []
+        for kind in _DEPTH_STREAMS:
+            stream = f"{symbol.lower()}@{kind}"
+            topic = (BOOK, symbol, stream)
+            if topic in active:
+                text = (
+                    f'{{"stream":"{stream}","data":{{"e":"depthUpdate","E":{event.time_ns // 1_000_000},'
+                    f'"s":"{symbol}","U":{first},"u":{last},'
+                    f'"b":{_levels(listing, event.bids)},"a":{_levels(listing, event.asks)}}}}}'
+                )
+                frames.append((topic, text.encode()))
+        return frames
+
+    def _depth(self, query: Mapping[str, str]) -> RestReply:
+        symbol = query.get("symbol", "")
+        if not symbol:
+            return RestReply(binance.MISSING_SYMBOL, 400)
+        if symbol not in self.instruments:
+            return RestReply(binance.INVALID_SYMBOL, 400)
+        limit = query.get("limit", str(_DEFAULT_LIMIT))
+        if not limit.isdecimal() or not int(limit) > 0:
+            return RestReply(binance.rest_error(-1100, "Illegal characters found in parameter 'limit'."), 400)
+        depth = min(int(limit), _GREATEST_LIMIT)
+        listing, book = self._listing(symbol), self.instruments[symbol].book
+        text = (
+            f'{{"lastUpdateId":{self._updates[symbol]},"bids":{_levels(listing, book.bids.top(depth))},'
+            f'"asks":{_levels(listing, book.asks.top(depth))}}}'
+        )
+        weight = next(weight for most, weight in _WEIGHTS if depth <= most)
+        return RestReply(text.encode(), headers={"x-mbx-used-weight": str(weight)})
+
+    def _exchange_info(self, time_ns: int) -> bytes:
+        symbols = [_symbol_info(instrument.listing) for instrument in self.instruments.values()]
+        head = {"timezone": "UTC", "serverTime": time_ns // 1_000_000, "rateLimits": [], "exchangeFilters": []}
+        return encode({**head, "symbols": symbols})
+
+
+def _levels(listing: Listing, levels: Iterable[Level]) -> str:
+    texts = [f'["{listing.price_text(p, _DECIMALS)}","{listing.size_text(s, _DECIMALS)}"]' for p, s in levels]
+    return "[" + ",".join(texts) + "]"
+
+
+def _aggregate_number(trade_id: int) -> str:
+    return f'"a":{trade_id},"f":{trade_id},"l":{trade_id}'
+
+
+def _symbol_info(listing: Listing) -> dict[str, Any]:
+    base, _, quote = listing.symbol.partition("-")
+    tick, lot = listing.price_text(1, _DECIMALS), listing.size_text(1, _DECIMALS)
+    return {
+        "symbol": listing.venue_symbol,
+        "status": "TRADING",
+        "baseAsset": base,
+        "baseAssetPrecision": _DECIMALS,
+        "quoteAsset": quote,
+        "quotePrecision": _DECIMALS,
+        "quoteAssetPrecision": _DECIMALS,
+        "orderTypes": ["LIMIT", "MARKET"],
+        "isSpotTradingAllowed": True,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000.00000000", "stepSize": lot},
+        ],
+    }

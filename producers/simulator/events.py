@@ -1,0 +1,43 @@
+"""What happens in the simulated market. Prices and sizes are integers in their listing's ticks and lots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from producers.simulator.listings import Listing
+
+Level = tuple[int, int]
+"""(price in ticks, size in lots); a size of 0 removes the level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One match: ``side`` is the aggressor's; ids rise by one per instrument."""
+
+    trade_id: int
+    side: Literal["buy", "sell"]
+    price: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trades:
+    """What one aggressive order matched, level by level."""
+
+    listing: Listing
+    time_ns: int
+    trades: tuple[Trade, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BookChange:
+    """The levels that changed, with their new sizes."""
+
+    listing: Listing
+    time_ns: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+Event = Trades | BookChange

@@ -1,0 +1,62 @@
+"""A simulated venue's side of the market data: events in, that venue's frames out. Pure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from producers.endpoint.session import Subscription
+from producers.simulator.events import BookChange, Event, Trades
+from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.listings import Listing
+
+Topic = tuple[str, str, str]
+"""(feed, venue's symbol, variant): all who subscribed to the same topic get the same frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestReply:
+    """An answer to a REST request: JSON text."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] | None = None
+
+
+class Feed(ABC):
+    """One venue's encoder. It sees every event of the venue, whether or not anybody listens.
+
+    Args:
+        instruments: the venue's; their books are read at the moment of each event.
+    """
+
+    def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
+        self.instruments = {instrument.listing.venue_symbol: instrument for instrument in instruments}
+
+    def topic(self, subscription: Subscription) -> Topic:
+        """Return the topic of a subscription."""
+        return subscription.feed, subscription.symbol, ""
+
+    def frames(self, event: Event, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        """Return the frames that ``event`` makes, for those topics of ``active`` that it concerns."""
+        if isinstance(event, Trades):
+            return self._trades(event, active)
+        return self._book(event, active)
+
+    @abstractmethod
+    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+        """Return what a new subscriber gets first."""
+
+    def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
+        """Answer a REST request; None: the venue has no such path."""
+        return None
+
+    @abstractmethod
+    def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]: ...
+
+    @abstractmethod
+    def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]: ...
+
+    def _listing(self, symbol: str) -> Listing:
+        return self.instruments[symbol].listing

@@ -1,0 +1,128 @@
+"""What everybody agrees the symbols are worth, and who has not heard of it yet. Pure and seeded.
+
+A symbol's fundamental price is a mean-reverting random walk that shares a common factor with the other symbols. A few
+times a minute a symbol jumps, and one venue follows late: until it does, its prices stand apart from the others' by
+more than the fees of trading on both.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEP_NS = 10_000_000
+"""The walk's step."""
+
+_BASIS_POINT = 1e-4
+_STEP_SECONDS = STEP_NS / 1e9
+_VOLATILITY = 0.9 * _BASIS_POINT * math.sqrt(_STEP_SECONDS)  # of a step; 0.9 bp a second is about 50 % a year
+_COMMON_SHARE = 0.7  # correlation with the common factor
+_REVERSION = _STEP_SECONDS / 600.0  # back to the start within some ten minutes
+_HISTORY_STEPS = 500  # five seconds: more than any latency
+
+_FIRST_SHOCK_SECONDS = (3.0, 7.0)
+_SHOCK_GAP_SECONDS = (6.0, 18.0)
+_SHOCK_SIZE = (95 * _BASIS_POINT, 145 * _BASIS_POINT)
+_SHOCK_LAG_SECONDS = (0.6, 2.8)
+_SHOCK_RAMP_STEPS = 10
+_CATCH_UP_NS = 150_000_000
+_TURN_BACK = 100 * _BASIS_POINT  # this far from the start a shock leads back
+
+
+@dataclass(frozen=True, slots=True)
+class Shock:
+    """A jump that one venue follows late.
+
+    Attributes:
+        start_ns: since the market's start.
+        size: of the jump, in log price.
+        laggard: the venue that does not follow until ``end_ns``.
+    """
+
+    symbol: str
+    laggard: str
+    start_ns: int
+    end_ns: int
+    size: float
+
+    def done(self, time_ns: int) -> float:
+        """Return which part of the jump has happened at ``time_ns``."""
+        return min(max((time_ns - self.start_ns) / (_SHOCK_RAMP_STEPS * STEP_NS), 0.0), 1.0)
+
+    def withheld(self, time_ns: int) -> float:
+        """Return the part of the jump, in log price, that the laggard does not know of at ``time_ns``."""
+        known = min(max((time_ns - self.end_ns) / _CATCH_UP_NS, 0.0), 1.0)
+        return self.size * self.done(time_ns) * (1.0 - known)
+
+
+class Fundamentals:
+    """The symbols' fundamental prices, relative to their start, as log prices.
+
+    Times are nanoseconds since the market's start and must not run back by more than five seconds.
+
+    Args:
+        symbols: their names.
+        venues: who may lag.
+        seed: the same seed, the same prices.
+    """
+
+    def __init__(self, symbols: Sequence[str], venues: Sequence[str], seed: int) -> None:
+        self._symbols = list(symbols)
+        self._venues = list(venues)
+        self._walk = random.Random(f"{seed}/walk")  # noqa: S311 a simulation
+        self._shock_random = random.Random(f"{seed}/shocks")  # noqa: S311
+        self._paths: dict[str, deque[float]] = {symbol: deque([0.0], _HISTORY_STEPS) for symbol in symbols}
+        self._step = 0
+        self._next_shock_ns = round(self._shock_random.uniform(*_FIRST_SHOCK_SECONDS) * 1e9)
+        self._shocks: deque[Shock] = deque(maxlen=16)
+
+    def log_price(self, symbol: str, venue: str, time_ns: int) -> float:
+        """Return what ``venue`` takes for the log price of ``symbol`` at ``time_ns``."""
+        step = max(time_ns, 0) // STEP_NS
+        self._extend(step)
+        path = self._paths[symbol]
+        price = path[max(len(path) - 1 - (self._step - step), 0)]
+        for shock in self._shocks:
+            if shock.laggard == venue and shock.symbol == symbol:
+                price -= shock.withheld(time_ns)
+        return price
+
+    @property
+    def shocks(self) -> Sequence[Shock]:
+        """The latest shocks, oldest first."""
+        return tuple(self._shocks)
+
+    def _extend(self, step: int) -> None:
+        while self._step < step:
+            self._step += 1
+            now = self._step * STEP_NS
+            if now >= self._next_shock_ns:
+                self._shock(now)
+            common = self._walk.gauss(0.0, 1.0)
+            for symbol in self._symbols:
+                own = self._walk.gauss(0.0, 1.0)
+                path = self._paths[symbol]
+                noise = _COMMON_SHARE * common + math.sqrt(1 - _COMMON_SHARE**2) * own
+                path.append(path[-1] * (1.0 - _REVERSION) + _VOLATILITY * noise + self._jump(symbol, now))
+
+    def _jump(self, symbol: str, now: int) -> float:
+        """Return what the shocks under way add in the step that ends at ``now``."""
+        return sum(
+            shock.size * (shock.done(now) - shock.done(now - STEP_NS))
+            for shock in self._shocks
+            if shock.symbol == symbol
+        )
+
+    def _shock(self, now: int) -> None:
+        chance = self._shock_random
+        symbol = chance.choice(self._symbols)
+        size, sign = chance.uniform(*_SHOCK_SIZE), chance.choice((-1.0, 1.0))
+        away = self._paths[symbol][-1]
+        if abs(away) > _TURN_BACK:
+            sign = -math.copysign(1.0, away)
+        end = now + round(chance.uniform(*_SHOCK_LAG_SECONDS) * 1e9)
+        self._shocks.append(Shock(symbol, chance.choice(self._venues), now, end, sign * size))
+        self._next_shock_ns = now + round(chance.uniform(*_SHOCK_GAP_SECONDS) * 1e9)

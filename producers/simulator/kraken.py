@@ -1,0 +1,160 @@
+"""Kraken's frames (WebSocket v2: https://docs.kraken.com/api/docs/websocket-v2/book and neighbours)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from zlib import crc32
+
+from alphapulse.book import BookSide, OrderBook
+from producers.endpoint.session import BOOK, INSTRUMENTS, TRADES, Subscription, encode, timestamp
+from producers.simulator.events import BookChange, Level, Trade, Trades
+from producers.simulator.feed import Feed, Topic
+from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.listings import Listing
+
+_CHECKSUM_LEVELS = 10
+_TRADES_KEPT = 50  # of the trade channel's snapshot
+
+
+class KrakenFeed(Feed):
+    """Books in scopes of 10 to 1000 levels with checksums, trades, instruments."""
+
+    def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
+        super().__init__(instruments)
+        self._scopes: dict[Topic, _Scope] = {}
+        self._last_trades: dict[str, deque[tuple[int, Trade]]] = {
+            symbol: deque(maxlen=_TRADES_KEPT) for symbol in self.instruments
+        }
+
+    def topic(self, subscription: Subscription) -> Topic:
+        """Return the topic; books come in depths."""
+        return subscription.feed, subscription.symbol, str(subscription.depth or "")
+
+    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+        symbol = subscription.symbol
+        if subscription.feed == BOOK:
+            topic = self.topic(subscription)
+            if topic not in self._scopes:
+                self._scopes[topic] = _Scope(self.instruments[symbol].book, subscription.depth)
+            if subscription.snapshot:
+                return [self._snapshot(symbol, subscription.depth)]
+        elif subscription.feed == INSTRUMENTS and subscription.snapshot:
+            return [self._reference()]
+        elif subscription.feed == TRADES and subscription.snapshot and self._last_trades[symbol]:
+            return [_trade_frame("snapshot", self._listing(symbol), self._last_trades[symbol])]
+        return []
+
+    def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        symbol = event.listing.venue_symbol
+        trades = [(event.time_ns, trade) for trade in event.trades]
+        self._last_trades[symbol].extend(trades)
+        topic = (TRADES, symbol, "")
+        return [(topic, _trade_frame("update", event.listing, trades))] if topic in active else []
+
+    def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        symbol, listing = event.listing.venue_symbol, event.listing
+        book = self.instruments[symbol].book
+        frames: list[tuple[Topic, bytes]] = []
+        for topic in [topic for topic in self._scopes if topic[1] == symbol]:
+            if topic not in active:  # nobody looks at it any more; a new subscriber opens it anew
+                del self._scopes[topic]
+                continue
+            bids, asks = self._scopes[topic].update(event)
+            if bids or asks:
+                text = (
+                    f'{{"channel":"book","type":"update","data":[{{"symbol":"{symbol}",'
+                    f'"bids":{_levels(listing, bids)},"asks":{_levels(listing, asks)},'
+                    f'"checksum":{checksum(book)},"timestamp":"{timestamp(event.time_ns)}"}}]}}'
+                )
+                frames.append((topic, text.encode()))
+        return frames
+
+    def _snapshot(self, symbol: str, depth: int) -> bytes:
+        listing, book = self._listing(symbol), self.instruments[symbol].book
+        bids, asks = _levels(listing, book.bids.top(depth)), _levels(listing, book.asks.top(depth))
+        return (
+            f'{{"channel":"book","type":"snapshot","data":[{{"symbol":"{symbol}","bids":{bids},"asks":{asks},'
+            f'"checksum":{checksum(book)}}}]}}'
+        ).encode()
+
+    def _reference(self) -> bytes:
+        pairs = [_pair(instrument.listing) for instrument in self.instruments.values()]
+        assets = sorted({part for symbol in self.instruments for part in symbol.split("/")})
+        listed = ",".join(
+            f'{{"id":"{asset}","status":"enabled","precision":10,"precision_display":5}}' for asset in assets
+        )
+        return (
+            f'{{"channel":"instrument","type":"snapshot","data":{{"assets":[{listed}],"pairs":[{",".join(pairs)}]}}}}'
+        ).encode()
+
+
+class _Scope:
+    """The best ``depth`` levels as a subscriber holds them, and what it has to be told to go on holding them.
+
+    A level that falls out of the scope is not deleted by a message (subscribers truncate); one that comes into it
+    because another went is sent.
+    """
+
+    def __init__(self, book: OrderBook, depth: int) -> None:
+        self._book = book
+        self._depth = depth
+        self._bids = self._held(book.bids)
+        self._asks = self._held(book.asks)
+
+    def update(self, event: BookChange) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the levels to send after ``event``."""
+        bids, self._bids = self._changes(self._book.bids, self._bids, event.bids)
+        asks, self._asks = self._changes(self._book.asks, self._asks, event.asks)
+        return bids, asks
+
+    def _held(self, side: BookSide) -> dict[int, int] | None:
+        """Return the levels held; None: all there are, which is usual and needs no comparison."""
+        return None if len(side) <= self._depth else dict(side.top(self._depth))
+
+    def _changes(
+        self, side: BookSide, before: dict[int, int] | None, event: Sequence[Level]
+    ) -> tuple[Sequence[Level], dict[int, int] | None]:
+        now = self._held(side)
+        if before is None:
+            # All were held: what the event names is all that can be new, except what is beyond the scope now.
+            return [level for level in event if now is None or level[0] in now or not level[1]], now
+        held = now if now is not None else dict(side)
+        changed = [(price, size) for price, size in held.items() if before.get(price) != size]
+        gone = [(price, 0) for price in before if not side.size_at(price)]
+        return changed + gone, now
+
+
+def checksum(book: OrderBook) -> int:
+    """Return the CRC-32 of the ten best levels, asks first, digits only.
+
+    Mantissas at the venue's precision are the digits without dot and leading zeros that the venue prescribes:
+    https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
+    """
+    levels = [*book.asks.top(_CHECKSUM_LEVELS), *book.bids.top(_CHECKSUM_LEVELS)]
+    return crc32("".join([f"{price}{size}" for price, size in levels]).encode())
+
+
+def _levels(listing: Listing, levels: Iterable[Level]) -> str:
+    price_text, size_text = listing.price_text, listing.size_text
+    return "[" + ",".join([f'{{"price":{price_text(p)},"qty":{size_text(s)}}}' for p, s in levels]) + "]"
+
+
+def _trade_frame(kind: str, listing: Listing, trades: Iterable[tuple[int, Trade]]) -> bytes:
+    items = [
+        f'{{"symbol":"{listing.venue_symbol}","side":"{trade.side}","price":{listing.price_text(trade.price)},'
+        f'"qty":{listing.size_text(trade.size)},"ord_type":"market","trade_id":{trade.trade_id},'
+        f'"timestamp":"{timestamp(time_ns)}"}}'
+        for time_ns, trade in trades
+    ]
+    return f'{{"channel":"trade","type":"{kind}","data":[{",".join(items)}]}}'.encode()
+
+
+def _pair(listing: Listing) -> str:
+    base, _, quote = listing.venue_symbol.partition("/")
+    head = encode({"symbol": listing.venue_symbol, "base": base, "quote": quote, "status": "online"}).decode()
+    return (
+        f'{head[:-1]},"price_precision":{listing.price_decimals},"qty_precision":{listing.size_decimals},'
+        f'"price_increment":{listing.price_text(1)},"qty_increment":{listing.size_text(1)},'
+        f'"qty_min":{listing.size_text(1)},"marginable":false,"has_index":true}}'
+    )

@@ -1,0 +1,88 @@
+"""The simulated market: all venues' instruments, moved by the same fundamentals. Pure and seeded."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+from producers.simulator.events import Event
+from producers.simulator.fundamentals import Fundamentals
+from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.listings import Listing
+
+_BASIS = 0.6e-4  # a venue's prices stray this far from the others'
+_BASIS_SECONDS = 4.0  # and come back within this time
+_LATENCY_NS = (2_000_000, 45_000_000)  # how long news take to a venue
+
+
+class Market:
+    """Everything that happens on all venues, in the order it happens.
+
+    The same arguments give the same events, however time is cut into calls of :meth:`advance`.
+
+    Args:
+        listings: what is traded where.
+        seed: chooses the course of things.
+        rate: events a second and instrument, about as many frames.
+        start_ns: time of the first moment, ns since the epoch.
+    """
+
+    def __init__(self, listings: Sequence[Listing], *, seed: int, rate: float, start_ns: int) -> None:
+        self._rate = rate
+        self._start_ns = start_ns
+        symbols = list(dict.fromkeys(listing.symbol for listing in listings))
+        venues = list(dict.fromkeys(listing.venue for listing in listings))
+        self.fundamentals = Fundamentals(symbols, venues, seed)
+        self.instruments: dict[tuple[str, str], SimulatedInstrument] = {}
+        self._places: list[_Place] = []
+        self._queue: list[tuple[int, int]] = []
+        for number, listing in enumerate(listings):
+            ticks = listing.start_price * 10**listing.price_decimals
+            instrument = SimulatedInstrument(listing, seed, ticks)
+            self.instruments[listing.venue, listing.symbol] = instrument
+            place = _Place(instrument, random.Random(f"{seed}/{listing.venue}/{listing.symbol}/times"), ticks)  # noqa: S311
+            self._places.append(place)
+            heapq.heappush(self._queue, (place.wait_ns(rate), number))
+
+    def pause(self, duration_ns: int) -> None:
+        """Let nothing happen for ``duration_ns``: all that comes, comes by so much later."""
+        self._start_ns += duration_ns
+
+    def advance(self, until_ns: int) -> Iterator[Event]:
+        """Yield what happens up to ``until_ns``. The books are those of the event just yielded."""
+        until = until_ns - self._start_ns
+        while self._queue and self._queue[0][0] <= until:
+            now, number = self._queue[0]
+            place = self._places[number]
+            fair = place.fair(self.fundamentals, now)
+            events = place.instrument.evolve(self._start_ns + now, fair)
+            heapq.heapreplace(self._queue, (now + place.wait_ns(self._rate), number))
+            yield from events
+
+
+class _Place:
+    """An instrument, what its venue knows, and when something happens there next."""
+
+    def __init__(self, instrument: SimulatedInstrument, chance: random.Random, ticks: float) -> None:
+        self.instrument = instrument
+        self._random = chance
+        self._ticks = ticks
+        self._latency_ns = chance.randint(*_LATENCY_NS)
+        self._basis = chance.gauss(0.0, _BASIS)
+        self._time_ns = 0
+
+    def wait_ns(self, rate: float) -> int:
+        """Return the time to the next event."""
+        return round(self._random.expovariate(rate) * 1e9)
+
+    def fair(self, fundamentals: Fundamentals, now: int) -> float:
+        """Return the price in ticks that the venue takes for fair at ``now``."""
+        listing = self.instrument.listing
+        passed = (now - self._time_ns) / 1e9 / _BASIS_SECONDS
+        self._time_ns = now
+        keep = math.exp(-passed)
+        self._basis = self._basis * keep + self._random.gauss(0.0, _BASIS) * math.sqrt(1.0 - keep * keep)
+        log_price = fundamentals.log_price(listing.symbol, listing.venue, now - self._latency_ns)
+        return self._ticks * math.exp(log_price + self._basis)

@@ -1,0 +1,56 @@
+"""What waits for one client: bounded in bytes, written out by a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from producers.endpoint.listener import Connection, ConnectionGone
+
+BOUND_BYTES = 8 << 20
+"""A client further behind than this is cut off, as the venues do."""
+
+
+class Outbox:
+    """Frames on their way to a client.
+
+    Args:
+        connection: the client.
+        bound: bytes that may wait.
+    """
+
+    def __init__(self, connection: Connection, bound: int = BOUND_BYTES) -> None:
+        self.connection = connection
+        self._bound = bound
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._writer = asyncio.create_task(self._write())
+
+    def put(self, frames: Sequence[bytes]) -> bool:
+        """Take ``frames``; return False, taking none, if more would wait than may."""
+        size = sum(map(len, frames))
+        if self._bytes + size > self._bound:
+            return False
+        self._waiting.extend(frames)
+        self._bytes += size
+        self._news.set()
+        return True
+
+    def close(self) -> None:
+        """Forget what waits and stop writing."""
+        self._waiting.clear()
+        self._writer.cancel()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._waiting:
+                    frame = self._waiting.popleft()
+                    await self.connection.send(frame)
+                    self._bytes -= len(frame)
+                self._news.clear()
+                await self._news.wait()
+        except ConnectionGone:
+            return  # the listener tells the venue
