@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.fixtures.broker"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# No test is timed, these neither. `pytest --hypothesis-profile thorough tests/property` looks much longer.
+settings.register_profile("default", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=5000)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
