@@ -13,6 +13,7 @@ from producers.backoff import TokenBucket
 from producers.venue import Venue
 
 CLOSE_SECONDS = 2.0
+_TURN_FRAMES = 32
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -94,6 +95,9 @@ class Connection:
         while not self._reason:
             frame = await recv(decode=False)
             self._heard += 1
+            if not self._heard % _TURN_FRAMES:
+                # While frames are queued recv() does not yield, and the broker's answers would wait for their turn.
+                await asyncio.sleep(0)
             if not receive(frame):
                 self._held_back = True
                 await self._room()
