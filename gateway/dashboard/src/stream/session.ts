@@ -5,9 +5,10 @@
  * `messagesToSend` returns. Nothing here does I/O, reads a clock or knows React.
  */
 import { Book } from './book.ts';
+import { decode } from './decode.ts';
+import { Heartbeat, type Liveness } from './heartbeat.ts';
 import { OpportunityBoard } from './opportunities.ts';
 import {
-  decode,
   PROTOCOL_VERSION,
   topicOf,
   type BookMessage,
@@ -18,18 +19,10 @@ import {
 } from './protocol.ts';
 import { Tape } from './tape.ts';
 
-/** Until hello says otherwise. */
-export const DEFAULT_HEARTBEAT_MS = 5_000;
-/** Without a message for this many heartbeats the page says "stale"… */
-export const STALE_HEARTBEATS = 2;
-/** …and for this many it gives the connection up. */
-export const DEAD_HEARTBEATS = 4;
 /** A book whose snapshot does not come, or that keeps having gaps, is asked for again no more often than this. */
 export const RESUBSCRIBE_EVERY_MS = 2_000;
 /** A refused subscription (an instrument not known yet) is tried again after this. */
 export const RETRY_REFUSED_MS = 5_000;
-
-export type Liveness = 'live' | 'stale' | 'dead';
 
 export interface Counters {
   messages: number;
@@ -62,6 +55,7 @@ export const CONNECTION_TOPIC = 'connection';
 export class Session {
   readonly counters: Counters = { messages: 0, gaps: 0, unreadable: 0 };
   readonly opportunities = new OpportunityBoard();
+  readonly heartbeat = new Heartbeat();
   readonly #books = new Map<string, Book>();
   readonly #tapes = new Map<string, Tape>();
   readonly #stats = new Map<string, StatsMessage>();
@@ -70,21 +64,8 @@ export class Session {
   #outbox: ClientMessage[] = [];
   #connected = false;
   #nextId = 1;
-  #lastReceived = 0;
-  #pingSent = 0;
-  #pingId: number | null = null;
-  #heartbeatMs = DEFAULT_HEARTBEAT_MS;
-  #roundTripMs: number | null = null;
   #lastProblem: string | null = null;
   #opportunitiesCurrent = false;
-
-  get heartbeatMs(): number {
-    return this.#heartbeatMs;
-  }
-
-  get roundTripMs(): number | null {
-    return this.#roundTripMs;
-  }
 
   /** The latest thing that went against the protocol, in words. */
   get lastProblem(): string | null {
@@ -147,8 +128,7 @@ export class Session {
 
   opened(now: number): void {
     this.#connected = true;
-    this.#lastReceived = now;
-    this.#pingSent = now;
+    this.heartbeat.opened(now);
     this.#outbox = [];
     for (const entry of this.#entries.values()) this.#subscribe(entry, now);
     this.#changed.add(CONNECTION_TOPIC);
@@ -157,8 +137,7 @@ export class Session {
   closed(): void {
     this.#connected = false;
     this.#outbox = [];
-    this.#pingId = null;
-    this.#roundTripMs = null;
+    this.heartbeat.closed();
     this.#opportunitiesCurrent = false;
     this.#changed.add(OPPORTUNITIES_TOPIC);
     for (const [topic, book] of this.#books) {
@@ -170,7 +149,7 @@ export class Session {
 
   /** One WebSocket message. */
   received(data: string, now: number): void {
-    this.#lastReceived = now;
+    this.heartbeat.received(now);
     for (const message of decode(data)) {
       this.counters.messages += 1;
       this.#take(message, now);
@@ -179,11 +158,10 @@ export class Session {
 
   /** To be called a few times per heartbeat while connected: pings, retries, and says how alive the connection is. */
   tick(now: number): Liveness {
-    const silent = now - this.#lastReceived;
-    if (now - this.#pingSent >= this.#heartbeatMs) {
-      this.#pingSent = now;
-      this.#pingId = this.#nextId++;
-      this.#outbox.push({ op: 'ping', id: this.#pingId });
+    if (this.heartbeat.pingDue(now)) {
+      const id = this.#nextId++;
+      this.heartbeat.pinged(id, now);
+      this.#outbox.push({ op: 'ping', id });
     }
     for (const [topic, entry] of this.#entries) {
       const elapsed = now - entry.asked;
@@ -193,19 +171,18 @@ export class Session {
         this.#resubscribe(entry, now);
       }
     }
-    if (silent >= DEAD_HEARTBEATS * this.#heartbeatMs) return 'dead';
-    return silent >= STALE_HEARTBEATS * this.#heartbeatMs ? 'stale' : 'live';
+    return this.heartbeat.liveness(now);
   }
 
   #snapshotOverdue(topic: string, entry: Entry, elapsed: number): boolean {
-    if (entry.subscription.channel !== 'book' || elapsed < this.#heartbeatMs) return false;
+    if (entry.subscription.channel !== 'book' || elapsed < this.heartbeat.everyMs) return false;
     return (this.#books.get(topic)?.status ?? 'awaiting') === 'awaiting';
   }
 
   #take(message: ServerMessage, now: number): void {
     switch (message.type) {
       case 'hello':
-        this.#heartbeatMs = Math.max(250, message.heartbeatMs);
+        this.heartbeat.promised(message.heartbeatMs);
         if (message.version !== PROTOCOL_VERSION) {
           this.#complain(`The gateway speaks protocol version ${message.version}, this page version ${PROTOCOL_VERSION}.`);
         }
@@ -214,7 +191,7 @@ export class Session {
         this.#confirm(message.id);
         return;
       case 'pong':
-        if (message.id !== null && message.id === this.#pingId) this.#roundTripMs = now - this.#pingSent;
+        this.heartbeat.ponged(message.id, now);
         return;
       case 'error':
         this.#refuse(message.id, message.message);

@@ -147,7 +147,7 @@ export class Store {
       messagesPerSecond: this.#rate,
       gaps,
       unreadable,
-      roundTripMs: this.#session.roundTripMs,
+      roundTripMs: this.#session.heartbeat.roundTripMs,
       problem: this.#session.lastProblem,
     };
   }

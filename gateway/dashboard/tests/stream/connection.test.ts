@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { CLOSED_BY_PAGE, CLOSED_DEAD } from '../../src/stream/backoff.ts';
 import { Connection } from '../../src/stream/connection.ts';
-import { DEFAULT_HEARTBEAT_MS, Session } from '../../src/stream/session.ts';
+import { DEFAULT_HEARTBEAT_MS } from '../../src/stream/heartbeat.ts';
+import { Session } from '../../src/stream/session.ts';
 import { KRAKEN } from '../messages.ts';
 import { socketScript } from '../scripted-socket.ts';
 
@@ -127,7 +128,7 @@ describe('Connection', () => {
     connection.start();
     first.events.closed(1006, '');
     first.say({ type: 'hello', version: 1, heartbeat_ms: 300 });
-    expect([connection.state.phase, session.heartbeatMs]).toEqual(['connecting', DEFAULT_HEARTBEAT_MS]);
+    expect([connection.state.phase, session.heartbeat.everyMs]).toEqual(['connecting', DEFAULT_HEARTBEAT_MS]);
   });
 
   it('stops for good', () => {
@@ -158,7 +159,7 @@ describe('in the browser', () => {
     made[0]?.onopen?.();
     made[0]?.onmessage?.({ data: new Blob() });
     made[0]?.onmessage?.({ data: '{"type":"hello","version":1,"heartbeat_ms":777}' });
-    expect([made[0]?.url, session.heartbeatMs, session.counters.messages]).toEqual(['ws://real/ws/v1', 777, 1]);
+    expect([made[0]?.url, session.heartbeat.everyMs, session.counters.messages]).toEqual(['ws://real/ws/v1', 777, 1]);
     real.stop();
     vi.unstubAllGlobals();
   });

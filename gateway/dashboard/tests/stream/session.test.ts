@@ -1,10 +1,10 @@
 // @vitest-environment node
 import { beforeEach, describe, expect, it } from 'vitest';
 
+import { DEFAULT_HEARTBEAT_MS } from '../../src/stream/heartbeat.ts';
 import type { ClientMessage, Subscription } from '../../src/stream/protocol.ts';
 import {
   CONNECTION_TOPIC,
-  DEFAULT_HEARTBEAT_MS,
   OPPORTUNITIES_TOPIC,
   RESUBSCRIBE_EVERY_MS,
   RETRY_REFUSED_MS,
@@ -176,7 +176,7 @@ describe('the connection', () => {
   it('is stale after two heartbeats without a message and dead after four', () => {
     session.opened(0);
     say({ type: 'hello', version: 1, heartbeat_ms: 1000 }, 100);
-    expect(session.heartbeatMs).toBe(1000);
+    expect(session.heartbeat.everyMs).toBe(1000);
     expect([2099, 2100, 4099, 4100].map((now) => session.tick(now))).toEqual(['live', 'stale', 'stale', 'dead']);
     say({ type: 'heartbeat', time: 1 }, 4200);
     expect(session.tick(4300)).toBe('live');
@@ -190,9 +190,9 @@ describe('the connection', () => {
     const [ping, ...rest] = session.messagesToSend();
     expect([ping?.op, rest.length]).toEqual(['ping', 0]);
     say({ type: 'pong', id: 999_999 }, DEFAULT_HEARTBEAT_MS + 5);
-    expect(session.roundTripMs).toBeNull();
+    expect(session.heartbeat.roundTripMs).toBeNull();
     say({ type: 'pong', id: ping?.id }, DEFAULT_HEARTBEAT_MS + 12);
-    expect(session.roundTripMs).toBe(12);
+    expect(session.heartbeat.roundTripMs).toBe(12);
   });
 
   it('counts what it cannot read and goes on', () => {

@@ -1,7 +1,8 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-import { decode, topicOf } from '../../src/stream/protocol.ts';
+import { decode } from '../../src/stream/decode.ts';
+import { topicOf } from '../../src/stream/protocol.ts';
 import { opportunityJson } from '../messages.ts';
 
 const BOOK = {
