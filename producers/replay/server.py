@@ -47,8 +47,8 @@ class ReplayServer:
         self._news = asyncio.Event()
         self._gate = Gate(recording.keys)
         self._desk = RestDesk()
-        self._credit = Credit(limited=paced)
-        self._timeline = Timeline(recording, self, self._gate, self._desk, Schedule(speed), self._credit)
+        self.credit = Credit(limited=paced)
+        self._timeline = Timeline(recording, self, self._gate, self._desk, Schedule(speed), self.credit)
         self._listener = Listener(self, ping_seconds=self._dialect.ping_seconds)
         self._connected = 0
         self._deliveries = 0
@@ -125,7 +125,7 @@ class ReplayServer:
             total = None
         if not isinstance(total, int) or total < 0:
             return web.json_response({"error": 'expected {"bytes": total allowed since the start, ≥ 0}'}, status=400)
-        self._credit.grant(total)
+        self.credit.grant(total)
         return web.json_response({"bytes_sent": self._timeline.bytes_sent, "finished": self._timeline.finished})
 
     # --- what the timeline asks (Audience) ---

@@ -1,0 +1,160 @@
+"""The ordinary collector on the venue replay and on the simulated venues: what it holds is what they sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapulse.config import PublisherSettings, Settings, VenueSettings
+from alphapulse.service import Service, announcement_path
+from producers.collector import Collector
+from producers.publisher import Publisher
+from producers.replay.recording import survey
+from producers.replay.server import ReplayServer
+from producers.simulator.listings import make_listings
+from producers.simulator.server import Simulation
+from producers.venues import load
+from schemas.book_reader import BookReader
+from schemas.codec import Codec
+from schemas.records import L2Update, Trade
+from tests.fixtures.held_producer import HeldProducer
+from tests.fixtures.venue_server import until
+
+RECORDINGS = (
+    "binance_btcusdt_20240808.rec.gz",
+    "binance_us_20211012.rec.gz",
+    "coinbase_exchange_20210417.rec.gz",
+    "kraken_v2_20210417.rec.gz",
+)
+
+
+class Collecting:
+    """A collector with what it published."""
+
+    def __init__(self, collector: Collector, producer: HeldProducer) -> None:
+        self.collector = collector
+        self._producer = producer
+
+    def status(self) -> dict[str, Any]:
+        return self.collector.status()
+
+    def trades(self, symbol: str) -> list[int]:
+        records = self._producer.records()
+        return [int(r.trade_id) for r in records if isinstance(r, Trade) and r.symbol == symbol]
+
+    def digest(self, symbol: str) -> tuple[bool, str]:
+        """Return whether the published book is valid, and its digest."""
+        reader = BookReader()
+        for record in self._producer.records():
+            if isinstance(record, L2Update) and record.symbol == symbol:
+                reader.apply(record)
+        return reader.valid, reader.book.sha256(reader.price_exponent, reader.size_exponent)
+
+
+@asynccontextmanager
+async def collecting(venue: str, told: dict[str, Any]) -> AsyncIterator[Collecting]:
+    """Run the collector on the addresses that a server announced."""
+    settings = VenueSettings(
+        symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"]
+    )
+    producer = HeldProducer(capacity=10_000, prompt=True)
+    publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=0), venue)
+    await publisher.start()
+    collector = Collector(load(venue), settings, publisher, f"collector-{venue}")
+    stopping = asyncio.Event()
+    work = asyncio.create_task(collector.run(stopping, lambda _: None))
+    try:
+        yield Collecting(collector, producer)
+    finally:
+        stopping.set()
+        async with asyncio.timeout(10):
+            await work
+
+
+@asynccontextmanager
+async def serving(serve: Callable[[Service], Any], folder: Path) -> AsyncIterator[dict[str, Any]]:
+    """Run a server; yield what it announces."""
+    service = Service("venue", Settings(data_dir=folder))
+    work = asyncio.create_task(serve(service))
+    try:
+        await until(lambda: service.ready or work.done())
+        yield json.loads(announcement_path(service.settings, "venue").read_text())
+    finally:
+        service.stopping.set()
+        async with asyncio.timeout(10):
+            await work
+
+
+@pytest.mark.parametrize(
+    ("name", "speed", "paced"),
+    [
+        *((name, None, paced) for name in RECORDINGS for paced in (False, True)),
+        ("binance_us_20211012.rec.gz", 30.0, False),
+        ("kraken_v2_20210417.rec.gz", 30.0, True),
+    ],
+)
+async def test_a_replayed_recording_gives_the_expected_figures(
+    recordings: Path, tmp_path: Path, name: str, speed: float | None, paced: bool
+) -> None:
+    expected = json.loads((recordings / "expected.json").read_text())[name]
+    server = ReplayServer(survey(recordings / name), speed=speed, paced=paced)
+    async with serving(server.serve, tmp_path) as told:
+        assert told["venue"] == expected["venue"]
+        async with collecting(told["venue"], told) as collected:
+
+            def done() -> bool:
+                status = server.status()
+                if paced:  # as the replay command does it: a window beyond what has been taken
+                    server.credit.grant(collected.status()["bytes"] + 100_000)
+                sent = status["websocket_frames_sent"] + status["control_frames_sent"]
+                return bool(status["finished"]) and collected.status()["frames_done"] >= sent
+
+            await until(done, 60)
+            status = collected.status()
+            assert server.status()["faults"] == []
+            assert server.status()["reconnects"] == 0
+            for symbol, figures in expected["instruments"].items():
+                found = status["instruments"][symbol]
+                wanted = {key: value for key, value in figures.items() if key != "book"}
+                assert {key: found[key] for key in wanted} == wanted, symbol
+                assert collected.digest(symbol) == (True, figures["book"]["sha256"]), symbol
+            assert status["dead_letters"] == 0
+
+
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "binance_us"])
+async def test_a_collector_follows_a_simulated_venue_to_its_true_books(tmp_path: Path, venue: str) -> None:
+    symbols = ["BTC-USDT", "ETH-USDT"] if venue == "binance" else ["BTC-USD", "ETH-USD"]
+    simulation = Simulation(make_listings([venue], symbols), seed=5, rate=300.0)
+    async with serving(simulation.serve, tmp_path) as announced:
+        told = announced["venues"][venue]
+        async with collecting(venue, told) as collected:
+
+            def figures() -> list[dict[str, Any]]:
+                return [collected.status()["instruments"].get(symbol, {}) for symbol in symbols]
+
+            await until(lambda: all(f.get("deltas", 0) > 300 and f.get("trades", 0) > 30 for f in figures()), 30)
+            simulation.market.pause(3600 * 10**9)  # nothing happens any more; what was sent arrives
+
+            def arrived() -> bool:
+                return all(
+                    collected.digest(symbol)
+                    == (True, part.book.sha256(-part.listing.price_decimals, -part.listing.size_decimals))
+                    for (_, symbol), part in simulation.market.instruments.items()
+                )
+
+            await until(arrived, 20)
+            status = collected.status()
+            assert status["dead_letters"] == 0
+            for symbol in symbols:
+                found = status["instruments"][symbol]
+                assert (found["gaps"], found["checksums_bad"], found["snapshots"]) == (0, 0, 1)
+                trades = collected.trades(symbol)
+                assert trades == list(range(trades[0], trades[0] + len(trades)))
+                assert trades[-1] == simulation.market.instruments[venue, symbol].trades
+            assert (status["instruments"]["BTC-" + symbols[0][4:]]["checksums_ok"] > 300) == (venue == "kraken")
