@@ -17,6 +17,7 @@ export default defineConfig(({ mode }) => ({
     include: ['tests/**/*.test.{ts,tsx}'],
     restoreMocks: true,
     coverage: {
+      reporter: ['text'],
       include: ['src/**/*.{ts,tsx}'],
       exclude: ['src/main.tsx'],
       thresholds: { lines: 90 },
