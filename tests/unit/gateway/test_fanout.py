@@ -195,6 +195,21 @@ def test_a_slow_client_is_conflated_and_then_in_step_again() -> None:
     assert books[slow].deltas < 50, "it saw fewer states"
 
 
+def test_a_client_that_left_a_feed_while_it_was_slow_is_owed_no_snapshot_of_it() -> None:
+    bench = Bench(queue_bytes=4000)
+    wire, session = bench.client(BOOK)
+    wire.read()
+    wire.clogged = True
+    for sequence in range(1, 100):
+        bench.depth(sequence)
+        bench.tick.run()
+    assert session.conflated
+    session.receive(LEAVE_BOOK)
+    wire.clogged = False
+    bench.tick.run()
+    assert kinds(wire.read()) == ["unsubscribed"]
+
+
 def test_a_conflated_client_that_takes_nothing_is_given_up() -> None:
     bench = Bench(queue_bytes=4000, stall_seconds=10)
     stalled, session = bench.client(BOOK)
