@@ -64,9 +64,9 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# Node.js 20 or later from the machine, else from its PyPI package in the virtual environment.
+# Node.js from the machine if the page's build tool can use it (20.19, or 22.12 and later), else from its PyPI package.
 $(VENV)/.node: requirements-node.lock | $(BIN)/python
-	@if node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null; \
+	@if node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit((a == 20 && b >= 19) || (a == 22 && b >= 12) || a > 22 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null; \
 	then true; else echo "==> installing Node.js"; $(PIP) install --require-hashes -r requirements-node.lock; fi
 	@touch $@
 
