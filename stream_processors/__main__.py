@@ -19,10 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         # Faust takes its time to import: after the configuration was found to be good.
+        from schemas.codec import Codec
+        from schemas.remote import registry
         from stream_processors.ops import Ops
         from stream_processors.worker import Worker
 
-        worker = Worker(running)
+        worker = Worker(running, Codec(registry(running.settings.registry)))
         ops = Ops(worker)
         running.report(ops.status)
         running.route("GET", "/books", ops.books)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,13 @@ Faust's default of 4096 would hold gigabytes."""
 
 MAX_POLL_RECORDS: Final = 4_000
 """Records of one fetch over all partitions: what the event loop of the consumer hands over at once."""
+
+
+# Faust's services tell each of their starts and stops under the name of the module their class is in.
+for _module in (__name__, BatchTransport.__module__):
+    logging.getLogger(_module).setLevel(logging.WARNING)
+# A commit that takes longer than the commit interval is no news: the next one waits for it.
+logging.getLogger("mode.timers").setLevel(logging.ERROR)
 
 
 class ProcessorsApp(faust.App):

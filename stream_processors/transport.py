@@ -27,7 +27,7 @@ from time import monotonic
 from typing import Any, ClassVar, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
@@ -85,6 +85,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             await reader.commit(wanted)
         except (CommitFailedError, IllegalStateError) as error:
             logs.get("processors").info("commit refused: the group is being rebalanced", reason=str(error))
+            return False
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            logs.get("processors").warning("commit failed; it will be tried again", reason=repr(error))
             return False
         self.tp_last_committed_at.update(dict.fromkeys(offsets, now))
         return True

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from alphapulse import metrics, topics
 from alphapulse.config import Settings
-from alphapulse.errors import RecordRefused
+from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
@@ -49,6 +51,7 @@ class Worker:
     def __init__(self, service: Service, codec: Codec | None = None) -> None:
         settings = service.settings
         self._service = service
+        self._bootstrap = settings.kafka.bootstrap
         self._log = service.log
         self._codec = codec if codec is not None else Codec()
         self._outputs = Outputs(self._codec)
@@ -75,7 +78,7 @@ class Worker:
         try:
             await asyncio.wait({stop, starting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                starting.result()
+                _check_start(starting, self._bootstrap)
                 works = (
                     self._outputs.run(app.client),
                     self.ownership.run(),
@@ -229,6 +232,13 @@ class Worker:
                 tick(owned.state, now, out)
             self._publish(out)
             out.clear()
+
+
+def _check_start(starting: asyncio.Task[None], bootstrap: str) -> None:
+    try:
+        starting.result()
+    except KafkaError as error:
+        raise BrokerError(f"kafka.bootstrap: cannot use the broker at {bootstrap}: {error}") from error
 
 
 def rules_of(settings: Settings) -> Rules:

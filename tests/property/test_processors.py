@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -340,4 +341,4 @@ def test_trade_ids_are_a_set(numbers: list[int], restart: int) -> None:
         seen.add(number)
     ranges = ids.ranges
     assert {n for first, last in ranges for n in range(first, last + 1)} == seen
-    assert all(last + 1 < first for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ranges))

@@ -150,11 +150,17 @@ async def read_all(settings: KafkaSettings, topic: str) -> list[Any]:
     return found
 
 
-async def count(settings: KafkaSettings, topic: str) -> int:
-    """Return how many records were ever sent to ``topic``."""
+async def ends(settings: KafkaSettings, topic: str) -> dict[int, int]:
+    """Return partition → how many records were ever sent to it."""
     reader = kafka.consumer(settings, group_id=None, client_id="reader")
     async with kafka.running(reader, settings):
-        return sum((await reader.end_offsets([TopicPartition(topic, n) for n in range(PARTITIONS)])).values())
+        found = await reader.end_offsets([TopicPartition(topic, number) for number in range(PARTITIONS)])
+    return {partition.partition: end for partition, end in found.items()}
+
+
+async def count(settings: KafkaSettings, topic: str) -> int:
+    """Return how many records were ever sent to ``topic``."""
+    return sum((await ends(settings, topic)).values())
 
 
 async def caught_up(settings: Settings, topics: Iterable[str]) -> Callable[[], Awaitable[bool]]:

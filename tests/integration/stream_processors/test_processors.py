@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 
 from alphapulse import kafka, topics
-from alphapulse.config import KafkaSettings
+from alphapulse.config import KafkaSettings, environment
+from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.fixed import decimal_text
 from schemas.records import Candle, L2Update
 from tests.fixtures.l2_feed import Feed, reference_candles
 from tests.fixtures.market import SECOND
 from tests.integration.stream_processors.processes import (
     CODEC,
+    ROOT,
     Processors,
     caught_up,
     count,
+    ends,
     publish,
     read_all,
     running,
@@ -217,3 +222,81 @@ async def test_undecodable_records_and_gaps_are_told_and_the_rest_goes_on(
     assert [(event.kind, event.venue, event.symbol) for event in events] == [("gap", "kraken", "BTC-USD")]
     last = [depth for _, _, depth in await read_all(kafka_settings, topics.DEPTH)][-1]
     assert (last.valid, last.bid_prices, last.ask_prices) == (False, [], [])
+
+
+async def test_a_book_outlives_the_records_it_was_made_of(
+    broker: EmbeddedBroker, kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    """The broker has dropped the only snapshot and all before the checkpoint: the state topic alone holds the books."""
+    settings = settings_for(tmp_path, kafka_settings, checkpoint_interval_s=0.2)
+    made = feeds()
+    processors = Processors(settings)
+    await processors.start()
+    try:
+        async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
+            for feed in made:
+                await publish(producer, feed.run(300))
+            await until(await caught_up(settings, INPUTS), "everything committed")
+            await processors.stop()
+            for topic in INPUTS:
+                for number, end in (await ends(kafka_settings, topic)).items():
+                    broker.delete_records(topic, number, end)
+            await processors.start()
+            for feed in made:
+                await publish(producer, feed.run(300))
+            await until(await caught_up(settings, INPUTS), "everything committed")
+        await check_books(processors, made)
+        await until(lambda: highest_revisions_complete(kafka_settings, made), "all candles published")
+        await check_candles(kafka_settings, made)
+        assert (await processors.get("/status"))["records_lost"] == 0
+        assert await processors.stop() == 0
+    finally:
+        if processors.process is not None and processors.process.poll() is None:
+            processors.kill()
+
+
+async def test_records_dropped_unread_are_a_loss_that_is_told(
+    broker: EmbeddedBroker, kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, kafka_settings)
+    feed = Feed(trade_every=0)
+    processors = Processors(settings)
+    await processors.start()
+    try:
+        async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
+            await publish(producer, feed.run(10))
+            await until(await caught_up(settings, INPUTS), "everything committed")
+            await processors.stop()
+            (number, end) = next(item for item in (await ends(kafka_settings, topics.L2)).items() if item[1])
+            await publish(producer, feed.run(5))
+            broker.delete_records(topics.L2, number, end + 5)
+            await publish(producer, feed.run(1))
+        await processors.start()
+
+        async def told() -> bool:
+            return (await processors.get("/status"))["records_lost"] == 5
+
+        await until(told, "the loss")
+        assert not (await processors.books())["kraken", "BTC-USD"]["valid"]
+        assert await processors.stop() == 0
+    finally:
+        if processors.process is not None and processors.process.poll() is None:
+            processors.kill()
+    events = [event for _, _, event in await read_all(kafka_settings, topics.EVENTS)]
+    assert sorted(event.kind for event in events) == ["gap", "records_lost"]
+
+
+async def test_without_a_broker_one_message_says_so(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, KafkaSettings(bootstrap="127.0.0.1:1"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "stream_processors",
+        cwd=ROOT,
+        env=os.environ | environment(settings),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    last = told.decode().strip().splitlines()[-1]
+    assert last.startswith("processors: kafka.bootstrap: cannot use the broker at 127.0.0.1:1: ")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from alphapulse import topics
-from schemas.records import Depth, DeltaStatistics, Event, Record
+from schemas.records import DeltaStatistics, Depth, Event, Record
 from stream_processors.arbitrage import ArbitrageRules
 from stream_processors.instrument import Rules
 from stream_processors.partition import Partition
