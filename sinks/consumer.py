@@ -6,10 +6,13 @@ it holds past a commit (a database) gets a write-ahead plan: the span about to b
 the *old* offset first. Whoever owns the partition after a crash reads the plan, submits exactly that span again and
 lets the target settle it (``recovering``) before it reads on.
 
-Concurrency: the rebalance callbacks run in a task of aiokafka's beside the loop. Whoever touches positions or target
-holds ``_turn``. It is fair, and the callback that hands out an assignment asks for it before the first of its
-messages can be fetched, so the loop never sees a message of an assignment it does not know. ``_generation`` counts
-the assignments: messages fetched across a change of it are put back (the reader seeks).
+Concurrency: the rebalance callbacks run in a task of aiokafka's beside the loop, and the group hears no heartbeat of
+ours while they do. So the one that brings an assignment only leaves a note, and the loop begins it. Whoever touches
+positions or target holds ``_turn``. ``_generation`` counts beginnings and ends of assignments: messages fetched across
+a change of it are put back (the reader seeks).
+
+Fencing: the broker refuses commits of a process that has lost its partitions without noticing. A refusal means that
+everything since the last commit belongs to someone else now; it is forgotten, and the next assignment begins anew.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._turn = asyncio.Lock()
         self._give_up = asyncio.Event()
         self._generation = 0
-        self._restart = False
+        self._given: set[TopicPartition] | None = None
         self._partitions: dict[TopicPartition, Progress] = {}
         self._fault: BaseException | None = None
         self._flush_asked: list[asyncio.Future[None]] = []
@@ -124,6 +127,10 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         await asked
 
     async def _step(self) -> None:
+        async with self._turn:
+            self._raise_fault()
+            if self._given is not None:
+                await self._begin(self._given)
         wanted = [key for key, progress in self._partitions.items() if progress.incomplete]
         generation = self._generation
         try:
@@ -133,15 +140,15 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         except KafkaError as error:
             raise BrokerError(f"cannot read from the broker: {error}") from error
         async with self._turn:
-            if self._fault is not None:
-                raise self._fault
-            if self._restart:
-                await self._begin(set(self._consumer.assignment()))
-                return
+            self._raise_fault()
             for key, messages in got.items():
                 await self._take(key, messages, generation)
             if self._due(idle=not any(got.values())):
                 await self._flush()
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
 
     def _patience(self) -> int:
         """Milliseconds to wait for messages: no longer than until a write is due."""
@@ -227,7 +234,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Write and commit what was submitted. Afterwards nothing is pending, done or given back."""
         recovering = any(progress.recovering for progress in self._partitions.values())
         if recovering and any(progress.incomplete for progress in self._partitions.values()):
-            await self._give_back()
+            await self._forget()
             return
         spans = [
             Span(key, *span)
@@ -239,8 +246,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._flush_asked += asked
             return
         if recovering:
-            for progress in self._partitions.values():
-                progress.planned = None
+            # Only the planned spans were there; whoever asked for everything has to wait for the rest.
+            self._flush_asked += asked
+            return
         for future in asked:
             if not future.done():
                 future.set_result(None)
@@ -248,15 +256,19 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _write(self, spans: list[Span], *, recovering: bool) -> bool:
         await self._reader.acknowledged()
         plan = None if recovering else self._target.plan(spans)
-        if plan is not None and not await self._commit(
-            {span.partition: (span.first, plan[span.partition]) for span in spans}
-        ):
+        ahead = {
+            span.partition: (span.first, plan[span.partition] if plan is not None else "")
+            for span in spans
+            # Without any commit a target could not tell what a first write left behind from rows long forgotten.
+            if plan is not None or not self._partitions[span.partition].known
+        }
+        if not await self._commit(ahead):
             return False
         try:
             await self._target.write(spans, recovering=recovering, give_up=self._give_up)
         except Abandoned:
             self._log.warning("gave up a write; its records will be read again", spans=len(spans))
-            await self._give_back()
+            await self._forget()
             return False
         if not await self._commit({span.partition: (span.last + 1, "") for span in spans}, undo=spans):
             return False
@@ -270,7 +282,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]], undo: Iterable[Span] = ()) -> bool:
-        """Commit; on refusal undo, give the partitions back and return False."""
+        """Commit; on refusal undo, forget everything and return False."""
+        if not offsets:
+            return True
         try:
             await self._consumer.commit({key: OffsetAndMetadata(*value) for key, value in offsets.items()})
         except (CommitFailedError, IllegalStateError) as error:
@@ -279,18 +293,14 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             )
             if spans := list(undo):
                 await self._target.rollback(spans)
-            await self._give_back()
+            await self._forget()
             return False
         except KafkaError as error:
             raise BrokerError(f"cannot commit offsets: {error}") from error
         return True
 
-    async def _give_back(self) -> None:
-        """Forget everything since the last commit; the loop begins again there with what is still ours by then."""
-        await self._forget()
-        self._restart = True
-
     async def _forget(self) -> None:
+        """Drop everything since the last commit; nothing is ours until the next assignment."""
         await self._target.discard(list(self._partitions))
         self._partitions = {}
         self._generation += 1
@@ -306,8 +316,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if self._fault is None and self._partitions:
                     await self._flush()
                 await self._forget()
-                # Until the next assignment nothing is ours, whatever the consumer still says.
-                self._restart = False
+                self._given = None
                 self.assigned(False)
         except Exception as error:  # noqa: BLE001 aiokafka would only log it; the loop raises it
             self._fault = error
@@ -315,19 +324,17 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             timer.cancel()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Find out where to begin (called by the consumer)."""
-        try:
-            async with self._turn:
-                self._give_up.clear()
-                await self._begin(set(assigned))
-                self.assigned(bool(self._partitions))
-        except Exception as error:  # noqa: BLE001 aiokafka would only log it; the loop raises it
-            self._fault = error
+        """Leave a note for the loop (called by the consumer)."""
+        self._give_up.clear()
+        self._given = set(assigned)
 
     async def _begin(self, ours: set[TopicPartition]) -> None:
-        self._restart = False
+        self._given = None
         self._generation += 1
+        await self._target.survey(ours)
         found = await committed(self._consumer, ours)
+        if not await self._commit({key: (commit.offset, commit.metadata) for key, commit in found.items()}):
+            return
         commits = {
             key: Commit(found[key].offset, found[key].metadata) if key in found else None for key in sorted(ours)
         }
@@ -346,6 +353,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._partitions[key] = Progress(offset, offset, last if last >= offset else None, known=commit is not None)
             self._consumer.seek(key, offset)
         self._log.info("assigned", partitions=len(commits), planned=len(planned))
+        self.assigned(True)
 
     # --- figures -------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 One loop (:mod:`sinks.consumer`) reads, decodes and commits for all targets; a target keeps rows. The loop calls the
 methods of a target one at a time, in this order::
 
-    open ─► assign ─► (submit … ─► [plan ─► commit] ─► write ─► commit) … ─► discard ─► assign … ─► close
+    open ─► survey ─► assign ─► (submit … ─► [plan ─► commit] ─► write ─► commit) … ─► discard ─► survey … ─► close
 
 * Only the loop commits offsets. A target never talks to the broker.
 * ``submit`` may buffer; what is buffered is bounded, because the loop writes as soon as a bound of
@@ -42,7 +42,7 @@ class Limits:
     idle_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Span:
     """A range of offsets of one partition, both ends inclusive. An offset may have no row: its record was refused."""
 
@@ -91,15 +91,25 @@ class Target(Protocol):
             ServiceError: it cannot be used, for a reason only a person can mend.
         """
 
+    async def survey(self, partitions: Collection[TopicPartition]) -> None:
+        """Note what the target holds of ``partitions``; change nothing.
+
+        Comes before the loop reads the last commits and makes sure, by repeating them, that the partitions are
+        still this process's. So what was noted and lies past a commit is a dead process's, never a successor's.
+        """
+
     async def assign(self, commits: Mapping[TopicPartition, Commit | None]) -> dict[TopicPartition, int]:
         """Take over partitions, each with its last commit (None: never committed).
 
-        Whatever lies in the target at or past a commit must be dealt with: either removed here, or (where a plan
-        says which span may have been stored) settled by the first ``write``.
+        Whatever lies in the target at or past a commit must be dealt with: either removed here (what ``survey`` noted
+        and nothing else), or, where a plan says which span may have been stored, settled by the first ``write``.
 
         Returns:
             partition → last offset of the planned span, which the loop then submits and writes before anything
             else, with ``recovering`` set.
+
+        Raises:
+            ServiceError: the target holds rows of a partition without a commit.
         """
 
     async def submit(self, chunk: Chunk) -> None:

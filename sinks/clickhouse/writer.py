@@ -128,6 +128,7 @@ class ClickHouseTarget:
         self._engine = engine
         self._incarnation = incarnation
         self._stopping = stopping
+        self._group = settings.group
         self._limits = Limits(settings.batch_records, BATCH_BYTES, settings.batch_seconds, IDLE_SECONDS)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._days: set[int] = set()
@@ -153,7 +154,12 @@ class ClickHouseTarget:
 
         await retry(up_to_date, self._stopping, f"clickhouse.dsn: {self._engine.place}")
 
+    async def survey(self, partitions: Collection[TopicPartition]) -> None:
+        """Nothing: what is in the tables past a commit is settled by its plan."""
+
     async def assign(self, commits: Mapping[TopicPartition, Commit | None]) -> dict[TopicPartition, int]:
+        forgotten = [key for key, commit in commits.items() if commit is None]
+        await retry(lambda: self._check_forgotten(forgotten), self._stopping, f"ClickHouse at {self._engine.place}")
         self._planned = []
         planned: dict[TopicPartition, int] = {}
         groups: set[tuple[Span, ...]] = set()
@@ -171,6 +177,27 @@ class ClickHouseTarget:
                 self._planned.append(Group((own,), settle=True, whole=len(spans) == 1))
         self._planned += [Group(spans, settle=True) for spans in sorted(groups)]
         return planned
+
+    async def _check_forgotten(self, partitions: Sequence[TopicPartition]) -> None:
+        """Refuse partitions without a commit whose rows are in the tables.
+
+        A plan is committed before the first row is written, so the commit has been lost; reading the
+        partition from its beginning would double what is there.
+        """
+        for topic in sorted({key.topic for key in partitions}):
+            table = TABLE_OF[topic].name
+            found = await self._engine.rows(
+                f"SELECT {PARTITION}, max({OFFSET}) FROM {table} "  # noqa: S608 names of our own
+                f"WHERE {INCARNATION} = {{incarnation:String}} GROUP BY {PARTITION}",
+                {"incarnation": self._incarnation},
+            )
+            for partition, last in found:
+                if TopicPartition(topic, partition) in partitions:
+                    raise ServiceError(
+                        f"consumer group {self._group} has no commit for {topic}/{partition} (expired, or the group "
+                        f"was renamed), but table {table} holds its offsets up to {last}: set the group's offset to "
+                        f"{last + 1}"
+                    )
 
     async def submit(self, chunk: Chunk) -> None:
         rows = batch(chunk.kind, chunk.records, chunk.partition.partition, chunk.offsets)

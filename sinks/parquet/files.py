@@ -2,11 +2,12 @@
 
 ::
 
-    <root>/md.trades/date=2024-08-08/hour=07/<incarnation>-<partition>-<first>-<last>.parquet
+    <root>/md.trades/date=2024-08-08/hour=07/<writer>-<incarnation>-<partition>-<first>-<last>.parquet
 
-``first`` and ``last`` are offsets of the file's first and last row. While a file grows it is called ``.<…>.tmp``
-(readers of Parquet folders skip names that begin with a dot) and locked with ``flock``, which the kernel releases when
-the writer dies: a draft that can be locked is nobody's any more.
+``first`` and ``last`` are offsets of the file's first and last row. ``writer`` is drawn by lot in each process, so that
+a process that does not know yet that it has lost a partition cannot touch its successor's files. While a file grows
+it is called ``.<…>.tmp`` (readers of Parquet folders skip names that begin with a dot) and locked with ``flock``, which
+the kernel releases when the writer dies: a draft that can be locked is nobody's any more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,8 +35,9 @@ ROW_GROUP_BYTES: Final = 32 * 2**20
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.]")
-_NAME: Final = re.compile(r"(?P<incarnation>[^-]+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet")
-_DRAFT: Final = re.compile(r"\.(?P<incarnation>[^-]+)-(?P<partition>\d+)-(?P<first>\d+)\.tmp")
+_NAME: Final = re.compile(r"[0-9a-f]+-(?P<incarnation>[^-]+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet")
+_DRAFT: Final = re.compile(r"\.[0-9a-f]+-(?P<incarnation>[^-]+)-(?P<partition>\d+)-(?P<first>\d+)\.tmp")
+_WRITER: Final = secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ class HourFile:
 
     def _open(self) -> None:
         make_folder(self._folder)
-        name = f".{safe_name(self._incarnation)}-{self.partition.partition}-{self._first}.tmp"
+        name = f".{_WRITER}-{safe_name(self._incarnation)}-{self.partition.partition}-{self._first}.tmp"
         self._draft = self._folder / name
         self._file = self._draft.open("wb")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,8 +193,8 @@ class HourFile:
         """Give the finished draft its name. Not durable until :func:`sync_folder` of its folder."""
         if self._draft is None or self._file is None:
             raise RuntimeError("publish() before finish()")
-        name = f"{safe_name(self._incarnation)}-{self.partition.partition}-{self._first}-{self._last}.parquet"
-        path = self._folder / name
+        offsets = f"{self.partition.partition}-{self._first}-{self._last}"
+        path = self._folder / f"{_WRITER}-{safe_name(self._incarnation)}-{offsets}.parquet"
         self._draft.rename(path)
         self._file.close()
         self._file = None

@@ -7,7 +7,9 @@ A file never lies astride a commit, because a checkpoint closes all files of a p
 the bounds of a checkpoint fall (rows, bytes, time, an hour that ends, ``POST /flush``, a rebalance): what a file holds
 needs not be the same the second time, since the first one is gone by then.
 
-This asks that all sinks of a group that may own a partition see the same folder.
+This asks that all sinks of a group that may own a partition see the same folder. What it does not cover: a process that
+is stopped (not killed) for longer than the group's session just before its renames, goes on when another has taken
+over, and is killed before the refusal of its commit makes it remove its files again.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ class ParquetTarget:
         self._incarnation = incarnation
         self._limits = Limits(settings.parquet.batch_records, BATCH_BYTES, settings.parquet.batch_seconds, None)
         self._open: dict[tuple[TopicPartition, int], HourFile] = {}
+        self._found: list[Stored] = []
         self._written: list[Stored] = []
         self._rows: Counter[str] = Counter()
         self._files = 0
@@ -96,29 +99,36 @@ class ParquetTarget:
         if not os.access(self._root, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied", str(self._root))
 
+    async def survey(self, partitions: Collection[TopicPartition]) -> None:
+        def look() -> list[Stored]:
+            topics = {key.topic for key in partitions}
+            return [file for topic in topics for file in stored(self._root, topic, self._incarnation)]
+
+        self._found = await self._in_thread(look)
+
     async def assign(self, commits: Mapping[TopicPartition, Commit | None]) -> dict[TopicPartition, int]:
         await self._in_thread(lambda: self._clean(commits))
         return {}
 
     def _clean(self, commits: Mapping[TopicPartition, Commit | None]) -> None:
         touched: set[Path] = set()
-        for topic in {key.topic for key in commits}:
-            for file in stored(self._root, topic, self._incarnation):
-                if file.partition not in commits:
-                    continue
-                commit = commits[file.partition]
-                if commit is None:
-                    # The beginning is committed before the first file is written, so this commit has been lost.
-                    raise ServiceError(
-                        f"consumer group {self._group} has no commit for {topic}/{file.partition.partition} (expired, "
-                        f"or the group was renamed), but {file.path} holds offsets of this broker: set the group's "
-                        f"offset past the last file, or move the files away"
-                    )
-                if file.first >= commit.offset:
-                    file.path.unlink()
-                    touched.add(file.path.parent)
-                    self._removed += 1
-                    self._log.info("removed an uncommitted file", path=str(file.path))
+        for file in self._found:
+            if file.partition not in commits:
+                continue
+            commit = commits[file.partition]
+            if commit is None:
+                # The beginning is committed before the first file is written, so this commit has been lost.
+                raise ServiceError(
+                    f"consumer group {self._group} has no commit for {file.partition.topic}/{file.partition.partition} "
+                    f"(expired, or the group was renamed), but {file.path} holds offsets of this broker: set the "
+                    f"group's offset past the last file, or move the files away"
+                )
+            if file.first >= commit.offset:
+                file.path.unlink(missing_ok=True)
+                touched.add(file.path.parent)
+                self._removed += 1
+                self._log.info("removed an uncommitted file", path=str(file.path))
+        self._found = []
         for place in touched:
             sync_folder(place)
         remove_dead_drafts(self._root, commits)
