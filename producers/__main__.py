@@ -16,8 +16,8 @@ from producers.publisher import Publisher
 from producers.venues import load
 from schemas.codec import Codec
 
-FLUSH_SECONDS: Final = 8.0
-"""For the last records at the end, within the service's grace."""
+FLUSH_SECONDS: Final = 3.0
+"""For the last records at the end; with the client's own time to stop it stays within the service's grace."""
 
 
 async def collect(running: service.Service, venue_name: str) -> None:

@@ -15,18 +15,17 @@ from alphapulse import logs, metrics
 from alphapulse.config import VenueSettings
 from producers.backoff import Backoff, Pace
 from producers.connection import Connection, Disconnected
+from producers.journal import Journal
 from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Refused, Resubscribe, Send
 from producers.publisher import Publisher
 from producers.rest import SnapshotFetcher
 from producers.venue import Venue
-from schemas.records import DeadLetter, Event, L2Update, Severity, Trade
+from schemas.records import L2Update, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
 BROKER_SECONDS: Final = 10.0
 """When the broker takes nothing for so long, the venue's connection is closed until it does."""
-
-_LEVELS: Final = {"INFO": "info", "WARNING": "warning", "ERROR": "error"}
 
 
 class Collector:
@@ -57,11 +56,11 @@ class Collector:
         self._venue = venue
         self._protocol = venue.protocol(settings)
         self._publisher = publisher
-        self._service = service
         self._clock = clock
         self._backoff = backoff if backoff is not None else Backoff()
         self._log = logs.get(service, venue=venue.name)
         self._url = (settings.websocket_url or venue.websocket_url).rstrip("/") + self._protocol.path()
+        self._journal = Journal(publisher, service, venue.name, self._url.partition("?")[0], clock)
         self._rest = SnapshotFetcher(
             settings.rest_url or venue.rest_url or "", self._answered, self._snapshot_failed, self._spawn
         )
@@ -198,9 +197,9 @@ class Collector:
     def _do(self, output: Any, frame: int) -> None:
         match output:
             case Note():
-                self._note(output, frame)
+                self._journal.note(output, frame)
             case Refused():
-                self._dead_letter(output, frame)
+                self._journal.dead_letter(output, frame)
             case FetchSnapshot():
                 self._rest.fetch(output)
             case Resubscribe():
@@ -228,6 +227,9 @@ class Collector:
     def _snapshot_failed(self, request: FetchSnapshot, reason: str) -> None:
         self._event("snapshot_failed", "WARNING", reason, symbol=request.symbol)
 
+    def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
+        self._journal.event(kind, severity, message, self._late_frame(), symbol=symbol)
+
     def _track_waiting(self) -> None:
         if not self._protocol.waiting:
             self._waiting_since = None
@@ -237,52 +239,6 @@ class Collector:
     def _late_frame(self) -> int:
         """Return the frame number of what comes of frames held back, or of none."""
         return self._waiting_since if self._waiting_since is not None else self._frames + 1
-
-    # --- records of our own ---
-
-    def _note(self, note: Note, frame: int) -> None:
-        if note.loss is not None:
-            metrics.GAPS.labels(self._venue.name, note.loss).inc()
-        if note.kind == "resync":
-            metrics.RESYNCS.labels(self._venue.name).inc()
-        self._event(note.kind, note.severity, note.message, symbol=note.symbol, details=dict(note.details), frame=frame)
-
-    def _event(
-        self,
-        kind: str,
-        severity: Severity,
-        message: str,
-        *,
-        symbol: str | None = None,
-        details: dict[str, str] | None = None,
-        frame: int | None = None,
-    ) -> None:
-        getattr(self._log, _LEVELS[severity])(kind, message=message, **({"symbol": symbol} if symbol else {}))
-        event = Event(
-            time=self._clock(),
-            service=self._service,
-            kind=kind,
-            severity=severity,
-            venue=self._venue.name,
-            symbol=symbol,
-            message=message,
-            details=details or {},
-        )
-        self._publisher.publish(event, frame if frame is not None else self._late_frame())
-
-    def _dead_letter(self, refused: Refused, frame: int) -> None:
-        metrics.DEAD_LETTERS.labels(self._service, refused.error).inc()
-        letter = DeadLetter(
-            time=self._clock(),
-            service=self._service,
-            source=self._url.partition("?")[0],
-            value=refused.value,
-            venue=self._venue.name,
-            symbol=refused.symbol,
-            error=refused.error,
-            reason=refused.reason,
-        )
-        self._publisher.publish(letter, frame)
 
     # --- figures ---
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from producers.backoff import TokenBucket
 from producers.venue import Venue
 
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 _TURN_FRAMES = 32
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -15,11 +15,13 @@ from typing import Any, Protocol
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
-from alphapulse import metrics
+from alphapulse import metrics, topics
 from alphapulse.config import PublisherSettings
 from alphapulse.errors import BrokerError
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
+
+_WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.EVENTS, topics.DEAD_LETTERS)
 
 
 class Producer(Protocol):
@@ -112,7 +114,7 @@ class Publisher:
         Raises:
             BrokerError: the broker does not tell them.
         """
-        for topic in dict.fromkeys(TOPIC_OF.values()):
+        for topic in _WRITTEN:
             try:
                 found = await self._producer.partitions_for(topic)
             except KafkaError as error:

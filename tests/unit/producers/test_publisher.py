@@ -127,7 +127,7 @@ async def test_partitions_that_cannot_be_learned_are_told() -> None:
             raise KafkaError("no answer")
 
     publisher = Publisher(Deaf(), Codec(), PublisherSettings(), "kraken")
-    with pytest.raises(BrokerError, match=r"partitions of md\.trades"):
+    with pytest.raises(BrokerError, match=r"partitions of md\.l2"):
         await publisher.start()
 
 
