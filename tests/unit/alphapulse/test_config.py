@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from pydantic import ValidationError
 
 from alphapulse import config
 from alphapulse.config import Settings, VenueSettings, environment, load
+from alphapulse.config_faults import leaf_fields
 from alphapulse.errors import ConfigError
+from alphapulse.toml_lines import key_lines
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -288,3 +291,41 @@ def test_the_environment_carries_venues_whole() -> None:
 
 def test_prefix_is_that_of_the_model() -> None:
     assert Settings.model_config["env_prefix"] == config.PREFIX
+
+
+class TestExamples:
+    """deploy/config: what an operator starts from."""
+
+    FOLDER = ROOT / "deploy" / "config"
+
+    def test_services_are_the_defaults(self) -> None:
+        loaded = load(self.FOLDER)
+        assert loaded.model_copy(update={"venues": {}}) == Settings()
+
+    def test_every_key_of_the_services_is_there(self) -> None:
+        text = (self.FOLDER / "services.toml").read_text(encoding="utf-8")
+        # A key whose default is "none" can only stand in a comment.
+        lines = key_lines(re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE))
+        expected = {key for key in leaf_fields(Settings) if key[0] != "venues"}
+        assert set(lines) == expected
+
+    def test_the_commented_keys_are_right_too(self, tmp_path: Path) -> None:
+        for name in config.FILES:
+            text = (self.FOLDER / name).read_text(encoding="utf-8")
+            (tmp_path / name).write_text(re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE), encoding="utf-8")
+        loaded = load(tmp_path)
+        assert loaded.registry.url == "http://redpanda:8081"
+        assert loaded.venues["kraken"].depth == 1000
+
+    def test_exchanges(self) -> None:
+        venues = load(self.FOLDER).venues
+        assert {name: venue.taker_fee_basis_points for name, venue in venues.items()} == {
+            "kraken": Decimal(40),
+            "coinbase": Decimal(60),
+            "binance": Decimal(10),
+            "binance_us": Decimal(60),
+        }
+        assert all(venue.enabled and len(venue.symbols) == 3 for venue in venues.values())
+        text = (self.FOLDER / "exchanges.toml").read_text(encoding="utf-8")
+        for key in VenueSettings.model_fields:
+            assert re.search(rf"\b{key} = ", text), key
