@@ -7,6 +7,7 @@ operator wants to know to ``ops.events``.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -26,6 +27,8 @@ STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
 BROKER_SECONDS: Final = 10.0
 """When the broker takes nothing for so long, the venue's connection is closed until it does."""
+HOLD_SECONDS: Final = 10.0
+"""Frames that wait for a snapshot are not done; but whoever paces the venue by them must not wait for ever."""
 
 
 class Collector:
@@ -71,6 +74,8 @@ class Collector:
         self._frames = 0
         self._bytes = 0
         self._waiting_since: int | None = None
+        self._waiting_began = 0.0
+        self._told = 0
         self._counted = (0, 0)
         self.connected = False
 
@@ -225,6 +230,7 @@ class Collector:
         self._act(self._protocol.snapshot(request, body, self._clock()), self._late_frame())
 
     def _snapshot_failed(self, request: FetchSnapshot, reason: str) -> None:
+        self._waiting_began = -math.inf
         self._event("snapshot_failed", "WARNING", reason, symbol=request.symbol)
 
     def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
@@ -235,10 +241,20 @@ class Collector:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = self._frames
+            self._waiting_began = asyncio.get_running_loop().time()
 
     def _late_frame(self) -> int:
         """Return the frame number of what comes of frames held back, or of none."""
-        return self._waiting_since if self._waiting_since is not None else self._frames + 1
+        return max(self._waiting_since, self._told + 1) if self._waiting_since is not None else self._frames + 1
+
+    def _frames_done(self) -> int:
+        done = self._publisher.done(self._frames)
+        if self._waiting_since is not None:
+            waited = asyncio.get_running_loop().time() - self._waiting_began
+            if waited < HOLD_SECONDS:
+                done = min(done, self._waiting_since - 1)
+        self._told = max(self._told, done)
+        return self._told
 
     # --- figures ---
 
@@ -257,19 +273,16 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """Return the collector's figures, for ``/status``.
 
-        ``frames_done`` rises to n when every record that frames 1 to n led to is acknowledged; frames held back until a
-        snapshot comes (``frames_waiting``) are not done.
+        ``frames_done`` rises to n when every record that frames 1 to n led to is acknowledged. Frames held back until a
+        snapshot comes (``frames_waiting``) are not done before the venue refused it, or left it unanswered for 10 s.
         """
         protocol, publisher = self._protocol, self._publisher
-        done = publisher.done(self._frames)
-        if self._waiting_since is not None:
-            done = min(done, self._waiting_since - 1)
         return {
             "venue": self._venue.name,
             "connected": self.connected,
             "frames": self._frames,
             "bytes": self._bytes,
-            "frames_done": done,
+            "frames_done": self._frames_done(),
             "frames_waiting": protocol.waiting,
             "frames_ignored": protocol.ignored.total(),
             "ignored": dict(protocol.ignored),

@@ -293,9 +293,6 @@ async def test_snapshots_are_fetched_beside_the_read_loop_until_one_joins() -> N
     asked: list[str] = []
     paths: list[str] = []
 
-    async def busy() -> web.StreamResponse:
-        return web.Response(status=503, headers={"Retry-After": "0"}, text="busy")
-
     async def too_old() -> web.StreamResponse:
         return web.json_response(body(2))
 
@@ -303,7 +300,7 @@ async def test_snapshots_are_fetched_beside_the_read_loop_until_one_joins() -> N
         await release.wait()
         return web.json_response(body(5))
 
-    answers: Answers = [busy, too_old, slow]
+    answers: Answers = [too_old, slow]
 
     async def answer(request: web.Request) -> web.StreamResponse:
         asked.append(str(request.rel_url))
@@ -319,16 +316,49 @@ async def test_snapshots_are_fetched_beside_the_read_loop_until_one_joins() -> N
     async with websocket_venue(talk) as url, rest_venue(answer) as rest:
         settings = VenueSettings(symbols=("BTC-USDT",), websocket_url=url + "/", rest_url=rest + "/", depth=100)
         async with running(load("binance"), settings) as it:
-            await until(lambda: len(asked) == 3 and it.collector.status()["frames"] == 50)
+            await until(lambda: len(asked) == 2 and it.collector.status()["frames"] == 50)
             status = it.collector.status()
             assert (status["frames_done"], status["frames_waiting"]) == (0, 50)
             assert it.l2() == []
             release.set()
             await until(lambda: it.collector.status()["frames_done"] == 50)
             assert [record.kind for record in it.l2()] == ["SNAPSHOT"] + ["DELTA"] * 49
-            assert "HTTP 503" in it.event("snapshot_failed").message
     assert paths == ["/stream?streams=btcusdt@depth@100ms/btcusdt@trade"]
     assert set(asked) == {"/api/v3/depth?symbol=BTCUSDT&limit=100"}
+
+
+async def test_frames_whose_snapshot_is_refused_hold_nobody_up_and_their_records_come_all_the_same() -> None:
+    refuse = True
+    asked = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if refuse:
+            return web.Response(status=503, text="no answer to give")
+        return web.json_response(body(5))
+
+    sockets: list[ServerConnection] = []
+
+    async def talk(socket: ServerConnection) -> None:
+        sockets.append(socket)
+        for number in range(5, 15):
+            await socket.send(diff(number))
+        await stay(socket)
+
+    async with websocket_venue(talk) as url, rest_venue(answer) as rest:
+        settings = VenueSettings(symbols=("BTC-USDT",), websocket_url=url, rest_url=rest)
+        async with running(load("binance"), settings) as it:
+            await until(lambda: it.collector.status()["frames_done"] == 10)
+            assert asked
+            assert it.collector.status()["frames_waiting"] == 10
+            refuse = False
+            assert "HTTP 503" in it.event("snapshot_failed").message
+            await until(it.l2)
+            assert it.collector.status()["frames_done"] >= 10
+            await sockets[0].send(diff(15))
+            await until(lambda: it.collector.status()["frames_done"] == 11)
+            assert [record.kind for record in it.l2()] == ["SNAPSHOT"] + ["DELTA"] * 10
 
 
 async def test_a_rest_address_that_cannot_be_reached_is_told() -> None:
