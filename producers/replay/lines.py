@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from alphapulse.errors import RecordingError
 
 MAX_LINE_BYTES = 64 << 20
@@ -39,7 +41,8 @@ class Line:
 def read(path: Path) -> Iterator[Line]:
     """Yield the lines of the recording at ``path``; blank ones are left out.
 
-    A last line without its end is a line too: all that can be read is given out before an error is raised.
+    All whole lines that can be read are given out before an error is raised. What is left of a frame where
+    compressed data ends early is not: the venue never sent it so.
 
     Raises:
         RecordingError: there is no such file, it is not what its name says, or it ends before its end: then
@@ -57,9 +60,13 @@ def read(path: Path) -> Iterator[Line]:
             if len(rest) > MAX_LINE_BYTES:
                 raise RecordingError(str(path), number + 1, f"the line is longer than {MAX_LINE_BYTES} bytes")
     except _Damage as damage:
-        if rest.strip():
-            yield _parse(number + 1, rest)
-        raise RecordingError(str(path), number + 1, f"the recording is cut off ({damage})") from damage
+        reason = f"the recording is cut off ({damage})"
+        if rest and _is_whole(last := _parse(number + 1, rest)):
+            number += 1
+            yield last
+        elif rest:
+            reason += f"; the {len(rest)} bytes of this line that are there were left out"
+        raise RecordingError(str(path), number + 1, reason) from damage
     if rest.strip():
         yield _parse(number + 1, rest)
 
@@ -69,6 +76,15 @@ def _parse(number: int, line: bytes) -> Line:
     if frame.strip() and time.isdigit() and len(time) <= _DIGITS:
         return Line(number, int(time), frame)
     return Line(number, None, line)
+
+
+def _is_whole(line: Line) -> bool:
+    """Whether the last line of a file that ends early is complete: no part of a JSON object is one."""
+    try:
+        msgspec.json.decode(line.frame, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return line.received_ns is not None
 
 
 class _Damage(Exception):

@@ -11,7 +11,7 @@ from pathlib import Path
 from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
 from producers.endpoint.session import BOOK, TRADES, Key
 from producers.replay.lines import Line, read
-from producers.replay.shapes import LOOKS, Look
+from producers.replay.shapes import LOOKS, Look, Shape
 
 FAULTS_TOLD = 1000
 """More faults than these are counted only."""
@@ -30,10 +30,12 @@ class Recording:
         frames: lines, REST answers included.
         first_time, last_time: times of receipt, ns since the epoch, of the first and the last line that has one.
         symbols: venue's spelling → ours, of all that have book or trade frames, in the order they appear.
+        spellings: symbols as they stand in the frames, where that is not how the venue spells them today.
         keys: the feeds of those symbols that have frames.
         rest_paths: paths of the REST answers.
         faults: one line ``file:line: what`` each, the first thousand.
         faults_total: how many there are.
+        incomplete: why the recording could not be read to its end; None if it could.
     """
 
     path: Path
@@ -42,16 +44,24 @@ class Recording:
     first_time: int | None = None
     last_time: int | None = None
     symbols: dict[str, str] = field(default_factory=dict)
+    spellings: dict[str, str] = field(default_factory=dict)
     keys: set[Key] = field(default_factory=set)
     rest_paths: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
     faults_total: int = 0
+    incomplete: str | None = None
 
     def add_fault(self, text: str) -> None:
         """Count a fault, and keep its text unless there are too many."""
         self.faults_total += 1
         if len(self.faults) < FAULTS_TOLD:
             self.faults.append(text)
+
+    def keys_of(self, shape: Shape) -> tuple[Key, ...]:
+        """Return what a client would subscribe to for a frame of ``shape``."""
+        if not self.spellings:
+            return shape.keys
+        return tuple((feed, self.spellings.get(symbol, symbol)) for feed, symbol in shape.keys)
 
 
 def stem(path: Path) -> str:
@@ -107,7 +117,8 @@ def survey(path: Path, venue: str | None = None, stopped: Callable[[], bool] = l
     except RecordingError as error:
         if found.frames == 0:
             raise
-        found.add_fault(str(error))
+        found.incomplete = str(error)
+        found.add_fault(found.incomplete)
     if found.frames == 0:
         raise RecordingError(str(path), 0, "the recording is empty")
     if not found.symbols:
@@ -142,22 +153,28 @@ class _SymbolList:
     def __init__(self, found: Recording) -> None:
         self._found = found
         self._refused: set[str] = set()
-        self._canonical: Callable[[str], str] = importlib.import_module(
-            f"producers.{found.venue}.symbols"
-        ).canonical_symbol
+        symbols = importlib.import_module(f"producers.{found.venue}.symbols")
+        self._canonical: Callable[[str], str] = symbols.canonical_symbol
+        self._spelled: Callable[[str], str] = symbols.venue_symbol
+        self._seen: set[Key] = set()
 
     def note(self, key: Key, place: str) -> None:
         feed, symbol = key
         found = self._found
-        if key in found.keys or feed not in (BOOK, TRADES) or symbol in self._refused:
+        if key in self._seen or feed not in (BOOK, TRADES) or symbol in self._refused:
             return
+        self._seen.add(key)
         try:
-            found.symbols[symbol] = self._canonical(symbol)
+            ours = self._canonical(symbol)
+            spelled = self._spelled(ours)
         except ValueRefused as error:
             self._refused.add(symbol)
             found.add_fault(f"{place}: {error}; served, but not announced")
             return
-        found.keys.add(key)
+        found.symbols[spelled] = ours
+        found.keys.add((feed, spelled))
+        if spelled != symbol:
+            found.spellings[symbol] = spelled
 
 
 def _is_market_data(look: Look, frame: bytes) -> bool:

@@ -101,6 +101,7 @@ class ReplayServer:
             "reconnects": max(self._connected - 1, 0),
             "finished": timeline.finished,
             "waiting": timeline.waiting,
+            "incomplete": [recording.incomplete] if recording.incomplete is not None else [],
             "faults": recording.faults,
             "faults_total": recording.faults_total,
         }

@@ -82,7 +82,7 @@ class Timeline:
                 if self.frames_sent % _BREATH == 0:
                     await asyncio.sleep(0)
         except RecordingError as error:
-            if str(error) not in self._recording.faults:
+            if str(error) != self._recording.incomplete:
                 raise
         self.waiting = None
         self.finished = True
@@ -100,20 +100,21 @@ class Timeline:
         self.waiting = None
         # The clients come last: they may have gone while the frame waited for the rest.
         if shape.rest is None:
-            await self._wait_for_clients(shape)
-            while not await self._audience.deliver(line.frame, shape.keys):
-                await self._wait_for_clients(shape)
+            keys = self._recording.keys_of(shape)
+            await self._wait_for_clients(keys)
+            while not await self._audience.deliver(line.frame, keys):
+                await self._wait_for_clients(keys)
             return
         if not self._desk.waits(shape.rest):
-            await self._wait_for_clients(shape)
+            await self._wait_for_clients(())
             await self._wait_for_request(shape.rest)
         self._desk.give(shape.rest, shape.body)
 
-    async def _wait_for_clients(self, shape: Shape) -> None:
-        if self._gate.passes(shape.keys, self._audience.subscribed, time.monotonic()):
+    async def _wait_for_clients(self, keys: tuple[Key, ...]) -> None:
+        if self._gate.passes(keys, self._audience.subscribed, time.monotonic()):
             return
         began = time.monotonic()
-        while not self._gate.passes(shape.keys, self._audience.subscribed, time.monotonic()):
+        while not self._gate.passes(keys, self._audience.subscribed, time.monotonic()):
             self.waiting = f"subscriptions ({_listed(self._gate.awaited)})"
             await self._audience.changed(_POLL_SECONDS)
         self._schedule.held(time.monotonic() - began)

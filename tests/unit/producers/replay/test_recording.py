@@ -84,8 +84,9 @@ def test_a_cut_off_recording_is_surveyed_as_far_as_it_goes(tmp_path: Path) -> No
     path = tmp_path / "binance.rec.gz"
     path.write_bytes(gzip.compress(b"1 " + DIFF + b"\n" + b"2 " + TRADE + b"\n")[:-9])
     found = survey(path)
-    assert found.frames == 2
-    assert "the recording is cut off" in found.faults[-1]
+    assert found.incomplete is not None
+    assert f"{path}:{found.frames + 1}: the recording is cut off" in found.incomplete
+    assert found.faults == [found.incomplete]
 
 
 @pytest.mark.parametrize(

@@ -123,10 +123,11 @@ async def test_a_cut_off_recording_is_served_as_far_as_it_goes(start: Start, tmp
     async with start(path) as replay, connect(replay.websocket_url + STREAMS) as client:
         total = replay.announced["frames"]
         assert total > 100
-        got = await frames(client, total)
-        assert got[: total - 1] == [diff(n) for n in range(1, total)]
+        assert await frames(client, total) == [diff(n) for n in range(1, total + 1)]
         await until(lambda: replay.server.status()["finished"])
-        assert "the recording is cut off" in replay.server.status()["faults"][-1]
+        (incomplete,) = replay.server.status()["incomplete"]
+        assert incomplete.startswith(f"{path}:{total + 1}: the recording is cut off")
+        assert replay.server.status()["faults"] == [incomplete]
 
 
 async def test_a_request_waits_until_the_timeline_gets_to_its_answer(start: Start, write: Write) -> None:
@@ -256,6 +257,17 @@ async def test_a_book_subscribed_anew_is_acknowledged_and_the_timeline_goes_on(s
         assert json.loads(await client.recv())["success"] is True
         await replay.credit(10**6)
         assert await frames(client, 3) == sent[1:]
+
+
+async def test_old_spellings_of_symbols_are_subscribed_to_by_the_new_ones(start: Start, write: Write) -> None:
+    sent = [kraken_book("XBT/USD", 1), kraken_book("XBT/USD", 2)]
+    async with (
+        start(write(*[b"1 " + frame for frame in sent], name="kraken_1.rec")) as replay,
+        connect(replay.websocket_url) as client,
+    ):
+        assert replay.announced["symbols"] == ["BTC-USD"]
+        await subscribe_kraken(client, "BTC/USD")
+        assert await frames(client, 2) == sent
 
 
 async def test_two_connections_share_the_symbols(start: Start, write: Write) -> None:
