@@ -64,11 +64,20 @@ class Ops:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._rate = _Rate()
+        # Asked for when the metrics are read.
+        metrics.BOOKS.labels("true").set_function(lambda: sum(one.reader.valid for one in self._instruments()))
+        metrics.BOOKS.labels("false").set_function(lambda: sum(not one.reader.valid for one in self._instruments()))
+        metrics.LATE_TRADES.set_function(lambda: sum(one.candles.too_late for one in self._instruments()))
+        metrics.OPPORTUNITIES.set_function(self._opportunities)
 
     def _instruments(self) -> list[InstrumentState]:
         owned = self._worker.ownership.partitions.values()
         found = [instrument for one in owned for instrument in one.state.instruments.values()]
         return sorted(found, key=lambda instrument: (instrument.venue, instrument.symbol))
+
+    def _opportunities(self) -> int:
+        owned = self._worker.ownership.partitions.values()
+        return sum(len(symbol.open) for one in owned for symbol in one.state.symbols.values())
 
     async def books(self, request: web.Request) -> web.Response:
         """Answer ``GET /books``."""
@@ -88,20 +97,14 @@ class Ops:
         worker = self._worker
         instruments = self._instruments()
         owned = list(worker.ownership.partitions.values())
-        valid = sum(instrument.reader.valid for instrument in instruments)
-        metrics.BOOKS.labels("true").set(valid)
-        metrics.BOOKS.labels("false").set(len(instruments) - valid)
-        metrics.LATE_TRADES.set(sum(instrument.candles.too_late for instrument in instruments))
-        open_now = sum(len(symbol.open) for one in owned for symbol in one.state.symbols.values())
-        metrics.OPPORTUNITIES.set(open_now)
         return {
             "records": worker.records,
             "records_per_second": self._rate.of(worker.records, time.monotonic()),
             "lag": worker.lag(),
             "partitions": sorted(one.state.number for one in owned),
             "books": len(instruments),
-            "valid_books": valid,
-            "opportunities": open_now,
+            "valid_books": sum(instrument.reader.valid for instrument in instruments),
+            "opportunities": self._opportunities(),
             "gaps": sum(instrument.totals.gaps for instrument in instruments),
             "dead_letters": worker.dead_letters,
             "records_lost": worker.lost,

@@ -206,6 +206,8 @@ class Worker:
 
     def _publish(self, made: list[Record]) -> None:
         for record in made:
+            if isinstance(record, Event) and record.kind == "gap":
+                metrics.PROCESSED_GAPS.labels(record.venue).inc()
             try:
                 self._outputs.put(record)
             except RecordRefused as error:

@@ -243,7 +243,7 @@ def feed(draw: st.DrawFn) -> list[L2Update]:
         record = L2Update(
             venue="kraken",
             symbol="BTC-USD",
-            kind=kind,
+            kind=kind,  # type: ignore[arg-type]
             epoch=epoch,
             sequence=sequence,
             exchange_time=0,

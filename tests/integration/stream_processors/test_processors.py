@@ -7,11 +7,14 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from alphapulse import kafka, topics
 from alphapulse.config import KafkaSettings, environment
 from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.fixed import decimal_text
-from schemas.records import Candle, L2Update
+from schemas.records import ArbitrageOpportunity, Candle, L2Update
+from stream_processors.arbitrage import ArbitrageRules, SymbolState
 from tests.fixtures.l2_feed import Feed, reference_candles
 from tests.fixtures.market import SECOND
 from tests.integration.stream_processors.processes import (
@@ -89,10 +92,35 @@ async def test_books_candles_and_statistics_follow_the_feed(kafka_settings: Kafk
 
         await until(lambda: highest_revisions_complete(kafka_settings, made), "all candles published")
         await check_candles(kafka_settings, made)
+        await until(await caught_up(settings, (*INPUTS, topics.DEPTH)), "everything committed")
+        await check_depth_and_signals(kafka_settings, made)
         status = await processors.get("/status")
         assert status["records"] >= sum(len(feed.records) + len(feed.trades) for feed in made)
         assert (status["books"], status["gaps"], status["dead_letters"]) == (4, 0, 0)
         assert await processors.stop() == 0
+
+
+async def check_depth_and_signals(settings: KafkaSettings, feeds: list[Feed], *, twice: bool = False) -> None:
+    """The last Depth is the book's top, and the opportunities follow from ``md.depth`` alone.
+
+    ``twice``: a worker was killed, so that records may have been published again, but no others.
+    """
+    depths = [depth for _, _, depth in await read_all(settings, topics.DEPTH)]
+    last = {(depth.venue, depth.symbol): depth for depth in depths}
+    for feed in feeds:
+        depth, book = last[feed.venue, feed.symbol], feed.book().book
+        assert list(zip(depth.bid_prices, depth.bid_sizes, strict=True)) == book.bids.top(20)
+        assert list(zip(depth.ask_prices, depth.ask_sizes, strict=True)) == book.asks.top(20)
+        assert depth.valid
+    symbols: dict[str, SymbolState] = {}
+    expected: list[ArbitrageOpportunity] = []
+    for depth in depths:
+        expected += symbols.setdefault(depth.symbol, SymbolState(depth.symbol, ArbitrageRules())).apply(depth)
+    made = [one for _, _, one in await read_all(settings, topics.ARBITRAGE)]
+    if twice:
+        made = list({repr(one): one for one in made}.values())
+    assert made == expected
+    assert {one.state for one in made} >= {"OPENED", "CHANGED"}
 
 
 async def highest_revisions_complete(settings: KafkaSettings, feeds: list[Feed]) -> bool:
@@ -109,6 +137,7 @@ async def highest_revisions_complete(settings: KafkaSettings, feeds: list[Feed])
     )
 
 
+@pytest.mark.slow
 async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -142,12 +171,15 @@ async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
         await check_candles(kafka_settings, made)
         windows = [(w.venue, w.symbol, w.window_start) for _, _, w in await read_all(kafka_settings, topics.STATS)]
         assert len(windows) == len(set(windows)), "a window was published twice"
+        await until(await caught_up(settings, (*INPUTS, topics.DEPTH)), "everything committed")
+        await check_depth_and_signals(kafka_settings, made, twice=True)
         assert await processors.stop() == 0
     finally:
         if processors.process is not None and processors.process.poll() is None:
             processors.kill()
 
 
+@pytest.mark.slow
 async def test_two_workers_share_the_partitions_and_hand_them_over(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -174,6 +206,9 @@ async def test_two_workers_share_the_partitions_and_hand_them_over(
                 (feed.venue, feed.symbol): feed.book().book.sha256(feed.price_exponent, feed.size_exponent)
                 for feed in made
             }
+            # Each worker that takes a book over publishes it once, whatever was published before; nothing else twice.
+            depths = [depth for _, _, depth in await read_all(kafka_settings, topics.DEPTH)]
+            assert len({(one.venue, one.symbol, one.sequence) for one in depths}) >= len(depths) - len(made)
             second.kill()
             for feed in made:
                 await publish(producer, feed.run(200))
@@ -274,7 +309,8 @@ async def test_records_dropped_unread_are_a_loss_that_is_told(
         await processors.start()
 
         async def told() -> bool:
-            return (await processors.get("/status"))["records_lost"] == 5
+            lost: int = (await processors.get("/status"))["records_lost"]
+            return lost == 5
 
         await until(told, "the loss")
         assert not (await processors.books())["kraken", "BTC-USD"]["valid"]

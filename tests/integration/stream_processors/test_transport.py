@@ -204,7 +204,8 @@ async def test_a_refused_commit_is_tried_again_and_no_crash(
     async with producing(settings.kafka) as producer, faust(settings, application) as app:
         consumer: Any = app.consumer
         reader = consumer._thread._consumer
-        commit, refused = reader.commit, []
+        commit = reader.commit
+        refused: list[Any] = []
 
         async def refusing(offsets: Any) -> None:
             if len(refused) < 3:

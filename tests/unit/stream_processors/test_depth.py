@@ -26,6 +26,9 @@ class Book:
         second = self.conflation.after(record, self.reader.apply(record))
         return [made for made in (first, second) if made is not None]
 
+    def pending(self) -> bool:
+        return self.conflation.pending
+
     def tick(self, ms: int) -> Depth | None:
         return self.conflation.tick(START + ms * MS)
 
@@ -87,12 +90,12 @@ def test_changes_within_the_interval_are_one_record_of_the_last_state() -> None:
     book.take(snapshot())
     assert book.take(bid(1, 2, 100, 7)) == []
     assert book.take(bid(2, 4, 100, 8)) == []
-    assert book.conflation.pending
+    assert book.pending()
     assert book.tick(9) is None
     made = book.tick(10)
     assert made is not None
     assert (made.sequence, made.bid_sizes, made.received_time) == (2, [8, 2], START + 4 * MS)
-    assert not book.conflation.pending
+    assert not book.pending()
     assert book.tick(30) is None
 
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from alphapulse import metrics
 from alphapulse.config import Settings
 from alphapulse.service import Service
 from schemas.records import L2Update, Record
@@ -95,6 +96,9 @@ def test_status_before_and_after_the_first_records(tmp_path: Path) -> None:
     assert empty["lag"] == {"md.l2": 0, "md.trades": 0, "md.depth": 0}
     told = Ops(worker(tmp_path)).status()
     assert (told["books"], told["valid_books"], told["gaps"], told["partitions"]) == (2, 2, 0, [0, 1])
+    exposed = metrics.exposition()[0].decode()
+    assert 'alphapulse_books{valid="true"} 2.0' in exposed
+    assert "alphapulse_open_opportunities 0.0" in exposed
 
 
 def test_an_instrument_without_a_book_has_no_prices() -> None:
