@@ -12,7 +12,7 @@ pytest_plugins = ["tests.fixtures.broker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# No test is timed, these neither. `pytest --hypothesis-profile thorough tests/property` looks much longer.
+# No test is timed, these neither. `pytest --hypothesis-profile thorough -o timeout=0 tests/property` looks much longer.
 settings.register_profile("default", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=5000)
 settings.load_profile("default")
