@@ -1,6 +1,7 @@
 """How fast the venues' pure protocols are on the recordings, and with the codec behind them.
 
-``python -m tests.benchmarks.bench_protocols [FOLDER]``. Frames are in memory beforehand; one core. ``changes/s`` counts the (price, size) entries of the deltas.
+``python -m tests.benchmarks.bench_protocols [FOLDER]``.
+Frames are in memory beforehand; one core. ``changes/s`` counts the (price, size) entries of the deltas.
 """
 
 from __future__ import annotations
