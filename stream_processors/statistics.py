@@ -27,7 +27,11 @@ EARLY_WINDOWS = 3_600
 
 
 class Window(msgspec.Struct, array_like=True):
-    """Counts of one window; ``latency_*`` are over ``timed`` records."""
+    """Counts of one window; ``latency_*`` are over ``timed`` records.
+
+    The sum of the latencies is ``latency_mean × timed + latency_rest``: held so because the sum itself can exceed
+    64 bits (a recording of years ago is late by years), which MessagePack cannot hold.
+    """
 
     start: int
     snapshots: int = 0
@@ -38,7 +42,8 @@ class Window(msgspec.Struct, array_like=True):
     removed: int = 0
     trades: int = 0
     timed: int = 0
-    latency_sum: int = 0
+    latency_mean: int = 0
+    latency_rest: int = 0
     latency_max: int = 0
 
     @property
@@ -189,7 +194,8 @@ class DeltaWindows:
         if update.exchange_time > 0:
             latency = update.received_time - update.exchange_time
             window.latency_max = latency if window.timed == 0 else max(window.latency_max, latency)
-            window.latency_sum += latency
+            total = window.latency_mean * window.timed + window.latency_rest + latency
+            window.latency_mean, window.latency_rest = divmod(total, window.timed + 1)
             window.timed += 1
 
     def trade(self, received_time: int) -> None:
@@ -260,5 +266,5 @@ class DeltaWindows:
             price_exponent=book.price_exponent,
             size_exponent=book.size_exponent,
             latency_max=window.latency_max,
-            latency_mean=window.latency_sum // window.timed if window.timed else 0,
+            latency_mean=window.latency_mean,
         )

@@ -206,8 +206,11 @@ class BatchConsumer(driver.Consumer):
 
     async def on_stop(self) -> None:
         """Let the application hand over, then commit and leave the group."""
-        await self.listener.before_leaving()
-        await super().on_stop()
+        try:
+            await self.listener.before_leaving()
+        finally:
+            # Whatever went wrong: the consumer's thread would keep the process alive.
+            await super().on_stop()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Do nothing: Faust's stall detector takes quiet partitions for stalled ones; lag is in ``/status``."""

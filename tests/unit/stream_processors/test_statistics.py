@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from schemas.book_reader import BookReader
 from schemas.records import DeltaStatistics, L2Update
 from stream_processors import statistics
-from stream_processors.statistics import HOLD_NS, DeltaWindows
+from stream_processors.statistics import HOLD_NS, DeltaWindows, WindowState
 from tests.fixtures.market import SECOND, START
 from tests.unit.stream_processors.test_depth import bid, snapshot, update
 
@@ -179,6 +180,23 @@ def test_clocks_differ_so_latency_may_be_negative() -> None:
     book.take(bid(1, 1_000, 100, 2))
     (made,) = book.tick(1_000 + HOLD_MS)
     assert (made.latency_max, made.latency_mean) == (-700, -700)
+
+
+def test_latencies_of_years_are_averaged_exactly_and_can_be_kept() -> None:
+    """A recording of 2021 is five years late: thousands of such latencies exceed 64 bits in their sum."""
+    years = 5 * 365 * 24 * 3600 * SECOND
+    book = Book()
+    book.take(snapshot(exchange_time=START - years))
+    for number in range(1, 300):
+        late = bid(number, 1, 100, number)
+        late.exchange_time = late.received_time - years - number
+        book.take(late)
+    kept = msgspec.msgpack.decode(msgspec.msgpack.encode(book.windows.state()), type=WindowState)
+    assert kept.open is not None
+    assert kept.open.latency_mean == years + sum(range(300)) // 300
+    book.take(bid(300, 1_000, 100, 1))
+    (made,) = book.tick(1_000 + HOLD_MS)
+    assert made.latency_mean == years + sum(range(300)) // 300
 
 
 def test_a_later_owner_goes_on_and_publishes_no_window_again() -> None:
