@@ -15,6 +15,7 @@ from producers.collector import Collector
 from producers.publisher import Publisher
 from producers.venues import load
 from schemas.codec import Codec
+from schemas.remote import registry
 
 FLUSH_SECONDS: Final = 3.0
 """For the last records at the end; with the client's own time to stop it stays within the service's grace."""
@@ -25,6 +26,7 @@ async def collect(running: service.Service, venue_name: str) -> None:
 
     Raises:
         ConfigError: the venue is unknown, not configured, or the settings ask for what it does not offer.
+        SchemaError: the schema registry cannot be reached, or refuses a schema.
         BrokerError: the broker cannot be reached, or refuses records.
     """
     settings: Settings = running.settings
@@ -33,9 +35,11 @@ async def collect(running: service.Service, venue_name: str) -> None:
     if configured is None:
         known = ", ".join(sorted(settings.venues)) or "none"
         raise ConfigError([f"venues.{venue_name}: not configured (configured: {known})"])
+    codec = Codec(registry(settings.registry))
+    await asyncio.to_thread(codec.prepare)
     client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0)
     async with kafka.running(client, settings.kafka):
-        publisher = Publisher(client, Codec(), settings.publisher, venue.name)
+        publisher = Publisher(client, codec, settings.publisher, venue.name)
         await publisher.start()
         collector = Collector(venue, configured, publisher, running.name)
         running.report(collector.status)

@@ -13,6 +13,7 @@ from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.definitions import definitions
+from schemas.remote import registry
 from sinks.columns import batch
 from sinks.consumer import SinkConsumer
 from sinks.contract import Target
@@ -46,12 +47,14 @@ async def consume(service: Service, target: Target, *, group: str, topics: Seque
     # The first conversion imports pandas, if it is there: a second that would count against the group's session.
     for found in definitions():
         await asyncio.to_thread(batch, found.record, [], 0, [])
+    codec = Codec(registry(service.settings.registry))
+    await asyncio.to_thread(codec.prepare)
     kafka = service.settings.kafka
     async with (
         running(producer(kafka, client_id=service.name), kafka) as publisher,
         running(consumer(kafka, group_id=group, client_id=service.name), kafka) as source,
     ):
-        reader = Reader(Codec(), publisher, service.name)
+        reader = Reader(codec, publisher, service.name)
         sink = SinkConsumer(source, target, reader, service.name)
 
         def assigned(owner: bool) -> None:
