@@ -169,6 +169,7 @@ class BookStream:
         outputs.append(self._record("DELTA", received_time, arrays, checksum))
         tally.deltas += 1
         tally.level_changes += changes
+        tally.published_changes += len(arrays[0]) + len(arrays[2])
         tally.published_l2 += 1
         return None
 

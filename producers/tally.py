@@ -28,6 +28,8 @@ class Tally:
     """Updates older than the snapshot, or that came while the book waited for one."""
     published_l2: int = 0
     """SNAPSHOT and DELTA records."""
+    published_changes: int = 0
+    """(price, size) entries of the DELTA records: the venue's, and deletes of what left the subscribed depth."""
     invalidations: int = 0
     """INVALID records."""
     resyncs: int = 0

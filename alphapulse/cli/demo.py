@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.status import Status
 
-from alphapulse import config, logs
+from alphapulse import config, logs, topics
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, Stack, claim
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ServiceError
@@ -41,7 +41,10 @@ class Figures:
     records: int
     gaps: int
     lag: int
+    """Records that the processors or the ClickHouse sink have still to read; Parquet files close by time."""
     opportunities: int
+    """Open ones."""
+    signals: int
 
     def line(self, before: Figures, seconds: float, uptime: float, restarts: int) -> str:
         """Return the line: rates since ``before``, ``seconds`` ago."""
@@ -49,7 +52,8 @@ class Figures:
         records = (self.records - before.records) / seconds
         text = (
             f"{int(uptime) // 60:02d}:{int(uptime) % 60:02d}  {frames:,.0f} frames/s  {records:,.0f} records/s  "
-            f"lag {self.lag:,}  gaps {self.gaps:,}  opportunities {self.opportunities:,}"
+            f"lag {self.lag:,}  gaps {self.gaps:,}  "
+            f"opportunities {self.opportunities:,} open, {self.signals:,} signals"
         )
         return f"{text}  restarts {restarts}" if restarts else text
 
@@ -188,16 +192,18 @@ class Demo:
 
     async def _figures(self, stack: Stack, collectors: Sequence[str], lag: LagReader) -> Figures:
         told = [await stack.status(name) for name in collectors]
-        behind = sum(group.total for group in (await lag.read()).values())
-        opened = (await stack.status(PROCESSORS)).get("opportunities", 0)
+        behind = await lag.read()
+        settings = stack.settings
+        processors = await stack.status(PROCESSORS)
         return Figures(
             frames=sum(int(status.get("frames", 0)) for status in told),
             records=sum(int(status.get("records", 0)) for status in told),
             gaps=sum(
                 int(instrument["gaps"]) for status in told for instrument in status.get("instruments", {}).values()
             ),
-            lag=behind,
-            opportunities=int(opened),
+            lag=max(behind[group].total for group in (settings.processors.group, settings.clickhouse.group)),
+            opportunities=int(processors.get("opportunities", 0)),
+            signals=int(processors.get("published", {}).get(topics.ARBITRAGE, 0)),
         )
 
     def _child_died(self, child: Child, code: int) -> None:

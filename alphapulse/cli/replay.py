@@ -259,9 +259,10 @@ class Replay:
             faults += [str(fault) for fault in feed.status.get("incomplete", [])]
             for symbol, collected in sorted(feed.collected["instruments"].items()):
                 key = (feed.told["venue"], symbol)
-                row = summary.instrument_row(key, collected, books.get(key, {}), clickhouse, parquet)
+                processor = books.get(key, {})
+                row = summary.instrument_row(key, collected, processor, clickhouse, parquet)
                 rows.append(row)
-                faults += summary.missing(row, collected)
+                faults += summary.missing(row, collected, processor)
         frames = sum(feed.frames_sent for feed in self.feeds)
         run = {
             "seconds": round(seconds, 3),

@@ -1,7 +1,7 @@
 """What came out of a replay: one row per instrument, put together from every stage and compared.
 
-Checks of the feed (gaps, checksums, ignored, duplicates) are the collector's; books and counts are the stream
-processor's; rows are counted in ClickHouse and in the Parquet files. Names as in DESIGN, "One command line".
+What the venue sent and how it was checked is the collector's to tell; book, trades and volume are the stream
+processor's; rows are counted in ClickHouse and in the Parquet files. What a later stage lacks is a fault.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from rich.table import Table
 Key = tuple[str, str]
 """(venue, symbol)"""
 
-CHECKS = ("duplicate_trades", "gaps", "checksums_ok", "checksums_bad", "ignored")
-COUNTS = ("snapshots", "deltas", "level_changes", "trades", "base_volume")
 BOOK = ("bid_levels", "ask_levels", "best_bid", "best_ask", "crossed", "sha256")
 
 # What the rows of a book are; INVALID marks the end of one and carries no levels.
@@ -38,27 +36,34 @@ def instrument_row(
 ) -> dict[str, Any]:
     """Return one instrument's figures in the order of DESIGN's list."""
     row: dict[str, Any] = {"venue": key[0], "symbol": key[1]}
-    for name in ("snapshots", "deltas", "level_changes", "trades"):
-        row[name] = processor.get(name, 0)
-    row["duplicate_trades"] = collector.get("duplicate_trades", 0)
+    for name in ("snapshots", "deltas", "level_changes"):
+        row[name] = collector[name]
+    row["trades"] = processor.get("trades", 0)
+    row["duplicate_trades"] = collector["duplicate_trades"]
     row["base_volume"] = processor.get("base_volume", "0")
-    for name in CHECKS[1:]:
-        row[name] = collector.get(name, 0)
+    for name in ("gaps", "checksums_ok", "checksums_bad", "ignored"):
+        row[name] = collector[name]
     row["book"] = {name: processor.get(name) for name in BOOK}
     row["clickhouse"] = {table: clickhouse[table].get(key, 0) for table in ("trades", "l2")}
     row["parquet"] = {table: parquet[table].get(key, 0) for table in ("trades", "l2")}
     return row
 
 
-def missing(row: Mapping[str, Any], collector: Mapping[str, Any]) -> list[str]:
-    """Return what one stage has and a later one has not, a line each; empty if all agree."""
+def missing(row: Mapping[str, Any], collector: Mapping[str, Any], processor: Mapping[str, Any]) -> list[str]:
+    """Return what the collector published and a later stage has not, a line each; empty if all agree."""
     name = f"{row['venue']} {row['symbol']}"
+    reached = {
+        "l2 records": (collector["published_l2"], processor.get("snapshots", 0) + processor.get("deltas", 0)),
+        "level changes": (collector["published_changes"], processor.get("level_changes", 0)),
+        "trades": (collector["trades"], processor.get("trades", 0)),
+        "base volume": (collector["base_volume"], processor.get("base_volume", "0")),
+    }
     faults = [
-        f"{name}: {field}: the collector published {collector.get(field)}, the stream processor holds {row[field]}"
-        for field in COUNTS
-        if collector.get(field) != row[field]
+        f"{name}: {what}: the collector published {published}, the stream processor holds {held}"
+        for what, (published, held) in reached.items()
+        if published != held
     ]
-    rows = {"trades": row["trades"], "l2": row["snapshots"] + row["deltas"]}
+    rows = {"trades": collector["trades"], "l2": collector["published_l2"]}
     faults += [
         f"{name}: {store} holds {row[store][table]} rows of {table}, expected {rows[table]}"
         for store in ("clickhouse", "parquet")

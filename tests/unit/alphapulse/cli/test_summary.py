@@ -24,11 +24,13 @@ COLLECTOR: dict[str, Any] = {
     "checksums_ok": 6,
     "checksums_bad": 4,
     "ignored": 7,
+    "published_l2": 6,
+    "published_changes": 11,
 }
 PROCESSOR: dict[str, Any] = {
     "snapshots": 1,
     "deltas": 5,
-    "level_changes": 9,
+    "level_changes": 11,
     "trades": 2,
     "base_volume": "0.5",
     "bid_levels": 10,
@@ -52,19 +54,36 @@ def test_a_row_has_the_fields_of_the_design_in_its_order() -> None:
     ]
     assert row()["book"] == {name: PROCESSOR[name] for name in summary.BOOK}
     assert row()["clickhouse"] == row()["parquet"] == {"trades": 2, "l2": 6}
-    assert summary.missing(row(), COLLECTOR) == []
+    assert row()["level_changes"] == 9  # the venue's own, without deletes of what left the depth
+    assert summary.missing(row(), COLLECTOR, PROCESSOR) == []
 
 
-@pytest.mark.parametrize("field", ["snapshots", "deltas", "level_changes", "trades"])
-def test_a_count_that_a_later_stage_lacks_is_named(field: str) -> None:
-    faults = summary.missing(row(**{field: PROCESSOR[field] - 1}), COLLECTOR)
-    assert any(f"kraken BTC-USD: {field}: the collector published {COLLECTOR[field]}" in fault for fault in faults)
+@pytest.mark.parametrize(
+    ("field", "what", "published"),
+    [
+        ("snapshots", "l2 records", 6),
+        ("deltas", "l2 records", 6),
+        ("level_changes", "level changes", 11),
+        ("trades", "trades", 2),
+    ],
+)
+def test_a_count_that_a_later_stage_lacks_is_named(field: str, what: str, published: int) -> None:
+    held = PROCESSOR | {field: PROCESSOR[field] - 1}
+    faults = summary.missing(row(**held), COLLECTOR, held)
+    assert faults == [
+        f"kraken BTC-USD: {what}: the collector published {published}, the stream processor holds {published - 1}"
+    ]
+
+
+def test_an_instrument_the_processor_has_never_heard_of_is_a_fault() -> None:
+    found = summary.instrument_row(KEY, COLLECTOR, {}, STORED, STORED)
+    assert len(summary.missing(found, COLLECTOR, {})) == 4
 
 
 def test_rows_missing_in_a_store_are_named() -> None:
     short = {"trades": {KEY: 1}, "l2": {}}
     found = summary.instrument_row(KEY, COLLECTOR, PROCESSOR, short, STORED)
-    assert summary.missing(found, COLLECTOR) == [
+    assert summary.missing(found, COLLECTOR, PROCESSOR) == [
         "kraken BTC-USD: clickhouse holds 1 rows of trades, expected 2",
         "kraken BTC-USD: clickhouse holds 0 rows of l2, expected 6",
     ]
