@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,5 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return service.run(SERVICE, serve, folder=options.config)
 
 
+def leave(code: int) -> None:
+    """End the process with ``code``, even if a client's thread still waits for a broker that is gone."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -30,6 +30,9 @@ from stream_processors.read_back import ends_of, read_back
 from stream_processors.state import Unreadable
 
 CHECK_SECONDS = 0.05
+
+HANDOVER_SECONDS = 5.0
+"""How long the others may wait for this worker's last checkpoint."""
 DERIVED = (topics.CANDLES, topics.STATS)
 """What an earlier owner published of windows and candles is looked up here."""
 
@@ -116,11 +119,12 @@ class Ownership:
         self.tenure += 1
         owned = [one for one in self.partitions.values() if one.state.positions != one.ledger.positions]
         try:
-            await self._checkpoint(owned)
-            await self._outputs.flush()
-        except BrokerError as error:
+            async with asyncio.timeout(HANDOVER_SECONDS):
+                await self._checkpoint(owned)
+                await self._outputs.flush()
+        except (BrokerError, TimeoutError) as error:
             # Not needed: the next owner starts from the checkpoint before.
-            self._log.warning("no checkpoint at handover", reason=str(error))
+            self._log.warning("no checkpoint at handover", reason=repr(error))
 
     @property
     def books(self) -> int:

@@ -29,6 +29,12 @@ SLICE = 200
 TICK_SECONDS = 0.1
 DEPTH_TICK_SECONDS = 0.005
 
+STOP_SECONDS = 10.0
+"""Less than the service's grace."""
+
+CUTS = 5
+CUT_SECONDS = 0.5
+
 Apply = Callable[[Partition, int, Any, int, list[Record]], None]
 
 INPUTS: dict[str, tuple[type[Record], Apply]] = {
@@ -72,6 +78,7 @@ class Worker:
             Exception: whatever made a part of the worker fail.
         """
         service, app = self._service, self.app
+        others = asyncio.all_tasks()
         stop = asyncio.create_task(service.stopping.wait())
         starting = asyncio.create_task(app.start())
         tasks: list[asyncio.Task[Any]] = []
@@ -91,13 +98,15 @@ class Worker:
                 await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             service.ready = False
-            await app.stop()
+            stopped = await self._stop_app(others)
             for task in (stop, starting, *tasks):
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
+        if not stopped:
+            raise BrokerError(f"the broker at {self._bootstrap} does not answer; the clients were cut short")
         if app.crash_reason is not None:
             raise app.crash_reason
 
@@ -114,6 +123,23 @@ class Worker:
             if owned is not None and topic in waiting:
                 waiting[topic] += max(0, end - owned.state.positions.get(topic, 0))
         return waiting
+
+    async def _stop_app(self, others: set[asyncio.Task[Any]]) -> bool:
+        """Stop the app; if its clients wait for ever for a broker that is gone, end all tasks but ``others``."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.app.stop()
+            return True
+        except TimeoutError:
+            self._log.error("the clients did not stop; cut short", seconds=STOP_SECONDS)
+            # Faust's supervisors take a cancellation for a reason to begin again: once is not enough.
+            for _ in range(CUTS):
+                left = asyncio.all_tasks() - others - {asyncio.current_task()}
+                for task in left:
+                    task.cancel()
+                if left:
+                    await asyncio.wait(left, timeout=CUT_SECONDS)
+            return False
 
     def _taken_over(self) -> None:
         self._service.ready = True

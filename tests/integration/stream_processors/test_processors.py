@@ -336,3 +336,16 @@ async def test_without_a_broker_one_message_says_so(tmp_path: Path) -> None:
     assert process.returncode == 2
     last = told.decode().strip().splitlines()[-1]
     assert last.startswith("processors: kafka.bootstrap: cannot use the broker at 127.0.0.1:1: ")
+
+
+@pytest.mark.slow
+async def test_a_broker_that_is_gone_does_not_keep_them_from_stopping(
+    broker: EmbeddedBroker, kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    async with running(settings_for(tmp_path, kafka_settings)) as processors:
+        broker.stop()
+        assert await processors.stop() == 2
+        last = processors.log().strip().splitlines()[-1]
+        assert (
+            last == f"processors: the broker at {kafka_settings.bootstrap} does not answer; the clients were cut short"
+        )
