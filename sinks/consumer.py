@@ -241,14 +241,13 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             for key, progress in sorted(self._partitions.items())
             if (progress.recovering or not recovering) and (span := progress.span) is not None
         ]
-        asked, self._flush_asked = self._flush_asked, []
+        asked = list(self._flush_asked)
         if spans and not await self._write(spans, recovering=recovering):
-            self._flush_asked += asked
             return
         if recovering:
             # Only the planned spans were there; whoever asked for everything has to wait for the rest.
-            self._flush_asked += asked
             return
+        del self._flush_asked[: len(asked)]
         for future in asked:
             if not future.done():
                 future.set_result(None)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from aiohttp import web
-from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.readonly import QueryRefused, ask, restrict
@@ -18,7 +17,9 @@ WAITING: Final = 16
 
 
 class SqlEndpoint:
-    """Answers queries with a session and a thread of its own, so that a long one holds up neither sink nor loop.
+    """Answers queries in a thread of its own, so that a long one holds up neither sink nor loop.
+
+    Each has a session of its own, for what :meth:`sinks.clickhouse.engine.Engine._renew` says.
 
     Args:
         engine: embedded and open.
@@ -27,17 +28,7 @@ class SqlEndpoint:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sql")
-        self._client: Client | None = None
         self._waiting = 0
-
-    async def open(self) -> None:
-        """Open the session."""
-        self._client = await asyncio.get_running_loop().run_in_executor(self._thread, self._session)
-
-    def _session(self) -> Client:
-        client = self._engine.another_client()
-        restrict(client)
-        return client
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer the query in the body, in the format named by ``?format=``; 400 with the reason if it is refused."""
@@ -56,13 +47,13 @@ class SqlEndpoint:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     def _ask(self, query: str, output_format: str) -> bytes:
-        if self._client is None:
-            raise QueryRefused("the database is not open yet")
-        return ask(self._client, query, output_format)
+        client = self._engine.another_client()
+        try:
+            restrict(client)
+            return ask(client, query, output_format)
+        finally:
+            client.close()
 
-    async def close(self) -> None:
-        """Close the session, after the query that runs."""
-        if self._client is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._client.close)
-            self._client = None
-        self._thread.shutdown(wait=True)
+    def close(self) -> None:
+        """Return after the query that runs."""
+        self._thread.shutdown(wait=True, cancel_futures=True)

@@ -19,6 +19,7 @@ from alphapulse.errors import AlphaPulseError
 from sinks.clickhouse.engine import message
 
 QUERY_SECONDS: Final = 30
+RESULT_ROWS: Final = 2_000_000
 RESULT_BYTES: Final = 256 * 2**20
 MEMORY_BYTES: Final = 1024 * 2**20
 
@@ -26,7 +27,7 @@ ALLOWED: Final = ("SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS")
 
 _SETTINGS: Final = (
     f"SET max_execution_time = {QUERY_SECONDS}, timeout_before_checking_execution_speed = 0",
-    f"SET max_result_bytes = {RESULT_BYTES}, result_overflow_mode = 'throw'",
+    f"SET max_result_rows = {RESULT_ROWS}, max_result_bytes = {RESULT_BYTES}, result_overflow_mode = 'throw'",
     f"SET max_memory_usage = {MEMORY_BYTES}",
     # The last one: from here on nothing can be set any more.
     "SET readonly = 1",

@@ -28,12 +28,11 @@ async def serve(service: Service) -> None:
             await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
             return
         sql = SqlEndpoint(engine)
-        await sql.open()
         try:
             service.route("POST", "/sql", sql.answer)
             service.announce(sql=True)
             await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
         finally:
-            await sql.close()
+            sql.close()
     finally:
         await target.close()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.readonly import QueryRefused, ask, restrict
+
+
+@pytest.fixture
+async def client(engine: Engine) -> AsyncIterator[Client]:
+    await engine.command("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
+    await engine.command("INSERT INTO t VALUES (1)")
+    made = engine.another_client()
+    restrict(made)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT a FROM t",
+        "  -- a comment\n select a from t ; ",
+        "WITH 1 AS x SELECT a FROM t WHERE a = x",
+        "(SELECT a FROM t) UNION ALL (SELECT 2)",
+        "FROM t SELECT a",
+        "SHOW TABLES",
+        "DESCRIBE t",
+        "EXPLAIN SELECT a FROM t",
+        "EXISTS TABLE t",
+        "SELECT 'INTO OUTFILE', 'it''s; \\' INTO OUTFILE' AS `into outfile`",
+    ],
+)
+def test_reading_is_allowed(client: Client, query: str) -> None:
+    assert json.loads(ask(client, query, "JSONCompact"))["rows"] >= 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "INSERT INTO t VALUES (2)",
+        "DROP TABLE t",
+        "SELECT 1; DROP TABLE t",
+        "SET readonly = 0",
+        "SELECT 1 SETTINGS readonly = 0",
+        "CREATE TABLE x (a Int8) ENGINE = Memory",
+        "ALTER TABLE t DELETE WHERE 1",
+        "TRUNCATE TABLE t",
+        "OPTIMIZE TABLE t",
+        "KILL QUERY WHERE 1",
+        "SYSTEM FLUSH LOGS",
+        "SELECT * FROM file('/etc/hostname', LineAsString)",
+        "SELECT * FROM url('http://127.0.0.1:9/x', LineAsString)",
+        "INSERT INTO FUNCTION file('{out}', CSV, 'a Int8') SELECT 1",
+        "SELECT 1 INTO OUTFILE '{out}'",
+        "select 1 into/**/outfile'{out}'",
+        "SHOW TABLES INTO OUTFILE '{out}'",
+        "DESCRIBE t INTO OUTFILE '{out}'",
+        "EXPLAIN AST SELECT 1 INTO OUTFILE '{out}'",
+        "SELECT 'a' AS `x'y` UNION ALL SELECT 'b' INTO OUTFILE '{out}'",
+        "SELECT 1 PARALLEL WITH DROP TABLE t",
+        "",
+        "nonsense",
+    ],
+)
+async def test_nothing_else_is(engine: Engine, client: Client, tmp_path: Path, query: str) -> None:
+    out = tmp_path / "out.csv"
+    with pytest.raises(QueryRefused):
+        ask(client, query.replace("{out}", str(out)), "JSONCompact")
+    assert not out.exists()
+    assert await engine.rows("SELECT a FROM t") == [(1,)]
+
+
+def test_refusals_carry_clickhouses_words(client: Client) -> None:
+    with pytest.raises(QueryRefused, match="UNKNOWN_TABLE"):
+        ask(client, "SELECT * FROM nothing", "CSV")
+    with pytest.raises(QueryRefused, match=r"only SELECT, .* found DROP"):
+        ask(client, "DROP TABLE t", "CSV")
+    with pytest.raises(QueryRefused, match="UNKNOWN_FORMAT"):
+        ask(client, "SELECT 1", "Nonsense")
+    with pytest.raises(QueryRefused, match="format: not a name"):
+        ask(client, "SELECT 1", "CSV; DROP TABLE t")
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT number FROM numbers(3000000)", "SELECT repeat(toString(number), 9000) FROM numbers(100000)"]
+)
+def test_results_are_bounded(client: Client, query: str) -> None:
+    with pytest.raises(QueryRefused, match=r"TOO_MANY_ROWS_OR_BYTES|MEMORY_LIMIT"):
+        ask(client, query, "TSV")
+
+
+def test_formats_are_clickhouses(client: Client) -> None:
+    assert ask(client, "SELECT a FROM t", "TSV") == b"1\n"
+    assert "a" in ask(client, "SELECT a FROM t", "PrettyCompact").decode()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sinks.progress import Progress
+
+
+@dataclass(frozen=True)
+class At:
+    offset: int
+
+
+def at(*offsets: int) -> list[At]:
+    return [At(offset) for offset in offsets]
+
+
+def test_takes_what_is_new_and_counts_what_is_not() -> None:
+    progress = Progress(committed=10, next=10)
+    assert progress.span is None
+    assert progress.take(at(10, 11, 12)) == (at(10, 11, 12), 0, False)
+    assert progress.take(at(11, 12, 13)) == (at(13), 2, False)
+    assert progress.take(at(12)) == ([], 1, False)
+    assert progress.span == (10, 13)
+    assert progress.messages == 4
+
+
+def test_a_commit_ends_the_span() -> None:
+    progress = Progress(committed=10, next=10, known=False)
+    progress.take(at(10, 11))
+    progress.commit()
+    assert (progress.committed, progress.span, progress.messages, progress.known) == (12, None, 0, True)
+
+
+def test_a_planned_span_is_cut_where_the_plan_ends() -> None:
+    progress = Progress(committed=10, next=10, planned=12)
+    assert progress.recovering
+    assert progress.incomplete
+    assert progress.take(at(10, 11)) == (at(10, 11), 0, False)
+    assert progress.incomplete
+    assert progress.take(at(12, 13, 14)) == (at(12), 0, True)
+    assert not progress.incomplete
+    assert progress.recovering
+    assert progress.span == (10, 12)
+    progress.commit()
+    assert not progress.recovering
+    assert progress.next == 13
+
+
+def test_a_planned_span_that_ends_with_a_message_is_complete() -> None:
+    progress = Progress(committed=10, next=10, planned=11)
+    assert progress.take(at(10, 11)) == (at(10, 11), 0, False)
+    assert not progress.incomplete
+
+
+def test_a_planned_span_of_which_the_broker_has_dropped_the_end_is_complete() -> None:
+    progress = Progress(committed=10, next=10, planned=12)
+    assert progress.take(at(10, 20)) == (at(10), 0, True)
+    assert not progress.incomplete
+    assert progress.span == (10, 12)
+    assert progress.next == 13
+
+
+def test_gaps_belong_to_the_span() -> None:
+    progress = Progress(committed=10, next=10)
+    progress.take(at(15, 17))
+    assert progress.span == (10, 17)
+    assert progress.messages == 2
