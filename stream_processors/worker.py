@@ -129,7 +129,6 @@ class Worker:
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self.app.stop()
-            return True
         except TimeoutError:
             self._log.error("the clients did not stop; cut short", seconds=STOP_SECONDS)
             # Faust's supervisors take a cancellation for a reason to begin again: once is not enough.
@@ -140,6 +139,7 @@ class Worker:
                 if left:
                     await asyncio.wait(left, timeout=CUT_SECONDS)
             return False
+        return True
 
     def _taken_over(self) -> None:
         self._service.ready = True
