@@ -29,6 +29,8 @@ from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
 
 POLL_SECONDS = 0.02
 RESTART_WINDOW_SECONDS = 60.0
+START_SECONDS = 20.0
+"""A child that refuses within this time of its start would refuse again; one that has worked may find things mended."""
 RESTART_LIMIT = 5
 """A child that dies more often than this within the window is given up, and the whole stack with it."""
 
@@ -51,6 +53,8 @@ class Child:
 
     spec: ChildSpec
     process: asyncio.subprocess.Process | None = None
+    started: float = 0.0
+    """When, on the monotonic clock."""
     restarts: int = 0
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
@@ -129,6 +133,7 @@ class Supervisor:
                     # Ctrl-C in the terminal goes to the supervisor alone, which stops the children in order.
                     start_new_session=True,
                 )
+            child.started = time.monotonic()
         except OSError as error:
             raise ServiceError(f"cannot start {spec.name} with log {path}: {error.strerror or error}") from error
 
@@ -144,7 +149,8 @@ class Supervisor:
             now = time.monotonic()
             often = len(child.deaths) == RESTART_LIMIT and now - child.deaths[0] < RESTART_WINDOW_SECONDS
             child.deaths.append(now)
-            if code == EXIT_REFUSED or not child.spec.restart or often:
+            refused = code == EXIT_REFUSED and now - child.started < START_SECONDS
+            if refused or not child.spec.restart or often:
                 self._give_up(child, code)
                 return
             await asyncio.sleep(min(0.1 * 2 ** len(child.deaths), 5.0))
@@ -248,6 +254,14 @@ class Supervisor:
         """Raise what ended the stack, if a child was given up."""
         if self.failed.done():
             raise self.failed.result()
+
+    async def kill(self) -> None:
+        """End all children at once with SIGKILL, when what they would wait for in a graceful stop is gone."""
+        for child in self.children.values():
+            child.stopping.set()
+            if child.pid is not None and child.process is not None:
+                child.process.kill()
+        await self.stop()
 
     async def stop(self, *names: str) -> None:
         """Stop the children named, together (none named: all, the last started first), and wait for their end."""

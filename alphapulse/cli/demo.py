@@ -119,6 +119,8 @@ class Demo:
                     self.console.print("stopping")
                     return
                 if BROKER in supervisor.children and supervisor.children[BROKER].pid is None:
+                    # Without it nobody could end in good order; sinks and processors survive the worst by design.
+                    await supervisor.kill()
                     raise _BrokerDied
                 supervisor.check()
                 await work

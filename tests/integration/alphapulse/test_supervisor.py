@@ -133,6 +133,14 @@ async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> No
     await until(lambda: not alive(pid))
 
 
+async def test_kill_ends_all_at_once_and_starts_none_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    children = [await supervisor.start(spec(tmp_path, "serve", name)) for name in ("one", "two")]
+    await supervisor.wait_ready("one", "two")
+    await supervisor.kill()
+    assert [child.process and child.process.returncode for child in children] == [-signal.SIGKILL] * 2
+    assert [child.restarts for child in children] == [0, 0]
+
+
 async def test_a_log_that_cannot_be_written_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file in the way", encoding="utf-8")
     with pytest.raises(ServiceError, match=r"cannot start child with log .*child\.log"):
