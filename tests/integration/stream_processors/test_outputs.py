@@ -11,7 +11,6 @@ import pytest
 from alphapulse import kafka, topics
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError, RecordRefused
-from alphapulse.kafka.client import MAX_RECORD_BYTES
 from stream_processors import outputs
 from stream_processors.outputs import Outputs
 from tests.fixtures.market import candle, event, trade
@@ -59,7 +58,7 @@ async def test_whoever_puts_in_too_much_waits(kafka_settings: KafkaSettings, mon
 
 async def test_what_cannot_be_delivered_fails_everybody(kafka_settings: KafkaSettings) -> None:
     async with sending(kafka_settings) as (out, task):
-        out.put_raw(topics.CANDLES, b"k", b"x" * (MAX_RECORD_BYTES + 1))
+        out.put_raw(topics.CANDLES, b"k", b"x" * (topics.MAX_RECORD_BYTES + 1))
         with pytest.raises(BrokerError, match="cannot publish: MessageSizeTooLargeError"):
             await out.flush()
         with pytest.raises(BrokerError, match="cannot publish"):

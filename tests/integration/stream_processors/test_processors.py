@@ -13,12 +13,15 @@ from alphapulse import kafka, topics
 from alphapulse.config import KafkaSettings, environment
 from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.fixed import decimal_text
+from alphapulse.service import Service
 from schemas.records import ArbitrageOpportunity, Candle, L2Update
+from stream_processors import worker
 from stream_processors.arbitrage import ArbitrageRules, SymbolState
 from tests.fixtures.l2_feed import Feed, reference_candles
 from tests.fixtures.market import SECOND
 from tests.integration.stream_processors.processes import (
     CODEC,
+    PATIENCE,
     ROOT,
     Processors,
     caught_up,
@@ -352,3 +355,18 @@ async def test_a_broker_that_is_gone_does_not_keep_them_from_stopping(
     if code:
         told = processors.log().strip().splitlines()[-1]
         assert told.startswith(f"processors: the broker at {kafka_settings.bootstrap} does not answer")
+
+
+async def test_a_bug_ends_the_worker_with_its_reason(
+    kafka_settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setitem(worker.INPUTS, topics.L2, (L2Update, broken))
+    processors = worker.Worker(Service("processors", settings_for(tmp_path, kafka_settings)))
+    async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
+        await publish(producer, Feed().run(3))
+        with pytest.raises(ZeroDivisionError, match="a bug"):
+            await asyncio.wait_for(processors.run(), PATIENCE)
+    assert processors.app.committed(topics.L2) == {}

@@ -7,7 +7,7 @@ import pytest
 from alphapulse.errors import MantissaOverflow
 from alphapulse.fixed import INT64_MAX
 from schemas.records import Candle, Trade
-from stream_processors.candles import CREDIBLE_NS, GRACE_NS, TIMER_GRACE_NS, Bar, Candles, place_of, time_of
+from stream_processors.candles import GRACE_NS, TIMER_GRACE_NS, Candles
 from tests.fixtures.market import SECOND, START, candle, trade
 
 MS = 1_000_000
@@ -111,8 +111,6 @@ def test_trades_of_one_time_follow_their_ids() -> None:
     taker = candles()
     made = take(taker, at(5, 3, number=10), at(5, 1, number=9), at(5, 2, number=100), at(2_000))
     assert (made[0].open, made[0].close) == (1, 2)
-    assert place_of(1, "b") > place_of(1, "a")
-    assert place_of(1, "5") > place_of(1, "a")
 
 
 def test_a_finer_exponent_refines_the_whole_candle() -> None:
@@ -126,14 +124,6 @@ def test_a_finer_exponent_refines_the_whole_candle() -> None:
         assert (made.open, made.high, made.low, made.close) == (100_000, 100_501, 100_000, 100_501)
         assert made.volume == 2 * 10**4 + 30_000
         assert made.quote_volume == "0.00501503"  # 1.00 × 0.002 + 1.00501 × 0.003
-
-
-@pytest.mark.parametrize("offset", [0, -CREDIBLE_NS - 1, CREDIBLE_NS + 1])
-def test_without_a_credible_exchange_time_the_receipt_counts(offset: int) -> None:
-    received = START + SECOND
-    exchange = received + offset if offset else 0
-    assert time_of(trade(exchange_time=exchange, received_time=received)) == received
-    assert time_of(trade(exchange_time=received - CREDIBLE_NS, received_time=received)) == received - CREDIBLE_NS
 
 
 def test_all_intervals_run_side_by_side() -> None:
@@ -156,16 +146,6 @@ def test_the_average_price_is_rounded_half_to_even(sizes: tuple[int, int], vwap:
     assert made[0].vwap_exponent == (-2 if sizes == (0, 0) else -6)
 
 
-def test_half_goes_to_the_even_neighbour() -> None:
-    # 10^-6 / 2 steps: (p + p + 0.000001) / 2
-    first = replace(at(1, 1, 1), price_exponent=0)
-    for last, expected in ((1, 0), (3, 2)):
-        second = replace(at(2, last, 1), price_exponent=-5)
-        (made,) = take(candles(), replace(first, price=0), second, at(2_000, number=7))
-        assert (made.vwap, made.vwap_exponent) == (last * 10**4 // 2, -9)
-        assert expected in (0, 2)
-
-
 def test_a_volume_beyond_64_bits_is_told_at_a_coarser_exponent_if_that_is_exact() -> None:
     huge = INT64_MAX // 10 * 10
     (made,) = take(candles(), at(1, 1, huge), at(2, 1, huge), at(2_000))
@@ -178,17 +158,6 @@ def test_a_price_near_64_bits_has_an_average_with_fewer_decimals() -> None:
     price = INT64_MAX // 50
     (made,) = take(candles(), at(1, price, 1), at(2_000))
     assert (made.vwap, made.vwap_exponent) == (price * 10, -3)
-
-
-def test_a_bar_survives_as_text() -> None:
-    bar = Bar.of(START, at(1, 5, 6), (1, 7, "7"))
-    bar.quote = 10**30
-    bar.closed = True
-    bar.revision = 3
-    bar.first, bar.last = (START, 7, "7"), (START + 5, -1, "a b,c")
-    assert Bar.restored(bar.state()) == bar
-    with pytest.raises(ValueError, match="2 numbers instead of 15"):
-        Bar.restored(("1 2", "", ""))
 
 
 def test_a_later_owner_goes_on() -> None:
