@@ -19,12 +19,10 @@ from aiokafka.structs import OffsetAndMetadata
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka.assignor import range_assignor
+from alphapulse.topics import MAX_RECORD_BYTES
 
 MAX_BATCH_BYTES: Final = 128 * 1024
 """Of one partition's records before compression. Large: the embedded broker hands out one batch per fetch."""
-
-MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
-"""Before compression: the snapshot of a whole book is one record. What a broker takes is up to its own limit."""
 
 STOP_SECONDS: Final = 10.0
 """How long a producer may take to deliver its last records: aiokafka would wait for ever for a broker that is gone."""
