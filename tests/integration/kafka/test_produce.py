@@ -11,6 +11,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import consumer, incarnation, producer, running
+from alphapulse.topics import MAX_RECORD_BYTES
 from tests.integration.kafka.conftest import NewTopic
 from tests.integration.kafka.reading import read, write
 
@@ -127,7 +128,7 @@ async def test_records_of_a_refused_size_are_told(settings: KafkaSettings, new_t
     topic = await new_topic(1)
     async with running(producer(settings, client_id="test"), settings) as writer:
         with pytest.raises(MessageSizeTooLargeError):
-            await writer.send(topic, bytes(9 * 1024 * 1024))
+            await writer.send(topic, bytes(MAX_RECORD_BYTES + 1))
         await write(writer, topic, [b"small"])
     async with running(consumer(settings, topic, group_id=None, client_id="test"), settings) as reader:
         assert [record.value for record in await read(reader, 1)] == [b"small"]
