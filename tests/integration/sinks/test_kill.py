@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import random
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,16 +14,16 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from alphapulse.config import KafkaSettings, Settings, environment
+from alphapulse.config import KafkaSettings, Settings
 from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.kafka import LagReader, producer, running
 from schemas.codec import Codec
 from schemas.records import L2Update, Trade, key_of
 from tests.fixtures.records import l2, trade
+from tests.fixtures.sink_process import PATIENCE_SECONDS, Process, until
 
 RECORDS = 2_000
-KILLS = 4
-PATIENCE_SECONDS = 90.0
+KILLS = 3
 TOPICS = ("md.trades", "md.l2")
 
 
@@ -44,64 +38,12 @@ def settings(kafka: KafkaSettings, tmp_path: Path) -> Settings:
     )
 
 
-class Process:
-    """One life after the other of a sink's process."""
-
-    def __init__(self, target: str, settings: Settings) -> None:
-        self.target = target
-        self.settings = settings
-        self._running: subprocess.Popen[bytes] | None = None
-        self.log = (settings.data_dir / f"{target}.log").open("ab")
-
-    def start(self) -> None:
-        self._running = subprocess.Popen(
-            [sys.executable, "-m", "sinks", self.target],
-            env={**os.environ, **environment(self.settings)},
-            stdout=self.log,
-            stderr=self.log,
-        )
-
-    def kill(self) -> None:
-        if self._running is not None:
-            self._running.kill()
-            self._running.wait()
-
-    def stop(self) -> int:
-        assert self._running is not None
-        self._running.terminate()
-        return self._running.wait(timeout=30)
-
-    def alive(self) -> bool:
-        return self._running is not None and self._running.poll() is None
-
-    def ask(self, path: str, body: bytes | None = None) -> Any:
-        told = json.loads((self.settings.data_dir / "run" / f"sink-{self.target}.json").read_text())
-        assert told["pid"] == (self._running.pid if self._running is not None else 0)
-        request = urllib.request.Request(f"http://127.0.0.1:{told['ops_port']}{path}", data=body)
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 loopback
-            return json.loads(answer.read())
-
-    def status(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = self.ask("/status")
-        except (OSError, AssertionError, json.JSONDecodeError, urllib.error.URLError):
-            return {}
-        return found
-
-
 @pytest.fixture(params=["clickhouse", "parquet"])
 def process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Process]:
     made = Process(request.param, settings)
     yield made
     made.kill()
     made.log.close()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
@@ -141,6 +83,7 @@ async def all_committed(settings: Settings, group: str) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_killed_at_random_moments_under_load(
     process: Process, settings: Settings, broker: EmbeddedBroker
 ) -> None:
@@ -156,7 +99,10 @@ async def test_killed_at_random_moments_under_load(
     group = (settings.clickhouse if process.target == "clickhouse" else settings.parquet).group
     await all_committed(settings, group)
     assert process.alive()
-    rows = await asyncio.to_thread(_in_tables if process.target == "clickhouse" else _in_files, process)
+    if process.target == "clickhouse":
+        rows = await asyncio.to_thread(_in_tables, process)
+    else:
+        rows = await asyncio.to_thread(_in_files, settings.data_dir / "parquet")
     assert rows == {
         "trades": [len(trades), len(trades), _notional(trades)],
         "l2": [len(updates), len(updates), sum(sum(update.bid_sizes) for update in updates)],
@@ -183,8 +129,7 @@ def _in_tables(process: Process) -> dict[str, list[Any]]:
     return found
 
 
-def _in_files(process: Process) -> dict[str, list[Any]]:
-    root = process.settings.data_dir / "parquet"
+def _in_files(root: Path) -> dict[str, list[Any]]:
     trades = ds.dataset(root / "md.trades", format="parquet").to_table().to_pylist()
     updates = ds.dataset(root / "md.l2", format="parquet").to_table().to_pylist()
     notional = sum((Decimal(r["price"]).scaleb(-2) * Decimal(r["size"]).scaleb(-8) for r in trades), Decimal(0))
@@ -196,3 +141,32 @@ def _in_files(process: Process) -> dict[str, list[Any]]:
             sum(sum(r["bid_sizes"]) for r in updates),
         ],
     }
+
+
+@pytest.mark.slow
+async def test_two_sinks_share_the_partitions_and_hand_them_over(settings: Settings, broker: EmbeddedBroker) -> None:
+    """One joins while the other is at work, then is killed: each record is in one file, once."""
+    place = settings.data_dir
+    shared = settings.parquet.model_copy(update={"path": str(place / "parquet")})
+    first, second = (
+        Process("parquet", settings.model_copy(update={"data_dir": place / name, "parquet": shared}))
+        for name in ("a", "b")
+    )
+    try:
+        async with load(settings) as (trades, updates):
+            first.start()
+            await until(lambda: first.status().get("batches", 0) >= 3, "the first sink does not come up")
+            second.start()
+            await until(lambda: second.status().get("batches", 0) >= 3, "the second sink does not come up")
+            assert 0 < (await asyncio.to_thread(first.status))["partitions"] < 24
+            second.kill()
+            await until(lambda: first.status().get("partitions", 0) == 24, "the first sink does not take over")
+        await all_committed(settings, settings.parquet.group)
+        assert await asyncio.to_thread(first.stop) == 0
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.log.close()
+    rows = _in_files(place / "parquet")
+    assert rows["trades"] == [len(trades), len(trades), _notional(trades)]
+    assert rows["l2"][:2] == [len(updates), len(updates)]

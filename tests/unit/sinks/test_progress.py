@@ -16,7 +16,7 @@ def at(*offsets: int) -> list[At]:
 
 def test_takes_what_is_new_and_counts_what_is_not() -> None:
     progress = Progress(committed=10, next=10)
-    assert progress.span is None
+    assert [progress.span] == [None]
     assert progress.take(at(10, 11, 12)) == (at(10, 11, 12), 0, False)
     assert progress.take(at(11, 12, 13)) == (at(13), 2, False)
     assert progress.take(at(12)) == ([], 1, False)
@@ -33,29 +33,26 @@ def test_a_commit_ends_the_span() -> None:
 
 def test_a_planned_span_is_cut_where_the_plan_ends() -> None:
     progress = Progress(committed=10, next=10, planned=12)
-    assert progress.recovering
-    assert progress.incomplete
+    assert (progress.recovering, progress.incomplete) == (True, True)
     assert progress.take(at(10, 11)) == (at(10, 11), 0, False)
-    assert progress.incomplete
+    assert (progress.recovering, progress.incomplete) == (True, True)
     assert progress.take(at(12, 13, 14)) == (at(12), 0, True)
-    assert not progress.incomplete
-    assert progress.recovering
+    assert (progress.recovering, progress.incomplete) == (True, False)
     assert progress.span == (10, 12)
     progress.commit()
-    assert not progress.recovering
-    assert progress.next == 13
+    assert (progress.recovering, progress.next) == (False, 13)
 
 
 def test_a_planned_span_that_ends_with_a_message_is_complete() -> None:
     progress = Progress(committed=10, next=10, planned=11)
     assert progress.take(at(10, 11)) == (at(10, 11), 0, False)
-    assert not progress.incomplete
+    assert (progress.recovering, progress.incomplete) == (True, False)
 
 
 def test_a_planned_span_of_which_the_broker_has_dropped_the_end_is_complete() -> None:
     progress = Progress(committed=10, next=10, planned=12)
     assert progress.take(at(10, 20)) == (at(10), 0, True)
-    assert not progress.incomplete
+    assert (progress.recovering, progress.incomplete) == (True, False)
     assert progress.span == (10, 12)
     assert progress.next == 13
 

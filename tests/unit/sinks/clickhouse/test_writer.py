@@ -207,11 +207,11 @@ async def test_a_view_over_a_table_gets_each_row_once(engine: Engine) -> None:
 async def test_more_days_than_the_window_has_parts_are_written_early() -> None:
     target = target_on(MemoryEngine())
     await target.submit(chunk(KEYS[0], 0, 50, days=50))
-    assert not target.full
+    assert [target.full] == [False]
     await target.submit(chunk(KEYS[0], 50, 60, days=100))
-    assert target.full
+    assert [target.full] == [True]
     await target.discard(KEYS)
-    assert not target.full
+    assert [target.full] == [False]
 
 
 async def test_rows_without_a_commit_are_not_read_twice() -> None:
