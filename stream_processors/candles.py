@@ -109,6 +109,15 @@ class CandleSeries:
         self._find_next_close()
         return made
 
+    def flush(self) -> list[Candle]:
+        """Return the candles that have not ended, as they are: the process ends. They go on, with new revisions."""
+        made: list[Candle] = []
+        for bar in self.bars.values():
+            if not bar.closed and (candles := self._publish(bar)):
+                self.was_published(candles[0])
+                made += candles
+        return made
+
     def _find_next_close(self) -> None:
         ends = [bar.open_time + self._interval for bar in self.bars.values() if not bar.closed]
         self._next_close = min(ends, default=None)
@@ -196,6 +205,14 @@ class Candles:
             made += series.add(trade, place, watermark)
             made += series.close(self.clock.latest - GRACE_NS, self.clock.latest)
         return made
+
+    def flush(self) -> list[Candle]:
+        """Return the candles that have not ended, as they are.
+
+        Raises:
+            MantissaOverflow: a candle does not fit its record.
+        """
+        return [candle for series in self.series.values() for candle in series.flush()]
 
     def tick(self, now: int) -> list[Candle]:
         """Return the candles that end by the clock alone at the monotonic time ``now``.

@@ -5,11 +5,12 @@ Pure: records and times come in as arguments, records to publish are put on a li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from alphapulse.errors import MantissaOverflow
 from schemas.book_reader import BookReader, Outcome
-from schemas.records import Event, L2Update, Record, Trade
+from schemas.records import Candle, DeltaStatistics, Event, L2Update, Record, Trade
 from stream_processors.candles import Candles
 from stream_processors.depth import DepthConflation
 from stream_processors.state import VERSION, BookState, InstrumentRecord, Positions, Totals
@@ -100,10 +101,17 @@ class InstrumentState:
 
     def tick(self, now: int, out: list[Record]) -> None:
         """Publish the windows and candles that end by the clock alone."""
+        self._publish(self.windows.tick(now), lambda: self.candles.tick(now), out)
+
+    def flush(self, out: list[Record]) -> None:
+        """Publish what has not ended as it is: the process ends."""
+        self._publish(self.windows.flush(), self.candles.flush, out)
+
+    def _publish(self, windows: list[DeltaStatistics], candles: Callable[[], list[Candle]], out: list[Record]) -> None:
         before = len(out)
-        out += self.windows.tick(now)
+        out += windows
         try:
-            out += self.candles.tick(now)
+            out += candles()
         except MantissaOverflow as error:
             out.append(self._refused_candle(error, self.candles.clock.latest))
         self.dirty = self.dirty or len(out) > before

@@ -20,7 +20,7 @@ from alphapulse import logs, metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from schemas.codec import Codec
-from schemas.records import ArbitrageOpportunity, Depth, Event
+from schemas.records import ArbitrageOpportunity, Depth, Event, Record
 from stream_processors.arbitrage import ArbitrageRules
 from stream_processors.checkpoint import Ledger, Restored, interpret
 from stream_processors.instrument import SERVICE, Rules
@@ -51,11 +51,14 @@ class OwnedPartition:
         self.unsaved_bytes = 0
         self.saved_at = time.monotonic()
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether records were applied since the last checkpoint."""
+        return self.state.positions != self.ledger.positions
+
     def due(self, now: float, interval: float, most_bytes: int) -> bool:
         """Return whether it is time for a checkpoint."""
-        if self.state.positions == self.ledger.positions:
-            return False
-        return self.unsaved_bytes >= most_bytes or now - self.saved_at >= interval
+        return self.unsaved and (self.unsaved_bytes >= most_bytes or now - self.saved_at >= interval)
 
 
 class Ownership:
@@ -64,9 +67,11 @@ class Ownership:
     Attributes:
         partitions: by number.
         tenure: rises with every rebalance; work begun in an earlier one must not go on.
+        closing: whether the process ends: windows and candles that are still open are published as they are.
 
     Args:
         taken_over: called after each rebalance, when the partitions are ready to be processed.
+        publish: takes records to be published.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Ownership:
         codec: Codec,
         outputs: Outputs,
         taken_over: Callable[[], None],
+        publish: Callable[[list[Record]], None],
     ) -> None:
         self._settings = settings
         self._rules = rules
@@ -87,7 +93,9 @@ class Ownership:
         self._generation: int | None = None
         self.partitions: dict[int, OwnedPartition] = {}
         self.tenure = 0
+        self.closing = False
         self._taken_over = taken_over
+        self._publish = publish
 
     # --- the transport's questions (transport.Listener) ---
 
@@ -117,7 +125,12 @@ class Ownership:
     async def before_leaving(self) -> None:
         """Checkpoint everything, so that the next owners go on right here."""
         self.tenure += 1
-        owned = [one for one in self.partitions.values() if one.state.positions != one.ledger.positions]
+        if self.closing:
+            out: list[Record] = []
+            for one in self.partitions.values():
+                one.state.flush(time.monotonic_ns(), out)
+            self._publish(out)
+        owned = [one for one in self.partitions.values() if self.closing or one.unsaved]
         try:
             async with asyncio.timeout(HANDOVER_SECONDS):
                 await self._checkpoint(owned)
@@ -249,13 +262,12 @@ class Ownership:
 
     def _tell(self, number: int, message: str) -> None:
         self._log.warning(message, partition=number)
-        self._outputs.put(
-            Event(
-                time=time.time_ns(),
-                service=SERVICE,
-                kind="checkpoint",
-                severity="WARNING",
-                message=message,
-                details={"partition": str(number)},
-            )
+        event = Event(
+            time=time.time_ns(),
+            service=SERVICE,
+            kind="checkpoint",
+            severity="WARNING",
+            message=message,
+            details={"partition": str(number)},
         )
+        self._publish([event])

@@ -122,6 +122,12 @@ class Partition:
             if not instrument.active:
                 self._active.discard(instrument)
 
+    def flush(self, now: int, out: list[Record]) -> None:
+        """Publish all that waits, as it is: the process ends."""
+        self.tick_depth(now + 3_600_000_000_000, out)
+        for instrument in self._active:
+            instrument.flush(out)
+
     # --- checkpoints ---
 
     def restore_instrument(self, record: InstrumentRecord, now: int) -> None:

@@ -110,8 +110,9 @@ class DeltaWindows:
         open: the window being filled; None before the first record and after a quiet window.
         ended: windows that wait for their trades, oldest first.
         early: start of a window → trades of it that came before its book's records.
-        published_until: end of the window published last.
-        floor: windows before it were published by an earlier owner, and are not again.
+        published_until: end of the window published last: what belongs before it counts after it.
+        floor: windows from there up to this one were published by an earlier owner after its last checkpoint: the
+            same records, read again, publish them not again.
     """
 
     __slots__ = (
@@ -149,11 +150,12 @@ class DeltaWindows:
         self.open = state.open
         self.ended = deque(EndedWindow(ended.window, ended.book, now + HOLD_NS) for ended in state.ended)
         self.early = dict(state.early)
-        self.was_published(state.published_until)
+        self.published_until = state.published_until
 
     def was_published(self, until: int) -> None:
         """Take note that an earlier owner has published the windows up to ``until``."""
-        self.floor = self.published_until = max(self.floor, until)
+        if until > self.published_until:
+            self.floor = max(self.floor, until)
 
     @property
     def active(self) -> bool:
@@ -169,6 +171,9 @@ class DeltaWindows:
                 self._end(self.open, now)
                 self.open = None
             self.floor = min(self.floor, start)
+            self.published_until = min(self.published_until, start)
+        else:
+            start = max(start, self._first())
         window = self.open
         if window is not None:
             if start <= window.start:
@@ -176,6 +181,10 @@ class DeltaWindows:
             self._end(window, now)
         self._end_early(start, now)
         self.open = Window(start, trades=self.early.pop(start, 0))
+
+    def _first(self) -> int:
+        """Return the start of the first window that has not ended yet."""
+        return self.ended[-1].window.start + self._interval if self.ended else self.published_until
 
     def after(self, update: L2Update, outcome: Outcome) -> None:
         """Count what a record did (``reader.changes`` tells, for a delta)."""
@@ -208,8 +217,7 @@ class DeltaWindows:
         if self.open is not None and start <= self.open.start:
             self.open.trades += 1
             return
-        last = self.ended[-1].window.start + self._interval if self.ended else self.published_until
-        start = max(start, last)
+        start = max(start, self._first())
         self.early[start] = self.early.get(start, 0) + 1
         if len(self.early) > EARLY_WINDOWS:
             # Trades without a book: there is nothing to tell of.
@@ -227,12 +235,23 @@ class DeltaWindows:
                 self.open = Window(start, trades=self.early.pop(start, 0))
         if self.open is None and self.early:
             self._end_early(time - time % self._interval, now)
+        return self._publish(now)
+
+    def flush(self) -> list[DeltaStatistics]:
+        """Return all windows, the open one as it is: the process ends. What still belongs to it counts in the next."""
+        if self.open is not None:
+            if not self.open.empty:
+                self._end(self.open, 0)
+            self.open = None
+        return self._publish(None)
+
+    def _publish(self, now: int | None) -> list[DeltaStatistics]:
         made: list[DeltaStatistics] = []
-        while self.ended and self.ended[0].due <= now:
+        while self.ended and (now is None or self.ended[0].due <= now):
             ended = self.ended.popleft()
             if ended.window.start >= self.floor:
                 made.append(self._record(ended.window, ended.book))
-                self.published_until = ended.window.start + self._interval
+            self.published_until = ended.window.start + self._interval
         return made
 
     def _end_early(self, start: int, now: int) -> None:

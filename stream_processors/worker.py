@@ -62,7 +62,13 @@ class Worker:
         self._codec = codec if codec is not None else Codec()
         self._outputs = Outputs(self._codec)
         self.ownership = Ownership(
-            settings, rules_of(settings), arbitrage_rules_of(settings), self._codec, self._outputs, self._taken_over
+            settings,
+            rules_of(settings),
+            arbitrage_rules_of(settings),
+            self._codec,
+            self._outputs,
+            taken_over=self._taken_over,
+            publish=self._publish,
         )
         self.records = 0
         self.dead_letters = 0
@@ -98,6 +104,7 @@ class Worker:
                 await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             service.ready = False
+            self.ownership.closing = stop.done()
             stopped = await self._stop_app(others)
             for task in (stop, starting, *tasks):
                 task.cancel()

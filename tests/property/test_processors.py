@@ -291,28 +291,39 @@ def test_conflation_never_loses_the_last_state_and_keeps_its_distance(
             assert other.received_time - one.received_time >= interval_ms * MS - 1
 
 
-@given(feed(), st.lists(st.integers(0, 2_000), max_size=20))
-def test_no_delta_and_no_trade_is_missing_from_the_windows(records: list[L2Update], trades: list[int]) -> None:
+@given(feed(), st.lists(st.integers(0, 2_000), max_size=20), st.lists(st.integers(0, 900), max_size=40), st.booleans())
+def test_no_delta_and_no_trade_is_missing_from_the_windows(
+    records: list[L2Update], trades: list[int], delays: list[int], restart: bool
+) -> None:
     reader = BookReader()
     windows = DeltaWindows("kraken", "BTC-USD", reader, 100 * MS)
     made = []
     deltas = snapshots = 0
     moments = sorted(trades)
-    for record in records:
+    delay = 0
+    for number, record in enumerate(records):
+        if restart and number == len(records) // 2:
+            # A process that ends in good order publishes what is open; the next one goes on.
+            made += windows.flush()
+            state = windows.state()
+            windows = DeltaWindows("kraken", "BTC-USD", reader, 100 * MS)
+            windows.restore(state, record.received_time + delay)
         while moments and START + moments[0] * MS <= record.received_time:
             windows.trade(START + moments.pop(0) * MS)
-        windows.before(record.received_time, record.received_time)
+        # Records are held up on their way, so that windows end by the clock before they come.
+        delay = max(delay, delays[number] * MS if number < len(delays) else 0)
+        windows.before(record.received_time, record.received_time + delay)
         outcome = reader.apply(record)
         windows.after(record, outcome)
         deltas += outcome.name == "DELTA"
         snapshots += outcome.name == "SNAPSHOT"
-        made += windows.tick(record.received_time)
+        made += windows.tick(record.received_time + delay)
     for moment in moments:
         windows.trade(START + moment * MS)
     if not records:
         return
     for second in range(1, 20):
-        made += windows.tick(records[-1].received_time + second * SECOND)
+        made += windows.tick(records[-1].received_time + delay + second * SECOND)
     assert sum(one.deltas for one in made) == deltas
     assert sum(one.snapshots for one in made) == snapshots
     assert sum(one.trades for one in made) == len(trades)

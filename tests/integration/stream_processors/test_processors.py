@@ -291,6 +291,12 @@ async def test_a_book_outlives_the_records_it_was_made_of(
     finally:
         if processors.process is not None and processors.process.poll() is None:
             processors.kill()
+    # What is open at the end of a process is published as it is, and goes on in the next one.
+    await check_candles(kafka_settings, made, 60 * SECOND)
+    windows = [window for _, _, window in await read_all(kafka_settings, topics.STATS)]
+    assert sum(window.deltas for window in windows) == sum(len(feed.records) - 1 for feed in made)
+    assert sum(window.trades for window in windows) == sum(len(feed.trades) for feed in made)
+    assert len({(one.venue, one.symbol, one.window_start) for one in windows}) == len(windows)
 
 
 async def test_records_dropped_unread_are_a_loss_that_is_told(

@@ -198,3 +198,18 @@ def test_an_interval_no_longer_configured_is_left_out() -> None:
     new = candles(intervals=(5 * SECOND,))
     new.restore(old.state(), START)
     assert new.series.keys() == {5 * SECOND}
+
+
+def test_at_the_end_of_the_process_open_candles_are_published_and_go_on() -> None:
+    taker = candles()
+    take(taker, at(100))
+    (first,) = taker.flush()
+    assert (first.revision, first.trades) == (0, 1)
+    assert taker.flush() == []
+    quiet, busy = candles(), candles()
+    for later in (quiet, busy):
+        later.restore(taker.state(), START)
+        later.was_published(first)
+    assert take(quiet, at(1_500)) == []
+    (second,) = take(busy, at(200), at(1_500))
+    assert (second.revision, second.trades) == (1, 2)

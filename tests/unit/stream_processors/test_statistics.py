@@ -218,3 +218,39 @@ def test_a_later_owner_goes_on_and_publishes_no_window_again() -> None:
     later.take(bid(3, 3_000, 100, 3))
     made = later.tick(3_000 + HOLD_MS)
     assert [(second_of(one), one.deltas, one.trades) for one in made] == [(1, 1, 1), (2, 1, 1)]
+
+
+def test_a_record_later_than_its_window_counts_in_the_next() -> None:
+    book = Book()
+    book.take(snapshot())
+    assert [second_of(one) for one in book.tick(1_500)] == []
+    assert [second_of(one) for one in book.tick(1_500 + HOLD_MS)] == [0]
+    # Held up on its way: window 0 has been published, window 1 is open.
+    book.take(bid(1, 999, 100, 2), now=1_900)
+    book.take(bid(2, 2_000, 100, 3), now=2_900)
+    made = book.tick(2_900 + HOLD_MS)
+    assert [(second_of(one), one.deltas) for one in made] == [(1, 1)]
+
+
+def test_at_the_end_of_the_process_the_open_window_is_published_and_what_follows_counts_in_the_next() -> None:
+    book = Book()
+    book.take(snapshot())
+    book.take(bid(1, 1_100, 100, 2))
+    assert [(second_of(one), one.deltas) for one in book.windows.flush()] == [(0, 0), (1, 1)]
+    assert book.windows.flush() == []
+    later = Book()
+    later.reader = book.reader
+    later.windows = DeltaWindows("kraken", "BTC-USD", later.reader, SECOND)
+    later.windows.restore(book.windows.state(), START + 1_200 * MS)
+    later.windows.was_published(START + 2 * SECOND)
+    later.take(bid(2, 1_300, 100, 3))
+    later.take(bid(3, 2_300, 100, 4))
+    assert [(second_of(one), one.deltas) for one in later.windows.flush()] == [(2, 2)]
+
+
+def test_an_empty_window_is_not_worth_publishing_at_the_end() -> None:
+    book = Book()
+    book.take(snapshot())
+    book.tick(1_100)
+    book.tick(1_100 + HOLD_MS)
+    assert book.windows.flush() == []
