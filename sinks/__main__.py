@@ -10,6 +10,7 @@ from pathlib import Path
 from alphapulse import service
 from sinks.clickhouse import service as clickhouse
 from sinks.parquet import service as parquet
+from sinks.runner import tame_collector
 
 TARGETS = {"clickhouse": clickhouse.serve, "parquet": parquet.serve}
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     options = parser.parse_args(arguments)
+    tame_collector()
     return service.run(f"sink-{options.target}", TARGETS[options.target], folder=options.config)
 
 

@@ -7,25 +7,32 @@ from typing import Any, Final
 import pyarrow as pa
 
 from schemas.records import Record
-from sinks.columns import CATEGORY, TIME, schema
+from sinks.columns import CATEGORY, OFFSET, TIME, schema
 
 COMPRESSION: Final = "zstd"
 LEVEL: Final = 3
 
 
+_COUNTERS: Final = frozenset({"sequence", "exchange_sequence", OFFSET})
+
+
 def options(kind: type[Record]) -> dict[str, Any]:
     """Return the arguments of :class:`pyarrow.parquet.ParquetWriter` for a record class.
 
-    Dictionary: strings of few values and exponents. Deltas: times and counters. The rest is plain.
+    Bytes a row on the recordings, zstd behind each: a trade's price plain 1.5 (deltas 1.7, dictionary 1.9, byte stream
+    split 2.1), its size plain 2.1 (deltas 3.1), its id as byte array deltas 0.2 (plain 0.8), received_time as deltas
+    2.5 (plain 2.7), the offset as deltas 0.03 (plain 1.9); the prices in L2 records plain 1.4 a level (deltas 2.2).
+    Level 9 would save another 3 to 6 % for twice the time.
     """
     dictionary: list[str] = []
     encodings: dict[str, str] = {}
     for field in schema(kind):
-        path = f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
-        if field.type == CATEGORY or field.type == pa.int32():
-            dictionary.append(path)
-        elif field.type in (TIME, pa.int64()):
-            encodings[path] = "DELTA_BINARY_PACKED"
+        if field.type == CATEGORY or field.name == "epoch":
+            dictionary.append(field.name)
+        elif field.type == TIME or field.name in _COUNTERS:
+            encodings[field.name] = "DELTA_BINARY_PACKED"
+        elif field.type == pa.string() and field.name.endswith("_id"):
+            encodings[field.name] = "DELTA_BYTE_ARRAY"
     return {
         "compression": COMPRESSION,
         "compression_level": LEVEL,

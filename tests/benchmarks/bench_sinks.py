@@ -1,0 +1,171 @@
+"""The sinks' whole path on a log in memory, against the bare write of the same rows, and what durability costs.
+
+``python -m tests.benchmarks.bench_sinks``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from aiokafka import TopicPartition
+
+from alphapulse import topics
+from alphapulse.config import ClickHouseSettings, LogSettings, ParquetSettings, Settings
+from alphapulse.logs import configure
+from schemas.codec import Codec
+from schemas.records import L2Update, Record, Trade
+from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.tables import INCARNATION, migrate
+from sinks.clickhouse.writer import ClickHouseTarget
+from sinks.columns import batch, schema
+from sinks.contract import Target
+from sinks.parquet.encodings import options
+from sinks.parquet.writer import ParquetTarget
+from sinks.runner import tame_collector
+from tests.fixtures.log import Log
+from tests.fixtures.records import l2, trade
+from tests.fixtures.sink_life import live
+
+RECORDS = 100_000
+BATCH = 50_000
+ROUNDS = 3
+CODEC = Codec()
+
+
+def log_of(topic: str, records: list[Record]) -> Log:
+    log = Log()
+    for number, record in enumerate(records):
+        log.append(TopicPartition(topic, number % 4), CODEC.encode(record))
+    return log
+
+
+async def timed(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
+    """Return wall and CPU seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    await work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def tell(name: str, seconds: tuple[float, float], rows: int = RECORDS) -> None:
+    wall, cpu = seconds
+    print(f"  {name:<34} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")  # noqa: T201
+
+
+async def best(make: Callable[[int], Callable[[], Awaitable[Any]]]) -> tuple[float, float]:
+    return min([await timed(make(number)) for number in range(ROUNDS)])
+
+
+def rows_of(records: list[Record]) -> pa.Table:
+    kind = type(records[0])
+    made = [
+        batch(kind, records[start : start + BATCH], 0, range(start, start + BATCH))
+        for start in range(0, RECORDS, BATCH)
+    ]
+    return pa.Table.from_batches(made, schema(kind)).unify_dictionaries()
+
+
+async def decode(log: Log) -> None:
+    for messages in log.partitions.values():
+        for message in messages:
+            CODEC.decode(message.value or b"")
+
+
+class Lasting(Engine):
+    """An engine that a target may close."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.__dict__ = engine.__dict__
+
+    async def open(self, stopping: asyncio.Event) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def fresh(log: Log, target: Target) -> Callable[[], Awaitable[Any]]:
+    log.commits.clear()
+    return lambda: live(log, target)
+
+
+async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
+    engine = Engine(Settings(data_dir=place))
+    await engine.open(asyncio.Event())
+    await migrate(engine)
+    bounds = ClickHouseSettings(batch_records=BATCH)
+
+    def sink(number: int) -> Callable[[], Awaitable[Any]]:
+        return fresh(log, ClickHouseTarget(bounds, Lasting(engine), f"{table}-{number}", asyncio.Event()))
+
+    tell("ClickHouse sink", await best(sink))
+    name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), pa.array(["bare"]))
+    whole = rows.append_column(INCARNATION, name)
+
+    def bare(synced: int, number: int) -> Callable[[], Awaitable[Any]]:
+        async def insert() -> None:
+            for start in range(0, RECORDS, BATCH):
+                block = whole.slice(start, BATCH).combine_chunks()
+                await engine.insert(table, block, {"insert_deduplication_token": f"{synced}:{number}:{start}"})
+
+        return insert
+
+    for synced in (1, 0):
+        await engine.command(
+            f"ALTER TABLE {table} MODIFY SETTING fsync_after_insert = {synced}, fsync_part_directory = {synced}"
+        )
+        tell(f"  bare insert_arrow, fsync {'on' if synced else 'off'}", await best(partial(bare, synced)))
+    found = await engine.rows(
+        f"SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND table = '{table}'"
+    )
+    print(f"  {'':<34} {found[0][0]:12.1f} bytes/row in the table")  # noqa: T201
+    await engine.close()
+
+
+async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> None:
+    def sink(number: int) -> Callable[[], Awaitable[Any]]:
+        bounds = ParquetSettings(path=str(place / f"sink-{number}"))
+        return fresh(log, ParquetTarget(Settings(parquet=bounds), "bench"))
+
+    tell("Parquet sink", await best(sink))
+
+    async def write() -> None:
+        with pq.ParquetWriter(place / "bare.parquet", rows.schema, **options(kind)) as writer:
+            writer.write_table(rows, row_group_size=RECORDS)
+
+    tell("  bare pyarrow write", await best(lambda _: write))
+    size = (place / "bare.parquet").stat().st_size
+    print(f"  {'':<34} {size / RECORDS:12.1f} bytes/row in the file")  # noqa: T201
+
+
+async def main() -> None:
+    configure(LogSettings(level="ERROR"), service="bench")
+    tame_collector()
+    kinds: list[tuple[str, str, type[Record], Callable[[int], Record]]] = [
+        (topics.TRADES, "trades", Trade, trade),
+        (topics.L2, "l2", L2Update, lambda number: l2(number, levels=5)),
+    ]
+    for topic, table, kind, make in kinds:
+        records = [make(number) for number in range(RECORDS)]
+        log, rows = log_of(topic, records), rows_of(records)
+        print(f"{topic}: {RECORDS:,} records, batches of {BATCH:,}")  # noqa: T201
+        tell("decode alone", await best(lambda _, log=log: lambda: decode(log)))  # type: ignore[misc]
+
+        async def convert(kind: type[Record] = kind, records: list[Record] = records) -> None:
+            batch(kind, records, 0, range(RECORDS))
+
+        tell("to Arrow alone", await best(lambda _, convert=convert: convert))  # type: ignore[misc]
+        with tempfile.TemporaryDirectory() as place:
+            await clickhouse(table, log, rows, Path(place))
+            await parquet(log, rows, kind, Path(place))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
