@@ -69,7 +69,7 @@ class Demo:
     seed: int
 
     def __post_init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.stop = asyncio.Event()
         self.restarts = 0
 

@@ -88,7 +88,7 @@ class Replay:
     venue: str | None = None
 
     def __post_init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.feeds: list[Feed] = []
         self.peak_memory = 0
 
@@ -282,11 +282,11 @@ class Replay:
             Console(highlight=False).print(summary.table(result))
         for feed in self.feeds:
             for warning in feed.status.get("faults", []):
-                self.console.print(str(warning), style="yellow", markup=False, soft_wrap=True)
+                self.console.print(str(warning), style="yellow", markup=False)
         if result["run"]["dead_letters"]:
             self.console.print(f"{result['run']['dead_letters']} frames were refused and kept in dlq", style="yellow")
         for fault in faults:
-            self.console.print(fault, style="red", markup=False, soft_wrap=True)
+            self.console.print(fault, style="red", markup=False)
 
 
 def _ends(figures: Mapping[str, GroupLag]) -> Offsets:
