@@ -54,6 +54,8 @@ class SqlEndpoint:
         finally:
             client.close()
 
-    def close(self) -> None:
-        """Return after the query that runs."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    async def close(self) -> None:
+        """End the query that runs, and answer no more."""
+        if self._waiting:
+            await self._engine.command("KILL QUERY WHERE query_id != queryID() ASYNC")
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)

@@ -33,6 +33,6 @@ async def serve(service: Service) -> None:
             service.announce(sql=True)
             await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
         finally:
-            sql.close()
+            await sql.close()
     finally:
         await target.close()

@@ -38,10 +38,10 @@ async def test_queries_are_answered_refused_and_bounded_in_number(engine: Engine
         busy = await client.post("/sql", data="SELECT 1")
         assert busy.status == 503
         sql._waiting = 0
-    sql.close()
+    await sql.close()
 
 
-async def test_a_long_query_does_not_hold_up_inserts(engine: Engine) -> None:
+async def test_a_long_query_holds_up_neither_inserts_nor_the_end(engine: Engine) -> None:
     await engine.command("CREATE TABLE t (a Int64) ENGINE = MergeTree ORDER BY a")
     sql = SqlEndpoint(engine)
     app = web.Application()
@@ -53,6 +53,7 @@ async def test_a_long_query_does_not_hold_up_inserts(engine: Engine) -> None:
             await engine.command(f"INSERT INTO t VALUES ({number})")
         assert not long.done()
         assert await engine.rows("SELECT count() FROM t") == [(20,)]
-        long.cancel()
-        await asyncio.gather(long, return_exceptions=True)
-    sql.close()
+        await asyncio.wait_for(sql.close(), 10)
+        ended = await long
+        assert ended.status == 400
+        assert "QUERY_WAS_CANCELLED" in await ended.text()

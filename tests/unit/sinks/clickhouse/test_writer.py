@@ -15,7 +15,7 @@ from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Trade
 from sinks.clickhouse.engine import Engine, Unreachable
 from sinks.clickhouse.tables import TABLE_OF
-from sinks.clickhouse.writer import ClickHouseTarget, Group, plan_text, read_plan
+from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.columns import columns
 from sinks.contract import Abandoned, Chunk, Commit, Span
 from tests.fixtures.log import Fuse, Killed, Log
@@ -53,23 +53,6 @@ def chunk(key: TopicPartition, first: int, count: int, *, days: int = 1) -> Chun
 
 async def offsets(engine: Engine) -> list[tuple[Any, ...]]:
     return await engine.rows("SELECT _partition, _offset FROM trades ORDER BY ALL")
-
-
-def test_plans_are_read_as_they_were_written() -> None:
-    spans = (Span(KEYS[0], 5, 9), Span(KEYS[3], 0, 2**40))
-    assert read_plan(topics.TRADES, plan_text(Group(spans))) == spans
-    assert read_plan(topics.TRADES, "") == ()
-
-
-@pytest.mark.parametrize("text", ["v2 0:1-2", "nonsense", "v1 ", "v1 0:1", "v1 x:1-2"])
-def test_a_plan_of_another_release_is_refused(text: str) -> None:
-    with pytest.raises(ServiceError, match="a plan of another release"):
-        read_plan(topics.TRADES, text)
-
-
-def test_a_plan_fits_a_commit() -> None:
-    spans = tuple(Span(TopicPartition("x", 999), 2**50, 2**51) for _ in range(50))
-    assert len(plan_text(Group(spans))) < 4096
 
 
 async def test_every_record_class_is_stored_as_it_is(engine: Engine) -> None:
