@@ -16,6 +16,9 @@ cases, but it is not trusted with three of them:
 
 So a block that may have been stored before is *settled*: the offsets that are in the table are read back
 (the time range of the rows in hand lets the primary key find them), and what is missing is inserted.
+
+A materialized view that someone hangs onto a table gets each row once too, by the block's own token (its target table
+needs a deduplication window). Only in the first of the three cases it may count the rows of the repaired part twice.
 """
 
 from __future__ import annotations
