@@ -259,9 +259,9 @@ class Supervisor:
         """End all children at once with SIGKILL, when what they would wait for in a graceful stop is gone."""
         for child in self.children.values():
             child.stopping.set()
-            if child.pid is not None and child.process is not None:
-                child.process.kill()
-        await self.stop()
+            _signal(child, signal.SIGKILL)
+        for child in self.children.values():
+            await self._stop_child(child)
 
     async def stop(self, *names: str) -> None:
         """Stop the children named, together (none named: all, the last started first), and wait for their end."""
@@ -275,13 +275,12 @@ class Supervisor:
         child.stopping.set()
         process = child.process
         if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+            _signal(child, signal.SIGTERM)
             try:
                 await asyncio.wait_for(process.wait(), GRACE_SECONDS + 5)
             except TimeoutError:
                 self._log.error("killing a child that does not stop", child=child.spec.name)
-                process.kill()
+                _signal(child, signal.SIGKILL)
                 await process.wait()
         if child.watcher is not None:
             child.watcher.cancel()
@@ -292,6 +291,17 @@ class Supervisor:
         """Return the resident memory of this process and all living children, bytes (shared pages count each time)."""
         pids = [os.getpid(), *(child.pid for child in self.children.values() if child.pid is not None)]
         return sum(_resident_bytes(pid) for pid in pids)
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    """Send a signal to a living child.
+
+    Not by the process's own methods: they reap a child that has just died, and asyncio, which waits for it in a thread
+    of its own, then never learns its exit code.
+    """
+    if child.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, number)
 
 
 def _message(lines: list[str]) -> list[str]:

@@ -18,12 +18,13 @@ from rich.status import Status
 from alphapulse import config, logs, topics
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, Stack, claim
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.errors import ServiceError
+from alphapulse.errors import AlphaPulseError, ServiceError
 from alphapulse.kafka.lag import LagReader
 from alphapulse.supervisor import Child, ChildSpec, Supervisor
 
 SIMULATOR = "simulator"
 REFRESH_SECONDS = 1.0
+NOTICE_SECONDS = 2.0
 SAMPLE_QUERY = "SELECT venue, symbol, count() FROM trades GROUP BY ALL"
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
@@ -118,7 +119,7 @@ class Demo:
                 if self.stop.is_set():
                     self.console.print("stopping")
                     return
-                if BROKER in supervisor.children and supervisor.children[BROKER].pid is None:
+                if await _ended(supervisor.children.get(BROKER)):
                     # Without it nobody could end in good order; sinks and processors survive the worst by design.
                     await supervisor.kill()
                     raise _BrokerDied
@@ -127,7 +128,7 @@ class Demo:
             finally:
                 for task in (stopped, work, failed):
                     task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, ServiceError):
+                    with contextlib.suppress(asyncio.CancelledError, AlphaPulseError):
                         await task
 
     async def _work(self, stack: Stack) -> None:
@@ -211,6 +212,17 @@ class Demo:
     def _child_died(self, child: Child, code: int) -> None:
         self.restarts += 1
         self.console.print(f"[yellow]{child.spec.name} died (exit code {code}); starting it again")
+
+
+async def _ended(child: Child | None) -> bool:
+    """Return whether the child's process is gone; who talked to it may have noticed a moment before we do."""
+    if child is None or child.process is None:
+        return False
+    try:
+        await asyncio.wait_for(child.process.wait(), NOTICE_SECONDS)
+    except TimeoutError:
+        return False
+    return True
 
 
 class _BrokerDied(ServiceError):
