@@ -211,7 +211,7 @@ class Replay:
                 line.update(self._progress())
                 if (now := (sum(done.values()), pacer.settled_bytes)) != progress:
                     moved, progress = time.monotonic(), now
-                elif self.speed is None and time.monotonic() - moved > STALL_SECONDS:
+                elif self._should_move() and time.monotonic() - moved > STALL_SECONDS:
                     raise ServiceError(self._stalled(stack, done))
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -221,6 +221,10 @@ class Replay:
         for feed in playing:
             allowed = int(feed.status.get("bytes_sent", 0)) + max(ahead // len(playing), 1)
             await stack.supervisor.ask(feed.replay, "POST", "/credit", body={"bytes": allowed}, default={})
+
+    def _should_move(self) -> bool:
+        """At the original pace a quiet hour of a recording is quiet here too, until all of it has been sent."""
+        return self.speed is None or all(feed.status.get("finished") for feed in self.feeds)
 
     def _progress(self) -> str:
         total = sum(int(feed.told["frames"]) for feed in self.feeds)
