@@ -18,9 +18,10 @@ from alphapulse.config import KafkaSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
 from alphapulse.kafka import LossWatch, connection, running
 from gateway.fanout import Hub
-from gateway.refusals import Consumed, Refusals
+from gateway.refusals import Refusals
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF
+from schemas.refusals import Consumed
 
 TAIL: Final[Mapping[str, int]] = {
     topics.DEPTH: 5_000,

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from alphapulse import metrics
 from alphapulse.errors import AlphaPulseError, BrokerError
 from schemas.codec import Codec
-from schemas.records import TOPIC_OF, DeadLetter, Event, Record, key_of
-
-KEPT_BYTES: Final = 512 * 1024
-"""Brokers take about 1 MB a record unless told otherwise."""
-
-
-class Consumed(Protocol):
-    """A record as the consumer hands it out."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
+from schemas.records import TOPIC_OF, DeadLetter, Event, key_of
+from schemas.refusals import Consumed, count, dead_letter, lost_records
 
 
 class Refusals:
@@ -47,53 +33,34 @@ class Refusals:
         Raises:
             BrokerError: the broker does not take them.
         """
-        letters: list[Record] = []
-        for consumed, error in refused:
-            name = type(error).__name__
-            value = consumed.value or b""
-            # A dead letter that the broker refuses as too large would stop the gateway at every start.
-            cut = f" (the first {KEPT_BYTES} of {len(value)} bytes are kept)" if len(value) > KEPT_BYTES else ""
-            metrics.DEAD_LETTERS.labels(service=self._service, error=name).inc()
-            letters.append(
-                DeadLetter(
-                    time=self._clock(),
-                    service=self._service,
-                    source=consumed.topic,
-                    partition=consumed.partition,
-                    offset=consumed.offset,
-                    key=consumed.key,
-                    value=value[:KEPT_BYTES],
-                    error=name,
-                    reason=f"{error}{cut}",
-                )
-            )
+        letters = [dead_letter(record, error, service=self._service, time=self._clock()) for record, error in refused]
+        for letter in letters:
+            count(letter)
         await self._send(letters)
 
-    async def lost(self, lost: Mapping[TopicPartition, int]) -> None:
-        """Tell ``ops.events`` that the broker dropped records before they were read.
+    async def lost(self, lost: Mapping[TopicPartition, range]) -> None:
+        """Tell ``ops.events`` of offsets that the broker dropped before they were read.
+
+        A warning only: the gateway is a view, and what comes next brings it up to date.
 
         Raises:
             BrokerError: the broker does not take the events.
         """
         await self._send(
             [
-                Event(
-                    time=self._clock(),
+                lost_records(
+                    partition.topic,
+                    partition.partition,
+                    offsets,
                     service=self._service,
-                    kind="lost_records",
+                    time=self._clock(),
                     severity="WARNING",
-                    message=f"{count} records of {partition.topic} [{partition.partition}] were dropped unread",
-                    details={
-                        "topic": partition.topic,
-                        "partition": str(partition.partition),
-                        "records": str(count),
-                    },
                 )
-                for partition, count in lost.items()
+                for partition, offsets in lost.items()
             ]
         )
 
-    async def _send(self, records: list[Record]) -> None:
+    async def _send(self, records: Sequence[DeadLetter | Event]) -> None:
         try:
             await asyncio.gather(
                 *(

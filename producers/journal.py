@@ -9,6 +9,7 @@ from alphapulse import logs, metrics
 from producers.outputs import Note, Refused
 from producers.publisher import Publisher
 from schemas.records import DeadLetter, Event, Severity
+from schemas.refusals import count
 
 _LEVELS: Final = {"INFO": "info", "WARNING": "warning", "ERROR": "error"}
 
@@ -66,7 +67,6 @@ class Journal:
 
     def dead_letter(self, refused: Refused, frame: int) -> None:
         """Keep a refused frame."""
-        metrics.DEAD_LETTERS.labels(self._service, refused.error).inc()
         letter = DeadLetter(
             time=self._clock(),
             service=self._service,
@@ -77,4 +77,5 @@ class Journal:
             error=refused.error,
             reason=refused.reason,
         )
+        count(letter)
         self._publisher.publish(letter, frame)

@@ -217,16 +217,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _count_losses(self, key: TopicPartition, messages: Messages, progress: Progress) -> None:
         self._losses.expect(key, progress.next)
         fresh = [message for message in messages if message.offset >= progress.next]
-        for count in (await self._losses.check(self._consumer, {key: fresh})).values():
-            self.lost += count
-            await self._reader.tell(
-                "lost_records",
-                f"{count} records of {key.topic} were dropped by the broker before {self._name} read them",
-                topic=key.topic,
-                partition=str(key.partition),
-                first_offset=str(fresh[0].offset - count),
-                records=str(count),
-            )
+        for offsets in (await self._losses.check(self._consumer, {key: fresh})).values():
+            self.lost += len(offsets)
+            await self._reader.lost(key, offsets)
 
     # --- write and commit ----------------------------------------------------------------------------------
 

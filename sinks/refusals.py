@@ -6,20 +6,19 @@ import asyncio
 import time
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from alphapulse import logs, metrics, topics
+from alphapulse import logs
 from alphapulse.errors import BrokerError, RecordRefused
 from schemas.codec import Codec
 from schemas.definitions import definitions
-from schemas.records import DeadLetter, Event, Record, key_of
+from schemas.records import TOPIC_OF, DeadLetter, Event, Record, key_of
+from schemas.refusals import count, dead_letter, lost_records
 
 _CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 
-_CUT_BYTES: Final = 64 * 1024
-"""What is kept of a record that is too large for ``dlq``."""
 _UNACKNOWLEDGED: Final = 500
 
 
@@ -78,54 +77,29 @@ class Reader:
         except KafkaError as error:
             raise BrokerError(f"the broker does not take dead letters of {self._service}: {error}") from error
 
-    async def tell(self, kind: str, message: str, **details: str) -> None:
-        """Publish an event of severity ERROR on ``ops.events``."""
-        self._log.error(message, kind=kind, **details)
+    async def lost(self, partition: TopicPartition, offsets: range) -> None:
+        """Tell ``ops.events`` of ``offsets`` that the broker dropped before they were read."""
         await self._send(
-            Event(
-                time=time.time_ns(),
-                service=self._service,
-                kind=kind,
-                severity="ERROR",
-                message=message,
-                details=details,
-            )
+            lost_records(partition.topic, partition.partition, offsets, service=self._service, time=time.time_ns())
         )
 
     async def _refuse(self, message: ConsumerRecord[bytes, bytes], error: RecordRefused) -> None:
         self.refused += 1
-        metrics.DEAD_LETTERS.labels(self._service, type(error).__name__).inc()
+        letter = dead_letter(message, error, service=self._service, time=time.time_ns())
+        count(letter)
         self._log.warning(
             "record refused, kept in dlq",
             topic=message.topic,
             partition=message.partition,
             offset=message.offset,
-            reason=str(error),
+            reason=letter.reason,
         )
-        letter = DeadLetter(
-            time=time.time_ns(),
-            service=self._service,
-            source=message.topic,
-            partition=message.partition,
-            offset=message.offset,
-            key=message.key,
-            value=message.value if message.value is not None else b"",
-            error=type(error).__name__,
-            reason=str(error),
-        )
-        try:
-            await self._send(letter)
-        except MessageSizeTooLargeError:
-            letter.reason = f"{letter.reason} (only the first {_CUT_BYTES} of {len(letter.value)} bytes are kept)"
-            letter.value = letter.value[:_CUT_BYTES]
-            await self._send(letter)
+        await self._send(letter)
 
     async def _send(self, record: DeadLetter | Event) -> None:
-        topic = topics.DEAD_LETTERS if isinstance(record, DeadLetter) else topics.EVENTS
+        topic = TOPIC_OF[type(record)]
         try:
             sent = await self._producer.send(topic, self._codec.encode(record), key=key_of(record))
-        except MessageSizeTooLargeError:
-            raise
         except KafkaError as error:
             raise BrokerError(f"the broker does not take records for {topic}: {error}") from error
         self._unacknowledged.append(sent)

@@ -107,7 +107,7 @@ class Ops:
             "opportunities": self._opportunities(),
             "gaps": sum(instrument.totals.gaps for instrument in instruments),
             "dead_letters": worker.dead_letters,
-            "records_lost": worker.lost,
+            "lost_records": worker.lost,
             "published": worker.published,
             "topics": [topics.L2, topics.TRADES, topics.DEPTH],
         }

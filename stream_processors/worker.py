@@ -8,14 +8,17 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from alphapulse import metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.kafka import tell_loss
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
+from schemas.refusals import count, dead_letter, lost_records
 from stream_processors.app import ProcessorsApp, add_agents
 from stream_processors.arbitrage import ArbitrageRules
 from stream_processors.instrument import SERVICE, Rules
@@ -199,41 +202,23 @@ class Worker:
         expected = state.positions.get(topic)
         if expected is None or first <= expected:
             return
-        lost = first - expected
-        self.lost += lost
-        metrics.RECORDS_LOST.labels(topic, str(state.number)).inc(lost)
-        message = f"{topic}[{state.number}]: the broker dropped offsets {expected} to {first - 1} before they were read"
-        self._log.error(message)
-        self._publish(
-            [
-                Event(
-                    time=time.time_ns(),
-                    service=SERVICE,
-                    kind="records_lost",
-                    severity="ERROR",
-                    message=message,
-                    details={"topic": topic, "partition": str(state.number), "records": str(lost)},
-                )
-            ]
-        )
+        offsets = range(expected, first)
+        self.lost += len(offsets)
+        tell_loss(TopicPartition(topic, state.number), offsets)
+        self._publish([lost_records(topic, state.number, offsets, service=SERVICE, time=time.time_ns())])
 
     def _refuse(self, record: Any, error: RecordRefused) -> DeadLetter:
         self.dead_letters += 1
-        metrics.DEAD_LETTERS.labels(SERVICE, type(error).__name__).inc()
+        letter = dead_letter(record, error, service=SERVICE, time=time.time_ns())
+        count(letter)
         self._log.warning(
-            "record refused", topic=record.topic, partition=record.partition, offset=record.offset, reason=str(error)
+            "record refused",
+            topic=letter.source,
+            partition=letter.partition,
+            offset=letter.offset,
+            reason=letter.reason,
         )
-        return DeadLetter(
-            time=time.time_ns(),
-            service=SERVICE,
-            source=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            value=record.value if record.value is not None else b"",
-            error=type(error).__name__,
-            reason=str(error),
-        )
+        return letter
 
     # --- output ---
 

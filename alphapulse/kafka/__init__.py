@@ -7,7 +7,7 @@
 
 from alphapulse.kafka.client import committed, connection, consumer, incarnation, producer, running
 from alphapulse.kafka.lag import GroupLag, LagReader, PartitionLag
-from alphapulse.kafka.losses import LossWatch
+from alphapulse.kafka.losses import LossWatch, tell_loss
 
 __all__ = [
     "GroupLag",
@@ -20,4 +20,5 @@ __all__ = [
     "incarnation",
     "producer",
     "running",
+    "tell_loss",
 ]

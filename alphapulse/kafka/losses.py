@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from alphapulse import logs, metrics
 from alphapulse.kafka.client import committed
 
+_NAME: Final = "losses"
+
 
 class HasOffset(Protocol):
     """A consumed record."""
 
     offset: int
+
+
+def tell_loss(partition: TopicPartition, offsets: range) -> None:
+    """Count and log ``offsets`` that the broker dropped before they were read."""
+    metrics.RECORDS_LOST.labels(partition.topic, str(partition.partition)).inc(len(offsets))
+    logs.get(_NAME).error(
+        "records lost: the broker dropped them before they were read",
+        topic=partition.topic,
+        partition=partition.partition,
+        records=len(offsets),
+        first_offset=offsets.start,
+        last_offset=offsets.stop - 1,
+    )
 
 
 class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -30,12 +45,12 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._next: dict[TopicPartition, int] = {}
-        self._log = logs.get("losses")
+        self._log = logs.get(_NAME)
 
     async def check(
         self, reader: AIOKafkaConsumer, batches: Mapping[TopicPartition, Sequence[HasOffset]]
-    ) -> dict[TopicPartition, int]:
-        """Return, count and log how many records were lost before each of ``batches`` (losses only).
+    ) -> dict[TopicPartition, range]:
+        """Return, count and log the offsets that were lost before each of ``batches`` (losses only).
 
         A partition seen for the first time is measured against its group's commit; without one, the first record
         read is where it begins.
@@ -44,15 +59,15 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
         if unknown and reader._group_id is not None:  # noqa: SLF001
             for partition, commit in (await committed(reader, unknown)).items():
                 self._next[partition] = commit.offset
-        lost: dict[TopicPartition, int] = {}
+        lost: dict[TopicPartition, range] = {}
         for partition, records in batches.items():
             if not records:
                 continue
             first = records[0].offset
             expected = self._next.get(partition, first)
             if first > expected:
-                lost[partition] = first - expected
-                self._tell_loss(partition, expected, first)
+                lost[partition] = range(expected, first)
+                tell_loss(partition, lost[partition])
             elif first < expected:
                 self._log.warning(
                     "log went back: the broker's data is not what it was",
@@ -63,17 +78,6 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
                 )
             self._next[partition] = records[-1].offset + 1
         return lost
-
-    def _tell_loss(self, partition: TopicPartition, expected: int, first: int) -> None:
-        metrics.RECORDS_LOST.labels(partition.topic, str(partition.partition)).inc(first - expected)
-        self._log.error(
-            "records lost: the broker dropped them before they were read",
-            topic=partition.topic,
-            partition=partition.partition,
-            records=first - expected,
-            first_offset=expected,
-            last_offset=first - 1,
-        )
 
     def expect(self, partition: TopicPartition, offset: int) -> None:
         """Take ``offset`` as the next one to be read: after a seek, or from a position kept elsewhere."""

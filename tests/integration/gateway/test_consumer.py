@@ -15,8 +15,9 @@ from alphapulse.kafka import consumer, producer, running
 from gateway import consumer as gateway_consumer
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
-from gateway.refusals import KEPT_BYTES, Refusals
+from gateway.refusals import Refusals
 from gateway.state import MarketState
+from schemas import refusals
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event
 from tests.fixtures import market
@@ -101,10 +102,11 @@ async def test_only_the_end_of_a_long_topic_is_read(
 
 
 async def test_what_cannot_be_decoded_is_kept_in_dlq_and_stops_nothing(
-    reading: Reading, feed: Feed, kafka: KafkaSettings
+    reading: Reading, feed: Feed, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(refusals, "VALUE_BYTES", 100_000)
     foreign = Codec().encode(market.trade())
-    large = b"x" * (KEPT_BYTES + 1)
+    large = b"x" * 100_001
     for value in (b"garbage", foreign, large):
         await feed.put_bytes(topics.DEPTH, value, b"BTC-USD")
     await feed.put(market.depth())
@@ -116,11 +118,11 @@ async def test_what_cannot_be_decoded_is_kept_in_dlq_and_stops_nothing(
     assert reading.state.instrument("kraken", "BTC-USD").depth == market.depth()
     letters = await read_topic(kafka, topics.DEAD_LETTERS, 3)
     by_offset = {letter.offset: letter for letter in letters if isinstance(letter, DeadLetter)}
-    assert [by_offset[number].value for number in range(3)] == [b"garbage", foreign, large[:KEPT_BYTES]]
+    assert [by_offset[number].value for number in range(3)] == [b"garbage", foreign, large[:100_000]]
     assert all(letter.source == topics.DEPTH and letter.key == b"BTC-USD" for letter in by_offset.values())
     assert all(letter.service == "gateway" and letter.error == "RecordRefused" for letter in by_offset.values())
     assert "expected Depth, found Trade" in by_offset[1].reason
-    assert f"the first {KEPT_BYTES} of {len(large)} bytes" in by_offset[2].reason
+    assert "the first 100000 of 100001 bytes" in by_offset[2].reason
 
 
 async def test_records_dropped_unread_are_counted_and_told(

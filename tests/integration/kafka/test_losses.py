@@ -37,8 +37,8 @@ class Reader:
         async with asyncio.timeout(BOUND_SECONDS):
             while len(found) < count:
                 batches = await self.consumer.getmany(timeout_ms=200)
-                for partition, number in (await self.watch.check(self.consumer, batches)).items():
-                    self.lost[partition] = self.lost.get(partition, 0) + number
+                for partition, lost in (await self.watch.check(self.consumer, batches)).items():
+                    self.lost[partition] = self.lost.get(partition, 0) + len(lost)
                 for records in batches.values():
                     found += records
         return found

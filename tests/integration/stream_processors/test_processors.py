@@ -286,7 +286,7 @@ async def test_a_book_outlives_the_records_it_was_made_of(
         await check_books(processors, made)
         await until(lambda: highest_revisions_complete(kafka_settings, made), "all candles published")
         await check_candles(kafka_settings, made)
-        assert (await processors.get("/status"))["records_lost"] == 0
+        assert (await processors.get("/status"))["lost_records"] == 0
         assert await processors.stop() == 0
     finally:
         if processors.process is not None and processors.process.poll() is None:
@@ -318,7 +318,7 @@ async def test_records_dropped_unread_are_a_loss_that_is_told(
         await processors.start()
 
         async def told() -> bool:
-            lost: int = (await processors.get("/status"))["records_lost"]
+            lost: int = (await processors.get("/status"))["lost_records"]
             return lost == 5
 
         await until(told, "the loss")
@@ -328,7 +328,7 @@ async def test_records_dropped_unread_are_a_loss_that_is_told(
         if processors.process is not None and processors.process.poll() is None:
             processors.kill()
     events = [event for _, _, event in await read_all(kafka_settings, topics.EVENTS)]
-    assert sorted(event.kind for event in events) == ["gap", "records_lost"]
+    assert sorted(event.kind for event in events) == ["gap", "lost_records"]
 
 
 async def test_without_a_broker_one_message_says_so(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError
 
 from alphapulse import topics
 from alphapulse.errors import BrokerError
@@ -59,23 +59,6 @@ async def test_a_message_without_value_is_refused() -> None:
     assert CODEC.decode_as(DeadLetter, log.sent[0][1]).value == b""
 
 
-class SmallProducer(LogProducer):
-    """Takes no more than 100 kB."""
-
-    async def send(self, topic: str, value: bytes, key: bytes | None = None) -> Any:
-        if len(value) > 100_000:
-            raise MessageSizeTooLargeError
-        return await super().send(topic, value, key)
-
-
-async def test_a_record_too_large_for_dlq_is_cut_and_says_so() -> None:
-    log = Log()
-    await reader(SmallProducer(log)).read([message(TRADES, 5, b"x" * 200_000)])
-    letter = CODEC.decode_as(DeadLetter, log.sent[0][1])
-    assert letter.value == b"x" * 65_536
-    assert "only the first 65536 of 200000 bytes" in letter.reason
-
-
 class DeafProducer(LogProducer):
     """Acknowledges nothing: at once, or when asked to send."""
 
@@ -108,14 +91,10 @@ async def test_a_flood_of_refusals_does_not_pile_up(monkeypatch: pytest.MonkeyPa
     assert made.refused == 25
 
 
-async def test_events_are_published() -> None:
+async def test_losses_are_told() -> None:
     log = Log()
-    await reader(LogProducer(log)).tell("lost_records", "3 records", topic="md.l2")
+    await reader(LogProducer(log)).lost(TRADES, range(4, 7))
     topic, value = log.sent[0]
     event = CODEC.decode_as(Event, value)
-    assert (topic, event.kind, event.severity, event.details) == (
-        topics.EVENTS,
-        "lost_records",
-        "ERROR",
-        {"topic": "md.l2"},
-    )
+    assert (topic, event.service, event.kind, event.severity) == (topics.EVENTS, "sink-test", "lost_records", "ERROR")
+    assert event.details == {"topic": TRADES.topic, "partition": "3", "first_offset": "4", "records": "3"}

@@ -1,0 +1,98 @@
+"""What a service says of records it could not have: dead letters of those it refused, events of those it never saw.
+
+Nothing here sends anything; how a service publishes, and what waits for the acknowledgement, is its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from alphapulse import metrics
+from alphapulse.errors import AlphaPulseError
+from alphapulse.topics import MAX_RECORD_BYTES
+from schemas.records import DeadLetter, Event, Severity
+
+LOST_RECORDS: Final = "lost_records"
+"""Kind of the event of a loss."""
+
+KEY_BYTES: Final = 64 * 1024
+"""What is kept of a refused record's key."""
+_REST_BYTES: Final = 64 * 1024
+"""More than all other fields of a dead letter take, and what the broker stores beside it."""
+VALUE_BYTES: Final = MAX_RECORD_BYTES - KEY_BYTES - _REST_BYTES
+"""What is kept of a refused record's value: a dead letter that is too large for its topic would be refused in turn,
+and with it whoever has to get it out of the way before going on."""
+
+
+class Consumed(Protocol):
+    """A record as a consumer hands it out."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def dead_letter(consumed: Consumed, error: AlphaPulseError, *, service: str, time: int) -> DeadLetter:
+    """Return the dead letter of a record that ``service`` refused because of ``error``.
+
+    Key and value are kept as they are, unless they are too large for ``dlq``; then ``reason`` says how much is there.
+
+    Args:
+        time: nanoseconds since the Unix epoch.
+    """
+    key, key_cut = _kept("key", consumed.key or b"", KEY_BYTES)
+    value, value_cut = _kept("value", consumed.value or b"", VALUE_BYTES)
+    return DeadLetter(
+        time=time,
+        service=service,
+        source=consumed.topic,
+        partition=consumed.partition,
+        offset=consumed.offset,
+        key=None if consumed.key is None else key,
+        value=value,
+        error=type(error).__name__,
+        reason=f"{error}{key_cut}{value_cut}",
+    )
+
+
+def _kept(what: str, data: bytes, most: int) -> tuple[bytes, str]:
+    if len(data) <= most:
+        return data, ""
+    return data[:most], f" (only the first {most} of {len(data)} bytes of the {what} are kept)"
+
+
+def count(letter: DeadLetter) -> None:
+    """Add ``letter`` to ``alphapulse_dead_letters_total``."""
+    metrics.DEAD_LETTERS.labels(letter.service, letter.error).inc()
+
+
+def lost_records(
+    topic: str, partition: int, offsets: range, *, service: str, time: int, severity: Severity = "ERROR"
+) -> Event:
+    """Return the event of ``offsets`` that the broker dropped before ``service`` read them.
+
+    Losses are counted where they are found: :func:`alphapulse.kafka.tell_loss`.
+
+    Args:
+        time: nanoseconds since the Unix epoch.
+    """
+    return Event(
+        time=time,
+        service=service,
+        kind=LOST_RECORDS,
+        severity=severity,
+        message=f"{len(offsets)} records of {topic} [{partition}] were dropped before {service} read them",
+        details={
+            "topic": topic,
+            "partition": str(partition),
+            "first_offset": str(offsets.start),
+            "records": str(len(offsets)),
+        },
+    )
