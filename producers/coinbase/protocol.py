@@ -9,17 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
-from alphapulse.instruments import Instrument
-from producers.book_stream import BookStream
+from alphapulse.errors import FrameRefused, ValueRefused
 from producers.coinbase import messages
 from producers.coinbase.symbols import venue_symbol
-from producers.levels import PAIRS, LevelParser, TextLevels
+from producers.levels import PAIRS, TextLevels
 from producers.outputs import Note, Outputs, Resubscribe, Send
-from producers.protocol import InstrumentState, VenueProtocol, quoted, refused_book
-from producers.tally import Tally
+from producers.protocol import VenueProtocol, quoted, refused_book
 from producers.timestamps import iso_nanoseconds
-from producers.trade_stream import TradeStream
 
 
 class CoinbaseProtocol(VenueProtocol):
@@ -34,21 +30,7 @@ class CoinbaseProtocol(VenueProtocol):
         faults = []
         if settings.depth is not None:
             faults.append(f"venues.{venue}.depth: the venue offers no choice, found {settings.depth}")
-        self._parsers: dict[str, LevelParser] = {}
-        for symbol in settings.symbols:
-            try:
-                self._add(venue_symbol(symbol))
-            except ValueRefused as error:
-                faults.append(f"venues.{venue}.symbols: {error}")
-        if faults:
-            raise ConfigError(faults)
-
-    def _add(self, symbol: str) -> None:
-        tally = Tally()
-        instrument = Instrument(self.venue, symbol, symbol)
-        state = InstrumentState(symbol, symbol, tally, BookStream(instrument, tally), TradeStream(instrument, tally))
-        self.instruments[symbol] = state
-        self._parsers[symbol] = LevelParser(PAIRS)
+        self._add(settings.symbols, venue_symbol, PAIRS, faults)
 
     def path(self) -> str:
         return ""
@@ -98,7 +80,7 @@ class CoinbaseProtocol(VenueProtocol):
         state = self._state(message.product_id)
         if state is None:
             return
-        parser = self._parsers[state.symbol]
+        parser = state.parser
         try:
             doubt = state.book.snapshot(
                 outputs,
@@ -156,16 +138,8 @@ class CoinbaseProtocol(VenueProtocol):
             state.tally.gaps += 1
             self._trade_gap(state, missing, outputs)
 
-    def _state(self, product_id: str) -> InstrumentState | None:
-        state = self.instruments.get(product_id)
-        if state is None:
-            self.ignored["other_symbol"] += 1
-        return state
-
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
 
-    def _suspect(self, frame: bytes) -> str | None:
-        if b'"l2update"' not in frame and b'"snapshot"' not in frame:
-            return None
-        return next((symbol for symbol in self.instruments if f'"{symbol}"'.encode() in frame), None)
+    def _about_book(self, frame: bytes) -> bool:
+        return b'"l2update"' in frame or b'"snapshot"' in frame
