@@ -16,37 +16,19 @@ import orjson
 from alphapulse.fixed import decimal_text, mantissa
 from schemas.codec import Codec
 from schemas.definitions import definition
-from schemas.records import L2Update, Record, Trade
+from schemas.records import Record
 from tests.benchmarks.stopwatch import Work, microseconds, table
+from tests.fixtures.records import L2, TRADE
 
-TIME = 1_723_075_200_123_456_789
-
-TRADE = Trade(
-    venue="kraken",
-    symbol="BTC-USD",
-    trade_id="123456789",
-    side="BUY",
-    price=6_168_599,
-    size=123_456_789,
-    price_exponent=-2,
-    size_exponent=-8,
-    exchange_time=TIME,
-    received_time=TIME + 1,
-)
-DELTA = L2Update(
-    venue="kraken",
-    symbol="BTC-USD",
-    kind="DELTA",
-    epoch=TIME,
+DELTA = replace(
+    L2,
     sequence=1234,
-    exchange_time=TIME,
-    received_time=TIME + 1,
-    price_exponent=-2,
-    size_exponent=-8,
+    exchange_sequence=None,
     bid_prices=[6_168_599 - n for n in range(5)],
     bid_sizes=[123_456_789] * 5,
     ask_prices=[6_168_600 + n for n in range(5)],
     ask_sizes=[123_456_789] * 5,
+    checksum=None,
 )
 SNAPSHOT = replace(
     DELTA,

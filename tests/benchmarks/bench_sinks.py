@@ -30,6 +30,7 @@ from sinks.contract import Target
 from sinks.parquet.encodings import options
 from sinks.parquet.writer import ParquetTarget
 from sinks.runner import tame_collector
+from tests.fixtures.lasting_engine import LastingEngine
 from tests.fixtures.log import Log
 from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_life import live
@@ -78,19 +79,6 @@ async def decode(log: Log) -> None:
             CODEC.decode(message.value or b"")
 
 
-class Lasting(Engine):
-    """An engine that a target may close."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.__dict__ = engine.__dict__
-
-    async def open(self, stopping: asyncio.Event) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
-
-
 def fresh(log: Log, target: Target) -> Callable[[], Awaitable[Any]]:
     log.commits.clear()
     return lambda: live(log, target)
@@ -103,7 +91,7 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
     bounds = ClickHouseSettings(batch_records=BATCH)
 
     def sink(number: int) -> Callable[[], Awaitable[Any]]:
-        return fresh(log, ClickHouseTarget(bounds, Lasting(engine), f"{table}-{number}", asyncio.Event()))
+        return fresh(log, ClickHouseTarget(bounds, LastingEngine(engine), f"{table}-{number}", asyncio.Event()))
 
     tell("ClickHouse sink", await best(sink))
     name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), pa.array(["bare"]))

@@ -30,7 +30,7 @@ from schemas.codec import Codec
 from schemas.definitions import definition
 from schemas.records import Trade
 from schemas.remote import RemoteRegistry, registry
-from tests.unit.schemas.samples import RECORDS, TRADE
+from tests.fixtures.records import FULL, TRADE
 
 pytestmark = pytest.mark.apicurio
 
@@ -82,7 +82,7 @@ def answers(port: int) -> bool:
 def test_records_travel_between_two_processes(url: str) -> None:
     writer, reader = (Codec(registry(RegistrySettings(url=url))) for _ in range(2))
     writer.prepare()
-    for record in RECORDS:
+    for record in FULL:
         assert reader.decode(writer.encode(record)) == record
 
 

@@ -9,7 +9,7 @@ import pytest
 from alphapulse.book import Changes
 from schemas.book_reader import NO_CHANGES, BookReader, Outcome
 from schemas.records import L2Update
-from tests.unit.schemas.samples import L2
+from tests.fixtures.records import L2
 
 SNAPSHOT = replace(
     L2, kind="SNAPSHOT", epoch=100, sequence=0, bid_prices=[10, 9], bid_sizes=[1, 2], ask_prices=[11], ask_sizes=[3]

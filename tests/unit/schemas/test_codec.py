@@ -19,12 +19,9 @@ from fastavro.schema import to_parsing_canonical_form
 from alphapulse.errors import RecordRefused
 from schemas.codec import Codec
 from schemas.definitions import Definition, definition
-from schemas.records import Depth, Event, L2Update, Record, Trade
+from schemas.records import Event, L2Update, Record, Trade
 from schemas.registry import LocalRegistry, fingerprint_id
-from tests.unit.schemas.samples import L2, RECORDS, TRADE
-
-EVENT = next(record for record in RECORDS if isinstance(record, Event))
-DEPTH = next(record for record in RECORDS if isinstance(record, Depth))
+from tests.fixtures.records import CANDLE, DEAD_LETTER, DEPTH, EVENT, FULL, L2, TRADE
 
 
 def ids(records: list[Record]) -> list[str]:
@@ -64,14 +61,14 @@ def schema_of(kind: type[Record]) -> dict[str, Any]:
     return schema
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=ids(RECORDS))
+@pytest.mark.parametrize("record", FULL, ids=ids(FULL))
 def test_round_trip(codec: Codec, record: Record) -> None:
     value = codec.encode(record)
     assert codec.decode(value) == record
     assert codec.decode_as(type(record), value) == record
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=ids(RECORDS))
+@pytest.mark.parametrize("record", FULL, ids=ids(FULL))
 def test_wire_format(codec: Codec, record: Record) -> None:
     """https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/#wire-format"""
     value = codec.encode(record)
@@ -86,7 +83,7 @@ def test_optional_fields_may_be_absent(codec: Codec) -> None:
     assert codec.decode(codec.encode(bare)) == bare
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=ids(RECORDS))
+@pytest.mark.parametrize("record", FULL, ids=ids(FULL))
 def test_cut_off_anywhere(codec: Codec, record: Record) -> None:
     value = codec.encode(record)
     for length in range(len(value)):
@@ -94,7 +91,7 @@ def test_cut_off_anywhere(codec: Codec, record: Record) -> None:
             codec.decode(value[:length])
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=ids(RECORDS))
+@pytest.mark.parametrize("record", FULL, ids=ids(FULL))
 def test_bytes_behind_the_record(codec: Codec, record: Record) -> None:
     with pytest.raises(RecordRefused, match=r"^1 bytes too many"):
         codec.decode(codec.encode(record) + b"\x00")
@@ -142,8 +139,8 @@ def test_another_record_than_expected(codec: Codec) -> None:
         (DEPTH, "valid", 1, "valid: not a boolean, found 1"),
         (EVENT, "details", {"a": 1}, "details: not of the type map"),
         (EVENT, "details", {"a": "\ud800"}, "details: not encodable as UTF-8"),
-        (next(r for r in RECORDS if hasattr(r, "revision")), "revision", 2**31, "revision: beyond Avro's int"),
-        (next(r for r in RECORDS if hasattr(r, "partition")), "partition", 2**31, "partition: "),
+        (CANDLE, "revision", 2**31, "revision: beyond Avro's int"),
+        (DEAD_LETTER, "partition", 2**31, "partition: "),
     ],
 )
 def test_what_does_not_fit_is_refused_and_named(
@@ -355,8 +352,8 @@ def test_ids_are_asked_for_once_each() -> None:
 
     codec = Codec(Counting())
     codec.prepare()
-    assert len(asked) == len(RECORDS)
+    assert len(asked) == len(FULL)
     for _ in range(3):
-        for record in RECORDS:
+        for record in FULL:
             codec.decode(codec.encode(record))
-    assert len(asked) == 2 * len(RECORDS)
+    assert len(asked) == 2 * len(FULL)

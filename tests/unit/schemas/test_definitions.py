@@ -16,7 +16,7 @@ from schemas import records
 from schemas.definitions import definition, definitions, file_name
 from schemas.records import TOPIC_OF, L2Update, Record, key_of
 from schemas.registry import LocalRegistry, fingerprint_id
-from tests.unit.schemas.samples import RECORDS
+from tests.fixtures.records import FULL
 
 AVRO = Path(records.__file__).parent / "avro"
 IDS = Path(__file__).with_name("ids.json")
@@ -90,7 +90,7 @@ def test_every_file_belongs_to_a_class_and_every_class_to_the_union() -> None:
     assert {path.name for path in AVRO.iterdir()} == {file_name(record) for record in TOPIC_OF}
     assert isinstance(Record, types.UnionType)
     assert set(typing.get_args(Record)) == set(TOPIC_OF)
-    assert {type(record) for record in RECORDS} == set(TOPIC_OF)
+    assert {type(record) for record in FULL} == set(TOPIC_OF)
 
 
 def test_each_record_has_its_topic_and_subject() -> None:
@@ -150,5 +150,5 @@ def test_a_local_registry_may_know_older_schemas() -> None:
     ],
 )
 def test_keys(record: str, key: bytes) -> None:
-    (sample,) = (sample for sample in RECORDS if type(sample).__name__ == record)
+    (sample,) = (sample for sample in FULL if type(sample).__name__ == record)
     assert key_of(sample) == key

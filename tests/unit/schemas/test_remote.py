@@ -17,8 +17,8 @@ from schemas.definitions import definition, definitions
 from schemas.records import Trade
 from schemas.registry import LocalRegistry
 from schemas.remote import COMPATIBILITY, UNKNOWN_SECONDS, RemoteRegistry, registry
+from tests.fixtures.records import FULL, TRADE
 from tests.fixtures.schema_registry import RegistryServer, registry_server
-from tests.unit.schemas.samples import RECORDS, TRADE
 
 TRADES = definition(Trade)
 
@@ -77,10 +77,10 @@ def test_records_travel_between_two_processes(server: RegistryServer) -> None:
     writer, reader = Codec(RemoteRegistry(server.url)), Codec(RemoteRegistry(server.url))
     writer.prepare()
     assert len(server.schemas) == len(definitions())
-    for record in RECORDS:
+    for record in FULL:
         assert reader.decode(writer.encode(record)) == record
     asked = len(server.requests)
-    for record in RECORDS:
+    for record in FULL:
         assert reader.decode(writer.encode(record)) == record
     assert len(server.requests) == asked
 

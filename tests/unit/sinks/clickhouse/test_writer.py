@@ -18,6 +18,7 @@ from sinks.clickhouse.tables import TABLE_OF
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.columns import columns
 from sinks.contract import Abandoned, Chunk, Commit, Span
+from tests.fixtures.lasting_engine import LastingEngine
 from tests.fixtures.log import Fuse, Killed, Log
 from tests.fixtures.memory_engine import MemoryEngine
 from tests.fixtures.records import START, one_of_each, trade
@@ -26,19 +27,6 @@ from tests.fixtures.sink_life import live
 CODEC = Codec()
 KEYS = [TopicPartition(topics.TRADES, number) for number in range(4)]
 DAY = 86_400 * 10**9
-
-
-class Lasting(Engine):
-    """The fixture's engine, which a target may open and close as often as it likes."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.__dict__ = engine.__dict__
-
-    async def open(self, stopping: asyncio.Event) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
 
 
 def target_on(engine: Any, records: int = 1000) -> ClickHouseTarget:
@@ -56,7 +44,7 @@ async def offsets(engine: Engine) -> list[tuple[Any, ...]]:
 
 
 async def test_every_record_class_is_stored_as_it_is(engine: Engine) -> None:
-    target = target_on(Lasting(engine))
+    target = target_on(LastingEngine(engine))
     await target.open()
     spans = []
     for record in one_of_each():
@@ -96,7 +84,7 @@ async def test_partitions_of_a_topic_share_an_insert_in_the_embedded_engine_only
 
 
 async def test_the_same_block_again_is_no_second_block(engine: Engine) -> None:
-    lasting = Lasting(engine)
+    lasting = LastingEngine(engine)
     commit = Commit(0, "v1 0:0-9,1:0-9")
     spans = [Span(KEYS[0], 0, 9), Span(KEYS[1], 0, 9)]
     for life in range(3):
@@ -111,7 +99,7 @@ async def test_the_same_block_again_is_no_second_block(engine: Engine) -> None:
 
 
 async def test_a_block_that_is_there_in_part_is_completed(engine: Engine) -> None:
-    target = target_on(Lasting(engine))
+    target = target_on(LastingEngine(engine))
     await target.open()
     await target.submit(chunk(KEYS[0], 3, 4))
     await target.write([Span(KEYS[0], 3, 6)], recovering=False, give_up=asyncio.Event())
@@ -147,7 +135,7 @@ async def test_a_table_that_keeps_nothing_is_an_error() -> None:
 
 async def test_a_group_whose_partitions_went_to_two_owners_is_settled_apart(engine: Engine) -> None:
     """The block of three partitions is stored; its owner dies before the commit; two others take over."""
-    lasting = Lasting(engine)
+    lasting = LastingEngine(engine)
     first = target_on(lasting)
     await first.open()
     spans = [Span(key, 0, 9) for key in KEYS[:3]]
@@ -166,7 +154,7 @@ async def test_a_group_whose_partitions_went_to_two_owners_is_settled_apart(engi
 
 
 async def test_a_view_over_a_table_gets_each_row_once(engine: Engine) -> None:
-    lasting = Lasting(engine)
+    lasting = LastingEngine(engine)
     target = target_on(lasting)
     await target.open()
     await engine.command(
@@ -233,7 +221,7 @@ async def test_a_dead_server_is_given_up_when_asked(monkeypatch: pytest.MonkeyPa
 
 
 async def test_the_real_engine_holds_each_row_once_after_many_deaths(engine: Engine, tmp_path: Path) -> None:
-    lasting = Lasting(engine)
+    lasting = LastingEngine(engine)
     log = Log()
     for number in range(40):
         time = START + number % 3 * 31 * DAY
