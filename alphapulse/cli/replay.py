@@ -181,7 +181,10 @@ class Replay:
                 f"{feed.path.name}: {told['venue']}, {told['frames']:,} frames, {', '.join(told['symbols'])}"
             )
             venue = VenueSettings(
-                symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"]
+                symbols=tuple(told["symbols"]),
+                depth=told["depth"],
+                websocket_url=told["websocket_url"],
+                rest_url=told["rest_url"],
             )
             await stack.start_collector(feed.collector, told["venue"], venue)
 

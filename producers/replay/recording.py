@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
+from producers.endpoint import kraken
 from producers.endpoint.session import BOOK, TRADES, Key
 from producers.replay.lines import Line, read
 from producers.replay.shapes import LOOKS, Look, Shape
@@ -33,6 +34,8 @@ class Recording:
         spellings: symbols as they stand in the frames, where that is not how the venue spells them today.
         keys: the feeds of those symbols that have frames.
         rest_paths: paths of the REST answers.
+        confirmed_depth: the deepest book subscription that the venue confirms in it, 0 for none.
+        most_levels: a side, of the book snapshots whose venue offers a choice of depths.
         faults: one line ``file:line: what`` each, the first thousand.
         faults_total: how many there are.
         incomplete: why the recording could not be read to its end; None if it could.
@@ -47,9 +50,21 @@ class Recording:
     spellings: dict[str, str] = field(default_factory=dict)
     keys: set[Key] = field(default_factory=set)
     rest_paths: set[str] = field(default_factory=set)
+    confirmed_depth: int = 0
+    most_levels: int = 0
     faults: list[str] = field(default_factory=list)
     faults_total: int = 0
     incomplete: str | None = None
+
+    @property
+    def depth(self) -> int | None:
+        """Levels a side that the recorder had subscribed to, None where the recording does not tell.
+
+        A collector has to know: the venue sends no deletes for what falls out of that depth. Where the venue's answer
+        was not recorded, a snapshot cut off at exactly one of the depths on offer tells.
+        """
+        told = self.confirmed_depth or self.most_levels
+        return told if self.venue == "kraken" and told in kraken.DEPTHS else None
 
     def add_fault(self, text: str) -> None:
         """Count a fault, and keep its text unless there are too many."""
@@ -143,6 +158,8 @@ def _note_line(found: Recording, line: Line, symbols: _SymbolList) -> None:
         return
     if shape.rest is not None:
         found.rest_paths.add(shape.rest[0])
+    found.confirmed_depth = max(found.confirmed_depth, shape.depth)
+    found.most_levels = max(found.most_levels, shape.levels)
     for key in shape.keys:
         symbols.note(key, place)
 

@@ -111,6 +111,7 @@ class ReplayServer:
         return {
             "venue": recording.venue,
             "symbols": list(recording.symbols.values()),
+            "depth": recording.depth,
             "websocket_url": f"ws://{LOOPBACK}:{port}{self._dialect.path}",
             "rest_url": f"http://{LOOPBACK}:{port}",
             "frames": recording.frames,

@@ -33,11 +33,15 @@ class Shape:
         keys: the subscriptions it belongs to; none for an answer to a message of the client's.
         rest: the request that it answers, None for a frame of the socket.
         body: of that answer.
+        depth: levels a side that the venue confirms a book subscription of; 0: the frame confirms none.
+        levels: of the longer side of a book snapshot; 0: it is none.
     """
 
     keys: tuple[Key, ...] = ()
     rest: RestKey | None = None
     body: bytes = b""
+    depth: int = 0
+    levels: int = 0
 
 
 Look = Callable[[bytes], Shape]
@@ -59,17 +63,31 @@ class _Frame(Struct):
 
 class _KrakenFrame(_Frame):
     channel: str | UnsetType = UNSET
+    type: Raw | UnsetType = UNSET
     method: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
 
 
 class _KrakenItem(Struct):
     symbol: str
 
 
+class _KrakenBook(Struct):
+    bids: list[Raw] = []
+    asks: list[Raw] = []
+
+
+class _KrakenResult(Struct):
+    channel: str = ""
+    depth: int = 0
+
+
 _KRAKEN = msgspec.json.Decoder(_KrakenFrame)
 _KRAKEN_ITEMS = msgspec.json.Decoder(list[_KrakenItem])
+_KRAKEN_BOOKS = msgspec.json.Decoder(list[_KrakenBook])
+_KRAKEN_RESULT = msgspec.json.Decoder(_KrakenResult)
 
 
 def kraken(frame: bytes) -> Shape:
@@ -80,14 +98,37 @@ def kraken(frame: bytes) -> Shape:
     if seen.channel is UNSET:
         if seen.method is UNSET and seen.error is UNSET:
             raise FrameRefused("kraken", "neither channel nor method in it")
-        return Shape()
+        return Shape(depth=_confirmed_depth(seen))
     feed = feed_of(seen.channel)
     if feed not in (BOOK, TRADES):
         return Shape(((feed, ""),))
     if seen.data is UNSET:
         raise FrameRefused("kraken", f"{seen.channel} without data")
     items = _decode("kraken", _KRAKEN_ITEMS, seen.data)
-    return Shape(tuple(dict.fromkeys((feed, item.symbol) for item in items)))
+    keys = tuple(dict.fromkeys((feed, item.symbol) for item in items))
+    return Shape(keys, levels=_snapshot_levels(seen.data) if feed == BOOK and _is_snapshot(seen) else 0)
+
+
+def _is_snapshot(frame: _KrakenFrame) -> bool:
+    return frame.type is not UNSET and bytes(frame.type) == b'"snapshot"'
+
+
+def _snapshot_levels(data: Raw) -> int:
+    try:
+        books = _KRAKEN_BOOKS.decode(data)
+    except msgspec.DecodeError:  # whoever reads the levels will say so
+        return 0
+    return max((len(side) for book in books for side in (book.bids, book.asks)), default=0)
+
+
+def _confirmed_depth(frame: _KrakenFrame) -> int:
+    if frame.method != "subscribe" or frame.result is UNSET:
+        return 0
+    try:
+        result = _KRAKEN_RESULT.decode(frame.result)
+    except msgspec.DecodeError:  # nor does it confirm anything
+        return 0
+    return result.depth if result.channel == "book" else 0
 
 
 class _CoinbaseFrame(_Frame):

@@ -7,6 +7,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -131,6 +132,30 @@ def replay_lines(lines: list[bytes], folder: Path, name: str = "kraken_test.rec"
     path = folder / name
     path.write_bytes(b"".join(lines))
     return alphapulse("replay", path, "--data-dir", folder / "data", "--json")
+
+
+def kraken_book(kind: str, bids: list[int], asks: dict[int, int], best_asks: list[int], best_bids: list[int]) -> bytes:
+    """Return a line; every level of the venue's book is of size 1, which the checksum of the best ones needs."""
+    sides = [[{"price": price, "qty": size} for price, size in side] for side in ([(b, 1) for b in bids], asks.items())]
+    checksum = crc32("".join(f"{price}1" for price in best_asks + best_bids).encode())
+    book = {"symbol": "ABC/USD", "bids": sides[0], "asks": sides[1], "checksum": checksum}
+    return b"1 " + json.dumps({"channel": "book", "type": kind, "data": [book]}).encode() + b"\n"
+
+
+def test_a_recording_made_at_another_depth_is_kept_at_that_depth(tmp_path: Path) -> None:
+    """At depth 10 no delete tells of the ask 120 that a better one pushed out and that vanished thereafter."""
+    bids, asks = list(range(100, 90, -1)), [*range(110, 119), 120]
+    pushed, healed = [105, *range(110, 119)], [*range(110, 119), 130]
+    lines = [
+        kraken_book("snapshot", bids, dict.fromkeys(asks, 1), asks, bids),
+        kraken_book("update", [], {105: 1}, pushed, bids),
+        kraken_book("update", [], {105: 0, 130: 1}, healed, bids),
+    ]
+    ended = replay_lines(lines, tmp_path)
+    assert ended.code == 0, ended.err
+    (row,) = ended.json["instruments"]
+    assert (row["deltas"], row["checksums_ok"], row["checksums_bad"]) == (2, 3, 0)
+    assert (row["book"]["bid_levels"], row["book"]["ask_levels"]) == (10, 10)
 
 
 def test_a_recording_that_is_cut_off_is_played_so_far_and_named(recordings: Path, tmp_path: Path) -> None:

@@ -57,6 +57,35 @@ def test_the_survey_lists_what_is_in_it(tmp_path: Path) -> None:
     assert found.faults_total == 0
 
 
+def kraken_snapshot(symbol: str, bids: int, asks: int) -> bytes:
+    book = {"symbol": symbol, "bids": [{}] * bids, "asks": [{}] * asks}
+    return b"1 " + json.dumps({"channel": "book", "type": "snapshot", "data": [book]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("sides", "depth"),
+    [
+        ([(10, 10)], 10),
+        ([(100, 40), (7, 3)], 100),
+        ([(1000, 999)], 1000),
+        ([(100, 100), (849, 588)], None),  # what has exactly 100 levels here is a thin book
+        ([(60, 73)], None),
+        ([], None),
+    ],
+)
+def test_the_depth_of_a_krakens_recording_shows_in_snapshots_cut_off_at_it(
+    tmp_path: Path, sides: list[tuple[int, int]], depth: int | None
+) -> None:
+    snapshots = [kraken_snapshot(f"A{number}/USD", *side) for number, side in enumerate(sides)]
+    assert survey(write(tmp_path, b"1 " + KRAKEN, *snapshots, name="kraken.rec")).depth == depth
+
+
+def test_the_depth_that_kraken_confirmed_counts_more_than_what_snapshots_hold(tmp_path: Path) -> None:
+    answer = b'1 {"method":"subscribe","success":true,"result":{"channel":"book","depth":100,"symbol":"A/USD"}}'
+    found = survey(write(tmp_path, answer, kraken_snapshot("A/USD", 10, 10), name="kraken.rec"))
+    assert found.depth == 100
+
+
 def test_every_bad_line_is_one_fault_with_file_and_line(tmp_path: Path) -> None:
     odd = b'{"stream":"weird@trade","data":{"e":"trade","s":"WEIRD"}}'
     path = write(tmp_path, b"1 " + DIFF, b"no recording", b"2 {", b"3 " + odd, b"4 " + odd, b"5 [7]")

@@ -56,6 +56,39 @@ def test_a_frame_belongs_to_its_subscriptions(venue: str, frame: bytes, keys: tu
     assert LOOKS[venue](frame) == Shape(keys)
 
 
+@pytest.mark.parametrize(
+    ("frame", "levels"),
+    [
+        (b'{"channel":"book","type":"snapshot","data":[{"symbol":"A/B","bids":[{}],"asks":[{},{},{}]}]}', 3),
+        (
+            b'{"channel":"book","type":"snapshot","data":[{"symbol":"A/B","bids":[{}]},{"symbol":"C/D","asks":[1,2]}]}',
+            2,
+        ),
+        (b'{"channel":"book","type":"snapshot","data":[{"symbol":"A/B"}]}', 0),
+        (b'{"channel":"book","type":"snapshot","data":[{"symbol":"A/B","bids":7}]}', 0),
+        (b'{"channel":"book","type":"update","data":[{"symbol":"A/B","bids":[{},{}]}]}', 0),
+        (b'{"channel":"book","type":5,"data":[{"symbol":"A/B","bids":[{},{}]}]}', 0),
+        (b'{"channel":"trade","type":"snapshot","data":[{"symbol":"A/B","bids":[{},{}]}]}', 0),
+    ],
+)
+def test_a_kraken_snapshot_tells_how_many_levels_it_has(frame: bytes, levels: int) -> None:
+    assert LOOKS["kraken"](frame).levels == levels
+
+
+@pytest.mark.parametrize(
+    ("frame", "depth"),
+    [
+        (b'{"method":"subscribe","success":true,"result":{"channel":"book","depth":25,"symbol":"A/B"}}', 25),
+        (b'{"method":"subscribe","success":true,"result":{"channel":"trade","depth":25,"symbol":"A/B"}}', 0),
+        (b'{"method":"unsubscribe","success":true,"result":{"channel":"book","depth":25}}', 0),
+        (b'{"method":"subscribe","success":true,"result":{"channel":"book","depth":"many"}}', 0),
+        (b'{"method":"subscribe","success":false,"error":"no"}', 0),
+    ],
+)
+def test_a_kraken_answer_confirms_a_books_depth(frame: bytes, depth: int) -> None:
+    assert LOOKS["kraken"](frame) == Shape(depth=depth)
+
+
 @pytest.mark.parametrize(("venue", "frame", "reason"), BROKEN)
 def test_a_frame_of_unknown_shape_is_refused_with_a_reason(venue: str, frame: bytes, reason: str) -> None:
     with pytest.raises(FrameRefused, match=reason):
