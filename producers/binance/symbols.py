@@ -5,6 +5,8 @@ https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpo
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
 
@@ -33,7 +35,23 @@ def canonical_symbol(name: str) -> str:
     Raises:
         ValueRefused: it ends in no known quote asset.
     """
-    quote = max((quote for quote in QUOTES if name.endswith(quote) and name != quote), key=len, default=None)
+    return split_symbol(name, QUOTES)
+
+
+def split_symbol(name: str, quotes: Sequence[str], whole: Collection[str] = ()) -> str:
+    """Return the canonical symbol of ``name``: its quote asset is the longest of ``quotes`` it ends in.
+
+    Args:
+        name: as the venue spells it.
+        quotes: the venue's quote assets.
+        whole: base assets that no quote may take a letter from, though the longest one would (``BNB`` of ``BNBUSD``).
+
+    Raises:
+        ValueRefused: it ends in none of them.
+    """
+    endings = {quote: name.removesuffix(quote) for quote in quotes if name.endswith(quote) and name != quote}
+    quote = max((quote for quote in endings if endings[quote] in whole), key=len, default=None)
+    quote = quote or max(endings, key=len, default=None)
     if quote is None or "-" in name:
         raise ValueRefused(f"not a Binance symbol with a known quote asset: {name[:80]!r}")
-    return check_symbol(f"{name.removesuffix(quote)}-{quote}")
+    return check_symbol(f"{endings[quote]}-{quote}")

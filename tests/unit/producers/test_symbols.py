@@ -19,6 +19,14 @@ PAIRS = [
     ("binance", "1INCHUSDT", "1INCH-USDT"),
     ("binance_us", "BTCUSD", "BTC-USD"),
     ("binance_us", "COMPUSDT", "COMP-USDT"),
+    ("binance_us", "BATUSD", "BAT-USD"),
+    ("binance_us", "BNBUSD", "BNB-USD"),
+    ("binance_us", "BNBBUSD", "BNB-BUSD"),
+    ("binance_us", "BTCBUSD", "BTC-BUSD"),
+    ("binance_us", "SHIBUSD", "SHIB-USD"),
+    ("binance_us", "ETHUSD4", "ETH-USD4"),
+    ("binance_us", "BNBBTC", "BNB-BTC"),
+    ("binance", "BNBTUSD", "BNB-TUSD"),
 ]
 
 BROKEN = [
@@ -31,6 +39,7 @@ BROKEN = [
     ("binance", "BTCXYZ"),
     ("binance", ""),
     ("binance_us", "btcusd"),
+    ("binance_us", "BTCXYZ"),
 ]
 
 
