@@ -207,6 +207,18 @@ def test_a_price_with_30_decimals_goes_to_dlq_with_key_and_value(kraken: list[by
     assert price.decode() in letters.out
 
 
+def test_a_book_in_doubt_at_the_end_is_told(kraken: list[bytes], tmp_path: Path) -> None:
+    """A checksum is wrong, and the recording holds no later snapshot of that book."""
+    damaged = [line.replace(b'"checksum":2583817756', b'"checksum":1') for line in kraken]
+    ended = replay_lines(damaged, tmp_path)
+    assert ended.code == 0, ended.err
+    assert "kraken XMR-USD: no book at the end" in ended.err
+    row = next(row for row in ended.json["instruments"] if row["symbol"] == "XMR-USD")
+    assert row["checksums_bad"] == 1
+    assert row["book"]["best_bid"] is None
+    assert sum(row["book"]["best_bid"] is None for row in ended.json["instruments"]) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b garbage"])
 def test_a_recording_that_holds_nothing_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "kraken_empty.rec.gz"
