@@ -291,8 +291,9 @@ class Replay:
             for warning in feed.status.get("faults", []):
                 self.console.print(str(warning), style="yellow", markup=False)
             for symbol, collected in sorted(feed.collected["instruments"].items()):
-                if collected["deltas"] and not collected["valid"]:
-                    text = f"{feed.told['venue']} {symbol}: no book at the end: it came into doubt, and no snapshot followed"
+                if collected["snapshots"] and not collected["valid"]:
+                    name = f"{feed.told['venue']} {symbol}"
+                    text = f"{name}: no book at the end: it came into doubt, and no snapshot followed"
                     self.console.print(text, style="yellow", markup=False)
         if result["run"]["dead_letters"]:
             self.console.print(f"{result['run']['dead_letters']} frames were refused and kept in dlq", style="yellow")
