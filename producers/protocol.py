@@ -9,34 +9,29 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
-from alphapulse.instruments import Instrument
+from alphapulse.errors import FrameRefused, ValueRefused
 from producers.book_stream import BookStream, Doubt
-from producers.levels import LevelFormat, LevelParser
 from producers.outputs import FetchSnapshot, Note, Outputs, Refused, Send
 from producers.tally import Tally
 from producers.trade_stream import TradeStream
 
 
 class InstrumentState:
-    """One instrument's book, trades and figures; ``parser`` reads the levels of its book messages."""
+    """One instrument's book, trades and figures."""
 
-    __slots__ = ("book", "parser", "symbol", "tally", "trades", "venue_symbol")
+    __slots__ = ("book", "symbol", "tally", "trades", "venue_symbol")
 
-    def __init__(
-        self, symbol: str, venue_symbol: str, tally: Tally, book: BookStream, trades: TradeStream, parser: LevelParser
-    ) -> None:
+    def __init__(self, symbol: str, venue_symbol: str, tally: Tally, book: BookStream, trades: TradeStream) -> None:
         self.symbol = symbol
         self.venue_symbol = venue_symbol
         self.tally = tally
         self.book = book
         self.trades = trades
-        self.parser = parser
 
     def report(self) -> dict[str, Any]:
         """Return what ``/status`` tells of it."""
@@ -59,44 +54,6 @@ class VenueProtocol(ABC):
         self.instruments: dict[str, InstrumentState] = {}
         self.ignored: Counter[str] = Counter()
         self.refused = 0
-        self._by_venue_symbol: dict[str, InstrumentState] = {}
-
-    def _add(
-        self,
-        symbols: Iterable[str],
-        venue_symbol: Callable[[str], str],
-        levels: LevelFormat,
-        faults: list[str],
-        *,
-        depth: int | None = None,
-        digest: Callable[[BookStream], int] | None = None,
-    ) -> None:
-        """Add the instruments that the settings ask for.
-
-        Args:
-            venue_symbol: gives the venue's name of a symbol.
-            levels: how the venue writes them.
-            faults: of the settings, found so far.
-            depth, digest: as of :class:`BookStream`.
-
-        Raises:
-            ConfigError: with ``faults``, and one for each symbol that is no pair.
-        """
-        faults = list(faults)
-        for symbol in symbols:
-            try:
-                name = venue_symbol(symbol)
-            except ValueRefused as error:
-                faults.append(f"venues.{self.venue}.symbols: {error}")
-                continue
-            tally = Tally()
-            instrument = Instrument(self.venue, symbol, name)
-            book = BookStream(instrument, tally, depth=depth, digest=digest)
-            trades = TradeStream(instrument, tally)
-            state = InstrumentState(symbol, name, tally, book, trades, LevelParser(levels))
-            self.instruments[symbol] = self._by_venue_symbol[name] = state
-        if faults:
-            raise ConfigError(faults)
 
     @property
     def waiting(self) -> int:
@@ -148,69 +105,22 @@ class VenueProtocol(ABC):
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         """Append what gets a new snapshot of ``symbol``'s book."""
 
-    @abstractmethod
-    def _about_book(self, frame: bytes) -> bool:
-        """Whether a frame that cannot be read is most likely about a book."""
+    def _suspect(self, frame: bytes) -> str | None:
+        """Return the symbol whose book a frame that cannot be read was most likely about, None if it is not known."""
+        return None
 
-    def _named(self, text: bytes) -> list[str]:
-        """Return the symbols that ``text``, a frame or a part of one that cannot be read, seems to name."""
-        return [state.symbol for name, state in self._by_venue_symbol.items() if f'"{name}"'.encode() in text]
-
-    def _find(self, name: str) -> InstrumentState | None:
-        return self._by_venue_symbol.get(name)
-
-    def _state(self, name: str) -> InstrumentState | None:
-        """Return the instrument that the venue calls ``name``; one that is none of ours is counted as ignored."""
-        state = self._find(name)
-        if state is None:
-            self.ignored["other_symbol"] += 1
-        return state
-
-    def _each(
-        self,
-        entries: Iterable[msgspec.Raw],
-        handle: Callable[[msgspec.Raw, int, Outputs], None],
-        frame: bytes,
-        received_time: int,
-        outputs: Outputs,
-    ) -> None:
-        """Handle the entries of ``frame``; one that is refused does not keep the others from being handled.
-
-        The frame is kept, and told of, once, for the first of them; each of them puts the book it is about in doubt.
-        """
-        kept = False
-        for entry in entries:
-            try:
-                handle(entry, received_time, outputs)
-            except FrameRefused as error:
-                self._refuse(error, frame, received_time, outputs, entry=bytes(entry), kept=kept)
-                kept = True
-
-    def _refuse(
-        self,
-        error: FrameRefused,
-        frame: bytes,
-        received_time: int,
-        outputs: Outputs,
-        *,
-        entry: bytes | None = None,
-        kept: bool = False,
-    ) -> None:
-        """Keep ``frame`` unless it is ``kept``, and end the books that it, or the ``entry`` at fault, is about."""
-        if error.symbol is not None:
-            symbols, about_book = [error.symbol], isinstance(error, BookRefused)
-        else:
-            about_book = self._about_book(frame)
-            symbols = self._named(frame if entry is None else entry) if about_book else []
-        if not kept:
-            self.refused += 1
-            symbol = symbols[0] if symbols else None
-            outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
-            outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
-        if about_book:
-            for symbol in symbols:
-                self.instruments[symbol].book.end(outputs, received_time)
-                self._resync(symbol, Doubt("refused", "a frame about it was refused"), outputs)
+    def _refuse(self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs) -> None:
+        self.refused += 1
+        symbol = error.symbol
+        about_book = isinstance(error, BookRefused)
+        if symbol is None and (suspect := self._suspect(frame)) is not None:
+            symbol, about_book = suspect, True
+        outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
+        outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
+        if about_book and symbol is not None:
+            doubt = Doubt("refused", "a frame about it was refused")
+            self.instruments[symbol].book.end(outputs, received_time)
+            self._resync(symbol, doubt, outputs)
 
     def _doubt(self, state: InstrumentState, doubt: Doubt, outputs: Outputs) -> None:
         """Tell of a book that its own check has just ended, and ask for a new one."""

@@ -14,15 +14,18 @@ from urllib.parse import quote
 import msgspec
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
+from alphapulse.instruments import Instrument
 from producers.binance import messages
 from producers.binance.symbols import venue_symbol
 from producers.binance.synchronizer import Kept, Step, Synchronizer
-from producers.book_stream import Doubt
-from producers.levels import PAIRS
+from producers.book_stream import BookStream, Doubt
+from producers.levels import PAIRS, LevelParser
 from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Refused, Send
 from producers.protocol import InstrumentState, VenueProtocol, refused_book
+from producers.tally import Tally
 from producers.timestamps import ms_nanoseconds
+from producers.trade_stream import TradeStream
 
 MOST_DEPTH = 5000
 _DIFFS = frozenset({"depth", "depth@100ms", "depth@1000ms"})
@@ -41,17 +44,33 @@ class BinanceProtocol(VenueProtocol):
         self._depth = settings.depth if settings.depth is not None else MOST_DEPTH
         if self._depth > MOST_DEPTH:
             faults.append(f"venues.{venue}.depth: {self._depth} is not offered; at most {MOST_DEPTH}")
+        self._by_venue_symbol: dict[str, InstrumentState] = {}
+        self._parsers: dict[str, LevelParser] = {}
+        self._sync: dict[str, Synchronizer] = {}
         self._trade_kind: dict[str, str] = {}
         self._requests = 0
         self._waiting = 0
-        self._add(settings.symbols, venue_symbol, PAIRS, faults)
-        self._sync = {symbol: Synchronizer() for symbol in self.instruments}
+        for symbol in settings.symbols:
+            try:
+                self._add(symbol, venue_symbol(symbol))
+            except ValueRefused as error:
+                faults.append(f"venues.{venue}.symbols: {error}")
+        if faults:
+            raise ConfigError(faults)
         self._handlers: dict[str, Callable[[Any, bytes, int, Outputs], None]] = {
             **dict.fromkeys((*_DIFFS, "depthUpdate"), self._depth_update),
             "trade": self._trade,
             "aggTrade": self._aggregate,
             "serverShutdown": self._server_shutdown,
         }
+
+    def _add(self, symbol: str, name: str) -> None:
+        tally = Tally()
+        instrument = Instrument(self.venue, symbol, name)
+        state = InstrumentState(symbol, name, tally, BookStream(instrument, tally), TradeStream(instrument, tally))
+        self.instruments[symbol] = self._by_venue_symbol[name] = state
+        self._parsers[symbol] = LevelParser(PAIRS)
+        self._sync[symbol] = Synchronizer()
 
     @property
     def waiting(self) -> int:
@@ -143,7 +162,7 @@ class BinanceProtocol(VenueProtocol):
     def _delta(
         self, state: InstrumentState, update: messages.DepthUpdate, received_time: int, outputs: Outputs
     ) -> None:
-        parser = state.parser
+        parser = self._parsers[state.symbol]
         try:
             doubt = state.book.delta(
                 outputs,
@@ -180,7 +199,7 @@ class BinanceProtocol(VenueProtocol):
         if not sync.joins(answer.lastUpdateId):
             outputs.append(self._request(state.symbol, sync.attempt + 1))
             return
-        parser = state.parser
+        parser = self._parsers[state.symbol]
         try:
             doubt = state.book.snapshot(
                 outputs,
@@ -251,6 +270,12 @@ class BinanceProtocol(VenueProtocol):
         name = quote(self.instruments[symbol].venue_symbol)
         return FetchSnapshot(symbol, f"/api/v3/depth?symbol={name}&limit={self._depth}", self._requests, attempt)
 
+    def _state(self, name: str) -> InstrumentState | None:
+        state = self._by_venue_symbol.get(name)
+        if state is None:
+            self.ignored["other_symbol"] += 1
+        return state
+
     def _drop(self, symbol: str, sync: Synchronizer) -> None:
         dropped = sync.reset()
         self._waiting -= dropped
@@ -260,12 +285,12 @@ class BinanceProtocol(VenueProtocol):
         # The next diff asks: only then is it known where the snapshot has to join.
         self._drop(symbol, self._sync[symbol])
 
-    def _about_book(self, frame: bytes) -> bool:
-        return b"depthUpdate" in frame or b"@depth" in frame
-
-    def _named(self, text: bytes) -> list[str]:
-        return [
+    def _suspect(self, frame: bytes) -> str | None:
+        if b"depthUpdate" not in frame and b"@depth" not in frame:
+            return None
+        named = (
             state.symbol
             for name, state in self._by_venue_symbol.items()
-            if f'"{name}"'.encode() in text or f'"{name.lower()}@depth'.encode() in text
-        ]
+            if f'"{name}"'.encode() in frame or f'"{name.lower()}@depth'.encode() in frame
+        )
+        return next(named, None)

@@ -9,13 +9,17 @@ from __future__ import annotations
 import msgspec
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
+from alphapulse.instruments import Instrument
+from producers.book_stream import BookStream
 from producers.coinbase import messages
 from producers.coinbase.symbols import venue_symbol
-from producers.levels import PAIRS, TextLevels
+from producers.levels import PAIRS, LevelParser, TextLevels
 from producers.outputs import Note, Outputs, Resubscribe, Send
-from producers.protocol import VenueProtocol, quoted, refused_book
+from producers.protocol import InstrumentState, VenueProtocol, quoted, refused_book
+from producers.tally import Tally
 from producers.timestamps import iso_nanoseconds
+from producers.trade_stream import TradeStream
 
 
 class CoinbaseProtocol(VenueProtocol):
@@ -30,7 +34,21 @@ class CoinbaseProtocol(VenueProtocol):
         faults = []
         if settings.depth is not None:
             faults.append(f"venues.{venue}.depth: the venue offers no choice, found {settings.depth}")
-        self._add(settings.symbols, venue_symbol, PAIRS, faults)
+        self._parsers: dict[str, LevelParser] = {}
+        for symbol in settings.symbols:
+            try:
+                self._add(venue_symbol(symbol))
+            except ValueRefused as error:
+                faults.append(f"venues.{venue}.symbols: {error}")
+        if faults:
+            raise ConfigError(faults)
+
+    def _add(self, symbol: str) -> None:
+        tally = Tally()
+        instrument = Instrument(self.venue, symbol, symbol)
+        state = InstrumentState(symbol, symbol, tally, BookStream(instrument, tally), TradeStream(instrument, tally))
+        self.instruments[symbol] = state
+        self._parsers[symbol] = LevelParser(PAIRS)
 
     def path(self) -> str:
         return ""
@@ -80,7 +98,7 @@ class CoinbaseProtocol(VenueProtocol):
         state = self._state(message.product_id)
         if state is None:
             return
-        parser = state.parser
+        parser = self._parsers[state.symbol]
         try:
             doubt = state.book.snapshot(
                 outputs,
@@ -138,8 +156,16 @@ class CoinbaseProtocol(VenueProtocol):
             state.tally.gaps += 1
             self._trade_gap(state, missing, outputs)
 
+    def _state(self, product_id: str) -> InstrumentState | None:
+        state = self.instruments.get(product_id)
+        if state is None:
+            self.ignored["other_symbol"] += 1
+        return state
+
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
 
-    def _about_book(self, frame: bytes) -> bool:
-        return b'"l2update"' in frame or b'"snapshot"' in frame
+    def _suspect(self, frame: bytes) -> str | None:
+        if b'"l2update"' not in frame and b'"snapshot"' not in frame:
+            return None
+        return next((symbol for symbol in self.instruments if f'"{symbol}"'.encode() in frame), None)

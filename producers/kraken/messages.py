@@ -63,7 +63,7 @@ class Pair(Struct):
 
 
 class Reference(Struct):
-    pairs: list[Raw] = []
+    pairs: list[Pair] = []
 
 
 class SubscribeResult(Struct):
@@ -72,11 +72,9 @@ class SubscribeResult(Struct):
 
 
 decode_frame = msgspec.json.Decoder(Frame).decode
-decode_entries = msgspec.json.Decoder(list[Raw]).decode
-decode_book = msgspec.json.Decoder(Book).decode
-decode_trade = msgspec.json.Decoder(Trade).decode
+decode_books = msgspec.json.Decoder(list[Book]).decode
+decode_trades = msgspec.json.Decoder(list[Trade]).decode
 decode_reference = msgspec.json.Decoder(Reference).decode
-decode_pair = msgspec.json.Decoder(Pair).decode
 decode_result = msgspec.json.Decoder(SubscribeResult).decode
 _decode_levels = msgspec.json.Decoder(list[Level]).decode
 

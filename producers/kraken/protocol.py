@@ -7,21 +7,23 @@ unsubscribed and subscribed again, and updates are ignored until its new snapsho
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from zlib import crc32
 
 import msgspec
 
 from alphapulse.book import BookSide
 from alphapulse.config import VenueSettings
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
 from alphapulse.instruments import Instrument
-from producers.book_stream import BookStream, Doubt
+from producers.book_stream import BookStream
 from producers.kraken import messages
 from producers.kraken.symbols import canonical_symbol, venue_symbol
+from producers.levels import LevelParser
 from producers.outputs import Note, Outputs, Resubscribe, Send
 from producers.protocol import InstrumentState, VenueProtocol, quoted, refused_book
+from producers.tally import Tally
 from producers.timestamps import iso_nanoseconds
+from producers.trade_stream import TradeStream
 
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKSUM_LEVELS = 10
@@ -42,8 +44,24 @@ class KrakenProtocol(VenueProtocol):
         if self._depth not in DEPTHS:
             offered = ", ".join(map(str, DEPTHS))
             faults.append(f"venues.{venue}.depth: {self._depth} is not offered; one of {offered}")
+        self._by_venue_symbol: dict[str, InstrumentState] = {}
+        self._parsers: dict[str, LevelParser] = {}
         self._precisions: dict[str, tuple[int, int]] = {}
-        self._add(settings.symbols, venue_symbol, messages.LEVELS, faults, depth=self._depth, digest=self._checksum)
+        for symbol in settings.symbols:
+            try:
+                self._add(symbol, venue_symbol(symbol))
+            except ValueRefused as error:
+                faults.append(f"venues.{venue}.symbols: {error}")
+        if faults:
+            raise ConfigError(faults)
+
+    def _add(self, symbol: str, name: str) -> None:
+        tally = Tally()
+        instrument = Instrument(self.venue, symbol, name)
+        book = BookStream(instrument, tally, depth=self._depth, digest=self._checksum)
+        state = InstrumentState(symbol, name, tally, book, TradeStream(instrument, tally))
+        self.instruments[symbol] = self._by_venue_symbol[name] = state
+        self._parsers[symbol] = LevelParser(messages.LEVELS)
 
     def path(self) -> str:
         return ""
@@ -76,13 +94,11 @@ class KrakenProtocol(VenueProtocol):
         message: messages.Frame = self._decode(messages.decode_frame, frame)
         match message.channel:
             case "book":
-                self._books(message, frame, received_time, outputs)
+                self._books(message, received_time, outputs)
             case "trade":
-                trades = self._decode(messages.decode_entries, message.data)
-                self._each(trades, self._trade, frame, received_time, outputs)
+                self._trades(message, received_time, outputs)
             case "instrument":
-                pairs = self._decode(messages.decode_reference, message.data).pairs
-                self._each(pairs, self._pair, frame, received_time, outputs)
+                self._reference(message)
             case None:
                 self._answer(message, frame, outputs)
             case channel if channel in IGNORED_CHANNELS:
@@ -90,44 +106,31 @@ class KrakenProtocol(VenueProtocol):
             case channel:
                 raise FrameRefused(self.venue, f"unknown channel {channel[:80]!r} in {frame[:200]!r}")
 
-    def _books(self, message: messages.Frame, frame: bytes, received_time: int, outputs: Outputs) -> None:
+    def _books(self, message: messages.Frame, received_time: int, outputs: Outputs) -> None:
         if message.type not in ("snapshot", "update"):
             raise FrameRefused(self.venue, f"type: neither snapshot nor update: {message.type!r:.80}")
-        handle = self._snapshot if message.type == "snapshot" else self._update
-        self._each(self._decode(messages.decode_entries, message.data), handle, frame, received_time, outputs)
+        for book in self._decode(messages.decode_books, message.data):
+            state = self._state(book.symbol)
+            if state is None:
+                continue
+            try:
+                self._book(state, message.type == "snapshot", book, received_time, outputs)
+            except ValueRefused as error:
+                raise refused_book(self.venue, state.symbol, error) from error
 
-    def _snapshot(self, entry: msgspec.Raw, received_time: int, outputs: Outputs) -> None:
-        book: messages.Book = self._decode(messages.decode_book, entry)
-        state = self._state(book.symbol)
-        if state is not None:
-            self._change(state, state.book.snapshot, book, received_time, outputs)
-
-    def _update(self, entry: msgspec.Raw, received_time: int, outputs: Outputs) -> None:
-        book: messages.Book = self._decode(messages.decode_book, entry)
-        state = self._state(book.symbol)
-        if state is not None:
-            self._change(state, state.book.delta, book, received_time, outputs)
-
-    def _change(
-        self,
-        state: InstrumentState,
-        take: Callable[..., Doubt | None],
-        book: messages.Book,
-        received_time: int,
-        outputs: Outputs,
+    def _book(
+        self, state: InstrumentState, is_snapshot: bool, book: messages.Book, received_time: int, outputs: Outputs
     ) -> None:
-        parser = state.parser
-        try:
-            doubt = take(
-                outputs,
-                parser.levels("bids", book.bids),
-                parser.levels("asks", book.asks),
-                received_time=received_time,
-                exchange_time=iso_nanoseconds(book.timestamp) if book.timestamp else 0,
-                checksum=book.checksum,
-            )
-        except ValueRefused as error:
-            raise refused_book(self.venue, state.symbol, error) from error
+        parser = self._parsers[state.symbol]
+        take = state.book.snapshot if is_snapshot else state.book.delta
+        doubt = take(
+            outputs,
+            parser.levels("bids", book.bids),
+            parser.levels("asks", book.asks),
+            received_time=received_time,
+            exchange_time=iso_nanoseconds(book.timestamp) if book.timestamp else 0,
+            checksum=book.checksum,
+        )
         if doubt is not None:
             self._doubt(state, doubt, outputs)
 
@@ -141,34 +144,34 @@ class KrakenProtocol(VenueProtocol):
         text = _digits(stream.book.asks, price_shift, size_shift) + _digits(stream.book.bids, price_shift, size_shift)
         return crc32(text.encode())
 
-    def _trade(self, entry: msgspec.Raw, received_time: int, outputs: Outputs) -> None:
-        trade: messages.Trade = self._decode(messages.decode_trade, entry)
-        state = self._state(trade.symbol)
-        if state is None:
-            return
-        try:
-            missing = state.trades.trade(
-                outputs,
-                trade_id=trade.trade_id,
-                side="BUY" if trade.side == "buy" else "SELL",
-                price=messages.number_text(trade.price),
-                size=messages.number_text(trade.qty),
-                exchange_time=iso_nanoseconds(trade.timestamp),
-                received_time=received_time,
-            )
-        except ValueRefused as error:
-            raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
-        if missing:
-            self._trade_gap(state, missing, outputs)
+    def _trades(self, message: messages.Frame, received_time: int, outputs: Outputs) -> None:
+        for trade in self._decode(messages.decode_trades, message.data):
+            state = self._state(trade.symbol)
+            if state is None:
+                continue
+            try:
+                missing = state.trades.trade(
+                    outputs,
+                    trade_id=trade.trade_id,
+                    side="BUY" if trade.side == "buy" else "SELL",
+                    price=messages.number_text(trade.price),
+                    size=messages.number_text(trade.qty),
+                    exchange_time=iso_nanoseconds(trade.timestamp),
+                    received_time=received_time,
+                )
+            except ValueRefused as error:
+                raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
+            if missing:
+                self._trade_gap(state, missing, outputs)
 
-    def _pair(self, entry: msgspec.Raw, received_time: int, outputs: Outputs) -> None:
-        pair: messages.Pair = self._decode(messages.decode_pair, entry)
-        state = self._find(pair.symbol)
-        if state is not None:
-            self._precisions[state.symbol] = (pair.price_precision, pair.qty_precision)
-            state.book.instrument = Instrument(
-                self.venue, state.symbol, state.venue_symbol, -pair.price_precision, -pair.qty_precision
-            )
+    def _reference(self, message: messages.Frame) -> None:
+        for pair in self._decode(messages.decode_reference, message.data).pairs:
+            state = self._find(pair.symbol)
+            if state is not None:
+                self._precisions[state.symbol] = (pair.price_precision, pair.qty_precision)
+                state.book.instrument = Instrument(
+                    self.venue, state.symbol, state.venue_symbol, -pair.price_precision, -pair.qty_precision
+                )
 
     def _answer(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
         if message.error is not None:
@@ -193,11 +196,20 @@ class KrakenProtocol(VenueProtocol):
         except ValueRefused:
             return None
 
+    def _state(self, name: str) -> InstrumentState | None:
+        state = self._by_venue_symbol.get(name) or self._find(name)
+        if state is None:
+            self.ignored["other_symbol"] += 1
+        return state
+
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
 
-    def _about_book(self, frame: bytes) -> bool:
-        return b'"book"' in frame and b'"data"' in frame
+    def _suspect(self, frame: bytes) -> str | None:
+        if b'"book"' not in frame or b'"data"' not in frame:
+            return None
+        named = (s.symbol for name, s in self._by_venue_symbol.items() if msgspec.json.encode(name) in frame)
+        return next(named, None)
 
 
 def _digits(side: BookSide, price_shift: int, size_shift: int) -> str:

@@ -206,7 +206,7 @@ def test_old_names_are_understood() -> None:
         (trade(1, price="-5"), "price: negative: '-5'"),
         (trade(1, price="1" + "0" * 30), "1000000000"),
         (trade(1, side="hold"), "hold"),
-        (trade(-1), "$.trade_id"),
+        (trade(-1), "$[0].trade_id"),
         (trade(1).replace(b"2023-10-06T", b"yesterday"), "yesterday"),
     ],
 )
@@ -245,110 +245,6 @@ def test_a_refused_frame_about_a_book_puts_that_book_in_doubt(frame: bytes, told
     assert not run.valid("BTC-USD")
     assert run.valid("ETH-USD")
     assert run.commands == [Resubscribe("BTC-USD")]
-
-
-def joined(*frames: bytes) -> bytes:
-    """Return one frame with the entries of ``frames``, which are all of one channel and type."""
-    head = frames[0].partition(b'"data":[')[0]
-    entries = [frame.partition(b'"data":[')[2].removesuffix(b"]}") for frame in frames]
-    return head + b'"data":[' + b",".join(entries) + b"]}"
-
-
-REFUSED_BOOKS = [
-    pytest.param(book("update", bids=("45283.5 -1",), asks=(), checksum=None), id="value"),
-    pytest.param(book("update").replace(b'"checksum":3310070434', b'"checksum":"x"'), id="shape"),
-    pytest.param(book("update").replace(b"2023-10-06", b"2023-99-06"), id="time"),
-]
-
-
-@pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("bad", REFUSED_BOOKS)
-def test_the_other_books_of_a_refused_frame_are_kept_up(bad: bytes, at: int) -> None:
-    run = ProtocolRun(KrakenProtocol(VenueSettings(symbols=("BTC-USD", "ETH-USD", "SOL-USD"), depth=10)))
-    for symbol in ("BTC/USD", "ETH/USD", "SOL/USD"):
-        run.frame(1, book(symbol=symbol))
-    entries = [
-        book("update", symbol=symbol, bids=("45283.5 0.7",), asks=(), checksum=None)
-        for symbol in ("ETH/USD", "SOL/USD")
-    ]
-    frame = joined(*entries[:at], bad, *entries[at:])
-    run.frame(2, frame)
-    (refused,) = run.refused
-    assert (refused.value, refused.symbol, run.protocol.refused) == (frame, "BTC-USD", 1)
-    assert [note.kind for note in run.notes] == ["dead_letter", "resync"]
-    assert run.commands == [Resubscribe("BTC-USD")]
-    assert [run.valid(symbol) for symbol in ("BTC-USD", "ETH-USD", "SOL-USD")] == [False, True, True]
-    for symbol in ("ETH-USD", "SOL-USD"):
-        assert next(iter(run.readers[symbol].book.bids)) == (4528350000000, 70000000)
-
-
-def test_a_frame_with_several_refused_books_is_kept_once_and_puts_each_in_doubt() -> None:
-    run = made()
-    run.frame(1, book())
-    run.frame(1, book(symbol="ETH/USD"))
-    bad = [book("update", symbol=name, bids=("45283.5 -1",), asks=()) for name in ("BTC/USD", "ETH/USD")]
-    run.frame(2, joined(*bad))
-    assert [refused.symbol for refused in run.refused] == ["BTC-USD"]
-    assert [(note.kind, note.symbol) for note in run.notes] == [
-        ("dead_letter", "BTC-USD"),
-        ("resync", "BTC-USD"),
-        ("resync", "ETH-USD"),
-    ]
-    assert not run.valid("BTC-USD")
-    assert not run.valid("ETH-USD")
-
-
-def test_nothing_is_published_of_a_book_behind_its_refused_entry() -> None:
-    run = made()
-    run.frame(1, book())
-    updates = [book("update", bids=(f"45283.5 {size}",), asks=(), checksum=None) for size in ("-1", "0.7")]
-    run.frame(2, joined(*updates))
-    records = [record for record in run.records if isinstance(record, L2Update)]
-    assert [record.kind for record in records] == ["SNAPSHOT", "INVALID"]
-
-
-def test_a_refused_entry_that_names_no_book_of_ours_puts_none_in_doubt() -> None:
-    run = made()
-    run.frame(1, book())
-    foreign = book("update", symbol="DOGE/USD").replace(b'"checksum":3310070434', b'"checksum":"x"')
-    run.frame(2, joined(foreign, book("update", bids=("45283.5 0.7",), asks=(), checksum=None)))
-    assert len(run.refused) == 1
-    assert run.valid("BTC-USD")
-    assert run.protocol.instruments["BTC-USD"].tally.deltas == 1
-
-
-def test_a_frame_that_cannot_be_read_puts_all_books_it_names_in_doubt() -> None:
-    run = made()
-    run.frame(1, book())
-    run.frame(1, book(symbol="ETH/USD"))
-    run.frame(2, joined(book("update"), book("update", symbol="ETH/USD"))[:-1])
-    assert len(run.refused) == 1
-    assert run.commands == [Resubscribe("BTC-USD"), Resubscribe("ETH-USD")]
-    assert not run.valid("BTC-USD")
-    assert not run.valid("ETH-USD")
-
-
-@pytest.mark.parametrize("bad", [trade(2, price="-5"), trade(2, side="hold"), trade(2).replace(b"2023-10", b"2023-99")])
-def test_the_other_trades_of_a_refused_frame_are_published(bad: bytes) -> None:
-    run = made()
-    frame = joined(trade(1), bad, trade(3))
-    run.frame(1, frame)
-    assert [record.trade_id for record in run.records if isinstance(record, Trade)] == ["1", "3"]
-    assert [refused.value for refused in run.refused] == [frame]
-    assert [note.kind for note in run.notes].count("dead_letter") == 1
-    assert run.commands == []
-
-
-def test_a_refused_pair_does_not_keep_the_others_from_being_known() -> None:
-    run = made()
-    pairs = (
-        b'{"symbol":"DOGE/USD","price_precision":99,"qty_precision":8}',
-        b'{"symbol":"BTC/USD","price_precision":1,"qty_precision":8}',
-    )
-    run.frame(1, b'{"channel":"instrument","type":"snapshot","data":{"pairs":[' + b",".join(pairs) + b"]}}")
-    assert len(run.refused) == 1
-    instrument = run.protocol.instruments["BTC-USD"].book.instrument
-    assert (instrument.price_exponent, instrument.size_exponent) == (-1, -8)
 
 
 def test_frames_may_be_text() -> None:
