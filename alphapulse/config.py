@@ -202,6 +202,9 @@ class VenueSettings(Section):
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
     taker_fee_basis_points: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(0)
+    key: Secret = SecretStr("")
+    """Of an account, where the venue wants one; best given as ``ALPHAPULSE_VENUES__<NAME>__KEY`` and ``…__SECRET``."""
+    secret: Secret = SecretStr("")
 
 
 class Settings(BaseSettings):
