@@ -93,6 +93,10 @@ class VenueProtocol(ABC):
             state.book.end(outputs, received_time)
         return outputs
 
+    def overdue(self, now: int) -> Outputs:
+        """Say what should have come by ``now`` (nanoseconds) and has not; asked about once a second while connected."""
+        return []
+
     @abstractmethod
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         """Read one frame, appending to ``outputs``.

@@ -19,8 +19,10 @@ class Venue:
 
             Raises:
                 ConfigError: the venue does not offer what the settings ask for.
-        silence_seconds: without any frame for so long a connection is taken for dead.
+        silence_seconds: without any frame for so long a connection is taken for dead; ``inf`` where silence is normal
+            and the protocol itself knows when it is not (:meth:`VenueProtocol.overdue`).
         ping_seconds: how often to send a WebSocket ping; None where the venue does not want them.
+        text_ping: sent as a text message every ``ping_seconds`` in place of WebSocket pings, where it wants that.
         messages_per_second: what may be sent on a connection.
         frame_bytes: the largest frame to expect.
     """
@@ -31,5 +33,6 @@ class Venue:
     rest_url: str | None = None
     silence_seconds: float = 30.0
     ping_seconds: float | None = 20.0
+    text_ping: str | None = None
     messages_per_second: float = 5.0
     frame_bytes: int = 64 * 2**20

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from alphapulse import metrics
+from alphapulse.errors import ValueRefused
 from alphapulse.service import Service
 from producers.endpoint.dialects import dialect
 from producers.endpoint.listener import Connection, Listener, json_response, not_found
@@ -24,10 +25,13 @@ from producers.simulator.kraken import KrakenFeed
 from producers.simulator.listings import Listing
 from producers.simulator.market import Market
 from producers.simulator.outbox import BOUND_BYTES, Outbox
+from producers.venues import part
 
 LOOPBACK = "127.0.0.1"
 
-FEEDS: dict[str, Callable[[Sequence[SimulatedInstrument]], Feed]] = {
+MakeFeed = Callable[[Sequence[SimulatedInstrument]], Feed]
+
+FEEDS: dict[str, MakeFeed] = {
     "kraken": KrakenFeed,
     "coinbase": CoinbaseFeed,
     "binance": BinanceFeed,
@@ -36,6 +40,23 @@ FEEDS: dict[str, Callable[[Sequence[SimulatedInstrument]], Feed]] = {
 
 Faults = Callable[[str, str, bytes], Sequence[bytes]]
 """Stands between encoder and socket: gets (venue, venue's symbol, frame), returns what is sent in its place."""
+
+
+def feed_of(venue: str) -> MakeFeed:
+    """Return what makes the feed of ``venue``: from the table above, or ``FEED`` of the ``simulator.py`` in its folder.
+
+    Raises:
+        ValueRefused: the venue cannot be simulated.
+    """
+    known = FEEDS.get(venue)
+    if known is not None:
+        return known
+    module = part(venue, "simulator")
+    if module is None:
+        raise ValueRefused(f"no simulation of venue {venue[:80]!r}")
+    found: MakeFeed = module.FEED
+    return found
+
 
 _TICK_SECONDS = 0.005
 _SLICE_NS = 20_000_000  # of market time between two turns of the loop
@@ -71,7 +92,7 @@ class SimulatedVenue:
         self.frames_sent = 0
         self.slow_clients = 0
         self._dialect = dialect(name)
-        self._feed = FEEDS[name](instruments)
+        self._feed = feed_of(name)(instruments)
         self._faults = faults
         self._bound = bound
         self._outboxes: dict[Connection, Outbox] = {}
