@@ -129,17 +129,17 @@ async def main(recording: Path) -> None:
         for name, figures in found.items():
             if name not in best or figures["cpu_seconds"] < best[name]["cpu_seconds"]:
                 best[name] = figures
-    print(f"{'':12} {'frames/s':>14} {'frames/CPU second':>22} {'changes/CPU s':>12}")  # noqa: T201
+    print(f"{'':12} {'frames/s':>14} {'frames/CPU second':>22} {'changes/CPU s':>12}")
     for name, figures in best.items():
-        print(line(name, figures))  # noqa: T201
+        print(line(name, figures))
     if "cryptofeed" not in best:
-        print("no peer: set ALPHAPULSE_PEERS to an environment with cryptofeed")  # noqa: T201
+        print("no peer: set ALPHAPULSE_PEERS to an environment with cryptofeed")
         return
     for unit, what in (("seconds", "frames/s"), ("cpu_seconds", "frames per CPU second")):
         ratio = (best["alphapulse"]["frames"] / best["alphapulse"][unit]) / (
             best["cryptofeed"]["frames"] / best["cryptofeed"][unit]
         )
-        print(f"{what}: {ratio:.1f} x cryptofeed")  # noqa: T201
+        print(f"{what}: {ratio:.1f} x cryptofeed")
 
 
 if __name__ == "__main__":
@@ -148,4 +148,4 @@ if __name__ == "__main__":
     if chosen.is_file():
         asyncio.run(main(chosen))
     else:
-        print(f"no recording at {chosen}")  # noqa: T201
+        print(f"no recording at {chosen}")
