@@ -7,7 +7,7 @@ recording, a simulated market) is no matter of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -66,6 +66,8 @@ class Session(ABC):
     def __init__(self, symbols: Collection[str]) -> None:
         self.symbols = frozenset(symbols)
         self.subscriptions: dict[Key, Subscription] = {}
+        self.refuses: Callable[[], bool] = _never
+        """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
 
     def greeting(self, time_ns: int) -> list[bytes]:
         """Return what the venue says first, before it is asked anything."""
@@ -97,6 +99,10 @@ class Session(ABC):
             return False
         answer.removed.append(subscription)
         return True
+
+
+def _never() -> bool:
+    return False
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
