@@ -72,6 +72,34 @@ class VenueProtocol(ABC):
     def resubscribe(self, symbol: str) -> Sequence[Send | FetchSnapshot]:
         """Return what asks for a new snapshot of one book."""
 
+    def add(self, symbols: Sequence[str]) -> list[Send] | None:
+        """Take up ``symbols`` on the connection that stands; return what to send, None if that takes a new connection.
+
+        Raises:
+            ValueRefused: a symbol the venue cannot have; nothing was changed.
+        """
+        return None
+
+    def remove(self, symbol: str, received_time: int) -> Outputs:
+        """Give up a symbol: end its epoch and tell the venue. Frames of it that still come are ignored."""
+        outputs: Outputs = []
+        state = self.instruments.pop(symbol)
+        state.book.end(outputs, received_time)
+        outputs += self._forget(state)
+        return outputs
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        """Let go of what else is kept of ``state``; return what unsubscribes it."""
+        return []
+
+    def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
+        """Doubt a book of which nothing was heard for ``seconds``, though its connection lives, and ask for it anew."""
+        outputs: Outputs = []
+        state = self.instruments[symbol]
+        state.book.end(outputs, received_time)
+        self._doubt(state, Doubt("silence", f"nothing heard of it for {seconds:g} s"), outputs)
+        return outputs
+
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
         """Take the answer to ``request``; an answer nobody waits for any more is ignored."""
         raise NotImplementedError(f"{self.venue} has no REST snapshots")
@@ -161,7 +189,7 @@ class BookRefused(FrameRefused):
     """A frame about a book whose values cannot be used; that book is in doubt."""
 
 
-_EVENT_OF_DOUBT = {"sequence": "gap", "checksum": "checksum_failure", "crossed": "crossed_book", "refused": "resync"}
+_EVENT_OF_DOUBT = {"sequence": "gap", "checksum": "checksum_failure", "crossed": "crossed_book", "refused": "resync", "silence": "silent"}
 
 
 def refused_book(venue: str, symbol: str, error: ValueRefused) -> BookRefused:

@@ -6,6 +6,8 @@ which tells of lost matches only. So a doubt ends the epoch, and the product's b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from alphapulse.config import VenueSettings
@@ -54,11 +56,19 @@ class CoinbaseProtocol(VenueProtocol):
         return ""
 
     def subscribe(self) -> list[Send]:
-        if not self.instruments:
-            return []
-        products = quoted(self.instruments)
+        return [self._request("subscribe", list(self.instruments))] if self.instruments else []
+
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        for symbol in [venue_symbol(symbol) for symbol in symbols]:
+            self._add(symbol)
+        return [self._request("subscribe", symbols)]
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        return [self._request("unsubscribe", [state.symbol])]
+
+    def _request(self, kind: str, symbols: Sequence[str]) -> Send:
         channels = quoted(["level2_batch", "matches", "heartbeat"])
-        return [Send(f'{{"type":"subscribe","product_ids":{products},"channels":{channels}}}')]
+        return Send(f'{{"type":"{kind}","product_ids":{quoted(symbols)},"channels":{channels}}}')
 
     def resubscribe(self, symbol: str) -> list[Send]:
         rest = f'"product_ids":{quoted([symbol])},"channels":["level2_batch"]}}'
