@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA_DIR ?= data/demo
 PORT ?= 8000
+# embedded: in memory; kafka: Apache Kafka (needs Java 17, and Maven once), kept between runs
+BROKER ?= embedded
 
 PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
@@ -17,8 +19,8 @@ PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_module
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT)
-	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)"
+demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT, BROKER=embedded|kafka)
+	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)" --broker "$(BROKER)"
 
 test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
 	$(BIN)/python -m coverage erase
