@@ -31,6 +31,9 @@ class Connection:
         receive: takes each frame. While it says that no more can be taken the socket is left alone, so that TCP
             holds the venue back.
         room: waits until more can be taken.
+
+    Attributes:
+        held_back: whether the socket is left alone at the moment.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Connection:
         self._reason = ""
         self._dropped = asyncio.Event()
         self._heard = 0
-        self._held_back = False
+        self.held_back = False
 
     def send(self, text: str) -> None:
         """Send ``text`` as soon as the venue's limit allows."""
@@ -111,9 +114,9 @@ class Connection:
                 # While frames are queued recv() does not yield, and the broker's answers would wait for their turn.
                 await asyncio.sleep(0)
             if not receive(frame):
-                self._held_back = True
+                self.held_back = True
                 await self._room()
-                self._held_back = False
+                self.held_back = False
 
     async def _send_all(self, socket: ClientConnection) -> None:
         while True:
@@ -137,7 +140,7 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(tick):
                     await self._dropped.wait()
-            silent = 0.0 if self._held_back or self._heard != heard else silent + tick
+            silent = 0.0 if self.held_back or self._heard != heard else silent + tick
             heard = self._heard
             if silent >= limit:
                 self.drop(f"nothing heard for {limit:g} s")

@@ -77,26 +77,26 @@ class Gate:
     """Lets through what a budget allows, in the order of asking. Whoever is cancelled while waiting spends nothing.
 
     Args:
-        limit: None lets everything through.
+        limit: None lets everything through, but for times of :meth:`close`.
         clock: monotonic seconds.
     """
 
     def __init__(self, limit: Limit | None, clock: Callable[[], float] | None = None) -> None:
-        self._budget = Budget(Limit(limit.amount, limit.seconds * SLACK)) if limit is not None else None
+        kept = Limit(limit.amount, limit.seconds * SLACK) if limit is not None else Limit(math.inf, 1.0)
+        self._budget = Budget(kept)
         self._clock = clock if clock is not None else asyncio.get_running_loop().time
         self._turn = asyncio.Lock()
 
     async def enter(self, weight: float = 1.0) -> None:
         """Wait until ``weight`` may be spent, and spend it."""
         budget = self._budget
-        if budget is None:
-            return
         async with self._turn:
-            while (delay := budget.wait(self._clock(), weight)) > 0:
+            delay = budget.wait(self._clock(), weight)
+            while delay > 0:
                 await asyncio.sleep(delay)
+                delay = budget.wait(self._clock(), weight)
             budget.spend(self._clock(), weight)
 
     def close(self, seconds: float) -> None:
         """Let nothing through for so long."""
-        if self._budget is not None:
-            self._budget.close(self._clock() + seconds)
+        self._budget.close(self._clock() + seconds)

@@ -140,6 +140,21 @@ class TradeStream:
         self._tally.add_volume(size_mantissa, size_exponent)
         return missing
 
+    def again(self, outputs: list[Any], trade: Trade) -> int:
+        """Append ``trade``, a record made by another stream of the same instrument, as :meth:`trade` does."""
+        missing = self._seen.see(int(trade.trade_id))
+        if missing is None:
+            self._tally.duplicate_trades += 1
+            return 0
+        outputs.append(trade)
+        self._tally.trades += 1
+        self._tally.add_volume(trade.size, trade.size_exponent)
+        return missing
+
+    def count_in(self, tally: Tally) -> None:
+        """Count in ``tally`` from now on."""
+        self._tally = tally
+
 
 def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:
     """Return mantissa and exponent of ``text``, and the exponent to start from with the next."""

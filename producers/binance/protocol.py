@@ -322,4 +322,3 @@ class BinanceProtocol(VenueProtocol):
             if f'"{name}"'.encode() in frame or f'"{name.lower()}@depth'.encode() in frame
         )
         return next(named, None)
-
