@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Final
 
 from alphapulse import kafka, service
-from alphapulse.config import Settings
+from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError, ConfigError
 from producers.collector import Collector
 from producers.publisher import Publisher
+from producers.reload import Follower
 from producers.venues import load
 from schemas.codec import Codec
 from schemas.remote import registry
@@ -21,8 +23,8 @@ FLUSH_SECONDS: Final = 3.0
 """For the last records at the end; with the client's own time to stop it stays within the service's grace."""
 
 
-async def collect(running: service.Service, venue_name: str) -> None:
-    """Collect ``venue_name`` until the service is asked to stop.
+async def collect(running: service.Service, venue_name: str, folder: Path | None = None) -> None:
+    """Collect ``venue_name`` until the service is asked to stop, following the configuration in ``folder``.
 
     Raises:
         ConfigError: the venue is unknown, not configured, or the settings ask for what it does not offer.
@@ -47,7 +49,14 @@ async def collect(running: service.Service, venue_name: str) -> None:
         def connected(state: bool) -> None:
             running.ready = state
 
-        await collector.run(running.stopping, connected)
+        following = None
+        if folder is not None:
+            following = collector.spawn(Follower(collector, settings, venue_name).follow(folder))
+        try:
+            await collector.run(running.stopping, connected)
+        finally:
+            if following is not None:
+                following.cancel()
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await publisher.flush()
@@ -63,9 +72,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", help="name of the service; default: collector-VENUE")
     parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
     given = parser.parse_args(arguments)
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    folder: Path | None = given.config or (Path(named) if named else None)
 
     async def run(running: service.Service) -> None:
-        await collect(running, given.venue)
+        await collect(running, given.venue, folder)
 
     return service.run(given.name or f"collector-{given.venue}", run, folder=given.config)
 

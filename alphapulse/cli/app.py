@@ -109,12 +109,14 @@ def replay(
 
 @app.command()
 def collect(
-    venues: Annotated[list[str], typer.Argument(help="Venues of exchanges.toml.", show_default=False)],
+    venues: Annotated[
+        list[str] | None, typer.Argument(help="Venues of exchanges.toml. [default: all enabled]", show_default=False)
+    ] = None,
 ) -> None:
-    """Collect from venues: one process each, under one supervisor."""
+    """Collect from venues: one process each, under one supervisor; follows the configuration files."""
     from alphapulse.cli.collect import collect as run
 
-    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues])))
+    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues or []])))
 
 
 @app.command()
