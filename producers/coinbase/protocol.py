@@ -23,6 +23,8 @@ from producers.tally import Tally
 from producers.timestamps import iso_nanoseconds
 from producers.trade_stream import TradeStream
 
+_OTHER_KINDS = (b'"match"', b'"last_match"', b'"heartbeat"', b'"subscriptions"', b'"error"')
+
 
 class CoinbaseProtocol(VenueProtocol):
     """Coinbase Exchange's books and trades for the symbols of ``settings``.
@@ -174,6 +176,17 @@ class CoinbaseProtocol(VenueProtocol):
 
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
+
+    def _suspects(self, frame: bytes) -> Sequence[str]:
+        # No later frame would show that this one is missing: what may be about a book puts it in doubt.
+        if any(kind in frame for kind in _OTHER_KINDS):
+            return []
+        try:
+            msgspec.json.decode(frame, type=msgspec.Raw)
+        except (msgspec.DecodeError, RecursionError):
+            named = [symbol for symbol in self.instruments if f'"{symbol}"'.encode() in frame]
+            return named or list(self.instruments)
+        return super()._suspects(frame)
 
     def _suspect(self, frame: bytes) -> str | None:
         if b'"l2update"' not in frame and b'"snapshot"' not in frame:

@@ -24,6 +24,8 @@ _WITH_KEYS = ("user", "futures_balance_summary")
 class CoinbaseAdvancedSession(Session):
     """Subscribe and unsubscribe, one channel a message; all frames of the connection are numbered."""
 
+    numbers_frames = True
+
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
         self._number = 0

@@ -63,6 +63,9 @@ class Session(ABC):
         symbols: what is traded there, in the venue's spelling.
     """
 
+    numbers_frames = False
+    """Whether :meth:`outgoing` numbers what one client gets: then it comes before anything can go wrong on the way."""
+
     def __init__(self, symbols: Collection[str]) -> None:
         self.symbols = frozenset(symbols)
         self.subscriptions: dict[Key, Subscription] = {}

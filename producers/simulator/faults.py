@@ -117,6 +117,17 @@ class VenueFaults:
         self._rest_a_while(now_ns)
         return out
 
+    def answer(self, topic: Any, frame: bytes, now_ns: int) -> Sequence[Sent]:
+        """Return what is sent now that ``frame`` answers a client: it, unless nothing comes at all."""
+        if self.silent(now_ns):
+            return ()
+        sent = Sent(topic, 0, frame)
+        if now_ns < self._stalled_until or self._stalled:
+            self._stalled.append(sent)
+            self._quiet_before = -1
+            return ()
+        return (sent,)
+
     def due(self, now_ns: int) -> Sequence[Sent]:
         """Return what was held back by a stall that is over."""
         if not self._stalled or now_ns < self._stalled_until:
@@ -139,6 +150,16 @@ class VenueFaults:
         self._held.clear()
         self._stalled.clear()
 
+    def stop(self) -> None:
+        """Let nothing more go wrong; what is on its way still comes."""
+        self._by_frame.clear()
+        self._by_time.clear()
+        self._armed.clear()
+        self._rest.clear()
+        self._next_chance = _NEVER
+        self._dropping = self._rest_left = self._refusals = self.skew_ns = 0
+        self.connected()
+
     def rest(self, now_ns: int) -> RestFault | None:
         """Return what befalls the REST request that has just come."""
         self._arm(now_ns)
@@ -155,8 +176,9 @@ class VenueFaults:
             return RestFault(200, seconds, 0)
         return RestFault(int(fault.kind.removeprefix("rest_")), 0.0, math.ceil(seconds))
 
-    def refuses(self) -> bool:
+    def refuses(self, now_ns: int) -> bool:
         """Whether the subscription that has just been asked for is refused."""
+        self._arm(now_ns)
         if not self._refusals:
             return False
         self._refusals -= 1

@@ -54,6 +54,7 @@ class SimulatedVenue:
         self._feed = feed
         self.faults = faults if faults is not None else VenueFaults(name)
         self._bound = bound
+        self._numbers_frames = False
         self._outboxes: dict[Connection, Outbox] = {}
         self._listeners: dict[Topic, dict[Connection, None]] = defaultdict(dict)
         self._listener = Listener(self, ping_seconds=self._dialect.ping_seconds, strict=True)
@@ -83,7 +84,10 @@ class SimulatedVenue:
         if faults.skew_ns:
             event = replace(event, time_ns=now + faults.skew_ns)
         for topic, frame in self._feed.frames(event, self._listeners.keys()):
-            for sent in faults.frame(topic, symbol, frame, now):
+            numbered = frame
+            if self._numbers_frames and len(listeners := self._listeners[topic]) == 1:
+                numbered = next(iter(listeners)).session.outgoing(frame)
+            for sent in faults.frame(topic, symbol, numbered, now):
                 self._send(sent, batch)
 
     def release(self, now_ns: int, batch: Batch) -> None:
@@ -92,6 +96,9 @@ class SimulatedVenue:
             self._send(sent, batch)
 
     def _send(self, sent: Sent, batch: Batch) -> None:
+        if isinstance(sent.topic, Connection):
+            batch[sent.topic].append(sent.frame)
+            return
         for connection in list(self._listeners.get(sent.topic, ())):
             if sent.end:
                 self.deliver(connection, batch.pop(connection, []))
@@ -144,7 +151,8 @@ class SimulatedVenue:
     def session(self) -> Session:
         """Return a new client's session."""
         session = self._dialect.session(self._feed.instruments)
-        session.refuses = self.faults.refuses
+        self._numbers_frames = session.numbers_frames
+        session.refuses = lambda: self.faults.refuses(time.time_ns())
         return session
 
     def connected(self, connection: Connection) -> None:
@@ -158,8 +166,9 @@ class SimulatedVenue:
         """Answer, then send what each new subscription starts with: no event comes between it and the first update."""
         now = time.time_ns()
         batch: Batch = defaultdict(list)
-        if not self.faults.silent(now):
-            batch[connection] += answer.replies
+        for reply in answer.replies:
+            for sent in self.faults.answer(connection, reply, now):
+                self._send(sent, batch)
         for gone in answer.removed:
             self._unlisten(self._feed.topic(gone), connection)
         for new in answer.added:
@@ -171,7 +180,8 @@ class SimulatedVenue:
         topic, instrument = self._feed.topic(new), self._feed.instruments.get(new.symbol)
         symbol = instrument.listing.symbol if instrument is not None else ""
         for frame in self._feed.opening(new, now + self.faults.skew_ns):
-            for sent in self.faults.frame(topic, symbol, frame, now, snapshot=new.feed == BOOK):
+            numbered = connection.session.outgoing(frame) if self._numbers_frames else frame
+            for sent in self.faults.frame(topic, symbol, numbered, now, snapshot=new.feed == BOOK):
                 if sent.topic != topic:
                     self._send(sent, batch)
                 elif not sent.end:  # the others who listen to it have had theirs

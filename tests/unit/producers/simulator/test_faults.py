@@ -120,7 +120,7 @@ def test_rest_faults_and_refusals_are_used_up() -> None:
         RestFault(200, 0.5, 0),
         None,
     ]
-    assert [faults.refuses() for _ in range(3)] == [True, True, False]
+    assert [faults.refuses(0) for _ in range(3)] == [True, True, False]
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:
@@ -140,5 +140,26 @@ def test_a_probability_of_one_strikes_every_frame() -> None:
     for n in range(200):
         faults.frame("t", "s", frame(n), n * S, snapshot=True)
         faults.rest(n * S)
-        faults.refuses()
+        faults.refuses(n * S)
     assert faults.happened.total() > 150
+
+
+def test_stopped_nothing_goes_wrong_any_more() -> None:
+    script = [Fault(kind="reorder", frame=1, count=2), Fault(kind="drop", frame=3), Fault(kind="drop", at=0.1)]
+    later = [Fault(kind="stall", frame=2, seconds=9.0), Fault(kind="rest_500", at=0.0), Fault(kind="refuse", at=0.0)]
+    faults = VenueFaults("k", script + later, probability=0.5)
+    sent(faults, 2)
+    faults.stop()
+    assert [one.number for part in sent(faults, 5, step_ns=S) for one in part] == [2, 3, 1, 4, 5, 6, 7]
+    assert faults.rest(S) is None
+    assert not faults.refuses(S)
+
+
+def test_answers_wait_in_a_stall_and_are_lost_on_a_mute_venue() -> None:
+    faults = VenueFaults("k", [Fault(kind="stall", frame=1, seconds=1.0), Fault(kind="mute", at=5.0, seconds=1.0)])
+    assert [one.frame for one in faults.answer("client", b"a", 0)] == [b"a"]
+    assert not faults.frame("t", "s", b"1", 0)
+    assert not faults.answer("client", b"b", 1)
+    assert [(one.topic, one.frame) for one in faults.due(S)] == [("t", b"1"), ("client", b"b")]
+    assert not faults.answer("client", b"c", 5 * S)
+    assert faults.answer("client", b"d", 6 * S)
