@@ -15,4 +15,8 @@ VENUE = Venue(
     # Nothing comes while the market is closed; the protocol knows when that is, and pings prove the connection.
     silence_seconds=inf,
     ping_seconds=10.0,
+    instrument_silence_seconds=None,
+    # One connection for all symbols is what most subscriptions allow.
+    connections_limit=1,
+    symbols_per_connection=10_000,
 )

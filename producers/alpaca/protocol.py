@@ -11,6 +11,7 @@ would count the volume twice with every reader that does not know of corrections
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -75,6 +76,16 @@ class AlpacaProtocol(VenueProtocol):
         instrument = Instrument(self.venue, symbol, symbol)
         trades = TradeStream(instrument, tally, consecutive=False)
         self.instruments[symbol] = InstrumentState(symbol, symbol, tally, BookStream(instrument, tally), trades)
+
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        names = [venue_symbol(symbol) for symbol in symbols]
+        for name in names:
+            self._add(name)
+        # Before the key is taken nothing can be subscribed to; afterwards all of them are.
+        return [_request("subscribe", names)] if self._subscribed else []
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        return [_request("unsubscribe", [state.symbol])] if self._subscribed else []
 
     def path(self) -> str:
         return ""
@@ -186,9 +197,7 @@ class AlpacaProtocol(VenueProtocol):
     def _success(self, message: messages.Success, outputs: Outputs) -> None:
         self.ignored["success"] += 1
         if message.msg == "authenticated":
-            names = list(self.instruments)
-            request = {"action": "subscribe", "trades": names, "quotes": names, "bars": names, "updatedBars": names}
-            outputs.append(Send(msgspec.json.encode(request).decode()))
+            outputs.append(_request("subscribe", list(self.instruments)))
 
     def _confirmed(self, message: messages.Subscription, received_time: int, outputs: Outputs) -> None:
         self.ignored["subscription"] += 1
@@ -216,6 +225,11 @@ class AlpacaProtocol(VenueProtocol):
 
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         """Do nothing: without books there is none to ask for."""
+
+
+def _request(action: str, names: list[str]) -> Send:
+    request = {"action": action, "trades": names, "quotes": names, "bars": names, "updatedBars": names}
+    return Send(msgspec.json.encode(request).decode())
 
 
 def _correction(symbol: str, message: messages.Correction) -> Note:

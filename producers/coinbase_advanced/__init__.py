@@ -4,8 +4,10 @@ The same order books as ``coinbase`` (Coinbase Exchange), by a feed that numbers
 so that (venue, symbol) stays one feed's; collect one of the two, or arbitrage compares a book with itself.
 """
 
+from producers.coinbase_advanced.instruments import traded
 from producers.coinbase_advanced.protocol import CoinbaseAdvancedProtocol
-from producers.venue import Venue
+from producers.limits import Limit
+from producers.venue import Listing, Venue
 
 VENUE = Venue(
     name="coinbase_advanced",
@@ -13,5 +15,12 @@ VENUE = Venue(
     protocol=CoinbaseAdvancedProtocol,
     # A heartbeat a second.
     silence_seconds=10.0,
+    # Eight a second and address: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits
     messages_per_second=8.0,
+    connects=Limit(8, 1.0),
+    # A message that is lost costs all books of its connection a new snapshot.
+    symbols_per_connection=20,
+    rest_url="https://api.coinbase.com",
+    rest_limit=Limit(10, 1.0),
+    listing=Listing("/api/v3/brokerage/market/products?product_type=SPOT", traded),
 )

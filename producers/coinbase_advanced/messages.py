@@ -69,3 +69,11 @@ def number_of_broken(frame: bytes) -> int | None:
     """Return the number that a frame which cannot be read still shows, None if it shows none or several."""
     found = _NUMBER.findall(frame)
     return int(found[0]) if len(found) == 1 else None
+
+
+def channel_of(frame: bytes) -> str | None:
+    """Return the channel that a frame names (``""``: none), None if it cannot be read."""
+    try:
+        return decode_frame(frame).channel or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -8,7 +8,7 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from alphapulse.config import VenueSettings
@@ -25,6 +25,9 @@ from producers.timestamps import iso_nanoseconds
 from producers.trade_stream import TradeStream
 
 _CHANNELS: Final = ("level2", "market_trades")
+_OTHER_CHANNELS: Final = tuple(
+    f'"{name}"'.encode() for name in ("market_trades", "subscriptions", "error", *sorted(messages.IGNORED))
+)
 
 
 class CoinbaseAdvancedProtocol(VenueProtocol):
@@ -60,6 +63,20 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         state = InstrumentState(symbol, symbol, tally, BookStream(instrument, tally), TradeStream(instrument, tally))
         self.instruments[symbol] = self._by_product[symbol] = self._by_product[product] = state
 
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        names = [venue_symbol(symbol) for symbol in symbols]
+        books = {self._by_product[name].symbol: name for name in map(sent_as, names) if name in self._by_product}
+        if books or len(set(map(sent_as, names))) < len(names):
+            raise ValueRefused(f"of {', '.join(names)} some are one book, or that of {', '.join(books) or 'another'}")
+        for name in names:
+            self._add(name)
+        return [_request("subscribe", channel, names) for channel in _CHANNELS]
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        for name in {state.symbol, sent_as(state.symbol)}:
+            del self._by_product[name]
+        return [_request("unsubscribe", channel, [state.symbol]) for channel in _CHANNELS]
+
     def path(self) -> str:
         return ""
 
@@ -81,8 +98,8 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         try:
             message: messages.Frame = self._decode(messages.decode_frame, frame)
         except FrameRefused:
-            # If it is known which book it was about, that book alone has to suffer.
-            if messages.number_of_broken(frame) == self._next and self._suspect(frame) is not None:
+            # What it may have been about is in doubt by itself: that it is missing need not put all in doubt.
+            if messages.number_of_broken(frame) == self._next:
                 self._next += 1
             raise
         if message.type == "error":
@@ -122,6 +139,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                 self._ask_again(state.symbol, outputs)
 
     def _books(self, message: messages.Frame, received_time: int, outputs: Outputs) -> None:
+        refused: FrameRefused | None = None
         for event in self._decode(messages.decode_book, message.events):
             state = self._state(event.product_id)
             if state is None:
@@ -129,7 +147,13 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             try:
                 self._book(state, event, message.timestamp, received_time, outputs)
             except ValueRefused as error:
-                raise refused_book(self.venue, state.symbol, error) from error
+                if refused is None:
+                    refused = refused_book(self.venue, state.symbol, error)
+                else:  # one refusal per frame; this book is in doubt all the same
+                    state.book.end(outputs, received_time)
+                    self._resync(state.symbol, Doubt("refused", str(error)), outputs)
+        if refused is not None:
+            raise refused
 
     def _book(
         self, state: InstrumentState, event: messages.BookEvent, time: str, received_time: int, outputs: Outputs
@@ -182,11 +206,15 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
 
-    def _suspect(self, frame: bytes) -> str | None:
-        if b'"l2_data"' not in frame:
-            return None
-        named = {state.symbol for name, state in self._by_product.items() if f'"{name}"'.encode() in frame}
-        return named.pop() if len(named) == 1 else None
+    def _suspects(self, frame: bytes) -> Sequence[str]:
+        # A frame says its channel first; one that is cut off may have been about more books than it still names.
+        if any(channel in frame for channel in _OTHER_CHANNELS) or messages.channel_of(frame) not in (None, "l2_data"):
+            return []
+        if frame.rstrip().endswith(b"]}]}"):
+            named = {state.symbol for name, state in self._by_product.items() if f'"{name}"'.encode() in frame}
+            if len(named) == frame.count(b'"product_id"'):
+                return sorted(named)
+        return list(self.instruments)
 
 
 def _request(kind: str, channel: str, products: Iterable[str]) -> Send:

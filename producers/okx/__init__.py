@@ -1,7 +1,9 @@
 """OKX, WebSocket v5, public channels: https://www.okx.com/docs-v5/en/#overview-websocket-overview."""
 
+from producers.limits import Limit
+from producers.okx.instruments import traded
 from producers.okx.protocol import OkxProtocol
-from producers.venue import Venue
+from producers.venue import Listing, Venue
 
 VENUE = Venue(
     name="okx",
@@ -12,5 +14,11 @@ VENUE = Venue(
     silence_seconds=25.0,
     ping_seconds=10.0,
     text_ping="ping",
+    # 480 requests an hour on a connection, three connections a second.
     messages_per_second=3.0,
+    connects=Limit(3, 1.0),
+    rest_url="https://www.okx.com",
+    # https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
+    rest_limit=Limit(20, 2.0),
+    listing=Listing("/api/v5/public/instruments?instType=SPOT", traded),
 )

@@ -11,6 +11,7 @@ https://www.okx.com/help/okx-order-book-channels-checksum-field-deprecation
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from alphapulse.config import VenueSettings
@@ -62,12 +63,21 @@ class OkxProtocol(VenueProtocol):
         self.instruments[symbol] = InstrumentState(symbol, symbol, tally, book, TradeStream(instrument, tally))
         self._parsers[symbol] = LevelParser(PAIRS)
 
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        for symbol in [venue_symbol(symbol) for symbol in symbols]:
+            self._add(symbol)
+        return _requests("subscribe", symbols)
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        del self._parsers[state.symbol]
+        self._last.pop(state.symbol, None)
+        return _requests("unsubscribe", [state.symbol])
+
     def path(self) -> str:
         return ""
 
     def subscribe(self) -> list[Send]:
-        wanted = [(channel, symbol) for channel in _CHANNELS for symbol in self.instruments]
-        return [_request("subscribe", wanted[at : at + _ARGUMENTS]) for at in range(0, len(wanted), _ARGUMENTS)]
+        return _requests("subscribe", list(self.instruments))
 
     def resubscribe(self, symbol: str) -> list[Send]:
         return [_request(operation, [("books", symbol)]) for operation in ("unsubscribe", "subscribe")]
@@ -208,6 +218,11 @@ class OkxProtocol(VenueProtocol):
         if b'"books"' not in frame or b'"data"' not in frame:
             return None
         return next((symbol for symbol in self.instruments if f'"{symbol}"'.encode() in frame), None)
+
+
+def _requests(operation: str, symbols: Sequence[str]) -> list[Send]:
+    wanted = [(channel, symbol) for channel in _CHANNELS for symbol in symbols]
+    return [_request(operation, wanted[at : at + _ARGUMENTS]) for at in range(0, len(wanted), _ARGUMENTS)]
 
 
 def _request(operation: str, wanted: list[tuple[str, str]]) -> Send:

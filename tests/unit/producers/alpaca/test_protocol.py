@@ -232,6 +232,21 @@ def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
         venue_symbol("BTC-USD")
 
 
+def test_symbols_come_and_go_on_a_connection() -> None:
+    protocol = made()
+    assert protocol.add(["TSLA"]) == []  # the key is not taken yet: they are all subscribed to afterwards
+    take(protocol, confirmation("AAPL", "MSFT", "TSLA"))
+    (request,) = protocol.add(["BRK.B"])
+    assert json.loads(request.text)["trades"] == ["BRK.B"]
+    (gone,) = protocol.remove("AAPL", 1)
+    assert isinstance(gone, Send)
+    assert json.loads(gone.text)["action"] == "unsubscribe"
+    assert take(protocol, TRADE) == []
+    with pytest.raises(ValueRefused, match="not a ticker"):
+        protocol.add(["NVDA", "BTC-USD"])
+    assert list(protocol.instruments) == ["MSFT", "TSLA", "BRK.B"]
+
+
 def test_nothing_is_sent_for_no_symbols_and_there_is_nothing_to_resubscribe() -> None:
     assert AlpacaProtocol(VenueSettings(key=SecretStr("k"), secret=SecretStr("s"))).subscribe() == []
     assert made().resubscribe("AAPL") == []

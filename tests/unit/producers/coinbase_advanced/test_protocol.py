@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import ConfigError
+from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
 from producers.coinbase_advanced import VENUE
+from producers.coinbase_advanced.instruments import traded
 from producers.coinbase_advanced.messages import number_of_broken
 from producers.coinbase_advanced.protocol import CoinbaseAdvancedProtocol
 from producers.coinbase_advanced.symbols import sent_as
-from producers.outputs import Resubscribe
+from producers.outputs import Resubscribe, Send
 from schemas.records import L2Update, Trade
 from tests.fixtures.protocol_run import ProtocolRun
 
@@ -177,7 +178,6 @@ def test_answers_are_told() -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "truncated"),
         (b"{}", "neither channel"),
         (frame(2, "weather"), "weather"),
         (trades(2, 1, price="ten"), "'ten'"),
@@ -200,7 +200,8 @@ def test_a_refused_frame_about_no_book_leaves_the_books_alone(data: bytes, told:
         (book(2, ("bid", "9", "-1")), "bid size: negative: '-1'"),
         (book(2, ("hold", "9", "1")), "hold"),
         (book(2, ("bid", "x", "1"), kind="snapshot"), "'x'"),
-        (book(2, ("bid", "9", "1"))[:-9], "truncated"),
+        (book(2, ("bid", "9", "1")).replace(b'"new_quantity": "1"', b'"new_quantity": 1'), "new_quantity"),
+        (book(2, ("bid", "9", "1")).replace(b'"bid"', b'"bid'), "malformed"),
     ],
 )
 def test_a_refused_frame_about_a_book_puts_that_book_in_doubt(data: bytes, told: str) -> None:
@@ -214,13 +215,57 @@ def test_a_refused_frame_about_a_book_puts_that_book_in_doubt(data: bytes, told:
     assert run.commands == [Resubscribe("BTC-USD")]
 
 
-def test_a_broken_frame_about_no_one_knows_what_is_a_gap() -> None:
+@pytest.mark.parametrize("length", [0, 5, 60, 120, 200])
+def test_a_frame_cut_off_puts_every_book_in_doubt(length: int) -> None:
     run = started()
-    run.frame(2, book(2, ("bid", "9", "1"))[:60])
-    assert run.valid("BTC-USD")
-    run.frame(3, frame(3, "heartbeats", {}))
+    run.frame(2, book(2, ("bid", "9", "1"))[:length])
     assert not run.valid("BTC-USD")
     assert not run.valid("ETH-USD")
+    assert set(run.commands) == {Resubscribe("BTC-USD"), Resubscribe("ETH-USD")}
+
+
+def test_every_book_of_a_frame_is_taken_or_doubted_by_itself() -> None:
+    run = made("BTC-USD", "ETH-USD", "SOL-USD")
+    for number, product in enumerate(("BTC-USD", "ETH-USD", "SOL-USD")):
+        run.frame(1, snapshot(number, product))
+    products = (("BTC-USD", "x"), ("ETH-USD", "-1"), ("SOL-USD", "3"))
+    events = [json.loads(book(3, ("bid", "9", size), product=product))["events"][0] for product, size in products]
+    run.frame(2, frame(3, "l2_data", *events))
+    assert [run.valid(product) for product, _ in products] == [False, False, True]
+    assert len(run.refused) == 1
+    assert set(run.commands) == {Resubscribe("BTC-USD"), Resubscribe("ETH-USD")}
+    assert run.readers["SOL-USD"].sequence == 1
+
+
+def test_symbols_come_and_go_on_a_connection() -> None:
+    run = started()
+    protocol = run.protocol
+    assert isinstance(protocol, CoinbaseAdvancedProtocol)
+    assert [json.loads(send.text)["channel"] for send in protocol.add(["SOL-USDC"])] == ["level2", "market_trades"]
+    with pytest.raises(ValueRefused, match="SOL-USDC"):
+        protocol.add(["ADA-USD", "SOL-USD"])
+    with pytest.raises(ValueRefused, match="one book"):
+        protocol.add(["ADA-USD", "ADA-USDC"])
+    assert list(protocol.instruments) == ["BTC-USD", "ETH-USD", "SOL-USDC"]
+    outputs = protocol.remove("BTC-USD", 5)
+    assert [type(output) for output in outputs] == [L2Update, Send, Send]
+    run.frame(6, book(2, ("bid", "9", "1")))
+    assert protocol.ignored["other_symbol"] == 1
+    protocol.remove("SOL-USDC", 7)
+    assert len(protocol.add(["SOL-USD", "BTC-USDC"])) == 2
+
+
+def test_the_list_of_products() -> None:
+    products = [
+        {"product_id": "BTC-USD", "product_type": "SPOT"},
+        {"product_id": "BTC-USDC", "product_type": "SPOT"},
+        {"product_id": "ETH-USD", "product_type": "SPOT", "trading_disabled": True},
+        {"product_id": "BIT-28FEB25-CDE", "product_type": "FUTURE"},
+        {"product_id": "odd-USD", "product_type": "SPOT"},
+    ]
+    assert traded(json.dumps({"products": products}).encode()) == ["BTC-USD"]
+    with pytest.raises(FrameRefused, match="list of products"):
+        traded(b"[]")
 
 
 def test_the_number_of_a_broken_frame() -> None:

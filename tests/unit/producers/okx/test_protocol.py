@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import ConfigError, ValueRefused
+from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
 from producers.okx import VENUE
+from producers.okx.instruments import traded
 from producers.okx.protocol import DEPTH, OkxProtocol
 from producers.okx.symbols import canonical_symbol
-from producers.outputs import Reconnect, Resubscribe
+from producers.outputs import Reconnect, Resubscribe, Send
 from schemas.records import L2Update, Trade
 from tests.fixtures.protocol_run import ProtocolRun
 
@@ -227,6 +228,30 @@ def test_requests() -> None:
     assert again == [{"op": operation, "args": [argument]} for operation in ("unsubscribe", "subscribe")]
     assert protocol.path() == ""
     assert OkxProtocol(VenueSettings()).subscribe() == []
+
+
+def test_symbols_come_and_go_on_a_connection() -> None:
+    run = made()
+    protocol = run.protocol
+    assert isinstance(protocol, OkxProtocol)
+    run.frame(1, snapshot())
+    (request,) = protocol.add(["SOL-USDT"])
+    assert [argument["channel"] for argument in json.loads(request.text)["args"]] == ["books", "trades"]
+    with pytest.raises(ValueRefused, match="AAPL"):
+        protocol.add(["ADA-USDT", "AAPL"])
+    assert list(protocol.instruments) == ["BTC-USDT", "ETH-USDT", "SOL-USDT"]
+    assert [type(output) for output in protocol.remove("BTC-USDT", 5)] == [L2Update, Send]
+    run.frame(6, book(10, 11, [["9", "1"]], []))
+    assert protocol.ignored["other_symbol"] == 1
+
+
+def test_the_list_of_instruments() -> None:
+    instruments = [{"instId": "BTC-USDT", "state": "live"}, {"instId": "ETH-USDT", "state": "suspend"}, {"instId": "x"}]
+    assert traded(json.dumps({"code": "0", "msg": "", "data": instruments}).encode()) == ["BTC-USDT"]
+    with pytest.raises(FrameRefused, match="list of instruments: 50011"):
+        traded(b'{"code":"50011","msg":"Too many requests","data":[]}')
+    with pytest.raises(FrameRefused, match="list of instruments"):
+        traded(b"{")
 
 
 def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
