@@ -108,14 +108,21 @@ class KafkaCluster:
             BrokerError: the folder holds a cluster of another size, or a port is taken.
             ServiceError: the folder cannot be written, or another process uses it.
         """
-        if self._lock is None:
-            self._lock = claim(self.folder)
-        self._plan = plan = self._kept_plan()
-        nodes = (KafkaNode(n, self.folder / f"node-{n}", plan, self._installation) for n in range(1, self._size + 1))
-        self.nodes = tuple(nodes)
-        await asyncio.gather(*(asyncio.to_thread(node.prepare) for node in self.nodes))
-        for node in self.nodes:
-            await self.start_node(node)
+        if self._lock is not None:
+            raise BrokerError(f"kafka broker: runs already at {self.bootstrap}")
+        self._lock = claim(self.folder)
+        try:
+            self._plan = self._kept_plan()
+            self.nodes = tuple(self._node(number) for number in range(1, self._size + 1))
+            await asyncio.gather(*(asyncio.to_thread(node.prepare) for node in self.nodes))
+            for node in self.nodes:
+                await self.start_node(node)
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _node(self, number: int) -> KafkaNode:
+        return KafkaNode(number, self.folder / f"node-{number}", self.plan, self._installation)
 
     def _kept_plan(self) -> ClusterPlan:
         file = self.folder / "cluster.json"

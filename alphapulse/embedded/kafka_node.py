@@ -148,7 +148,11 @@ class KafkaNode:
     def reason(self) -> str:
         """Return what its output and the errors in its log say since its last start, a few lines."""
         lines = _lines(self._stderr, 0)
-        lines += [line for line in _lines(self.log, self._log_start) if " ERROR " in line or " FATAL " in line]
+        logged = _lines(self.log, self._log_start)
+        for line, after in zip(logged, [*logged[1:], ""], strict=True):
+            if " ERROR " in line or " FATAL " in line:
+                # The line after names the exception, if there is one.
+                lines += [line] if after[:1].isdigit() else [line, after]
         return "\n".join(lines[-_REASON_LINES:]) or f"it left no reason in {self.log}"
 
 
