@@ -212,7 +212,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             return []
         if frame.rstrip().endswith(b"]}]}"):
             named = {state.symbol for name, state in self._by_product.items() if f'"{name}"'.encode() in frame}
-            if len(named) == frame.count(b'"product_id"'):
+            if 0 < len(named) == frame.count(b'"product_id"'):
                 return sorted(named)
         return list(self.instruments)
 

@@ -224,6 +224,14 @@ def test_a_frame_cut_off_puts_every_book_in_doubt(length: int) -> None:
     assert set(run.commands) == {Resubscribe("BTC-USD"), Resubscribe("ETH-USD")}
 
 
+def test_a_frame_that_names_no_book_any_more_puts_every_book_in_doubt() -> None:
+    run = started()
+    data = book(2, ("bid", "9", "1"))
+    run.frame(2, data.replace(b'"product_id": "BTC-USD"', b"\x00" * 23))
+    assert not run.valid("BTC-USD")
+    assert not run.valid("ETH-USD")
+
+
 def test_every_book_of_a_frame_is_taken_or_doubted_by_itself() -> None:
     run = made("BTC-USD", "ETH-USD", "SOL-USD")
     for number, product in enumerate(("BTC-USD", "ETH-USD", "SOL-USD")):
