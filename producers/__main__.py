@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from alphapulse import kafka, service
+from alphapulse import kafka, service, topics
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError, ConfigError
 from producers.collector import Collector
+from producers.known_trades import read_back
 from producers.publisher import Publisher
 from producers.reload import Follower
 from producers.venues import load
@@ -39,11 +40,13 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
         raise ConfigError([f"venues.{venue_name}: not configured (configured: {known})"])
     codec = Codec(registry(settings.registry))
     await asyncio.to_thread(codec.prepare)
-    client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0)
+    client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name)
         await publisher.start()
-        collector = Collector(venue, configured, publisher, running.name)
+        partitions = await client.partitions_for(topics.TRADES)
+        published = await read_back(settings.kafka, settings.publisher, partitions, venue.name, codec, running.name)
+        collector = Collector(venue, configured, publisher, running.name, known=published)
         running.report(collector.status)
 
         def connected(state: bool) -> None:

@@ -18,6 +18,7 @@ from producers import shards
 from producers.backoff import Backoff
 from producers.handover import Handover
 from producers.journal import Journal
+from producers.known_trades import KnownTrades
 from producers.limits import Gate
 from producers.line import Line
 from producers.listing import Instruments
@@ -47,6 +48,7 @@ class Collector:
         service: name of the service, in events and dead letters.
         clock: nanoseconds since the Unix epoch.
         backoff: makes what stands between a line's connections.
+        known: trades that are published already.
 
     Raises:
         ConfigError: the venue does not offer what the settings ask for.
@@ -64,6 +66,7 @@ class Collector:
         *,
         clock: Callable[[], int] = time.time_ns,
         backoff: Callable[[], Backoff] = Backoff,
+        known: KnownTrades | None = None,
     ) -> None:
         self.venue = venue
         self.publisher = publisher
@@ -76,6 +79,7 @@ class Collector:
         self._clock = clock
         self._time = 0
         self._backoff = backoff
+        self._known = known if known is not None else KnownTrades({})
         self._tell_connected: Callable[[bool], None] = _nobody
         self._running = False
         self._lines: list[Line] = []
@@ -186,15 +190,18 @@ class Collector:
             steady[index].retire("nothing is left to collect here")
         for index, symbols in change.added.items():
             steady[index].add(symbols)
+            self._known.seed(steady[index].protocol.instruments)
         for symbols in change.opened:
             self._start(self._line(symbols))
 
     def _line(self, symbols: Sequence[str]) -> Line:
         settings, venue = self.settings, self.venue
         silence = settings.instrument_silence_seconds
+        protocol = venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)}))
+        self._known.seed(protocol.instruments)
         line = Line(
             self,
-            venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)})),
+            protocol,
             (settings.websocket_url or venue.websocket_url).rstrip("/"),
             self._backoff(),
             silence_seconds=silence if silence is not None else venue.instrument_silence_seconds,

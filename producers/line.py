@@ -23,8 +23,6 @@ from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
-BROKER_SECONDS: Final = 10.0
-"""When the broker takes nothing for so long, the venue's connection is closed until it does."""
 HOLD_SECONDS: Final = 10.0
 """Frames that wait for a snapshot are not done; but whoever paces the venue by them must not wait for ever."""
 STOPPED: Final = "stopped"
@@ -276,10 +274,10 @@ class Line:
 
     async def _room(self) -> None:
         try:
-            async with asyncio.timeout(BROKER_SECONDS):
+            async with asyncio.timeout(self._publisher.patience):
                 await self._publisher.room()
         except TimeoutError as error:
-            raise Disconnected(f"the broker took nothing for {BROKER_SECONDS:g} s") from error
+            raise Disconnected(f"the broker took nothing for {self._publisher.patience:g} s") from error
 
     # --- outputs ---
 
