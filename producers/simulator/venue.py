@@ -134,7 +134,7 @@ class SimulatedVenue:
         for connection in list(self._outboxes):
             beats = connection.session.heartbeat(time_ns, idle=connection.last_sent < idle_since)
             if beats:
-                self.deliver(connection, beats)
+                self.deliver(connection, [self._numbered(connection, beat) for beat in beats])
 
     def status(self) -> dict[str, Any]:
         """Return the venue's figures."""
@@ -167,7 +167,7 @@ class SimulatedVenue:
         now = time.time_ns()
         batch: Batch = defaultdict(list)
         for reply in answer.replies:
-            for sent in self.faults.answer(connection, reply, now):
+            for sent in self.faults.answer(connection, self._numbered(connection, reply), now):
                 self._send(sent, batch)
         for gone in answer.removed:
             self._unlisten(self._feed.topic(gone), connection)
@@ -180,7 +180,7 @@ class SimulatedVenue:
         topic, instrument = self._feed.topic(new), self._feed.instruments.get(new.symbol)
         symbol = instrument.listing.symbol if instrument is not None else ""
         for frame in self._feed.opening(new, now + self.faults.skew_ns):
-            numbered = connection.session.outgoing(frame) if self._numbers_frames else frame
+            numbered = self._numbered(connection, frame)
             for sent in self.faults.frame(topic, symbol, numbered, now, snapshot=new.feed == BOOK):
                 if sent.topic != topic:
                     self._send(sent, batch)
@@ -191,6 +191,10 @@ class SimulatedVenue:
                     self._cut(connection, sent)
         if connection in self._outboxes:
             self._listeners[topic][connection] = None
+
+    def _numbered(self, connection: Connection, frame: bytes) -> bytes:
+        """Return ``frame`` with its number on the connection, where frames have one: in the order they are queued."""
+        return connection.session.outgoing(frame) if self._numbers_frames else frame
 
     def disconnected(self, connection: Connection) -> None:
         """Forget a client; harmless if it is forgotten."""
