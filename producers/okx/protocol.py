@@ -48,6 +48,7 @@ class OkxProtocol(VenueProtocol):
             faults.append(f"venues.{venue}.depth: {settings.depth} is not offered; {DEPTH} or none")
         self._parsers: dict[str, LevelParser] = {}
         self._last: dict[str, int] = {}
+        self._last_trade: dict[str, int] = {}
         for symbol in settings.symbols:
             try:
                 self._add(venue_symbol(symbol))
@@ -60,7 +61,9 @@ class OkxProtocol(VenueProtocol):
         tally = Tally()
         instrument = Instrument(self.venue, symbol, symbol)
         book = BookStream(instrument, tally, depth=DEPTH)
-        self.instruments[symbol] = InstrumentState(symbol, symbol, tally, book, TradeStream(instrument, tally))
+        # A message stands for ``count`` trades, of whose ids it names the last: gaps are counted here.
+        trades = TradeStream(instrument, tally, consecutive=False)
+        self.instruments[symbol] = InstrumentState(symbol, symbol, tally, book, trades)
         self._parsers[symbol] = LevelParser(PAIRS)
 
     def add(self, symbols: Sequence[str]) -> list[Send]:
@@ -71,6 +74,7 @@ class OkxProtocol(VenueProtocol):
     def _forget(self, state: InstrumentState) -> list[Send]:
         del self._parsers[state.symbol]
         self._last.pop(state.symbol, None)
+        self._last_trade.pop(state.symbol, None)
         return _requests("unsubscribe", [state.symbol])
 
     def path(self) -> str:
@@ -168,7 +172,7 @@ class OkxProtocol(VenueProtocol):
             if state is None:
                 continue
             try:
-                missing = state.trades.trade(
+                state.trades.trade(
                     outputs,
                     trade_id=int(trade.trade_id),
                     side="BUY" if trade.side == "buy" else "SELL",
@@ -179,10 +183,10 @@ class OkxProtocol(VenueProtocol):
                 )
             except ValueRefused as error:
                 raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
-            # The message stands for ``count`` trades, of whose ids it names the last.
-            missing -= int(trade.count) - 1
-            if missing > 0:
+            number, last = int(trade.trade_id), self._last_trade.get(state.symbol)
+            if last is not None and (missing := number - int(trade.count) - last) > 0:
                 self._trade_gap(state, missing, outputs)
+            self._last_trade[state.symbol] = max(number, last or 0)
 
     def _event(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
         event = str(message.event)
