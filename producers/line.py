@@ -25,6 +25,8 @@ STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
 HOLD_SECONDS: Final = 10.0
 """Frames that wait for a snapshot are not done; but whoever paces the venue by them must not wait for ever."""
+SNAPSHOT_SECONDS: Final = 30.0
+"""A book without a snapshot for so long is asked for again."""
 STOPPED: Final = "stopped"
 
 
@@ -236,25 +238,32 @@ class Line:
     async def _keep_heard(self, connection: Connection) -> None:
         """Notice what the venue does not say any more; the connection itself notices when it says nothing at all."""
         limit = self._silence_seconds
-        watch = SilenceWatch(limit if limit is not None else math.inf)
+        heard = SilenceWatch(limit if limit is not None else math.inf)
+        # Also a snapshot that was asked for can get lost, while updates that need it go on.
+        awaited = SilenceWatch(min(limit, SNAPSHOT_SECONDS) if limit is not None else math.inf)
         tick = min(1.0, limit / 4) if limit is not None else 1.0
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(tick)
             self._act(self.protocol.overdue(self._host.now()), self.late_frame())
-            active = {
-                symbol: state.tally.activity
+            states = {
+                symbol: state
                 for symbol, state in self.protocol.instruments.items()
                 if symbol not in self._resyncs and not self._host.rest.asking(self, symbol)
             }
-            silent = watch.silent(active, clock(), listening=not connection.held_back)
+            listening = not connection.held_back
+            spoke = {symbol: state.tally.activity for symbol, state in states.items()}
+            books = {symbol: state.tally.snapshots for symbol, state in states.items() if not state.book.valid}
+            silent = heard.silent(spoke, clock(), listening=listening)
+            late = awaited.silent(books, clock(), listening=listening)
             if silent and len(silent) == len(self.protocol.instruments):
                 shortest = min(silent.values())
-                if len(silent) > 1 or shortest > watch.seconds:  # a single one was asked for again already
+                if len(silent) > 1 or shortest > heard.seconds:  # a single one was asked for again already
                     connection.drop(f"connected, but no instrument was heard of for {shortest:g} s")
                     return
-            for symbol, seconds in silent.items():
-                self._act(self.protocol.revive(symbol, self._host.now(), seconds), self.late_frame())
+            for symbol, seconds in {**silent, **late}.items():
+                if symbol in late or symbol not in books:
+                    self._act(self.protocol.revive(symbol, self._host.now(), seconds), self.late_frame())
 
     # --- what the connection calls ---
 
