@@ -137,9 +137,15 @@ def gateway() -> None:
     _become("gateway")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def record(context: typer.Context) -> None:
+    """Write down what venues send, to be replayed: `record VENUE… [--out DIR]` (more: `record --help`)."""
+    _become("producers.record", *context.args)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def simulate(context: typer.Context) -> None:
-    """Run simulated venues (options as `python -m producers.simulator --help` tells)."""
+    """Run simulated venues, with faults if you like: --faults FILE, --fault-probability P (more: `simulate --help`)."""
     _become("producers.simulator", *context.args)
 
 

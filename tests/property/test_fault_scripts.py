@@ -38,7 +38,7 @@ def test_books_and_trades_survive_any_script(seed: int) -> None:
         f"seed {seed}: {venue}, {len(script)} faults {happened}; {run.compared} books compared, "
         f"{run.blind} wrong where the protocol cannot show it; {run.invalidations} times invalid"
     )
-    assert run.compared > FRAMES // 10
+    assert run.compared > 100
     if venue in DETECTS_EVERYTHING:
         assert run.blind == 0
     run.check_healed()
