@@ -5,6 +5,8 @@ https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/l
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 from msgspec import Struct
 
@@ -39,8 +41,6 @@ def traded(body: bytes) -> list[str]:
     found: dict[str, None] = {}
     for product in answer.products:
         if product.product_type == "SPOT" and not product.is_disabled and not product.trading_disabled:
-            try:
+            with suppress(ValueRefused):
                 found[canonical_symbol(sent_as(product.product_id))] = None
-            except ValueRefused:
-                continue
     return list(found)

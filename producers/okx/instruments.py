@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 from msgspec import Struct
 
@@ -24,7 +26,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 def traded(body: bytes) -> list[str]:
-    """Return the canonical symbols that are traded; those we cannot name are left out.
+    """Return the canonical symbols that are traded; what has no canonical name is left out.
 
     Raises:
         FrameRefused: it is no list of instruments.
@@ -38,8 +40,6 @@ def traded(body: bytes) -> list[str]:
     found = []
     for instrument in answer.data:
         if instrument.state == "live":
-            try:
+            with suppress(ValueRefused):
                 found.append(canonical_symbol(instrument.inst_id))
-            except ValueRefused:
-                continue
     return found
