@@ -198,6 +198,8 @@ def _download(pinned: Pins, jars: Path) -> None:
             )
         shutil.rmtree(jars, ignore_errors=True)
         draft.rename(jars)
+        for outdated in jars.parent.glob(f"{jars.name}-java-*.jsa"):
+            outdated.unlink()
     except OSError as error:
         raise BrokerError(f"kafka broker: cannot keep the jars in {jars}: {error.strerror or error}") from error
     finally:

@@ -77,7 +77,8 @@ class KafkaNode:
         if (data / "meta.properties").is_file():
             return
         tool = ("kafka.tools.StorageTool", "format", "--cluster-id", self._plan.cluster_id, "--ignore-formatted")
-        command = self._java("-XX:TieredStopAtLevel=1", *tool, "--config", str(self._properties))
+        options = ("-XX:TieredStopAtLevel=1", *self._shared_classes())
+        command = self._java(*options, *tool, "--config", str(self._properties))
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             reason = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_REASON_LINES:])
@@ -114,11 +115,15 @@ class KafkaNode:
 
     def _class_archive(self) -> list[str]:
         """Return what makes Java use the archive of classes; where there is none yet, node 1 writes it as it stops."""
-        archive = self._installation.classes
-        if archive.is_file():
-            return [f"-XX:SharedArchiveFile={archive}"]
+        if shared := self._shared_classes():
+            return shared
         self._classes.unlink(missing_ok=True)
         return [f"-XX:ArchiveClassesAtExit={self._classes}"] if self.number == 1 else []
+
+    def _shared_classes(self) -> list[str]:
+        # Java goes on without an archive that does not fit its jars or itself.
+        archive = self._installation.classes
+        return [f"-XX:SharedArchiveFile={archive}"] if archive.is_file() else []
 
     def keep_classes(self) -> None:
         """Move the archive of classes, if the process wrote one before it ended by itself, to where all nodes look."""
