@@ -224,6 +224,8 @@ class Collector:
 
     def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
         """Open a new connection for the symbols of ``line`` beside it; it goes when the new one has its books."""
+        if line.handover is not None and line.heir is None:
+            line.drop(reason, delay)  # the old one still stands: this one may begin again
         if line.handover is not None or line.retired or not self._running:
             return
         symbols = list(line.protocol.instruments)
