@@ -365,6 +365,7 @@ class Collector:
             "dead_letters": self._past_refused + sum(line.protocol.refused for line in self._lines),
             "records": self.publisher.acknowledged,
             "in_flight": self.publisher.in_flight,
+            "in_flight_bytes": self.publisher.in_flight_bytes,
             "instruments": instruments,
         }
 
