@@ -45,6 +45,8 @@ class AlpacaSession(Session):
             return _error(403, "already authenticated")
         if not request.get("key") or not request.get("secret"):
             return _error(402, "auth failed")
+        if self.refuses():
+            return _error(406, "connection limit exceeded")
         self._authenticated = True
         return Answer([_encode({"T": "success", "msg": "authenticated"})])
 

@@ -44,6 +44,8 @@ class CoinbaseAdvancedSession(Session):
         names = [sent_as(str(product)) for product in products]
         if unknown := [name for name in names if name not in self.symbols]:
             return _error(f"product {unknown[0]} is not found")
+        if kind == "subscribe" and self.refuses():
+            return _error("failed to subscribe")
         answer = Answer()
         feed = _FEEDS.get(channel, channel)
         for name in dict.fromkeys([""] if feed == HEARTBEATS else names):

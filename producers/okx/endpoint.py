@@ -37,6 +37,9 @@ class OkxSession(Session):
             text = f"channel:{channel},instId:{symbol} doesn't exist"
             answer.replies += _error("60018", f"Wrong URL or {text}. Please use the correct URL, channel.").replies
             return
+        if operation == "subscribe" and self.refuses():
+            answer.replies += _error("50001", "Service temporarily unavailable. Try again later.").replies
+            return
         arg = {"channel": channel, "instId": symbol}
         answer.replies.append(encode({"event": operation, "arg": arg, "connId": _CONNECTION}))
         key = FEEDS.get(str(channel), str(channel)), symbol

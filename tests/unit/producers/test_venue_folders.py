@@ -12,7 +12,7 @@ import pytest
 
 from producers.endpoint.dialects import dialect, served
 from producers.endpoint.session import BOOK, Answer
-from producers.outputs import Resubscribe, Send
+from producers.outputs import Reconnect, Resubscribe, Send
 from producers.simulator.events import Trades
 from producers.simulator.feed import Topic
 from producers.simulator.listings import make_listings
@@ -100,6 +100,8 @@ class Line:
     def act(self) -> None:
         commands, self.run.commands = self.run.commands, []
         for command in commands:
+            if isinstance(command, Reconnect):
+                continue
             self.ask(self.run.protocol.resubscribe(command.symbol) if isinstance(command, Resubscribe) else [command])
 
     def check(self) -> None:
@@ -170,6 +172,16 @@ def test_a_lost_frame_is_noticed_and_healed(venue: str, seed: int) -> None:
     for subscription in line.session.subscriptions.values():
         if subscription.feed == BOOK:
             assert all(line.run.valid(symbol) for symbol in line.symbols)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_refusal_of_the_venue_is_told(venue: str) -> None:
+    line = Line(venue)
+    line.session.refuses = lambda: True
+    line.connect()
+    assert line.session.subscriptions == {}
+    assert {note.kind for note in line.run.notes} == {"subscription_refused"}
+    assert line.run.refused == []
 
 
 @pytest.mark.parametrize("venue", VENUES)
