@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
+from alphapulse.errors import FrameRefused
 from producers.endpoint.dialects import Dialect
 from producers.endpoint.session import BOOK, TRADES, Answer, Session, Subscription, encode
 from producers.endpoint.session import decode_object as _decode_object
+from producers.okx.messages import PONG, decode_frame
+from producers.replay.shapes import Shape
 
 FEEDS: Final = {"books": BOOK, "trades": TRADES}
 _WITHOUT_DATA = ("tickers", "bbo-tbt", "books5")
@@ -51,6 +56,25 @@ class OkxSession(Session):
 
 def _error(code: str, text: str) -> Answer:
     return Answer([encode({"event": "error", "code": code, "msg": text, "connId": _CONNECTION})])
+
+
+def look(frame: bytes) -> Shape:
+    """Read what a recorded frame is about.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    if frame == PONG:
+        return Shape()
+    try:
+        message = decode_frame(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FrameRefused("okx", f"unknown shape: {error}") from error
+    if message.event is not None:
+        return Shape()
+    if message.arg is None or not message.arg.channel:
+        raise FrameRefused("okx", "neither event nor arg in it")
+    return Shape(((FEEDS.get(message.arg.channel, message.arg.channel), message.arg.inst_id),))
 
 
 DIALECT: Final = Dialect(OkxSession, path="/ws/v5/public")

@@ -14,11 +14,13 @@ import pytest
 from alphapulse.config import PublisherSettings, Settings
 from alphapulse.service import Service, announcement_path
 from producers.collector import Collector
+from producers.endpoint.session import BOOK, TRADES, Subscription
 from producers.publisher import Publisher
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
 from producers.simulator.listings import make_listings
-from producers.simulator.server import Simulation
+from producers.simulator.market import Market
+from producers.simulator.server import Simulation, feed_of
 from producers.venues import load
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
@@ -161,6 +163,29 @@ async def test_a_collector_follows_a_simulated_venue_to_its_true_books(tmp_path:
                 assert trades == list(range(trades[0], trades[0] + len(trades)))
                 assert trades[-1] == simulation.market.instruments[venue, symbol].trades
             assert (status["instruments"]["BTC-" + symbols[0][4:]]["checksums_ok"] > 300) == (venue == "kraken")
+
+
+async def test_a_recording_of_a_venue_that_brings_its_own_look_is_replayed(tmp_path: Path) -> None:
+    (listing,) = make_listings(["okx"], ["BTC-USDT"])
+    market = Market([listing], seed=3, rate=100.0, start_ns=1_700_000_000 * 10**9)
+    instrument = market.instruments["okx", "BTC-USDT"]
+    feed = feed_of("okx")([instrument])
+    subscriptions = [Subscription(BOOK, "BTC-USDT", "books"), Subscription(TRADES, "BTC-USDT", "trades")]
+    topics = {feed.topic(subscription): None for subscription in subscriptions}
+    frames = [b'{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USDT"}}', b"pong"]
+    frames += [frame for subscription in subscriptions for frame in feed.opening(subscription, 1)]
+    for event in market.advance(1_700_000_005 * 10**9):
+        frames += [frame for _, frame in feed.frames(event, topics)]
+    path = tmp_path / "made.rec"
+    path.write_bytes(b"".join(b"%d %s\n" % (1_700_000_000 * 10**9 + n, frame) for n, frame in enumerate(frames)))
+    server = ReplayServer(survey(path), speed=None, paced=False)
+    async with serving(server.serve, tmp_path) as told:
+        assert (told["venue"], told["symbols"]) == ("okx", ["BTC-USDT"])
+        async with collecting("okx", told) as collected:
+            true = instrument.book.sha256(-listing.price_decimals, -listing.size_decimals)
+            await until(lambda: collected.digest("BTC-USDT") == (True, true), 20)
+            assert collected.trades("BTC-USDT")[-1] == instrument.trades
+            assert server.status()["faults"] == []
 
 
 async def test_a_collector_follows_a_venue_without_books(tmp_path: Path) -> None:

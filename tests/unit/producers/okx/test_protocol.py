@@ -7,7 +7,9 @@ import pytest
 
 from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
+from producers.endpoint.session import BOOK, TRADES
 from producers.okx import VENUE
+from producers.okx.endpoint import look
 from producers.okx.instruments import traded
 from producers.okx.protocol import DEPTH, OkxProtocol
 from producers.okx.symbols import canonical_symbol
@@ -264,3 +266,23 @@ def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
 def test_a_swap_is_no_spot_instrument() -> None:
     with pytest.raises(ValueRefused, match="BTC-USDT-SWAP"):
         canonical_symbol("BTC-USDT-SWAP")
+
+
+@pytest.mark.parametrize(
+    ("frame", "keys"),
+    [
+        (snapshot(), ((BOOK, "BTC-USDT"),)),
+        (trade(1), ((TRADES, "BTC-USDT"),)),
+        (b'{"arg":{"channel":"tickers","instId":"BTC-USDT"}}', (("tickers", "BTC-USDT"),)),
+        (b'{"event":"error"}', ()),
+        (b"pong", ()),
+    ],
+)
+def test_what_a_recorded_frame_is_about(frame: bytes, keys: tuple[tuple[str, str], ...]) -> None:
+    assert look(frame).keys == keys
+
+
+@pytest.mark.parametrize("frame", [b"{}", b"ping", b'{"channel":"book"}'])
+def test_a_recorded_frame_of_another_venue_is_refused(frame: bytes) -> None:
+    with pytest.raises(FrameRefused, match="okx"):
+        look(frame)
