@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -124,6 +125,9 @@ def decode_object(message: bytes) -> dict[str, Any] | None:
 
 def timestamp(time_ns: int) -> str:
     """Return RFC 3339 text with microseconds, as Kraken and Coinbase write times."""
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{time_ns // 1000 % 1_000_000:06d}Z"
-    )
+    return f"{_second(time_ns // 1_000_000_000)}.{time_ns // 1000 % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S")
