@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from alphapulse import logs, metrics
+from alphapulse import logs
 from alphapulse.config import VenueSettings
 from producers import shards
 from producers.backoff import Backoff
-from producers.handover import Handover
+from producers.figures import Figures
 from producers.journal import Journal
 from producers.known_trades import KnownTrades
 from producers.limits import Gate
@@ -25,14 +24,10 @@ from producers.listing import Instruments
 from producers.protocol import VenueProtocol
 from producers.publisher import Publisher
 from producers.rest import RestClient
+from producers.succession import Succession
 from producers.venue import Venue
 from schemas.records import Severity
 
-HANDOVER_SECONDS: Final = 120.0
-"""What a new connection gets to bring up its books beside the old one."""
-LINGER_SECONDS: Final = 0.5
-"""Both are heard for so long after that: a trade that only the old one was told of is on its way."""
-_POLL_SECONDS: Final = 0.05
 _ELSEWHERE: Final = {"symbols", "enabled", "taker_fee_basis_points", "connections"}
 """Settings whose change leaves the connections that stand as they are."""
 _CLOCK_STEP: Final = 1000  # ns
@@ -81,12 +76,11 @@ class Collector:
         self._backoff = backoff
         self._known = known if known is not None else KnownTrades({})
         self._tell_connected: Callable[[bool], None] = _nobody
-        self._running = False
-        self._lines: list[Line] = []
+        self.running = False
+        self.lines: list[Line] = []
+        self._succession = Succession(self)
         self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._past_ignored: Counter[str] = Counter()
-        self._past_refused = 0
-        self._counted = (0, 0)
+        self._figures = Figures(venue.name)
         self.connects = Gate(venue.connects)
         address = (settings.websocket_url or venue.websocket_url).partition("?")[0].rstrip("/")
         self.journal = Journal(publisher, service, venue.name, address, self.now)
@@ -103,7 +97,7 @@ class Collector:
         self._tell_connected = connected
         wanted = self._instruments.resolve(self.settings.symbols)
         self.event("started", "INFO", f"collecting {', '.join(wanted) or 'nothing yet'}")
-        self._running = True
+        self.running = True
         self._share_out(wanted)
         stop = asyncio.create_task(stopping.wait())
         broken = asyncio.create_task(self.publisher.failed.wait())
@@ -113,8 +107,8 @@ class Collector:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._running = False
-            lines: list[asyncio.Future[Any]] = [line.task for line in self._lines if line.task is not None]
+            self.running = False
+            lines: list[asyncio.Future[Any]] = [line.task for line in self.lines if line.task is not None]
             for task in (*tasks, *lines):
                 task.cancel()
             await asyncio.gather(*tasks, *lines, return_exceptions=True)
@@ -137,12 +131,12 @@ class Collector:
         self._check(settings, wanted)
         before, self.settings = self.settings, settings
         self.rest.base = (settings.rest_url or self.venue.rest_url or "").rstrip("/")
-        if not self._running:
+        if not self.running:
             return
         self._share_out(wanted)
         changed = [key for key in type(settings).model_fields if getattr(before, key) != getattr(settings, key)]
         if any(key not in _ELSEWHERE for key in changed):
-            for line in [line for line in self._lines if line.heir is None]:
+            for line in [line for line in self.lines if line.heir is None]:
                 self.replace(line, f"configuration changed: {', '.join(changed)}")
         self._instruments.wake()
 
@@ -164,7 +158,7 @@ class Collector:
     def _share_out(self, wanted: Sequence[str]) -> None:
         """Bring the lines to ``wanted``; symbols that are collected stay where they are."""
         # A line that is being replaced takes no more symbols, but must give up those not wanted, as its heir must.
-        lines = [line for line in self._lines if not line.retired]
+        lines = [line for line in self.lines if not line.retired]
         steady = [line for line in lines if line.handover is None]
         for line in lines:
             if line.handover is not None:
@@ -192,9 +186,9 @@ class Collector:
             steady[index].add(symbols)
             self._known.seed(steady[index].protocol.instruments)
         for symbols in change.opened:
-            self._start(self._line(symbols))
+            self.start(self.open(symbols))
 
-    def _line(self, symbols: Sequence[str]) -> Line:
+    def open(self, symbols: Sequence[str]) -> Line:
         settings, venue = self.settings, self.venue
         silence = settings.instrument_silence_seconds
         protocol = venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)}))
@@ -207,75 +201,18 @@ class Collector:
             silence_seconds=silence if silence is not None else venue.instrument_silence_seconds,
             reconnect_hours=settings.reconnect_hours or venue.reconnect_hours,
         )
-        self._lines.append(line)
+        self.lines.append(line)
         return line
 
-    def _start(self, line: Line) -> None:
+    def start(self, line: Line) -> None:
         line.task = self.spawn(line.run())
-        line.task.add_done_callback(lambda _: self._ended(line))
+        line.task.add_done_callback(lambda _: self.ended(line))
 
-    def _ended(self, line: Line) -> None:
-        if self._running and line.retired and line in self._lines:
-            self._lines.remove(line)
-            self._past_ignored += line.protocol.ignored
-            self._past_refused += line.protocol.refused
-
-    # --- one line takes over from another ---
-
-    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
-        """Open a new connection for the symbols of ``line`` beside it; it goes when the new one has its books."""
-        if line.handover is not None and line.heir is None:
-            line.drop(reason, delay)  # the old one still stands: this one may begin again
-        if line.handover is not None or line.retired or not self._running:
-            return
-        symbols = list(line.protocol.instruments)
-        standing = sum(not line.retired for line in self._lines)
-        if self.venue.connections_limit is not None and standing >= self.venue.connections_limit:
-            # The venue would refuse the second one.
-            line.drop(reason, delay)
-            if reason.startswith("configuration"):
-                line.retire(reason)
-                self._start(self._line(symbols))
-            return
-        delay = max(delay, line.youth_delay())
-        heir = self._line(symbols)
-        heir.backoff = line.backoff
-        line.handover = heir.handover = Handover(line.protocol, heir.protocol)
-        line.heir = heir
-        self.event("replacing", "INFO", f"a new connection takes over: {reason}")
-        self.spawn(self._hand_over(line, heir, reason, delay))
-
-    async def _hand_over(self, line: Line, heir: Line, reason: str, delay: float) -> None:
-        handover = line.handover
-        assert handover is not None  # noqa: S101 replace() made it
-        await asyncio.sleep(delay)
-        self._start(heir)
-        deadline = asyncio.get_running_loop().time() + HANDOVER_SECONDS
-        while asyncio.get_running_loop().time() < deadline and line.connected:
-            if heir.settled and handover.complete:
-                await asyncio.sleep(LINGER_SECONDS)
-                break
-            await asyncio.sleep(_POLL_SECONDS)
-        if not self._running:
-            return
-        if line.connected and not heir.connected and not handover.taken:
-            await self._give_up(line, heir, reason)
-            return
-        line.retire(reason)
-        heir.handover = None
-        heir.act(handover.finish())
-        line.handover = None
-        if line.task is not None and line.task.done():
-            self._ended(line)
-        self.event("replaced", "INFO", f"{len(handover.taken)} books taken over: {reason}")
-
-    async def _give_up(self, line: Line, heir: Line, reason: str) -> None:
-        """Stay with a line that still stands when no other can be had; try again later."""
-        heir.retire("gave up connecting")
-        line.handover = line.heir = None
-        self.event("replace_failed", "WARNING", f"no new connection in {HANDOVER_SECONDS:g} s, the old one stays")
-        await asyncio.sleep(HANDOVER_SECONDS)
-        self.replace(line, reason)
+    def ended(self, line: Line) -> None:
+        """Let go of a line that is over."""
+        if self.running and line.retired and line in self.lines:
+            self.lines.remove(line)
+            self._figures.keep(line)
 
     # --- what the lines need ---
 
@@ -286,6 +223,10 @@ class Collector:
         """
         self._time = max(self._clock(), self._time + _CLOCK_STEP)
         return self._time
+
+    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
+        """Let a new line take over from ``line``, after ``delay`` seconds."""
+        self._succession.replace(line, reason, delay)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work``; an error in it ends the collector."""
@@ -299,7 +240,7 @@ class Collector:
 
     def line_changed(self) -> None:
         """Tell whether a connection stands, if that has changed."""
-        connected = any(line.connected for line in self._lines)
+        connected = any(line.connected for line in self.lines)
         if connected != self.connected:
             self.connected = connected
             self._tell_connected(connected)
@@ -309,7 +250,7 @@ class Collector:
         self.journal.event(kind, severity, message, self._late_frame(), details=details)
 
     def _late_frame(self) -> int:
-        return min((line.late_frame() for line in self._lines), default=self.frames + 1)
+        return min((line.late_frame() for line in self.lines), default=self.frames + 1)
 
     # --- figures ---
 
@@ -318,19 +259,12 @@ class Collector:
             await asyncio.sleep(1.0)
             self._count()
 
-    def _ignored(self) -> Counter[str]:
-        return sum((line.protocol.ignored for line in self._lines), self._past_ignored)
-
     def _count(self) -> None:
-        """Bring the metrics of frames up to date; once a second, for a frame costs less than its metric."""
-        frames, ignored = self.frames, self._ignored().total()
-        metrics.FRAMES.labels(self.venue.name).inc(frames - self._counted[0])
-        metrics.FRAMES_IGNORED.labels(self.venue.name).inc(ignored - self._counted[1])
-        self._counted = (frames, ignored)
+        self._figures.count(self.frames, self.lines)
 
     def _frames_done(self) -> int:
         done = self.publisher.done(self.frames)
-        for line in self._lines:
+        for line in self.lines:
             done = line.done(done)
         self.told = max(self.told, done)
         return self.told
@@ -341,32 +275,16 @@ class Collector:
         ``frames_done`` rises to n when every record that frames 1 to n led to is acknowledged. Frames held back until a
         snapshot comes (``frames_waiting``) are not done before the venue refused it, or left it unanswered for 10 s.
         """
-        ignored = self._ignored()
-        instruments: dict[str, Any] = {}
-        for line in self._lines:
-            for symbol, state in line.protocol.instruments.items():
-                if line.handover is None:
-                    instruments[symbol] = state.report()
-                elif line.heir is not None:
-                    instruments[symbol] = line.handover.report(symbol)
         return {
             "venue": self.venue.name,
             "connected": self.connected,
-            "connections": [
-                {"connected": line.connected, "symbols": len(line.protocol.instruments), "halted": line.halted}
-                for line in self._lines
-            ],
             "frames": self.frames,
             "bytes": self.bytes,
             "frames_done": self._frames_done(),
-            "frames_waiting": sum(line.protocol.waiting for line in self._lines),
-            "frames_ignored": ignored.total(),
-            "ignored": dict(ignored),
-            "dead_letters": self._past_refused + sum(line.protocol.refused for line in self._lines),
+            **self._figures.report(self.lines),
             "records": self.publisher.acknowledged,
             "in_flight": self.publisher.in_flight,
             "in_flight_bytes": self.publisher.in_flight_bytes,
-            "instruments": instruments,
         }
 
 

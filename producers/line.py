@@ -4,62 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final
 
 from alphapulse import metrics
-from producers.backoff import Backoff, Pace
+from producers.backoff import Backoff
 from producers.connection import Connection, Disconnected
 from producers.handover import Handover
-from producers.journal import Journal
-from producers.limits import Gate
+from producers.held_frames import HeldFrames
+from producers.host import Host
 from producers.outputs import FetchSnapshot, Halt, Note, Outputs, Reconnect, Refused, Resubscribe, Send
 from producers.protocol import VenueProtocol
-from producers.publisher import Publisher
-from producers.rest import RestClient
-from producers.silence import SilenceWatch
-from producers.venue import Venue
+from producers.resubscription import Resubscriptions
+from producers.silence import Watchdog
 from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
-HOLD_SECONDS: Final = 10.0
-"""Frames that wait for a snapshot are not done; but whoever paces the venue by them must not wait for ever."""
-SNAPSHOT_SECONDS: Final = 30.0
-"""A book without a snapshot for so long is asked for again."""
 STOPPED: Final = "stopped"
-
-
-class Host(Protocol):
-    """What a line needs of the collector it belongs to."""
-
-    venue: Venue
-    publisher: Publisher
-    journal: Journal
-    log: Any
-    rest: RestClient
-    connects: Gate
-    frames: int
-    """Frames received on all lines so far; a frame's number is what it was with it."""
-    bytes: int
-    told: int
-    """The number up to which frames were said to be done."""
-
-    def now(self) -> int:
-        """Return the time, ns since the Unix epoch; each later than the one before."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work``; an error in it ends the collector."""
-        ...
-
-    def line_changed(self) -> None:
-        """Take note that a line connected or lost its connection."""
-        ...
-
-    def replace(self, line: Line, reason: str, delay: float) -> None:
-        """Open a new connection for the line's symbols, then end this one."""
-        ...
 
 
 class Line:
@@ -78,7 +40,7 @@ class Line:
         retired: it is over; what still comes is not heard.
         halted: why it is not tried again, empty if it is.
         handover: the handover under way, if any; ``heir`` is the line that takes over from this one.
-        waiting_since: number of the first frame held back until a snapshot comes.
+        held: frames held back until a snapshot comes.
     """
 
     def __init__(
@@ -98,7 +60,7 @@ class Line:
         self.halted = ""
         self.handover: Handover | None = None
         self.heir: Line | None = None
-        self.waiting_since: int | None = None
+        self.held = HeldFrames()
         self.task: asyncio.Task[None] | None = None
         self._host = host
         self._publisher = host.publisher
@@ -107,9 +69,7 @@ class Line:
         self._reconnect_hours = reconnect_hours
         self._connection: Connection | None = None
         self._dropped: set[str] = set()
-        self._resyncs: dict[str, asyncio.Task[None]] = {}
-        self._paces: dict[str, Pace] = {}
-        self._waiting_began = 0.0
+        self._resyncs = Resubscriptions(host.spawn, self._resubscribe)
         self._pause = 0.0
         self._opened = -math.inf
 
@@ -135,9 +95,7 @@ class Line:
 
     def remove(self, symbol: str) -> None:
         """Give up a symbol."""
-        task = self._resyncs.pop(symbol, None)
-        if task is not None:
-            task.cancel()
+        self._resyncs.cancel(symbol)
         self._host.rest.cancel(self, symbol)
         self._act(self.protocol.remove(symbol, self._host.now()), self.late_frame())
         self._dropped.add(symbol)
@@ -226,44 +184,29 @@ class Line:
         if self.retired:
             return
         self._host.rest.cancel(self)
-        for task in self._resyncs.values():
-            task.cancel()
-        self._resyncs.clear()
+        self._resyncs.cancel()
         self._act(self.protocol.disconnected(self._host.now()), self.late_frame())
 
     async def _grow_old(self, hours: float) -> None:
-        await asyncio.sleep(hours * 3600)
-        self._host.replace(self, f"connected for {hours:g} hours", 0.0)
+        while True:
+            await asyncio.sleep(hours * 3600)
+            self._host.replace(self, f"connected for {hours:g} hours", 0.0)
 
     async def _keep_heard(self, connection: Connection) -> None:
         """Notice what the venue does not say any more; the connection itself notices when it says nothing at all."""
-        limit = self._silence_seconds
-        heard = SilenceWatch(limit if limit is not None else math.inf)
-        # Also a snapshot that was asked for can get lost, while updates that need it go on.
-        awaited = SilenceWatch(min(limit, SNAPSHOT_SECONDS) if limit is not None else math.inf)
-        tick = min(1.0, limit / 4) if limit is not None else 1.0
+        watchdog = Watchdog(self._silence_seconds)
         clock = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(tick)
+            await asyncio.sleep(watchdog.tick)
             self._act(self.protocol.overdue(self._host.now()), self.late_frame())
-            states = {
-                symbol: state
-                for symbol, state in self.protocol.instruments.items()
-                if symbol not in self._resyncs and not self._host.rest.asking(self, symbol)
-            }
-            listening = not connection.held_back
-            spoke = {symbol: state.tally.activity for symbol, state in states.items()}
-            books = {symbol: state.tally.snapshots for symbol, state in states.items() if not state.book.valid}
-            silent = heard.silent(spoke, clock(), listening=listening)
-            late = awaited.silent(books, clock(), listening=listening)
-            if silent and len(silent) == len(self.protocol.instruments):
-                shortest = min(silent.values())
-                if len(silent) > 1 or shortest > heard.seconds:  # a single one was asked for again already
-                    connection.drop(f"connected, but no instrument was heard of for {shortest:g} s")
-                    return
-            for symbol, seconds in {**silent, **late}.items():
-                if symbol in late or symbol not in books:
-                    self._act(self.protocol.revive(symbol, self._host.now(), seconds), self.late_frame())
+            instruments = self.protocol.instruments
+            asked = {s for s in instruments if s in self._resyncs or self._host.rest.asking(self, s)}
+            verdict = watchdog.look(instruments, asked, clock(), listening=not connection.held_back)
+            if verdict.drop:
+                connection.drop(verdict.drop)
+                return
+            for symbol, seconds in verdict.revive.items():
+                self._act(self.protocol.revive(symbol, self._host.now(), seconds), self.late_frame())
 
     # --- what the connection calls ---
 
@@ -277,8 +220,8 @@ class Line:
         outputs = self.protocol.receive(frame, host.now())
         if outputs:
             self._act(outputs, host.frames)
-        if self.protocol.waiting or self.waiting_since is not None:
-            self._track_waiting()
+        else:
+            self._track()
         return not self._publisher.full
 
     async def _room(self) -> None:
@@ -309,7 +252,12 @@ class Line:
                 publish(output, frame)  # type: ignore[arg-type]
             else:
                 self._do(output, frame)
-        self._track_waiting()
+        self._track()
+
+    def _track(self) -> None:
+        waiting = self.protocol.waiting
+        if waiting or self.held.since is not None:
+            self.held.track(waiting, self._host.frames, asyncio.get_running_loop().time())
 
     def _do(self, output: Any, frame: int) -> None:
         match output:
@@ -322,13 +270,15 @@ class Line:
             case FetchSnapshot():
                 self._fetch(output)
             case Resubscribe():
-                if output.symbol not in self._resyncs:
-                    self._resyncs[output.symbol] = self._host.spawn(self._send_resubscribe(output.symbol))
+                self._resyncs.request(output.symbol)
             case Send():
                 if self._connection is not None:
                     self._connection.send(output.text)
             case Reconnect():
-                self._host.replace(self, output.reason, output.delay)
+                if self.handover is not None and self.heir is None:
+                    self.drop(output.reason, output.delay)  # the old one still stands: this one may begin again
+                else:
+                    self._host.replace(self, output.reason, output.delay)
             case Halt():
                 self._halt(output.reason)
 
@@ -348,35 +298,21 @@ class Line:
             self._act(self.protocol.snapshot(request, body, self._host.now()), self.late_frame())
 
         def failed(reason: str) -> None:
-            self._waiting_began = -math.inf
+            self.held.refused()
             self._event("snapshot_failed", "WARNING", reason, symbol=request.symbol)
 
         self._host.rest.fetch(self, request, answered, failed)
 
-    async def _send_resubscribe(self, symbol: str) -> None:
-        pace = self._paces.setdefault(symbol, Pace())
-        await asyncio.sleep(pace.delay(asyncio.get_running_loop().time()))
-        del self._resyncs[symbol]
+    def _resubscribe(self, symbol: str) -> None:
         self._act(list(self.protocol.resubscribe(symbol)), self.late_frame())
 
     def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
         self._host.journal.event(kind, severity, message, self.late_frame(), symbol=symbol)
 
-    def _track_waiting(self) -> None:
-        if not self.protocol.waiting:
-            self.waiting_since = None
-        elif self.waiting_since is None:
-            self.waiting_since = self._host.frames
-            self._waiting_began = asyncio.get_running_loop().time()
-
     def late_frame(self) -> int:
         """Return the frame number of what comes of frames held back, or of none."""
-        host = self._host
-        return max(self.waiting_since, host.told + 1) if self.waiting_since is not None else host.frames + 1
+        return self.held.late_frame(self._host.frames, self._host.told)
 
     def done(self, frames: int) -> int:
         """Return the last frame number up to which nothing is held back, ``frames`` at most."""
-        if self.waiting_since is None or self.retired:
-            return frames
-        waited = asyncio.get_running_loop().time() - self._waiting_began
-        return min(frames, self.waiting_since - 1) if waited < HOLD_SECONDS else frames
+        return frames if self.retired else self.held.done(frames, asyncio.get_running_loop().time())

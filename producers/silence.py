@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+from producers.protocol import InstrumentState
 
 LONGEST_SECONDS: Final = 3600.0
 """A market in which nothing happens is asked for again ever more rarely, but at least this often."""
+SNAPSHOT_SECONDS: Final = 30.0
+"""A book without a snapshot for so long is asked for again."""
 
 
 @dataclass(slots=True)
@@ -59,3 +64,51 @@ class SilenceWatch:
                 heard.since, heard.revived = now, True
                 heard.patience = min(heard.patience * 2, max(LONGEST_SECONDS, self.seconds))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do: ``drop`` the connection, for the reason given, or ``revive`` symbols silent for so many seconds."""
+
+    drop: str = ""
+    revive: Mapping[str, float] = field(default_factory=dict)
+
+
+class Watchdog:
+    """Watches the instruments of one connection.
+
+    Args:
+        seconds: how long an instrument may be silent; None: for ever.
+
+    Attributes:
+        tick: how often to look, seconds.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        limit = seconds if seconds is not None else math.inf
+        self.tick = min(1.0, limit / 4)
+        self._heard = SilenceWatch(limit)
+        # Also a snapshot that was asked for can get lost, while updates that need it go on.
+        self._awaited = SilenceWatch(min(limit, SNAPSHOT_SECONDS) if seconds is not None else limit)
+
+    def look(
+        self, instruments: Mapping[str, InstrumentState], asked: Container[str], now: float, *, listening: bool
+    ) -> Verdict:
+        """Say what is to be done at ``now``.
+
+        Args:
+            instruments: all of the connection's.
+            asked: those for which a request is under way.
+            now: monotonic seconds.
+            listening: see :meth:`SilenceWatch.silent`.
+        """
+        states = {symbol: state for symbol, state in instruments.items() if symbol not in asked}
+        spoke = {symbol: state.tally.activity for symbol, state in states.items()}
+        books = {symbol: state.tally.snapshots for symbol, state in states.items() if not state.book.valid}
+        silent = self._heard.silent(spoke, now, listening=listening)
+        late = self._awaited.silent(books, now, listening=listening)
+        if silent and len(silent) == len(instruments):
+            shortest = min(silent.values())
+            if len(silent) > 1 or shortest > self._heard.seconds:  # a single one was asked for again already
+                return Verdict(drop=f"connected, but no instrument was heard of for {shortest:g} s")
+        return Verdict(revive={s: t for s, t in {**silent, **late}.items() if s in late or s not in books})

@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed
 
 from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError
-from producers import collector as collector_module
 from producers import listing as listing_module
+from producers import succession
 from producers.backoff import Backoff
 from producers.coinbase.protocol import CoinbaseProtocol
 from producers.limits import Limit
@@ -99,7 +99,7 @@ async def test_an_added_symbol_takes_the_room_there_is_and_a_removed_one_leaves_
             assert sorted(map(len, server.subscribed())) == [2, 3]
             it.collector.reconfigure(settings.model_copy(update={"symbols": SYMBOLS[1:3]}))
             await until(lambda: it.events("connection_ended"))
-            assert it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID"]
+            await until(lambda: it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID"])
             assert it.kinds(SYMBOLS[1]) == it.kinds(SYMBOLS[2]) == ["SNAPSHOT"]
             await until(lambda: any(r["type"] == "unsubscribe" for r in server.connections[0]))
             await server.sockets[0].send(snapshot(SYMBOLS[0]))  # what still comes of it is not heard
@@ -107,7 +107,7 @@ async def test_an_added_symbol_takes_the_room_there_is_and_a_removed_one_leaves_
             await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
             it.collector.reconfigure(settings.model_copy(update={"enabled": False}))
             await until(lambda: it.collector.status()["connections"] == [])
-            assert it.kinds(SYMBOLS[1]) == ["SNAPSHOT", "INVALID"]
+            await until(lambda: it.kinds(SYMBOLS[1]) == ["SNAPSHOT", "INVALID"])
             assert it.ready == [True, False]
 
 
@@ -159,9 +159,9 @@ async def test_a_halted_connection_stays_closed_and_says_why() -> None:
             await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
             await server.sockets[0].send('"halt"')
             await until(lambda: it.ready == [True, False])
+            await until(lambda: it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID"] and it.events("disconnected"))
             assert it.events("halted")[0].message == "wrong key"
             assert it.collector.status()["connections"][0]["halted"] == "wrong key"
-            assert it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID"]
             assert len(server.connections) == 1
             # A changed configuration is worth another try.
             settings = it.collector.settings
@@ -186,7 +186,7 @@ async def test_a_venue_that_never_likes_its_connections_is_asked_ever_more_slowl
 
 
 async def test_an_old_connection_stays_when_no_new_one_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector_module, "HANDOVER_SECONDS", 0.3)
+    monkeypatch.setattr(succession, "HANDOVER_SECONDS", 0.3)
     server = CoinbaseServer()
     refuse = False
 
