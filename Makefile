@@ -7,22 +7,33 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DATA_DIR ?= data/demo
 PORT ?= 8000
+FRAMES ?= 1000000
+SEED ?= $(shell date +%s)
+# embedded: in memory; kafka: Apache Kafka (needs Java 17, and Maven once), kept between runs
+BROKER ?= embedded
 
 PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lint types format schemas page lock clean
+.PHONY: help demo soak fuzz test check bench lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT)
-	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)"
+demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT, BROKER=embedded|kafka)
+	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)" --broker "$(BROKER)"
 
 test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against every venue's protocol (SEED; some minutes)
+	@echo "==> seeds from $(SEED)"
+	FAULT_SCRIPTS=200 FAULT_FRAMES=10000 FAULT_SEED=$(SEED) $(BIN)/python -m pytest tests/property/test_fault_scripts.py -n 2 -rP -q $(ARGS)
+
+fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
+	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
 check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibility, the page's own checks
 	$(BIN)/ruff check .

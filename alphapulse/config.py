@@ -30,7 +30,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from alphapulse import topics
 from alphapulse.config_reading import read
 from alphapulse.errors import ValueRefused
-from alphapulse.instruments import check_symbol, check_venue
+from alphapulse.instruments import check_symbol_or_pattern, check_venue
 
 FILES = ("services.toml", "exchanges.toml")
 PREFIX = "ALPHAPULSE_"
@@ -47,7 +47,7 @@ def _as_value_error(check: Any) -> Any:
 
 
 VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
-Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol))]
+Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
 
 _REVEAL: dict[str, bool] = {"reveal": True}
 
@@ -125,6 +125,15 @@ class PublisherSettings(Section):
 
     max_in_flight: Annotated[int, Field(ge=1)] = 20_000
     """Records handed to the client and not yet acknowledged; at the bound the venue's socket is read no further."""
+    max_in_flight_bytes: Annotated[int, Field(ge=65_536)] = 64 * 2**20
+    """Their size, encoded: it bounds a collector's memory while the broker is away. Both bounds may be passed by what a
+    single frame or snapshot leads to, and by a few events."""
+    broker_patience_s: Annotated[float, Field(gt=0)] = 10.0
+    """At a bound for so long, the venue's connections are closed; they are opened again when the broker is back."""
+    dedupe_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """At start the trades published within this time are read back: those the venue repeats are not published again."""
+    dedupe_records: Annotated[int, Field(ge=0)] = 20_000
+    """At most so many of each partition; 0: none are read back."""
     linger_ms: Annotated[int, Field(ge=0, le=1000)] = 2
 
 
@@ -196,12 +205,24 @@ class VenueSettings(Section):
 
     enabled: bool = True
     symbols: tuple[Symbol, ...] = ()
+    """Canonical symbols, or patterns of them (``*-USD``) that stand for all the venue trades."""
     websocket_url: str | None = None
     """Empty: the venue's public address."""
     rest_url: str | None = None
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
+    connections: Annotated[int, Field(ge=1, le=100)] = 1
+    """Connections to share the symbols among, at least; more are opened where the venue's limits ask for them."""
+    symbols_per_connection: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Fewer than the venue allows; empty: as many."""
+    reconnect_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """A connection is replaced, without a gap, when it is so old; empty: shortly before the venue would cut it."""
+    instrument_silence_seconds: Annotated[float, Field(gt=0)] | None = None
+    """An instrument of which nothing comes for so long is asked for again; empty: the venue's usual measure."""
     taker_fee_basis_points: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(0)
+    key: Secret = SecretStr("")
+    """Of an account, where the venue wants one; best given as ``ALPHAPULSE_VENUES__<NAME>__KEY`` and ``…__SECRET``."""
+    secret: Secret = SecretStr("")
 
 
 class Settings(BaseSettings):

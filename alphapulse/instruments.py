@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from alphapulse.errors import ValueRefused
 
 _VENUE = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_PATTERN = re.compile(r"(?:[A-Z0-9*][A-Z0-9.*]*)(?:-[A-Z0-9*][A-Z0-9.*]*)?", re.ASCII)
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.]*(?:-[A-Z0-9][A-Z0-9.]*)?", re.ASCII)
 
 
@@ -31,6 +32,24 @@ def check_symbol(symbol: str) -> str:
     if _SYMBOL.fullmatch(symbol) is None:
         raise ValueRefused(f"not a canonical symbol: {symbol[:80]!r} (BASE-QUOTE in capitals, or a ticker)")
     return symbol
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` stands for all symbols it matches (``*-USD``), not for one."""
+    return "*" in text
+
+
+def check_symbol_or_pattern(text: str) -> str:
+    """Return ``text`` if it is a canonical symbol, or one in which ``*`` stands for any letters (``BTC-*``).
+
+    Raises:
+        ValueRefused: it is neither.
+    """
+    if not is_pattern(text):
+        return check_symbol(text)
+    if _PATTERN.fullmatch(text) is None:
+        raise ValueRefused(f"not a pattern of symbols: {text[:80]!r} (as BTC-*, *-USD: capitals, digits and *)")
+    return text
 
 
 def instrument_key(venue: str, symbol: str) -> str:

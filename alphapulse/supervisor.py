@@ -45,6 +45,10 @@ class ChildSpec:
     arguments: tuple[str, ...] = ()
     restart: bool = True
     """Start it again when it dies."""
+    vital: bool = True
+    """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables on top of ``settings``."""
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Child:
     started: float = 0.0
     """When, on the monotonic clock."""
     restarts: int = 0
+    given_up: str = ""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=RESTART_LIMIT))
@@ -129,7 +134,7 @@ class Supervisor:
                     stdin=asyncio.subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    env={**inherited, **environment(settings)},
+                    env={**inherited, **environment(settings), **spec.variables},
                     # Ctrl-C in the terminal goes to the supervisor alone, which stops the children in order.
                     start_new_session=True,
                 )
@@ -176,6 +181,10 @@ class Supervisor:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             tail = "\n".join(lines[-5:])
             reason = f"{child.spec.name} ended ({how}); its log, {log}, ends:\n{tail}"
+        child.given_up = reason
+        if not child.spec.vital:
+            self._log.error("child given up", child=child.spec.name, reason=reason)
+            return
         self.failed.set_result(ServiceError(reason))
 
     async def announcement(self, name: str, *keys: str, timeout: float = 30.0) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from alphapulse.config import Settings
+from alphapulse.instruments import is_pattern
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
 from gateway.answers import ServiceHealth
@@ -79,7 +80,11 @@ async def main(service: Service) -> None:
 
 
 def _expected(settings: Settings) -> dict[str, tuple[str, ...]]:
-    return {name: venue.symbols for name, venue in settings.venues.items() if venue.enabled}
+    return {
+        name: tuple(symbol for symbol in venue.symbols if not is_pattern(symbol))
+        for name, venue in settings.venues.items()
+        if venue.enabled
+    }
 
 
 async def _work(service: Service, reader: Reader, hub: Hub, serving: asyncio.Task[None]) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Final
 
-from alphapulse import kafka, service
-from alphapulse.config import Settings
+from alphapulse import kafka, service, topics
+from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError, ConfigError
 from producers.collector import Collector
+from producers.known_trades import read_back
 from producers.publisher import Publisher
+from producers.reload import Follower
 from producers.venues import load
 from schemas.codec import Codec
 from schemas.remote import registry
@@ -21,8 +24,8 @@ FLUSH_SECONDS: Final = 3.0
 """For the last records at the end; with the client's own time to stop it stays within the service's grace."""
 
 
-async def collect(running: service.Service, venue_name: str) -> None:
-    """Collect ``venue_name`` until the service is asked to stop.
+async def collect(running: service.Service, venue_name: str, folder: Path | None = None) -> None:
+    """Collect ``venue_name`` until the service is asked to stop, following the configuration in ``folder``.
 
     Raises:
         ConfigError: the venue is unknown, not configured, or the settings ask for what it does not offer.
@@ -37,17 +40,26 @@ async def collect(running: service.Service, venue_name: str) -> None:
         raise ConfigError([f"venues.{venue_name}: not configured (configured: {known})"])
     codec = Codec(registry(settings.registry))
     await asyncio.to_thread(codec.prepare)
-    client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0)
+    client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name)
         await publisher.start()
-        collector = Collector(venue, configured, publisher, running.name)
+        partitions = await client.partitions_for(topics.TRADES)
+        published = await read_back(settings.kafka, settings.publisher, partitions, venue.name, codec, running.name)
+        collector = Collector(venue, configured, publisher, running.name, known=published)
         running.report(collector.status)
 
         def connected(state: bool) -> None:
             running.ready = state
 
-        await collector.run(running.stopping, connected)
+        following = None
+        if folder is not None:
+            following = collector.spawn(Follower(collector, settings, venue_name).follow(folder))
+        try:
+            await collector.run(running.stopping, connected)
+        finally:
+            if following is not None:
+                following.cancel()
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await publisher.flush()
@@ -63,9 +75,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", help="name of the service; default: collector-VENUE")
     parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
     given = parser.parse_args(arguments)
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    folder: Path | None = given.config or (Path(named) if named else None)
 
     async def run(running: service.Service) -> None:
-        await collect(running, given.venue)
+        await collect(running, given.venue, folder)
 
     return service.run(given.name or f"collector-{given.venue}", run, folder=given.config)
 

@@ -57,26 +57,3 @@ class Pace:
         self._times.append(now)
         excess = len(self._times) - self._free
         return min(self._cap, 0.5 * 2.0 ** (excess - 1)) if excess > 0 else 0.0
-
-
-class TokenBucket:
-    """A limit of ``rate`` actions a second, up to ``burst`` of them at once.
-
-    Args:
-        rate: per second.
-        burst: size of the bucket, full at first.
-    """
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._last: float | None = None
-
-    def take(self, now: float) -> float:
-        """Take a token at ``now``; return how long to wait before acting on it."""
-        if self._last is not None:
-            self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
-        self._last = now
-        self._tokens -= 1
-        return max(0.0, -self._tokens / self._rate)

@@ -18,7 +18,7 @@ from producers.levels import Levels, fitting, stated_decimals, tightest_exponent
 from producers.tally import Tally
 from schemas.records import L2Kind, L2Update
 
-DoubtKind: TypeAlias = Literal["sequence", "checksum", "crossed", "refused"]
+DoubtKind: TypeAlias = Literal["sequence", "checksum", "crossed", "refused", "silence"]
 
 LEAST_DECIMALS: Final = 8
 """Decimals an epoch starts with at least: hardly any later value needs more, which would cost a new epoch."""

@@ -1,34 +1,36 @@
-"""A venue's collector: connection after connection, one protocol, one publisher.
+"""A venue's collector: its symbols on one or several connections, one publisher.
 
-The protocol decides, the collector acts: it publishes records, sends, fetches, reconnects, counts, and writes what an
-operator wants to know to ``ops.events``.
+The protocols decide, the lines act (:mod:`producers.line`); here stands which lines there are, how one takes over from
+another, and what a change of the configuration does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from alphapulse import logs, metrics
+from alphapulse import logs
 from alphapulse.config import VenueSettings
-from producers.backoff import Backoff, Pace
-from producers.connection import Connection, Disconnected
+from producers import shards
+from producers.backoff import Backoff
+from producers.figures import Figures
 from producers.journal import Journal
-from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Refused, Resubscribe, Send
+from producers.known_trades import KnownTrades
+from producers.limits import Gate
+from producers.line import Line
+from producers.listing import Instruments
+from producers.protocol import VenueProtocol
 from producers.publisher import Publisher
-from producers.rest import SnapshotFetcher
+from producers.rest import RestClient
+from producers.succession import Succession
 from producers.venue import Venue
-from schemas.records import L2Update, Severity, Trade
+from schemas.records import Severity
 
-STABLE_SECONDS: Final = 30.0
-"""A connection that lived so long was a good one: the next is tried at once."""
-BROKER_SECONDS: Final = 10.0
-"""When the broker takes nothing for so long, the venue's connection is closed until it does."""
-HOLD_SECONDS: Final = 10.0
-"""Frames that wait for a snapshot are not done; but whoever paces the venue by them must not wait for ever."""
+_ELSEWHERE: Final = {"symbols", "enabled", "taker_fee_basis_points", "connections"}
+"""Settings whose change leaves the connections that stand as they are."""
+_CLOCK_STEP: Final = 1000  # ns
 
 
 class Collector:
@@ -40,10 +42,14 @@ class Collector:
         publisher: takes the records.
         service: name of the service, in events and dead letters.
         clock: nanoseconds since the Unix epoch.
-        backoff: between connections.
+        backoff: makes what stands between a line's connections.
+        known: trades that are published already.
+
+    Raises:
+        ConfigError: the venue does not offer what the settings ask for.
 
     Attributes:
-        connected: whether the venue's connection stands.
+        connected: whether a connection to the venue stands.
     """
 
     def __init__(
@@ -54,30 +60,33 @@ class Collector:
         service: str,
         *,
         clock: Callable[[], int] = time.time_ns,
-        backoff: Backoff | None = None,
+        backoff: Callable[[], Backoff] = Backoff,
+        known: KnownTrades | None = None,
     ) -> None:
-        self._venue = venue
-        self._protocol = venue.protocol(settings)
-        self._publisher = publisher
-        self._clock = clock
-        self._backoff = backoff if backoff is not None else Backoff()
-        self._log = logs.get(service, venue=venue.name)
-        self._url = (settings.websocket_url or venue.websocket_url).rstrip("/") + self._protocol.path()
-        self._journal = Journal(publisher, service, venue.name, self._url.partition("?")[0], clock)
-        self._rest = SnapshotFetcher(
-            settings.rest_url or venue.rest_url or "", self._answered, self._snapshot_failed, self._spawn
-        )
-        self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._connection: Connection | None = None
-        self._resyncs: dict[str, asyncio.Task[None]] = {}
-        self._paces: dict[str, Pace] = {}
-        self._frames = 0
-        self._bytes = 0
-        self._waiting_since: int | None = None
-        self._waiting_began = 0.0
-        self._told = 0
-        self._counted = (0, 0)
+        self.venue = venue
+        self.publisher = publisher
+        self.settings = settings
+        self.log = logs.get(service, venue=venue.name)
+        self.frames = 0
+        self.bytes = 0
+        self.told = 0
         self.connected = False
+        self._clock = clock
+        self._time = 0
+        self._backoff = backoff
+        self._known = known if known is not None else KnownTrades({})
+        self._tell_connected: Callable[[bool], None] = _nobody
+        self.running = False
+        self.lines: list[Line] = []
+        self._succession = Succession(self)
+        self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._figures = Figures(venue.name)
+        self.connects = Gate(venue.connects)
+        address = (settings.websocket_url or venue.websocket_url).partition("?")[0].rstrip("/")
+        self.journal = Journal(publisher, service, venue.name, address, self.now)
+        self.rest = RestClient(venue, settings.rest_url or venue.rest_url or "", self.spawn)
+        self._instruments = Instruments(venue, self.rest, self._listed, self.event)
+        self._check(settings, self._instruments.resolve(settings.symbols))
 
     async def run(self, stopping: asyncio.Event, connected: Callable[[bool], None]) -> None:
         """Collect until ``stopping``; then end all epochs. ``connected`` is told when that changes.
@@ -85,176 +94,163 @@ class Collector:
         Raises:
             BrokerError: records cannot be published any more.
         """
-        self._event("started", "INFO", f"collecting {', '.join(self._protocol.instruments) or 'nothing'}")
+        self._tell_connected = connected
+        wanted = self._instruments.resolve(self.settings.symbols)
+        self.event("started", "INFO", f"collecting {', '.join(wanted) or 'nothing yet'}")
+        self.running = True
+        self._share_out(wanted)
         stop = asyncio.create_task(stopping.wait())
-        work = asyncio.create_task(self._keep_connected(connected))
-        broken = asyncio.create_task(self._publisher.failed.wait())
+        broken = asyncio.create_task(self.publisher.failed.wait())
         counting = asyncio.create_task(self._keep_counting())
-        tasks = (stop, work, broken, counting, self._fault)
+        listing = asyncio.create_task(self._instruments.keep(lambda: self.settings.symbols))
+        tasks: list[asyncio.Future[Any]] = [stop, broken, counting, listing, self._fault]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            self.running = False
+            lines: list[asyncio.Future[Any]] = [line.task for line in self.lines if line.task is not None]
+            for task in (*tasks, *lines):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._rest.close()
+            await asyncio.gather(*tasks, *lines, return_exceptions=True)
+            await self.rest.close()
             self._count()
-        for task in (self._fault, work, counting):
-            if not task.cancelled():
-                task.result()
-        if self._publisher.failed.is_set():
-            await self._publisher.room()  # raises what it failed of
-        self._event("stopped", "INFO", "collector stopped")
+        for ended in (self._fault, counting, listing, *lines):
+            if ended.done() and not ended.cancelled():
+                ended.result()
+        if self.publisher.failed.is_set():
+            await self.publisher.room()  # raises what it failed of
+        self.event("stopped", "INFO", "collector stopped")
 
-    async def _keep_connected(self, connected: Callable[[bool], None]) -> None:
-        while True:
-            await self._live(connected)
-            # While the broker takes nothing there is no use in reading from the venue.
-            await self._publisher.room()
-            delay = self._backoff.next()
-            self._log.info("reconnecting", seconds=round(delay, 3))
-            await asyncio.sleep(delay)
+    def reconfigure(self, settings: VenueSettings) -> None:
+        """Go over to ``settings`` without disturbing what they leave as it is.
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` beside the connection; an error in it ends the collector."""
+        Raises:
+            ConfigError: the venue does not offer what they ask for; nothing was changed.
+        """
+        wanted = self._instruments.resolve(settings.symbols) if settings.enabled else ()
+        self._check(settings, wanted)
+        before, self.settings = self.settings, settings
+        self.rest.base = (settings.rest_url or self.venue.rest_url or "").rstrip("/")
+        if not self.running:
+            return
+        self._share_out(wanted)
+        changed = [key for key in type(settings).model_fields if getattr(before, key) != getattr(settings, key)]
+        if any(key not in _ELSEWHERE for key in changed):
+            for line in [line for line in self.lines if line.heir is None]:
+                self.replace(line, f"configuration changed: {', '.join(changed)}")
+        self._instruments.wake()
+
+    # --- which lines there are ---
+
+    def _check(self, settings: VenueSettings, symbols: Sequence[str]) -> None:
+        self.venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)}))
+        shards.check(self.venue.name, symbols, self._capacity(settings), self.venue.connections_limit)
+
+    def _capacity(self, settings: VenueSettings) -> int:
+        most = self.venue.symbols_per_connection
+        return min(settings.symbols_per_connection or most, most)
+
+    def _listed(self) -> None:
+        """Take up what patterns match by now."""
+        if self.settings.enabled:
+            self._share_out(self._instruments.resolve(self.settings.symbols))
+
+    def _share_out(self, wanted: Sequence[str]) -> None:
+        """Bring the lines to ``wanted``; symbols that are collected stay where they are."""
+        # A line that is being replaced takes no more symbols, but must give up those not wanted, as its heir must.
+        lines = [line for line in self.lines if not line.retired]
+        steady = [line for line in lines if line.handover is None]
+        for line in lines:
+            if line.handover is not None:
+                for symbol in [symbol for symbol in line.protocol.instruments if symbol not in wanted]:
+                    line.remove(symbol)
+        moving = {symbol for line in lines if line.handover is not None for symbol in line.protocol.instruments}
+        change = shards.change(
+            [line.protocol.instruments for line in steady],
+            [symbol for symbol in wanted if symbol not in moving],
+            self._capacity(self.settings),
+            least=self.settings.connections if not moving else 1,
+            extend=all(type(line.protocol).add is not VenueProtocol.add for line in steady),
+        )
+        limit = self.venue.connections_limit
+        if limit is not None and len(lines) - len(change.closed) + len(change.opened) > limit:
+            for line in lines:
+                line.retire("makes way for other symbols")
+            change = shards.Change(opened=shards.split(wanted, self._capacity(self.settings)))
+        for index, symbols in change.removed.items():
+            for symbol in symbols:
+                steady[index].remove(symbol)
+        for index in change.closed:
+            steady[index].retire("nothing is left to collect here")
+        for index, symbols in change.added.items():
+            steady[index].add(symbols)
+            self._known.seed(steady[index].protocol.instruments)
+        for symbols in change.opened:
+            self.start(self.open(symbols))
+
+    def open(self, symbols: Sequence[str]) -> Line:
+        settings, venue = self.settings, self.venue
+        silence = settings.instrument_silence_seconds
+        protocol = venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)}))
+        self._known.seed(protocol.instruments)
+        line = Line(
+            self,
+            protocol,
+            (settings.websocket_url or venue.websocket_url).rstrip("/"),
+            self._backoff(),
+            silence_seconds=silence if silence is not None else venue.instrument_silence_seconds,
+            reconnect_hours=settings.reconnect_hours or venue.reconnect_hours,
+        )
+        self.lines.append(line)
+        return line
+
+    def start(self, line: Line) -> None:
+        line.task = self.spawn(line.run())
+        line.task.add_done_callback(lambda _: self.ended(line))
+
+    def ended(self, line: Line) -> None:
+        """Let go of a line that is over."""
+        if self.running and line.retired and line in self.lines:
+            self.lines.remove(line)
+            self._figures.keep(line)
+
+    # --- what the lines need ---
+
+    def now(self) -> int:
+        """Return the time, ns since the Unix epoch: later than the last time, whatever the machine's clock does.
+
+        Epochs are named by it, and those of an instrument must rise on all its connections.
+        """
+        self._time = max(self._clock(), self._time + _CLOCK_STEP)
+        return self._time
+
+    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
+        """Let a new line take over from ``line``, after ``delay`` seconds."""
+        self._succession.replace(line, reason, delay)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work``; an error in it ends the collector."""
         task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._spawned_ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _spawned_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and not self._fault.done():
             self._fault.set_exception(error)
 
-    async def _live(self, connected: Callable[[bool], None]) -> None:
-        """Live through one connection."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        connection = Connection(self._venue, self._url, self._receive, self._room)
-        reason = "stopped"
+    def line_changed(self) -> None:
+        """Tell whether a connection stands, if that has changed."""
+        connected = any(line.connected for line in self.lines)
+        if connected != self.connected:
+            self.connected = connected
+            self._tell_connected(connected)
 
-        def opened() -> None:
-            self.connected = True
-            self._connection = connection
-            connected(True)
-            metrics.CONNECTIONS.labels(self._venue.name).inc()
-            self._event("connected", "INFO", f"connected to {self._url.partition('?')[0]}")
-            requests = self._protocol.subscribe()
-            for request in requests:
-                connection.send(request.text)
-            if not requests:
-                self._event("subscribed", "INFO", "the address names all streams")
-
-        try:
-            await connection.run(opened)
-        except Disconnected as error:
-            reason = str(error)
-        finally:
-            was_connected, self.connected, self._connection = self.connected, False, None
-            connected(False)
-            self._rest.cancel()
-            for task in self._resyncs.values():
-                task.cancel()
-            self._resyncs.clear()
-            self._act(self._protocol.disconnected(self._clock()), self._late_frame())
-            if was_connected:
-                stopped = reason == "stopped"
-                if not stopped:
-                    metrics.GAPS.labels(self._venue.name, "connection").inc()
-                self._event("disconnected", "INFO" if stopped else "WARNING", reason)
-            else:
-                self._log.warning("cannot connect", reason=reason)
-            if loop.time() - began >= STABLE_SECONDS:
-                self._backoff.reset()
-
-    # --- what the connection calls ---
-
-    def _receive(self, frame: bytes) -> bool:
-        """Take a frame; return whether the next one may come."""
-        self._frames += 1
-        self._bytes += len(frame)
-        outputs = self._protocol.receive(frame, self._clock())
-        if outputs:
-            self._act(outputs, self._frames)
-        if self._protocol.waiting or self._waiting_since is not None:
-            self._track_waiting()
-        return not self._publisher.full
-
-    async def _room(self) -> None:
-        try:
-            async with asyncio.timeout(BROKER_SECONDS):
-                await self._publisher.room()
-        except TimeoutError as error:
-            raise Disconnected(f"the broker took nothing for {BROKER_SECONDS:g} s") from error
-
-    # --- outputs ---
-
-    def _act(self, outputs: Outputs, frame: int) -> None:
-        """Do what the protocol says; ``frame`` is the number of the frame it says it for."""
-        publish = self._publisher.publish
-        for output in outputs:
-            kind = type(output)
-            if kind is L2Update or kind is Trade:
-                publish(output, frame)  # type: ignore[arg-type]
-            else:
-                self._do(output, frame)
-        self._track_waiting()
-
-    def _do(self, output: Any, frame: int) -> None:
-        match output:
-            case Note():
-                self._journal.note(output, frame)
-            case Refused():
-                self._journal.dead_letter(output, frame)
-            case FetchSnapshot():
-                self._rest.fetch(output)
-            case Resubscribe():
-                self._resubscribe(output.symbol)
-            case Send():
-                if self._connection is not None:
-                    self._connection.send(output.text)
-            case Reconnect():
-                if self._connection is not None:
-                    self._connection.drop(output.reason)
-
-    def _resubscribe(self, symbol: str) -> None:
-        if symbol not in self._resyncs:
-            self._resyncs[symbol] = self._spawn(self._send_resubscribe(symbol))
-
-    async def _send_resubscribe(self, symbol: str) -> None:
-        pace = self._paces.setdefault(symbol, Pace())
-        await asyncio.sleep(pace.delay(asyncio.get_running_loop().time()))
-        del self._resyncs[symbol]
-        self._act(list(self._protocol.resubscribe(symbol)), self._late_frame())
-
-    def _answered(self, request: FetchSnapshot, body: bytes) -> None:
-        self._act(self._protocol.snapshot(request, body, self._clock()), self._late_frame())
-
-    def _snapshot_failed(self, request: FetchSnapshot, reason: str) -> None:
-        self._waiting_began = -math.inf
-        self._event("snapshot_failed", "WARNING", reason, symbol=request.symbol)
-
-    def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
-        self._journal.event(kind, severity, message, self._late_frame(), symbol=symbol)
-
-    def _track_waiting(self) -> None:
-        if not self._protocol.waiting:
-            self._waiting_since = None
-        elif self._waiting_since is None:
-            self._waiting_since = self._frames
-            self._waiting_began = asyncio.get_running_loop().time()
+    def event(self, kind: str, severity: Severity, message: str, details: dict[str, str] | None = None) -> None:
+        """Write to ``ops.events``."""
+        self.journal.event(kind, severity, message, self._late_frame(), details=details)
 
     def _late_frame(self) -> int:
-        """Return the frame number of what comes of frames held back, or of none."""
-        return max(self._waiting_since, self._told + 1) if self._waiting_since is not None else self._frames + 1
-
-    def _frames_done(self) -> int:
-        done = self._publisher.done(self._frames)
-        if self._waiting_since is not None:
-            waited = asyncio.get_running_loop().time() - self._waiting_began
-            if waited < HOLD_SECONDS:
-                done = min(done, self._waiting_since - 1)
-        self._told = max(self._told, done)
-        return self._told
+        return min((line.late_frame() for line in self.lines), default=self.frames + 1)
 
     # --- figures ---
 
@@ -264,11 +260,14 @@ class Collector:
             self._count()
 
     def _count(self) -> None:
-        """Bring the metrics of frames up to date; once a second, for a frame costs less than its metric."""
-        frames, ignored = self._frames, self._protocol.ignored.total()
-        metrics.FRAMES.labels(self._venue.name).inc(frames - self._counted[0])
-        metrics.FRAMES_IGNORED.labels(self._venue.name).inc(ignored - self._counted[1])
-        self._counted = (frames, ignored)
+        self._figures.count(self.frames, self.lines)
+
+    def _frames_done(self) -> int:
+        done = self.publisher.done(self.frames)
+        for line in self.lines:
+            done = line.done(done)
+        self.told = max(self.told, done)
+        return self.told
 
     def status(self) -> dict[str, Any]:
         """Return the collector's figures, for ``/status``.
@@ -276,18 +275,18 @@ class Collector:
         ``frames_done`` rises to n when every record that frames 1 to n led to is acknowledged. Frames held back until a
         snapshot comes (``frames_waiting``) are not done before the venue refused it, or left it unanswered for 10 s.
         """
-        protocol, publisher = self._protocol, self._publisher
         return {
-            "venue": self._venue.name,
+            "venue": self.venue.name,
             "connected": self.connected,
-            "frames": self._frames,
-            "bytes": self._bytes,
+            "frames": self.frames,
+            "bytes": self.bytes,
             "frames_done": self._frames_done(),
-            "frames_waiting": protocol.waiting,
-            "frames_ignored": protocol.ignored.total(),
-            "ignored": dict(protocol.ignored),
-            "dead_letters": protocol.refused,
-            "records": publisher.acknowledged,
-            "in_flight": publisher.in_flight,
-            "instruments": {symbol: state.report() for symbol, state in protocol.instruments.items()},
+            **self._figures.report(self.lines),
+            "records": self.publisher.acknowledged,
+            "in_flight": self.publisher.in_flight,
+            "in_flight_bytes": self.publisher.in_flight_bytes,
         }
+
+
+def _nobody(connected: bool) -> None:
+    """Before anybody asks to be told."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
 
-from producers.backoff import TokenBucket
+from producers.limits import Gate, Limit
 from producers.venue import Venue
 
 CLOSE_SECONDS = 1.0
@@ -30,6 +31,9 @@ class Connection:
         receive: takes each frame. While it says that no more can be taken the socket is left alone, so that TCP
             holds the venue back.
         room: waits until more can be taken.
+
+    Attributes:
+        held_back: whether the socket is left alone at the moment.
     """
 
     def __init__(
@@ -40,18 +44,26 @@ class Connection:
         self._receive = receive
         self._room = room
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
-        self._bucket = TokenBucket(venue.messages_per_second, max(1.0, venue.messages_per_second))
+        self._messages = Gate(Limit(max(1.0, venue.messages_per_second), max(1.0, 1 / venue.messages_per_second)))
+        self._sending = False
         self._reason = ""
+        self._dropped = asyncio.Event()
         self._heard = 0
-        self._held_back = False
+        self.held_back = False
 
     def send(self, text: str) -> None:
         """Send ``text`` as soon as the venue's limit allows."""
         self._outbox.put_nowait(text)
 
+    @property
+    def told(self) -> bool:
+        """Whether everything given to :meth:`send` is sent."""
+        return self._outbox.empty() and not self._sending
+
     def drop(self, reason: str) -> None:
         """End the connection from this side."""
         self._reason = self._reason or reason
+        self._dropped.set()
 
     async def run(self, opened: Callable[[], None]) -> None:
         """Connect, call ``opened``, and read until the connection ends.
@@ -60,6 +72,7 @@ class Connection:
             Disconnected: always, with the reason.
         """
         venue = self._venue
+        pings = venue.ping_seconds if venue.text_ping is None else None
         try:
             socket = await connect(
                 self._url,
@@ -67,8 +80,8 @@ class Connection:
                 proxy=None if urlsplit(self._url).hostname in _LOOPBACK else True,
                 max_size=venue.frame_bytes,
                 max_queue=64,
-                ping_interval=venue.ping_seconds,
-                ping_timeout=venue.ping_seconds,
+                ping_interval=pings,
+                ping_timeout=pings,
                 close_timeout=CLOSE_SECONDS,
                 open_timeout=10.0,
             )
@@ -76,6 +89,8 @@ class Connection:
             raise Disconnected(f"cannot connect to {self._url.partition('?')[0]}: {error!r}") from error
         opened()
         helpers = [asyncio.create_task(self._send_all(socket)), asyncio.create_task(self._watch(socket))]
+        if venue.text_ping is not None and venue.ping_seconds is not None:
+            helpers.append(asyncio.create_task(self._ping(venue.text_ping, venue.ping_seconds)))
         try:
             await self._read(socket)
         except ConnectionClosed as error:
@@ -99,25 +114,33 @@ class Connection:
                 # While frames are queued recv() does not yield, and the broker's answers would wait for their turn.
                 await asyncio.sleep(0)
             if not receive(frame):
-                self._held_back = True
+                self.held_back = True
                 await self._room()
-                self._held_back = False
+                self.held_back = False
 
     async def _send_all(self, socket: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             text = await self._outbox.get()
-            await asyncio.sleep(self._bucket.take(loop.time()))
+            self._sending = True
+            await self._messages.enter()
             await socket.send(text)
+            self._sending = False
+
+    async def _ping(self, text: str, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            self.send(text)
 
     async def _watch(self, socket: ClientConnection) -> None:
         """End the connection when the venue says nothing for too long, or when it is to be dropped."""
         limit = self._venue.silence_seconds
-        tick = min(limit / 4, 0.5)
+        tick = min(limit / 4, 0.5)  # also where the limit is infinite: drop() has to be noticed
         heard, silent = -1, 0.0
         while not self._reason:
-            await asyncio.sleep(tick)
-            silent = 0.0 if self._held_back or self._heard != heard else silent + tick
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tick):
+                    await self._dropped.wait()
+            silent = 0.0 if self.held_back or self._heard != heard else silent + tick
             heard = self._heard
             if silent >= limit:
                 self.drop(f"nothing heard for {limit:g} s")

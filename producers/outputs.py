@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from schemas.records import L2Update, Severity, Trade
+from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,15 @@ class Resubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """The venue is about to close this connection: open a new one."""
+    """This connection is of no more use: open a new one, not before ``delay`` seconds have passed."""
+
+    reason: str
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Trying again cannot help before the configuration changes (a wrong key): close and stay closed."""
 
     reason: str
 
@@ -65,5 +73,7 @@ class Refused:
     symbol: str | None = None
 
 
-Output: TypeAlias = L2Update | Trade | Send | FetchSnapshot | Resubscribe | Reconnect | Note | Refused
+Output: TypeAlias = (
+    L2Update | Trade | Quote | Candle | Send | FetchSnapshot | Resubscribe | Reconnect | Halt | Note | Refused
+)
 Outputs: TypeAlias = list[Output]

@@ -72,6 +72,34 @@ class VenueProtocol(ABC):
     def resubscribe(self, symbol: str) -> Sequence[Send | FetchSnapshot]:
         """Return what asks for a new snapshot of one book."""
 
+    def add(self, symbols: Sequence[str]) -> list[Send] | None:
+        """Take up ``symbols`` on the connection that stands; return what to send, None if that takes a new connection.
+
+        Raises:
+            ValueRefused: a symbol the venue cannot have; nothing was changed.
+        """
+        return None
+
+    def remove(self, symbol: str, received_time: int) -> Outputs:
+        """Give up a symbol: end its epoch and tell the venue. Frames of it that still come are ignored."""
+        outputs: Outputs = []
+        state = self.instruments.pop(symbol)
+        state.book.end(outputs, received_time)
+        outputs += self._forget(state)
+        return outputs
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        """Let go of what else is kept of ``state``; return what unsubscribes it."""
+        return []
+
+    def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
+        """Doubt a book of which nothing was heard for ``seconds``, though its connection lives, and ask for it anew."""
+        outputs: Outputs = []
+        state = self.instruments[symbol]
+        state.book.end(outputs, received_time)
+        self._doubt(state, Doubt("silence", f"nothing heard of it for {seconds:g} s"), outputs)
+        return outputs
+
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
         """Take the answer to ``request``; an answer nobody waits for any more is ignored."""
         raise NotImplementedError(f"{self.venue} has no REST snapshots")
@@ -93,6 +121,10 @@ class VenueProtocol(ABC):
             state.book.end(outputs, received_time)
         return outputs
 
+    def overdue(self, now: int) -> Outputs:
+        """Say what should have come by ``now`` (nanoseconds) and has not; asked about once a second while connected."""
+        return []
+
     @abstractmethod
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         """Read one frame, appending to ``outputs``.
@@ -109,16 +141,22 @@ class VenueProtocol(ABC):
         """Return the symbol whose book a frame that cannot be read was most likely about, None if it is not known."""
         return None
 
+    def _suspects(self, frame: bytes) -> Sequence[str]:
+        """Return the symbols whose books are in doubt because of a frame that cannot be read."""
+        suspect = self._suspect(frame)
+        return [suspect] if suspect is not None else []
+
     def _refuse(self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs) -> None:
         self.refused += 1
         symbol = error.symbol
-        about_book = isinstance(error, BookRefused)
-        if symbol is None and (suspect := self._suspect(frame)) is not None:
-            symbol, about_book = suspect, True
+        doubtful = [symbol] if symbol is not None and isinstance(error, BookRefused) else []
+        if symbol is None:
+            doubtful = list(self._suspects(frame))
+            symbol = doubtful[0] if len(doubtful) == 1 else None
         outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
         outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
-        if about_book and symbol is not None:
-            doubt = Doubt("refused", "a frame about it was refused")
+        doubt = Doubt("refused", "a frame about it was refused")
+        for symbol in doubtful:
             self.instruments[symbol].book.end(outputs, received_time)
             self._resync(symbol, doubt, outputs)
 
@@ -134,16 +172,18 @@ class VenueProtocol(ABC):
         self._ask_again(symbol, outputs)
 
     def _trade_gap(self, state: InstrumentState, missing: int, outputs: Outputs) -> None:
+        outputs.append(self.trade_gap(state, missing))
+
+    def trade_gap(self, state: InstrumentState, missing: int) -> Note:
+        """Count a hole in an instrument's trade ids; return the word of it."""
         state.tally.trade_gaps += 1
-        outputs.append(
-            Note(
-                "trade_gap",
-                "WARNING",
-                f"{missing} trade ids are missing",
-                state.symbol,
-                loss="trade_id",
-                details={"missing": str(missing)},
-            )
+        return Note(
+            "trade_gap",
+            "WARNING",
+            f"{missing} trade ids are missing",
+            state.symbol,
+            loss="trade_id",
+            details={"missing": str(missing)},
         )
 
     def _decode(self, decode: Any, data: bytes | msgspec.Raw, symbol: str | None = None) -> Any:
@@ -157,7 +197,13 @@ class BookRefused(FrameRefused):
     """A frame about a book whose values cannot be used; that book is in doubt."""
 
 
-_EVENT_OF_DOUBT = {"sequence": "gap", "checksum": "checksum_failure", "crossed": "crossed_book", "refused": "resync"}
+_EVENT_OF_DOUBT = {
+    "sequence": "gap",
+    "checksum": "checksum_failure",
+    "crossed": "crossed_book",
+    "refused": "resync",
+    "silence": "silent",
+}
 
 
 def refused_book(venue: str, symbol: str, error: ValueRefused) -> BookRefused:

@@ -21,7 +21,7 @@ from alphapulse.errors import BrokerError
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
-_WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.EVENTS, topics.DEAD_LETTERS)
+_WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENTS, topics.DEAD_LETTERS)
 
 
 class Producer(Protocol):
@@ -40,13 +40,14 @@ class Producer(Protocol):
 class _Batch:
     """Records of one partition that go together; ``first_frame`` is the lowest frame number among them."""
 
-    __slots__ = ("builder", "count", "first_frame", "opened")
+    __slots__ = ("builder", "bytes", "count", "first_frame", "opened")
 
     def __init__(self, builder: Any, first_frame: int, opened: float) -> None:
         self.builder = builder
         self.first_frame = first_frame
         self.opened = opened
         self.count = 0
+        self.bytes = 0
 
 
 class _Lane:
@@ -81,13 +82,16 @@ class Publisher:
 
     Attributes:
         acknowledged: records acknowledged so far.
-        in_flight: records taken and not acknowledged yet.
+        in_flight, in_flight_bytes: records taken and not acknowledged yet, and their size.
+        patience: seconds at a bound after which the venue is better left alone.
     """
 
     def __init__(self, producer: Producer, codec: Codec, settings: PublisherSettings, venue: str) -> None:
         self._producer = producer
         self._codec = codec
         self._bound = settings.max_in_flight
+        self._bound_bytes = settings.max_in_flight_bytes
+        self.patience = settings.broker_patience_s
         self._linger = settings.linger_ms / 1000
         self._venue = venue
         self._loop = asyncio.get_running_loop()
@@ -105,7 +109,9 @@ class Publisher:
         self.failed = asyncio.Event()
         self.acknowledged = 0
         self.in_flight = 0
+        self.in_flight_bytes = 0
         self._in_flight_gauge = metrics.IN_FLIGHT.labels(venue)
+        self._in_flight_bytes_gauge = metrics.IN_FLIGHT_BYTES.labels(venue)
         self._seconds = metrics.PUBLISH_SECONDS.labels(venue)
 
     async def start(self) -> None:
@@ -142,14 +148,17 @@ class Publisher:
             self._schedule(lane)
         elif frame < batch.first_frame:
             batch.first_frame = frame
+        size = len(key) + len(value)
         batch.count += 1
+        batch.bytes += size
         self.in_flight += 1
+        self.in_flight_bytes += size
         self._idle.clear()
-        if self.in_flight >= self._bound:
+        if self.in_flight >= self._bound or self.in_flight_bytes >= self._bound_bytes:
             self._room.clear()
 
     async def room(self) -> None:
-        """Wait while as many records are in flight as may be.
+        """Wait while as many records or bytes are in flight as may be.
 
         Raises:
             BrokerError: a batch was refused.
@@ -230,11 +239,13 @@ class Publisher:
         lane.sending = None
         self.acknowledged += batch.count
         self.in_flight -= batch.count
+        self.in_flight_bytes -= batch.bytes
         metrics.RECORDS.labels(self._venue, lane.topic).inc(batch.count)
         self._in_flight_gauge.set(self.in_flight)
+        self._in_flight_bytes_gauge.set(self.in_flight_bytes)
         self._seconds.observe(self._loop.time() - batch.opened)
         self._send_next(lane)
-        if self.in_flight < self._bound:
+        if self.in_flight < self._bound and self.in_flight_bytes < self._bound_bytes:
             self._room.set()
         if not self.in_flight:
             self._idle.set()

@@ -1,4 +1,4 @@
-"""REST snapshots, fetched beside the read loop and never in it."""
+"""REST requests, sent beside the read loops and never in them, within the venue's limits."""
 
 from __future__ import annotations
 
@@ -9,90 +9,116 @@ from typing import Any, Final
 import aiohttp
 
 from producers.backoff import Backoff, Pace
+from producers.limits import Gate
 from producers.outputs import FetchSnapshot
+from producers.venue import Venue
 
 AT_ONCE: Final = 4
 """Requests under way at the same time: venues weigh deep snapshots heavily."""
 ANSWER_SECONDS: Final = 30.0
-_LIMIT_STATUSES: Final = (418, 429, 503)
-"""Slow down (429), banned for not slowing down (418), busy: ``Retry-After`` says for how long."""
+UNSTATED_PAUSES: Final = {429: 10.0, 418: 120.0}
+"""Slow down (429), banned for not slowing down (418): how long, where no ``Retry-After`` says it."""
+_PAUSING: Final = (418, 429, 503)
+"""After these, ``Retry-After`` is heeded by all requests to the venue."""
 
-Answered = Callable[[FetchSnapshot, bytes], None]
-Failed = Callable[[FetchSnapshot, str], None]
+Answered = Callable[[bytes], None]
+Failed = Callable[[str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
-class SnapshotFetcher:
-    """Fetches what one connection's protocol asks for; a failure is told and tried again.
+class RestClient:
+    """Gets what the connections of a venue ask for; a failure is told and tried again.
 
     Args:
-        base: the venue's REST address.
-        answered: takes the body of an answer.
-        failed: is told why an attempt failed.
+        venue: its limits.
+        base: its REST address.
         spawn: makes the tasks, and minds their errors.
     """
 
-    def __init__(self, base: str, answered: Answered, failed: Failed, spawn: Spawn) -> None:
-        self._base = base.rstrip("/")
-        self._answered = answered
-        self._failed = failed
+    def __init__(self, venue: Venue, base: str, spawn: Spawn) -> None:
+        self.base = base.rstrip("/")
         self._spawn = spawn
+        self._weight = venue.rest_weight
+        self._gate = Gate(venue.rest_limit)
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._paces: dict[str, Pace] = {}
+        self._tasks: dict[tuple[object, str], asyncio.Task[None]] = {}
+        self._paces: dict[tuple[object, str], Pace] = {}
 
-    def fetch(self, request: FetchSnapshot) -> None:
-        """Fetch for ``request``; an earlier request for the same symbol is given up."""
-        earlier = self._tasks.pop(request.symbol, None)
-        if earlier is not None and earlier is not asyncio.current_task():
-            earlier.cancel()
-        self._tasks[request.symbol] = self._spawn(self._fetch(request))
+    def fetch(self, asker: object, request: FetchSnapshot, answered: Answered, failed: Failed) -> None:
+        """Fetch for ``request``; an earlier request of the same asker for the same symbol is given up."""
+        key = (asker, request.symbol)
+        self.cancel(asker, request.symbol)
+        self._tasks[key] = self._spawn(self._fetch(key, request, answered, failed))
 
-    def cancel(self) -> None:
-        """Give up all requests."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
+    def asking(self, asker: object, symbol: str) -> bool:
+        """Whether a request for ``symbol`` waits for its turn or its answer."""
+        task = self._tasks.get((asker, symbol))
+        return task is not None and not task.done()
+
+    def cancel(self, asker: object, symbol: str | None = None) -> None:
+        """Give up the requests of ``asker``, or that for one symbol."""
+        for key in [key for key in self._tasks if key[0] is asker and symbol in (None, key[1])]:
+            task = self._tasks.pop(key)
+            # A request may follow from the answer to the one before, in that one's task.
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def forget(self, asker: object) -> None:
+        """Give up everything of an asker that is no more."""
+        self.cancel(asker)
+        for key in [key for key in self._paces if key[0] is asker]:
+            del self._paces[key]
 
     async def close(self) -> None:
         """Give up all requests and close the connections."""
         tasks = list(self._tasks.values())
-        self.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
-    async def _fetch(self, request: FetchSnapshot) -> None:
-        pace = self._paces.setdefault(request.symbol, Pace())
+    async def get(self, path: str) -> tuple[bytes | None, str]:
+        """Return the body at ``path``, as soon as the limits allow to ask for it; None and why if there is none."""
+        async with self._slots:
+            await self._gate.enter(self._weight(path))
+            return await self._get(path)
+
+    async def _fetch(self, key: tuple[object, str], request: FetchSnapshot, answered: Answered, failed: Failed) -> None:
+        pace = self._paces.setdefault(key, Pace())
         await asyncio.sleep(pace.delay(asyncio.get_running_loop().time()))
         if request.attempt:
             # The answer was older than the stream; the venue needs a moment to catch up with itself.
             await asyncio.sleep(min(5.0, 0.25 * 2 ** min(request.attempt - 1, 10)))
         backoff = Backoff(base=1.0, cap=60.0)
         while True:
-            async with self._slots:
-                body, reason, pause = await self._get(request.path)
+            body, reason = await self.get(request.path)
             if body is not None:
-                self._answered(request, body)
+                answered(body)
                 return
-            self._failed(request, reason)
-            await asyncio.sleep(max(pause, backoff.next()))
+            failed(reason)
+            await asyncio.sleep(backoff.next())
 
-    async def _get(self, path: str) -> tuple[bytes | None, str, float]:
-        """Return the body, or None, why, and how long the venue wants to be left alone."""
+    async def _get(self, path: str) -> tuple[bytes | None, str]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS))
         try:
-            async with self._session.get(self._base + path) as response:
+            async with self._session.get(self.base + path) as response:
                 body = await response.read()
                 if response.status == 200:
-                    return body, "", 0.0
-                pause = _seconds(response.headers.get("Retry-After")) if response.status in _LIMIT_STATUSES else 0.0
-                return None, f"HTTP {response.status} for {path}: {body[:200]!r}", pause
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return None, f"{path}: {error!r}", 0.0
+                    return body, ""
+                self._heed(response)
+                return None, f"HTTP {response.status} for {path}: {body[:200]!r}"
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: no address at all
+            return None, f"{path}: {error!r}"
+
+    def _heed(self, response: aiohttp.ClientResponse) -> None:
+        """Let nothing more through for as long as the venue wants to be left alone."""
+        if response.status in _PAUSING:
+            stated = _seconds(response.headers.get("Retry-After"))
+            self._gate.close(stated if stated is not None else UNSTATED_PAUSES.get(response.status, 0.0))
 
 
-def _seconds(text: str | None) -> float:
-    return float(min(int(text), 3600)) if text is not None and text.isascii() and text.isdigit() else 0.0
+def _seconds(text: str | None) -> float | None:
+    return float(min(int(text), 3600)) if text is not None and text.isascii() and text.isdigit() else None

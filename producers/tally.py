@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from alphapulse.fixed import decimal_text
+
+_OF_TRADES: Final = frozenset({"trades", "duplicate_trades", "trade_gaps", "_volume", "_volume_exponent"})
 
 
 @dataclass(slots=True)
@@ -45,6 +47,17 @@ class Tally:
         elif exponent > self._volume_exponent:
             size *= 10 ** (exponent - self._volume_exponent)
         self._volume += size
+
+    def take_over(self, book: Tally, trades: Tally) -> None:
+        """Become the sum of this one's figures on the book, ``book``'s, and ``trades``' figures on trades."""
+        for name in self.__slots__:
+            mine, earlier = getattr(self, name), getattr(book, name)
+            setattr(self, name, getattr(trades, name) if name in _OF_TRADES else mine + earlier)
+
+    @property
+    def activity(self) -> int:
+        """A number that grows with everything the venue says of the instrument."""
+        return self.snapshots + self.deltas + self.ignored + self.trades + self.duplicate_trades
 
     @property
     def base_volume(self) -> str:

@@ -7,6 +7,7 @@ few ranges, which tells a repeated trade from a late one exactly; elsewhere the 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +43,12 @@ class SeenTrades:
         self._last: int | None = None
         self._missing: list[_Range] = []  # ascending
 
+    def seed(self, ids: Collection[int]) -> None:
+        """Note ``ids`` as seen, and all below the lowest of them: nobody knows any more which of those were."""
+        for trade_id in sorted(ids):
+            self.see(trade_id)
+        self._missing = [missing for missing in self._missing if missing.first != _BEFORE_ALL]
+
     def see(self, trade_id: int) -> int | None:
         """Note ``trade_id``; return how many ids are missing just before it, or None if it was seen before."""
         last = self._last
@@ -72,6 +79,11 @@ class RecentIds:
     def __init__(self) -> None:
         self._ids: OrderedDict[int, None] = OrderedDict()
 
+    def seed(self, ids: Collection[int]) -> None:
+        """Note ``ids`` as seen."""
+        for trade_id in ids:
+            self.see(trade_id)
+
     def see(self, trade_id: int) -> int | None:
         """As :meth:`SeenTrades.see`; never reports a gap."""
         if trade_id in self._ids:
@@ -98,6 +110,11 @@ class TradeStream:
         self._price_exponent = min(-LEAST_DECIMALS, instrument.price_exponent or 0)
         self._size_exponent = min(-LEAST_DECIMALS, instrument.size_exponent or 0)
         self.started = False
+
+    def seed(self, ids: Collection[int]) -> None:
+        """Take the trades ``ids`` for published, before the first one."""
+        self._seen.seed(ids)
+        self.started = True
 
     def trade(
         self,
@@ -139,6 +156,21 @@ class TradeStream:
         self._tally.trades += 1
         self._tally.add_volume(size_mantissa, size_exponent)
         return missing
+
+    def again(self, outputs: list[Any], trade: Trade) -> int:
+        """Append ``trade``, a record made by another stream of the same instrument, as :meth:`trade` does."""
+        missing = self._seen.see(int(trade.trade_id))
+        if missing is None:
+            self._tally.duplicate_trades += 1
+            return 0
+        outputs.append(trade)
+        self._tally.trades += 1
+        self._tally.add_volume(trade.size, trade.size_exponent)
+        return missing
+
+    def count_in(self, tally: Tally) -> None:
+        """Count in ``tally`` from now on."""
+        self._tally = tally
 
 
 def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:

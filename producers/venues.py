@@ -1,19 +1,32 @@
-"""The one list of venues: name → module that holds its ``VENUE``."""
+"""The venues there are: every package in ``producers/`` that holds a ``protocol.py``.
+
+A venue's package says what it is in ``VENUE``; it may also hold the venue's own end of its protocol (``endpoint.py``)
+and its simulated market data (``simulator.py``), which are found here by their names. So a new venue is a new folder,
+and nothing else.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from typing import Final
+from importlib.resources import files
+from types import ModuleType
+from typing import Final, Literal, TypeAlias
 
 from alphapulse.errors import ConfigError
 from producers.venue import Venue
 
-VENUES: Final = {
-    "binance": "producers.binance",
-    "binance_us": "producers.binance_us",
-    "coinbase": "producers.coinbase",
-    "kraken": "producers.kraken",
-}
+Part: TypeAlias = Literal["protocol", "messages", "symbols", "endpoint", "simulator"]
+"""A module of a venue's package."""
+
+_PACKAGE: Final = "producers"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of all venues, sorted; none of their code is imported for it."""
+    folders = files(_PACKAGE).iterdir()
+    return tuple(sorted(folder.name for folder in folders if folder.joinpath("protocol.py").is_file()))
 
 
 def load(name: str) -> Venue:
@@ -22,8 +35,14 @@ def load(name: str) -> Venue:
     Raises:
         ConfigError: there is none; the message names those there are.
     """
-    module = VENUES.get(name)
-    if module is None:
-        raise ConfigError([f"venues.{name}: unknown venue; known: {', '.join(sorted(VENUES))}"])
-    venue: Venue = import_module(module).VENUE
+    if name not in names():
+        raise ConfigError([f"venues.{name}: unknown venue; known: {', '.join(names())}"])
+    venue: Venue = import_module(f"{_PACKAGE}.{name}").VENUE
     return venue
+
+
+def part(name: str, module: Part) -> ModuleType | None:
+    """Return a module of the venue's package; None if there is no such venue, or it has no such module."""
+    if name not in names() or not files(_PACKAGE).joinpath(name, f"{module}.py").is_file():
+        return None
+    return import_module(f"{_PACKAGE}.{name}.{module}")

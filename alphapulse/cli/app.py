@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,15 +21,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+broker_app = typer.Typer(help="A broker of this machine, for as long as the command runs.", no_args_is_help=True)
 topics_app = typer.Typer(help="Topics on the broker.", no_args_is_help=True)
 schemas_app = typer.Typer(help="Schemas and their registry.", no_args_is_help=True)
+app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Folder with services.toml and exchanges.toml.", show_default=False)
 ]
+BrokerDataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where data and run files go.", show_default="as configured")
+]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where data, logs and run files go.")]
+
+
+class Broker(Enum):
+    """What the demo stands on."""
+
+    EMBEDDED = "embedded"
+    KAFKA = "kafka"
 
 
 @app.callback()
@@ -45,9 +58,17 @@ def demo(
     venues: Annotated[str, typer.Option(help="Simulated venues, comma-separated.")] = "kraken,coinbase,binance_us",
     symbols: Annotated[str, typer.Option(help="Symbols, comma-separated.")] = "BTC-USD,ETH-USD,SOL-USD",
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
+    broker: Annotated[
+        Broker, typer.Option(help="'embedded': in memory; 'kafka': Apache Kafka, kept between runs (needs Java).")
+    ] = Broker.EMBEDDED,
 ) -> None:
-    """Run the whole pipeline on this machine: embedded broker, simulated venues, every service, the page."""
+    """Run the whole pipeline on this machine: broker, simulated venues, every service, the page."""
     from alphapulse.cli.demo import Demo
+
+    if broker is Broker.KAFKA:
+        from alphapulse.embedded.kafka_install import install, tell_download
+
+        install(downloading=tell_download)  # before anything else starts and waits for it
 
     wanted = Demo(
         data_dir=data_dir,
@@ -55,6 +76,7 @@ def demo(
         venues=tuple(check_venue(venue.strip()) for venue in venues.split(",")),
         symbols=tuple(check_symbol(symbol.strip()) for symbol in symbols.split(",")),
         seed=seed,
+        broker=broker.value,
     )
     sys.exit(asyncio.run(wanted.run()))
 
@@ -87,12 +109,14 @@ def replay(
 
 @app.command()
 def collect(
-    venues: Annotated[list[str], typer.Argument(help="Venues of exchanges.toml.", show_default=False)],
+    venues: Annotated[
+        list[str] | None, typer.Argument(help="Venues of exchanges.toml. [default: all enabled]", show_default=False)
+    ] = None,
 ) -> None:
-    """Collect from venues: one process each, under one supervisor."""
+    """Collect from venues: one process each, under one supervisor; follows the configuration files."""
     from alphapulse.cli.collect import collect as run
 
-    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues])))
+    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues or []])))
 
 
 @app.command()
@@ -113,9 +137,15 @@ def gateway() -> None:
     _become("gateway")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def record(context: typer.Context) -> None:
+    """Write down what venues send, to be replayed: `record VENUE… [--out DIR]` (more: `record --help`)."""
+    _become("producers.record", *context.args)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def simulate(context: typer.Context) -> None:
-    """Run simulated venues (options as `python -m producers.simulator --help` tells)."""
+    """Run simulated venues, with faults if you like: --faults FILE, --fault-probability P (more: `simulate --help`)."""
     _become("producers.simulator", *context.args)
 
 
@@ -132,6 +162,31 @@ def sql(
 
     chosen = format or ("PrettyCompact" if sys.stdout.isatty() else "TSVWithNames")
     sys.exit(run_query(query, data_dir, chosen))
+
+
+@broker_app.command("embedded")
+def embedded_broker(data_dir: BrokerDataDir = None) -> None:
+    """Run the in-memory broker: ready at once, keeps 5 MB a partition, forgets everything at its end."""
+    _choose_data_dir(data_dir)
+    _become("alphapulse.embedded.broker")
+
+
+@broker_app.command("kafka")
+def kafka_broker(
+    nodes: Annotated[int, typer.Option(help="1, or 3: no record is lost when one of them dies.")] = 1,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Of node 1; those of the others follow.", min=1, max=65533, show_default="kept, at first a free one"
+        ),
+    ] = None,
+    data_dir: BrokerDataDir = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Begin with an empty log.")] = False,
+) -> None:
+    """Run Apache Kafka, kept between runs in DATA_DIR/kafka. Needs Java 17; Maven fetches it once."""
+    _choose_data_dir(data_dir)
+    arguments = ("--nodes", str(nodes), "--port", str(port or 0))
+    _become("alphapulse.embedded.kafka_broker", *arguments, *(("--clean",) if clean else ()))
 
 
 @topics_app.command("create")
@@ -156,6 +211,11 @@ def check_schemas(
 ) -> None:
     """Check that the schemas can follow those of earlier releases."""
     _become("schemas", "check", *(("--against", against) if against is not None else ()))
+
+
+def _choose_data_dir(data_dir: Path | None) -> None:
+    if data_dir is not None:
+        os.environ[f"{config.PREFIX}DATA_DIR"] = str(data_dir)
 
 
 def _become(module: str, *arguments: str) -> NoReturn:

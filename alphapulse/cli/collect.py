@@ -1,12 +1,18 @@
-"""``alphapulse collect``: collectors of several venues as processes under one supervisor."""
+"""``alphapulse collect``: collectors of several venues as processes under one supervisor.
+
+Each collector follows the configuration folder by itself; here only whole venues come and go.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
-from alphapulse import config, logs
+from alphapulse import config, logs, reload
+from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import ConfigError
 from alphapulse.supervisor import ChildSpec, Supervisor
 
@@ -14,17 +20,25 @@ from alphapulse.supervisor import ChildSpec, Supervisor
 async def collect(venues: Sequence[str]) -> int:
     """Run one collector per venue until a signal comes; one that dies is started again.
 
+    Args:
+        venues: which; none named: all that are enabled, those enabled later among them.
+
     Raises:
-        ConfigError: a venue is not configured, or switched off.
+        ConfigError: a venue is not configured, or switched off; or there is none.
         ServiceError: a collector cannot run.
     """
     settings = config.load()
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    folder = Path(named) if named else None
     faults = [
         f"venues.{venue}: {'not enabled' if venue in settings.venues else 'not configured'}"
         f" (configured: {', '.join(sorted(settings.venues)) or 'none'})"
         for venue in venues
         if venue not in settings.venues or not settings.venues[venue].enabled
     ]
+    wanted = _wanted(settings, venues)
+    if not wanted and not faults:
+        faults = [f"venues: none is enabled (configured: {', '.join(sorted(settings.venues)) or 'none'})"]
     if faults:
         raise ConfigError(faults)
     logs.configure(settings.log, service="collect")
@@ -33,12 +47,91 @@ async def collect(venues: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Supervisor(settings.data_dir) as supervisor:
-        for venue in venues:
-            await supervisor.start(ChildSpec(f"collector-{venue}", "producers", settings, (venue,)))
+        collectors = Collectors(supervisor, settings, folder)
+        await collectors.go_over_to(wanted)
         stopped = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(supervisor.failure())
-        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        failed.cancel()
+        following = asyncio.create_task(_follow(collectors, venues, folder) if folder is not None else _never())
+        await asyncio.wait({stopped, failed, following}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, failed, following):
+            task.cancel()
         supervisor.check()
+        if following.done() and not following.cancelled():
+            following.result()
     return 0
+
+
+class Collectors:
+    """The collectors' processes.
+
+    Args:
+        supervisor: runs them.
+        settings: what they start with.
+        folder: of the configuration they follow; None: there is none, and nothing changes.
+    """
+
+    def __init__(self, supervisor: Supervisor, settings: Settings, folder: Path | None) -> None:
+        self._supervisor = supervisor
+        self._settings = settings
+        self._folder = folder
+        self._running: set[str] = set()
+        self._first = True
+
+    async def go_over_to(self, venues: Sequence[str]) -> None:
+        """Start and stop collectors until exactly those of ``venues`` run.
+
+        Raises:
+            ServiceError: a process cannot be made.
+        """
+        # One that was given up is tried again: the change may be what it was waiting for.
+        given_up = {venue for venue in self._running if self._supervisor.children[_name(venue)].given_up}
+        gone = [venue for venue in self._running if venue not in venues]
+        if gone:
+            await self._supervisor.stop(*map(_name, gone))
+        self._running -= {*gone, *given_up}
+        for venue in venues:
+            if venue not in self._running:
+                await self._supervisor.start(self._spec(venue))
+                self._running.add(venue)
+        self._first = False
+
+    def _spec(self, venue: str) -> ChildSpec:
+        # At the start a venue that cannot be collected is the user's mistake; later it must not end the others.
+        if self._folder is None:
+            return ChildSpec(_name(venue), "producers", self._settings, (venue,), vital=self._first)
+        # The environment beats the files: what stands in them must not be repeated there, or no change would show.
+        settings = self._settings.model_copy(update={"venues": {}})
+        own = {key: value for key, value in os.environ.items() if key.startswith(f"{PREFIX}VENUES")}
+        arguments = (venue, "--config", str(self._folder))
+        return ChildSpec(_name(venue), "producers", settings, arguments, vital=self._first, variables=own)
+
+
+def _name(venue: str) -> str:
+    return f"collector-{venue}"
+
+
+def _wanted(settings: Settings, venues: Sequence[str]) -> list[str]:
+    enabled = [name for name, venue in settings.venues.items() if venue.enabled]
+    return [name for name in enabled if not venues or name in venues]
+
+
+async def _follow(collectors: Collectors, venues: Sequence[str], folder: Path) -> None:
+    latest: asyncio.Queue[Settings] = asyncio.Queue()
+    log = logs.get("collect")
+
+    async def apply() -> None:
+        while True:
+            settings = await latest.get()
+            wanted = _wanted(settings, venues)
+            log.info("config change", venues=wanted)
+            await collectors.go_over_to(wanted)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(apply())
+        group.create_task(
+            reload.follow(folder, latest.put_nowait, lambda error: log.error("config refused", reason=str(error)))
+        )
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.status import Status
 
 from alphapulse import config, logs, topics
-from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, Stack, claim
+from alphapulse.claim import claim
+from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.errors import AlphaPulseError, ServiceError
+from alphapulse.errors import AlphaPulseError, BrokerError, ServiceError
 from alphapulse.kafka.lag import LagReader
 from alphapulse.supervisor import Child, ChildSpec, Supervisor
 
@@ -41,8 +43,9 @@ class Figures:
     frames: int
     records: int
     gaps: int
-    lag: int
-    """Records that the processors or the ClickHouse sink have still to read; Parquet files close by time."""
+    lag: int | None
+    """Records that the processors or the ClickHouse sink have still to read (Parquet files close by time); None while
+    the broker is away."""
     opportunities: int
     """Open ones."""
     signals: int
@@ -53,7 +56,7 @@ class Figures:
         records = (self.records - before.records) / seconds
         text = (
             f"{int(uptime) // 60:02d}:{int(uptime) % 60:02d}  {frames:,.0f} frames/s  {records:,.0f} records/s  "
-            f"lag {self.lag:,}  gaps {self.gaps:,}  "
+            f"lag {'?' if self.lag is None else format(self.lag, ',')}  gaps {self.gaps:,}  "
             f"opportunities {self.opportunities:,} open, {self.signals:,} signals"
         )
         return f"{text}  restarts {restarts}" if restarts else text
@@ -68,6 +71,7 @@ class Demo:
     venues: Sequence[str]
     symbols: Sequence[str]
     seed: int
+    broker: BrokerKind = "embedded"
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -98,6 +102,9 @@ class Demo:
                 }
             )
             logs.configure(settings.log.model_copy(update={"level": "ERROR"}), service="demo")
+            if self.broker == "kafka":
+                # It may be away for a moment; the line of figures tells.
+                logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
             while not self.stop.is_set():
                 try:
                     await self._run(settings)
@@ -119,7 +126,7 @@ class Demo:
                 if self.stop.is_set():
                     self.console.print("stopping")
                     return
-                if await _ended(supervisor.children.get(BROKER)):
+                if self.broker == "embedded" and await _ended(supervisor.children.get(BROKER)):
                     # Without it nobody could end in good order; sinks and processors survive the worst by design.
                     await supervisor.kill()
                     raise _BrokerDied
@@ -148,7 +155,7 @@ class Demo:
 
     async def _start(self, stack: Stack, status: Status) -> list[str]:
         status.update("starting the broker")
-        await stack.start_broker()
+        await stack.start_broker(self.broker)
         status.update("starting the simulated venues")
         arguments = ("--venues", ",".join(self.venues), "--symbols", ",".join(self.symbols), "--seed", str(self.seed))
         await stack.supervisor.start(
@@ -195,8 +202,6 @@ class Demo:
 
     async def _figures(self, stack: Stack, collectors: Sequence[str], lag: LagReader) -> Figures:
         told = [await stack.status(name) for name in collectors]
-        behind = await lag.read()
-        settings = stack.settings
         processors = await stack.status(PROCESSORS)
         return Figures(
             frames=sum(int(status.get("frames", 0)) for status in told),
@@ -204,10 +209,19 @@ class Demo:
             gaps=sum(
                 int(instrument["gaps"]) for status in told for instrument in status.get("instruments", {}).values()
             ),
-            lag=max(behind[group].total for group in (settings.processors.group, settings.clickhouse.group)),
+            lag=await self._lag(stack.settings, lag),
             opportunities=int(processors.get("opportunities", 0)),
             signals=int(processors.get("published", {}).get(topics.ARBITRAGE, 0)),
         )
+
+    async def _lag(self, settings: Settings, lag: LagReader) -> int | None:
+        try:
+            behind = await lag.read()
+        except BrokerError:
+            if self.broker == "embedded":
+                raise
+            return None  # it comes back, with its log
+        return max(behind[group].total for group in (settings.processors.group, settings.clickhouse.group))
 
     def _child_died(self, child: Child, code: int) -> None:
         self.restarts += 1

@@ -15,9 +15,10 @@ from typing import Any
 from rich.console import Console
 
 from alphapulse import config, logs
+from alphapulse.claim import claim
 from alphapulse.cli import summary
 from alphapulse.cli.pacing import Offsets, Pacer
-from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack, claim
+from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ConfigError, ServiceError
 from alphapulse.kafka.lag import GroupLag, LagReader

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final, Literal
 
 from alphapulse import topics
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.embedded.broker import client_settings
-from alphapulse.errors import ServiceError
+from alphapulse.embedded import broker, kafka_cluster
 from alphapulse.kafka.lag import LagReader
 from alphapulse.supervisor import ChildSpec, Supervisor
+
+BROKER_SECONDS = 60.0
+"""How long the broker may take to start; a real one needs some five seconds, more on a busy machine."""
 
 BROKER = "broker"
 PROCESSORS = "processors"
@@ -20,36 +19,19 @@ CLICKHOUSE = "sink-clickhouse"
 PARQUET = "sink-parquet"
 GATEWAY = "gateway"
 
+BrokerKind = Literal["embedded", "kafka"]
+
+BROKER_MODULES: Final[dict[BrokerKind, str]] = {
+    "embedded": "alphapulse.embedded.broker",
+    "kafka": "alphapulse.embedded.kafka_broker",
+}
+
 MODULES: dict[str, tuple[str, ...]] = {
     PROCESSORS: ("stream_processors",),
     CLICKHOUSE: ("sinks", "clickhouse"),
     PARQUET: ("sinks", "parquet"),
     GATEWAY: ("gateway",),
 }
-
-
-def claim(data_dir: Path) -> IO[str]:
-    """Make ``data_dir`` ours until the returned file is closed.
-
-    Raises:
-        ServiceError: it cannot be written, or a running stack holds it.
-    """
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / ".lock").open("a+")
-    except OSError as error:
-        raise ServiceError(f"data directory {data_dir} is not writable: {error.strerror or error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "another process"
-        lock.close()
-        raise ServiceError(f"data directory {data_dir} is in use by {holder}") from error
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()}")
-    lock.flush()
-    return lock
 
 
 class Stack:
@@ -62,13 +44,18 @@ class Stack:
         self.supervisor = supervisor
         self.settings = settings
 
-    async def start_broker(self) -> None:
-        """Start the in-memory broker and wait for its address."""
-        spec = ChildSpec(BROKER, "alphapulse.embedded.broker", self.settings, restart=False)
+    async def start_broker(self, kind: BrokerKind = "embedded") -> None:
+        """Start the broker and wait for its address.
+
+        A real one that dies comes back at the same address with the same log, so it is started again; the log of an
+        in-memory one is gone.
+        """
+        spec = ChildSpec(BROKER, BROKER_MODULES[kind], self.settings, restart=kind == "kafka")
         await self.supervisor.start(spec)
         # The ops port is announced first, the address when the broker has its topics.
-        told = await self.supervisor.announcement(BROKER, "bootstrap", "incarnation")
-        kafka = client_settings(self.settings.kafka, bootstrap=told["bootstrap"], incarnation=told["incarnation"])
+        told = await self.supervisor.announcement(BROKER, "bootstrap", "incarnation", timeout=BROKER_SECONDS)
+        settings_for = kafka_cluster.client_settings if kind == "kafka" else broker.client_settings
+        kafka = settings_for(self.settings.kafka, bootstrap=told["bootstrap"], incarnation=told["incarnation"])
         self.settings = self.settings.model_copy(update={"kafka": kafka})
 
     async def start_services(self, *names: str) -> None:

@@ -6,6 +6,7 @@ The clients are aiokafka's own, bytes in and bytes out, not started: use them wi
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -62,7 +63,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     return arguments
 
 
-def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5) -> AIOKafkaProducer:
+def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5, give_up: bool = True) -> AIOKafkaProducer:
     """Return a producer that keeps the order of each partition and survives retries without duplicates.
 
     Keys choose the partition by murmur2, as Kafka's Java client does. Must be called within a running event loop.
@@ -71,8 +72,10 @@ def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5) -> 
         settings: the broker.
         client_id: as it shows in the broker's logs and metrics.
         linger_ms: how long a record may wait for others to share its batch.
+        give_up: fail what could not be sent for ``request_timeout_ms`` because its partition has no leader. Of all a
+            broker can be missing this is the one thing aiokafka does not wait for; a broker that restarts may say it.
     """
-    return AIOKafkaProducer(
+    made = AIOKafkaProducer(
         **connection(settings),
         client_id=client_id,
         enable_idempotence=True,
@@ -82,6 +85,9 @@ def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5) -> 
         max_batch_size=MAX_BATCH_BYTES,
         max_request_size=MAX_RECORD_BYTES,
     )
+    if not give_up:
+        made._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 there is no argument for it
+    return made
 
 
 def consumer(

@@ -1,7 +1,12 @@
 """Binance spot: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams."""
 
+from functools import partial
+
+from producers.binance.instruments import traded
 from producers.binance.protocol import BinanceProtocol
-from producers.venue import Venue
+from producers.binance.rest import depth_weight
+from producers.limits import Limit
+from producers.venue import Listing, Venue
 
 VENUE = Venue(
     name="binance",
@@ -11,5 +16,15 @@ VENUE = Venue(
     # The venue pings every 20 s; pings of our own would count against the messages allowed.
     silence_seconds=60.0,
     ping_seconds=None,
-    messages_per_second=5.0,
+    # Five inbound messages, the pongs among them.
+    messages_per_second=4.0,
+    # A connection carries 1024 streams, two of them for each symbol; fewer share the load and a loss.
+    symbols_per_connection=200,
+    connects=Limit(300, 300.0),
+    # Connections are cut after 24 h.
+    reconnect_hours=23.0,
+    # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
+    rest_limit=Limit(6000, 60.0),
+    rest_weight=partial(depth_weight, weights=((100, 5), (500, 25), (1000, 50), (5000, 250))),
+    listing=Listing("/api/v3/exchangeInfo?permissions=SPOT", traded),
 )

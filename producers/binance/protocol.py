@@ -7,7 +7,7 @@ is fetched. Levels beyond the snapshot's depth are unknown until a diff names th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,9 +16,9 @@ import msgspec
 from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
 from alphapulse.instruments import Instrument
-from producers.binance import messages
+from producers.binance import messages, streams
 from producers.binance.symbols import venue_symbol
-from producers.binance.synchronizer import Kept, Step, Synchronizer
+from producers.binance.synchronizer import MOST_KEPT, Kept, Step, Synchronizer
 from producers.book_stream import BookStream, Doubt
 from producers.levels import PAIRS, LevelParser
 from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Refused, Send
@@ -28,6 +28,10 @@ from producers.timestamps import ms_nanoseconds
 from producers.trade_stream import TradeStream
 
 MOST_DEPTH = 5000
+MOST_WAITING = 100_000
+"""Diffs kept for snapshots, of all symbols together: many symbols wait long where REST requests are rationed."""
+LEAST_KEPT = 200
+"""Of one symbol: longer than any answer takes."""
 _DIFFS = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 
 
@@ -77,11 +81,30 @@ class BinanceProtocol(VenueProtocol):
         return self._waiting
 
     def path(self) -> str:
-        names = [state.venue_symbol.lower() for state in self.instruments.values()]
-        return "/stream?streams=" + "/".join(f"{name}@depth@100ms/{name}@trade" for name in names)
+        return streams.address(list(self._by_venue_symbol))
 
     def subscribe(self) -> list[Send]:
-        return []  # the address names the streams
+        return streams.rest(list(self._by_venue_symbol))
+
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        names = [(symbol, venue_symbol(symbol)) for symbol in symbols]
+        for symbol, name in names:
+            self._add(symbol, name)
+        return [streams.request("SUBSCRIBE", [name for _, name in names], self._next_number())]
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        self._waiting -= self._sync.pop(state.symbol).reset()
+        del self._by_venue_symbol[state.venue_symbol]
+        return [streams.request("UNSUBSCRIBE", [state.venue_symbol], self._next_number())]
+
+    def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
+        outputs = super().revive(symbol, received_time, seconds)
+        name = self.instruments[symbol].venue_symbol
+        outputs.append(streams.request("UNSUBSCRIBE", [name], self._next_number()))
+        outputs.append(streams.request("SUBSCRIBE", [name], self._next_number()))
+        # A quiet market may send no diff for long; the snapshot is right without one.
+        outputs.append(self._request(symbol))
+        return outputs
 
     def resubscribe(self, symbol: str) -> list[FetchSnapshot]:
         return [self._request(symbol)]
@@ -138,7 +161,8 @@ class BinanceProtocol(VenueProtocol):
             self._keep(state, sync, Kept(update, frame, received_time), outputs)
 
     def _keep(self, state: InstrumentState, sync: Synchronizer, kept: Kept, outputs: Outputs) -> None:
-        dropped = sync.keep(kept)
+        most = min(MOST_KEPT, max(LEAST_KEPT, MOST_WAITING // len(self.instruments)))
+        dropped = sync.keep(kept, most)
         self._waiting += 1 - dropped
         state.tally.ignored += dropped
         if not sync.request:
@@ -262,6 +286,10 @@ class BinanceProtocol(VenueProtocol):
             raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
         if missing:
             self._trade_gap(state, missing, outputs)
+
+    def _next_number(self) -> int:
+        self._requests += 1
+        return self._requests
 
     def _request(self, symbol: str, attempt: int = 0) -> FetchSnapshot:
         self._requests += 1

@@ -62,13 +62,13 @@ class Synchronizer:
         self.kept.clear()
         return dropped
 
-    def keep(self, kept: Kept) -> int:
-        """Keep a diff until the snapshot comes; return how many old ones had to go for it."""
+    def keep(self, kept: Kept, most: int = MOST_KEPT) -> int:
+        """Keep a diff until the snapshot comes, at most ``most``; return how many old ones had to go for it."""
         self.kept.append(kept)
-        if len(self.kept) <= MOST_KEPT:
-            return 0
-        self.kept.popleft()
-        return 1
+        dropped = max(0, len(self.kept) - most)
+        for _ in range(dropped):
+            self.kept.popleft()
+        return dropped
 
     def joins(self, last_update_id: int) -> bool:
         """Whether a snapshot with this id leaves no hole before the first diff kept."""

@@ -1,7 +1,12 @@
 """Binance.US spot: https://docs.binance.us/."""
 
+from functools import partial
+
+from producers.binance.rest import depth_weight
+from producers.binance_us.instruments import traded
 from producers.binance_us.protocol import BinanceUsProtocol
-from producers.venue import Venue
+from producers.limits import Limit
+from producers.venue import Listing, Venue
 
 VENUE = Venue(
     name="binance_us",
@@ -11,5 +16,12 @@ VENUE = Venue(
     # The venue pings every 3 min; quiet symbols send little in between.
     silence_seconds=240.0,
     ping_seconds=None,
-    messages_per_second=5.0,
+    messages_per_second=4.0,
+    symbols_per_connection=200,
+    connects=Limit(300, 300.0),
+    reconnect_hours=23.0,
+    # https://docs.binance.us/#rate-limits-rest
+    rest_limit=Limit(1200, 60.0),
+    rest_weight=partial(depth_weight, weights=((100, 1), (500, 5), (1000, 10), (5000, 50))),
+    listing=Listing("/api/v3/exchangeInfo", traded),
 )

@@ -1,7 +1,9 @@
 """Coinbase Exchange: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview."""
 
+from producers.coinbase.instruments import traded
 from producers.coinbase.protocol import CoinbaseProtocol
-from producers.venue import Venue
+from producers.limits import Limit
+from producers.venue import Listing, Venue
 
 VENUE = Venue(
     name="coinbase",
@@ -10,4 +12,9 @@ VENUE = Venue(
     # A heartbeat a second for every product.
     silence_seconds=10.0,
     messages_per_second=8.0,
+    rest_url="https://api.exchange.coinbase.com",
+    # Eight a second and address: https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
+    connects=Limit(8, 1.0),
+    rest_limit=Limit(10, 1.0),
+    listing=Listing("/products", traded),
 )

@@ -6,6 +6,8 @@ which tells of lost matches only. So a doubt ends the epoch, and the product's b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from alphapulse.config import VenueSettings
@@ -20,6 +22,8 @@ from producers.protocol import InstrumentState, VenueProtocol, quoted, refused_b
 from producers.tally import Tally
 from producers.timestamps import iso_nanoseconds
 from producers.trade_stream import TradeStream
+
+_OTHER_KINDS = (b'"match"', b'"last_match"', b'"heartbeat"', b'"subscriptions"', b'"error"')
 
 
 class CoinbaseProtocol(VenueProtocol):
@@ -54,11 +58,19 @@ class CoinbaseProtocol(VenueProtocol):
         return ""
 
     def subscribe(self) -> list[Send]:
-        if not self.instruments:
-            return []
-        products = quoted(self.instruments)
+        return [self._request("subscribe", list(self.instruments))] if self.instruments else []
+
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        for symbol in [venue_symbol(symbol) for symbol in symbols]:
+            self._add(symbol)
+        return [self._request("subscribe", symbols)]
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        return [self._request("unsubscribe", [state.symbol])]
+
+    def _request(self, kind: str, symbols: Sequence[str]) -> Send:
         channels = quoted(["level2_batch", "matches", "heartbeat"])
-        return [Send(f'{{"type":"subscribe","product_ids":{products},"channels":{channels}}}')]
+        return Send(f'{{"type":"{kind}","product_ids":{quoted(symbols)},"channels":{channels}}}')
 
     def resubscribe(self, symbol: str) -> list[Send]:
         rest = f'"product_ids":{quoted([symbol])},"channels":["level2_batch"]}}'
@@ -164,6 +176,17 @@ class CoinbaseProtocol(VenueProtocol):
 
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
+
+    def _suspects(self, frame: bytes) -> Sequence[str]:
+        # No later frame would show that this one is missing: what may be about a book puts it in doubt.
+        if any(kind in frame for kind in _OTHER_KINDS):
+            return []
+        try:
+            msgspec.json.decode(frame, type=msgspec.Raw)
+        except (msgspec.DecodeError, RecursionError):
+            named = [symbol for symbol in self.instruments if f'"{symbol}"'.encode() in frame]
+            return named or list(self.instruments)
+        return super()._suspects(frame)
 
     def _suspect(self, frame: bytes) -> str | None:
         if b'"l2update"' not in frame and b'"snapshot"' not in frame:

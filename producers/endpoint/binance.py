@@ -105,7 +105,7 @@ class BinanceSession(Session):
 
     def _add(self, names: list[str], answer: Answer) -> None:
         for name in names:
-            if name not in self._streams:
+            if name not in self._streams and not self.refuses():  # a stream that it will not have stays silent
                 feed, symbol = stream_key(name)
                 self._streams[name] = Subscription(feed, symbol, name)
                 self._subscribe(self._streams[name], answer)
@@ -133,3 +133,15 @@ SERVER_BUSY = rest_error(
     -1008, "Server is currently overloaded with other requests. Please try again in a few minutes."
 )
 """Answered with status 503."""
+
+
+def rest_refusal(status: int) -> bytes:
+    """Return the body that comes with ``status`` where nothing is wrong with the request.
+
+    https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
+    """
+    if status in (418, 429):
+        return rest_error(-1003, "Too many requests; please use the websocket for live updates.")
+    return (
+        SERVER_BUSY if status == 503 else rest_error(-1000, "An unknown error occurred while processing the request.")
+    )

@@ -52,6 +52,8 @@ class CoinbaseSession(Session):
                     self._unsubscribe(key, answer)
         else:
             reason = self._fault(wanted, signed="signature" in request)
+            if reason is None and self.refuses():
+                reason = "Too many subscriptions; try again"
             if reason is not None:
                 return _error("Failed to subscribe", reason)
             for channel, product in wanted:

@@ -10,6 +10,7 @@ from producers.endpoint.binance import BinanceSession
 from producers.endpoint.coinbase import CoinbaseSession
 from producers.endpoint.kraken import KrakenSession
 from producers.endpoint.session import Session
+from producers.venues import names, part
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,21 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def dialect(venue: str) -> Dialect:
-    """Return the dialect of ``venue``.
+    """Return the dialect of ``venue``: from the table above, or ``DIALECT`` of the ``endpoint.py`` in its folder.
 
     Raises:
         ValueRefused: there is none.
     """
-    try:
-        return DIALECTS[venue]
-    except KeyError:
-        raise ValueRefused(f"unknown venue: {venue[:80]!r} (known: {', '.join(DIALECTS)})") from None
+    known = DIALECTS.get(venue)
+    if known is not None:
+        return known
+    module = part(venue, "endpoint")
+    if module is None:
+        raise ValueRefused(f"unknown venue: {venue[:80]!r} (known: {', '.join(served())})")
+    found: Dialect = module.DIALECT
+    return found
+
+
+def served() -> list[str]:
+    """Return the names of the venues that have a dialect."""
+    return [name for name in names() if name in DIALECTS or part(name, "endpoint") is not None]

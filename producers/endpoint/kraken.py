@@ -71,6 +71,8 @@ class KrakenSession(Session):
                 self._refuse(head, f"Currency pair not supported {symbol}", symbol, time_ns, answer)
             elif (feed_of(channel), symbol) in self.subscriptions:
                 self._refuse(head, "Already subscribed", symbol, time_ns, answer)
+            elif self.refuses():
+                self._refuse(head, "Exceeded msg rate", symbol, time_ns, answer)
             else:
                 self._accept(head, {**result, "symbol": symbol}, symbol, time_ns, answer)
 

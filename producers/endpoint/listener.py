@@ -58,6 +58,15 @@ class Connection:
         """Close the connection; harmless if it is closed."""
         await self._socket.close(code=code, message=reason.encode())
 
+    def cut(self, frame: bytes = b"") -> None:
+        """End the connection without a word, in the middle of ``frame`` if there is one."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if frame:
+            # A text frame of that length, unmasked (RFC 6455, 5.2), of which only half comes.
+            self._transport.write(b"\x81\x7f" + len(frame).to_bytes(8, "big") + frame[: len(frame) // 2])
+        self._transport.close()
+
     def abort(self) -> None:
         """Cut the connection off, as what waits in its socket will not be read."""
         if self._transport is not None:

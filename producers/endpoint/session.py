@@ -7,9 +7,10 @@ recording, a simulated market) is no matter of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -63,9 +64,14 @@ class Session(ABC):
         symbols: what is traded there, in the venue's spelling.
     """
 
+    numbers_frames = False
+    """Whether :meth:`outgoing` numbers what one client gets: then it comes before anything can go wrong on the way."""
+
     def __init__(self, symbols: Collection[str]) -> None:
         self.symbols = frozenset(symbols)
         self.subscriptions: dict[Key, Subscription] = {}
+        self.refuses: Callable[[], bool] = _never
+        """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
 
     def greeting(self, time_ns: int) -> list[bytes]:
         """Return what the venue says first, before it is asked anything."""
@@ -99,6 +105,10 @@ class Session(ABC):
         return True
 
 
+def _never() -> bool:
+    return False
+
+
 def encode(message: Mapping[str, Any]) -> bytes:
     """Return ``message`` as the JSON text of a frame."""
     return msgspec.json.encode(message)
@@ -115,6 +125,9 @@ def decode_object(message: bytes) -> dict[str, Any] | None:
 
 def timestamp(time_ns: int) -> str:
     """Return RFC 3339 text with microseconds, as Kraken and Coinbase write times."""
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{time_ns // 1000 % 1_000_000:06d}Z"
-    )
+    return f"{_second(time_ns // 1_000_000_000)}.{time_ns // 1000 % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,7 +1,9 @@
 """Kraken, WebSocket v2: https://docs.kraken.com/api/docs/guides/spot-ws-intro."""
 
+from producers.kraken.instruments import traded
 from producers.kraken.protocol import KrakenProtocol
-from producers.venue import Venue
+from producers.limits import Limit
+from producers.venue import Listing, Venue
 
 VENUE = Venue(
     name="kraken",
@@ -9,4 +11,8 @@ VENUE = Venue(
     protocol=KrakenProtocol,
     # A heartbeat comes about every second when nothing else does.
     silence_seconds=5.0,
+    rest_url="https://api.kraken.com",
+    # About 150 connects in ten minutes and address.
+    connects=Limit(140, 600.0),
+    listing=Listing("/0/public/AssetPairs", traded),
 )

@@ -7,6 +7,7 @@ unsubscribed and subscribed again, and updates are ignored until its new snapsho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
@@ -67,14 +68,28 @@ class KrakenProtocol(VenueProtocol):
         return ""
 
     def subscribe(self) -> list[Send]:
-        names = [state.venue_symbol for state in self.instruments.values()]
-        if not names:
+        if not self.instruments:
             return []
+        instruments = Send('{"method":"subscribe","params":{"channel":"instrument","snapshot":true}}')
+        return [instruments, *self._requests(list(self.instruments.values()))]
+
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        names = [(symbol, venue_symbol(symbol)) for symbol in symbols]
+        for symbol, name in names:
+            self._add(symbol, name)
+        return self._requests([self.instruments[symbol] for symbol in symbols])
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        del self._by_venue_symbol[state.venue_symbol]
+        params = f'{{"channel":"trade","symbol":{quoted([state.venue_symbol])}}}'
+        trades = Send(f'{{"method":"unsubscribe","params":{params}}}')
+        return [self._book_request("unsubscribe", [state.venue_symbol]), trades]
+
+    def _requests(self, states: Sequence[InstrumentState]) -> list[Send]:
         # Trades before the subscription are asked for once there are earlier ones: they fill the hole of a reconnect.
-        known = [state.venue_symbol for state in self.instruments.values() if state.trades.started]
-        fresh = [state.venue_symbol for state in self.instruments.values() if not state.trades.started]
-        sends = [Send('{"method":"subscribe","params":{"channel":"instrument","snapshot":true}}')]
-        sends.append(self._book_request("subscribe", names))
+        known = [state.venue_symbol for state in states if state.trades.started]
+        fresh = [state.venue_symbol for state in states if not state.trades.started]
+        sends = [self._book_request("subscribe", [state.venue_symbol for state in states])]
         for group, snapshot in ((known, "true"), (fresh, "false")):
             if group:
                 params = f'{{"channel":"trade","symbol":{quoted(group)},"snapshot":{snapshot}}}'

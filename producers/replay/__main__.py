@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import service
+from producers.replay.looks import LOOKS
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
-from producers.replay.shapes import LOOKS
 
 
 def speed(text: str) -> float | None:

@@ -12,7 +12,8 @@ from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
 from producers.endpoint import kraken
 from producers.endpoint.session import BOOK, TRADES, Key
 from producers.replay.lines import Line, read
-from producers.replay.shapes import LOOKS, Look, Shape
+from producers.replay.looks import LOOKS
+from producers.replay.shapes import Look, Shape
 
 FAULTS_TOLD = 1000
 """More faults than these are counted only."""

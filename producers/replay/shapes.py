@@ -195,7 +195,7 @@ def binance(frame: bytes) -> Shape:
 
 
 LOOKS: dict[str, Look] = {"kraken": kraken, "coinbase": coinbase, "binance": binance, "binance_us": binance}
-"""By venue; of two with the same shape the first is meant where nothing else tells."""
+"""Of the venues that have no look of their own (:mod:`producers.replay.looks`)."""
 
 
 def _rest_answer(target: str, body: Raw | UnsetType) -> Shape:

@@ -11,10 +11,11 @@ from alphapulse.errors import FrameRefused, RecordingError
 from producers.endpoint.session import Key
 from producers.replay.gate import Gate
 from producers.replay.lines import Line, read
+from producers.replay.looks import LOOKS
 from producers.replay.pacing import Credit, Schedule
 from producers.replay.recording import Recording
 from producers.replay.rest import RestDesk
-from producers.replay.shapes import LOOKS, RestKey, Shape
+from producers.replay.shapes import RestKey, Shape
 
 REST_HOLD_SECONDS = 1.0
 """How long the timeline waits at an answer that nobody asked for."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import service
+from producers.simulator import scripts
+from producers.simulator.faults import VenueFaults
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
 
@@ -35,6 +38,17 @@ def rate(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """Return a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     commands = argparse.ArgumentParser(prog="python -m producers.simulator", description=__doc__)
@@ -42,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
     commands.add_argument("--symbols", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}")
     commands.add_argument("--seed", type=int, default=1, help="the same seed, the same market (default 1)")
     commands.add_argument("--rate", type=rate, default=30.0, help="frames a second and instrument, about (default 30)")
+    commands.add_argument(
+        "--faults",
+        type=Path,
+        help=f"a script of faults: TOML, [[fault]] with kind, frame or at; {', '.join(scripts.KINDS)}",
+    )
+    commands.add_argument(
+        "--fault-probability", type=probability, default=0.0, help="of some fault at each frame (default 0)"
+    )
     commands.add_argument("--config", type=Path, help="folder of the configuration")
     return commands
 
@@ -52,7 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         listings = make_listings(options.venues, options.symbols)
-        await Simulation(listings, seed=options.seed, rate=options.rate).serve(running)
+        script = scripts.load(options.faults) if options.faults is not None else []
+        start = time.time_ns()
+
+        def faults(venue: str) -> VenueFaults:
+            chance = options.fault_probability
+            return VenueFaults(venue, script, probability=chance, seed=options.seed, start_ns=start)
+
+        await Simulation(listings, seed=options.seed, rate=options.rate, faults=faults).serve(running)
 
     return service.run("simulator", serve, folder=options.config)
 

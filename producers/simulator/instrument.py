@@ -34,12 +34,13 @@ class SimulatedInstrument:
         listing: what and where.
         seed: the same seed and the same fair prices give the same events.
         fair: the fair price in ticks at the start.
+        first_trade: id of the first trade.
     """
 
-    def __init__(self, listing: Listing, seed: int, fair: float) -> None:
+    def __init__(self, listing: Listing, seed: int, fair: float, first_trade: int = 1) -> None:
         self.listing = listing
         self.book = OrderBook()
-        self.trades = 0
+        self.trades = first_trade - 1
         self._random = random.Random(f"{seed}/{listing.venue}/{listing.symbol}")  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
         self._half_spread = max(1.0, fair * 0.2e-4)

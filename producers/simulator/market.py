@@ -40,7 +40,8 @@ class Market:
         self._queue: list[tuple[int, int]] = []
         for number, listing in enumerate(listings):
             ticks = listing.start_price * 10**listing.price_decimals
-            instrument = SimulatedInstrument(listing, seed, ticks)
+            # A venue's ids never start again, whatever happens to its machines: 10,000 trades a second are far away.
+            instrument = SimulatedInstrument(listing, seed, ticks, first_trade=start_ns // 100_000 + 1)
             self.instruments[listing.venue, listing.symbol] = instrument
             place = _Place(instrument, random.Random(f"{seed}/{listing.venue}/{listing.symbol}/times"), ticks)  # noqa: S311
             self._places.append(place)

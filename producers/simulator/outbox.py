@@ -26,6 +26,7 @@ class Outbox:
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
+        self._last: bytes | None = None
         self._writer = asyncio.create_task(self._write())
 
     def put(self, frames: Sequence[bytes]) -> bool:
@@ -37,6 +38,11 @@ class Outbox:
         self._bytes += size
         self._news.set()
         return True
+
+    def cut(self, frame: bytes) -> None:
+        """Cut the client off behind what waits: in the middle of ``frame`` if it is not empty."""
+        self._last = frame
+        self._news.set()
 
     def close(self) -> None:
         """Forget what waits and stop writing."""
@@ -50,6 +56,9 @@ class Outbox:
                     frame = self._waiting.popleft()
                     await self.connection.send(frame)
                     self._bytes -= len(frame)
+                if self._last is not None:
+                    self.connection.cut(self._last)
+                    return
                 self._news.clear()
                 await self._news.wait()
         except ConnectionGone:

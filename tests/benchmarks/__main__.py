@@ -22,18 +22,18 @@ def main(arguments: list[str]) -> int:
     found = names()
     chosen = [name.removeprefix("bench_").removesuffix(".py") for name in arguments] or found
     if unknown := [name for name in chosen if name not in found]:
-        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(found)}", file=sys.stderr)  # noqa: T201
+        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(found)}", file=sys.stderr)
         return 2
     failed = []
     for name in chosen:
-        print(f"── {name} " + "─" * (76 - len(name)), flush=True)  # noqa: T201
+        print(f"── {name} " + "─" * (76 - len(name)), flush=True)
         done = subprocess.run(
             [sys.executable, "-m", f"tests.benchmarks.bench_{name}"], cwd=FOLDER.parents[1], check=False
         )
         if done.returncode:
             failed.append(name)
     if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)  # noqa: T201
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

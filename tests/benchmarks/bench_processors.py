@@ -102,7 +102,7 @@ async def contender(name: str, records: int) -> None:
     told = (
         await bare(settings, records) if name == "bare" else await processors(settings, records, no_op=name == "no-op")
     )
-    print(json.dumps(told))  # noqa: T201
+    print(json.dumps(told))
 
 
 async def run(records: int) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> None:
     figures = uvloop.run(run(records))
     base = figures[0]["cpu"]
     for one in figures:
-        print(  # noqa: T201
+        print(
             f"{one['contender']:6} {records / one['cpu']:9,.0f} records per CPU second  "
             f"{records / one['seconds']:9,.0f} per second  {base / one['cpu']:5.2f} of bare  {one.get('published', '')}"
         )

@@ -19,7 +19,7 @@ from tests.fixtures.protocol_run import ProtocolRun, lines, run
 def main(folder: Path) -> None:
     """Print a line per recording in ``folder``."""
     expected = json.loads((folder / "expected.json").read_text())
-    print(f"{'recording':34} {'frames/s':>10} {'changes/s':>10} {'with encoding: frames/s':>24} {'changes/s':>10}")  # noqa: T201
+    print(f"{'recording':34} {'frames/s':>10} {'changes/s':>10} {'with encoding: frames/s':>24} {'changes/s':>10}")
     for name, wanted in expected.items():
         frames = list(lines(folder / name))
         best, encoding, changes = float("inf"), float("inf"), 0
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
                 codec.encode(record)
             best, encoding = min(best, seconds), min(encoding, time.perf_counter() - began)
         both = best + encoding
-        print(  # noqa: T201
+        print(
             f"{name:34} {len(frames) / best:10,.0f} {changes / best:10,.0f}"
             f" {len(frames) / both:24,.0f} {changes / both:10,.0f}"
         )
@@ -59,4 +59,4 @@ if __name__ == "__main__":
     if (recordings / "expected.json").is_file():
         main(recordings)
     else:
-        print(f"no recordings at {recordings}; set ALPHAPULSE_RECORDINGS to their folder")  # noqa: T201
+        print(f"no recordings at {recordings}; set ALPHAPULSE_RECORDINGS to their folder")

@@ -57,7 +57,7 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
 
 def tell(name: str, seconds: tuple[float, float], rows: int = RECORDS) -> None:
     wall, cpu = seconds
-    print(f"  {name:<34} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")  # noqa: T201
+    print(f"  {name:<34} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")
 
 
 async def best(make: Callable[[int], Callable[[], Awaitable[Any]]]) -> tuple[float, float]:
@@ -113,7 +113,7 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
     found = await engine.rows(
         f"SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND table = '{table}'"
     )
-    print(f"  {'':<34} {found[0][0]:12.1f} bytes/row in the table")  # noqa: T201
+    print(f"  {'':<34} {found[0][0]:12.1f} bytes/row in the table")
     await engine.close()
 
 
@@ -130,7 +130,7 @@ async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> 
 
     tell("  bare pyarrow write", await best(lambda _: write))
     size = (place / "bare.parquet").stat().st_size
-    print(f"  {'':<34} {size / RECORDS:12.1f} bytes/row in the file")  # noqa: T201
+    print(f"  {'':<34} {size / RECORDS:12.1f} bytes/row in the file")
 
 
 async def main() -> None:
@@ -143,7 +143,7 @@ async def main() -> None:
     for topic, table, kind, make in kinds:
         records = [make(number) for number in range(RECORDS)]
         log, rows = log_of(topic, records), rows_of(records)
-        print(f"{topic}: {RECORDS:,} records, batches of {BATCH:,}")  # noqa: T201
+        print(f"{topic}: {RECORDS:,} records, batches of {BATCH:,}")
         tell("decode alone", await best(lambda _, log=log: lambda: decode(log)))  # type: ignore[misc]
 
         async def convert(kind: type[Record] = kind, records: list[Record] = records) -> None:

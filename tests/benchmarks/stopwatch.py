@@ -22,6 +22,6 @@ def microseconds(contenders: Mapping[str, Work], *, repeats: int, rounds: int = 
 
 def table(title: str, figures: Mapping[str, float], baseline: str) -> None:
     """Print the figures, each with its ratio to ``baseline``."""
-    print(title)  # noqa: T201
+    print(title)
     for name, figure in figures.items():
-        print(f"  {name:<34} {figure:9.3f} µs   × {figure / figures[baseline]:.2f}")  # noqa: T201
+        print(f"  {name:<34} {figure:9.3f} µs   × {figure / figures[baseline]:.2f}")

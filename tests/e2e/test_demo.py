@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,15 @@ class Demo:
 
 
 @pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+async def demo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Demo]:
+    """A demo on the embedded broker, or on the one that a test has as parameter."""
+    broker = getattr(request, "param", "embedded")
     data_dir = tmp_path / "data"
     with (tmp_path / "demo.err").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *ALPHAPULSE,
             *("demo", "--data-dir", str(data_dir), "--port", "0", "--symbols", "BTC-USD,ETH-USD"),
+            *("--broker", broker),
             cwd=ROOT,
             env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
@@ -131,6 +135,48 @@ async def test_a_killed_part_comes_back(demo: Demo, victim: str) -> None:
         return told is not None and told["pid"] != pid and await demo.books() == ALL_BOOKS
 
     await demo.until(replaced, 90)
+
+
+@pytest.mark.usefixtures("kafka_installation")
+@pytest.mark.parametrize("demo", ["kafka"], indirect=True)
+async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: Demo) -> None:
+    async def whole() -> bool:
+        return await demo.books() == ALL_BOOKS
+
+    await demo.until(whole, 90)
+    before = {name: told["pid"] for name, told in demo.told().items()}
+    broker = demo.told()["broker"]
+    os.kill(broker["pid"], signal.SIGKILL)
+
+    async def replaced() -> bool:
+        told = demo.told().get("broker", {})
+        return "bootstrap" in told and bool(told["pid"] != broker["pid"])
+
+    await demo.until(replaced, 60)
+    again = demo.told()["broker"]
+    assert (again["bootstrap"], again["incarnation"]) == (broker["bootstrap"], broker["incarnation"])
+    assert not alive(broker["nodes"][0]["pid"])
+
+    # What is sent now arrives: the newest trade in the tables is younger than that.
+    returned = time.time_ns()
+
+    def newest() -> int:
+        query = "SELECT toUnixTimestamp64Nano(max(received_time)) FROM trades"
+        ended = alphapulse("sql", query, "--data-dir", demo.data_dir, "--format", "TSV")
+        assert ended.code == 0, ended.err
+        return int(ended.out)
+
+    async def goes_on() -> bool:
+        return await asyncio.to_thread(newest) > returned and await whole()
+
+    await demo.until(goes_on, 60)
+    assert {name: told["pid"] for name, told in demo.told().items() if name != "broker"} == {
+        name: pid for name, pid in before.items() if name != "broker"
+    }
+    demo.process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(demo.process.wait(), 60) == 0
+    assert not alive(again["nodes"][0]["pid"])
+    assert (demo.data_dir / "kafka" / "cluster.json").is_file()
 
 
 async def test_a_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:

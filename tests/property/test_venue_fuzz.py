@@ -1,64 +1,71 @@
-# ruff: noqa: E501 frames in one line, as they come
-"""No frame, however mangled, makes a protocol raise: it is understood, ignored by name, or refused with its bytes."""
+"""No frame, however mangled, makes a protocol raise: it is understood, ignored by name, or refused with its bytes.
+
+Every venue there is takes part, with the sample frames of its own tests. ``make fuzz`` runs the same with the inputs of
+a night: ``$FUZZ_FRAMES`` says how many frames there are to be in all (20,000 by default).
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from producers.outputs import FetchSnapshot, Refused
-from producers.venues import VENUES
+from producers.venues import load, names
 from schemas.codec import Codec
-from schemas.records import L2Update, Trade
-from tests.fixtures.protocol_run import ProtocolRun, run
+from schemas.records import Candle, L2Update, Quote, Trade
+from tests.fixtures.protocol_run import ProtocolRun
+from tests.fixtures.venue_samples import Samples, samples
 
-SYMBOL = {"kraken": "BTC-USD", "coinbase": "BTC-USD", "binance": "BTC-USDT", "binance_us": "BTC-USDT"}
-
-_KRAKEN = (
-    b'{"channel":"instrument","type":"snapshot","data":{"assets":[],"pairs":[{"symbol":"BTC/USD","price_precision":1,"qty_precision":8}]}}',
-    b'{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":45283.5,"qty":0.10000000}],"asks":[{"price":45285.2,"qty":0.00100000}],"timestamp":"2023-10-06T17:35:55.440295Z"}]}',
-    b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":45283.4,"qty":1e-8}],"asks":[],"checksum":2439117997,"timestamp":"2023-10-06T17:35:55.440295Z"}]}',
-    b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"sell","price":45283.4,"qty":0.5,"ord_type":"limit","trade_id":1,"timestamp":"2023-10-06T17:35:55.440295Z"}]}',
-    b'{"method":"subscribe","result":{"channel":"book","symbol":"BTC/USD","depth":10},"success":true,"time_in":"x"}',
-    b'{"error":"Currency pair not supported","method":"subscribe","success":false,"symbol":"X/Y"}',
-)  # fmt: skip
-_COINBASE = (
-    b'{"type":"snapshot","product_id":"BTC-USD","bids":[["10.00","1"]],"asks":[["11.00","2.5"]]}',
-    b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","9.00","0.00"],["sell","12","1"]],"time":"2021-04-17T16:43:37.075351Z"}',
-    b'{"type":"match","trade_id":5,"side":"sell","size":"0.04","price":"14.77","product_id":"BTC-USD","time":"2021-04-17T16:43:30.244075Z"}',
-    b'{"type":"subscriptions","channels":[{"name":"level2_batch","product_ids":["BTC-USD"]}]}',
-    b'{"type":"error","message":"Failed","reason":"no"}',
-)  # fmt: skip
-_BINANCE = (
-    b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":5,"u":6,"b":[["9.0","1.0"]],"a":[]}}',
-    b'{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":7,"u":8,"b":[["9.0","0.0"]],"a":[["12.00000000","1"]]}',
-    b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1,"s":"BTCUSDT","t":3,"p":"10","q":"0.5","T":1723161255342,"m":true,"M":true}}',
-    b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1,"s":"BTCUSDT","a":3,"p":"10","q":"0.5","T":1723161255342,"m":true}}',
-    b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"1","A":"1"}',
-    b'{"error":{"code":2,"msg":"Invalid request"},"id":1}',
-)  # fmt: skip
-FRAMES = {"kraken": _KRAKEN, "coinbase": _COINBASE, "binance": _BINANCE, "binance_us": _BINANCE}
-ANSWER = b'{"lastUpdateId":6,"bids":[["10.00","1.0"]],"asks":[["11.00","2.0"]]}'
+FRAMES = int(os.environ.get("FUZZ_FRAMES", "20000"))
+PER_SCRIPT = 40
+"""Frames that a script has."""
+SCRIPTS = max(1, FRAMES // PER_SCRIPT // len(names()))
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
 
 TOKENS = (
-    b"", b"null", b"-1", b"1e400", b"0." + b"1" * 30, b"9" * 40, b"{}", b"[]", b'"', b"[" * 2000, b"\xff\xfe", b"\\ud800",
-    b"\x00", b"NaN", b"true", b'"BTC-USD"', b"1e-400", b"-0", "٣".encode(), b'{"a":' * 50, b"snapshot", b"2300-01-01",
+    b"", b"null", b"-1", b"1e400", b"0." + b"1" * 30, b"9" * 40, b"{}", b"[]", b'"', b"[" * 2000, b"\xff\xfe",
+    b"\\ud800", b"\x00", b"NaN", b"true", b'"BTC-USD"', b"1e-400", b"-0", "٣".encode(), b'{"a":' * 50, b"snapshot",
+    b"2300-01-01", b"1e-18", b"123456789012345678", b'"0.00"', b",", b"}]", b'"T":"t"', b'"type":',
+    b'"channel":"l2_data"',
 )  # fmt: skip
-
-edit = st.tuples(st.integers(0, 400), st.integers(0, 12), st.one_of(st.sampled_from(TOKENS), st.binary(max_size=6)))
-mutations = st.lists(st.tuples(st.integers(0, 5), st.lists(edit, max_size=3)), min_size=1, max_size=6)
+CODEC = Codec()
 
 
-def mangled(frame: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    for at, length, token in edits:
-        at %= len(frame) + 1
+class Chance:
+    """Takes one random script apart into choices: drawing each by itself would cost more than the protocols do."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def below(self, bound: int) -> int:
+        """Return a number from 0 to ``bound - 1``."""
+        two = self._data[self._at : self._at + 2]
+        self._at += 2
+        return int.from_bytes(two) % bound if len(two) == 2 else 0
+
+    def some(self, most: int) -> bytes:
+        """Return up to ``most`` bytes."""
+        length = self.below(most + 1)
+        found = self._data[self._at : self._at + length]
+        self._at += length
+        return found
+
+
+def mangled(frame: bytes, chance: Chance) -> bytes:
+    for _ in range(chance.below(4)):
+        at, length = chance.below(len(frame) + 1), chance.below(13)
+        token = TOKENS[chance.below(len(TOKENS))] if chance.below(2) else chance.some(6)
         frame = frame[:at] + token + frame[at + length :]
     return frame
 
 
-def feed(protocol_run: ProtocolRun, frame: bytes, codec: Codec) -> None:
-    before, time = protocol_run.protocol.refused, 1_700_000_000_000_000_000
+def feed(protocol_run: ProtocolRun, frame: bytes, time: int) -> None:
+    before = protocol_run.protocol.refused
     outputs = protocol_run.protocol.receive(frame, time)
     refused = [output for output in outputs if isinstance(output, Refused)]
     assert protocol_run.protocol.refused - before == len(refused) <= 1
@@ -67,33 +74,60 @@ def feed(protocol_run: ProtocolRun, frame: bytes, codec: Codec) -> None:
         assert refusal.reason
         (refusal.reason + (refusal.symbol or "")).encode()  # fit for a record
     for output in outputs:
-        if isinstance(output, L2Update | Trade):
-            assert codec.decode(codec.encode(output)) == output
+        if isinstance(output, L2Update | Trade | Quote | Candle):
+            assert CODEC.decode(CODEC.encode(output)) == output
     protocol_run.take(outputs)
     for state in protocol_run.protocol.instruments.values():
         assert protocol_run.valid(state.symbol) == state.book.valid
 
 
-@pytest.mark.parametrize("venue", sorted(VENUES))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(script=mutations, body=st.tuples(st.booleans(), st.lists(edit, max_size=2)))
-def test_no_mangled_frame_raises(
-    venue: str, script: list[tuple[int, list[tuple[int, int, bytes]]]], body: tuple[bool, list[tuple[int, int, bytes]]]
-) -> None:
-    protocol_run, codec, frames = run(venue, [SYMBOL[venue]]), Codec(), FRAMES[venue]
-    feed(protocol_run, frames[0], codec)
-    feed(protocol_run, frames[1], codec)
-    for which, edits in script:
-        request = protocol_run.wanted.pop(SYMBOL[venue], None)
-        if body[0] and isinstance(request, FetchSnapshot):
-            protocol_run.take(protocol_run.protocol.snapshot(request, mangled(ANSWER, body[1]), 1))
-        feed(protocol_run, mangled(frames[which % len(frames)], edits), codec)
-    protocol_run.take(protocol_run.protocol.disconnected(2))
-    assert not protocol_run.valid(SYMBOL[venue])
+def play(venue: str, sample: Samples, data: bytes) -> None:
+    """Feed a protocol one script: sample frames, most of them mangled."""
+    protocol_run, chance, time = ProtocolRun(load(venue).protocol(sample.settings)), Chance(data), START
+    for frame in sample.frames[:2]:
+        feed(protocol_run, frame, time)
+    for _ in range(PER_SCRIPT - 2):
+        time += chance.below(1000) * SECOND // 100
+        request = protocol_run.wanted.pop(sample.symbol, None)
+        if isinstance(request, FetchSnapshot) and chance.below(2):
+            protocol_run.take(protocol_run.protocol.snapshot(request, mangled(sample.answer, chance), time))
+        feed(protocol_run, mangled(sample.frames[chance.below(len(sample.frames))], chance), time)
+    protocol_run.take(protocol_run.protocol.overdue(time))
+    protocol_run.take(protocol_run.protocol.disconnected(time))
+    assert not protocol_run.valid(sample.symbol)
     assert protocol_run.protocol.waiting == 0
 
 
-@pytest.mark.parametrize("venue", sorted(VENUES))
+@pytest.mark.timeout(0 if FRAMES > 100_000 else 180)
+@pytest.mark.parametrize("venue", names())
+def test_no_mangled_frame_raises(venue: str) -> None:
+    sample = samples(venue)
+
+    @settings(
+        max_examples=SCRIPTS,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example, HealthCheck.data_too_large],
+    )
+    @given(data=st.binary(min_size=900, max_size=1200))
+    def scripts(data: bytes) -> None:
+        play(venue, sample, data)
+
+    scripts()
+
+
+@pytest.mark.parametrize("venue", names())
+@settings(max_examples=50, deadline=None)
 @given(frame=st.binary(max_size=200))
 def test_no_bytes_raise(venue: str, frame: bytes) -> None:
-    feed(run(venue, [SYMBOL[venue]]), frame, Codec())
+    feed(ProtocolRun(load(venue).protocol(samples(venue).settings)), frame, START)
+
+
+@pytest.mark.parametrize("venue", names())
+def test_the_sample_frames_are_understood(venue: str) -> None:
+    sample = samples(venue)
+    protocol_run = ProtocolRun(load(venue).protocol(sample.settings))
+    for frame in sample.frames:
+        feed(protocol_run, frame, START)
+    assert protocol_run.refused == []
+    assert protocol_run.protocol.instruments[sample.symbol].tally.trades > 0

@@ -181,7 +181,95 @@ class CoinbaseVenue:
         run.frame(time, self.snapshot())
 
 
-AnyVenue = KrakenVenue | BinanceVenue | CoinbaseVenue
+class OkxVenue:
+    """Names in each message the one before; the numbers themselves jump."""
+
+    name = "okx"
+    symbol = "BTC-USDT"
+    depth: int | None = None
+    settings = VenueSettings(symbols=("BTC-USDT",))
+    detects_loss = True
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.before = market.top()
+        self.last = 100
+
+    def _message(self, action: str, sides: list[list[tuple[int, int]]], previous: int) -> bytes:
+        bids, asks = ([[fixed(p), fixed(s), "0", "1"] for p, s in side] for side in sides)
+        data = {"bids": bids, "asks": asks, "ts": "1", "checksum": 0, "seqId": self.last, "prevSeqId": previous}
+        argument = {"channel": "books", "instId": "BTC-USDT"}
+        return json.dumps({"arg": argument, "action": action, "data": [data]}).encode()
+
+    def snapshot(self) -> bytes:
+        return self._message("snapshot", [list(side.items()) for side in self.before], -1)
+
+    def update(self) -> bytes:
+        after, previous = self.market.top(), self.last
+        sides = [difference(old, new) for old, new in zip(self.before, after, strict=True)]
+        self.before = after
+        self.last += 3 * len(sides[0] + sides[1])  # an unchanged book repeats its number
+        return self._message("update", sides, previous)
+
+    def serve(self, run: ProtocolRun, time: int) -> None:
+        if Resubscribe(self.symbol) in run.commands:
+            run.commands.clear()
+            run.frame(time, self.snapshot())
+
+    def connected(self, run: ProtocolRun, time: int) -> None:
+        run.commands.clear()
+        run.frame(time, self.snapshot())
+
+
+class CoinbaseAdvancedVenue:
+    """Numbers everything it sends on a connection; heartbeats come in between."""
+
+    name = "coinbase_advanced"
+    symbol = "BTC-USD"
+    depth: int | None = None
+    settings = VenueSettings(symbols=("BTC-USD",))
+    detects_loss = True
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.before = market.top()
+        self.number = -1
+
+    def _frame(self, channel: str, *events: object) -> bytes:
+        self.number += 1
+        head = {"channel": channel, "timestamp": "", "sequence_num": self.number}
+        return json.dumps({**head, "events": events}).encode()
+
+    def _book(self, kind: str, sides: list[list[tuple[int, int]]]) -> bytes:
+        updates = [
+            {"side": side, "event_time": "", "price_level": fixed(p), "new_quantity": fixed(s)}
+            for side, levels in zip(("bid", "offer"), sides, strict=True)
+            for p, s in levels
+        ]
+        return self._frame("l2_data", {"type": kind, "product_id": "BTC-USD", "updates": updates})
+
+    def snapshot(self) -> bytes:
+        return self._book("snapshot", [list(side.items()) for side in self.before])
+
+    def update(self) -> bytes:
+        after = self.market.top()
+        sides = [difference(old, new) for old, new in zip(self.before, after, strict=True)]
+        self.before = after
+        return self._book("update", sides)
+
+    def serve(self, run: ProtocolRun, time: int) -> None:
+        run.frame(time, self._frame("heartbeats", {"heartbeat_counter": 1}))
+        if Resubscribe(self.symbol) in run.commands:
+            run.commands.clear()
+            run.frame(time, self.snapshot())
+
+    def connected(self, run: ProtocolRun, time: int) -> None:
+        run.commands.clear()
+        self.number = -1
+        run.frame(time, self.snapshot())
+
+
+AnyVenue = KrakenVenue | BinanceVenue | CoinbaseVenue | OkxVenue | CoinbaseAdvancedVenue
 changes = st.lists(st.tuples(st.booleans(), st.integers(1, 20), st.integers(0, 30)), min_size=0, max_size=4)
 steps = st.lists(
     st.tuples(
@@ -272,3 +360,15 @@ def test_binance(script: list[tuple[str, list[Change]]]) -> None:
 @given(steps)
 def test_coinbase(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(CoinbaseVenue, script)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps)
+def test_okx(script: list[tuple[str, list[Change]]]) -> None:
+    _check_venue(OkxVenue, script)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps)
+def test_coinbase_advanced(script: list[tuple[str, list[Change]]]) -> None:
+    _check_venue(CoinbaseAdvancedVenue, script)

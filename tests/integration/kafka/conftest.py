@@ -13,13 +13,13 @@ from tests.integration.kafka.backends import Backend, backends
 NewTopic = Callable[[int], Awaitable[str]]
 
 
-@pytest.fixture(scope="module", params=backends(), ids=lambda backend: str(backend.name))
+@pytest.fixture(scope="module", params=[pytest.param(kind, marks=kind.marks, id=kind.name) for kind in backends()])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each broker in turn, running."""
     kind: type[Backend] = request.param
     if (lacking := kind.missing()) is not None:
         pytest.skip(f"broker {kind.name}: {lacking}")
-    running = kind()
+    running = kind.make(request)
     running.start()
     try:
         yield running

@@ -11,19 +11,22 @@ from typing import Any
 
 import pytest
 
-from alphapulse.config import PublisherSettings, Settings, VenueSettings
+from alphapulse.config import PublisherSettings, Settings
 from alphapulse.service import Service, announcement_path
 from producers.collector import Collector
+from producers.endpoint.session import BOOK, TRADES, Subscription
 from producers.publisher import Publisher
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
 from producers.simulator.listings import make_listings
-from producers.simulator.server import Simulation
+from producers.simulator.market import Market
+from producers.simulator.server import Simulation, feed_of
 from producers.venues import load
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
-from schemas.records import L2Update, Trade
+from schemas.records import Candle, Event, L2Update, Quote, Trade
 from tests.fixtures.held_producer import HeldProducer
+from tests.fixtures.venue_samples import samples
 from tests.fixtures.venue_server import until
 
 RECORDINGS = (
@@ -44,6 +47,9 @@ class Collecting:
     def status(self) -> dict[str, Any]:
         return self.collector.status()
 
+    def records(self) -> list[Any]:
+        return list(self._producer.records())
+
     def trades(self, symbol: str) -> list[int]:
         records = self._producer.records()
         return [int(r.trade_id) for r in records if isinstance(r, Trade) and r.symbol == symbol]
@@ -60,9 +66,8 @@ class Collecting:
 @asynccontextmanager
 async def collecting(venue: str, told: dict[str, Any]) -> AsyncIterator[Collecting]:
     """Run the collector on the addresses that a server announced."""
-    settings = VenueSettings(
-        symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"]
-    )
+    told = {name: told[name] for name in ("symbols", "websocket_url", "rest_url")}
+    settings = samples(venue).settings.model_copy(update={**told, "symbols": tuple(told["symbols"])})
     producer = HeldProducer(capacity=10_000, prompt=True)
     publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=0), venue)
     await publisher.start()
@@ -127,7 +132,7 @@ async def test_a_replayed_recording_gives_the_expected_figures(
             assert status["dead_letters"] == 0
 
 
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "binance_us"])
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "coinbase_advanced", "binance", "binance_us", "okx"])
 async def test_a_collector_follows_a_simulated_venue_to_its_true_books(tmp_path: Path, venue: str) -> None:
     symbols = ["BTC-USDT", "ETH-USDT"] if venue == "binance" else ["BTC-USD", "ETH-USD"]
     simulation = Simulation(make_listings([venue], symbols), seed=5, rate=300.0)
@@ -158,3 +163,63 @@ async def test_a_collector_follows_a_simulated_venue_to_its_true_books(tmp_path:
                 assert trades == list(range(trades[0], trades[0] + len(trades)))
                 assert trades[-1] == simulation.market.instruments[venue, symbol].trades
             assert (status["instruments"]["BTC-" + symbols[0][4:]]["checksums_ok"] > 300) == (venue == "kraken")
+
+
+async def test_a_recording_of_a_venue_that_brings_its_own_look_is_replayed(tmp_path: Path) -> None:
+    (listing,) = make_listings(["okx"], ["BTC-USDT"])
+    market = Market([listing], seed=3, rate=100.0, start_ns=1_700_000_000 * 10**9)
+    instrument = market.instruments["okx", "BTC-USDT"]
+    feed = feed_of("okx")([instrument])
+    subscriptions = [Subscription(BOOK, "BTC-USDT", "books"), Subscription(TRADES, "BTC-USDT", "trades")]
+    topics = {feed.topic(subscription): None for subscription in subscriptions}
+    frames = [b'{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USDT"}}', b"pong"]
+    frames += [frame for subscription in subscriptions for frame in feed.opening(subscription, 1)]
+    for event in market.advance(1_700_000_005 * 10**9):
+        frames += [frame for _, frame in feed.frames(event, topics)]
+    path = tmp_path / "made.rec"
+    path.write_bytes(b"".join(b"%d %s\n" % (1_700_000_000 * 10**9 + n, frame) for n, frame in enumerate(frames)))
+    server = ReplayServer(survey(path), speed=None, paced=False)
+    async with serving(server.serve, tmp_path) as told:
+        assert (told["venue"], told["symbols"]) == ("okx", ["BTC-USDT"])
+        async with collecting("okx", told) as collected:
+            true = instrument.book.sha256(-listing.price_decimals, -listing.size_decimals)
+            await until(lambda: collected.digest("BTC-USDT") == (True, true), 20)
+            assert collected.trades("BTC-USDT")[-1] == instrument.trades
+            assert server.status()["faults"] == []
+
+
+async def test_a_collector_follows_a_venue_without_books(tmp_path: Path) -> None:
+    symbols = ["AAPL", "MSFT"]
+    simulation = Simulation(make_listings(["alpaca"], symbols), seed=5, rate=200.0)
+    async with (
+        serving(simulation.serve, tmp_path) as announced,
+        collecting("alpaca", announced["venues"]["alpaca"]) as collected,
+    ):
+
+        def best(symbol: str) -> tuple[int, int] | None:
+            quotes = [one for one in collected.records() if isinstance(one, Quote) and one.symbol == symbol]
+            return (quotes[-1].bid_price, quotes[-1].ask_price) if len(quotes) > 200 else None
+
+        await until(lambda: all(best(symbol) for symbol in symbols), 30)
+        simulation.market.pause(3600 * 10**9)
+
+        def arrived() -> bool:
+            for (_, symbol), part in simulation.market.instruments.items():
+                bid, ask, scale = part.book.bids.best_price(), part.book.asks.best_price(), 8
+                assert bid is not None
+                assert ask is not None
+                factor = 10 ** (scale - part.listing.price_decimals)
+                if best(symbol) != (bid * factor, ask * factor):
+                    return False
+            return True
+
+        await until(arrived, 20)
+        assert collected.status()["dead_letters"] == 0
+        for symbol in symbols:
+            trades = [number % 10**19 for number in collected.trades(symbol)]
+            assert trades == list(range(trades[0], trades[0] + len(trades)))
+        events = [one.kind for one in collected.records() if isinstance(one, Event)]
+        assert "subscribed" in events
+        assert not {"subscription_refused", "mute"} & set(events)
+        assert not any(isinstance(one, L2Update) for one in collected.records())
+        assert all(one.venue == "alpaca_bars" for one in collected.records() if isinstance(one, Candle))

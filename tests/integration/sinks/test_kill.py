@@ -1,4 +1,4 @@
-"""Real sink processes on the embedded broker, killed (-9) again and again under load: nothing lost, nothing doubled."""
+"""Real sink processes on both brokers, killed (-9) again and again under load: nothing lost, nothing doubled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import pyarrow.dataset as ds
 import pytest
 
 from alphapulse.config import KafkaSettings, Settings
-from alphapulse.embedded.broker import EmbeddedBroker
+from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.kafka import LagReader, producer, running
 from schemas.codec import Codec
 from schemas.records import L2Update, Trade, key_of
+from tests.fixtures.kafka_cluster import ON_KAFKA
 from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_process import PATIENCE_SECONDS, Process, until
 
@@ -28,7 +29,9 @@ TOPICS = ("md.trades", "md.l2")
 
 
 @pytest.fixture
-def settings(kafka: KafkaSettings, tmp_path: Path) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings for the embedded broker, or for the one whose fixture a test has as parameter."""
+    kafka: KafkaSettings = request.getfixturevalue(getattr(request, "param", "kafka"))
     base = Settings(data_dir=tmp_path, kafka=kafka)
     return base.model_copy(
         update={
@@ -38,7 +41,7 @@ def settings(kafka: KafkaSettings, tmp_path: Path) -> Settings:
     )
 
 
-@pytest.fixture(params=["clickhouse", "parquet"])
+@pytest.fixture
 def process(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Process]:
     made = Process(request.param, settings)
     yield made
@@ -84,9 +87,16 @@ async def all_committed(settings: Settings, group: str) -> None:
 
 
 @pytest.mark.slow
-async def test_killed_at_random_moments_under_load(
-    process: Process, settings: Settings, broker: EmbeddedBroker
-) -> None:
+@pytest.mark.parametrize(
+    ("process", "settings"),
+    [
+        ("clickhouse", "kafka"),
+        ("parquet", "kafka"),
+        pytest.param("parquet", "real_kafka", marks=ON_KAFKA),
+    ],
+    indirect=True,
+)
+async def test_killed_at_random_moments_under_load(process: Process, settings: Settings) -> None:
     chance = random.Random(20260301)
     async with load(settings) as (trades, updates):
         for _ in range(KILLS):
@@ -144,7 +154,32 @@ def _in_files(root: Path) -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
-async def test_two_sinks_share_the_partitions_and_hand_them_over(settings: Settings, broker: EmbeddedBroker) -> None:
+@pytest.mark.parametrize(
+    ("process", "settings"), [pytest.param("parquet", "real_kafka", marks=ON_KAFKA)], indirect=True
+)
+async def test_the_broker_is_killed_under_load(
+    process: Process, settings: Settings, kafka_cluster: KafkaCluster
+) -> None:
+    """The sink and who feeds it live on; what was acknowledged is in the files once, what was not comes later."""
+    node = kafka_cluster.nodes[0]
+    async with load(settings) as (trades, updates):
+        process.start()
+        await until(lambda: process.status().get("batches", 0) >= 1, "the sink does not come up")
+        node.kill()
+        await kafka_cluster.start_node(node)
+        await kafka_cluster.wait_ready()
+        batches = process.status()["batches"]
+        await until(lambda: process.status().get("batches", 0) > batches + 2, "the sink does not go on")
+    await all_committed(settings, settings.parquet.group)
+    assert process.alive()
+    assert await asyncio.to_thread(process.stop) == 0
+    rows = await asyncio.to_thread(_in_files, settings.data_dir / "parquet")
+    assert rows["trades"] == [len(trades), len(trades), _notional(trades)]
+    assert rows["l2"][:2] == [len(updates), len(updates)]
+
+
+@pytest.mark.slow
+async def test_two_sinks_share_the_partitions_and_hand_them_over(settings: Settings) -> None:
     """One joins while the other is at work, then is killed: each record is in one file, once."""
     place = settings.data_dir
     shared = settings.parquet.model_copy(update={"path": str(place / "parquet")})

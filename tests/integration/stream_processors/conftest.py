@@ -8,6 +8,7 @@ from alphapulse.config import KafkaSettings
 
 
 @pytest.fixture
-def kafka_settings(kafka: KafkaSettings) -> KafkaSettings:
-    """The embedded broker's settings, under a name that leaves ``kafka`` to the module."""
-    return kafka
+def kafka_settings(request: pytest.FixtureRequest) -> KafkaSettings:
+    """Settings of the embedded broker, or of the one whose fixture a test has as parameter."""
+    settings: KafkaSettings = request.getfixturevalue(getattr(request, "param", "kafka"))
+    return settings

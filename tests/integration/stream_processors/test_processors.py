@@ -1,4 +1,4 @@
-"""The processors as a process on the embedded broker: end to end, killed and restarted, refused input."""
+"""The processors as a process on a broker: end to end, killed and restarted, refused input."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from alphapulse.service import Service
 from schemas.records import ArbitrageOpportunity, Candle, L2Update
 from stream_processors import worker
 from stream_processors.arbitrage import ArbitrageRules, SymbolState
+from tests.fixtures.kafka_cluster import BROKERS
 from tests.fixtures.l2_feed import Feed, reference_candles
 from tests.fixtures.market import SECOND
 from tests.integration.stream_processors.processes import (
@@ -141,6 +142,7 @@ async def highest_revisions_complete(settings: KafkaSettings, feeds: list[Feed])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kafka_settings", BROKERS, indirect=True)
 async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from producers.backoff import Backoff, Pace, TokenBucket
+from producers.backoff import Backoff, Pace
 
 
 def test_delays_grow_to_the_cap_and_are_spread_over_the_whole_range() -> None:
@@ -32,9 +32,3 @@ def test_repairs_are_free_at_first_then_ever_further_apart() -> None:
 def test_repairs_long_ago_do_not_count() -> None:
     pace = Pace(free=1, window=60.0)
     assert [pace.delay(now) for now in (0.0, 1.0, 100.0)] == [0.0, 0.5, 0.0]
-
-
-def test_a_bucket_allows_a_burst_and_then_the_rate() -> None:
-    bucket = TokenBucket(rate=5.0, burst=2.0)
-    assert [round(bucket.take(10.0), 3) for _ in range(4)] == [0.0, 0.0, 0.2, 0.4]
-    assert bucket.take(20.0) == 0.0

@@ -93,6 +93,24 @@ async def test_at_the_bound_the_caller_waits(held: tuple[HeldProducer, Publisher
     assert not publisher.full
 
 
+async def test_bytes_are_bounded_as_records_are() -> None:
+    producer = HeldProducer(capacity=10)
+    publisher = Publisher(producer, Codec(), PublisherSettings(max_in_flight_bytes=65_536, linger_ms=0), "kraken")
+    await publisher.start()
+    letter = DeadLetter(time=1, service="s", source="v", value=b"x" * 30_000, error="E", reason="r")
+    for number in range(3):
+        assert not publisher.full
+        publisher.publish(letter, number)
+    assert 90_000 < publisher.in_flight_bytes < 91_000
+    waiting = asyncio.create_task(publisher.room())
+    await settle()
+    assert not waiting.done()
+    producer.acknowledge()
+    await waiting
+    await publisher.flush()
+    assert publisher.in_flight_bytes == 0
+
+
 @pytest.mark.parametrize("error", [KafkaError("no"), RuntimeError("a bug of the client's")])
 async def test_a_refused_batch_is_never_swallowed(held: tuple[HeldProducer, Publisher], error: Exception) -> None:
     producer, publisher = held

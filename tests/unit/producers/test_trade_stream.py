@@ -113,3 +113,15 @@ def test_a_refused_trade_is_not_published_and_its_id_is_seen(price: str) -> None
     records, missing = take(trades, [2])
     assert missing == [0]
     assert len(records) == 1
+
+
+def test_seeded_ids_and_all_below_are_repetitions_and_the_hole_behind_them_is_told() -> None:
+    seen = SeenTrades()
+    seen.seed([12, 10, 13])
+    assert [seen.see(n) for n in (3, 10, 12, 13)] == [None] * 4
+    assert seen.see(11) == 0  # never published
+    assert seen.see(11) is None
+    assert seen.see(16) == 2
+    recent = RecentIds()
+    recent.seed([5])
+    assert [recent.see(n) for n in (5, 4)] == [None, 0]

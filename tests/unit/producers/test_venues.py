@@ -8,40 +8,55 @@ import pytest
 import producers
 from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError
-from producers.venues import VENUES, load
+from producers.protocol import VenueProtocol
+from producers.venues import load, names, part
+from tests.fixtures.venue_samples import samples
 
 ROOT = Path(producers.__file__).parent
 
 
+def settings(venue: str) -> VenueSettings:
+    return samples(venue).settings
+
+
+def test_venues_are_found_by_their_folders() -> None:
+    assert {"binance", "binance_us", "coinbase", "coinbase_advanced", "kraken", "okx", "alpaca"} <= set(names())
+    assert not {"endpoint", "replay", "simulator"} & set(names())
+
+
 def test_an_unknown_venue_is_refused_by_name() -> None:
-    with pytest.raises(
-        ConfigError, match=r"venues\.krakn: unknown venue; known: binance, binance_us, coinbase, kraken"
-    ):
+    with pytest.raises(ConfigError, match=r"venues\.krakn: unknown venue; known: .*binance, binance_us, coinbase"):
         load("krakn")
+    assert part("krakn", "endpoint") is None
 
 
-@pytest.mark.parametrize("name", sorted(VENUES))
+def test_a_part_that_a_venue_does_not_have_is_none() -> None:
+    assert part("binance_us", "endpoint") is None
+    assert part("okx", "endpoint") is import_module("producers.okx.endpoint")
+
+
+@pytest.mark.parametrize("name", names())
 def test_every_venue_has_the_same_files(name: str) -> None:
-    for module in ("protocol", "symbols", "messages"):
-        import_module(f"{VENUES[name]}.{module}")
-    symbols = import_module(f"{VENUES[name]}.symbols")
-    assert symbols.canonical_symbol(symbols.venue_symbol("BTC-USDT")) == "BTC-USDT"
+    assert all(part(name, module) is not None for module in ("protocol", "symbols", "messages"))
+    symbols = import_module(f"producers.{name}.symbols")
+    for symbol in settings(name).symbols:
+        assert symbols.canonical_symbol(symbols.venue_symbol(symbol)) == symbol
 
 
-@pytest.mark.parametrize("name", sorted(VENUES))
+@pytest.mark.parametrize("name", names())
 def test_a_venue_makes_its_protocol(name: str) -> None:
     venue = load(name)
-    protocol = venue.protocol(VenueSettings(symbols=("BTC-USDT",)))
-    assert (venue.name, protocol.venue, list(protocol.instruments)) == (name, name, ["BTC-USDT"])
+    protocol = venue.protocol(settings(name))
+    assert isinstance(protocol, VenueProtocol)
+    assert (venue.name, protocol.venue, tuple(protocol.instruments)) == (name, name, settings(name).symbols)
     assert venue.websocket_url.startswith("wss://")
-    report = protocol.instruments["BTC-USDT"].report()
+    report = protocol.instruments[settings(name).symbols[0]].report()
     assert (report["valid"], report["epoch"], report["base_volume"]) == (False, 0, "0")
+    assert protocol.overdue(1) == []
 
 
 def test_shared_code_names_no_venue() -> None:
     for path in ROOT.glob("*.py"):
-        if path.name == "venues.py":
-            continue
         text = path.read_text().lower()
         code = "\n".join(line.partition("#")[0] for line in text.splitlines() if "import" in line or "==" in line)
-        assert not [name for name in VENUES if name in code], path.name
+        assert not [name for name in names() if name in code], path.name

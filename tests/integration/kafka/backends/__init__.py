@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Self
+
+import pytest
 
 from alphapulse.config import KafkaSettings
 
@@ -14,6 +16,13 @@ class Backend(ABC):
     """A broker of its own for the tests of one module."""
 
     name: ClassVar[str]
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
+    """Of the tests that run on it."""
+
+    @classmethod
+    def make(cls, request: pytest.FixtureRequest) -> Self:
+        """Return one that does not run yet."""
+        return cls()
 
     @classmethod
     @abstractmethod

@@ -115,3 +115,17 @@ async def test_a_body_that_fails_fails_as_itself(kafka: KafkaSettings) -> None:
     with pytest.raises(KafkaError, match="from the body"):
         async with running(producer(kafka, client_id="test"), kafka):
             raise KafkaError("from the body")
+
+
+async def test_a_patient_producer_never_gives_a_batch_up() -> None:
+    usual = producer(KafkaSettings(), client_id="t")
+    patient = producer(KafkaSettings(), client_id="t", give_up=False)
+    for made, waits in ((usual, False), (patient, True)):
+        # What aiokafka does to the oldest batch of a partition without a leader: see its drain_by_nodes().
+        batch = made._message_accumulator._append_batch(
+            made._message_accumulator.create_builder(), TopicPartition("t", 0)
+        )
+        batch._ctime -= 86_400.0
+        assert batch.expired() is not waits
+        batch.future.cancel()
+        await made.stop()

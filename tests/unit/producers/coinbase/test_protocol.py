@@ -117,7 +117,6 @@ def test_an_error_is_told() -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "truncated"),
         (b"[1,2]", "object"),
         (frame(type="weather"), "weather"),
         (frame(kind="match"), "type"),
@@ -172,6 +171,29 @@ def test_a_crossed_book_is_a_doubt(data: bytes) -> None:
     run.frame(2, data)
     assert not run.valid("BTC-USD")
     assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
+
+
+@pytest.mark.parametrize(
+    ("data", "doubtful"),
+    [
+        (b'{"type":"l2update","product_id":"ETH', {"BTC-USD", "ETH-USD"}),
+        (b'{"type":"l2up\x02ate","product_id":"ETH-USD","changes":[]}', {"ETH-USD"}),
+        (b'{"ty', {"BTC-USD", "ETH-USD"}),
+        (b"", {"BTC-USD", "ETH-USD"}),
+        (b'{"type":"match","trade_id":7,"product_id":"ETH-USD', set()),
+        (b'{"type":"heartbeat","product_id":"ETH-USD', set()),
+        (b'{"type":"news","product_id":"ETH-USD"}', set()),
+    ],
+)
+def test_what_may_have_been_a_book_message_is_a_doubt(data: bytes, doubtful: set[str]) -> None:
+    # No later message would show the loss: there are no numbers.
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(2, snapshot("ETH-USD"))
+    run.frame(3, data)
+    assert len(run.refused) == 1
+    assert {symbol for symbol in ("BTC-USD", "ETH-USD") if not run.valid(symbol)} == doubtful
+    assert {command.symbol for command in run.commands if isinstance(command, Resubscribe)} == doubtful
 
 
 def test_requests() -> None:

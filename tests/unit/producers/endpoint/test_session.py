@@ -34,5 +34,5 @@ def test_no_message_breaks_a_session(venue: str) -> None:
 
 
 def test_an_unknown_venue_is_named() -> None:
-    with pytest.raises(ValueRefused, match="unknown venue: 'mtgox' \\(known: kraken"):
+    with pytest.raises(ValueRefused, match=r"unknown venue: 'mtgox' \(known: .*kraken"):
         dialect("mtgox")

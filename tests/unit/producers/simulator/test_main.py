@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.simulator.__main__ import main, names, parser, rate
+from producers.simulator.__main__ import main, names, parser, probability, rate
 
 
 def test_names_and_rates() -> None:
@@ -29,7 +29,7 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--venues", "mtgox"], "simulator: unknown venue: 'mtgox' (known: kraken, coinbase, binance, binance_us)"),
+        (["--venues", "mtgox"], "simulator: unknown venue: 'mtgox' (known: "),
         (["--symbols", "BTC"], "simulator: not a pair: 'BTC' (BASE-QUOTE)"),
     ],
 )
@@ -42,4 +42,21 @@ def test_wrong_names_end_in_one_message(
 ) -> None:
     monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
     assert main(arguments) == 2
-    assert capsys.readouterr().err.strip().endswith(message)
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_script_of_faults_is_checked_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
+    script = tmp_path / "faults.toml"
+    script.write_text('[[fault]]\nkind = "dorp"\nframe = 1\n')
+    assert main(["--faults", str(script)]) == 2
+    assert f"{script}:1: fault 1:" in capsys.readouterr().err
+
+
+def test_probabilities() -> None:
+    assert probability("0.25") == 0.25
+    for wrong in ("x", "-0.1", "1.1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is no number from 0 to 1"):
+            probability(wrong)

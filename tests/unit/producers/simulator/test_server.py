@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from websockets.exceptions import ConnectionClosed
 
 from alphapulse.config import Settings
 from alphapulse.service import Service, announcement_path
+from producers.simulator.faults import Sent, VenueFaults
 from producers.simulator.listings import make_listings
-from producers.simulator.server import Faults, Simulation, no_faults
+from producers.simulator.scripts import Fault
+from producers.simulator.server import Faults, Simulation
 from tests.fixtures.venue_clients import BinanceClient, CoinbaseClient, KrakenClient
 from tests.fixtures.venue_server import until
 
@@ -39,7 +42,11 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *venues: str, rate: float = 200.0, faults: Faults = no_faults, clock: Callable[[], int] = time.time_ns
+    folder: Path,
+    *venues: str,
+    rate: float = 200.0,
+    faults: Faults = VenueFaults,
+    clock: Callable[[], int] = time.time_ns,
 ) -> AsyncIterator[Running]:
     service = Service("simulator", Settings(data_dir=folder))
     simulation = Simulation(
@@ -139,10 +146,13 @@ async def test_unsubscribed_is_silent_and_subscribed_again_starts_with_a_snapsho
 
 
 async def test_a_client_that_does_not_keep_up_is_cut_off_and_counted(tmp_path: Path) -> None:
-    def swollen(venue: str, symbol: str, frame: bytes) -> Sequence[bytes]:
-        return (frame + b" " * 500_000,)
+    class Swollen(VenueFaults):
+        def frame(
+            self, topic: Any, symbol: str, frame: bytes, now_ns: int, *, snapshot: bool = False
+        ) -> Sequence[Sent]:
+            return (Sent(topic, 1, frame + b" " * 500_000),)
 
-    async with serving(tmp_path, "coinbase", faults=swollen) as running:
+    async with serving(tmp_path, "coinbase", faults=Swollen) as running:
         async with connect(running.url("coinbase"), max_queue=1, max_size=None) as socket:
             await socket.send('{"type":"subscribe","product_ids":["BTC-USD"],"channels":["level2_batch"]}')
             venue = running.simulation.venues["coinbase"]
@@ -154,23 +164,99 @@ async def test_a_client_that_does_not_keep_up_is_cut_off_and_counted(tmp_path: P
             "subscriptions": 0,
             "frames_sent": venue.frames_sent,
             "slow_clients": 1,
+            "faults": {},
         }
 
 
+def faulty(*script: Fault, seed: int = 1) -> Faults:
+    return lambda venue: VenueFaults(venue, script, seed=seed)
+
+
 async def test_faults_stand_between_encoder_and_socket(tmp_path: Path) -> None:
-    seen: list[tuple[str, str]] = []
-
-    def twice(venue: str, symbol: str, frame: bytes) -> Sequence[bytes]:
-        seen.append((venue, symbol))
-        return (frame, frame)
-
-    async with serving(tmp_path, "coinbase", faults=twice) as running:
+    script = [Fault(kind="duplicate", frame=n) for n in range(1, 8)]
+    async with serving(tmp_path, "coinbase", faults=faulty(*script)) as running:
         async with connect(running.url("coinbase")) as socket:
             await socket.send('{"type":"subscribe","product_ids":["ETH-USD"],"channels":["level2_batch"]}')
             async with asyncio.timeout(30):
-                frames = [await socket.recv() for _ in range(6)]
-        assert frames[2] == frames[3] != frames[4] == frames[5]
-        assert set(seen) == {("coinbase", "ETH-USD")}
+                frames = [await socket.recv() for _ in range(7)]
+        assert frames[1] == frames[2] != frames[3] == frames[4] != frames[5] == frames[6]
+        assert running.simulation.venues["coinbase"].status()["faults"]["duplicate"] >= 3
+
+
+async def test_a_connection_is_cut_in_the_middle_of_the_snapshot(tmp_path: Path) -> None:
+    subscribe = '{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":1000}}'
+    async with serving(tmp_path, "kraken", faults=faulty(Fault(kind="cut_snapshot", frame=1))) as running:
+        async with asyncio.timeout(30), connect(running.url("kraken")) as socket:
+            await socket.send(subscribe)
+            with pytest.raises(ConnectionClosed) as closed:
+                await _until_snapshot(socket)
+            assert closed.value.rcvd is None  # without a word
+        async with asyncio.timeout(30), connect(running.url("kraken")) as socket:
+            await socket.send(subscribe)
+            await _until_snapshot(socket)
+
+
+async def test_a_mute_venue_stays_connected_and_a_new_connection_is_heard(tmp_path: Path) -> None:
+    subscribe = '{"type":"subscribe","product_ids":["ETH-USD"],"channels":["level2_batch"]}'
+    script = faulty(Fault(kind="mute", frame=3, seconds=3600.0), Fault(kind="refuse", at=0.0))
+    async with serving(tmp_path, "coinbase", faults=script) as running, asyncio.timeout(30):
+        async with connect(running.url("coinbase")) as socket:
+            while json.loads(await _ask(socket, subscribe))["type"] == "error":
+                pass
+            venue = running.simulation.venues["coinbase"]
+            await until(lambda: venue.faults.number > 50, 20)
+            sent = venue.frames_sent
+            await until(lambda: venue.faults.number > 100, 20)
+            assert venue.frames_sent == sent
+            await (await socket.ping())
+        async with connect(running.url("coinbase")) as socket:
+            assert json.loads(await _ask(socket, subscribe))["type"] == "subscriptions"
+            assert json.loads(await socket.recv())["type"] == "snapshot"
+        assert venue.faults.happened["refuse"] == 1
+
+
+async def _until_snapshot(socket: ClientConnection) -> None:
+    while json.loads(await socket.recv()).get("type") != "snapshot":
+        pass
+
+
+async def _ask(socket: ClientConnection, message: str) -> str | bytes:
+    await socket.send(message)
+    return await socket.recv()
+
+
+async def test_rest_is_slow_and_failing(tmp_path: Path) -> None:
+    script = faulty(
+        Fault(kind="rest_429", at=0.0, seconds=7.0),
+        Fault(kind="rest_418", at=0.0),
+        Fault(kind="rest_503", at=0.0),
+        Fault(kind="rest_500", at=0.0),
+        Fault(kind="rest_slow", at=0.0, seconds=0.01),
+    )
+    async with serving(tmp_path, "binance_us", faults=script) as running, aiohttp.ClientSession() as http:
+        statuses, after = [], []
+        for _ in range(6):
+            url = running.venues["binance_us"]["rest_url"] + "/api/v3/depth?symbol=BTCUSD&limit=5"
+            async with http.get(url) as answer:
+                statuses.append(answer.status)
+                after.append(answer.headers.get("Retry-After"))
+                assert ("code" in await answer.json()) == (answer.status != 200)
+        assert statuses == [429, 418, 503, 500, 200, 200]
+        assert after[0] == "7"
+
+
+async def test_a_skewed_clock_shows_in_the_venues_times(tmp_path: Path) -> None:
+    script = faulty(Fault(kind="skew", at=0.0, seconds=-86_400.0))
+    async with (
+        serving(tmp_path, "coinbase", faults=script) as running,
+        asyncio.timeout(30),
+        connect(running.url("coinbase")) as socket,
+    ):
+        await socket.send('{"type":"subscribe","product_ids":["ETH-USD"],"channels":["level2_batch"]}')
+        while (frame := json.loads(await socket.recv()))["type"] != "l2update":
+            pass
+    behind = time.time() - datetime.fromisoformat(frame["time"]).timestamp()
+    assert 86_000 < behind < 87_000
 
 
 async def test_coinbase_sends_away_who_subscribes_to_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""Topics made through the admin client, on a broker that can (the embedded one cannot and has its own way)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, for_code
+
+from alphapulse.config import KafkaSettings
+from alphapulse.errors import BrokerError
+from alphapulse.kafka.client import connection, running
+from alphapulse.topics import STATE_TOPICS, TOPICS, Topic
+
+TOPIC_ALREADY_EXISTS = 36
+
+
+async def create_topics(
+    settings: KafkaSettings, replication: int, wanted: Iterable[Topic] = (*TOPICS, *STATE_TOPICS)
+) -> dict[str, bool]:
+    """Make every topic of ``wanted`` that does not exist yet; return name → whether it was made now.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses a topic.
+    """
+    new = [NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.broker_config()) for topic in wanted]
+    async with running(AIOKafkaAdminClient(**connection(settings)), settings) as client:
+        try:
+            answer = await client.create_topics(new)
+        except KafkaError as error:
+            raise BrokerError(f"cannot make topics on the broker at {settings.bootstrap}: {error}") from error
+    made: dict[str, bool] = {}
+    for name, code, message, *_ in answer.topic_errors:
+        if code not in (0, TOPIC_ALREADY_EXISTS):
+            raise BrokerError(f"topic {name}: {for_code(code).__name__}: {message}")
+        made[name] = not code
+    return made

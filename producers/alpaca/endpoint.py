@@ -1,0 +1,87 @@
+"""Alpaca's end of its stream (https://docs.alpaca.markets/docs/streaming-market-data). Any key opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import msgspec
+
+from producers.endpoint.dialects import Dialect
+from producers.endpoint.session import TRADES, Answer, Session, Subscription
+from producers.endpoint.session import decode_object as _decode_object
+
+QUOTES: Final = "quotes"
+BARS: Final = "bars"
+SYMBOLS_ON_IEX: Final = 30
+_CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
+_FEEDS: Final = {"trades": TRADES, "quotes": QUOTES, "bars": BARS}
+
+
+class AlpacaSession(Session):
+    """Authenticate, then subscribe and unsubscribe; each answer lists all subscriptions."""
+
+    def __init__(self, symbols: Collection[str]) -> None:
+        super().__init__(symbols)
+        self._authenticated = False
+
+    def greeting(self, time_ns: int) -> list[bytes]:
+        return [_encode({"T": "success", "msg": "connected"})]
+
+    def received(self, message: bytes, time_ns: int) -> Answer:
+        request = _decode_object(message)
+        if request is None:
+            return _error(400, "invalid syntax")
+        match request.get("action"):
+            case "auth":
+                return self._authenticate(request)
+            case "subscribe" | "unsubscribe" as action:
+                return self._change(action, request)
+            case _:
+                return _error(400, "invalid syntax")
+
+    def _authenticate(self, request: dict[str, Any]) -> Answer:
+        if self._authenticated:
+            return _error(403, "already authenticated")
+        if not request.get("key") or not request.get("secret"):
+            return _error(402, "auth failed")
+        if self.refuses():
+            return _error(406, "connection limit exceeded")
+        self._authenticated = True
+        return Answer([_encode({"T": "success", "msg": "authenticated"})])
+
+    def _change(self, action: str, request: dict[str, Any]) -> Answer:
+        if not self._authenticated:
+            return _error(401, "not authenticated")
+        wanted = {channel: request.get(channel, []) for channel in _CHANNELS}
+        if not all(isinstance(names, list) for names in wanted.values()):
+            return _error(400, "invalid syntax")
+        keys = [(_FEEDS.get(channel, channel), str(name)) for channel in _CHANNELS for name in wanted[channel]]
+        answer = Answer()
+        if action == "unsubscribe":
+            for key in keys:
+                self._unsubscribe(key, answer)
+        else:
+            if len({name for feed, name in {*keys, *self.subscriptions} if feed == TRADES}) > SYMBOLS_ON_IEX:
+                return _error(405, "symbol limit exceeded")
+            for feed, name in keys:
+                if name in self.symbols and (feed, name) not in self.subscriptions:
+                    self._subscribe(Subscription(feed, name, feed), answer)
+        answer.replies.append(self._listing())
+        return answer
+
+    def _listing(self) -> bytes:
+        of = {channel: [name for feed, name in self.subscriptions if feed == _FEEDS.get(channel, channel)]
+              for channel in _CHANNELS}  # fmt: skip
+        return _encode({"T": "subscription", **of, "corrections": of["trades"], "cancelErrors": of["trades"]})
+
+
+def _error(code: int, text: str) -> Answer:
+    return Answer([_encode({"T": "error", "code": code, "msg": text})])
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    return msgspec.json.encode([message])
+
+
+DIALECT: Final = Dialect(AlpacaSession, path="/v2/iex", ping_seconds=10.0)

@@ -1,0 +1,260 @@
+"""Alpaca's stream: trades, quotes, minute bars; corrections and cancels of trades.
+
+Integrity: there is neither book nor sequence nor replay, so a loss within a connection cannot be noticed. What can: a
+connection that is mute while the market is open (:mod:`producers.alpaca.watchdog`), an answer that never comes, and a
+"slow client" (407), whose connection the venue ends.
+
+A trade on ``md.trades`` stays as it was reported. That it was corrected or cancelled is an event (``trade_correction``,
+``trade_cancel``) whose details name the trade by the same id and give the corrected values: a further trade record
+would count the volume twice with every reader that does not know of corrections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from alphapulse.config import VenueSettings
+from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
+from alphapulse.instruments import Instrument
+from producers.alpaca import messages
+from producers.alpaca.bars import Bars, quote_of, trade_number
+from producers.alpaca.messages import number_text
+from producers.alpaca.symbols import venue_symbol
+from producers.alpaca.watchdog import Watchdog
+from producers.book_stream import BookStream
+from producers.outputs import FetchSnapshot, Halt, Note, Outputs, Reconnect, Send
+from producers.protocol import InstrumentState, VenueProtocol
+from producers.tally import Tally
+from producers.timestamps import iso_nanoseconds
+from producers.trade_stream import TradeStream
+
+TERMINAL: Final = frozenset({402, 405, 408, 409, 410})
+"""Wrong key, too many symbols, feed not enabled, feed not in the subscription, channel not on this feed: trying again
+cannot help. https://docs.alpaca.markets/docs/streaming-market-data#errors"""
+CONNECTION_LIMIT: Final = 406
+LIMIT_SECONDS: Final = 30.0
+"""A connection that was lost may count for a minute and a half: there is no use in trying every second."""
+SLOW_CLIENT: Final = 407
+ANSWER_SECONDS: Final = 15
+"""The venue waits 10 s for the key."""
+
+
+class AlpacaProtocol(VenueProtocol):
+    """Alpaca's trades, quotes and bars for the symbols of ``settings``.
+
+    Raises:
+        ConfigError: no key or secret, a symbol that is no ticker, or a depth (there are no books).
+    """
+
+    def __init__(self, settings: VenueSettings, venue: str = "alpaca") -> None:
+        super().__init__(venue)
+        faults = []
+        for name, value in (("key", settings.key), ("secret", settings.secret)):
+            if not value.get_secret_value():
+                variable = f"ALPHAPULSE_VENUES__{venue.upper()}__{name.upper()}"
+                faults.append(f"venues.{venue}.{name}: missing; the venue wants an account's (variable {variable})")
+        if settings.depth is not None:
+            faults.append(f"venues.{venue}.depth: the venue has no books, found {settings.depth}")
+        for symbol in settings.symbols:
+            try:
+                self._add(venue_symbol(symbol))
+            except ValueRefused as error:
+                faults.append(f"venues.{venue}.symbols: {error}")
+        if faults:
+            raise ConfigError(faults)
+        self._key, self._secret = settings.key, settings.secret
+        self._bars = Bars()
+        self._watchdog = Watchdog()
+        self._subscribed = False
+        self._waiting_since: int | None = None
+
+    def _add(self, symbol: str) -> None:
+        tally = Tally()
+        instrument = Instrument(self.venue, symbol, symbol)
+        trades = TradeStream(instrument, tally, consecutive=False)
+        self.instruments[symbol] = InstrumentState(symbol, symbol, tally, BookStream(instrument, tally), trades)
+
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        names = [venue_symbol(symbol) for symbol in symbols]
+        for name in names:
+            self._add(name)
+        # Before the key is taken nothing can be subscribed to; afterwards all of them are.
+        return [_request("subscribe", names)] if self._subscribed else []
+
+    def _forget(self, state: InstrumentState) -> list[Send]:
+        return [_request("unsubscribe", [state.symbol])] if self._subscribed else []
+
+    def path(self) -> str:
+        return ""
+
+    def subscribe(self) -> list[Send]:
+        if not self.instruments:
+            return []
+        keys = {"action": "auth", "key": self._key.get_secret_value(), "secret": self._secret.get_secret_value()}
+        return [Send(msgspec.json.encode(keys).decode())]
+
+    def resubscribe(self, symbol: str) -> list[Send | FetchSnapshot]:
+        return []  # there are no snapshots to ask for
+
+    def disconnected(self, received_time: int) -> Outputs:
+        self._subscribed, self._waiting_since = False, None
+        self._watchdog.disconnected()
+        return super().disconnected(received_time)
+
+    def overdue(self, now: int) -> Outputs:
+        if not self._subscribed:
+            if self._waiting_since is None:
+                self._waiting_since = now
+            elif self.instruments and now - self._waiting_since >= ANSWER_SECONDS * 1_000_000_000:
+                self._waiting_since = None
+                return [Reconnect(f"not subscribed after {ANSWER_SECONDS} s")]
+            return []
+        seconds = self._watchdog.mute(now)
+        if seconds is None:
+            return []
+        reason = f"connected but mute: no data for {seconds} s while the market is open"
+        return [Note("mute", "WARNING", reason, loss="silence"), Reconnect(reason)]
+
+    def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
+        try:
+            found = messages.decode_frame(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._handle_each(frame, received_time, outputs)
+            return
+        refused: FrameRefused | None = None
+        for message in found:
+            try:
+                self._message(message, received_time, outputs)
+            except FrameRefused as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+
+    def _handle_each(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
+        """Take what can be read of an array of which something cannot."""
+        refused: FrameRefused | None = None
+        for part in self._decode(messages.decode_parts, frame):
+            try:
+                self._message(self._decode(messages.decode_message, part), received_time, outputs)
+            except FrameRefused as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+
+    def _message(self, message: messages.Message, received_time: int, outputs: Outputs) -> None:
+        match message:
+            case messages.Success():
+                self._success(message, outputs)
+            case messages.Error():
+                self._error(message, outputs)
+            case messages.Subscription():
+                self._confirmed(message, received_time, outputs)
+            case messages.Trade() | messages.Quote() | messages.Bar() | messages.Correction() | messages.Cancel():
+                self._watchdog.heard(received_time)
+                state = self.instruments.get(message.S)
+                if state is None:
+                    self.ignored["other_symbol"] += 1
+                    return
+                try:
+                    self._data(state, message, received_time, outputs)
+                except ValueRefused as error:
+                    raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
+            case _:
+                self._watchdog.heard(received_time)
+                self.ignored[messages.IGNORED[type(message)]] += 1
+
+    def _data(
+        self,
+        state: InstrumentState,
+        message: messages.Trade | messages.Quote | messages.Bar | messages.Correction | messages.Cancel,
+        received_time: int,
+        outputs: Outputs,
+    ) -> None:
+        match message:
+            case messages.Quote():
+                outputs.append(quote_of(message, self.venue, received_time))
+            case messages.Trade():
+                time = iso_nanoseconds(message.t)
+                state.trades.trade(
+                    outputs,
+                    trade_id=trade_number(time, message.x, message.i),
+                    side="UNKNOWN",
+                    price=number_text(message.p),
+                    size=number_text(message.s),
+                    exchange_time=time,
+                    received_time=received_time,
+                )
+            case messages.Bar():
+                outputs.append(self._bars.candle(message, received_time))
+            case messages.Correction():
+                outputs.append(_correction(state.symbol, message))
+            case messages.Cancel():
+                outputs.append(_cancel(state.symbol, message))
+
+    def _success(self, message: messages.Success, outputs: Outputs) -> None:
+        self.ignored["success"] += 1
+        if message.msg == "authenticated":
+            outputs.append(_request("subscribe", list(self.instruments)))
+
+    def _confirmed(self, message: messages.Subscription, received_time: int, outputs: Outputs) -> None:
+        self.ignored["subscription"] += 1
+        self._subscribed = True
+        self._watchdog.subscribed(received_time)
+        outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
+        for symbol in self.instruments:
+            lists = (("trades", message.trades), ("quotes", message.quotes), ("bars", message.bars))
+            if missing := [name for name, confirmed in lists if symbol not in confirmed]:
+                told = f"not subscribed to: {', '.join(missing)}"
+                outputs.append(Note("subscription_refused", "ERROR", told, symbol))
+
+    def _error(self, message: messages.Error, outputs: Outputs) -> None:
+        self.ignored["error"] += 1
+        reason = f"the venue refuses: {message.code} {message.msg[:300]}"
+        if message.code in TERMINAL:
+            outputs.append(Note("subscription_refused", "ERROR", reason))
+            outputs.append(Halt(reason))
+            return
+        if message.code == SLOW_CLIENT:
+            outputs.append(Note("slow_client", "ERROR", reason, loss="connection"))
+        else:
+            outputs.append(Note("subscription_refused", "ERROR", reason))
+        outputs.append(Reconnect(reason, LIMIT_SECONDS if message.code == CONNECTION_LIMIT else 0.0))
+
+    def _ask_again(self, symbol: str, outputs: Outputs) -> None:
+        """Do nothing: without books there is none to ask for."""
+
+
+def _request(action: str, names: list[str]) -> Send:
+    request = {"action": action, "trades": names, "quotes": names, "bars": names, "updatedBars": names}
+    return Send(msgspec.json.encode(request).decode())
+
+
+def _correction(symbol: str, message: messages.Correction) -> Note:
+    time = iso_nanoseconds(message.t)
+    original, corrected = (str(trade_number(time, message.x, number)) for number in (message.oi, message.ci))
+    details = {
+        "trade_id": original,
+        "price": number_text(message.op),
+        "size": number_text(message.os),
+        "corrected_trade_id": corrected,
+        "corrected_price": number_text(message.cp),
+        "corrected_size": number_text(message.cs),
+        "exchange_time": str(time),
+    }
+    return Note("trade_correction", "WARNING", f"trade {original} is corrected", symbol, details=details)
+
+
+def _cancel(symbol: str, message: messages.Cancel) -> Note:
+    time = iso_nanoseconds(message.t)
+    number = str(trade_number(time, message.x, message.i))
+    details = {
+        "trade_id": number,
+        "price": number_text(message.p),
+        "size": number_text(message.s),
+        "action": message.a,
+        "exchange_time": str(time),
+    }
+    return Note("trade_cancel", "WARNING", f"trade {number} is cancelled", symbol, details=details)

@@ -1,0 +1,79 @@
+"""Coinbase Advanced Trade's messages, as far as we read them, told apart by ``channel``.
+
+https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Digits = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
+EMPTY = Raw(b"[]")
+
+
+# Every message; an error has a "type" and no channel. sequence_num rises by one per message of the connection.
+class Frame(Struct):
+    channel: str | None = None
+    sequence_num: Int64 | None = None
+    timestamp: str = ""
+    events: Raw = EMPTY
+    type: str | None = None
+    message: str = ""
+
+
+# Channel level2, whose messages say l2_data; a new_quantity of zero removes the level.
+# https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels#level2-channel
+class LevelUpdate(Struct):
+    side: Literal["bid", "offer"]
+    price_level: str
+    new_quantity: str
+
+
+class BookEvent(Struct):
+    type: Literal["snapshot", "update"]
+    product_id: str
+    updates: list[LevelUpdate]
+
+
+# Channel market_trades, newest first; side is the maker's.
+# https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels#market-trades-channel
+class Trade(Struct):
+    trade_id: Digits
+    product_id: str
+    price: str
+    size: str
+    side: Literal["BUY", "SELL"]
+    time: str
+
+
+class TradesEvent(Struct):
+    trades: list[Trade]
+
+
+decode_frame = msgspec.json.Decoder(Frame).decode
+decode_book = msgspec.json.Decoder(list[BookEvent]).decode
+decode_trades = msgspec.json.Decoder(list[TradesEvent]).decode
+
+IGNORED = frozenset({"heartbeats", "ticker", "ticker_batch", "status", "candles"})
+"""Channels that have nothing for us but their number."""
+
+_NUMBER = re.compile(rb'"sequence_num":\s*([0-9]{1,18})\s*[,}]')
+
+
+def number_of_broken(frame: bytes) -> int | None:
+    """Return the number that a frame which cannot be read still shows, None if it shows none or several."""
+    found = _NUMBER.findall(frame)
+    return int(found[0]) if len(found) == 1 else None
+
+
+def channel_of(frame: bytes) -> str | None:
+    """Return the channel that a frame names (``""``: none), None if it cannot be read."""
+    try:
+        return decode_frame(frame).channel or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,48 @@
+"""What a line needs of the collector it belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from producers.journal import Journal
+from producers.limits import Gate
+from producers.publisher import Publisher
+from producers.rest import RestClient
+from producers.venue import Venue
+
+if TYPE_CHECKING:
+    from producers.line import Line
+
+
+class Host(Protocol):
+    """A collector, as its lines see it."""
+
+    venue: Venue
+    publisher: Publisher
+    journal: Journal
+    log: Any
+    rest: RestClient
+    connects: Gate
+    frames: int
+    """Frames received on all lines so far; a frame's number is what it was with it."""
+    bytes: int
+    told: int
+    """The number up to which frames were said to be done."""
+
+    def now(self) -> int:
+        """Return the time, ns since the Unix epoch; each later than the one before."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run ``work``; an error in it ends the collector."""
+        ...
+
+    def line_changed(self) -> None:
+        """Take note that a line connected or lost its connection."""
+        ...
+
+    def replace(self, line: Line, reason: str, delay: float) -> None:
+        """Open a new connection for the line's symbols, then end this one."""
+        ...

@@ -1,0 +1,102 @@
+"""A venue's limits: so much in any stretch of so many seconds, kept exactly and used up to the last.
+
+:class:`Budget` is pure (time comes as an argument); :class:`Gate` waits in front of one, first come, first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+SLACK: Final = 1.02
+"""What leaves evenly may arrive bunched: windows are kept this much longer than the venue's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``amount`` (actions, or their weights) in any ``seconds``."""
+
+    amount: float
+    seconds: float
+
+
+class Budget:
+    """Tokens that come back ``seconds`` after they were spent.
+
+    A bucket that refills steadily lets nearly twice its limit through in the first window, its burst and what came in
+    meanwhile; venues ban for that. Here each token returns a full window after it was used, so that no window,
+    wherever it begins, holds more than the limit, while the first burst may use all of it at once.
+
+    Args:
+        limit: what is allowed.
+    """
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        self._spent: deque[tuple[float, float]] = deque()
+        self._total = 0.0
+        self._closed_until = -math.inf
+
+    def wait(self, now: float, weight: float = 1.0) -> float:
+        """Return how many seconds from ``now`` on ``weight`` can be spent; 0: now.
+
+        A weight beyond the whole limit is let through when nothing else is counted: it could never pass otherwise.
+        """
+        self._forget(now)
+        delay = max(0.0, self._closed_until - now)
+        excess = self._total + min(weight, self._limit.amount) - self._limit.amount
+        for time, spent in self._spent:
+            if excess <= 0:
+                break
+            excess -= spent
+            delay = max(delay, time + self._limit.seconds - now)
+        return delay
+
+    def spend(self, now: float, weight: float = 1.0) -> None:
+        """Note that ``weight`` was spent at ``now``, which never goes back."""
+        self._forget(now)
+        self._spent.append((now, weight))
+        self._total += weight
+
+    def close(self, until: float) -> None:
+        """Allow nothing before ``until``: the venue said so."""
+        self._closed_until = max(self._closed_until, until)
+
+    def _forget(self, now: float) -> None:
+        while self._spent and self._spent[0][0] + self._limit.seconds <= now:
+            self._total -= self._spent.popleft()[1]
+        if not self._spent:
+            self._total = 0.0  # no rest of sums of floats
+
+
+class Gate:
+    """Lets through what a budget allows, in the order of asking. Whoever is cancelled while waiting spends nothing.
+
+    Args:
+        limit: None lets everything through, but for times of :meth:`close`.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limit: Limit | None, clock: Callable[[], float] | None = None) -> None:
+        kept = Limit(limit.amount, limit.seconds * SLACK) if limit is not None else Limit(math.inf, 1.0)
+        self._budget = Budget(kept)
+        self._clock = clock if clock is not None else asyncio.get_running_loop().time
+        self._turn = asyncio.Lock()
+
+    async def enter(self, weight: float = 1.0) -> None:
+        """Wait until ``weight`` may be spent, and spend it."""
+        budget = self._budget
+        async with self._turn:
+            delay = budget.wait(self._clock(), weight)
+            while delay > 0:
+                await asyncio.sleep(delay)
+                delay = budget.wait(self._clock(), weight)
+            budget.spend(self._clock(), weight)
+
+    def close(self, seconds: float) -> None:
+        """Let nothing through for so long."""
+        self._budget.close(self._clock() + seconds)

@@ -1,0 +1,24 @@
+"""OKX, WebSocket v5, public channels: https://www.okx.com/docs-v5/en/#overview-websocket-overview."""
+
+from producers.limits import Limit
+from producers.okx.instruments import traded
+from producers.okx.protocol import OkxProtocol
+from producers.venue import Listing, Venue
+
+VENUE = Venue(
+    name="okx",
+    websocket_url="wss://ws.okx.com:8443/ws/v5/public",
+    protocol=OkxProtocol,
+    # The venue cuts a connection on which nothing was said for 30 s; the text "ping" is answered with the text "pong".
+    # https://www.okx.com/docs-v5/en/#overview-websocket-overview
+    silence_seconds=25.0,
+    ping_seconds=10.0,
+    text_ping="ping",
+    # 480 requests an hour on a connection, three connections a second.
+    messages_per_second=3.0,
+    connects=Limit(3, 1.0),
+    rest_url="https://www.okx.com",
+    # https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
+    rest_limit=Limit(20, 2.0),
+    listing=Listing("/api/v5/public/instruments?instType=SPOT", traded),
+)

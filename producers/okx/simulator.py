@@ -1,0 +1,90 @@
+"""OKX's frames (https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from producers.endpoint.session import BOOK, TRADES, Subscription
+from producers.okx.protocol import DEPTH
+from producers.simulator.events import BookChange, Level, Trades
+from producers.simulator.feed import Feed, Topic
+from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.listings import Listing
+
+
+class OkxFeed(Feed):
+    """Books whose messages name the one before; trades."""
+
+    def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
+        super().__init__(instruments)
+        self._sequences = dict.fromkeys(self.instruments, 1_000_000)
+
+    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+        if subscription.feed != BOOK:
+            return []
+        symbol = subscription.symbol
+        book = self.instruments[symbol].book
+        bids, asks = book.bids.top(DEPTH), book.asks.top(DEPTH)
+        return [_book(self._listing(symbol), "snapshot", bids, asks, time_ns, self._sequences[symbol], -1)]
+
+    def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        listing = event.listing
+        symbol = listing.venue_symbol
+        topic = (TRADES, symbol, "")
+        if topic not in active:
+            return []
+        return [
+            (
+                topic,
+                (
+                    f'{{"arg":{{"channel":"trades","instId":"{symbol}"}},"data":[{{"instId":"{symbol}",'
+                    f'"tradeId":"{trade.trade_id}","px":"{listing.price_text(trade.price)}",'
+                    f'"sz":"{listing.size_text(trade.size)}","side":"{trade.side}","ts":"{event.time_ns // 1_000_000}",'
+                    f'"count":"1","source":"0","seqId":{self._sequences[symbol]}}}]}}'
+                ).encode(),
+            )
+            for trade in event.trades
+        ]
+
+    def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        symbol = event.listing.venue_symbol
+        before = self._sequences[symbol]
+        # Numbers rise, but not by one: only the link to the message before counts.
+        self._sequences[symbol] = before + 1 + len(event.bids) + len(event.asks)
+        topic = (BOOK, symbol, "")
+        if topic not in active:
+            return []
+        return [
+            (
+                topic,
+                _book(event.listing, "update", event.bids, event.asks, event.time_ns, self._sequences[symbol], before),
+            )
+        ]
+
+
+def _book(
+    listing: Listing,
+    action: str,
+    bids: Iterable[Level],
+    asks: Iterable[Level],
+    time_ns: int,
+    sequence: int,
+    before: int,
+) -> bytes:
+    return (
+        f'{{"arg":{{"channel":"books","instId":"{listing.venue_symbol}"}},"action":"{action}","data":[{{'
+        f'"asks":{_levels(listing, asks)},"bids":{_levels(listing, bids)},"ts":"{time_ns // 1_000_000}",'
+        f'"checksum":0,"seqId":{sequence},"prevSeqId":{before}}}]}}'
+    ).encode()
+
+
+def _levels(listing: Listing, levels: Iterable[Level]) -> str:
+    price_text, size_text = listing.price_text, listing.size_text
+    texts = [
+        f'["{price_text(price)}","{size_text(size) if size else "0"}","0","{1 if size else 0}"]'
+        for price, size in levels
+    ]
+    return "[" + ",".join(texts) + "]"
+
+
+FEED = OkxFeed

@@ -1,0 +1,132 @@
+"""One venue's recorder: its collector, whose protocol writes down what it is given, and which publishes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+from alphapulse import logs
+from alphapulse.config import VenueSettings
+from producers.collector import Collector
+from producers.line import Line
+from producers.outputs import FetchSnapshot, Outputs
+from producers.protocol import VenueProtocol
+from producers.publisher import Publisher
+from producers.record.tape import Rotation, Tape, seal
+from producers.venue import Venue
+from schemas.records import Record
+
+FLUSH_SECONDS: Final = 1.0
+"""What is younger than this may be lost when the recorder is killed."""
+
+
+class Discarded(Publisher):
+    """Takes a collector's records and forgets them; holds the venue back while the disk is behind."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self.failed = tape.failed
+        self.patience = 3600.0
+        self.acknowledged = self.in_flight = self.in_flight_bytes = 0
+
+    def publish(self, record: Record, frame: int) -> None:
+        self.acknowledged += 1
+
+    async def room(self) -> None:
+        await self._tape.room()
+
+    @property
+    def full(self) -> bool:
+        return self._tape.full
+
+    def done(self, handled: int) -> int:
+        return handled
+
+
+class _Recording(Collector):
+    """Reconnects one connection after the other: frames of two at a time could not be told apart in the file."""
+
+    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
+        line.drop(reason, delay)
+
+
+class Recorder:
+    """Records one venue.
+
+    Args:
+        venue: which.
+        settings: its symbols and addresses.
+        folder: where the files go.
+        service: name of the service.
+        rotation: when the next file begins.
+        clock: ns since the epoch.
+
+    Raises:
+        ConfigError: the venue does not offer what the settings ask for.
+        ServiceError: another process records the venue there, or its files cannot be finished.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        settings: VenueSettings,
+        folder: Path,
+        service: str,
+        *,
+        rotation: Rotation | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        log = logs.get(service, venue=venue.name)
+        for path, bytes_cut in seal(folder, venue.name):
+            log.warning("finished an earlier recording", path=str(path), bytes_cut_off=bytes_cut)
+        self.tape = Tape(folder, venue.name, rotation if rotation is not None else Rotation(), clock)
+        taped = replace(venue, protocol=_taping(venue.protocol, self.tape), reconnect_hours=None)
+        self._collector = _Recording(taped, settings, Discarded(self.tape), service, clock=clock)
+
+    async def run(self, stopping: asyncio.Event, connected: Callable[[bool], None]) -> None:
+        """Record until ``stopping``; the file is finished then.
+
+        Raises:
+            ServiceError: a file cannot be written.
+        """
+        flushing = asyncio.create_task(self._keep_flushing())
+        try:
+            await self._collector.run(stopping, connected)
+        finally:
+            flushing.cancel()
+            await self.tape.close()
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self.tape.flush()
+
+    def status(self) -> dict[str, Any]:
+        """Return the figures, for ``/status``."""
+        told = self._collector.status()
+        return {
+            "connected": told["connected"],
+            "frames": self.tape.frames,
+            "files": [str(path) for path in self.tape.files],
+            "instruments": told["instruments"],
+        }
+
+
+def _taping(make: Callable[[VenueSettings], VenueProtocol], tape: Tape) -> Callable[[VenueSettings], VenueProtocol]:
+    """Return the protocol class ``make`` with every frame and REST answer written down before it is looked at."""
+    base: Any = make
+
+    class Taping(base):  # type: ignore[misc]
+        def receive(self, frame: bytes | str, received_time: int) -> Outputs:
+            tape.frame(received_time, frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass"))
+            return cast("Outputs", super().receive(frame, received_time))
+
+        def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
+            tape.rest(received_time, request.path, body)
+            return cast("Outputs", super().snapshot(request, body, received_time))
+
+    return cast("Callable[[VenueSettings], VenueProtocol]", Taping)

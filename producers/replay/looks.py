@@ -1,0 +1,20 @@
+"""How to read each venue's recorded frames; of two with the same shape the first is meant where nothing else tells.
+
+A venue's folder may have its own: ``look`` in its ``endpoint.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from producers.replay import shapes
+from producers.replay.shapes import Look
+from producers.venues import names, part
+
+
+def _found() -> dict[str, Look]:
+    modules = [(name, part(name, "endpoint")) for name in names()]
+    return {name: module.look for name, module in modules if module is not None and hasattr(module, "look")}
+
+
+LOOKS: Final[dict[str, Look]] = {**shapes.LOOKS, **_found()}

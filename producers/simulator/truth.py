@@ -1,0 +1,89 @@
+"""What a simulated venue's books truly are: at every change, and so at every frame that tells of one.
+
+Tests hold what a collector publishes against it. Mantissas are at eight decimals, prices and sizes, as a collector's
+epochs start with.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alphapulse.book import OrderBook
+from producers.simulator.events import BookChange
+from producers.simulator.instrument import SimulatedInstrument
+
+DECIMALS: Final = 8
+
+
+class TrueBook:
+    """One instrument's book at any of its changes.
+
+    Args:
+        instrument: as it is before its first event.
+
+    Attributes:
+        changes: how many there have been.
+        price_unit, size_unit: mantissas of one tick and of one lot.
+    """
+
+    def __init__(self, instrument: SimulatedInstrument) -> None:
+        listing = instrument.listing
+        self.price_unit = 10 ** (DECIMALS - listing.price_decimals)
+        self.size_unit = 10 ** (DECIMALS - listing.size_decimals)
+        self._log: list[tuple[list[int], list[int], list[int], list[int]]] = []
+        self._by_frame: dict[int, int] = {}
+        self._by_sequence: dict[int, int] = {}
+        self._start = (
+            *self._scaled(tuple(instrument.book.bids)),
+            *self._scaled(tuple(instrument.book.asks)),
+        )
+        self._book = OrderBook()
+        self._book.replace(*self._start)
+        self._at = 0
+
+    @property
+    def changes(self) -> int:
+        return len(self._log)
+
+    def changed(self, change: BookChange, sequence: int | None = None) -> None:
+        """Note a change, and the venue's number of it."""
+        self._log.append((*self._scaled(change.bids), *self._scaled(change.asks)))
+        self.numbered(sequence)
+
+    def numbered(self, sequence: int | None) -> None:
+        """Note which of the venue's sequence numbers the book has now."""
+        if sequence is not None:
+            self._by_sequence[sequence] = self.changes
+
+    def told(self, frame: int) -> None:
+        """Note that frame number ``frame`` tells of the book as it is now."""
+        self._by_frame[frame] = self.changes
+
+    def at_frame(self, frame: int) -> OrderBook:
+        """Return the book that frame number ``frame`` leads to. It is the same object for every call.
+
+        Raises:
+            KeyError: no book frame has this number.
+        """
+        return self._go(self._by_frame[frame])
+
+    def at_sequence(self, sequence: int) -> OrderBook:
+        """Return the book of the venue's sequence number, as :meth:`at_frame`."""
+        return self._go(self._by_sequence[sequence])
+
+    def now(self) -> OrderBook:
+        """Return the book after the last change, as :meth:`at_frame`."""
+        return self._go(self.changes)
+
+    def _go(self, change: int) -> OrderBook:
+        if change < self._at:
+            self._book.replace(*self._start)
+            self._at = 0
+        for entry in self._log[self._at : change]:
+            self._book.apply(*entry)
+        self._at = change
+        return self._book
+
+    def _scaled(self, levels: tuple[tuple[int, int], ...]) -> tuple[list[int], list[int]]:
+        price_unit, size_unit = self.price_unit, self.size_unit
+        return [price * price_unit for price, _ in levels], [size * size_unit for _, size in levels]

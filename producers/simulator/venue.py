@@ -1,0 +1,234 @@
+"""One simulated venue: its clients, what they subscribed to, and what goes wrong on the way to them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from alphapulse import metrics
+from producers.endpoint import binance
+from producers.endpoint.dialects import dialect
+from producers.endpoint.listener import Connection, Listener, json_response, not_found
+from producers.endpoint.session import BOOK, Answer, Session, Subscription
+from producers.simulator.events import Event
+from producers.simulator.faults import RestFault, Sent, VenueFaults
+from producers.simulator.feed import Feed, Topic
+from producers.simulator.outbox import BOUND_BYTES, Outbox
+
+LOOPBACK = "127.0.0.1"
+
+Batch = dict[Connection, list[bytes]]
+"""What each client gets; a defaultdict."""
+
+_IDLE_SECONDS = 1.0
+
+
+class SimulatedVenue:
+    """One venue: its clients and what they subscribed to.
+
+    Args:
+        name: the venue.
+        feed: encodes its part of the market.
+        faults: what befalls it.
+        bound: bytes that may wait for one client.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        feed: Feed,
+        *,
+        faults: VenueFaults | None = None,
+        bound: int = BOUND_BYTES,
+    ) -> None:
+        self.name = name
+        self.frames_sent = 0
+        self.slow_clients = 0
+        self._dialect = dialect(name)
+        self._feed = feed
+        self.faults = faults if faults is not None else VenueFaults(name)
+        self._bound = bound
+        self._numbers_frames = False
+        self._outboxes: dict[Connection, Outbox] = {}
+        self._listeners: dict[Topic, dict[Connection, None]] = defaultdict(dict)
+        self._listener = Listener(self, ping_seconds=self._dialect.ping_seconds, strict=True)
+
+    async def open(self, port: int = 0) -> dict[str, Any]:
+        """Listen; return the announcement.
+
+        Raises:
+            ServiceError: the port is taken.
+        """
+        taken = await self._listener.open(LOOPBACK, port)
+        return {
+            "websocket_url": f"ws://{LOOPBACK}:{taken}{self._dialect.path}",
+            "rest_url": f"http://{LOOPBACK}:{taken}",
+            "symbols": [instrument.listing.symbol for instrument in self._feed.instruments.values()],
+        }
+
+    async def close(self) -> None:
+        """Send the clients away and stop listening."""
+        for outbox in self._outboxes.values():
+            outbox.close()
+        await self._listener.close()
+
+    def happened(self, event: Event, batch: Batch) -> None:
+        """Encode ``event`` and add its frames to what each client gets."""
+        faults, symbol, now = self.faults, event.listing.symbol, event.time_ns
+        if faults.skew_ns:
+            event = replace(event, time_ns=now + faults.skew_ns)
+        for topic, frame in self._feed.frames(event, self._listeners.keys()):
+            numbered = frame
+            if self._numbers_frames and len(listeners := self._listeners[topic]) == 1:
+                numbered = next(iter(listeners)).session.outgoing(frame)
+            for sent in faults.frame(topic, symbol, numbered, now):
+                self._send(sent, batch)
+
+    def release(self, now_ns: int, batch: Batch) -> None:
+        """Add what a stall held back, once it is over."""
+        for sent in self.faults.due(now_ns):
+            self._send(sent, batch)
+
+    def _send(self, sent: Sent, batch: Batch) -> None:
+        if isinstance(sent.topic, Connection):
+            batch[sent.topic].append(sent.frame)
+            return
+        for connection in list(self._listeners.get(sent.topic, ())):
+            if sent.end:
+                self.deliver(connection, batch.pop(connection, []))
+                self._cut(connection, sent)
+            else:
+                batch[connection].append(sent.frame)
+
+    def _cut(self, connection: Connection, sent: Sent) -> None:
+        """Let what waits go out, then end the connection."""
+        outbox = self._outboxes.pop(connection, None)
+        if outbox is not None:
+            outbox.cut(sent.frame if sent.end == "cut" else b"")
+        self.disconnected(connection)
+
+    def deliver(self, connection: Connection, frames: Sequence[bytes]) -> None:
+        """Hand frames to a client; one that has let too many wait is cut off."""
+        outbox = self._outboxes.get(connection)
+        if outbox is None:
+            return
+        if outbox.put(frames):
+            self.frames_sent += len(frames)
+            return
+        self.slow_clients += 1
+        metrics.SIMULATOR_SLOW_CLIENTS.labels(self.name).inc()
+        self.disconnected(connection)
+        connection.abort()
+
+    def beat(self, time_ns: int) -> None:
+        """Send the heartbeats of a full second."""
+        if self.faults.silent(time_ns):
+            return
+        idle_since = time.monotonic() - _IDLE_SECONDS
+        for connection in list(self._outboxes):
+            beats = connection.session.heartbeat(time_ns, idle=connection.last_sent < idle_since)
+            if beats:
+                self.deliver(connection, [self._numbered(connection, beat) for beat in beats])
+
+    def status(self) -> dict[str, Any]:
+        """Return the venue's figures."""
+        return {
+            "connections": len(self._outboxes),
+            "subscriptions": sum(map(len, self._listeners.values())),
+            "frames_sent": self.frames_sent,
+            "slow_clients": self.slow_clients,
+            "faults": dict(self.faults.happened),
+        }
+
+    # --- what the listener asks (Host) ---
+
+    def session(self) -> Session:
+        """Return a new client's session."""
+        session = self._dialect.session(self._feed.instruments)
+        self._numbers_frames = session.numbers_frames
+        session.refuses = lambda: self.faults.refuses(time.time_ns())
+        return session
+
+    def connected(self, connection: Connection) -> None:
+        """Take a client in."""
+        self.faults.connected()
+        self._outboxes[connection] = Outbox(connection, self._bound)
+        if self._dialect.subscribe_seconds is not None:
+            asyncio.get_running_loop().call_later(self._dialect.subscribe_seconds, self._send_away_idler, connection)
+
+    async def answered(self, connection: Connection, answer: Answer) -> None:
+        """Answer, then send what each new subscription starts with: no event comes between it and the first update."""
+        now = time.time_ns()
+        batch: Batch = defaultdict(list)
+        for reply in answer.replies:
+            for sent in self.faults.answer(connection, self._numbered(connection, reply), now):
+                self._send(sent, batch)
+        for gone in answer.removed:
+            self._unlisten(self._feed.topic(gone), connection)
+        for new in answer.added:
+            self._open(new, connection, now, batch)
+        for client, frames in batch.items():
+            self.deliver(client, frames)
+
+    def _open(self, new: Subscription, connection: Connection, now: int, batch: Batch) -> None:
+        topic, instrument = self._feed.topic(new), self._feed.instruments.get(new.symbol)
+        symbol = instrument.listing.symbol if instrument is not None else ""
+        for frame in self._feed.opening(new, now + self.faults.skew_ns):
+            numbered = self._numbered(connection, frame)
+            for sent in self.faults.frame(topic, symbol, numbered, now, snapshot=new.feed == BOOK):
+                if sent.topic != topic:
+                    self._send(sent, batch)
+                elif not sent.end:  # the others who listen to it have had theirs
+                    batch[connection].append(sent.frame)
+                else:
+                    self.deliver(connection, batch.pop(connection, []))
+                    self._cut(connection, sent)
+        if connection in self._outboxes:
+            self._listeners[topic][connection] = None
+
+    def _numbered(self, connection: Connection, frame: bytes) -> bytes:
+        """Return ``frame`` with its number on the connection, where frames have one: in the order they are queued."""
+        return connection.session.outgoing(frame) if self._numbers_frames else frame
+
+    def disconnected(self, connection: Connection) -> None:
+        """Forget a client; harmless if it is forgotten."""
+        outbox = self._outboxes.pop(connection, None)
+        if outbox is not None:
+            outbox.close()
+        for topic in [topic for topic, listeners in self._listeners.items() if connection in listeners]:
+            self._unlisten(topic, connection)
+        if not self._outboxes:
+            self.faults.disconnected()
+
+    async def rest(self, path: str, query: Mapping[str, str]) -> web.Response:
+        """Answer a REST request."""
+        now = time.time_ns()
+        reply = self._feed.rest(path, query, now + self.faults.skew_ns)
+        if reply is None:
+            return not_found()
+        if (fault := self.faults.rest(now)) is not None:
+            await asyncio.sleep(fault.seconds)
+            if fault.status != 200:
+                return refusal(fault)
+        return json_response(reply.body, status=reply.status, headers=reply.headers)
+
+    def _send_away_idler(self, connection: Connection) -> None:
+        if connection in self._outboxes and not connection.session.subscriptions:
+            connection.abort()
+
+    def _unlisten(self, topic: Topic, connection: Connection) -> None:
+        self._listeners[topic].pop(connection, None)
+        if not self._listeners[topic]:
+            del self._listeners[topic]
+
+
+def refusal(fault: RestFault) -> web.Response:
+    """Return the answer that ``fault`` wants."""
+    headers = {"Retry-After": str(fault.retry_after)}
+    return json_response(binance.rest_refusal(fault.status), status=fault.status, headers=headers)
