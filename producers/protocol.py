@@ -146,15 +146,19 @@ class VenueProtocol(ABC):
         suspect = self._suspect(frame)
         return [suspect] if suspect is not None else []
 
-    def _refuse(self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        self.refused += 1
+    def _refuse(
+        self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs, *, kept: bool = False
+    ) -> None:
+        """Keep ``frame``, unless another of its entries was refused and it is ``kept``; end the books it is about."""
         symbol = error.symbol
         doubtful = [symbol] if symbol is not None and isinstance(error, BookRefused) else []
         if symbol is None:
             doubtful = list(self._suspects(frame))
             symbol = doubtful[0] if len(doubtful) == 1 else None
-        outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
-        outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
+        if not kept:
+            self.refused += 1
+            outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
+            outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
         doubt = Doubt("refused", "a frame about it was refused")
         for symbol in doubtful:
             self.instruments[symbol].book.end(outputs, received_time)

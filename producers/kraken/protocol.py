@@ -109,9 +109,9 @@ class KrakenProtocol(VenueProtocol):
         message: messages.Frame = self._decode(messages.decode_frame, frame)
         match message.channel:
             case "book":
-                self._books(message, received_time, outputs)
+                self._books(message, frame, received_time, outputs)
             case "trade":
-                self._trades(message, received_time, outputs)
+                self._trades(message, frame, received_time, outputs)
             case "instrument":
                 self._reference(message)
             case None:
@@ -121,9 +121,10 @@ class KrakenProtocol(VenueProtocol):
             case channel:
                 raise FrameRefused(self.venue, f"unknown channel {channel[:80]!r} in {frame[:200]!r}")
 
-    def _books(self, message: messages.Frame, received_time: int, outputs: Outputs) -> None:
+    def _books(self, message: messages.Frame, frame: bytes, received_time: int, outputs: Outputs) -> None:
         if message.type not in ("snapshot", "update"):
             raise FrameRefused(self.venue, f"type: neither snapshot nor update: {message.type!r:.80}")
+        kept = False
         for book in self._decode(messages.decode_books, message.data):
             state = self._state(book.symbol)
             if state is None:
@@ -131,7 +132,10 @@ class KrakenProtocol(VenueProtocol):
             try:
                 self._book(state, message.type == "snapshot", book, received_time, outputs)
             except ValueRefused as error:
-                raise refused_book(self.venue, state.symbol, error) from error
+                # The frame's other books are none the worse for it.
+                refused = refused_book(self.venue, state.symbol, error)
+                self._refuse(refused, frame, received_time, outputs, kept=kept)
+                kept = True
 
     def _book(
         self, state: InstrumentState, is_snapshot: bool, book: messages.Book, received_time: int, outputs: Outputs
@@ -159,7 +163,8 @@ class KrakenProtocol(VenueProtocol):
         text = _digits(stream.book.asks, price_shift, size_shift) + _digits(stream.book.bids, price_shift, size_shift)
         return crc32(text.encode())
 
-    def _trades(self, message: messages.Frame, received_time: int, outputs: Outputs) -> None:
+    def _trades(self, message: messages.Frame, frame: bytes, received_time: int, outputs: Outputs) -> None:
+        kept = False
         for trade in self._decode(messages.decode_trades, message.data):
             state = self._state(trade.symbol)
             if state is None:
@@ -175,7 +180,10 @@ class KrakenProtocol(VenueProtocol):
                     received_time=received_time,
                 )
             except ValueRefused as error:
-                raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
+                refused = FrameRefused(self.venue, str(error), symbol=state.symbol)
+                self._refuse(refused, frame, received_time, outputs, kept=kept)
+                kept = True
+                continue
             if missing:
                 self._trade_gap(state, missing, outputs)
 
@@ -220,11 +228,10 @@ class KrakenProtocol(VenueProtocol):
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         outputs.append(Resubscribe(symbol))
 
-    def _suspect(self, frame: bytes) -> str | None:
+    def _suspects(self, frame: bytes) -> Sequence[str]:
         if b'"book"' not in frame or b'"data"' not in frame:
-            return None
-        named = (s.symbol for name, s in self._by_venue_symbol.items() if msgspec.json.encode(name) in frame)
-        return next(named, None)
+            return []
+        return [s.symbol for name, s in self._by_venue_symbol.items() if msgspec.json.encode(name) in frame]
 
 
 def _digits(side: BookSide, price_shift: int, size_shift: int) -> str:

@@ -277,3 +277,77 @@ def test_a_crossed_book_is_found_although_the_checksum_holds() -> None:
     run.frame(2, book("update", bids=("45285.2 1.0",), asks=(), checksum=None))
     assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
     assert not run.valid("BTC-USD")
+
+
+def joined(*frames: bytes) -> bytes:
+    """Return one frame with the entries of ``frames``, which are all of one channel and type."""
+    head = frames[0].partition(b'"data":[')[0]
+    entries = [frame.partition(b'"data":[')[2].removesuffix(b"]}") for frame in frames]
+    return head + b'"data":[' + b",".join(entries) + b"]}"
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_other_books_of_a_refused_frame_are_kept_up(at: int) -> None:
+    bad = book("update", bids=("45283.5 -1",), asks=(), checksum=None)
+    run = ProtocolRun(KrakenProtocol(VenueSettings(symbols=("BTC-USD", "ETH-USD", "SOL-USD"), depth=10)))
+    for symbol in ("BTC/USD", "ETH/USD", "SOL/USD"):
+        run.frame(1, book(symbol=symbol))
+    entries = [
+        book("update", symbol=symbol, bids=("45283.5 0.7",), asks=(), checksum=None)
+        for symbol in ("ETH/USD", "SOL/USD")
+    ]
+    frame = joined(*entries[:at], bad, *entries[at:])
+    run.frame(2, frame)
+    (refused,) = run.refused
+    assert (refused.value, refused.symbol, run.protocol.refused) == (frame, "BTC-USD", 1)
+    assert [note.kind for note in run.notes] == ["dead_letter", "resync"]
+    assert run.commands == [Resubscribe("BTC-USD")]
+    assert [run.valid(symbol) for symbol in ("BTC-USD", "ETH-USD", "SOL-USD")] == [False, True, True]
+    for symbol in ("ETH-USD", "SOL-USD"):
+        assert next(iter(run.readers[symbol].book.bids)) == (4528350000000, 70000000)
+
+
+def test_a_frame_with_several_refused_books_is_kept_once_and_puts_each_in_doubt() -> None:
+    run = made()
+    run.frame(1, book())
+    run.frame(1, book(symbol="ETH/USD"))
+    bad = [book("update", symbol=name, bids=("45283.5 -1",), asks=()) for name in ("BTC/USD", "ETH/USD")]
+    run.frame(2, joined(*bad))
+    assert [refused.symbol for refused in run.refused] == ["BTC-USD"]
+    assert [(note.kind, note.symbol) for note in run.notes] == [
+        ("dead_letter", "BTC-USD"),
+        ("resync", "BTC-USD"),
+        ("resync", "ETH-USD"),
+    ]
+    assert not run.valid("BTC-USD")
+    assert not run.valid("ETH-USD")
+
+
+def test_nothing_is_published_of_a_book_behind_its_refused_entry() -> None:
+    run = made()
+    run.frame(1, book())
+    updates = [book("update", bids=(f"45283.5 {size}",), asks=(), checksum=None) for size in ("-1", "0.7")]
+    run.frame(2, joined(*updates))
+    records = [record for record in run.records if isinstance(record, L2Update)]
+    assert [record.kind for record in records] == ["SNAPSHOT", "INVALID"]
+
+
+def test_a_frame_that_cannot_be_read_puts_all_books_it_names_in_doubt() -> None:
+    run = made()
+    run.frame(1, book())
+    run.frame(1, book(symbol="ETH/USD"))
+    run.frame(2, joined(book("update"), book("update", symbol="ETH/USD"))[:-1])
+    assert len(run.refused) == 1
+    assert run.commands == [Resubscribe("BTC-USD"), Resubscribe("ETH-USD")]
+    assert not run.valid("BTC-USD")
+    assert not run.valid("ETH-USD")
+
+
+def test_the_other_trades_of_a_refused_frame_are_published() -> None:
+    run, bad = made(), trade(2, price="-5")
+    frame = joined(trade(1), bad, trade(3))
+    run.frame(1, frame)
+    assert [record.trade_id for record in run.records if isinstance(record, Trade)] == ["1", "3"]
+    assert [refused.value for refused in run.refused] == [frame]
+    assert [note.kind for note in run.notes].count("dead_letter") == 1
+    assert run.commands == []
