@@ -129,16 +129,20 @@ class Collector:
         """
         wanted = self._instruments.resolve(settings.symbols) if settings.enabled else ()
         self._check(settings, wanted)
-        before, self.settings = self.settings, settings
+        self.settings = settings
         self.rest.base = (settings.rest_url or self.venue.rest_url or "").rstrip("/")
         if not self.running:
             return
         self._share_out(wanted)
-        changed = [key for key in type(settings).model_fields if getattr(before, key) != getattr(settings, key)]
-        if any(key not in _ELSEWHERE for key in changed):
-            for line in [line for line in self.lines if line.heir is None]:
-                self.replace(line, f"configuration changed: {', '.join(changed)}")
+        for line in [line for line in self.lines if line.heir is None]:
+            if changed := self.outdated(line):
+                self.replace(line, f"configuration changed: {changed}")
         self._instruments.wake()
+
+    def outdated(self, line: Line) -> str:
+        """Return which settings have changed since ``line`` was made that only a new connection brings into effect."""
+        keys = [key for key in type(self.settings).model_fields if key not in _ELSEWHERE]
+        return ", ".join(key for key in keys if getattr(self.settings, key) != getattr(line.settings, key))
 
     # --- which lines there are ---
 
@@ -196,6 +200,7 @@ class Collector:
         line = Line(
             self,
             protocol,
+            settings,
             (settings.websocket_url or venue.websocket_url).rstrip("/"),
             self._backoff(),
             silence_seconds=silence if silence is not None else venue.instrument_silence_seconds,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from alphapulse import metrics
+from alphapulse.config import VenueSettings
 from producers.backoff import Backoff
 from producers.connection import Connection, Disconnected
 from producers.handover import Handover
@@ -30,6 +31,7 @@ class Line:
     Args:
         host: the collector.
         protocol: for these symbols.
+        settings: what it was made from.
         url: the venue's address, without the protocol's path.
         backoff: between connections; shared with the lines that take over from this one.
         silence_seconds: see :attr:`Venue.instrument_silence_seconds`.
@@ -47,6 +49,7 @@ class Line:
         self,
         host: Host,
         protocol: VenueProtocol,
+        settings: VenueSettings,
         url: str,
         backoff: Backoff,
         *,
@@ -54,6 +57,7 @@ class Line:
         reconnect_hours: float | None,
     ) -> None:
         self.protocol = protocol
+        self.settings = settings
         self.url = url
         self.connected = False
         self.retired = False

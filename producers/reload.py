@@ -17,8 +17,12 @@ _MOST_TOLD: Final = 4000
 """Characters of an event."""
 
 
-def check(settings: Settings) -> None:
-    """Check every venue's table against what the venue offers.
+def check(settings: Settings, own: str) -> None:
+    """Check every enabled venue's table against what the venue offers.
+
+    Args:
+        settings: the whole configuration.
+        own: this collector's venue. The others' keys may be in their own processes' environment only.
 
     Raises:
         ConfigError: with every fault of every venue.
@@ -27,9 +31,12 @@ def check(settings: Settings) -> None:
     for name, configured in settings.venues.items():
         named = tuple(symbol for symbol in configured.symbols if not is_pattern(symbol))
         try:
-            load(name).protocol(configured.model_copy(update={"symbols": named}))
+            venue = load(name)
+            if configured.enabled:
+                venue.protocol(configured.model_copy(update={"symbols": named}))
         except ConfigError as error:
-            faults += error.faults
+            private = () if name == own else tuple(f"venues.{name}.{key}:" for key in sorted(_SECRET))
+            faults += [fault for fault in error.faults if not private or not fault.startswith(private)]
     if faults:
         raise ConfigError(faults)
 
@@ -75,7 +82,7 @@ class Follower:
         Raises:
             ConfigError: they ask for what a venue does not offer; nothing was changed.
         """
-        check(settings)
+        check(settings, self._venue)
         # A table that is gone means what enabled = false means, but for good.
         wanted = settings.venues.get(self._venue, VenueSettings(enabled=False))
         changes = difference(self._collector.settings, wanted)

@@ -73,6 +73,8 @@ class Succession:
         if line.task is not None and line.task.done():
             host.ended(line)
         host.event("replaced", "INFO", f"{len(handover.taken)} books taken over: {reason}")
+        if changed := host.outdated(heir):  # in the meantime
+            self.replace(heir, f"configuration changed: {changed}")
 
     async def _give_up(self, line: Line, heir: Line, reason: str) -> None:
         """Stay with a line that still stands when no other can be had; try again later."""

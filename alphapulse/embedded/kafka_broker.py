@@ -109,7 +109,12 @@ class KafkaService:
             for node in dead:
                 await self._cluster.start_node(node)
             self._announce()
-            await self._cluster.wait_ready()
+            try:
+                await self._cluster.wait_ready()
+            except BrokerError:
+                if all(node.pid is not None for node in self._cluster.nodes):
+                    raise
+                continue  # one died while it started
             self._service.ready = True
 
     def _count_death(self, node: KafkaNode) -> None:

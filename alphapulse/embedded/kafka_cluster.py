@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from alphapulse.claim import claim
 from alphapulse.config import KafkaSettings
@@ -172,11 +173,17 @@ class KafkaCluster:
                 self._check(node, deadline)
                 await asyncio.sleep(_POLL_SECONDS)
         for node in self.nodes:
-            settings = self.settings().model_copy(update={"bootstrap": f"{HOST}:{node.ports.clients}"})
+            while await self._brokers_known_to(node) < len(self.nodes):
+                self._check(node, deadline)
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _brokers_known_to(self, node: KafkaNode) -> int:
+        settings = self.settings().model_copy(update={"bootstrap": f"{HOST}:{node.ports.clients}"})
+        try:
             async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
-                while len((await admin.describe_cluster())["brokers"]) < len(self.nodes):
-                    self._check(node, deadline)
-                    await asyncio.sleep(_POLL_SECONDS)
+                return len((await admin.describe_cluster())["brokers"])
+        except (BrokerError, KafkaError):  # not yet; that it died is for _check() to say
+            return 0
 
     def _check(self, node: KafkaNode, deadline: float) -> None:
         if node.pid is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -154,7 +155,7 @@ class KafkaNode:
         """Return what its output and the errors in its log say since its last start, a few lines."""
         lines = _lines(self._stderr, 0)
         logged = _lines(self.log, self._log_start)
-        for line, after in zip(logged, [*logged[1:], ""], strict=True):
+        for line, after in itertools.pairwise([*logged, ""]):
             if " ERROR " in line or " FATAL " in line:
                 # The line after names the exception, if there is one.
                 lines += [line] if after[:1].isdigit() else [line, after]

@@ -98,7 +98,7 @@ def play(venue: str, sample: Samples, data: bytes) -> None:
     assert protocol_run.protocol.waiting == 0
 
 
-@pytest.mark.timeout(0 if FRAMES > 100_000 else 180)
+@pytest.mark.timeout(180 + FRAMES // 500)
 @pytest.mark.parametrize("venue", names())
 def test_no_mangled_frame_raises(venue: str) -> None:
     sample = samples(venue)

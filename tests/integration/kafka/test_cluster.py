@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,18 @@ async def topic_settings(settings: KafkaSettings, topic: str) -> dict[str, str]:
     return {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
 
 
-async def test_keeps_log_id_and_ports(tmp_path: Path, kafka_installation: Installation) -> None:
+def command_of(pid: int) -> list[str]:
+    """Return a process's command line."""
+    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
+
+
+async def test_keeps_log_id_and_ports(
+    tmp_path: Path, kafka_installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "kafka"
+    # As on a machine where Kafka has never run: the first stop leaves the archive of classes that later starts use.
+    monkeypatch.setattr(kafka_cluster, "STOP_SECONDS", 60.0)  # a busy machine takes long to write it
+    kafka_installation = replace(kafka_installation, classes=tmp_path / "classes.jsa")
     async with KafkaCluster(folder, kafka_installation) as cluster:
         settings = cluster.settings()
         assert await create_topics(settings, 1, [TOPIC]) == {TOPIC.name: True}
@@ -57,10 +69,13 @@ async def test_keeps_log_id_and_ports(tmp_path: Path, kafka_installation: Instal
         with pytest.raises(BrokerError, match="node 1 runs already as process"):
             await cluster.start_node(cluster.nodes[0])
 
+    assert set(os.listdir(tmp_path)) == {"kafka", "classes.jsa"}  # noqa: PTH208
     again = KafkaCluster(folder, kafka_installation)
     with pytest.raises(BrokerError, match="was not started"):
         _ = again.bootstrap
     async with again:
+        assert again.nodes[0].pid is not None
+        assert f"-XX:SharedArchiveFile={tmp_path / 'classes.jsa'}" in command_of(again.nodes[0].pid)
         assert again.settings() == settings
         assert await incarnation(settings.model_copy(update={"incarnation": ""})) == settings.incarnation
         assert await create_topics(settings, 1, [TOPIC]) == {TOPIC.name: False}
@@ -129,6 +144,15 @@ async def test_a_node_that_cannot_start_says_why(tmp_path: Path, kafka_installat
             await cluster.wait_ready()
     finally:
         await cluster.stop()
+
+
+async def test_a_node_that_takes_too_long_is_named(
+    tmp_path: Path, kafka_installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_cluster, "READY_SECONDS", 0.0)
+    with pytest.raises(BrokerError, match=rf"node 1 was not ready in 0 s; see {tmp_path}/node-1/node\.log"):
+        async with KafkaCluster(tmp_path, kafka_installation):
+            pass
 
 
 async def test_a_folder_that_cannot_be_formatted_says_why(tmp_path: Path, kafka_installation: Installation) -> None:

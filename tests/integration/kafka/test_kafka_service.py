@@ -96,9 +96,13 @@ async def test_it_and_its_node_are_killed_and_come_back(started: Callable[..., B
     # A client that lives through it all.
     async with running(producer(settings, client_id="test"), settings) as writer:
         await write(writer, "md.l2", [b"first"])
+        pids = {node["pid"]}
         os.kill(node["pid"], signal.SIGKILL)
         sent = await writer.send("md.l2", b"second", key=b"key")
-        broker.until(lambda: broker.told()["nodes"][0]["pid"] not in (None, node["pid"]), "the node started again")
+        broker.until(lambda: broker.told()["nodes"][0]["pid"] not in {None, *pids}, "the node started again")
+        pids.add(broker.told()["nodes"][0]["pid"])
+        os.kill(max(pids - {node["pid"]}), signal.SIGKILL)  # while it starts
+        broker.until(lambda: broker.told()["nodes"][0]["pid"] not in {None, *pids}, "the node started once more")
         await sent
 
         second = broker.told()["nodes"][0]

@@ -104,7 +104,7 @@ async def test_a_recording_replayed_gives_the_books_and_trades_of_the_venue(venu
         collector = Collector(load(venue), VenueSettings(**feed(told)), publisher, "collector")
         stopping = asyncio.Event()
         work = asyncio.create_task(collector.run(stopping, lambda state: None))
-        book = collector._lines
+        book = collector.lines
 
         def caught_up() -> bool:
             state = book[0].protocol.instruments["BTC-USD"].book if book else None

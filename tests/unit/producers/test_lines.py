@@ -261,3 +261,24 @@ async def test_epochs_rise_even_when_the_machines_clock_goes_back() -> None:
         await until(lambda: it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID", "SNAPSHOT"])
         first, _, second = it.l2(SYMBOLS[0])
         assert second.epoch > first.epoch
+
+
+async def test_a_change_during_a_handover_is_not_forgotten() -> None:
+    server = CoinbaseServer()
+    async with websocket_venue(server.talk) as url, websocket_venue(server.talk) as other, rest_venue(nothing) as rest:
+        settings = VenueSettings(symbols=SYMBOLS[:1], websocket_url=url, rest_url=rest)
+        async with live(load("coinbase"), settings) as it:
+            await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
+            it.collector.reconfigure(settings.model_copy(update={"instrument_silence_seconds": 99.0}))
+            await until(lambda: it.events("replacing"))
+            it.collector.reconfigure(settings.model_copy(update={"websocket_url": other}))
+            await until(lambda: len(it.events("replaced")) == 2)
+            assert it.events("connected")[-1].message == f"connected to {other}"
+            assert it.kinds(SYMBOLS[0]) == ["SNAPSHOT"] * 3
+            await until(lambda: len(it.collector.lines) == 1)
+            it.collector.reconfigure(settings.model_copy(update={"websocket_url": other, "connections": 3}))
+            assert len(it.collector.lines) == 1, "nothing that a connection would have to be replaced for"
+
+
+async def nothing(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=404)

@@ -22,7 +22,7 @@ def config(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("venue", "text", "told"),
     [
-        ("krakn", "", "venues.krakn: unknown venue; known: alpaca, "),
+        ("krakn", "", "venues.krakn: unknown venue; known: "),
         ("kraken", '[venues.coinbase]\nsymbols = ["BTC-USD"]', "venues.kraken: not configured (configured: coinbase)"),
         ("kraken", '[venues.kraken]\nsymbol = ["BTC-USD"]', "key venues.kraken.symbol: unknown key"),
     ],

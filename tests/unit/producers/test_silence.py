@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from producers.silence import LONGEST_SECONDS, SilenceWatch
+from alphapulse.config import VenueSettings
+from producers.coinbase.protocol import CoinbaseProtocol
+from producers.protocol import InstrumentState
+from producers.silence import LONGEST_SECONDS, SNAPSHOT_SECONDS, SilenceWatch, Verdict, Watchdog
 
 
 def test_what_speaks_is_not_silent() -> None:
@@ -55,3 +58,48 @@ def test_a_symbol_given_up_is_forgotten() -> None:
     watch.silent({"A": 1}, 0)
     watch.silent({}, 5)
     assert watch.silent({"A": 1}, 20) == {}
+
+
+def instruments(*symbols: str) -> dict[str, InstrumentState]:
+    return CoinbaseProtocol(VenueSettings(symbols=symbols)).instruments
+
+
+def test_a_book_without_its_snapshot_is_asked_for_again_though_updates_come() -> None:
+    states = instruments("BTC-USD", "ETH-USD")
+    watchdog = Watchdog(300.0)
+    for second in range(int(SNAPSHOT_SECONDS)):
+        states["BTC-USD"].tally.ignored += 1
+        states["ETH-USD"].tally.ignored += 1
+        assert watchdog.look(states, (), second, listening=True) == Verdict()
+    states["ETH-USD"].book.valid = True
+    verdict = watchdog.look(states, (), SNAPSHOT_SECONDS, listening=True)
+    assert verdict == Verdict(revive={"BTC-USD": SNAPSHOT_SECONDS})
+
+
+def test_what_is_being_asked_for_is_not_asked_for_again() -> None:
+    states = instruments("BTC-USD")
+    watchdog = Watchdog(10.0)
+    assert all(watchdog.look(states, {"BTC-USD"}, second, listening=True) == Verdict() for second in range(100))
+
+
+def test_a_connection_on_which_nothing_is_heard_is_dropped() -> None:
+    states = instruments("BTC-USD", "ETH-USD")
+    watchdog = Watchdog(10.0)
+    watchdog.look(states, (), 0, listening=True)
+    assert watchdog.look(states, (), 10, listening=True).drop.endswith("no instrument was heard of for 10 s")
+
+
+def test_a_single_instrument_is_asked_for_once_before_its_connection_is_dropped() -> None:
+    states = instruments("BTC-USD")
+    states["BTC-USD"].book.valid = True
+    watchdog = Watchdog(10.0)
+    watchdog.look(states, (), 0, listening=True)
+    assert watchdog.look(states, (), 10, listening=True) == Verdict(revive={"BTC-USD": 10.0})
+    assert watchdog.look(states, (), 30, listening=True).drop
+
+
+def test_without_a_measure_of_silence_nothing_is_ever_silent() -> None:
+    states = instruments("BTC-USD")
+    watchdog = Watchdog(None)
+    assert watchdog.tick == 1.0
+    assert all(watchdog.look(states, (), hour * 3600, listening=True) == Verdict() for hour in range(100))

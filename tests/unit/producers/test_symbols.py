@@ -27,6 +27,9 @@ PAIRS = [
     ("binance_us", "ETHUSD4", "ETH-USD4"),
     ("binance_us", "BNBBTC", "BNB-BTC"),
     ("binance", "BNBTUSD", "BNB-TUSD"),
+    ("okx", "BTC-USDT", "BTC-USDT"),
+    ("coinbase_advanced", "ETH-BTC", "ETH-BTC"),
+    ("alpaca", "BRK.B", "BRK.B"),
 ]
 
 BROKEN = [
@@ -40,6 +43,9 @@ BROKEN = [
     ("binance", ""),
     ("binance_us", "btcusd"),
     ("binance_us", "BTCXYZ"),
+    ("okx", "BTC-USDT-SWAP"),
+    ("coinbase_advanced", "BIT-28FEB25-CDE"),
+    ("alpaca", "BTC-USD"),
 ]
 
 
@@ -64,7 +70,7 @@ def test_what_is_no_symbol_of_the_venue_is_refused_by_name(venue: str, theirs: s
     assert repr(theirs) in str(caught.value) or "not a canonical symbol" in str(caught.value)
 
 
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "binance_us"])
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "coinbase_advanced", "binance", "binance_us", "okx"])
 def test_an_equity_is_no_pair(venue: str) -> None:
     symbols = importlib.import_module(f"producers.{venue}.symbols")
     with pytest.raises(ValueRefused, match="'AAPL'"):

@@ -44,10 +44,10 @@ NONSENSE = (
 class Line:
     """A protocol and its venue, with a line between them that may lose frames."""
 
-    def __init__(self, venue: str, seed: int = 1) -> None:
+    def __init__(self, venue: str, seed: int = 1, rate: float = 50.0) -> None:
         self.symbols = samples(venue).simulated
         settings = samples(venue).settings.model_copy(update={"symbols": self.symbols})
-        self.market = Market(make_listings([venue], self.symbols), seed=seed, rate=50.0, start_ns=START)
+        self.market = Market(make_listings([venue], self.symbols), seed=seed, rate=rate, start_ns=START)
         self.run = ProtocolRun(load(venue).protocol(settings))
         self.parts = {symbol: self.market.instruments[venue, symbol] for symbol in self.symbols}
         self.feed = feed_of(venue)(list(self.parts.values()))
@@ -139,7 +139,7 @@ def test_books_and_trades_are_the_markets(venue: str) -> None:
 
 
 def test_a_venue_without_books_publishes_quotes_and_bars() -> None:
-    line = Line("alpaca")
+    line = Line("alpaca", rate=5.0)
     line.connect()
     line.go_on(130)
     for symbol in line.symbols:
