@@ -162,7 +162,7 @@ class KafkaCluster:
         node.start()
 
     async def wait_ready(self) -> None:
-        """Wait until every node that was started serves clients and knows all the others.
+        """Wait until every node that was started serves clients and groups and knows all the others.
 
         Raises:
             BrokerError: a node ended, or it takes longer than :data:`READY_SECONDS`.
@@ -181,6 +181,8 @@ class KafkaCluster:
         settings = self.settings().model_copy(update={"bootstrap": f"{HOST}:{node.ports.clients}"})
         try:
             async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
+                # Whoever asks first for a group's coordinator has the topic of all commits made, and is sent away.
+                await admin.find_coordinator("alphapulse")
                 return len((await admin.describe_cluster())["brokers"])
         except (BrokerError, KafkaError):  # not yet; that it died is for _check() to say
             return 0
