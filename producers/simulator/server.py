@@ -89,6 +89,8 @@ class Simulation:
             )
             for name in names
         }
+        self.reached_ns = self._start_ns
+        """The moment up to which everything has happened and is on its way to the clients."""
         self.events = 0
         self.skipped_seconds = 0.0
 
@@ -157,3 +159,4 @@ class Simulation:
         for name, batch in batches.items():
             for connection, frames in batch.items():
                 self.venues[name].deliver(connection, frames)
+        self.reached_ns = until_ns

@@ -5,20 +5,24 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from setuptools import find_packages
+
 ROOT = Path(__file__).resolve().parents[2]
 TOPS = ("alphapulse", "schemas", "producers", "stream_processors", "sinks", "gateway")
 
 
-def test_every_package_is_listed() -> None:
-    """The list is explicit; a folder that is not on it would be missing from an installed wheel."""
+def test_every_package_is_found() -> None:
+    """Packages are found by pattern; a folder that no pattern meets would be missing from an installed wheel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found = {
+    patterns = project["tool"]["setuptools"]["packages"]["find"]
+    there = {
         ".".join(marker.parent.relative_to(ROOT).parts)
         for top in TOPS
         for marker in (ROOT / top).rglob("__init__.py")
         if "node_modules" not in marker.parts
     }
-    assert set(project["tool"]["setuptools"]["packages"]) == found
+    found = set(find_packages(str(ROOT), include=patterns["include"], exclude=patterns.get("exclude", ())))
+    assert found == there
 
 
 def test_lock_files_hold_no_address() -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,7 +88,7 @@ async def test_a_broker_that_stops_under_a_flood(tmp_path: Path) -> None:
 
             broker.send_signal(signal.SIGCONT)
             await waiting_for(lambda now: now["connected"] and now["frames"] > at_the_bound[2] + 500)
-            clock.stopped_at = time.time_ns()
+            await clock.stop(simulation)
             sent = -1
             venue = simulation.venues["kraken"]
             while sent != (sent := venue.frames_sent):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from pathlib import Path
 
@@ -58,7 +57,7 @@ async def test_books_heal_and_trades_come_once(venue: str, tmp_path: Path) -> No
             connection.abort()
         stopped_after = sent.faults.number
         await until(lambda: sent.faults.number > stopped_after + 200 or work.done(), 60)
-        clock.stopped_at = time.time_ns()
+        await clock.stop(simulation)
         market = simulation.market.instruments[venue, "BTC-USD"]
         wanted = market.book.sha256(-market.listing.price_decimals, -market.listing.size_decimals)
 

@@ -35,13 +35,18 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Frozen:
-    """Real time, until it is stopped."""
+    """Real time, until it is stopped: the market's last moment, from which on its books stay as they are."""
 
     def __init__(self) -> None:
         self.stopped_at: int | None = None
 
     def __call__(self) -> int:
         return self.stopped_at if self.stopped_at is not None else time.time_ns()
+
+    async def stop(self, simulation: Simulation) -> None:
+        """Stop, and let what has happened until now go out."""
+        last = self.stopped_at = time.time_ns()
+        await until(lambda: simulation.reached_ns >= last, 30)
 
 
 @asynccontextmanager
@@ -82,12 +87,9 @@ async def test_a_recording_replayed_gives_the_books_and_trades_of_the_venue(venu
         stopping = asyncio.Event()
         work = asyncio.create_task(recorder.run(stopping, lambda state: None))
         await until(lambda: recorder.tape.frames > 400 or work.done(), 30)
-        clock.stopped_at = time.time_ns()
-        await asyncio.sleep(0)
+        await clock.stop(simulation)
         sent = simulation.venues[venue]
-        quiet = -1
-        while quiet != (quiet := sent.frames_sent):  # until the market's last moment is out
-            await until(lambda: recorder.tape.frames >= sent.frames_sent, 30)
+        await until(lambda: recorder.tape.frames >= sent.frames_sent, 30)
         status = recorder.status()
         assert status["connected"]
         stopping.set()
