@@ -166,8 +166,11 @@ class Tape:
         self._folder.mkdir(parents=True, exist_ok=True)
         time = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%S")
         path = self._folder / f"{self._venue}_{time}_{now_ns % 1_000_000_000:09d}.rec.gz{PART}"
-        file = path.open("xb", buffering=0)
+        # Locked before anybody can see it: a recorder that starts now would take it for one left behind.
+        unseen = path.with_name(f".{path.name}")
+        file = unseen.open("xb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unseen.rename(path)
         self.files.append(path)
         return file
 

@@ -25,6 +25,7 @@ class Demo:
     def __init__(self, process: asyncio.subprocess.Process, data_dir: Path, http: aiohttp.ClientSession) -> None:
         self.process = process
         self.data_dir = data_dir
+        self.log = data_dir.parent / "demo.err"
         self.http = http
 
     def told(self) -> dict[str, dict[str, Any]]:
@@ -45,7 +46,7 @@ class Demo:
     async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
         async with asyncio.timeout(seconds):
             while not await condition():
-                assert self.process.returncode is None, "the demo ended by itself"
+                assert self.process.returncode is None, f"the demo ended by itself:\n{self.log.read_text()[-4000:]}"
                 await asyncio.sleep(0.1)
 
     async def books(self) -> set[tuple[str, str]]:
@@ -59,7 +60,7 @@ async def demo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     """A demo on the embedded broker, or on the one that a test has as parameter."""
     broker = getattr(request, "param", "embedded")
     data_dir = tmp_path / "data"
-    with (tmp_path / "demo.err").open("wb") as log:
+    with (data_dir.parent / "demo.err").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *ALPHAPULSE,
             *("demo", "--data-dir", str(data_dir), "--port", "0", "--symbols", "BTC-USD,ETH-USD"),
