@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
 
+from producers.frame_socket import FrameSocket
 from producers.limits import Gate, Limit
 from producers.venue import Venue
 
 CLOSE_SECONDS = 1.0
-_TURN_FRAMES = 32
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,7 +48,7 @@ class Connection:
         self._sending = False
         self._reason = ""
         self._dropped = asyncio.Event()
-        self._heard = 0
+        self._socket: FrameSocket | None = None
         self.held_back = False
 
     def send(self, text: str) -> None:
@@ -64,6 +64,8 @@ class Connection:
         """End the connection from this side."""
         self._reason = self._reason or reason
         self._dropped.set()
+        if self._socket is not None:
+            self._socket.discard()
 
     async def run(self, opened: Callable[[], None]) -> None:
         """Connect, call ``opened``, and read until the connection ends.
@@ -79,14 +81,16 @@ class Connection:
                 compression=None,  # inflating costs more than the frames' own decoding
                 proxy=None if urlsplit(self._url).hostname in _LOOPBACK else True,
                 max_size=venue.frame_bytes,
-                max_queue=64,
                 ping_interval=pings,
                 ping_timeout=pings,
                 close_timeout=CLOSE_SECONDS,
                 open_timeout=10.0,
+                create_connection=FrameSocket,
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
             raise Disconnected(f"cannot connect to {self._url.partition('?')[0]}: {error!r}") from error
+        assert isinstance(socket, FrameSocket)  # noqa: S101 create_connection makes it
+        self._socket = socket
         opened()
         helpers = [asyncio.create_task(self._send_all(socket)), asyncio.create_task(self._watch(socket))]
         if venue.text_ping is not None and venue.ping_seconds is not None:
@@ -98,6 +102,7 @@ class Connection:
         finally:
             for task in helpers:
                 task.cancel()
+            socket.discard()
             faults = await asyncio.gather(*helpers, return_exceptions=True)
             await socket.close()
             for fault in faults:
@@ -105,20 +110,16 @@ class Connection:
                     raise fault
         raise Disconnected(self._reason)
 
-    async def _read(self, socket: ClientConnection) -> None:
-        recv, receive = socket.recv, self._receive
-        while not self._reason:
-            frame = await recv(decode=False)
-            self._heard += 1
-            if not self._heard % _TURN_FRAMES:
-                # While frames are queued recv() does not yield, and the broker's answers would wait for their turn.
-                await asyncio.sleep(0)
-            if not receive(frame):
-                self.held_back = True
-                await self._room()
-                self.held_back = False
+    async def _read(self, socket: FrameSocket) -> None:
+        socket.listen(self._receive)
+        while True:
+            await socket.halted()
+            self.held_back = True
+            await self._room()
+            self.held_back = False
+            socket.go_on()
 
-    async def _send_all(self, socket: ClientConnection) -> None:
+    async def _send_all(self, socket: FrameSocket) -> None:
         while True:
             text = await self._outbox.get()
             self._sending = True
@@ -131,7 +132,7 @@ class Connection:
             await asyncio.sleep(seconds)
             self.send(text)
 
-    async def _watch(self, socket: ClientConnection) -> None:
+    async def _watch(self, socket: FrameSocket) -> None:
         """End the connection when the venue says nothing for too long, or when it is to be dropped."""
         limit = self._venue.silence_seconds
         tick = min(limit / 4, 0.5)  # also where the limit is infinite: drop() has to be noticed
@@ -140,8 +141,8 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(tick):
                     await self._dropped.wait()
-            silent = 0.0 if self.held_back or self._heard != heard else silent + tick
-            heard = self._heard
+            silent = 0.0 if self.held_back or socket.messages != heard else silent + tick
+            heard = socket.messages
             if silent >= limit:
                 self.drop(f"nothing heard for {limit:g} s")
         await socket.close()
