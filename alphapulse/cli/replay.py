@@ -186,6 +186,8 @@ class Replay:
                 depth=told["depth"],
                 websocket_url=told["websocket_url"],
                 rest_url=told["rest_url"],
+                key=told["key"],
+                secret=told["secret"],
             )
             await stack.start_collector(feed.collector, told["venue"], venue)
 
@@ -289,8 +291,9 @@ class Replay:
         else:
             Console(highlight=False).print(summary.table(result))
         for feed in self.feeds:
-            for warning in feed.status.get("faults", []):
-                self.console.print(str(warning), style="yellow", markup=False)
+            for warning in map(str, feed.status.get("faults", [])):
+                if warning not in faults:  # it is told below
+                    self.console.print(warning, style="yellow", markup=False)
             for symbol, collected in sorted(feed.collected["instruments"].items()):
                 if collected["snapshots"] and not collected["valid"]:
                     name = f"{feed.told['venue']} {symbol}"

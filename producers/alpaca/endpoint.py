@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from math import inf
 from typing import Any, Final
 
 import msgspec
 
+from alphapulse.errors import FrameRefused
 from producers.endpoint.dialects import Dialect
-from producers.endpoint.session import TRADES, Answer, Session, Subscription
+from producers.endpoint.session import BARS, QUOTES, TRADES, Answer, Session, Subscription
 from producers.endpoint.session import decode_object as _decode_object
+from producers.replay.shapes import Shape
 
-QUOTES: Final = "quotes"
-BARS: Final = "bars"
 SYMBOLS_ON_IEX: Final = 30
 _CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 _FEEDS: Final = {"trades": TRADES, "quotes": QUOTES, "bars": BARS}
+_FEED_OF_KIND: Final = {
+    **dict.fromkeys(("t", "c", "x"), TRADES), "q": QUOTES, "b": BARS, "u": "updatedBars", "d": "dailyBars",
+    "s": "statuses", "l": "lulds", "i": "imbalances",
+}  # fmt: skip
+"""The venue sends corrections and cancels to whoever subscribed to the trades."""
+_CONVERSATION: Final = frozenset({"success", "error", "subscription"})
 
 
 class AlpacaSession(Session):
@@ -24,6 +31,11 @@ class AlpacaSession(Session):
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
         self._authenticated = False
+        self._most_symbols: float = SYMBOLS_ON_IEX
+
+    def opened(self, path: str, query: Mapping[str, str]) -> Answer:
+        self._most_symbols = SYMBOLS_ON_IEX if path.endswith("/iex") else inf
+        return Answer()
 
     def greeting(self, time_ns: int) -> list[bytes]:
         return [_encode({"T": "success", "msg": "connected"})]
@@ -62,7 +74,7 @@ class AlpacaSession(Session):
             for key in keys:
                 self._unsubscribe(key, answer)
         else:
-            if len({name for feed, name in {*keys, *self.subscriptions} if feed == TRADES}) > SYMBOLS_ON_IEX:
+            if len({name for feed, name in {*keys, *self.subscriptions} if feed == TRADES}) > self._most_symbols:
                 return _error(405, "symbol limit exceeded")
             for feed, name in keys:
                 if name in self.symbols and (feed, name) not in self.subscriptions:
@@ -84,4 +96,28 @@ def _encode(message: dict[str, Any]) -> bytes:
     return msgspec.json.encode([message])
 
 
-DIALECT: Final = Dialect(AlpacaSession, path="/v2/iex", ping_seconds=10.0)
+class _Item(msgspec.Struct):
+    T: str
+    S: str = ""
+
+
+_ITEMS = msgspec.json.Decoder(list[_Item])
+
+
+def look(frame: bytes) -> Shape:
+    """Read what a recorded frame is about. What the venue said to the recorder itself is said to each client anew.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    try:
+        items = _ITEMS.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameRefused("alpaca", f"unknown shape: {error}") from error
+    if unknown := [item.T for item in items if item.T not in _FEED_OF_KIND and item.T not in _CONVERSATION]:
+        raise FrameRefused("alpaca", f"unknown message {unknown[0][:80]!r}")
+    data = [item for item in items if item.T in _FEED_OF_KIND]
+    return Shape(tuple(dict.fromkeys((_FEED_OF_KIND[item.T], item.S) for item in data)), conversation=not data)
+
+
+DIALECT: Final = Dialect(AlpacaSession, path="/v2/iex", ping_seconds=10.0, key="any", recorded_path="/v2/sip")

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
+import msgspec
+
+from alphapulse.errors import FrameRefused
+from producers.coinbase_advanced.numbering import UNNUMBERED, RecordedNumbers
 from producers.coinbase_advanced.symbols import sent_as
 from producers.endpoint.dialects import Dialect
 from producers.endpoint.session import BOOK, HEARTBEATS, TRADES, Answer, Session, Subscription, encode, timestamp
 from producers.endpoint.session import decode_object as _decode_object
-
-UNNUMBERED: Final = b'"sequence_num":-1,'
-"""In a frame that all clients get: each connection puts its own number there."""
+from producers.replay.shapes import Shape
 
 _FEEDS: Final = {"level2": BOOK, "market_trades": TRADES, "heartbeats": HEARTBEATS}
 _WITHOUT_DATA = ("ticker", "ticker_batch", "status", "candles")
@@ -28,7 +30,6 @@ class CoinbaseAdvancedSession(Session):
 
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
-        self._number = 0
         self._beats = 0
 
     def received(self, message: bytes, time_ns: int) -> Answer:
@@ -41,7 +42,7 @@ class CoinbaseAdvancedSession(Session):
             return _error("authentication failure" if channel in _WITH_KEYS else f"channel {channel} is not supported")
         if not isinstance(products, list):
             return _error("product_ids must be a list")
-        names = [sent_as(str(product)) for product in products]
+        names = [name if name in self.symbols else sent_as(name) for name in map(str, products)]
         if unknown := [name for name in names if name not in self.symbols]:
             return _error(f"product {unknown[0]} is not found")
         if kind == "subscribe" and self.refuses():
@@ -59,8 +60,8 @@ class CoinbaseAdvancedSession(Session):
     def outgoing(self, frame: bytes) -> bytes:
         if UNNUMBERED not in frame:
             return frame
-        number, self._number = self._number, self._number + 1
-        return frame.replace(UNNUMBERED, b'"sequence_num":%d,' % number, 1)
+        number, self.next_number = self.next_number, self.next_number + 1
+        return frame.replace(UNNUMBERED, b'"sequence_num":%d' % number, 1)
 
     def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
         if (HEARTBEATS, "") not in self.subscriptions:
@@ -85,4 +86,47 @@ def _error(text: str) -> Answer:
     return Answer([encode({"type": "error", "message": text})])
 
 
-DIALECT: Final = Dialect(CoinbaseAdvancedSession, subscribe_seconds=5.0)
+class _Product(msgspec.Struct):
+    product_id: str
+
+
+class _Event(msgspec.Struct):
+    product_id: str = ""
+    trades: list[_Product] = []
+
+
+class _Frame(msgspec.Struct):
+    channel: str = ""
+    type: str = ""
+    sequence_num: int | None = None
+    events: list[_Event] = []
+
+
+_FRAME = msgspec.json.Decoder(_Frame)
+_FEED_OF_CHANNEL: Final = {"l2_data": BOOK, "market_trades": TRADES}
+
+
+def look(frame: bytes) -> Shape:
+    """Read what a recorded frame is about.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    try:
+        seen = _FRAME.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameRefused("coinbase_advanced", f"unknown shape: {error}") from error
+    if seen.type == "error" and not seen.channel:
+        return Shape()
+    if not seen.channel or seen.sequence_num is None:
+        raise FrameRefused("coinbase_advanced", "neither channel and sequence_num nor error in it")
+    feed = _FEED_OF_CHANNEL.get(seen.channel)
+    if feed is None:
+        return Shape(((seen.channel, ""),) if seen.channel != "subscriptions" else ())
+    named = [
+        name for event in seen.events for name in (event.product_id, *(t.product_id for t in event.trades)) if name
+    ]
+    return Shape(tuple((feed, name) for name in dict.fromkeys(named)))
+
+
+DIALECT: Final = Dialect(CoinbaseAdvancedSession, subscribe_seconds=5.0, recorded=RecordedNumbers)

@@ -9,7 +9,7 @@ from alphapulse.errors import ValueRefused
 from producers.endpoint.binance import BinanceSession
 from producers.endpoint.coinbase import CoinbaseSession
 from producers.endpoint.kraken import KrakenSession
-from producers.endpoint.session import Session
+from producers.endpoint.session import Recorded, Session
 from producers.venues import names, part
 
 
@@ -22,12 +22,18 @@ class Dialect:
         path: of the WebSocket address.
         ping_seconds: how often the venue pings its clients.
         subscribe_seconds: a client that subscribed to nothing within this time is sent away.
+        key: an account's key and secret that opens it, where the venue wants one.
+        recorded: makes what makes a recording's frames ready for sessions.
+        recorded_path: of the address of a recording, where ``path`` has limits that the recorder's may not have had.
     """
 
     session: Callable[[Collection[str]], Session]
     path: str = ""
     ping_seconds: float | None = None
     subscribe_seconds: float | None = None
+    key: str = ""
+    recorded: Callable[[], Recorded] = Recorded
+    recorded_path: str | None = None
 
 
 DIALECTS: dict[str, Dialect] = {

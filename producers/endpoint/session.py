@@ -17,8 +17,13 @@ import msgspec
 
 BOOK = "book"
 TRADES = "trades"
+QUOTES = "quotes"
+BARS = "bars"
 HEARTBEATS = "heartbeats"
 INSTRUMENTS = "instruments"
+
+MARKET_DATA = frozenset({BOOK, TRADES, QUOTES, BARS})
+"""What a client subscribes to for its own sake."""
 
 Key = tuple[str, str]
 """(feed, venue's symbol): what a subscription is about and a frame belongs to. Feeds that no constant above names go
@@ -70,6 +75,8 @@ class Session(ABC):
     def __init__(self, symbols: Collection[str]) -> None:
         self.symbols = frozenset(symbols)
         self.subscriptions: dict[Key, Subscription] = {}
+        self.next_number = 0
+        """Of the next frame to this client, where the venue numbers them; what is skipped is lost to the client."""
         self.refuses: Callable[[], bool] = _never
         """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
 
@@ -103,6 +110,14 @@ class Session(ABC):
             return False
         answer.removed.append(subscription)
         return True
+
+
+class Recorded:
+    """Makes frames as a recorder got them ready for sessions, one after the other. Most need nothing."""
+
+    def prepare(self, frame: bytes) -> tuple[bytes, int]:
+        """Return ``frame`` as any session may send it, and how many before it are missing."""
+        return frame, 0
 
 
 def _never() -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
 from producers.endpoint import kraken
-from producers.endpoint.session import BOOK, TRADES, Key
+from producers.endpoint.session import MARKET_DATA, Key
 from producers.replay.lines import Line, read
 from producers.replay.looks import LOOKS
 from producers.replay.shapes import Look, Shape
@@ -31,7 +31,7 @@ class Recording:
         venue: whose frames it holds.
         frames: lines, REST answers included.
         first_time, last_time: times of receipt, ns since the epoch, of the first and the last line that has one.
-        symbols: venue's spelling → ours, of all that have book or trade frames, in the order they appear.
+        symbols: venue's spelling → ours, of all that have market data, in the order they appear.
         spellings: symbols as they stand in the frames, where that is not how the venue spells them today.
         keys: the feeds of those symbols that have frames.
         rest_paths: paths of the REST answers.
@@ -139,7 +139,7 @@ def survey(path: Path, venue: str | None = None, stopped: Callable[[], bool] = l
         raise RecordingError(str(path), 0, "the recording is empty")
     if not found.symbols:
         hint = f"; its first fault: {found.faults[0]}" if found.faults else ""
-        raise RecordingError(str(path), 0, f"no book or trade frame of {venue} in it{hint}")
+        raise RecordingError(str(path), 0, f"no market data of {venue} in it{hint}")
     return found
 
 
@@ -179,7 +179,7 @@ class _SymbolList:
     def note(self, key: Key, place: str) -> None:
         feed, symbol = key
         found = self._found
-        if key in self._seen or feed not in (BOOK, TRADES) or symbol in self._refused:
+        if key in self._seen or feed not in MARKET_DATA or symbol in self._refused:
             return
         self._seen.add(key)
         try:
@@ -196,9 +196,9 @@ class _SymbolList:
 
 
 def _is_market_data(look: Look, frame: bytes) -> bool:
-    """Whether ``frame`` is book or trade data of the venue: an answer to a message could be another venue's."""
+    """Whether ``frame`` is market data of the venue: an answer to a message could be another venue's."""
     try:
         shape = look(frame)
     except FrameRefused:
         return False
-    return any(feed in (BOOK, TRADES) for feed, _ in shape.keys)
+    return any(feed in MARKET_DATA for feed, _ in shape.keys)

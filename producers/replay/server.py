@@ -48,7 +48,9 @@ class ReplayServer:
         self._gate = Gate(recording.keys)
         self._desk = RestDesk()
         self.credit = Credit(limited=paced)
-        self._timeline = Timeline(recording, self, self._gate, self._desk, Schedule(speed), self.credit)
+        self._timeline = Timeline(
+            recording, self, self._gate, self._desk, Schedule(speed), self.credit, self._dialect.recorded()
+        )
         self._listener = Listener(self, ping_seconds=self._dialect.ping_seconds)
         self._connected = 0
         self._deliveries = 0
@@ -107,13 +109,16 @@ class ReplayServer:
         }
 
     def _announcement(self, port: int) -> dict[str, Any]:
-        recording = self._recording
+        recording, dialect = self._recording, self._dialect
+        path = dialect.recorded_path if dialect.recorded_path is not None else dialect.path
         return {
             "venue": recording.venue,
             "symbols": list(recording.symbols.values()),
             "depth": recording.depth,
-            "websocket_url": f"ws://{LOOPBACK}:{port}{self._dialect.path}",
+            "websocket_url": f"ws://{LOOPBACK}:{port}{path}",
             "rest_url": f"http://{LOOPBACK}:{port}",
+            "key": dialect.key,
+            "secret": dialect.key,
             "frames": recording.frames,
             "recording": str(recording.path),
             "first_time": recording.first_time,
@@ -151,6 +156,11 @@ class ReplayServer:
                 self._forget(connection)
         self._deliveries += got
         return got > 0
+
+    def lost(self, frames: int) -> None:
+        """Let every client's session know: which of them the frames were for cannot be told."""
+        for connection in self._connections:
+            connection.session.next_number += frames
 
     async def changed(self, seconds: float) -> None:
         """Return when a client came, went or subscribed, at the latest after ``seconds``."""

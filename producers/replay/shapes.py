@@ -35,6 +35,7 @@ class Shape:
         body: of that answer.
         depth: levels a side that the venue confirms a book subscription of; 0: the frame confirms none.
         levels: of the longer side of a book snapshot; 0: it is none.
+        conversation: it is the venue's part of a talk with the recorder that each client leads for itself: not sent.
     """
 
     keys: tuple[Key, ...] = ()
@@ -42,6 +43,7 @@ class Shape:
     body: bytes = b""
     depth: int = 0
     levels: int = 0
+    conversation: bool = False
 
 
 Look = Callable[[bytes], Shape]

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from alphapulse.errors import FrameRefused, RecordingError
-from producers.endpoint.session import Key
+from producers.endpoint.session import Key, Recorded
 from producers.replay.gate import Gate
 from producers.replay.lines import Line, read
 from producers.replay.looks import LOOKS
@@ -39,6 +39,10 @@ class Audience(Protocol):
         """Send ``frame`` to whom it concerns; return whether anybody got it."""
         ...
 
+    def lost(self, frames: int) -> None:
+        """Take note that the recorder lost ``frames`` before the next one."""
+        ...
+
     async def changed(self, seconds: float) -> None:
         """Return when a client came, went or subscribed, at the latest after ``seconds``."""
         ...
@@ -55,7 +59,14 @@ class Timeline:
     """
 
     def __init__(
-        self, recording: Recording, audience: Audience, gate: Gate, desk: RestDesk, schedule: Schedule, credit: Credit
+        self,
+        recording: Recording,
+        audience: Audience,
+        gate: Gate,
+        desk: RestDesk,
+        schedule: Schedule,
+        credit: Credit,
+        recorded: Recorded,
     ) -> None:
         self._recording = recording
         self._look = LOOKS[recording.venue]
@@ -64,6 +75,7 @@ class Timeline:
         self._desk = desk
         self._schedule = schedule
         self._credit = credit
+        self._recorded = recorded
         self.frames_sent = 0
         self.bytes_sent = 0
         self.finished = False
@@ -101,15 +113,21 @@ class Timeline:
         self.waiting = None
         # The clients come last: they may have gone while the frame waited for the rest.
         if shape.rest is None:
-            keys = self._recording.keys_of(shape)
-            await self._wait_for_clients(keys)
-            while not await self._audience.deliver(line.frame, keys):
-                await self._wait_for_clients(keys)
+            if not shape.conversation:
+                await self._deliver(line.frame, self._recording.keys_of(shape))
             return
         if not self._desk.waits(shape.rest):
             await self._wait_for_clients(())
             await self._wait_for_request(shape.rest)
         self._desk.give(shape.rest, shape.body)
+
+    async def _deliver(self, recorded: bytes, keys: tuple[Key, ...]) -> None:
+        frame, lost = self._recorded.prepare(recorded)
+        await self._wait_for_clients(keys)
+        if lost:
+            self._audience.lost(lost)
+        while not await self._audience.deliver(frame, keys):
+            await self._wait_for_clients(keys)
 
     async def _wait_for_clients(self, keys: tuple[Key, ...]) -> None:
         if self._gate.passes(keys, self._audience.subscribed, time.monotonic()):

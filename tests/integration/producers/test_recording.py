@@ -7,45 +7,64 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import pytest
 
 from alphapulse.config import PublisherSettings, Settings, VenueSettings
 from alphapulse.service import Service, announcement_path
 from producers.collector import Collector
+from producers.protocol import VenueProtocol
 from producers.publisher import Publisher
 from producers.record.recorder import Recorder
 from producers.replay.lines import read
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
+from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
-from producers.venues import load
+from producers.venues import load, names
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
-from schemas.records import L2Update, Trade
+from schemas.records import Candle, L2Update, Quote, Record, Trade
 from tests.fixtures.held_producer import HeldProducer
+from tests.fixtures.protocol_run import ProtocolRun
 from tests.fixtures.venue_server import until
 
 ROOT = Path(__file__).resolve().parents[3]
+S: Final = 1_000_000_000
+MINUTE: Final = 60 * S
+ACCOUNT: Final[dict[str, Any]] = {"key": "mine", "secret": "own"}
+"""The simulated venues, as the replay, take any."""
+SYMBOLS: Final = {"binance": "BTC-USDT", "okx": "BTC-USDT"}
+
+T = TypeVar("T", L2Update, Trade, Quote, Candle)
 
 
 class Frozen:
-    """Real time, until it is stopped: the market's last moment, from which on its books stay as they are."""
+    """Real time, until it is stopped: the market's last moment, from which on its books stay as they are.
 
-    def __init__(self) -> None:
+    Args:
+        speed: how many times as fast it is.
+    """
+
+    def __init__(self, speed: int = 1) -> None:
+        self._began = time.time_ns()
+        self._speed = speed
         self.stopped_at: int | None = None
 
     def __call__(self) -> int:
-        return self.stopped_at if self.stopped_at is not None else time.time_ns()
+        if self.stopped_at is not None:
+            return self.stopped_at
+        return self._began + (time.time_ns() - self._began) * self._speed
 
     async def stop(self, simulation: Simulation) -> None:
         """Stop, and let what has happened until now go out."""
-        last = self.stopped_at = time.time_ns()
+        last = self.stopped_at = self()
         await until(lambda: simulation.reached_ns >= last, 30)
 
 
@@ -63,12 +82,8 @@ async def serving(folder: Path, name: str, main: Any) -> AsyncIterator[dict[str,
 
 
 def feed(told: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "symbols": ["BTC-USD"],
-        "websocket_url": told["websocket_url"],
-        "rest_url": told.get("rest_url"),
-        **more,
-    }
+    asked = ("symbols", "websocket_url", "rest_url", "key", "secret")
+    return {name: told[name] for name in asked if name in told} | more
 
 
 def written(folder: Path, but: Path | None) -> int:
@@ -76,56 +91,113 @@ def written(folder: Path, but: Path | None) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.part") if path != but)
 
 
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance_us"])
-async def test_a_recording_replayed_gives_the_books_and_trades_of_the_venue(venue: str, tmp_path: Path) -> None:
-    clock = Frozen()
-    simulation = Simulation(make_listings([venue], ["BTC-USD"]), seed=1, rate=300.0, clock=clock)
-    market = simulation.market.instruments[venue, "BTC-USD"]
-    async with serving(tmp_path / "s", "simulator", simulation.serve) as told:
-        settings = VenueSettings(**feed(told["venues"][venue]))
-        recorder = Recorder(load(venue), settings, tmp_path / "out", "record")
+async def record(
+    venue: str, symbol: str, folder: Path, *, speed: int = 1
+) -> tuple[Path, dict[str, Any], SimulatedInstrument]:
+    """Record a simulated venue; return the recording, the recorder's status and the market as it ended.
+
+    The market is as busy at any ``speed``; at a higher one the recording goes on until a minute has ended in it.
+    """
+    clock = Frozen(speed)
+    simulation = Simulation(make_listings([venue], [symbol]), seed=1, rate=300.0 / speed, clock=clock)
+    async with serving(folder / "s", "simulator", simulation.serve) as told:
+        settings = VenueSettings(**feed(told["venues"][venue], **ACCOUNT))
+        recorder = Recorder(load(venue), settings, folder / "out", "record")
         stopping = asyncio.Event()
         work = asyncio.create_task(recorder.run(stopping, lambda state: None))
         await until(lambda: recorder.tape.frames > 400 or work.done(), 30)
+        if speed > 1:
+            minute_ends = clock() + -clock() % MINUTE
+            await until(lambda: clock() > minute_ends + S, 30)
         await clock.stop(simulation)
         sent = simulation.venues[venue]
         await until(lambda: recorder.tape.frames >= sent.frames_sent, 30)
         status = recorder.status()
-        assert status["connected"]
         stopping.set()
         await work
-    tick, lot = -market.listing.price_decimals, -market.listing.size_decimals
-    wanted = market.book.sha256(tick, lot)
-
     (path,) = recorder.tape.files
-    replayed = ReplayServer(survey(path), speed=None, paced=False)
-    async with serving(tmp_path / "r", "replay", replayed.serve) as told:
+    return path, status, simulation.market.instruments[venue, symbol]
+
+
+async def replay(path: Path, folder: Path, ended: Callable[[VenueProtocol, list[Record]], bool]) -> list[Record]:
+    """Return what a collector publishes of a recording until it has ``ended``."""
+    found = survey(path)
+    assert found.faults == []
+    replayed = ReplayServer(found, speed=None, paced=False)
+    async with serving(folder / "r", "replay", replayed.serve) as told:
         producer, codec = HeldProducer(capacity=10_000, prompt=True), Codec()
-        publisher = Publisher(producer, codec, PublisherSettings(linger_ms=0), venue)
+        publisher = Publisher(producer, codec, PublisherSettings(linger_ms=0), found.venue)
         await publisher.start()
-        collector = Collector(load(venue), VenueSettings(**feed(told)), publisher, "collector")
+        collector = Collector(load(found.venue), VenueSettings(**feed(told)), publisher, "collector")
         stopping = asyncio.Event()
         work = asyncio.create_task(collector.run(stopping, lambda state: None))
-        book = collector.lines
 
         def caught_up() -> bool:
-            state = book[0].protocol.instruments["BTC-USD"].book if book else None
-            return state is not None and state.book.sha256(state.price_exponent, state.size_exponent) == wanted
+            lines = collector.lines
+            return bool(lines) and replayed.status()["finished"] and ended(lines[0].protocol, producer.records())
 
         await until(lambda: work.done() or caught_up(), 30)
         await publisher.flush()
         records = producer.records()
         stopping.set()
         await work
+    return records
+
+
+def of(kind: type[T], records: list[Record]) -> list[T]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+def timeless(records: Sequence[T]) -> list[T]:
+    """Return ``records`` without their times of receipt, which are the collector's own."""
+    return [replace(record, received_time=0) for record in records]
+
+
+@pytest.mark.parametrize("venue", [name for name in names() if name != "alpaca"])
+async def test_a_recording_replayed_gives_the_books_and_trades_of_the_venue(venue: str, tmp_path: Path) -> None:
+    path, status, market = await record(venue, SYMBOLS.get(venue, "BTC-USD"), tmp_path)
+    assert status["connected"]
+    wanted = market.book.sha256(-market.listing.price_decimals, -market.listing.size_decimals)
+
+    def ended(protocol: VenueProtocol, records: list[Record]) -> bool:
+        book = protocol.instruments[market.listing.symbol].book
+        return book.book.sha256(book.price_exponent, book.size_exponent) == wanted
+
+    records = await replay(path, tmp_path, ended)
     reader = BookReader()
-    for record in records:
-        if isinstance(record, L2Update):
-            reader.apply(record)
+    for update in of(L2Update, records):
+        reader.apply(update)
     assert reader.valid
     assert reader.book.sha256(reader.price_exponent, reader.size_exponent) == wanted
-    trades = [int(record.trade_id) for record in records if isinstance(record, Trade)]
+    trades = [int(trade.trade_id) for trade in of(Trade, records)]
     assert trades == list(range(trades[0], trades[0] + len(trades)))
-    assert len(trades) == status["instruments"]["BTC-USD"]["trades"]
+    assert len(trades) == status["instruments"][market.listing.symbol]["trades"]
+
+
+async def test_a_recording_replayed_gives_the_trades_quotes_and_bars_of_a_venue_without_books(tmp_path: Path) -> None:
+    path, status, market = await record("alpaca", "AAPL", tmp_path, speed=20)
+    assert status["connected"]
+    recorded = ProtocolRun(load("alpaca").protocol(VenueSettings(symbols=("AAPL",), **ACCOUNT)))
+    for line in read(path):
+        assert line.received_ns is not None
+        recorded.frame(line.received_ns, line.frame)
+    size = len(recorded.records) + len(recorded.quotes) + len(recorded.candles)
+
+    def ended(protocol: VenueProtocol, records: list[Record]) -> bool:
+        return sum(isinstance(record, Trade | Quote | Candle) for record in records) >= size
+
+    records = await replay(path, tmp_path, ended)
+    assert timeless(of(Trade, records)) == timeless(of(Trade, [*recorded.records]))
+    assert timeless(of(Quote, records)) == timeless(recorded.quotes)
+    assert timeless(of(Candle, records)) == timeless(recorded.candles)
+    assert recorded.candles
+    trades = [int(trade.trade_id) % 10**19 for trade in of(Trade, records)]
+    assert trades == list(range(trades[0], trades[0] + len(trades)))
+    assert len(trades) == status["instruments"]["AAPL"]["trades"] > 10
+    last, listing = of(Quote, records)[-1], market.listing
+    best = market.book.bids.best_price(), market.book.asks.best_price()
+    scale = 10 ** (-last.price_exponent - listing.price_decimals)
+    assert (last.bid_price // scale, last.ask_price // scale) == best
 
 
 async def test_a_killed_recorder_loses_a_moment_and_the_next_one_finishes_its_file(tmp_path: Path) -> None:
@@ -150,6 +222,10 @@ async def test_a_killed_recorder_loses_a_moment_and_the_next_one_finishes_its_fi
                 (torn,) = out.iterdir()
                 with torn.open("ab") as file:
                     file.write(b"\x1f\x8b\x08\x00 half a block")
+                left = survey(torn)
+                assert left.frames > 50
+                assert left.incomplete is not None
+                assert left.incomplete.startswith(f"{torn}:{left.frames + 1}: the recording is cut off")
         assert code == 0
     first, second = sorted(out.iterdir())
     assert torn is not None

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from alphapulse.errors import RecordingError
+from producers.endpoint.session import MARKET_DATA
 from producers.replay import recording
+from producers.replay.looks import LOOKS
 from producers.replay.recording import detect_venue, stem, survey
+from producers.venues import names
+from tests.fixtures.venue_samples import samples
 
 DIFF = b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}}'
 TRADE = b'{"stream":"ethusdt@trade","data":{"e":"trade","s":"ETHUSDT","t":1}}'
@@ -36,6 +40,17 @@ def test_the_longest_venue_name_at_the_start_of_the_file_name_counts(tmp_path: P
 @pytest.mark.parametrize(("frame", "venue"), [(DIFF, "binance"), (KRAKEN, "kraken"), (COINBASE, "coinbase")])
 def test_else_the_frames_tell(tmp_path: Path, frame: bytes, venue: str) -> None:
     assert detect_venue(write(tmp_path, b"garbage", b"1 " + frame, name="morning.rec")) == venue
+
+
+@pytest.mark.parametrize("venue", names())
+def test_the_frames_of_every_venue_tell_it(venue: str, tmp_path: Path) -> None:
+    told = "binance" if venue == "binance_us" else venue  # the same frames to the letter
+    seen = 0
+    for frame in samples(venue).frames:
+        if any(feed in MARKET_DATA for feed, _ in LOOKS[venue](frame).keys):
+            assert detect_venue(write(tmp_path, b"1 " + frame, name="morning.rec")) == told
+            seen += 1
+    assert seen > 1
 
 
 def test_a_venue_that_nothing_tells_has_to_be_named(tmp_path: Path) -> None:
@@ -122,8 +137,8 @@ def test_a_cut_off_recording_is_surveyed_as_far_as_it_goes(tmp_path: Path) -> No
     ("lines", "message"),
     [
         ([], "the recording is empty"),
-        ([b"x"], r"no book or trade frame of binance in it; its first fault: .*:1: not"),
-        ([b"1 " + TICKER], "no book or trade frame of binance in it$"),
+        ([b"x"], r"no market data of binance in it; its first fault: .*:1: not"),
+        ([b"1 " + TICKER], "no market data of binance in it$"),
     ],
 )
 def test_a_recording_that_holds_nothing_is_refused(tmp_path: Path, lines: list[bytes], message: str) -> None:

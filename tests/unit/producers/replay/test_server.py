@@ -337,6 +337,49 @@ async def test_a_slow_client_holds_the_timeline_and_loses_nothing(start: Start, 
         assert await frames(client, 399) == sent[1:]
 
 
+ADVANCED = b'{"channel":"l2_data","sequence_num":%d,"events":[{"type":"update","product_id":"%s","updates":[]}]}'
+
+
+async def numbers(client: ClientConnection, count: int) -> list[int]:
+    """Return the numbers of the next ``count`` frames, whatever they are."""
+    async with asyncio.timeout(20):
+        return [json.loads(await client.recv())["sequence_num"] for _ in range(count)]
+
+
+async def subscribe_advanced(client: ClientConnection, *products: str) -> None:
+    await client.send(json.dumps({"type": "subscribe", "channel": "level2", "product_ids": list(products)}))
+
+
+async def test_frames_of_a_venue_that_numbers_them_get_each_clients_own_numbers(start: Start, write: Write) -> None:
+    """The recorder had two connections, of one of which two frames were lost."""
+    recorded = [(0, b"A-B"), (0, b"C-D"), (1, b"C-D"), (1, b"A-B"), (4, b"A-B"), (2, b"C-D"), (5, b"A-B")]
+    path = write(*[b"1 " + ADVANCED % frame for frame in recorded], name="coinbase_advanced_x.rec")
+    async with start(path) as running, connect(running.websocket_url) as first, connect(running.websocket_url) as other:
+        await subscribe_advanced(first, "A-B")
+        await subscribe_advanced(other, "C-D")
+        # Whose frames were lost cannot be told: both clients see a gap.
+        assert await numbers(first, 5) == [0, 1, 2, 5, 6]
+        assert await numbers(other, 4) == [0, 1, 2, 5]
+
+
+async def test_a_client_with_any_key_gets_what_comes_behind_the_handshake(start: Start, write: Write) -> None:
+    symbols = [f"A{chr(65 + number // 10)}{chr(65 + number % 10)}" for number in range(40)]
+    talk = [b'[{"T":"success","msg":"connected"}]', b'[{"T":"error","code":407,"msg":"slow client"}]']
+    data = [b'[{"T":"q","S":"%s","bp":1}]' % symbol.encode() for symbol in symbols]
+    path = write(*[b"1 " + frame for frame in (*talk, *data[:20], *talk, *data[20:])], name="alpaca_x.rec")
+    async with start(path) as running, connect(running.websocket_url) as client, asyncio.timeout(20):
+        assert (running.announced["key"], running.announced["symbols"]) == ("any", symbols)
+        assert json.loads(await client.recv()) == [{"T": "success", "msg": "connected"}]
+        await client.send(json.dumps({"action": "auth", "key": "somebody's", "secret": "own"}))
+        assert json.loads(await client.recv()) == [{"T": "success", "msg": "authenticated"}]
+        await client.send(json.dumps({"action": "subscribe", "quotes": symbols, "trades": symbols}))
+        assert json.loads(await client.recv())[0]["quotes"] == symbols
+        assert [await client.recv(decode=False) for _ in data] == data
+        await until(lambda: bool(running.server.status()["finished"]))
+        status = await running.status()
+    assert (status["frames_sent"], status["websocket_frames_sent"], status["faults"]) == (44, 40, [])
+
+
 async def test_a_port_in_use_is_told(write: Write, tmp_path: Path) -> None:
     server = ReplayServer(survey(write(b"1 " + diff(1))), speed=None, paced=False)
     with socket.socket() as taken:

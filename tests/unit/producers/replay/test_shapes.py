@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from alphapulse.errors import FrameRefused
-from producers.replay.shapes import LOOKS, Shape, rest_key
+from producers.replay.looks import LOOKS
+from producers.replay.shapes import LOOKS as LOOKS_OF_REST_VENUES
+from producers.replay.shapes import Shape, rest_key
+
+
+def advanced(channel: str, events: bytes) -> bytes:
+    return b'{"channel":"%s","client_id":"","sequence_num":7,"events":[%s]}' % (channel.encode(), events)
+
 
 FRAMES = [
     ("kraken", b'{"channel":"book","type":"update","data":[{"symbol":"A/B","bids":[]}]}', (("book", "A/B"),)),
@@ -28,6 +35,31 @@ FRAMES = [
     ("binance", b'{"e":"trade","s":"ABTC"}', (("trades", "ABTC"),)),
     ("binance_us", b'{"u":1,"s":"ABTC","b":"1","B":"1","a":"2","A":"1"}', (("bookTicker", "ABTC"),)),
     ("binance", b'{"result":null,"id":1}', ()),
+    ("okx", b'{"arg":{"channel":"books","instId":"A-B"},"data":[]}', (("book", "A-B"),)),
+    ("okx", b'{"event":"subscribe","arg":{"channel":"books","instId":"A-B"}}', ()),
+    ("okx", b"pong", ()),
+    (
+        "coinbase_advanced",
+        advanced("l2_data", b'{"type":"update","product_id":"A-B","updates":[]}'),
+        (("book", "A-B"),),
+    ),
+    (
+        "coinbase_advanced",
+        advanced("l2_data", b'{"product_id":"A-B"},{"product_id":"C-D"},{"product_id":"A-B"}'),
+        (("book", "A-B"), ("book", "C-D")),
+    ),
+    (
+        "coinbase_advanced",
+        advanced("market_trades", b'{"trades":[{"product_id":"A-B"},{"product_id":"A-B"},{"product_id":"C-D"}]}'),
+        (("trades", "A-B"), ("trades", "C-D")),
+    ),
+    ("coinbase_advanced", advanced("heartbeats", b'{"heartbeat_counter":1}'), (("heartbeats", ""),)),
+    ("coinbase_advanced", advanced("subscriptions", b'{"subscriptions":{}}'), ()),
+    ("coinbase_advanced", b'{"type":"error","message":"no"}', ()),
+    ("alpaca", b'[{"T":"t","S":"A"},{"T":"q","S":"B"},{"T":"t","S":"A"}]', (("trades", "A"), ("quotes", "B"))),
+    ("alpaca", b'[{"T":"c","S":"A"},{"T":"x","S":"A"}]', (("trades", "A"),)),
+    ("alpaca", b'[{"T":"b","S":"A"},{"T":"u","S":"A"}]', (("bars", "A"), ("updatedBars", "A"))),
+    ("alpaca", b'[{"T":"error","code":1},{"T":"q","S":"B"}]', (("quotes", "B"),)),
 ]
 
 BROKEN = [
@@ -48,6 +80,14 @@ BROKEN = [
     ("binance", b'{"stream":"abtc@trade","data":{}}', "carries no event"),
     ("binance", b"{}", "neither stream nor event"),
     ("coinbase", b'{"rest":"/x"}', "answer to /x without body"),
+    ("okx", b"{}", "neither event nor arg"),
+    ("okx", b"[]", "unknown shape"),
+    ("coinbase_advanced", b'{"channel":"l2_data","events":[]}', "neither channel and sequence_num nor error"),
+    ("coinbase_advanced", b'{"sequence_num":1}', "neither channel"),
+    ("coinbase_advanced", b"[]", "unknown shape"),
+    ("alpaca", b"{}", "unknown shape"),
+    ("alpaca", b"\xff[]", "unknown shape"),
+    ("alpaca", b'[{"T":"?","S":"A"}]', "unknown message '\\?'"),
 ]
 
 
@@ -95,7 +135,14 @@ def test_a_frame_of_unknown_shape_is_refused_with_a_reason(venue: str, frame: by
         LOOKS[venue](frame)
 
 
-@pytest.mark.parametrize("venue", list(LOOKS))
+def test_what_was_said_to_the_recorder_alone_is_told_apart() -> None:
+    look = LOOKS["alpaca"]
+    for talk in (b'[{"T":"success","msg":"authenticated"}]', b'[{"T":"subscription","trades":["A"]}]', b"[]"):
+        assert look(talk) == Shape(conversation=True)
+    assert not look(b'[{"T":"success"},{"T":"t","S":"A"}]').conversation
+
+
+@pytest.mark.parametrize("venue", list(LOOKS_OF_REST_VENUES))
 def test_a_rest_answer_keeps_its_body_byte_for_byte(venue: str) -> None:
     shape = LOOKS[venue](b'{"rest":"/api/v3/depth?symbol=abtc&limit=5","body":{"bids": [ ["1.0", "2"]]}}')
     assert shape == Shape(rest=("/api/v3/depth", "ABTC"), body=b'{"bids": [ ["1.0", "2"]]}')
