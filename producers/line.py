@@ -25,6 +25,10 @@ STABLE_SECONDS: Final = 30.0
 STOPPED: Final = "stopped"
 
 
+class BrokerAway(Disconnected):
+    """The connection was ended because the broker takes nothing; the venue did no wrong."""
+
+
 class Line:
     """A share of the symbols.
 
@@ -163,6 +167,8 @@ class Line:
             await connection.run(opened)
         except Disconnected as error:
             reason = str(error)
+            if isinstance(error, BrokerAway):
+                self.backoff.reset()  # when the broker is back, however often it went, nobody is to wait
         finally:
             for task in keepers:
                 task.cancel()
@@ -233,7 +239,7 @@ class Line:
             async with asyncio.timeout(self._publisher.patience):
                 await self._publisher.room()
         except TimeoutError as error:
-            raise Disconnected(f"the broker took nothing for {self._publisher.patience:g} s") from error
+            raise BrokerAway(f"the broker took nothing for {self._publisher.patience:g} s") from error
 
     # --- outputs ---
 

@@ -238,6 +238,30 @@ async def test_a_broker_that_takes_nothing_closes_the_venues_connection() -> Non
         assert it.event("disconnected").message == "the broker took nothing for 0.1 s"
 
 
+async def test_a_broker_that_goes_again_and_again_is_not_held_against_the_venue() -> None:
+    async def talk(socket: ServerConnection) -> None:
+        try:
+            await socket.send(SNAPSHOT)
+            while True:
+                await socket.send(update())
+                await asyncio.sleep(0.001)
+        except ConnectionClosed:
+            return
+
+    producer = HeldProducer(capacity=10_000)
+    async with (
+        websocket_venue(talk) as url,
+        running(*coinbase(url), producer=producer, max_in_flight=5, patience=0.05) as it,
+    ):
+        for times in range(1, 4):
+            producer.prompt = False
+            await until(lambda times=times: it.ready == [True, False] * times)  # type: ignore[misc]
+            # As after a first failure, however soon the broker went again: the next wait is the shortest.
+            await until(lambda: it.collector.lines[0].backoff.failures == 1)
+            producer.acknowledge()
+            await until(lambda times=times: it.ready == [True, False] * times + [True])  # type: ignore[misc]
+
+
 async def test_refused_records_end_the_collector() -> None:
     async def talk(socket: ServerConnection) -> None:
         await socket.send(SNAPSHOT)
