@@ -104,6 +104,18 @@ class BookSide:
                 absent += 1
         return added, updated, removed, absent
 
+    def set(self, price: int, size: int) -> int:
+        """Give one level its size, 0 deletes it; return the size it had."""
+        before = self._sizes.get(price, 0)
+        if size:
+            if not before:
+                insort(self._keys, self._sign * price)
+            self._sizes[price] = size
+        elif before:
+            del self._sizes[price]
+            del self._keys[bisect_left(self._keys, self._sign * price)]
+        return before
+
     def truncate(self, depth: int) -> list[int]:
         """Keep the ``depth`` best levels only and return the prices of the others, which are gone."""
         excess = len(self._keys) - depth
@@ -118,6 +130,23 @@ class BookSide:
     def best_price(self) -> int | None:
         """Return the best price, or None if the side is empty."""
         return self._sign * self._keys[-1] if self._keys else None
+
+    def price_at(self, place: int) -> int:
+        """Return the price of a level by its place, 0 for the best.
+
+        Raises:
+            IndexError: there are not so many levels.
+        """
+        if place < 0:
+            raise IndexError(place)
+        return self._sign * self._keys[-1 - place]
+
+    def prices(self, depth: int) -> list[int]:
+        """Return the prices of up to ``depth`` levels, best first."""
+        if depth <= 0:
+            return []
+        best = self._keys[: -depth - 1 : -1]
+        return best if self._sign > 0 else [-key for key in best]
 
     def size_at(self, price: int) -> int:
         """Return the size at ``price``, 0 if there is no such level."""

@@ -12,7 +12,7 @@ from producers.endpoint.session import BOOK, TRADES, Subscription, timestamp
 from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.listings import Listing
+from producers.simulator.texts import Spelling
 
 _REPEATED = 100
 """Trades that a new subscriber gets."""
@@ -30,23 +30,25 @@ class CoinbaseAdvancedFeed(Feed):
         product = subscription.symbol
         if subscription.feed == BOOK:
             book = self.instruments[product].book
-            return [_book(self._listing(product), "snapshot", book.bids, book.asks, time_ns)]
+            return [_book(product, self.spelling[product], "snapshot", book.bids, book.asks, time_ns)]
         if subscription.feed == TRADES:
             return [_trades("snapshot", self._last[product], time_ns)]
         return []
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         product = event.listing.venue_symbol
-        new = [_trade(event.listing, trade, event.time_ns) for trade in event.trades][::-1]
+        spelling = self.spelling[product]
+        new = [_trade(product, spelling, trade, event.time_ns) for trade in event.trades][::-1]
         self._last[product].extendleft(reversed(new))
         topic = (TRADES, product, "")
         return [(topic, _trades("update", new, event.time_ns))] if topic in active else []
 
     def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        topic = (BOOK, event.listing.venue_symbol, "")
+        product = event.listing.venue_symbol
+        topic = (BOOK, product, "")
         if topic not in active:
             return []
-        return [(topic, _book(event.listing, "update", event.bids, event.asks, event.time_ns))]
+        return [(topic, _book(product, self.spelling[product], "update", event.bids, event.asks, event.time_ns))]
 
 
 def _frame(channel: str, time_ns: int, event: str) -> bytes:
@@ -54,21 +56,22 @@ def _frame(channel: str, time_ns: int, event: str) -> bytes:
     return f'{{{head},"events":[{event}]}}'.encode()
 
 
-def _book(listing: Listing, kind: str, bids: Iterable[Level], asks: Iterable[Level], time_ns: int) -> bytes:
-    time, price_text, size_text = timestamp(time_ns), listing.price_text, listing.size_text
-    updates = ",".join(
-        f'{{"side":"{side}","event_time":"{time}","price_level":"{price_text(price)}","new_quantity":"{size_text(size)}"}}'
-        for side, levels in (("bid", bids), ("offer", asks))
-        for price, size in levels
-    )
-    event = f'{{"type":"{kind}","product_id":"{listing.venue_symbol}","updates":[{updates}]}}'
+def _book(
+    product: str, spelling: Spelling, kind: str, bids: Iterable[Level], asks: Iterable[Level], time_ns: int
+) -> bytes:
+    prices, sizes = spelling.prices, spelling.sizes
+    head = f'{{"side":"bid","event_time":"{timestamp(time_ns)}","price_level":"'
+    updates = [f'{head}{prices[price]}","new_quantity":"{sizes[size]}"}}' for price, size in bids]
+    head = head.replace("bid", "offer", 1)
+    updates += [f'{head}{prices[price]}","new_quantity":"{sizes[size]}"}}' for price, size in asks]
+    event = f'{{"type":"{kind}","product_id":"{product}","updates":[{",".join(updates)}]}}'
     return _frame("l2_data", time_ns, event)
 
 
-def _trade(listing: Listing, trade: Trade, time_ns: int) -> str:
+def _trade(product: str, spelling: Spelling, trade: Trade, time_ns: int) -> str:
     return (
-        f'{{"trade_id":"{trade.trade_id}","product_id":"{listing.venue_symbol}",'
-        f'"price":"{listing.price_text(trade.price)}","size":"{listing.size_text(trade.size)}",'
+        f'{{"trade_id":"{trade.trade_id}","product_id":"{product}",'
+        f'"price":"{spelling.prices[trade.price]}","size":"{spelling.sizes[trade.size]}",'
         f'"side":"{_MAKER[trade.side]}","time":"{timestamp(time_ns)}"}}'
     )
 

@@ -64,6 +64,8 @@ class CoinbaseSession(Session):
         return answer
 
     def outgoing(self, frame: bytes) -> bytes:
+        if frame.startswith(b'{"type":"l2update"'):
+            return frame
         if b'"match"' in frame or b'"last_match"' in frame or b'"heartbeat"' in frame:
             try:
                 trade = _TRADE.decode(frame)

@@ -9,7 +9,7 @@ from producers.okx.protocol import DEPTH
 from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.listings import Listing
+from producers.simulator.texts import Spelling
 
 
 class OkxFeed(Feed):
@@ -25,11 +25,12 @@ class OkxFeed(Feed):
         symbol = subscription.symbol
         book = self.instruments[symbol].book
         bids, asks = book.bids.top(DEPTH), book.asks.top(DEPTH)
-        return [_book(self._listing(symbol), "snapshot", bids, asks, time_ns, self._sequences[symbol], -1)]
+        spelling, sequence = self.spelling[symbol], self._sequences[symbol]
+        return [_book(symbol, spelling, "snapshot", bids, asks, time_ns, sequence, -1)]
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        listing = event.listing
-        symbol = listing.venue_symbol
+        symbol = event.listing.venue_symbol
+        spelling = self.spelling[symbol]
         topic = (TRADES, symbol, "")
         if topic not in active:
             return []
@@ -38,8 +39,8 @@ class OkxFeed(Feed):
                 topic,
                 (
                     f'{{"arg":{{"channel":"trades","instId":"{symbol}"}},"data":[{{"instId":"{symbol}",'
-                    f'"tradeId":"{trade.trade_id}","px":"{listing.price_text(trade.price)}",'
-                    f'"sz":"{listing.size_text(trade.size)}","side":"{trade.side}","ts":"{event.time_ns // 1_000_000}",'
+                    f'"tradeId":"{trade.trade_id}","px":"{spelling.prices[trade.price]}",'
+                    f'"sz":"{spelling.sizes[trade.size]}","side":"{trade.side}","ts":"{event.time_ns // 1_000_000}",'
                     f'"count":"1","source":"0","seqId":{self._sequences[symbol]}}}]}}'
                 ).encode(),
             )
@@ -54,16 +55,15 @@ class OkxFeed(Feed):
         topic = (BOOK, symbol, "")
         if topic not in active:
             return []
+        spelling, sequence = self.spelling[symbol], self._sequences[symbol]
         return [
-            (
-                topic,
-                _book(event.listing, "update", event.bids, event.asks, event.time_ns, self._sequences[symbol], before),
-            )
+            (topic, _book(symbol, spelling, "update", event.bids, event.asks, event.time_ns, sequence, before)),
         ]
 
 
 def _book(
-    listing: Listing,
+    symbol: str,
+    spelling: Spelling,
     action: str,
     bids: Iterable[Level],
     asks: Iterable[Level],
@@ -72,16 +72,16 @@ def _book(
     before: int,
 ) -> bytes:
     return (
-        f'{{"arg":{{"channel":"books","instId":"{listing.venue_symbol}"}},"action":"{action}","data":[{{'
-        f'"asks":{_levels(listing, asks)},"bids":{_levels(listing, bids)},"ts":"{time_ns // 1_000_000}",'
+        f'{{"arg":{{"channel":"books","instId":"{symbol}"}},"action":"{action}","data":[{{'
+        f'"asks":{_levels(spelling, asks)},"bids":{_levels(spelling, bids)},"ts":"{time_ns // 1_000_000}",'
         f'"checksum":0,"seqId":{sequence},"prevSeqId":{before}}}]}}'
     ).encode()
 
 
-def _levels(listing: Listing, levels: Iterable[Level]) -> str:
-    price_text, size_text = listing.price_text, listing.size_text
+def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
+    prices, sizes = spelling.prices, spelling.sizes
     texts = [
-        f'["{price_text(price)}","{size_text(size) if size else "0"}","0","{1 if size else 0}"]'
+        f'["{prices[price]}","{sizes[size]}","0","1"]' if size else f'["{prices[price]}","0","0","0"]'
         for price, size in levels
     ]
     return "[" + ",".join(texts) + "]"

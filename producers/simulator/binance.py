@@ -15,6 +15,7 @@ from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import Listing
+from producers.simulator.texts import Spelling
 
 _DECIMALS = 8  # Binance writes all prices and sizes with eight
 _DEFAULT_LIMIT, _GREATEST_LIMIT = 100, 5000
@@ -27,9 +28,15 @@ _TRADE_STREAMS = ("trade", "aggTrade")
 class BinanceFeed(Feed):
     """Diff depth with update ids and trades by stream; depth snapshots and exchange information by REST."""
 
+    decimals = _DECIMALS
+
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
         self._updates = dict.fromkeys(self.instruments, _FIRST_UPDATE)
+        self._streams = {
+            symbol: (_topics(BOOK, symbol, _DEPTH_STREAMS), _topics(TRADES, symbol, _TRADE_STREAMS))
+            for symbol in self.instruments
+        }
 
     def topic(self, subscription: Subscription) -> Topic:
         """Return the topic; a feed comes in several streams, whose names head the frames."""
@@ -48,37 +55,34 @@ class BinanceFeed(Feed):
         return RestReply(b"{}") if path == "/api/v3/ping" else None
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        symbol, listing, ms = event.listing.venue_symbol, event.listing, event.time_ns // 1_000_000
+        symbol, ms = event.listing.venue_symbol, event.time_ns // 1_000_000
+        spelling = self.spelling[symbol]
         frames: list[tuple[Topic, bytes]] = []
-        for kind in _TRADE_STREAMS:
-            stream = f"{symbol.lower()}@{kind}"
-            topic = (TRADES, symbol, stream)
+        for topic, kind in self._streams[symbol][1]:
             if topic not in active:
                 continue
             for trade in event.trades:
                 number = f'"t":{trade.trade_id}' if kind == "trade" else _aggregate_number(trade.trade_id)
                 text = (
-                    f'{{"stream":"{stream}","data":{{"e":"{kind}","E":{ms},"s":"{symbol}",{number},'
-                    f'"p":"{listing.price_text(trade.price, _DECIMALS)}",'
-                    f'"q":"{listing.size_text(trade.size, _DECIMALS)}",'
+                    f'{{"stream":"{topic[2]}","data":{{"e":"{kind}","E":{ms},"s":"{symbol}",{number},'
+                    f'"p":"{spelling.prices[trade.price]}","q":"{spelling.sizes[trade.size]}",'
                     f'"T":{ms},"m":{"true" if trade.side == "sell" else "false"},"M":true}}}}'
                 )
                 frames.append((topic, text.encode()))
         return frames
 
     def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        symbol, listing = event.listing.venue_symbol, event.listing
-        first = self._updates[symbol] + 1
-        last = self._updates[symbol] = self._updates[symbol] + len(event.bids) + len(event.asks)
+        symbol = event.listing.venue_symbol
+        before = self._updates[symbol]
+        last = self._updates[symbol] = before + len(event.bids) + len(event.asks)
         frames: list[tuple[Topic, bytes]] = []
-        for kind in _DEPTH_STREAMS:
-            stream = f"{symbol.lower()}@{kind}"
-            topic = (BOOK, symbol, stream)
+        for topic, _ in self._streams[symbol][0]:
             if topic in active:
+                spelling = self.spelling[symbol]
                 text = (
-                    f'{{"stream":"{stream}","data":{{"e":"depthUpdate","E":{event.time_ns // 1_000_000},'
-                    f'"s":"{symbol}","U":{first},"u":{last},'
-                    f'"b":{_levels(listing, event.bids)},"a":{_levels(listing, event.asks)}}}}}'
+                    f'{{"stream":"{topic[2]}","data":{{"e":"depthUpdate","E":{event.time_ns // 1_000_000},'
+                    f'"s":"{symbol}","U":{before + 1},"u":{last},'
+                    f'"b":{_levels(spelling, event.bids)},"a":{_levels(spelling, event.asks)}}}}}'
                 )
                 frames.append((topic, text.encode()))
         return frames
@@ -93,10 +97,10 @@ class BinanceFeed(Feed):
         if not limit.isdecimal() or not int(limit) > 0:
             return RestReply(binance.rest_error(-1100, "Illegal characters found in parameter 'limit'."), 400)
         depth = min(int(limit), _GREATEST_LIMIT)
-        listing, book = self._listing(symbol), self.instruments[symbol].book
+        spelling, book = self.spelling[symbol], self.instruments[symbol].book
         text = (
-            f'{{"lastUpdateId":{self._updates[symbol]},"bids":{_levels(listing, book.bids.top(depth))},'
-            f'"asks":{_levels(listing, book.asks.top(depth))}}}'
+            f'{{"lastUpdateId":{self._updates[symbol]},"bids":{_levels(spelling, book.bids.top(depth))},'
+            f'"asks":{_levels(spelling, book.asks.top(depth))}}}'
         )
         weight = next(weight for most, weight in _WEIGHTS if depth <= most)
         return RestReply(text.encode(), headers={"x-mbx-used-weight": str(weight)})
@@ -107,9 +111,13 @@ class BinanceFeed(Feed):
         return encode({**head, "symbols": symbols})
 
 
-def _levels(listing: Listing, levels: Iterable[Level]) -> str:
-    texts = [f'["{listing.price_text(p, _DECIMALS)}","{listing.size_text(s, _DECIMALS)}"]' for p, s in levels]
-    return "[" + ",".join(texts) + "]"
+def _topics(feed: str, symbol: str, kinds: Iterable[str]) -> list[tuple[Topic, str]]:
+    return [((feed, symbol, f"{symbol.lower()}@{kind}"), kind) for kind in kinds]
+
+
+def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
+    prices, sizes = spelling.prices, spelling.sizes
+    return "[" + ",".join([f'["{prices[price]}","{sizes[size]}"]' for price, size in levels]) + "]"
 
 
 def _aggregate_number(trade_id: int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from uuid import UUID
 
 from producers.endpoint.session import BOOK, TRADES, Subscription, timestamp
 from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.listings import Listing
+from producers.simulator.texts import Spelling
 
 _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 
@@ -27,7 +26,7 @@ class CoinbaseFeed(Feed):
         if subscription.feed == BOOK:
             return [self._snapshot(product, time_ns)]
         if subscription.feed == TRADES and product in self._last:
-            return [_match("last_match", self._listing(product), *self._last[product])]
+            return [_match("last_match", product, self.spelling[product], *self._last[product])]
         return []
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
@@ -38,20 +37,19 @@ class CoinbaseFeed(Feed):
             sequence = self._next_sequence(product)
             self._last[product] = sequence, event.time_ns, trade
             if topic in active:
-                frames.append((topic, _match("match", event.listing, sequence, event.time_ns, trade)))
+                match = _match("match", product, self.spelling[product], sequence, event.time_ns, trade)
+                frames.append((topic, match))
         return frames
 
     def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        product, listing = event.listing.venue_symbol, event.listing
+        product = event.listing.venue_symbol
         self._next_sequence(product)
         topic = (BOOK, product, "")
         if topic not in active:
             return []
-        changes = [
-            f'["{side}","{listing.price_text(price)}","{listing.size_text(size)}"]'
-            for side, levels in (("buy", event.bids), ("sell", event.asks))
-            for price, size in levels
-        ]
+        prices, sizes = self.spelling[product].prices, self.spelling[product].sizes
+        changes = [f'["buy","{prices[price]}","{sizes[size]}"]' for price, size in event.bids]
+        changes += [f'["sell","{prices[price]}","{sizes[size]}"]' for price, size in event.asks]
         text = (
             f'{{"type":"l2update","product_id":"{product}","changes":[{",".join(changes)}],'
             f'"time":"{timestamp(event.time_ns)}"}}'
@@ -59,10 +57,10 @@ class CoinbaseFeed(Feed):
         return [(topic, text.encode())]
 
     def _snapshot(self, product: str, time_ns: int) -> bytes:
-        listing, book = self._listing(product), self.instruments[product].book
+        spelling, book = self.spelling[product], self.instruments[product].book
         return (
-            f'{{"type":"snapshot","product_id":"{product}","asks":{_levels(listing, book.asks)},'
-            f'"bids":{_levels(listing, book.bids)},"time":"{timestamp(time_ns)}"}}'
+            f'{{"type":"snapshot","product_id":"{product}","asks":{_levels(spelling, book.asks)},'
+            f'"bids":{_levels(spelling, book.bids)},"time":"{timestamp(time_ns)}"}}'
         ).encode()
 
     def _next_sequence(self, product: str) -> int:
@@ -70,16 +68,22 @@ class CoinbaseFeed(Feed):
         return self._sequences[product]
 
 
-def _levels(listing: Listing, levels: Iterable[Level]) -> str:
-    price_text, size_text = listing.price_text, listing.size_text
-    return "[" + ",".join([f'["{price_text(price)}","{size_text(size)}"]' for price, size in levels]) + "]"
+def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
+    prices, sizes = spelling.prices, spelling.sizes
+    return "[" + ",".join([f'["{prices[price]}","{sizes[size]}"]' for price, size in levels]) + "]"
 
 
-def _match(kind: str, listing: Listing, sequence: int, time_ns: int, trade: Trade) -> bytes:
-    maker, taker = (str(UUID(int=(trade.trade_id << 64) + sequence + n)) for n in (1, 2))
+def _match(kind: str, product: str, spelling: Spelling, sequence: int, time_ns: int, trade: Trade) -> bytes:
+    order = (trade.trade_id << 64) + sequence
     return (
-        f'{{"type":"{kind}","trade_id":{trade.trade_id},"maker_order_id":"{maker}","taker_order_id":"{taker}",'
-        f'"side":"{_OTHER_SIDE[trade.side]}","size":"{listing.size_text(trade.size)}",'
-        f'"price":"{listing.price_text(trade.price)}","product_id":"{listing.venue_symbol}","sequence":{sequence},'
-        f'"time":"{timestamp(time_ns)}"}}'
+        f'{{"type":"{kind}","trade_id":{trade.trade_id},"maker_order_id":"{_uuid(order + 1)}",'
+        f'"taker_order_id":"{_uuid(order + 2)}","side":"{_OTHER_SIDE[trade.side]}",'
+        f'"size":"{spelling.sizes[trade.size]}","price":"{spelling.prices[trade.price]}",'
+        f'"product_id":"{product}","sequence":{sequence},"time":"{timestamp(time_ns)}"}}'
     ).encode()
+
+
+def _uuid(number: int) -> str:
+    """Return ``number`` in the form of an order's id."""
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

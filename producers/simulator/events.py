@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from producers.simulator.listings import Listing
 
@@ -11,8 +12,7 @@ Level = tuple[int, int]
 """(price in ticks, size in lots); a size of 0 removes the level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(Struct, frozen=True):
     """One match: ``side`` is the aggressor's; ids rise by one per instrument."""
 
     trade_id: int
@@ -21,8 +21,7 @@ class Trade:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trades:
+class Trades(Struct, frozen=True):
     """What one aggressive order matched, level by level."""
 
     listing: Listing
@@ -30,8 +29,7 @@ class Trades:
     trades: tuple[Trade, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BookChange:
+class BookChange(Struct, frozen=True):
     """The levels that changed, with their new sizes."""
 
     listing: Listing

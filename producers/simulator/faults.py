@@ -99,6 +99,13 @@ class VenueFaults:
         self._quiet_before = -1  # frames up to this number pass as they are, until _quiet_until_ns
         self._quiet_until_ns = -_NEVER
 
+    def passes(self, now_ns: int) -> bool:
+        """Whether nothing befalls the next frame. If so it counts as sent; otherwise ask :meth:`frame`."""
+        if self.number + 1 < self._quiet_before and now_ns < self._quiet_until_ns:
+            self.number += 1
+            return True
+        return False
+
     def frame(self, topic: Any, symbol: str, frame: bytes, now_ns: int, *, snapshot: bool = False) -> Sequence[Sent]:
         """Return what is sent now that ``frame`` is to be: nothing, it, it in another form, or several."""
         self.number += 1

@@ -10,6 +10,7 @@ from producers.endpoint.session import Subscription
 from producers.simulator.events import BookChange, Event, Trades
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import Listing
+from producers.simulator.texts import Spelling
 
 Topic = tuple[str, str, str]
 """(feed, venue's symbol, variant): all who subscribed to the same topic get the same frames."""
@@ -31,8 +32,12 @@ class Feed(ABC):
         instruments: the venue's; their books are read at the moment of each event.
     """
 
+    decimals: int | None = None
+    """Of all prices and sizes, where the venue writes the same number of them everywhere."""
+
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         self.instruments = {instrument.listing.venue_symbol: instrument for instrument in instruments}
+        self.spelling = {symbol: Spelling(one.listing, self.decimals) for symbol, one in self.instruments.items()}
 
     def topic(self, subscription: Subscription) -> Topic:
         """Return the topic of a subscription."""

@@ -78,16 +78,19 @@ class Fundamentals:
         self._step = 0
         self._next_shock_ns = round(self._shock_random.uniform(*_FIRST_SHOCK_SECONDS) * 1e9)
         self._shocks: deque[Shock] = deque(maxlen=16)
+        self._calm_from = 0  # nobody lags any more
 
     def log_price(self, symbol: str, venue: str, time_ns: int) -> float:
         """Return what ``venue`` takes for the log price of ``symbol`` at ``time_ns``."""
         step = max(time_ns, 0) // STEP_NS
-        self._extend(step)
+        if step > self._step:
+            self._extend(step)
         path = self._paths[symbol]
         price = path[max(len(path) - 1 - (self._step - step), 0)]
-        for shock in self._shocks:
-            if shock.laggard == venue and shock.symbol == symbol:
-                price -= shock.withheld(time_ns)
+        if time_ns < self._calm_from:
+            for shock in self._shocks:
+                if shock.laggard == venue and shock.symbol == symbol:
+                    price -= shock.withheld(time_ns)
         return price
 
     @property
@@ -125,4 +128,5 @@ class Fundamentals:
             sign = -math.copysign(1.0, away)
         end = now + round(chance.uniform(*_SHOCK_LAG_SECONDS) * 1e9)
         self._shocks.append(Shock(symbol, chance.choice(self._venues), now, end, sign * size))
+        self._calm_from = max(self._calm_from, end + _CATCH_UP_NS)
         self._next_shock_ns = now + round(chance.uniform(*_SHOCK_GAP_SECONDS) * 1e9)

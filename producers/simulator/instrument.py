@@ -7,15 +7,16 @@ fair price and asks above it, so the book never crosses.
 
 from __future__ import annotations
 
-import math
 import random
-from typing import Literal
+from math import ceil, exp, floor, log
+from statistics import NormalDist
+from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
 from producers.simulator.events import BookChange, Event, Level, Trade, Trades
 from producers.simulator.listings import Listing
 
-LEVELS = 260
+LEVELS: Final = 260
 """A side's usual number of levels."""
 
 _LEAST_LEVELS, _MOST_LEVELS = 230, 300
@@ -24,7 +25,37 @@ _REFILL = 25  # levels that come at the far end in one event at most
 _TRADE_SHARE = 0.2  # of the events
 _SWEPT_LEVELS = 5  # an aggressive order eats at most
 _RUN_OVER_TRADES = 3  # levels that the fair price ran over and somebody still trades with
-_BIDS, _ASKS = +1, -1
+_QUOTES = (0, 1, 1, 2)  # new ones on a side in one event
+_PLACE = 8.0  # new quotes come so many levels behind the best, in the mean
+
+_DRAWS: Final = 8192
+NORMAL: Final = tuple(NormalDist().inv_cdf((number + 0.5) / _DRAWS) for number in range(_DRAWS))
+"""A normal distribution to draw from at the price of one random number."""
+_QUOTED = tuple(exp(0.8 * value) for value in NORMAL)
+_AGGRESSIVE = tuple(exp(1.2 * value - 1.2) for value in NORMAL)
+
+
+class _Side:
+    """One side of the book, and what its levels were before the event under way."""
+
+    __slots__ = ("before", "levels", "sign")
+
+    def __init__(self, sign: int, levels: BookSide) -> None:
+        self.sign = sign
+        self.levels = levels
+        self.before: dict[int, int] = {}
+
+    def set(self, price: int, size: int) -> None:
+        self.before.setdefault(price, self.levels.set(price, size))
+
+    def changes(self) -> tuple[Level, ...]:
+        """Return what the event changed."""
+        if not self.before:
+            return ()
+        size_at = self.levels.size_at
+        changed = [(price, now) for price, size in self.before.items() if (now := size_at(price)) != size]
+        self.before.clear()
+        return tuple(changed)
 
 
 class SimulatedInstrument:
@@ -41,116 +72,107 @@ class SimulatedInstrument:
         self.listing = listing
         self.book = OrderBook()
         self.trades = first_trade - 1
-        self._random = random.Random(f"{seed}/{listing.venue}/{listing.symbol}")  # noqa: S311 a simulation
+        self._chance = random.Random(f"{seed}/{listing.venue}/{listing.symbol}").random  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
         self._half_spread = max(1.0, fair * 0.2e-4)
-        self._before: dict[tuple[int, int], int] = {}
-        for sign in (_BIDS, _ASKS):
-            self._extend(sign, self._edge(sign, fair), LEVELS)
-        self._before.clear()
+        span: float = max(listing.start_price * 10**listing.price_decimals * _SPAN, 1.2 * LEVELS)
+        self._widening = 2.0 * max(span / LEVELS - 1.0, 0.0) / LEVELS
+        self._bids, self._asks = _Side(+1, self.book.bids), _Side(-1, self.book.asks)
+        for side in (self._bids, self._asks):
+            self._extend(side, self._edge(side.sign, fair), LEVELS)
+            side.before.clear()
 
     def evolve(self, time_ns: int, fair: float) -> list[Event]:
         """Let one thing happen at ``time_ns``, with the fair price at ``fair`` ticks; return it, trades first."""
+        chance, bids, asks = self._chance, self._bids, self._asks
         trades: list[Trade] = []
-        for sign in (_BIDS, _ASKS):
-            self._run_over(sign, fair, trades)
-        for sign in (_BIDS, _ASKS):
-            self._requote(sign, fair)
-        if self._random.random() < _TRADE_SHARE:
-            self._sweep(self._random.choice((_BIDS, _ASKS)), trades)
+        for side in (bids, asks):
+            best = side.levels.best_price()
+            if best is not None and side.sign * (best - fair) >= 0:
+                self._run_over(side, fair, trades)
+        self._requote(bids, fair)
+        self._requote(asks, fair)
+        if chance() < _TRADE_SHARE:
+            self._sweep(bids if chance() < 0.5 else asks, trades)
         events: list[Event] = [Trades(self.listing, time_ns, tuple(trades))] if trades else []
-        bids, asks = self._changes(_BIDS), self._changes(_ASKS)
-        self._before.clear()
-        if bids or asks:
-            events.append(BookChange(self.listing, time_ns, bids, asks))
+        changed, changed_asks = bids.changes(), asks.changes()
+        if changed or changed_asks:
+            events.append(BookChange(self.listing, time_ns, changed, changed_asks))
         return events
-
-    def _side(self, sign: int) -> BookSide:
-        return self.book.bids if sign == _BIDS else self.book.asks
 
     def _edge(self, sign: int, fair: float) -> int:
         """Return the best price a new quote may have."""
-        half = self._half_spread * self._random.uniform(0.7, 1.6)
-        return max(math.floor(fair - half), 1) if sign == _BIDS else math.ceil(fair + half)
+        half = self._half_spread * (0.7 + 0.9 * self._chance())
+        return max(floor(fair - half), 1) if sign > 0 else ceil(fair + half)
 
-    def _set(self, sign: int, price: int, size: int) -> None:
-        side = self._side(sign)
-        self._before.setdefault((sign, price), side.size_at(price))
-        side.apply((price,), (size,))
-
-    def _changes(self, sign: int) -> tuple[Level, ...]:
-        side = self._side(sign)
-        return tuple(
-            (price, side.size_at(price))
-            for (of, price), size in self._before.items()
-            if of == sign and side.size_at(price) != size
-        )
-
-    def _run_over(self, sign: int, fair: float, trades: list[Trade]) -> None:
-        side = self._side(sign)
-        taken = self._random.random() < 0.7
-        while (best := side.best_price()) is not None and sign * best >= sign * fair:
+    def _run_over(self, side: _Side, fair: float, trades: list[Trade]) -> None:
+        taken, sign = self._chance() < 0.7, side.sign
+        while (best := side.levels.best_price()) is not None and sign * best >= sign * fair:
             if taken and len(trades) < _RUN_OVER_TRADES:
-                trades.append(self._match(sign, best, side.size_at(best)))
-            self._set(sign, best, 0)
+                trades.append(self._match(sign, best, side.levels.size_at(best)))
+            side.set(best, 0)
 
-    def _requote(self, sign: int, fair: float) -> None:
-        chance, side = self._random, self._side(sign)
+    def _requote(self, side: _Side, fair: float) -> None:
+        chance, sign, levels = self._chance, side.sign, side.levels
+        count = len(levels)
         edge = self._edge(sign, fair)
-        best = side.best_price()
+        best = levels.best_price()
         if best is None or sign * (edge - best) > self._half_spread:
-            self._set(sign, edge, self._size(0))
-        for _ in range(chance.choice((0, 1, 1, 2))):
-            place = int(chance.expovariate(1 / 8.0))
-            levels = side.top(place + 1)
-            if chance.random() < 0.35 and len(levels) > place:
-                self._set(sign, levels[place][0], 0 if chance.random() < 0.5 else self._size(place))
+            side.set(edge, self._size(0))
+        for _ in range(_QUOTES[int(chance() * 4)]):
+            place = int(-_PLACE * log(1.0 - chance()))
+            if chance() < 0.35 and place < count - 1:  # one of those just counted may be gone by now
+                side.set(levels.price_at(place), 0 if chance() < 0.5 else self._size(place))
             else:
-                price = edge - sign * round(place * self._gap(place) * chance.uniform(0.4, 1.0))
+                away = place * (1.0 + self._widening * place) * (0.4 + 0.6 * chance())
+                price = edge - sign * round(away)
                 if price > 0:
-                    self._set(sign, price, self._size(place))
-        if len(side) < _LEAST_LEVELS:
-            worst = next(reversed(side.top(len(side))), (edge, 0))[0]
-            self._extend(sign, worst, min(LEVELS - len(side), _REFILL))
-        elif len(side) > _MOST_LEVELS:
-            for price, _ in side.top(len(side))[LEVELS:]:
-                self._set(sign, price, 0)
+                    side.set(price, self._size(place))
+        if not _LEAST_LEVELS <= count <= _MOST_LEVELS:
+            self._restore(side, edge)
 
-    def _extend(self, sign: int, start: int, count: int) -> None:
+    def _restore(self, side: _Side, edge: int) -> None:
+        """Bring the number of levels back to the usual, at the far end."""
+        levels = side.levels
+        if (count := len(levels)) < LEVELS:
+            worst = levels.price_at(count - 1) if count else edge
+            self._extend(side, worst, min(LEVELS - count, _REFILL))
+        else:
+            for price in levels.prices(count)[LEVELS:]:
+                side.set(price, 0)
+
+    def _extend(self, side: _Side, start: int, count: int) -> None:
         """Add ``count`` levels behind ``start``."""
         price = start
         for _ in range(count):
-            place = len(self._side(sign))
-            price -= sign * max(1, round(self._gap(place) * self._random.expovariate(1.0)))
+            place = len(side.levels)
+            gap = 1.0 + self._widening * place
+            price -= side.sign * max(1, round(-gap * log(1.0 - self._chance())))
             if price <= 0:
                 return
-            self._set(sign, price, self._size(place))
-
-    def _gap(self, place: int) -> float:
-        """Return the usual distance in ticks between the levels at ``place``: it grows away from the best."""
-        span: float = max(self.listing.start_price * 10**self.listing.price_decimals * _SPAN, 1.2 * LEVELS)
-        return 1.0 + 2.0 * max(span / LEVELS - 1.0, 0.0) * place / LEVELS
+            side.set(price, self._size(place))
 
     def _size(self, place: int) -> int:
-        size = self._unit * (0.3 + place / 40.0) * self._random.lognormvariate(0.0, 0.8)
-        lots = max(1, round(size))
-        if self._random.random() < 0.3:
-            unit = int(10 ** max(len(str(lots)) - 2, 0))
-            lots = max(lots // unit, 1) * unit
-        return lots
+        """Return the size of a new level: the further away, the greater; some are round."""
+        chance = self._chance
+        lots = round(self._unit * (0.3 + place / 40.0) * _QUOTED[int(chance() * _DRAWS)])
+        if chance() < 0.3:
+            unit = 10 ** max(len(str(lots)) - 2, 0)
+            lots -= lots % unit
+        return max(lots, 1)
 
-    def _sweep(self, sign: int, trades: list[Trade]) -> None:
-        """Let an aggressive order eat into the side ``sign``."""
-        left = max(1, round(self._unit * self._random.lognormvariate(-1.2, 1.2)))
-        for price, size in self._side(sign).top(_SWEPT_LEVELS):
+    def _sweep(self, side: _Side, trades: list[Trade]) -> None:
+        """Let an aggressive order eat into ``side``."""
+        left = max(1, round(self._unit * _AGGRESSIVE[int(self._chance() * _DRAWS)]))
+        for price, size in side.levels.top(_SWEPT_LEVELS):
             matched = min(left, size)
-            trades.append(self._match(sign, price, matched))
-            self._set(sign, price, size - matched)
+            trades.append(self._match(side.sign, price, matched))
+            side.set(price, size - matched)
             left -= matched
             if not left:
                 return
 
     def _match(self, sign: int, price: int, size: int) -> Trade:
         self.trades += 1
-        side: Literal["buy", "sell"] = "sell" if sign == _BIDS else "buy"
+        side: Literal["buy", "sell"] = "sell" if sign > 0 else "buy"
         return Trade(self.trades, side, price, size)

@@ -12,6 +12,7 @@ from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import Listing
+from producers.simulator.texts import Spelling
 
 _CHECKSUM_LEVELS = 10
 _TRADES_KEPT = 50  # of the trade channel's snapshot
@@ -22,7 +23,8 @@ class KrakenFeed(Feed):
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
-        self._scopes: dict[Topic, _Scope] = {}
+        self._scopes: dict[str, dict[Topic, _Scope]] = {symbol: {} for symbol in self.instruments}
+        self._digits = {symbol: _Digits(one.book) for symbol, one in self.instruments.items()}
         self._last_trades: dict[str, deque[tuple[int, Trade]]] = {
             symbol: deque(maxlen=_TRADES_KEPT) for symbol in self.instruments
         }
@@ -35,14 +37,15 @@ class KrakenFeed(Feed):
         symbol = subscription.symbol
         if subscription.feed == BOOK:
             topic = self.topic(subscription)
-            if topic not in self._scopes:
-                self._scopes[topic] = _Scope(self.instruments[symbol].book, subscription.depth)
+            scopes = self._scopes[symbol]
+            if topic not in scopes:
+                scopes[topic] = _Scope(self.instruments[symbol].book, subscription.depth)
             if subscription.snapshot:
                 return [self._snapshot(symbol, subscription.depth)]
         elif subscription.feed == INSTRUMENTS and subscription.snapshot:
             return [self._reference()]
         elif subscription.feed == TRADES and subscription.snapshot and self._last_trades[symbol]:
-            return [_trade_frame("snapshot", self._listing(symbol), self._last_trades[symbol])]
+            return [_trade_frame("snapshot", symbol, self.spelling[symbol], self._last_trades[symbol])]
         return []
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
@@ -50,29 +53,33 @@ class KrakenFeed(Feed):
         trades = [(event.time_ns, trade) for trade in event.trades]
         self._last_trades[symbol].extend(trades)
         topic = (TRADES, symbol, "")
-        return [(topic, _trade_frame("update", event.listing, trades))] if topic in active else []
+        if topic not in active:
+            return []
+        return [(topic, _trade_frame("update", symbol, self.spelling[symbol], trades))]
 
     def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        symbol, listing = event.listing.venue_symbol, event.listing
-        book = self.instruments[symbol].book
+        symbol = event.listing.venue_symbol
+        digits, scopes = self._digits[symbol], self._scopes[symbol]
+        digits.changed(event)
         frames: list[tuple[Topic, bytes]] = []
-        for topic in [topic for topic in self._scopes if topic[1] == symbol]:
+        for topic, scope in list(scopes.items()):
             if topic not in active:  # nobody looks at it any more; a new subscriber opens it anew
-                del self._scopes[topic]
+                del scopes[topic]
                 continue
-            bids, asks = self._scopes[topic].update(event)
+            bids, asks = scope.update(event)
             if bids or asks:
+                spelling = self.spelling[symbol]
                 text = (
                     f'{{"channel":"book","type":"update","data":[{{"symbol":"{symbol}",'
-                    f'"bids":{_levels(listing, bids)},"asks":{_levels(listing, asks)},'
-                    f'"checksum":{checksum(book)},"timestamp":"{timestamp(event.time_ns)}"}}]}}'
+                    f'"bids":{_levels(spelling, bids)},"asks":{_levels(spelling, asks)},'
+                    f'"checksum":{digits.checksum()},"timestamp":"{timestamp(event.time_ns)}"}}]}}'
                 )
                 frames.append((topic, text.encode()))
         return frames
 
     def _snapshot(self, symbol: str, depth: int) -> bytes:
-        listing, book = self._listing(symbol), self.instruments[symbol].book
-        bids, asks = _levels(listing, book.bids.top(depth)), _levels(listing, book.asks.top(depth))
+        spelling, book = self.spelling[symbol], self.instruments[symbol].book
+        bids, asks = _levels(spelling, book.bids.top(depth)), _levels(spelling, book.asks.top(depth))
         return (
             f'{{"channel":"book","type":"snapshot","data":[{{"symbol":"{symbol}","bids":{bids},"asks":{asks},'
             f'"checksum":{checksum(book)}}}]}}'
@@ -104,6 +111,9 @@ class _Scope:
 
     def update(self, event: BookChange) -> tuple[Sequence[Level], Sequence[Level]]:
         """Return the levels to send after ``event``."""
+        depth, book = self._depth, self._book
+        if self._bids is None is self._asks and len(book.bids) <= depth >= len(book.asks):
+            return event.bids, event.asks  # all levels there are, before and now
         bids, self._bids = self._changes(self._book.bids, self._bids, event.bids)
         asks, self._asks = self._changes(self._book.asks, self._asks, event.asks)
         return bids, asks
@@ -135,15 +145,67 @@ def checksum(book: OrderBook) -> int:
     return crc32("".join([f"{price}{size}" for price, size in levels]).encode())
 
 
-def _levels(listing: Listing, levels: Iterable[Level]) -> str:
-    price_text, size_text = listing.price_text, listing.size_text
-    return "[" + ",".join([f'{{"price":{price_text(p)},"qty":{size_text(s)}}}' for p, s in levels]) + "]"
+class _Digits:
+    """:func:`checksum` of a book that is followed: what did not change is not written again."""
+
+    def __init__(self, book: OrderBook) -> None:
+        self._bids, self._asks = _BestDigits(book.bids, +1), _BestDigits(book.asks, -1)
+
+    def changed(self, event: BookChange) -> None:
+        """Take note of an event; all of them have to be told."""
+        if event.bids:
+            self._bids.changed(event.bids)
+        if event.asks:
+            self._asks.changed(event.asks)
+
+    def checksum(self) -> int:
+        """Return the checksum after the last event."""
+        return crc32((self._asks.text() + self._bids.text()).encode())
 
 
-def _trade_frame(kind: str, listing: Listing, trades: Iterable[tuple[int, Trade]]) -> bytes:
+class _BestDigits:
+    """The digits of a side's ten best levels. Sign as in :class:`BookSide`."""
+
+    def __init__(self, side: BookSide, sign: int) -> None:
+        self._side = side
+        self._sign = sign
+        self._levels: dict[int, str] = {}  # all levels' digits, from the first question on
+        self._text = ""
+        self._last = 0  # price of the tenth level
+        self._known = False
+
+    def changed(self, levels: Iterable[Level]) -> None:
+        if not self._levels:
+            return
+        digits, sign, last = self._levels, self._sign, self._last
+        for price, size in levels:
+            if size:
+                digits[price] = f"{price}{size}"
+            else:
+                digits.pop(price, None)
+            if sign * (price - last) >= 0:
+                self._known = False
+
+    def text(self) -> str:
+        if not self._known:
+            if not self._levels:
+                self._levels = {price: f"{price}{size}" for price, size in self._side}
+            prices = self._side.prices(_CHECKSUM_LEVELS)
+            self._text = "".join(map(self._levels.__getitem__, prices))
+            self._known = len(prices) == _CHECKSUM_LEVELS
+            self._last = prices[-1] if prices else 0
+        return self._text
+
+
+def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
+    prices, sizes = spelling.prices, spelling.sizes
+    return "[" + ",".join([f'{{"price":{prices[price]},"qty":{sizes[size]}}}' for price, size in levels]) + "]"
+
+
+def _trade_frame(kind: str, symbol: str, spelling: Spelling, trades: Iterable[tuple[int, Trade]]) -> bytes:
     items = [
-        f'{{"symbol":"{listing.venue_symbol}","side":"{trade.side}","price":{listing.price_text(trade.price)},'
-        f'"qty":{listing.size_text(trade.size)},"ord_type":"market","trade_id":{trade.trade_id},'
+        f'{{"symbol":"{symbol}","side":"{trade.side}","price":{spelling.prices[trade.price]},'
+        f'"qty":{spelling.sizes[trade.size]},"ord_type":"market","trade_id":{trade.trade_id},'
         f'"timestamp":"{timestamp(time_ns)}"}}'
         for time_ns, trade in trades
     ]

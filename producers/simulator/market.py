@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from producers.simulator.events import Event
 from producers.simulator.fundamentals import Fundamentals
-from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.instrument import NORMAL, SimulatedInstrument
 from producers.simulator.listings import Listing
 
 _BASIS = 0.6e-4  # a venue's prices stray this far from the others'
@@ -68,7 +68,7 @@ class _Place:
 
     def __init__(self, instrument: SimulatedInstrument, chance: random.Random, ticks: float) -> None:
         self.instrument = instrument
-        self._random = chance
+        self._chance = chance.random
         self._ticks = ticks
         self._latency_ns = chance.randint(*_LATENCY_NS)
         self._basis = chance.gauss(0.0, _BASIS)
@@ -76,14 +76,14 @@ class _Place:
 
     def wait_ns(self, rate: float) -> int:
         """Return the time to the next event."""
-        return round(self._random.expovariate(rate) * 1e9)
+        return round(-math.log(1.0 - self._chance()) / rate * 1e9)
 
     def fair(self, fundamentals: Fundamentals, now: int) -> float:
         """Return the price in ticks that the venue takes for fair at ``now``."""
         listing = self.instrument.listing
-        passed = (now - self._time_ns) / 1e9 / _BASIS_SECONDS
+        keep = math.exp((self._time_ns - now) / (1e9 * _BASIS_SECONDS))
         self._time_ns = now
-        keep = math.exp(-passed)
-        self._basis = self._basis * keep + self._random.gauss(0.0, _BASIS) * math.sqrt(1.0 - keep * keep)
+        news = _BASIS * NORMAL[int(self._chance() * len(NORMAL))]
+        self._basis = self._basis * keep + news * math.sqrt(1.0 - keep * keep)
         log_price = fundamentals.log_price(listing.symbol, listing.venue, now - self._latency_ns)
         return self._ticks * math.exp(log_price + self._basis)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 
 from producers.endpoint.listener import Connection, ConnectionGone
@@ -23,7 +22,7 @@ class Outbox:
     def __init__(self, connection: Connection, bound: int = BOUND_BYTES) -> None:
         self.connection = connection
         self._bound = bound
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[bytes] = []
         self._bytes = 0
         self._news = asyncio.Event()
         self._last: bytes | None = None
@@ -53,9 +52,10 @@ class Outbox:
         try:
             while True:
                 while self._waiting:
-                    frame = self._waiting.popleft()
-                    await self.connection.send(frame)
-                    self._bytes -= len(frame)
+                    frames, size = self._waiting, self._bytes
+                    self._waiting = []
+                    await self.connection.send_all(frames)
+                    self._bytes -= size
                 if self._last is not None:
                     self.connection.cut(self._last)
                     return

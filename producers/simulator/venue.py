@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from alphapulse import metrics
 from producers.endpoint import binance
@@ -83,10 +83,16 @@ class SimulatedVenue:
         faults, symbol, now = self.faults, event.listing.symbol, event.time_ns
         if faults.skew_ns:
             event = replace(event, time_ns=now + faults.skew_ns)
-        for topic, frame in self._feed.frames(event, self._listeners.keys()):
+        all_listeners = self._listeners
+        for topic, frame in self._feed.frames(event, all_listeners):
+            listeners = all_listeners.get(topic, {})
             numbered = frame
-            if self._numbers_frames and len(listeners := self._listeners[topic]) == 1:
+            if self._numbers_frames and len(listeners) == 1:
                 numbered = next(iter(listeners)).session.outgoing(frame)
+            if faults.passes(now):
+                for connection in listeners:
+                    batch[connection].append(numbered)
+                continue
             for sent in faults.frame(topic, symbol, numbered, now):
                 self._send(sent, batch)
 

@@ -39,6 +39,22 @@ def test_a_price_given_twice_takes_the_last_size(book: OrderBook) -> None:
     assert list(book.bids) == []
 
 
+def test_one_level_is_set_and_what_it_was_is_told(book: OrderBook) -> None:
+    assert [book.asks.set(102, 9), book.asks.set(103, 6), book.asks.set(101, 0), book.asks.set(50, 0)] == [0, 4, 5, 0]
+    assert list(book.asks) == [(102, 9), (103, 6)]
+    assert book.asks.best_price() == 102
+
+
+def test_prices_by_place(book: OrderBook) -> None:
+    assert [book.bids.price_at(place) for place in range(3)] == book.bids.prices(9) == [100, 99, 98]
+    assert book.asks.prices(1) == [101]
+    assert book.asks.price_at(1) == 103
+    assert book.asks.prices(0) == book.asks.prices(-1) == []
+    for place in (-1, 3):
+        with pytest.raises(IndexError):
+            book.bids.price_at(place)
+
+
 def test_changes_add_up() -> None:
     assert Changes(1, 2, 3, 4) + Changes(10, 20, 30, 40) == Changes(11, 22, 33, 44)
 

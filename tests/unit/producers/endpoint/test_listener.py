@@ -84,6 +84,45 @@ async def test_bytes_that_are_no_text_go_out_as_binary() -> None:
         assert [await client.recv() for _ in range(3)] == ["ascii", "ümlaut", b"\xff\x00"]
 
 
+async def test_frames_of_every_length_go_out_in_one_write_as_one_by_one() -> None:
+    host = Echo()
+    frames = [b"x" * length for length in (0, 1, 125, 126, 65_535, 65_536, 70_000)]
+    mixed = [b"ascii", "ümlaut".encode(), b"\xff\x00", b"{}"]
+    async with listening(host) as address, connect(f"ws://{address}/", max_size=None) as client:
+        await client.recv()
+        for batch in (frames, frames[:1], [], mixed):
+            await host.connections[0].send_all(batch)
+        assert [await client.recv(decode=False) for _ in range(len(frames) + 1)] == [*frames, b""]
+        assert [await client.recv() for _ in mixed] == ["ascii", "ümlaut", b"\xff\x00", "{}"]
+
+
+async def test_a_client_that_does_not_read_holds_the_sender_up() -> None:
+    host = Echo()
+    frames = [b"x" * 1000] * 1000
+    async with listening(host) as address:
+        reader, writer = await asyncio.open_connection(*address.split(":"), limit=1000)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+
+        async def send() -> None:
+            for _ in range(30):
+                await host.connections[0].send_all(frames)
+
+        sending = asyncio.create_task(send())
+        # 30 MB are more than the sockets of both ends take.
+        assert not (await asyncio.wait({sending}, timeout=0.5))[0]
+        received = 0
+        async with asyncio.timeout(30):
+            while not sending.done():
+                received += len(await reader.read(1 << 20))
+        await sending
+        assert received > 0
+        writer.close()
+
+
 async def test_sending_to_a_client_that_left_says_so() -> None:
     host = Echo()
     async with listening(host) as address:
@@ -92,6 +131,8 @@ async def test_sending_to_a_client_that_left_says_so() -> None:
         await asyncio.wait_for(host.gone.wait(), 10)
         with pytest.raises(ConnectionGone):
             await host.connections[0].send(b"x")
+        with pytest.raises(ConnectionGone):
+            await host.connections[0].send_all([b"x", b"y"])
 
 
 @pytest.mark.parametrize("strict", [True, False])

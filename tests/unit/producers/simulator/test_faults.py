@@ -25,6 +25,16 @@ def numbers(parts: list[list[Sent]]) -> list[list[int]]:
     return [[one.number for one in part] for part in parts]
 
 
+def test_frames_that_nothing_befalls_need_no_look() -> None:
+    faults = VenueFaults("", [Fault(kind="drop", frame=4), Fault(kind="mute", at=1.0, seconds=1.0)])
+    assert not faults.passes(0)  # nobody has looked yet
+    assert [one.number for one in faults.frame("t", "", b"{}", 0)] == [1]
+    assert [faults.passes(0) for _ in range(3)] == [True, True, False]
+    assert faults.number == 3
+    assert faults.frame("t", "", b"{}", 0) == []
+    assert not faults.passes(2_000_000_000)
+
+
 def test_without_faults_every_frame_passes_as_it_is() -> None:
     assert sent(VenueFaults(), 3) == [[Sent("t", n, frame(n))] for n in (1, 2, 3)]
 

@@ -147,6 +147,9 @@ async def test_unsubscribed_is_silent_and_subscribed_again_starts_with_a_snapsho
 
 async def test_a_client_that_does_not_keep_up_is_cut_off_and_counted(tmp_path: Path) -> None:
     class Swollen(VenueFaults):
+        def passes(self, now_ns: int) -> bool:
+            return False
+
         def frame(
             self, topic: Any, symbol: str, frame: bytes, now_ns: int, *, snapshot: bool = False
         ) -> Sequence[Sent]:

@@ -1,0 +1,46 @@
+"""A venue's spelling of whole ticks and lots, remembered: near the best price the same numbers come again and again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from producers.simulator.listings import Listing, fixed_text
+
+_REMEMBERED: Final = 1024
+
+
+class Texts(dict[int, str]):
+    """Look up a number to get its text.
+
+    Args:
+        decimals: of the unit that is counted.
+        shown: decimals that the venue writes, where they are more.
+    """
+
+    __slots__ = ("_decimals", "_shown")
+
+    def __init__(self, decimals: int, shown: int | None = None) -> None:
+        super().__init__()
+        self._decimals = decimals
+        self._shown = shown
+
+    def __missing__(self, mantissa: int) -> str:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        text = self[mantissa] = fixed_text(mantissa, self._decimals, self._shown)
+        return text
+
+
+class Spelling:
+    """An instrument's prices and sizes.
+
+    Args:
+        listing: its ticks and lots.
+        shown: decimals that the venue writes of both, where they are more.
+    """
+
+    __slots__ = ("prices", "sizes")
+
+    def __init__(self, listing: Listing, shown: int | None = None) -> None:
+        self.prices = Texts(listing.price_decimals, shown)
+        self.sizes = Texts(listing.size_decimals, shown)
