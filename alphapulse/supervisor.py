@@ -3,6 +3,9 @@
 Each child is a service of its own (:mod:`alphapulse.service`). It tells its pid and ports in
 ``data_dir/run/<name>.json``; its log goes to ``data_dir/logs/<name>.log``. The supervisor holds the other end of every
 child's standard input: when the supervisor dies, however, that end closes and the children stop by themselves.
+
+A child that has lived for a while is started again at once, and where its :attr:`ChildSpec.spare` says so by a process
+that has loaded its modules beforehand (:mod:`alphapulse.spare`): then it is back within a fraction of a second.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ from typing import Any
 
 import aiohttp
 
-from alphapulse import logs
+from alphapulse import logs, spare
 from alphapulse.config import Settings, environment
 from alphapulse.errors import ServiceError
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
@@ -33,6 +35,8 @@ START_SECONDS = 20.0
 """A child that refuses within this time of its start would refuse again; one that has worked may find things mended."""
 RESTART_LIMIT = 5
 """A child that dies more often than this within the window is given up, and the whole stack with it."""
+FIRST_PAUSE_SECONDS = 0.2
+"""Before the restart of a child that has died within the window already; doubled each time. The first needs none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class ChildSpec:
     arguments: tuple[str, ...] = ()
     restart: bool = True
     """Start it again when it dies."""
+    spare: bool = False
+    """Keep a process ready that has loaded ``module``, whose ``main(arguments)`` returns the exit code: it takes the
+    place of the next child of this module that dies. It costs the memory of an idle service."""
     vital: bool = True
     """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +97,7 @@ class Supervisor:
         self._on_death = on_death
         self._log = logs.get("supervisor")
         self._http: aiohttp.ClientSession | None = None
+        self._spares = spare.Spares(self.log_path)
 
     async def __aenter__(self) -> Supervisor:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
@@ -122,25 +130,20 @@ class Supervisor:
             update={"ops": spec.settings.ops.model_copy(update={"stop_with_parent": True})}
         )
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ALPHAPULSE_")}
+        variables = {**inherited, **environment(settings), **spec.variables}
         path = self.log_path(spec.name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as log:
-                child.process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    spec.module,
-                    *spec.arguments,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    env={**inherited, **environment(settings), **spec.variables},
-                    # Ctrl-C in the terminal goes to the supervisor alone, which stops the children in order.
-                    start_new_session=True,
-                )
+            role = spare.Role(spec.arguments, variables, str(path.absolute()))
+            child.process = await self._spares.take(spec.module, role) if spec.spare else None
+            if child.process is None:
+                with path.open("ab") as log:
+                    child.process = await spare.start(["-m", spec.module, *spec.arguments], variables, log)
             child.started = time.monotonic()
         except OSError as error:
             raise ServiceError(f"cannot start {spec.name} with log {path}: {error.strerror or error}") from error
+        if spec.spare:
+            self._spares.prepare(spec.module)
 
     async def _watch(self, child: Child) -> None:
         while True:
@@ -158,7 +161,7 @@ class Supervisor:
             if refused or not child.spec.restart or often:
                 self._give_up(child, code)
                 return
-            await asyncio.sleep(min(0.1 * 2 ** len(child.deaths), 5.0))
+            await asyncio.sleep(_pause(sum(now - death < RESTART_WINDOW_SECONDS for death in child.deaths)))
             if child.stopping.is_set():
                 return
             try:
@@ -269,6 +272,7 @@ class Supervisor:
         for child in self.children.values():
             child.stopping.set()
             _signal(child, signal.SIGKILL)
+        await self._spares.close()
         for child in self.children.values():
             await self._stop_child(child)
 
@@ -277,6 +281,7 @@ class Supervisor:
         if names:
             await asyncio.gather(*(self._stop_child(self.children[name]) for name in names))
             return
+        await self._spares.close()
         for child in reversed(list(self.children.values())):
             await self._stop_child(child)
 
@@ -298,8 +303,13 @@ class Supervisor:
 
     def memory_bytes(self) -> int:
         """Return the resident memory of this process and all living children, bytes (shared pages count each time)."""
-        pids = [os.getpid(), *(child.pid for child in self.children.values() if child.pid is not None)]
-        return sum(_resident_bytes(pid) for pid in pids)
+        pids = [child.pid for child in self.children.values() if child.pid is not None]
+        return sum(_resident_bytes(pid) for pid in (os.getpid(), *pids, *self._spares.pids))
+
+
+def _pause(deaths: int) -> float:
+    """Return the seconds to wait before a restart, after so many deaths within the window."""
+    return min(FIRST_PAUSE_SECONDS * 2 ** (deaths - 2), 5.0) if deaths > 1 else 0.0
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
-from alphapulse.supervisor import Child, ChildSpec, Supervisor
+from alphapulse.supervisor import RESTART_LIMIT, Child, ChildSpec, Supervisor, _pause
 
-pytestmark = pytest.mark.usefixtures("from_root")
+pytestmark = pytest.mark.usefixtures("from_root", "spares_at_once")
 
 
 @pytest.fixture
@@ -25,15 +28,22 @@ def from_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def spares_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares do not wait until a child has started."""
+    monkeypatch.setattr("alphapulse.spare.PREPARE_SECONDS", 0.0)
+
+
+@pytest.fixture
 async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
     async with Supervisor(tmp_path) as supervisor:
         yield supervisor
 
 
-def spec(tmp_path: Path, behaviour: str, name: str = "child", *, restart: bool = True) -> ChildSpec:
-    return ChildSpec(
-        name, "tests.fixtures.child", Settings(data_dir=tmp_path), arguments=(name, behaviour), restart=restart
-    )
+def spec(
+    tmp_path: Path, behaviour: str, name: str = "child", *, restart: bool = True, spare: bool = False
+) -> ChildSpec:
+    settings = Settings(data_dir=tmp_path)
+    return ChildSpec(name, "tests.fixtures.child", settings, (name, behaviour), restart=restart, spare=spare)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -85,6 +95,87 @@ async def test_a_killed_child_is_started_again_and_its_death_is_told(tmp_path: P
         assert deaths == [("child", -signal.SIGKILL)]
 
 
+def test_only_a_child_that_has_died_lately_waits_for_its_restart() -> None:
+    assert [_pause(deaths) for deaths in range(1, 6)] == [0.0, 0.2, 0.4, 0.8, 1.6]
+
+
+async def test_deaths_of_long_ago_do_not_delay_a_restart(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def pause(deaths: int) -> float:
+        counted.append(deaths)
+        return 0.0
+
+    monkeypatch.setattr("alphapulse.supervisor._pause", pause)
+    child = await supervisor.start(spec(tmp_path, "serve"))
+    child.deaths.extend([time.monotonic() - 100] * RESTART_LIMIT)
+    for _ in range(2):
+        await supervisor.wait_ready("child")
+        before = child.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: child.pid not in (None, before))  # noqa: B023 it is waited for here
+    assert counted == [1, 2]
+
+
+async def spare_of(supervisor: Supervisor) -> int:
+    """Return the process id of the spare, as soon as there is one."""
+    await until(lambda: bool(supervisor._spares.pids))
+    (pid,) = supervisor._spares.pids
+    return pid
+
+
+async def test_a_spare_takes_the_place_of_a_killed_child(supervisor: Supervisor, tmp_path: Path) -> None:
+    child = await supervisor.start(spec(tmp_path, "serve", spare=True))
+    await supervisor.wait_ready("child")
+    first, spare = child.pid, await spare_of(supervisor)
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: child.restarts == 1)
+    assert (await supervisor.announcement("child", "bootstrap"))["pid"] == child.pid == spare
+    await supervisor.wait_ready("child")
+    assert (await supervisor.ask("child", "GET", "/status"))["records"] == 5
+    pids = [line["pid"] for line in log_lines(supervisor) if line["event"] == "started"]
+    assert pids == [first, spare]
+    # It has the supervisor's pipe as any child has, and the next spare stands by.
+    assert await spare_of(supervisor) != spare
+    await supervisor.stop()
+    assert child.process is not None
+    assert child.process.returncode == 0
+    assert supervisor._spares.pids == []
+
+
+async def test_a_spare_that_is_gone_is_done_without(supervisor: Supervisor, tmp_path: Path) -> None:
+    child = await supervisor.start(spec(tmp_path, "serve", spare=True))
+    await supervisor.wait_ready("child")
+    spare = await spare_of(supervisor)
+    os.kill(spare, signal.SIGKILL)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: child.restarts > 0 and child.pid is not None and child.pid != spare)
+    await supervisor.wait_ready("child")
+
+
+async def test_a_spare_starts_what_is_added_later_and_its_refusal_is_told(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    await supervisor.start(spec(tmp_path, "serve", spare=True))
+    spare = await spare_of(supervisor)
+    late = await supervisor.start(spec(tmp_path, "refuse", "late", spare=True))
+    assert late.process is not None
+    assert late.process.pid == spare
+    with pytest.raises(ServiceError, match=r"^late: gateway\.port: 8000 is taken$"):
+        await supervisor.failure()
+
+
+async def test_nothing_stands_by_where_none_is_wanted(supervisor: Supervisor, tmp_path: Path) -> None:
+    await supervisor.start(spec(tmp_path, "serve"))
+    await supervisor.wait_ready("child")
+    assert supervisor._spares._preparing == {}
+
+
 async def test_a_child_that_refuses_ends_the_stack_with_its_own_message(supervisor: Supervisor, tmp_path: Path) -> None:
     await supervisor.start(spec(tmp_path, "refuse"))
     with pytest.raises(ServiceError, match=r"^child: gateway\.port: 8000 is taken$"):
@@ -102,19 +193,28 @@ async def test_a_child_that_keeps_crashing_is_given_up_with_the_end_of_its_log(
     assert child.pid is None
 
 
+def log_lines(supervisor: Supervisor, name: str = "child") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in supervisor.log_path(name).read_text(encoding="utf-8").splitlines()]
+
+
 async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> None:
-    """Even ``kill -9`` of the supervisor leaves no process behind."""
+    """Even ``kill -9`` of the supervisor leaves no process behind, no spare either."""
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
+        "from alphapulse import spare\n"
         "from alphapulse.config import Settings\n"
         "from alphapulse.supervisor import ChildSpec, Supervisor\n"
+        "spare.PREPARE_SECONDS = 0\n"
         "async def main(folder):\n"
         "    supervisor = Supervisor(folder)\n"
         "    settings = Settings(data_dir=folder)\n"
-        "    spec = ChildSpec('child', 'tests.fixtures.child', settings, ('child', 'serve'))\n"
+        "    spec = ChildSpec('child', 'tests.fixtures.child', settings, ('child', 'serve'), spare=True)\n"
         "    await supervisor.start(spec)\n"
         "    print((await supervisor.announcement('child'))['pid'], flush=True)\n"
+        "    while not supervisor._spares.pids:\n"
+        "        await asyncio.sleep(0.02)\n"
+        "    print(*supervisor._spares.pids, flush=True)\n"
         "    await asyncio.sleep(3600)\n"
         "asyncio.run(main(Path(sys.argv[1])))\n"
     )
@@ -126,11 +226,11 @@ async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> No
         stdout=asyncio.subprocess.PIPE,
     )
     assert holder.stdout is not None
-    pid = int(await asyncio.wait_for(holder.stdout.readline(), 20))
-    assert alive(pid)
+    pids = [int(await asyncio.wait_for(holder.stdout.readline(), 20)) for _ in range(2)]
+    assert all(alive(pid) for pid in pids)
     holder.kill()
     await holder.wait()
-    await until(lambda: not alive(pid))
+    await until(lambda: not any(alive(pid) for pid in pids))
 
 
 async def test_kill_ends_all_at_once_and_starts_none_again(supervisor: Supervisor, tmp_path: Path) -> None:
