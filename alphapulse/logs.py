@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 
 from alphapulse.config import LogSettings
 
 Logger = structlog.stdlib.BoundLogger
+
+REPEAT_SECONDS: Final = 30.0
+"""The Kafka client says the same thing this often at most: of a broker that is away, ten times a second otherwise."""
 
 
 def get(name: str, **fields: Any) -> Logger:
@@ -54,6 +58,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
         ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
+    handler.addFilter(_Dampener())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
@@ -82,6 +87,27 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+class _Dampener(logging.Filter):
+    """Holds back what the Kafka client repeats, whatever the values in it, and tells next time how often it did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != "aiokafka":
+            return True
+        key = record.name, str(record.msg)
+        said, held_back = self._said.get(key, (-math.inf, 0))
+        if record.created - said < REPEAT_SECONDS:
+            self._said[key] = said, held_back + 1
+            return False
+        self._said[key] = record.created, 0
+        if held_back:
+            record.msg = f"{record.msg} (and {held_back} times more since it was last told)"
+        return True
 
 
 def _log_thread(died: threading.ExceptHookArgs) -> None:

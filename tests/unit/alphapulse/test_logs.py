@@ -115,6 +115,32 @@ def test_noisy_libraries_are_quiet_below_warning() -> None:
     assert events(stream) == []
 
 
+def test_what_the_kafka_client_repeats_is_told_now_and_then() -> None:
+    stream = configured()
+    client, root = logging.getLogger("aiokafka.client"), logging.getLogger()
+
+    def say(name: str, text: str, value: int, at: float) -> None:
+        record = client.makeRecord(name, logging.ERROR, "client.py", 1, text, (value,), None)
+        record.created = at
+        root.handle(record)
+
+    away = "no node %d"
+    for tenth in range(1000):
+        say("aiokafka", away, tenth, 1_000.0 + tenth / 10)
+    say("aiokafka.client", away, 1, 1_001.0)
+    say("aiokafka", "something else: %d", 1, 1_001.0)
+    for _ in range(2):
+        say("of ours", away, 2, 1_001.0)
+    more = " (and 299 times more since it was last told)"
+    assert [(line["logger"], line["event"]) for line in events(stream)] == [
+        ("aiokafka", "no node 0"),
+        *[("aiokafka", f"no node {number}{more}") for number in (300, 600, 900)],
+        ("aiokafka.client", "no node 1"),
+        ("aiokafka", "something else: 1"),
+        *[("of ours", "no node 2")] * 2,
+    ]
+
+
 def test_context_variables_are_added() -> None:
     stream = configured()
     with structlog.contextvars.bound_contextvars(request="7"):
