@@ -1,38 +1,53 @@
 """The collector, from the frame on its socket to the broker's acknowledgement, against cryptofeed on the same frames.
 
-``python -m tests.benchmarks.bench_collector [RECORDING]`` (default: the BTC recording). Both read the same venue replay
-over a socket and write to the same embedded broker, one after the other. ``per CPU second`` counts a process's own
-processor time: what one core does. The recording's trades are handed out as ``aggTrade``, the kind both read.
-The peer is left out, saying so, where ``ALPHAPULSE_PEERS`` names no environment with cryptofeed
-(``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``).
+``python -m tests.benchmarks.bench_collector [--broker embedded|kafka|both] [RECORDING]`` (default: both, the BTC
+recording). Both read the same venue replay over a socket and write to the same broker, one after the other, each alone
+on one core; venue and broker have the others. ``per CPU second`` counts a process's own processor time. The
+recording's trades are handed out as ``aggTrade``, the kind both read. The peer is left out, saying so, where
+``ALPHAPULSE_PEERS`` names no environment with cryptofeed
+(``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``), Apache Kafka where Java or Maven
+is missing.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gzip
 import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from alphapulse.cli.stack import Stack
+from alphapulse.cli.stack import BROKER, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.embedded.broker import EmbeddedBroker
+from alphapulse.embedded import kafka_install
+from alphapulse.kafka.admin import create_topics
 from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.topics import Topic
 
 PEER = Path(__file__).resolve().parent / "peers" / "cryptofeed_binance.py"
+PEER_TOPICS = ("book-BINANCE-BTC-USDT", "trades-BINANCE-BTC-USDT")
+RECORDING = Path(__file__).resolve().parents[3] / "shared" / "recordings" / "binance_btcusdt_20240808.rec.gz"
 RUNS = 3
 TICKS = os.sysconf("SC_CLK_TCK")
+Figures = dict[str, float]
 
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time a process has used, in all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def alone(pid: int, others: list[int]) -> None:
+    """Give ``pid`` a core of its own, all threads included, and ``others`` the rest, where there is more than one."""
+    first, *rest = sorted(os.sched_getaffinity(0))
+    for process, cores in ((pid, {first}), *((other, set(rest)) for other in others)):
+        for thread in Path(f"/proc/{process}/task").iterdir() if rest else ():
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def as_aggregates(recording: Path, folder: Path) -> Path:
@@ -48,88 +63,94 @@ def as_aggregates(recording: Path, folder: Path) -> Path:
     return copy
 
 
-async def serve(stack: Stack, recording: Path) -> dict[str, Any]:
-    """Start the venue replay; it serves nothing until it has credit. Return what it announces."""
-    arguments = (str(recording), "--speed", "max", "--paced", "--name", "replay")
-    spec = ChildSpec("replay", "producers.replay", stack.settings, arguments, restart=False)
-    await stack.supervisor.start(spec)
-    return await stack.supervisor.announcement("replay", "symbols")
+async def serve(stack: Stack, name: str, recording: Path) -> dict[str, Any]:
+    """Start a venue replay; it serves nothing until it has credit. Return what it announces."""
+    arguments = (str(recording), "--speed", "max", "--paced", "--name", name)
+    await stack.supervisor.start(ChildSpec(name, "producers.replay", stack.settings, arguments, restart=False))
+    return await stack.supervisor.announcement(name, "symbols")
 
 
-async def begin(stack: Stack) -> None:
+def pids(stack: Stack, *names: str) -> list[int]:
+    """Return the process ids of children, and of what they started."""
+    found = [child.pid for name in names if (child := stack.supervisor.children.get(name)) is not None]
+    known = [pid for pid in found if pid is not None]
+    below = [Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split() for pid in known]
+    return [*known, *(int(pid) for children in below for pid in children)]
+
+
+async def begin(stack: Stack, name: str) -> None:
     """Let the replay send everything."""
-    await stack.supervisor.ask("replay", "POST", "/credit", body={"bytes": 2**62})
+    await stack.supervisor.ask(name, "POST", "/credit", body={"bytes": 2**62})
 
 
-async def ours(recording: Path, broker: EmbeddedBroker, folder: Path) -> dict[str, float]:
+async def ours(stack: Stack, recording: Path, number: int) -> Figures:
     """Play ``recording`` as fast as it goes through our collector; return its figures."""
-    async with Supervisor(folder) as supervisor:
-        stack = Stack(supervisor, Settings(data_dir=folder, kafka=broker.settings()))
-        told = await serve(stack, recording)
-        feed = VenueSettings(
-            symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"]
-        )
-        await stack.start_collector("collector", told["venue"], feed)
-        await supervisor.wait_ready("collector")
-        pid = supervisor.children["collector"].pid
-        if pid is None:
-            raise RuntimeError("the collector ended")
-        cpu, began = cpu_seconds(pid), time.perf_counter()
-        await begin(stack)
-        while True:
-            sent = await stack.status("replay")
-            status: dict[str, Any] = await stack.status("collector")
+    venue, name = f"replay-{number}", f"collector-{number}"
+    told = await serve(stack, venue, recording)
+    feed = VenueSettings(symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"])
+    await stack.start_collector(name, told["venue"], feed)
+    await stack.supervisor.wait_ready(name)
+    (pid,) = pids(stack, name)
+    alone(pid, pids(stack, venue, BROKER))
+    cpu, began = cpu_seconds(pid), time.perf_counter()
+    await begin(stack, venue)
+    while True:
+        sent = await stack.status(venue)
+        status: dict[str, Any] = await stack.status(name)
+        if sent.get("finished") and status:
             on_the_wire = sent["websocket_frames_sent"] + sent["control_frames_sent"]
-            if sent["finished"] and status["frames_done"] >= on_the_wire:
+            if status["frames_done"] >= on_the_wire:
                 break
-            await asyncio.sleep(0.005)
-        seconds, used = time.perf_counter() - began, cpu_seconds(pid) - cpu
+        await asyncio.sleep(0.005)
+    seconds, used = time.perf_counter() - began, cpu_seconds(pid) - cpu
+    await stack.supervisor.stop(name, venue)
     changes = sum(int(state["level_changes"]) for state in status["instruments"].values())
     return {"frames": status["frames"], "changes": changes, "seconds": seconds, "cpu_seconds": used}
 
 
-async def peer(recording: Path, broker: EmbeddedBroker, folder: Path, python: Path, frames: int) -> dict[str, float]:
+async def peer(stack: Stack, recording: Path, python: Path, frames: int) -> Figures:
     """Return the peer's figures on the same recording and broker."""
-    async with Supervisor(folder) as supervisor:
-        stack = Stack(supervisor, Settings(data_dir=folder, kafka=broker.settings()))
-        told = await serve(stack, recording)
-        process = await asyncio.create_subprocess_exec(
-            *(str(python), str(PEER), told["websocket_url"], told["rest_url"], broker.bootstrap, str(frames)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the peer has no pipes")
-        await process.stdout.readline()
-        process.stdin.write(b"begin\n")
-        await begin(stack)
-        figures: dict[str, float] = json.loads(await process.stdout.readline())
-        await process.wait()
+    told = await serve(stack, "replay-peer", recording)
+    process = await asyncio.create_subprocess_exec(
+        *(str(python), str(PEER), told["websocket_url"], told["rest_url"], stack.settings.kafka.bootstrap, str(frames)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the peer has no pipes")
+    await process.stdout.readline()
+    alone(process.pid, pids(stack, "replay-peer", BROKER))
+    process.stdin.write(b"begin\n")
+    await begin(stack, "replay-peer")
+    figures: Figures = json.loads(await process.stdout.readline())
+    await process.wait()
+    await stack.supervisor.stop("replay-peer")
     return figures
 
 
-def line(name: str, figures: dict[str, float]) -> str:
+def line(name: str, figures: Figures) -> str:
     """Return a row of the table."""
-    rates = [figures["frames"] / figures[unit] for unit in ("seconds", "cpu_seconds")]
-    changes = f"{figures['changes'] / figures['cpu_seconds']:12,.0f}" if "changes" in figures else " " * 12
-    return f"{name:12} {rates[0]:14,.0f} {rates[1]:22,.0f} {changes}"
+    columns = [figures[what] / figures[unit] for unit in ("seconds", "cpu_seconds") for what in ("frames", "changes")]
+    return f"{name:12}" + "".join(f"{column:16,.0f}" for column in columns)
 
 
-async def main(recording: Path) -> None:
-    """Print both, and the ratio of frames per CPU second."""
-    python = Path(os.environ.get("ALPHAPULSE_PEERS", "/nowhere")) / "bin" / "python"
-    best: dict[str, dict[str, float]] = {}
-    for number in range(RUNS):
-        with EmbeddedBroker() as broker, tempfile.TemporaryDirectory() as folder:
-            played = as_aggregates(recording, Path(folder))
-            found = {"alphapulse": await ours(played, broker, Path(folder, "ours"))}
-            if number == 0 and python.is_file():
-                frames = int(found["alphapulse"]["frames"])
-                found["cryptofeed"] = await peer(played, broker, Path(folder, "peer"), python, frames)
-        for name, figures in found.items():
-            if name not in best or figures["cpu_seconds"] < best[name]["cpu_seconds"]:
-                best[name] = figures
-    print(f"{'':12} {'frames/s':>14} {'frames/CPU second':>22} {'changes/CPU s':>12}")
+async def measure(kind: BrokerKind, recording: Path, python: Path | None, folder: Path) -> None:
+    """Print both on a broker of this kind, and the ratios."""
+    best: dict[str, Figures] = {}
+    async with Supervisor(folder) as supervisor:
+        stack = Stack(supervisor, Settings(data_dir=folder))
+        await stack.start_broker(kind)
+        if kind == "kafka":
+            await create_topics(stack.settings.kafka, 1, [Topic(name, 1) for name in PEER_TOPICS])
+        for number in range(RUNS):
+            found = await ours(stack, recording, number)
+            if not best or found["cpu_seconds"] < best["alphapulse"]["cpu_seconds"]:
+                best["alphapulse"] = found
+        if python is not None:
+            frames = int(best["alphapulse"]["frames"])
+            best["cryptofeed"] = await peer(stack, recording, python, frames)
+            best["cryptofeed"]["changes"] = best["alphapulse"]["changes"]  # it does not tell, but they are the same
+    print(f"{kind + ' broker':12}{'frames/s':>16}{'changes/s':>16}{'frames/CPU s':>16}{'changes/CPU s':>16}")
     for name, figures in best.items():
         print(line(name, figures))
     if "cryptofeed" not in best:
@@ -142,10 +163,26 @@ async def main(recording: Path) -> None:
         print(f"{what}: {ratio:.1f} x cryptofeed")
 
 
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recording", type=Path, nargs="?", default=RECORDING)
+    parser.add_argument("--broker", choices=("embedded", "kafka", "both"), default="both")
+    options = parser.parse_args()
+    if not options.recording.is_file():
+        print(f"no recording at {options.recording}")
+        return
+    kinds: list[BrokerKind] = ["embedded", "kafka"] if options.broker == "both" else [options.broker]
+    if "kafka" in kinds and (lacking := kafka_install.missing()) is not None:
+        print(lacking)
+        kinds.remove("kafka")
+    there = Path(os.environ.get("ALPHAPULSE_PEERS", "/nowhere")) / "bin" / "python"
+    python = there if there.is_file() else None
+    for kind in kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            played = as_aggregates(options.recording, Path(folder))
+            asyncio.run(measure(kind, played, python, Path(folder, "data")))
+
+
 if __name__ == "__main__":
-    default = Path(__file__).resolve().parents[3] / "shared" / "recordings" / "binance_btcusdt_20240808.rec.gz"
-    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    if chosen.is_file():
-        asyncio.run(main(chosen))
-    else:
-        print(f"no recording at {chosen}")
+    main()
