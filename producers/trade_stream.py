@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alphapulse.errors import MantissaOverflow, PrecisionExceeded, ValueRefused
-from alphapulse.fixed import needed_exponent
+from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, ValueRefused
+from alphapulse.fixed import mantissa, needed_exponent
 from alphapulse.instruments import Instrument
 from producers.book_stream import LEAST_DECIMALS
 from producers.levels import exact, fitting
@@ -176,7 +176,12 @@ class TradeStream:
 def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:
     """Return mantissa and exponent of ``text``, and the exponent to start from with the next."""
     try:
-        return exact((text,), exponent, what)[0], exponent, exponent
+        value = mantissa(text, exponent)
+        if value < 0:
+            raise ValueRefused(f"{what}: negative: {text[:80]!r}")
+        return value, exponent, exponent
+    except NotANumber as error:
+        raise ValueRefused(f"{what}: {error}") from error
     except PrecisionExceeded:
         # From now on: one exponent for all trades, as far as it goes, is easiest on the readers.
         wider = needed_exponent(text)

@@ -64,7 +64,7 @@ class Codec:
         out = BytesIO()
         out.write(head)
         try:
-            if validity.exact(values) and validity.sound(values):
+            if validity.exact(values):
                 schemaless_writer(out, schema, values)
                 return out.getvalue()
             cause: Exception | None = None
