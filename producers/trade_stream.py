@@ -177,9 +177,6 @@ def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:
     """Return mantissa and exponent of ``text``, and the exponent to start from with the next."""
     try:
         value = mantissa(text, exponent)
-        if value < 0:
-            raise ValueRefused(f"{what}: negative: {text[:80]!r}")
-        return value, exponent, exponent
     except NotANumber as error:
         raise ValueRefused(f"{what}: {error}") from error
     except PrecisionExceeded:
@@ -192,3 +189,6 @@ def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:
     except MantissaOverflow:
         values, fits = fitting((text,), exponent, what)
         return values[0], fits, exponent
+    if value < 0:
+        raise ValueRefused(f"{what}: negative: {text[:80]!r}")
+    return value, exponent, exponent
