@@ -9,6 +9,9 @@ DATA_DIR ?= data/demo
 PORT ?= 8000
 FRAMES ?= 1000000
 SEED ?= $(shell date +%s)
+# make outage: how long the broker is away, and the frames a second meanwhile
+SECONDS ?= 60
+RATE ?= 5000
 # embedded: in memory; kafka: Apache Kafka (needs Java 17, and Maven once), kept between runs
 BROKER ?= embedded
 
@@ -16,7 +19,7 @@ PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo soak fuzz test check bench lint types format schemas page lock clean
+.PHONY: help demo soak outage fuzz test check bench lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +34,9 @@ test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
 soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against every venue's protocol (SEED; some minutes)
 	@echo "==> seeds from $(SEED)"
 	FAULT_SCRIPTS=200 FAULT_FRAMES=10000 FAULT_SEED=$(SEED) $(BIN)/python -m pytest tests/property/test_fault_scripts.py -n 2 -rP -q $(ARGS)
+
+outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it back, judge what that did (SECONDS, RATE)
+	$(BIN)/python -m tests.outage --seconds "$(SECONDS)" --rate "$(RATE)" $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)

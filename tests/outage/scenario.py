@@ -1,0 +1,313 @@
+"""The outage itself: simulated exchanges, real collectors, a real broker of one node that is killed and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from alphapulse import topics
+from alphapulse.config import KafkaSettings, PublisherSettings, Settings, VenueSettings
+from alphapulse.embedded.kafka_cluster import KafkaCluster
+from alphapulse.errors import BrokerError
+from alphapulse.kafka import connection, running
+from alphapulse.supervisor import ChildSpec, Supervisor
+from producers.simulator.events import Trades
+from producers.simulator.listings import make_listings
+from producers.simulator.market import Market
+from schemas.codec import Codec
+from schemas.records import L2Update, Trade
+from tests.outage.log_reader import LogReader
+from tests.outage.venue import Change, read_diary
+
+SYMBOLS: Final = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD", "ADA-USD", "LTC-USD", "DOT-USD")
+SAMPLE_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.02
+_GAPS: Final = re.compile(r'^alphapulse_gaps_total\{kind="(\w+)",venue="(\w+)"\} ([\d.]+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to happen.
+
+    Attributes:
+        away: seconds between the broker's death and its next start, at least.
+        until_closed: whether it also stays away until the collectors have left the exchanges.
+        rate: frames a second, all exchanges together.
+        symbols: of each exchange.
+        connections: of each collector.
+        before, after: seconds at that rate before the death, and after all books go on again.
+        publisher: the collectors' bounds.
+        patience: seconds for whatever else has to be waited for.
+    """
+
+    away: float = 60.0
+    until_closed: bool = False
+    rate: float = 5_000.0
+    venues: tuple[str, ...] = ("kraken", "binance_us")
+    symbols: tuple[str, ...] = SYMBOLS
+    connections: int = 2
+    before: float = 20.0
+    after: float = 15.0
+    seed: int = 1
+    publisher: PublisherSettings = field(default_factory=PublisherSettings)
+    patience: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A collector at one moment (ns since the epoch)."""
+
+    time: int
+    resident_bytes: int
+    status: dict[str, Any]
+
+
+@dataclass
+class Observed:
+    """What was seen. Times are ns since the epoch.
+
+    Attributes:
+        killed, started, returned: when the node died, was started again, and first answered a request for metadata.
+        stopped: when the market was stopped.
+        samples: by venue.
+        frames_per_second: that the collectors had before the death.
+        skipped_seconds: of the market, which the machine had no time for.
+        arrived: see :class:`LogReader`.
+        diary: see :func:`read_diary`.
+        last: each instrument's last change and trade.
+        gaps: ``alphapulse_gaps_total`` by venue and kind.
+        log_lines: of each collector.
+    """
+
+    plan: Plan
+    killed: int = 0
+    started: int = 0
+    returned: int = 0
+    stopped: int = 0
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    frames_per_second: float = 0.0
+    skipped_seconds: float = 0.0
+    arrived: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
+    diary: dict[str, list[Change]] = field(default_factory=dict)
+    last: dict[str, dict[str, int]] = field(default_factory=dict)
+    gaps: dict[str, dict[str, int]] = field(default_factory=dict)
+    log_lines: dict[str, int] = field(default_factory=dict)
+
+
+def events_per_second(plan: Plan) -> float:
+    """Return the events a second and instrument that make ``plan.rate`` frames: Binance has one for each trade."""
+    frames = 0
+    for venue in plan.venues:
+        market = Market(make_listings([venue], plan.symbols), seed=plan.seed, rate=100.0, start_ns=0)
+        for event in market.advance(10 * 10**9):
+            frames += len(event.trades) if isinstance(event, Trades) and venue != "kraken" else 1
+    return plan.rate / frames * 1000.0
+
+
+async def play(
+    plan: Plan, folder: Path, cluster: KafkaCluster, tell: Callable[[str], None] = lambda text: None
+) -> Observed:
+    """Let it happen on a running ``cluster`` of one node with empty topics; ``tell`` is told how it goes.
+
+    Raises:
+        BrokerError: the broker does not start again.
+        ServiceError: a collector or the simulation ended.
+        TimeoutError: nothing comes to begin with, or the broker does not answer within ``plan.patience``.
+    """
+    seen = Observed(plan)
+    async with Supervisor(folder) as supervisor:
+        settings = Settings(data_dir=folder, kafka=cluster.settings(), publisher=plan.publisher)
+        await _start(plan, supervisor, settings, folder / "diary.jsonl")
+        async with LogReader(cluster.settings()) as reader, _sampling(seen, supervisor):
+            await _outage(seen, cluster, supervisor, reader, tell)
+            seen.last = await supervisor.ask("simulator", "POST", "/stop")
+            seen.stopped = time.time_ns()
+            await _all_arrived(seen, reader)
+            for venue in plan.venues:
+                seen.gaps[venue] = await _gaps(supervisor, venue)
+            status = await supervisor.ask("simulator", "GET", "/status")
+            seen.skipped_seconds = status["skipped_seconds"]
+        supervisor.check()
+        seen.arrived = reader.arrived
+        for venue in plan.venues:
+            with supervisor.log_path(_name(venue)).open("rb") as log:
+                seen.log_lines[venue] = sum(1 for _ in log)
+    seen.diary = read_diary(folder / "diary.jsonl")
+    return seen
+
+
+def _name(venue: str) -> str:
+    return f"collector-{venue}"
+
+
+async def _start(plan: Plan, supervisor: Supervisor, settings: Settings, diary: Path) -> None:
+    rate = events_per_second(plan)
+    names = ("--venues", ",".join(plan.venues), "--symbols", ",".join(plan.symbols))
+    market = (*names, "--seed", str(plan.seed), "--rate", str(rate), "--diary", str(diary))
+    await supervisor.start(ChildSpec("simulator", "tests.outage.venue", settings, market, restart=False))
+    told = (await supervisor.announcement("simulator", "venues"))["venues"]
+    for venue in plan.venues:
+        feed = VenueSettings(
+            symbols=plan.symbols,
+            connections=plan.connections,
+            websocket_url=told[venue]["websocket_url"],
+            rest_url=told[venue]["rest_url"],
+        )
+        own = settings.model_copy(update={"venues": {venue: feed}})
+        await supervisor.start(ChildSpec(_name(venue), "producers", own, (venue,), restart=False))
+    await supervisor.wait_ready(*(_name(venue) for venue in plan.venues))
+
+
+async def _outage(
+    seen: Observed, cluster: KafkaCluster, supervisor: Supervisor, reader: LogReader, tell: Callable[[str], None]
+) -> None:
+    plan, (node,) = seen.plan, cluster.nodes
+    async with asyncio.timeout(plan.patience):
+        while not all((topics.L2, key) in reader.arrived for key in _keys(plan)):
+            await _pause(_POLL_SECONDS, supervisor, reader)
+    tell(f"{plan.before:g} s at {plan.rate:g} frames/s")
+    frames, began = await _frames(seen, supervisor), time.monotonic()
+    await _pause(plan.before, supervisor, reader)
+    seen.frames_per_second = (await _frames(seen, supervisor) - frames) / (time.monotonic() - began)
+    tell(f"killing the broker ({seen.frames_per_second:.0f} frames/s came); away for {plan.away:g} s")
+    seen.killed = time.time_ns()
+    node.kill()
+    try:
+        await _pause(plan.away, supervisor, reader)
+        async with asyncio.timeout(plan.patience):
+            while plan.until_closed and not all(_closed(samples) for samples in seen.samples.values()):
+                await _pause(_POLL_SECONDS, supervisor, reader)
+    finally:
+        tell("starting it again")
+        seen.started = time.time_ns()
+        await cluster.start_node(node)
+    async with asyncio.timeout(plan.patience):
+        while not await _answers(cluster.settings()):
+            await _pause(_POLL_SECONDS, supervisor, reader)
+    seen.returned = time.time_ns()
+    tell(f"it answers after {(seen.returned - seen.started) / 1e9:.2f} s; {plan.after:g} s more")
+    deadline = time.monotonic() + plan.patience
+    while not _go_on(seen, reader) and time.monotonic() < deadline:  # if they never do, the verdict says so
+        await _pause(_POLL_SECONDS, supervisor, reader)
+    await _pause(plan.after, supervisor, reader)
+
+
+def _closed(samples: list[Sample]) -> bool:
+    return not any(connection["connected"] for connection in samples[-1].status["connections"])
+
+
+def _go_on(seen: Observed, reader: LogReader) -> bool:
+    """Return whether each book's last record is a delta of what came after the return."""
+    codec = Codec()
+    updates = [_last(codec, reader, topics.L2, key) for key in _keys(seen.plan)]
+    return all(update.kind == "DELTA" and update.received_time > seen.returned for update in updates)
+
+
+def _keys(plan: Plan) -> list[str]:
+    return [f"{venue}|{symbol}" for venue in plan.venues for symbol in plan.symbols]
+
+
+async def _pause(seconds: float, supervisor: Supervisor, reader: LogReader) -> None:
+    """Let ``seconds`` pass, in which nobody may end."""
+    until = time.monotonic() + seconds
+    while True:
+        supervisor.check()
+        reader.check()
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        await asyncio.sleep(min(left, 0.5))
+
+
+async def _answers(settings: KafkaSettings) -> bool:
+    """Return whether the broker takes a connection and answers a request for metadata."""
+    quick = settings.model_copy(update={"request_timeout_ms": 1_000})
+    try:
+        async with running(AIOKafkaAdminClient(**connection(quick)), quick):  # its start asks for metadata
+            return True
+    except (BrokerError, KafkaError, OSError):
+        return False
+
+
+async def _frames(seen: Observed, supervisor: Supervisor) -> int:
+    found = [await supervisor.ask(_name(venue), "GET", "/status") for venue in seen.plan.venues]
+    return sum(status["frames"] for status in found)
+
+
+async def _gaps(supervisor: Supervisor, venue: str) -> dict[str, int]:
+    port = (await supervisor.announcement(_name(venue), "ops_port"))["ops_port"]
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = await answer.text()
+    return {kind: int(float(count)) for kind, of, count in _GAPS.findall(text) if of == venue}
+
+
+@contextlib.asynccontextmanager
+async def _sampling(seen: Observed, supervisor: Supervisor) -> AsyncIterator[None]:
+    """Note again and again what each collector takes and holds."""
+
+    async def watch(venue: str) -> None:
+        while True:
+            pid = supervisor.children[_name(venue)].pid
+            status = await supervisor.ask(_name(venue), "GET", "/status", default={})
+            if pid is not None and status:
+                seen.samples[venue].append(Sample(time.time_ns(), resident_bytes(pid), status))
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    watching = [asyncio.create_task(watch(venue)) for venue in seen.plan.venues]
+    try:
+        yield
+    finally:
+        for task in watching:
+            task.cancel()
+        for ended in await asyncio.gather(*watching, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 if it just ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+async def _all_arrived(seen: Observed, reader: LogReader) -> None:
+    """Wait until each instrument's last change and last trade have come, or for long enough."""
+    codec = Codec()
+
+    def arrived(key: str, last: dict[str, int]) -> bool:
+        update, trade = _last(codec, reader, topics.L2, key), _last(codec, reader, topics.TRADES, key)
+        return (
+            isinstance(update, L2Update)
+            and number_of(update) == last.get("change")
+            and isinstance(trade, Trade)
+            and int(trade.trade_id) == last.get("trade")
+        )
+
+    deadline = time.monotonic() + seen.plan.patience
+    while not all(arrived(key, last) for key, last in seen.last.items()) and time.monotonic() < deadline:
+        reader.check()
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _last(codec: Codec, reader: LogReader, topic: str, key: str) -> Any:
+    records = reader.arrived.get((topic, key))
+    return codec.decode(records[-1][1]) if records else None
+
+
+def number_of(update: L2Update) -> int:
+    """Return the number of the book change that ``update`` tells of (see :class:`tests.outage.venue.Numbers`)."""
+    return update.exchange_sequence if update.exchange_sequence is not None else update.exchange_time // 1000
