@@ -45,7 +45,9 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
         publisher = Publisher(client, codec, settings.publisher, venue.name)
         await publisher.start()
         partitions = await client.partitions_for(topics.TRADES)
-        published = await read_back(settings.kafka, settings.publisher, partitions, venue.name, codec, running.name)
+        published = await read_back(
+            settings.kafka, settings.publisher, partitions, venue.name, configured.symbols, codec, running.name
+        )
         collector = Collector(venue, configured, publisher, running.name, known=published)
         running.report(collector.status)
 

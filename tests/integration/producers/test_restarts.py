@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -13,12 +15,20 @@ from alphapulse import kafka as clients
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, PublisherSettings
 from alphapulse.errors import BrokerError
-from producers.known_trades import read_back
+from producers.known_trades import REPEATED, read_back
 from schemas.codec import Codec
 from schemas.records import Event, Trade
+from tests.fixtures.kafka_cluster import BROKERS
 from tests.fixtures.market import trade
 from tests.fixtures.venue_server import websocket_venue
 from tests.integration.producers.test_collecting import collector, read_all, status
+
+
+@pytest.fixture
+def either(request: pytest.FixtureRequest) -> KafkaSettings:
+    """An empty broker of either kind."""
+    settings: KafkaSettings = request.getfixturevalue(request.param)
+    return settings
 
 
 def match(number: int) -> str:
@@ -88,16 +98,47 @@ async def test_the_end_of_the_topic_is_read_back(
     await _publish(kafka, list(range(50)))
     await _publish(kafka, [7, 8], venue="coinbase")
     await _publish(kafka, [0], raw=b"\x00rubbish")
-    found = await read_back(kafka, PublisherSettings(**bounds), range(12), "kraken", Codec(), "test")
+    found = await read_back(kafka, PublisherSettings(**bounds), range(12), "kraken", ["BTC-USD"], Codec(), "test")
     assert found._ids.get("BTC-USD", []) == expected
     assert len(found) == len(expected)
 
 
+@pytest.mark.parametrize(
+    ("symbols", "age_seconds", "expected"),
+    [
+        (["BTC-USD"], 0, []),
+        (["BTC-USD", "BCH-USD"], 0, [7]),
+        (["*-USD"], 0, [7]),
+        (["BTC-USD", "BCH-USD"], 700, []),
+    ],
+)
+@pytest.mark.parametrize("either", BROKERS, indirect=True)
+async def test_a_long_topic_is_read_back_as_far_as_the_rarest_instrument_asks_for(
+    either: KafkaSettings, symbols: list[str], age_seconds: int, expected: list[int]
+) -> None:
+    producer, codec, now_ms = clients.producer(either, client_id="test"), Codec(), time.time_ns() // 1_000_000
+    async with clients.running(producer, either):
+
+        async def send(number: int, symbol: str, timestamp_ms: int) -> asyncio.Future[Any]:
+            value, key = codec.encode(trade(str(number), symbol=symbol)), f"kraken|{symbol}".encode()
+            sent: asyncio.Future[Any] = await producer.send(topics.TRADES, value, key, timestamp_ms=timestamp_ms)
+            return sent
+
+        # Both are in the same partition.
+        answers = [await send(7, "BCH-USD", now_ms - age_seconds * 1000)]
+        answers += [await send(number, "BTC-USD", now_ms) for number in range(1000)]
+        assert {(await answer).partition for answer in answers} == {10}
+    found = await read_back(either, PublisherSettings(), range(12), "kraken", symbols, codec, "test")
+    assert found._ids.pop("BCH-USD", []) == expected
+    assert found._ids == {"BTC-USD": list(range(1000 - len(found), 1000))}
+    assert REPEATED <= len(found) < 100
+
+
 async def test_an_empty_topic_gives_nothing(kafka: KafkaSettings) -> None:
-    assert len(await read_back(kafka, PublisherSettings(), range(12), "kraken", Codec(), "test")) == 0
+    assert len(await read_back(kafka, PublisherSettings(), range(12), "kraken", ["BTC-USD"], Codec(), "test")) == 0
 
 
 async def test_without_a_broker_nothing_is_collected() -> None:
     settings = KafkaSettings(bootstrap="127.0.0.1:1", request_timeout_ms=1000)
     with pytest.raises(BrokerError):
-        await read_back(settings, PublisherSettings(), range(12), "kraken", Codec(), "test")
+        await read_back(settings, PublisherSettings(), range(12), "kraken", ["BTC-USD"], Codec(), "test")
