@@ -44,14 +44,19 @@ class Deliveries:
         """Return how many batches are not yet covered by :meth:`committable`."""
         return len(self._batches)
 
+    def begin(self, offset: int) -> None:
+        """Note that all before ``offset`` was done with earlier, before any batch was delivered."""
+        self._committable = offset
+
     def add(self, batch: Batch) -> None:
         """Note that ``batch`` was delivered, after all others."""
         self._batches.append(batch)
 
     def committable(self) -> int | None:
-        """Return the offset behind the last batch of which it and all before it are acknowledged; None: there is none.
+        """Return the offset behind the last batch of which it and all before it are acknowledged.
 
-        The answer stays the same until further batches are acknowledged.
+        Without one: what :meth:`begin` was told, else None. The answer stays the same until further batches are
+        acknowledged.
         """
         batches = self._batches
         while batches and batches[0].acked:

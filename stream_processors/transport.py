@@ -14,7 +14,8 @@ Faults of faust-streaming 0.15 this works around, each with a test:
   book. By range, partition n of every topic belongs to the same worker.
 * An offset is noted as committed even if the commit was refused, and is then never committed again.
 * A refused commit (the group is being rebalanced) crashes the worker unless the refusal is worded in one certain way.
-* Where to go on after a rebalance is always the commit. Here the application says where (:class:`Listener`).
+* Where to go on after a rebalance is always the commit. Here the application says where (:class:`Listener`), and what
+  lies before that is committed even if no record follows.
 * A stream acknowledges an event even if the agent raised in the middle of it: agents read ``noack()`` and acknowledge.
 """
 
@@ -49,6 +50,7 @@ class Listener(Protocol):
 
         Called after each rebalance, before anything is fetched. ``committed`` has every assigned partition, with None
         where the group has no commit. A partition left out is read from its commit, else from its oldest record.
+        What lies before the place returned is done with and will be committed.
         """
         ...
 
@@ -190,7 +192,13 @@ class BatchConsumer(driver.Consumer):
             committed = {tp: self._committed_offset[tp] for tp in assigned}
             positions = await self.listener.positions(committed, generation)
             if self.app.consumer_generation_id == generation:
-                await self.seek_wait({tp: offset for tp, offset in positions.items() if tp in assigned})
+                starts = {tp: offset for tp, offset in positions.items() if tp in assigned}
+                await self.seek_wait(starts)
+                for tp, offset in starts.items():
+                    # Ahead of the commit if the owner before did not live to commit what it had kept, or could not
+                    # for a rebalance. Nothing may ever come behind it, and the lag would stay.
+                    if offset > (committed[tp] or 0):
+                        self._deliveries[tp].begin(offset)
                 self._sought = True
 
     def stop_flow(self) -> None:

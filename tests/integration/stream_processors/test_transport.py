@@ -237,6 +237,23 @@ async def test_the_application_says_where_to_read_on(settings: Settings) -> None
             await until(third.has([10, 11]), "the records behind the commit")
 
 
+async def test_a_start_past_the_commit_is_committed_though_nothing_follows(settings: Settings) -> None:
+    """A worker is killed between its checkpoint and its commit, and then its partition falls silent."""
+    first, second = Application(), Application()
+    async with producing(settings.kafka) as producer:
+        await send(producer, 4)
+        async with faust(settings, first):
+            await until(at_commit(settings, 4), "the commit")
+        await send(producer, 6)
+        await send(producer, 3, partition=1)
+        second.starts = {TP(TOPIC, 0): 10, TP(TOPIC, 1): 3, TP(TOPIC, 2): 0}
+        async with faust(settings, second) as app:
+            await until(at_commit(settings, 10), "the commit of what the application has")
+            await until(at_commit(settings, 3, partition=1), "the same where nothing was committed before")
+            assert app.committed(TOPIC) == {0: 10, 1: 3}
+        assert second.offsets == []
+
+
 async def test_an_agent_that_fails_ends_the_app_and_its_batch_is_read_again(settings: Settings) -> None:
     failing, working = Application(), Application()
     failing.fault = RuntimeError("a bug")

@@ -41,6 +41,17 @@ def test_offsets_that_do_not_exist_are_no_gap() -> None:
     assert deliveries.committable() == 21
 
 
+def test_what_was_done_earlier_is_committable_at_once() -> None:
+    deliveries = Deliveries()
+    deliveries.begin(7)
+    assert deliveries.committable() == 7
+    first = batch(7, 8)
+    deliveries.add(first)
+    assert deliveries.committable() == 7
+    first.acked = True
+    assert deliveries.committable() == 9
+
+
 def test_a_batch_knows_its_size() -> None:
     assert len(batch(5, 6, 7)) == 3
     assert batch(5, 6, 9).next_offset == 10
