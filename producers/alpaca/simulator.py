@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from alphapulse.fixed import decimal_text
 from producers.alpaca.bars import MINUTE
-from producers.alpaca.endpoint import BARS, QUOTES
-from producers.endpoint.session import TRADES, Subscription
+from producers.endpoint.session import BARS, QUOTES, TRADES, Subscription, timestamp
 from producers.simulator.events import BookChange, Trade, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
@@ -41,9 +39,10 @@ class AlpacaFeed(Feed):
         self._minutes.setdefault(symbol, _Minute(_start(event.time_ns), [])).trades.extend(event.trades)
         topic = (TRADES, symbol, "")
         if topic in active:
+            prices, sizes = self.spelling[symbol].prices, self.spelling[symbol].sizes
             texts = [
-                f'{{"T":"t","S":"{symbol}","i":{trade.trade_id},"x":"{_IEX}","p":{listing.price_text(trade.price)},'
-                f'"s":{listing.size_text(trade.size)},"c":["@"],"t":"{_time(event.time_ns)}","z":"C"}}'
+                f'{{"T":"t","S":"{symbol}","i":{trade.trade_id},"x":"{_IEX}","p":{prices[trade.price]},'
+                f'"s":{sizes[trade.size]},"c":["@"],"t":"{_time(event.time_ns)}","z":"C"}}'
                 for trade in event.trades
             ]
             frames.append((topic, f"[{','.join(texts)}]".encode()))
@@ -55,11 +54,12 @@ class AlpacaFeed(Feed):
         topic = (QUOTES, symbol, "")
         if topic in active:
             book = self.instruments[symbol].book
+            prices, sizes = self.spelling[symbol].prices, self.spelling[symbol].sizes
             (bid, bid_size), (ask, ask_size) = book.bids.top(1)[0], book.asks.top(1)[0]
             text = (
-                f'[{{"T":"q","S":"{symbol}","bx":"{_IEX}","bp":{listing.price_text(bid)},'
-                f'"bs":{listing.size_text(bid_size)},"ax":"{_IEX}","ap":{listing.price_text(ask)},'
-                f'"as":{listing.size_text(ask_size)},"c":["R"],"t":"{_time(event.time_ns)}","z":"C"}}]'
+                f'[{{"T":"q","S":"{symbol}","bx":"{_IEX}","bp":{prices[bid]},"bs":{sizes[bid_size]},'
+                f'"ax":"{_IEX}","ap":{prices[ask]},"as":{sizes[ask_size]},"c":["R"],"t":"{_time(event.time_ns)}",'
+                f'"z":"C"}}]'
             )
             frames.append((topic, text.encode()))
         return frames
@@ -90,8 +90,7 @@ def _start(time_ns: int) -> int:
 
 
 def _time(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
+    return f"{timestamp(time_ns)[:-1]}{time_ns % 1000:03d}Z"
 
 
 FEED: Final = AlpacaFeed
