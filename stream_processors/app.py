@@ -11,6 +11,7 @@ import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
+from faust.tables import TableManager
 from faust.types import TP, EventT
 
 from alphapulse.config import Settings
@@ -32,6 +33,15 @@ for _module in (__name__, BatchTransport.__module__):
     logging.getLogger(_module).setLevel(logging.WARNING)
 # A commit that takes longer than the commit interval is no news: the next one waits for it.
 logging.getLogger("mode.timers").setLevel(logging.ERROR)
+
+
+class NoTables(TableManager):
+    """Faust's manager of tables, of which we have none: the stock one gives them a second to register at every start."""
+
+    async def on_start(self) -> None:
+        """Let the subscription begin at once."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class ProcessorsApp(faust.App):
@@ -63,6 +73,7 @@ class ProcessorsApp(faust.App):
             topic_allow_declare=False,
             topic_disable_leader=True,
             store="memory://",
+            TableManager=NoTables,
             web_enabled=False,
             autodiscover=False,
             datadir=str(_scratch(settings)),
