@@ -15,6 +15,7 @@ from alphapulse import logs
 from alphapulse.config import VenueSettings
 from producers import shards
 from producers.backoff import Backoff
+from producers.connection import message_gate
 from producers.figures import Figures
 from producers.journal import Journal
 from producers.known_trades import KnownTrades
@@ -82,6 +83,7 @@ class Collector:
         self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._figures = Figures(venue.name)
         self.connects = Gate(venue.connects)
+        self.messages = message_gate(venue) if venue.messages_by_address else None
         address = (settings.websocket_url or venue.websocket_url).partition("?")[0].rstrip("/")
         self.journal = Journal(publisher, service, venue.name, address, self.now)
         self.rest = RestClient(venue, settings.rest_url or venue.rest_url or "", self.spawn)

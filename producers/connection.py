@@ -8,10 +8,16 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 
 from producers.frame_socket import FrameSocket
-from producers.limits import Gate, Limit
+from producers.limits import PAUSING, SLACK, Budget, Gate, Limit, stated_seconds
 from producers.venue import Venue
 
 CLOSE_SECONDS = 1.0
@@ -19,7 +25,15 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Disconnected(Exception):
-    """The connection could not be opened or is no more; the text says why."""
+    """The connection could not be opened or is no more; the text says why.
+
+    Attributes:
+        retry_after: for so many seconds the venue wants nobody to connect.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class Connection:
@@ -31,20 +45,28 @@ class Connection:
         receive: takes each frame. While it says that no more can be taken the socket is left alone, so that TCP
             holds the venue back.
         room: waits until more can be taken.
+        messages: keeps the limit of messages, where all connections share it.
 
     Attributes:
         held_back: whether the socket is left alone at the moment.
     """
 
     def __init__(
-        self, venue: Venue, url: str, receive: Callable[[bytes], bool], room: Callable[[], Awaitable[None]]
+        self,
+        venue: Venue,
+        url: str,
+        receive: Callable[[bytes], bool],
+        room: Callable[[], Awaitable[None]],
+        messages: Gate | None = None,
     ) -> None:
         self._venue = venue
         self._url = url
         self._receive = receive
         self._room = room
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
-        self._messages = Gate(Limit(max(1.0, venue.messages_per_second), max(1.0, 1 / venue.messages_per_second)))
+        self._messages = messages if messages is not None else message_gate(venue)
+        requests = venue.requests
+        self._requests = Budget(Limit(requests.amount, requests.seconds * SLACK)) if requests is not None else None
         self._sending = False
         self._reason = ""
         self._dropped = asyncio.Event()
@@ -88,7 +110,8 @@ class Connection:
                 create_connection=FrameSocket,
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
-            raise Disconnected(f"cannot connect to {self._url.partition('?')[0]}: {error!r}") from error
+            reason = f"cannot connect to {self._url.partition('?')[0]}: {error!r}"
+            raise Disconnected(reason, _retry_after(error)) from error
         assert isinstance(socket, FrameSocket)  # noqa: S101 create_connection makes it
         self._socket = socket
         opened()
@@ -123,9 +146,22 @@ class Connection:
         while True:
             text = await self._outbox.get()
             self._sending = True
+            if text != self._venue.text_ping and not self._may_request():
+                self.drop("the venue takes no more requests on this connection")
+                return
             await self._messages.enter()
             await socket.send(text)
             self._sending = False
+
+    def _may_request(self) -> bool:
+        """Whether the venue takes one more request on this connection; if so it is counted."""
+        if self._requests is None:
+            return True
+        now = asyncio.get_running_loop().time()
+        if self._requests.wait(now) > 0:
+            return False
+        self._requests.spend(now)
+        return True
 
     async def _ping(self, text: str, seconds: float) -> None:
         while True:
@@ -146,6 +182,18 @@ class Connection:
             if silent >= limit:
                 self.drop(f"nothing heard for {limit:g} s")
         await socket.close()
+
+
+def message_gate(venue: Venue) -> Gate:
+    """Return what keeps the venue's limit of messages."""
+    return Gate(Limit(max(1.0, venue.messages_per_second), max(1.0, 1 / venue.messages_per_second)))
+
+
+def _retry_after(error: Exception) -> float:
+    """Return how long the venue wants to be left alone by those it refused a connection."""
+    if not isinstance(error, InvalidStatus) or error.response.status_code not in PAUSING:
+        return 0.0
+    return stated_seconds(error.response.headers.get("Retry-After")) or 0.0
 
 
 def _why(error: ConnectionClosed) -> str:

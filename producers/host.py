@@ -25,6 +25,8 @@ class Host(Protocol):
     log: Any
     rest: RestClient
     connects: Gate
+    messages: Gate | None
+    """Of all lines together, where the venue counts them so."""
     frames: int
     """Frames received on all lines so far; a frame's number is what it was with it."""
     bytes: int

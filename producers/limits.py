@@ -16,6 +16,10 @@ SLACK: Final = 1.02
 """What leaves evenly may arrive bunched: windows are kept this much longer than the venue's own."""
 
 
+PAUSING: Final = (418, 429, 503)
+"""After these statuses ``Retry-After`` is heeded by all who ask the venue the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """At most ``amount`` (actions, or their weights) in any ``seconds``."""
@@ -100,3 +104,8 @@ class Gate:
     def close(self, seconds: float) -> None:
         """Let nothing through for so long."""
         self._budget.close(self._clock() + seconds)
+
+
+def stated_seconds(text: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header states, an hour at most; None if it states none."""
+    return float(min(int(text), 3600)) if text is not None and text.isascii() and text.isdigit() else None

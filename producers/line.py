@@ -143,7 +143,7 @@ class Line:
         loop = asyncio.get_running_loop()
         began = loop.time()
         url = self.url + self.protocol.path()
-        connection = Connection(self._host.venue, url, self._receive, self._room)
+        connection = Connection(self._host.venue, url, self._receive, self._room, self._host.messages)
         keepers: list[asyncio.Task[None]] = []
         reason = STOPPED
 
@@ -167,6 +167,8 @@ class Line:
             await connection.run(opened)
         except Disconnected as error:
             reason = str(error)
+            if error.retry_after:
+                self._host.connects.close(error.retry_after)
             if isinstance(error, BrokerAway):
                 self.backoff.reset()  # when the broker is back, however often it went, nobody is to wait
         finally:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 
 from producers.backoff import Backoff, Pace
-from producers.limits import Gate
+from producers.limits import PAUSING, Gate, stated_seconds
 from producers.outputs import FetchSnapshot
 from producers.venue import Venue
 
@@ -18,8 +18,6 @@ AT_ONCE: Final = 4
 ANSWER_SECONDS: Final = 30.0
 UNSTATED_PAUSES: Final = {429: 10.0, 418: 120.0}
 """Slow down (429), banned for not slowing down (418): how long, where no ``Retry-After`` says it."""
-_PAUSING: Final = (418, 429, 503)
-"""After these, ``Retry-After`` is heeded by all requests to the venue."""
 
 Answered = Callable[[bytes], None]
 Failed = Callable[[str], None]
@@ -115,10 +113,6 @@ class RestClient:
 
     def _heed(self, response: aiohttp.ClientResponse) -> None:
         """Let nothing more through for as long as the venue wants to be left alone."""
-        if response.status in _PAUSING:
-            stated = _seconds(response.headers.get("Retry-After"))
+        if response.status in PAUSING:
+            stated = stated_seconds(response.headers.get("Retry-After"))
             self._gate.close(stated if stated is not None else UNSTATED_PAUSES.get(response.status, 0.0))
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(min(int(text), 3600)) if text is not None and text.isascii() and text.isdigit() else None

@@ -49,7 +49,9 @@ class Venue:
             and the protocol itself knows when it is not (:meth:`VenueProtocol.overdue`).
         ping_seconds: how often to send a WebSocket ping; None where the venue does not want them.
         text_ping: sent as a text message every ``ping_seconds`` in place of WebSocket pings, where it wants that.
-        messages_per_second: what may be sent on a connection.
+        messages_per_second: what may be sent on a connection, or on all together where ``messages_by_address``.
+        requests: what may be sent on a connection besides pings, in a longer time; a connection on which more is to be
+            sent makes way for a new one.
         frame_bytes: the largest frame to expect.
         instrument_silence_seconds: an instrument of which nothing comes for so long, while its connection lives, is
             asked for again; None where the protocol itself knows when it is overdue.
@@ -69,6 +71,8 @@ class Venue:
     ping_seconds: float | None = 20.0
     text_ping: str | None = None
     messages_per_second: float = 5.0
+    messages_by_address: bool = False
+    requests: Limit | None = None
     frame_bytes: int = 64 * 2**20
     instrument_silence_seconds: float | None = 300.0
     symbols_per_connection: int = 100

@@ -12,6 +12,7 @@ VENUE = Venue(
     # A heartbeat a second for every product.
     silence_seconds=10.0,
     messages_per_second=8.0,
+    messages_by_address=True,
     rest_url="https://api.exchange.coinbase.com",
     # Eight a second and address: https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
     connects=Limit(8, 1.0),

@@ -17,6 +17,7 @@ VENUE = Venue(
     silence_seconds=10.0,
     # Eight a second and address: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits
     messages_per_second=8.0,
+    messages_by_address=True,
     connects=Limit(8, 1.0),
     # A message that is lost costs all books of its connection a new snapshot.
     symbols_per_connection=20,

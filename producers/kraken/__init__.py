@@ -14,5 +14,7 @@ VENUE = Venue(
     rest_url="https://api.kraken.com",
     # About 150 connects in ten minutes and address.
     connects=Limit(140, 600.0),
+    # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits
+    rest_limit=Limit(1, 1.0),
     listing=Listing("/0/public/AssetPairs", traded),
 )

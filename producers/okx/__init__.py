@@ -16,6 +16,7 @@ VENUE = Venue(
     text_ping="ping",
     # 480 requests an hour on a connection, three connections a second.
     messages_per_second=3.0,
+    requests=Limit(480, 3600.0),
     connects=Limit(3, 1.0),
     rest_url="https://www.okx.com",
     # https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
