@@ -12,6 +12,7 @@ from producers.endpoint.session import BARS, QUOTES, TRADES, Subscription, times
 from producers.simulator.events import BookChange, Trade, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.limits import Limits
 from producers.simulator.listings import Listing
 
 _IEX: Final = "V"
@@ -94,3 +95,6 @@ def _time(time_ns: int) -> str:
 
 
 FEED: Final = AlpacaFeed
+
+# https://docs.alpaca.markets/docs/streaming-market-data#connection-limit; of messages it says nothing.
+LIMITS: Final = Limits(connections=1)

@@ -32,6 +32,9 @@ class CoinbaseAdvancedSession(Session):
         super().__init__(symbols)
         self._beats = 0
 
+    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+        return _error("rate limit exceeded")
+
     def received(self, message: bytes, time_ns: int) -> Answer:
         request = _decode_object(message)
         kind = request.get("type") if request is not None else None

@@ -6,12 +6,15 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
-from producers.endpoint.session import BOOK, TRADES, Subscription, timestamp
+from producers.endpoint.session import BOOK, TRADES, Subscription, encode, timestamp
+from producers.limits import Limit
 from producers.simulator.events import BookChange, Level, Trade, Trades
-from producers.simulator.feed import Feed, Topic
+from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.limits import Limits
 from producers.simulator.texts import Spelling
 
 _REPEATED = 100
@@ -34,6 +37,22 @@ class CoinbaseAdvancedFeed(Feed):
         if subscription.feed == TRADES:
             return [_trades("snapshot", self._last[product], time_ns)]
         return []
+
+    def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
+        if path != "/api/v3/brokerage/market/products":
+            return None
+        products = [
+            {
+                "product_id": product,
+                "price_increment": one.listing.price_text(1),
+                "base_increment": one.listing.size_text(1),
+                "product_type": "SPOT",
+                "is_disabled": False,
+                "trading_disabled": False,
+            }
+            for product, one in self.instruments.items()
+        ]
+        return RestReply(encode({"products": products, "num_products": len(products)}))
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         product = event.listing.venue_symbol
@@ -81,3 +100,15 @@ def _trades(kind: str, trades: Iterable[str], time_ns: int) -> bytes:
 
 
 FEED = CoinbaseAdvancedFeed
+
+LIMITS: Final = Limits(
+    # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits; what becomes of
+    # more it does not say.
+    connects=Limit(8, 1.0),
+    messages=Limit(8, 1.0),
+    messages_by_address=True,
+    # "Most channels close within 60-90 seconds if no updates are sent": .../websocket/websocket-channels
+    idle_seconds=90.0,
+    # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/rest-api#rate-limits
+    rest=Limit(10, 1.0),
+)

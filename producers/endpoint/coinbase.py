@@ -35,6 +35,9 @@ class CoinbaseSession(Session):
         super().__init__(symbols)
         self._last_trades: dict[str, _Trade] = {}
 
+    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+        return _error("Failed to subscribe", "Rate limit exceeded")
+
     def received(self, message: bytes, time_ns: int) -> Answer:
         request = _decode_object(message)
         if request is None:

@@ -32,6 +32,11 @@ class KrakenSession(Session):
     def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
         return [HEARTBEAT] if idle and self.subscriptions else []
 
+    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+        request = _decode_object(message) or {}
+        head: dict[str, Any] = {name: request[name] for name in ("method", "req_id") if name in request}
+        return _refusal(head, "Exceeded msg rate", time_ns)
+
     def received(self, message: bytes, time_ns: int) -> Answer:
         request = _decode_object(message)
         if request is None:

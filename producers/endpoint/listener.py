@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
@@ -113,17 +114,36 @@ class Host(Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Holds clients to the venue's limits."""
+
+    pings_count: bool
+    """Whether pings and pongs have to be shown to :meth:`heard`."""
+
+    def connecting(self) -> float:
+        """Return in how many seconds a client may connect; 0: now, and it does."""
+        ...
+
+    def heard(self, connection: Connection, *, control: bool = False, ping: bool = False) -> bool:
+        """Whether a client may say what it has just said: a WebSocket's control frame, a ping as text, or else."""
+        ...
+
+
 class Listener:
     """The port of one venue.
 
     Args:
         host: what stands behind it.
+        guard: refuses what exceeds the venue's limits; None: there are none.
         ping_seconds: how often clients are pinged; None: only their own pings are answered.
         strict: whether a client that does not answer a ping is cut off, as the venue does.
     """
 
-    def __init__(self, host: Host, *, ping_seconds: float | None = None, strict: bool = False) -> None:
+    def __init__(
+        self, host: Host, *, guard: Guard | None = None, ping_seconds: float | None = None, strict: bool = False
+    ) -> None:
         self._host = host
+        self._guard = guard
         self._ping_seconds = ping_seconds
         self._strict = strict
         self._runner: web.AppRunner | None = None
@@ -160,8 +180,12 @@ class Listener:
             return await self._converse(request)
         return await self._host.rest(request.path, request.query)
 
-    async def _converse(self, request: web.Request) -> web.WebSocketResponse:
+    async def _converse(self, request: web.Request) -> web.StreamResponse:
+        guard = self._guard
+        if guard is not None and (wait := guard.connecting()) > 0:
+            return json_response(b"{}", status=429, headers={"Retry-After": str(math.ceil(wait))})
         socket = web.WebSocketResponse(
+            autoping=guard is None or not guard.pings_count,
             compress=False,
             max_msg_size=MAX_MESSAGE_BYTES,
             heartbeat=self._ping_seconds if self._strict else None,
@@ -180,7 +204,17 @@ class Listener:
             async for message in socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     data = message.data.encode() if isinstance(message.data, str) else message.data
-                    await self._host.answered(connection, session.received(data, time.time_ns()))
+                    answer = self._answer(connection, data)
+                elif guard is not None and message.type in (WSMsgType.PING, WSMsgType.PONG):
+                    answer = Answer() if guard.heard(connection, control=True) else None
+                    if message.type is WSMsgType.PING:
+                        await socket.pong(message.data)
+                else:
+                    continue
+                if answer is None:
+                    await connection.close(WSCloseCode.POLICY_VIOLATION, "Too many requests")
+                    break
+                await self._host.answered(connection, answer)
         except ConnectionGone:
             pass  # the client's right; the host is told below
         finally:
@@ -189,6 +223,13 @@ class Listener:
             self._connections.discard(connection)
             self._host.disconnected(connection)
         return socket
+
+    def _answer(self, connection: Connection, message: bytes) -> Answer | None:
+        """Return the answer to a message; None: it was one too many."""
+        session, now = connection.session, time.time_ns()
+        if self._guard is None or self._guard.heard(connection, ping=session.is_ping(message)):
+            return session.received(message, now)
+        return session.too_many(message, now)
 
     async def _ping(self, socket: web.WebSocketResponse) -> None:
         assert self._ping_seconds is not None  # noqa: S101 the task is only made then

@@ -80,6 +80,17 @@ class Session(ABC):
         self.refuses: Callable[[], bool] = _never
         """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
 
+    def is_ping(self, message: bytes) -> bool:
+        """Whether a client's message only asks whether anybody is there; some venues do not count these."""
+        return False
+
+    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+        """Return what the venue says to a message beyond its limits, which is not acted upon.
+
+        None: nothing, it ends the connection.
+        """
+        return None
+
     def greeting(self, time_ns: int) -> list[bytes]:
         """Return what the venue says first, before it is asked anything."""
         return []

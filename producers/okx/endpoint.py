@@ -21,6 +21,12 @@ _CONNECTION: Final = "a4d3ae55"
 class OkxSession(Session):
     """Subscribe and unsubscribe, one answer per argument; the text ``ping`` is answered with ``pong``."""
 
+    def is_ping(self, message: bytes) -> bool:
+        return message == b"ping"
+
+    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+        return _error("60014", "Requests too frequent")
+
     def received(self, message: bytes, time_ns: int) -> Answer:
         if message == b"ping":
             return Answer([b"pong"])

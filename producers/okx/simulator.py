@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
-from producers.endpoint.session import BOOK, TRADES, Subscription
+from producers.endpoint.session import BOOK, TRADES, Subscription, encode
+from producers.limits import Limit
 from producers.okx.protocol import DEPTH
 from producers.simulator.events import BookChange, Level, Trades
-from producers.simulator.feed import Feed, Topic
+from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.limits import Limits
 from producers.simulator.texts import Spelling
 
 
@@ -27,6 +30,23 @@ class OkxFeed(Feed):
         bids, asks = book.bids.top(DEPTH), book.asks.top(DEPTH)
         spelling, sequence = self.spelling[symbol], self._sequences[symbol]
         return [_book(symbol, spelling, "snapshot", bids, asks, time_ns, sequence, -1)]
+
+    def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
+        if path != "/api/v5/public/instruments":
+            return None
+        listed = [
+            {
+                "instType": "SPOT",
+                "instId": symbol,
+                "tickSz": one.listing.price_text(1),
+                "lotSz": one.listing.size_text(1),
+                "state": "live",
+            }
+            for symbol, one in self.instruments.items()
+        ]
+        if query.get("instType") != "SPOT":
+            return RestReply(encode({"code": "51000", "msg": "Parameter instType error", "data": []}))
+        return RestReply(encode({"code": "0", "msg": "", "data": listed}))
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         symbol = event.listing.venue_symbol
@@ -88,3 +108,13 @@ def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
 
 
 FEED = OkxFeed
+
+LIMITS: Final = Limits(
+    # Per address, and per connection and hour: https://www.okx.com/docs-v5/en/#overview-websocket-connect
+    connects=Limit(3, 1.0),
+    requests=Limit(480, 3600.0),
+    idle_seconds=30.0,
+    # https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
+    rest=Limit(20, 2.0),
+    rest_refusal=lambda status: b'{"code":"50011","msg":"Too Many Requests","data":[]}',
+)

@@ -49,6 +49,17 @@ def probability(text: str) -> float:
     return value
 
 
+def generosity(text: str) -> float:
+    """Return a factor of the venues' limits."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1000000")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     commands = argparse.ArgumentParser(prog="python -m producers.simulator", description=__doc__)
@@ -63,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_argument(
         "--fault-probability", type=probability, default=0.0, help="of some fault at each frame (default 0)"
+    )
+    commands.add_argument(
+        "--limits",
+        type=generosity,
+        default=1.0,
+        help="times as much as the venues allow their clients; 0: no limits (default 1: their own)",
     )
     commands.add_argument("--config", type=Path, help="folder of the configuration")
     return commands
@@ -81,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chance = options.fault_probability
             return VenueFaults(venue, script, probability=chance, seed=options.seed, start_ns=start)
 
-        await Simulation(listings, seed=options.seed, rate=options.rate, faults=faults).serve(running)
+        simulation = Simulation(listings, seed=options.seed, rate=options.rate, faults=faults, limits=options.limits)
+        await simulation.serve(running)
 
     return service.run("simulator", serve, folder=options.config)
 

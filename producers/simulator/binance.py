@@ -19,7 +19,6 @@ from producers.simulator.texts import Spelling
 
 _DECIMALS = 8  # Binance writes all prices and sizes with eight
 _DEFAULT_LIMIT, _GREATEST_LIMIT = 100, 5000
-_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (_GREATEST_LIMIT, 250))
 _FIRST_UPDATE = 50_000_000_000
 _DEPTH_STREAMS = ("depth@100ms", "depth", "depth@1000ms")
 _TRADE_STREAMS = ("trade", "aggTrade")
@@ -102,8 +101,7 @@ class BinanceFeed(Feed):
             f'{{"lastUpdateId":{self._updates[symbol]},"bids":{_levels(spelling, book.bids.top(depth))},'
             f'"asks":{_levels(spelling, book.asks.top(depth))}}}'
         )
-        weight = next(weight for most, weight in _WEIGHTS if depth <= most)
-        return RestReply(text.encode(), headers={"x-mbx-used-weight": str(weight)})
+        return RestReply(text.encode())
 
     def _exchange_info(self, time_ns: int) -> bytes:
         symbols = [_symbol_info(instrument.listing) for instrument in self.instruments.values()]

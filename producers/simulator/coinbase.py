@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
 
 from producers.endpoint.session import BOOK, TRADES, Subscription, timestamp
 from producers.simulator.events import BookChange, Level, Trade, Trades
-from producers.simulator.feed import Feed, Topic
+from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.texts import Spelling
 
@@ -28,6 +30,21 @@ class CoinbaseFeed(Feed):
         if subscription.feed == TRADES and product in self._last:
             return [_match("last_match", product, self.spelling[product], *self._last[product])]
         return []
+
+    def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
+        if path != "/products":
+            return None
+        products = [
+            {
+                "id": product,
+                "quote_increment": one.listing.price_text(1),
+                "base_increment": one.listing.size_text(1),
+                "status": "online",
+                "trading_disabled": False,
+            }
+            for product, one in self.instruments.items()
+        ]
+        return RestReply(msgspec.json.encode(products))
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         product = event.listing.venue_symbol

@@ -22,7 +22,6 @@ class RestReply:
 
     body: bytes
     status: int = 200
-    headers: Mapping[str, str] | None = None
 
 
 class Feed(ABC):

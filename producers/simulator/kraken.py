@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from zlib import crc32
 
 from alphapulse.book import BookSide, OrderBook
 from producers.endpoint.session import BOOK, INSTRUMENTS, TRADES, Subscription, encode, timestamp
 from producers.simulator.events import BookChange, Level, Trade, Trades
-from producers.simulator.feed import Feed, Topic
+from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import Listing
 from producers.simulator.texts import Spelling
@@ -47,6 +47,21 @@ class KrakenFeed(Feed):
         elif subscription.feed == TRADES and subscription.snapshot and self._last_trades[symbol]:
             return [_trade_frame("snapshot", symbol, self.spelling[symbol], self._last_trades[symbol])]
         return []
+
+    def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
+        if path != "/0/public/AssetPairs":
+            return None
+        pairs = {
+            symbol.replace("/", ""): {
+                "altname": symbol.replace("/", ""),
+                "wsname": symbol,
+                "pair_decimals": one.listing.price_decimals,
+                "lot_decimals": one.listing.size_decimals,
+                "status": "online",
+            }
+            for symbol, one in self.instruments.items()
+        }
+        return RestReply(encode({"error": [], "result": pairs}))
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         symbol = event.listing.venue_symbol

@@ -19,6 +19,7 @@ from producers.simulator.kraken import KrakenFeed
 from producers.simulator.listings import Listing
 from producers.simulator.market import Market
 from producers.simulator.venue import Batch, SimulatedVenue
+from producers.simulator.venue_limits import limits_of
 from producers.venues import part
 
 MakeFeed = Callable[[Sequence[SimulatedInstrument]], Feed]
@@ -64,6 +65,7 @@ class Simulation:
         seed: chooses the course of things.
         rate: events a second and instrument.
         faults: makes what befalls each venue; nothing by default.
+        limits: times as much as the venues allow their clients (2: twice as much); 0: whatever they like.
         clock: ns since the epoch.
     """
 
@@ -74,6 +76,7 @@ class Simulation:
         seed: int,
         rate: float,
         faults: Faults = VenueFaults,
+        limits: float = 0.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._seed, self._rate = seed, rate
@@ -86,6 +89,7 @@ class Simulation:
                 name,
                 feed_of(name)([traded for (venue, _), traded in self.market.instruments.items() if venue == name]),
                 faults=faults(name),
+                limits=limits_of(name).scaled(limits),
             )
             for name in names
         }

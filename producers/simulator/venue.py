@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from producers.endpoint.session import BOOK, Answer, Session, Subscription
 from producers.simulator.events import Event
 from producers.simulator.faults import RestFault, Sent, VenueFaults
 from producers.simulator.feed import Feed, Topic
+from producers.simulator.limits import Limiter, Limits
 from producers.simulator.outbox import BOUND_BYTES, Outbox
 
 LOOPBACK = "127.0.0.1"
@@ -27,6 +29,7 @@ Batch = dict[Connection, list[bytes]]
 """What each client gets; a defaultdict."""
 
 _IDLE_SECONDS = 1.0
+NO_LIMITS: Final = Limits()
 
 
 class SimulatedVenue:
@@ -36,6 +39,7 @@ class SimulatedVenue:
         name: the venue.
         feed: encodes its part of the market.
         faults: what befalls it.
+        limits: what it allows its clients.
         bound: bytes that may wait for one client.
     """
 
@@ -45,6 +49,7 @@ class SimulatedVenue:
         feed: Feed,
         *,
         faults: VenueFaults | None = None,
+        limits: Limits = NO_LIMITS,
         bound: int = BOUND_BYTES,
     ) -> None:
         self.name = name
@@ -57,7 +62,8 @@ class SimulatedVenue:
         self._numbers_frames = False
         self._outboxes: dict[Connection, Outbox] = {}
         self._listeners: dict[Topic, dict[Connection, None]] = defaultdict(dict)
-        self._listener = Listener(self, ping_seconds=self._dialect.ping_seconds, strict=True)
+        self.limiter = Limiter(limits, _monotonic)
+        self._listener = Listener(self, guard=self.limiter, ping_seconds=self._dialect.ping_seconds, strict=True)
 
     async def open(self, port: int = 0) -> dict[str, Any]:
         """Listen; return the announcement.
@@ -126,6 +132,7 @@ class SimulatedVenue:
             return
         if outbox.put(frames):
             self.frames_sent += len(frames)
+            self.limiter.told(connection)
             return
         self.slow_clients += 1
         metrics.SIMULATOR_SLOW_CLIENTS.labels(self.name).inc()
@@ -133,7 +140,9 @@ class SimulatedVenue:
         connection.abort()
 
     def beat(self, time_ns: int) -> None:
-        """Send the heartbeats of a full second."""
+        """Send the heartbeats of a full second, and close what is idle."""
+        for connection in self.limiter.idle():
+            self._ending = asyncio.create_task(connection.close(reason="no data"))
         if self.faults.silent(time_ns):
             return
         idle_since = time.monotonic() - _IDLE_SECONDS
@@ -149,6 +158,7 @@ class SimulatedVenue:
             "subscriptions": sum(map(len, self._listeners.values())),
             "frames_sent": self.frames_sent,
             "slow_clients": self.slow_clients,
+            "refused": dict(self.limiter.refused),
             "faults": dict(self.faults.happened),
         }
 
@@ -158,12 +168,13 @@ class SimulatedVenue:
         """Return a new client's session."""
         session = self._dialect.session(self._feed.instruments)
         self._numbers_frames = session.numbers_frames
-        session.refuses = lambda: self.faults.refuses(time.time_ns())
         return session
 
     def connected(self, connection: Connection) -> None:
         """Take a client in."""
         self.faults.connected()
+        self.limiter.connected(connection)
+        connection.session.refuses = lambda: self.limiter.crowded_out(connection) or self.faults.refuses(time.time_ns())
         self._outboxes[connection] = Outbox(connection, self._bound)
         if self._dialect.subscribe_seconds is not None:
             asyncio.get_running_loop().call_later(self._dialect.subscribe_seconds, self._send_away_idler, connection)
@@ -204,6 +215,7 @@ class SimulatedVenue:
 
     def disconnected(self, connection: Connection) -> None:
         """Forget a client; harmless if it is forgotten."""
+        self.limiter.disconnected(connection)
         outbox = self._outboxes.pop(connection, None)
         if outbox is not None:
             outbox.close()
@@ -218,11 +230,16 @@ class SimulatedVenue:
         reply = self._feed.rest(path, query, now + self.faults.skew_ns)
         if reply is None:
             return not_found()
+        verdict = self.limiter.rest(path, query)
+        if verdict.status != 200:
+            headers = {**verdict.headers, "Retry-After": str(math.ceil(verdict.retry_after))}
+            body = self.limiter.limits.rest_refusal(verdict.status)
+            return json_response(body, status=verdict.status, headers=headers)
         if (fault := self.faults.rest(now)) is not None:
             await asyncio.sleep(fault.seconds)
             if fault.status != 200:
                 return refusal(fault)
-        return json_response(reply.body, status=reply.status, headers=reply.headers)
+        return json_response(reply.body, status=reply.status, headers=verdict.headers)
 
     def _send_away_idler(self, connection: Connection) -> None:
         if connection in self._outboxes and not connection.session.subscriptions:
@@ -232,6 +249,10 @@ class SimulatedVenue:
         self._listeners[topic].pop(connection, None)
         if not self._listeners[topic]:
             del self._listeners[topic]
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def refusal(fault: RestFault) -> web.Response:

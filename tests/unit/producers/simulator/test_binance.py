@@ -58,13 +58,10 @@ def test_update_ids_count_levels_whether_or_not_anybody_listens(feed: BinanceFee
     assert json.loads(reply.body)["lastUpdateId"] == first_id + 8
 
 
-@pytest.mark.parametrize(
-    ("limit", "levels", "weight"), [(None, 100, "5"), ("5", 5, "5"), ("1000", 260, "50"), ("9999", 260, "250")]
-)
-def test_depth_snapshots_are_as_deep_as_asked(feed: BinanceFeed, limit: str | None, levels: int, weight: str) -> None:
+@pytest.mark.parametrize(("limit", "levels"), [(None, 100), ("5", 5), ("1000", 260), ("9999", 260)])
+def test_depth_snapshots_are_as_deep_as_asked(feed: BinanceFeed, limit: str | None, levels: int) -> None:
     reply = feed.rest("/api/v3/depth", {"symbol": "BTCUSD", **({"limit": limit} if limit else {})}, TIME)
     assert reply is not None
-    assert reply.headers == {"x-mbx-used-weight": weight}
     body = json.loads(reply.body)
     assert len(body["bids"]) == len(body["asks"]) == levels
     assert float(body["bids"][0][0]) < float(body["asks"][0][0])

@@ -45,4 +45,4 @@ def test_a_deleted_level_is_a_zero_with_decimals() -> None:
 def test_heartbeats_begin_with_nothing() -> None:
     feed = CoinbaseFeed([SimulatedInstrument(LISTING, 1, 6_180_000.0)])
     assert feed.opening(Subscription(HEARTBEATS, "BTC-USD", "heartbeat"), TIME) == []
-    assert feed.rest("/products", {}, TIME) is None
+    assert feed.rest("/nothing", {}, TIME) is None

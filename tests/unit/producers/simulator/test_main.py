@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.simulator.__main__ import main, names, parser, probability, rate
+from producers.simulator.__main__ import generosity, main, names, parser, probability, rate
 
 
 def test_names_and_rates() -> None:
@@ -53,6 +53,14 @@ def test_a_script_of_faults_is_checked_before_anything_starts(
     script.write_text('[[fault]]\nkind = "dorp"\nframe = 1\n')
     assert main(["--faults", str(script)]) == 2
     assert f"{script}:1: fault 1:" in capsys.readouterr().err
+
+
+def test_limits_are_the_venues_own_unless_told_otherwise() -> None:
+    assert parser().parse_args([]).limits == 1.0
+    assert parser().parse_args(["--limits", "0"]).limits == 0.0
+    for wrong in ("x", "-1", "1e9"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is no number"):
+            generosity(wrong)
 
 
 def test_probabilities() -> None:

@@ -167,6 +167,7 @@ async def test_a_client_that_does_not_keep_up_is_cut_off_and_counted(tmp_path: P
             "subscriptions": 0,
             "frames_sent": venue.frames_sent,
             "slow_clients": 1,
+            "refused": {},
             "faults": {},
         }
 

@@ -1,0 +1,247 @@
+"""What a venue allows its clients, enforced as the venue enforces it. All clients come from one address: loopback.
+
+Where a venue does not say whether an interval slides or begins at full minutes, it slides here, which is the stricter;
+bursts that it tolerates on top of a rate are not granted. This is written apart from :mod:`producers.limits`, by
+which the collector keeps the limits: either would notice a fault of the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from producers.endpoint.listener import Connection
+from producers.limits import Limit
+
+Weigh = Callable[[str, Mapping[str, str]], float]
+Refuse = Callable[[int], bytes]
+
+
+def one(path: str, query: Mapping[str, str]) -> float:
+    """Weigh every request the same."""
+    return 1.0
+
+
+def plain(status: int) -> bytes:
+    """Return the body of a refusal where a venue documents none."""
+    return b'{"message":"Too many requests"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A venue's limits; None: there is none, or the venue does not say.
+
+    Attributes:
+        messages: from a client. What exceeds them is answered by the session, or ends the connection.
+        messages_by_address: whether they count for all connections together.
+        pings_count: whether pings and pongs count among the messages.
+        requests: subscriptions and the like on a connection, pings apart: a second, longer limit.
+        connects: new connections.
+        ban_seconds: how long nobody may connect after too many connects; 0: until the rate allows it.
+        connections: at a time that are served; what more there are is refused by the session.
+        idle_seconds: a connection on which nothing was sent for so long is closed.
+        rest: requests, or their weights.
+        rest_weight: what a request's path and query weigh.
+        rest_refusal: the body that comes with a status of refusal.
+        used_header: name of the header that tells what is used up.
+        patience: requests refused with 429 before the address is banned with 418; None: it never is.
+    """
+
+    messages: Limit | None = None
+    messages_by_address: bool = False
+    pings_count: bool = False
+    requests: Limit | None = None
+    connects: Limit | None = None
+    ban_seconds: float = 0.0
+    connections: int | None = None
+    idle_seconds: float | None = None
+    rest: Limit | None = None
+    rest_weight: Weigh = one
+    rest_refusal: Refuse = plain
+    used_header: str = ""
+    patience: int | None = None
+
+    def scaled(self, factor: float) -> Limits:
+        """Return limits ``factor`` times as generous: as much in a shorter time. 0: none at all."""
+        if not factor:
+            return Limits()
+
+        def shorter(limit: Limit | None) -> Limit | None:
+            return Limit(limit.amount, limit.seconds / factor) if limit is not None else None
+
+        return replace(
+            self,
+            messages=shorter(self.messages),
+            requests=shorter(self.requests),
+            connects=shorter(self.connects),
+            ban_seconds=self.ban_seconds / factor,
+            rest=shorter(self.rest),
+        )
+
+
+class _Log:
+    """What was used up in the last so many seconds."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.used = 0.0
+        self._log: deque[tuple[float, float]] = deque()
+
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Use up ``amount``, if that much is left."""
+        self.look(now)
+        if self.used + amount > self.limit.amount:
+            return False
+        self._log.append((now, amount))
+        self.used += amount
+        return True
+
+    def look(self, now: float) -> None:
+        while self._log and self._log[0][0] <= now - self.limit.seconds:
+            self.used -= self._log.popleft()[1]
+
+    def wait(self, now: float, amount: float = 1.0) -> float:
+        """Return in how many seconds ``amount`` is left."""
+        excess, wait = self.used + amount - self.limit.amount, 0.0
+        for time, spent in self._log:
+            if excess <= 0:
+                break
+            excess -= spent
+            wait = time + self.limit.seconds - now
+        return wait
+
+
+class Verdict(NamedTuple):
+    """What becomes of a REST request: 200, or a status of refusal and after how many seconds to come again."""
+
+    status: int
+    retry_after: float
+    headers: Mapping[str, str]
+
+
+_FIRST_BAN_SECONDS: Final = 120.0
+_LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
+"""Bans grow for those who come again: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits"""
+
+
+class Limiter:
+    """Holds clients to limits.
+
+    Args:
+        limits: what is allowed.
+        clock: seconds, monotonic.
+
+    Attributes:
+        refused: how often what was refused.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self.limits = limits
+        self.pings_count = limits.pings_count
+        self.refused: Counter[str] = Counter()
+        self._clock = clock
+        self._connects = _Log(limits.connects) if limits.connects is not None else None
+        self._rest = _Log(limits.rest) if limits.rest is not None else None
+        self._messages: dict[Connection | None, _Log] = {}
+        self._requests: dict[Connection, _Log] = {}
+        self._connections: dict[Connection, float] = {}  # when each was last heard or told something
+        self._banned_until = self._rest_banned_until = 0.0
+        self._bans = self._impatience = 0
+
+    # --- connections (Guard) ---
+
+    def connecting(self) -> float:
+        """Return in how many seconds a client may connect; 0: now, and it does."""
+        now = self._clock()
+        if now < self._banned_until:
+            self.refused["connect"] += 1
+            return self._banned_until - now
+        if self._connects is None or self._connects.take(now):
+            return 0.0
+        self.refused["connect"] += 1
+        wait = self.limits.ban_seconds or self._connects.wait(now)
+        if self.limits.ban_seconds:
+            self._banned_until = now + wait
+        return wait
+
+    def heard(self, connection: Connection, *, control: bool = False, ping: bool = False) -> bool:
+        """Whether a client may say what it has just said.
+
+        Args:
+            connection: whose.
+            control: it is a WebSocket ping or pong.
+            ping: it is a venue's own ping, in a text message.
+        """
+        now, limits = self._clock(), self.limits
+        if connection in self._connections:
+            self._connections[connection] = now
+        if limits.messages is not None and (limits.pings_count or not control):
+            log = self._messages.setdefault(None if limits.messages_by_address else connection, _Log(limits.messages))
+            if not log.take(now):
+                self.refused["message"] += 1
+                return False
+        if limits.requests is not None and not control and not ping:
+            log = self._requests.setdefault(connection, _Log(limits.requests))
+            if not log.take(now):
+                self.refused["request"] += 1
+                return False
+        return True
+
+    def connected(self, connection: Connection) -> None:
+        self._connections[connection] = self._clock()
+
+    def disconnected(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        self._messages.pop(connection, None)
+        self._requests.pop(connection, None)
+
+    def crowded_out(self, connection: Connection) -> bool:
+        """Whether others were there before, and the venue serves no more."""
+        most = self.limits.connections
+        if most is None or connection in list(self._connections)[:most]:
+            return False
+        self.refused["connection"] += 1
+        return True
+
+    def told(self, connection: Connection) -> None:
+        """Take note that a client was sent something."""
+        if connection in self._connections:
+            self._connections[connection] = self._clock()
+
+    def idle(self) -> list[Connection]:
+        """Return the connections to close because nothing happens on them."""
+        seconds = self.limits.idle_seconds
+        if seconds is None:
+            return []
+        since = self._clock() - seconds
+        return [connection for connection, last in self._connections.items() if last < since]
+
+    # --- REST ---
+
+    def rest(self, path: str, query: Mapping[str, str]) -> Verdict:
+        """Judge a request, and count it."""
+        now = self._clock()
+        if now < self._rest_banned_until:
+            self.refused["rest_banned"] += 1
+            return Verdict(418, self._rest_banned_until - now, {})
+        log = self._rest
+        if log is None:
+            return Verdict(200, 0.0, {})
+        weight = self.limits.rest_weight(path, query)
+        if log.take(now, weight):
+            self._impatience = 0
+            return Verdict(200, 0.0, self._used(log))
+        self.refused["rest"] += 1
+        self._impatience += 1
+        if self.limits.patience is not None and self._impatience > self.limits.patience:
+            seconds = min(_FIRST_BAN_SECONDS * 2**self._bans, _LONGEST_BAN_SECONDS)
+            self._bans += 1
+            self._impatience = 0
+            self._rest_banned_until = now + seconds
+            return Verdict(418, seconds, self._used(log))
+        return Verdict(429, log.wait(now, weight), self._used(log))
+
+    def _used(self, log: _Log) -> dict[str, str]:
+        return {self.limits.used_header: f"{log.used:.0f}"} if self.limits.used_header else {}
