@@ -11,13 +11,16 @@ import logging
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from alphapulse.config import PublisherSettings
 from alphapulse.embedded import kafka_install
 from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.kafka.admin import create_topics
-from tests.outage.scenario import Observed, Plan, play
+from producers.simulator.__main__ import names
+from tests.outage.observed import Observed, Plan
+from tests.outage.scenario import play
 from tests.outage.verdict import judge, report
 
 LEAST_LOAD = 0.9
@@ -28,7 +31,7 @@ async def run(plan: Plan, folder: Path) -> Observed:
     """Let it happen on a broker of its own."""
     async with KafkaCluster(folder / "kafka", kafka_install.install()) as cluster:
         await create_topics(cluster.settings(), 1)
-        return await play(plan, folder, cluster, print)
+        return await play(plan, folder, cluster, partial(print, flush=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +40,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it is away (default 60)")
     parser.add_argument("--rate", type=float, default=5_000.0, help="frames a second in total (default 5000)")
     parser.add_argument("--seed", type=int, default=1, help="of the market (default 1)")
+    parser.add_argument("--times", type=int, default=1, help="how often it dies, back for 2 s in between (default 1)")
+    parser.add_argument("--venues", type=names, default=Plan.venues, help=f"default: {','.join(Plan.venues)}")
     parser.add_argument("--max-bytes", type=int, help="max_in_flight_bytes, the only bound then")
     parser.add_argument("--keep", type=Path, help="a new folder for logs and data, kept (default: a temporary one)")
     options = parser.parse_args(arguments)
+    if unknown := set(options.venues) - set(Plan.venues):
+        parser.error(
+            f"--venues: {', '.join(unknown)}: only {' and '.join(Plan.venues)} tell each change from the others"
+        )
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own clients', while the broker is away
     publisher = PublisherSettings()
     if options.max_bytes is not None:
         publisher = PublisherSettings(max_in_flight=10**9, max_in_flight_bytes=options.max_bytes)
-    plan = Plan(away=options.seconds, rate=options.rate, seed=options.seed, publisher=publisher)
+    plan = Plan(
+        away=options.seconds,
+        rate=options.rate,
+        times=options.times,
+        venues=tuple(options.venues),
+        seed=options.seed,
+        publisher=publisher,
+    )
     if (lacking := kafka_install.missing()) is not None:
         print(lacking, file=sys.stderr)
         return 2

@@ -7,9 +7,7 @@ import contextlib
 import os
 import re
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from alphapulse import topics
-from alphapulse.config import KafkaSettings, PublisherSettings, Settings, VenueSettings
+from alphapulse.config import KafkaSettings, Settings, VenueSettings
 from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import connection, running
@@ -29,81 +27,12 @@ from producers.simulator.market import Market
 from schemas.codec import Codec
 from schemas.records import L2Update, Trade
 from tests.outage.log_reader import LogReader
-from tests.outage.venue import Change, read_diary
+from tests.outage.observed import Observed, Plan, Sample, number_of
+from tests.outage.venue import read_diary
 
-SYMBOLS: Final = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD", "ADA-USD", "LTC-USD", "DOT-USD")
 SAMPLE_SECONDS: Final = 0.1
 _POLL_SECONDS: Final = 0.02
 _GAPS: Final = re.compile(r'^alphapulse_gaps_total\{kind="(\w+)",venue="(\w+)"\} ([\d.]+)$', re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to happen.
-
-    Attributes:
-        away: seconds between the broker's death and its next start, at least.
-        until_closed: whether it also stays away until the collectors have left the exchanges.
-        rate: frames a second, all exchanges together.
-        symbols: of each exchange.
-        connections: of each collector.
-        before, after: seconds at that rate before the death, and after all books go on again.
-        publisher: the collectors' bounds.
-        patience: seconds for whatever else has to be waited for.
-    """
-
-    away: float = 60.0
-    until_closed: bool = False
-    rate: float = 5_000.0
-    venues: tuple[str, ...] = ("kraken", "binance_us")
-    symbols: tuple[str, ...] = SYMBOLS
-    connections: int = 2
-    before: float = 20.0
-    after: float = 15.0
-    seed: int = 1
-    publisher: PublisherSettings = field(default_factory=PublisherSettings)
-    patience: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A collector at one moment (ns since the epoch)."""
-
-    time: int
-    resident_bytes: int
-    status: dict[str, Any]
-
-
-@dataclass
-class Observed:
-    """What was seen. Times are ns since the epoch.
-
-    Attributes:
-        killed, started, returned: when the node died, was started again, and first answered a request for metadata.
-        stopped: when the market was stopped.
-        samples: by venue.
-        frames_per_second: that the collectors had before the death.
-        skipped_seconds: of the market, which the machine had no time for.
-        arrived: see :class:`LogReader`.
-        diary: see :func:`read_diary`.
-        last: each instrument's last change and trade.
-        gaps: ``alphapulse_gaps_total`` by venue and kind.
-        log_lines: of each collector.
-    """
-
-    plan: Plan
-    killed: int = 0
-    started: int = 0
-    returned: int = 0
-    stopped: int = 0
-    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
-    frames_per_second: float = 0.0
-    skipped_seconds: float = 0.0
-    arrived: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
-    diary: dict[str, list[Change]] = field(default_factory=dict)
-    last: dict[str, dict[str, int]] = field(default_factory=dict)
-    gaps: dict[str, dict[str, int]] = field(default_factory=dict)
-    log_lines: dict[str, int] = field(default_factory=dict)
 
 
 def events_per_second(plan: Plan) -> float:
@@ -173,7 +102,7 @@ async def _start(plan: Plan, supervisor: Supervisor, settings: Settings, diary: 
 async def _outage(
     seen: Observed, cluster: KafkaCluster, supervisor: Supervisor, reader: LogReader, tell: Callable[[str], None]
 ) -> None:
-    plan, (node,) = seen.plan, cluster.nodes
+    plan = seen.plan
     async with asyncio.timeout(plan.patience):
         while not all((topics.L2, key) in reader.arrived for key in _keys(plan)):
             await _pause(_POLL_SECONDS, supervisor, reader)
@@ -181,8 +110,24 @@ async def _outage(
     frames, began = await _frames(seen, supervisor), time.monotonic()
     await _pause(plan.before, supervisor, reader)
     seen.frames_per_second = (await _frames(seen, supervisor) - frames) / (time.monotonic() - began)
-    tell(f"killing the broker ({seen.frames_per_second:.0f} frames/s came); away for {plan.away:g} s")
-    seen.killed = time.time_ns()
+    tell(f"{seen.frames_per_second:.0f} frames/s came")
+    for deaths_left in reversed(range(plan.times)):
+        await _die(seen, cluster, supervisor, reader, tell)
+        if deaths_left:
+            await _pause(plan.between, supervisor, reader)
+    deadline = time.monotonic() + plan.patience
+    while not _go_on(seen, reader) and time.monotonic() < deadline:  # if they never do, the verdict says so
+        await _pause(_POLL_SECONDS, supervisor, reader)
+    await _pause(plan.after, supervisor, reader)
+
+
+async def _die(
+    seen: Observed, cluster: KafkaCluster, supervisor: Supervisor, reader: LogReader, tell: Callable[[str], None]
+) -> None:
+    """Kill the node, wait, start it again, wait for its answer."""
+    plan, (node,) = seen.plan, cluster.nodes
+    tell(f"killing the broker; away for {plan.away:g} s")
+    seen.killed = seen.killed or time.time_ns()
     node.kill()
     try:
         await _pause(plan.away, supervisor, reader)
@@ -190,18 +135,13 @@ async def _outage(
             while plan.until_closed and not all(_closed(samples) for samples in seen.samples.values()):
                 await _pause(_POLL_SECONDS, supervisor, reader)
     finally:
-        tell("starting it again")
         seen.started = time.time_ns()
         await cluster.start_node(node)
     async with asyncio.timeout(plan.patience):
         while not await _answers(cluster.settings()):
             await _pause(_POLL_SECONDS, supervisor, reader)
     seen.returned = time.time_ns()
-    tell(f"it answers after {(seen.returned - seen.started) / 1e9:.2f} s; {plan.after:g} s more")
-    deadline = time.monotonic() + plan.patience
-    while not _go_on(seen, reader) and time.monotonic() < deadline:  # if they never do, the verdict says so
-        await _pause(_POLL_SECONDS, supervisor, reader)
-    await _pause(plan.after, supervisor, reader)
+    tell(f"started again, it answers after {(seen.returned - seen.started) / 1e9:.2f} s")
 
 
 def _closed(samples: list[Sample]) -> bool:
@@ -306,8 +246,3 @@ async def _all_arrived(seen: Observed, reader: LogReader) -> None:
 def _last(codec: Codec, reader: LogReader, topic: str, key: str) -> Any:
     records = reader.arrived.get((topic, key))
     return codec.decode(records[-1][1]) if records else None
-
-
-def number_of(update: L2Update) -> int:
-    """Return the number of the book change that ``update`` tells of (see :class:`tests.outage.venue.Numbers`)."""
-    return update.exchange_sequence if update.exchange_sequence is not None else update.exchange_time // 1000

@@ -18,7 +18,7 @@ from schemas.book_reader import BookReader, Outcome
 from schemas.codec import Codec
 from schemas.records import Event, L2Update, Trade
 from tests.fixtures.witnesses import same
-from tests.outage.scenario import Observed, number_of
+from tests.outage.observed import Observed, number_of
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,13 @@ def _judge_gaps(seen: Observed, verdict: Verdict, events: list[Event]) -> None:
     for venue in seen.plan.venues:
         lost = connections_lost(events, venue)
         counted = seen.gaps[venue]
-        verdict.expect(lost in (0, seen.plan.connections), f"{venue}: {lost} connections ended, not one gap for each")
+        deaths = lost // seen.plan.connections  # that were long enough to leave the exchange for
+        each = lost % seen.plan.connections == 0 and deaths <= seen.plan.times
+        verdict.expect(each, f"{venue}: {lost} connections ended, not one gap for each")
         verdict.expect(counted.get("connection", 0) == lost, f"{venue}: {lost} ended, counted: {counted}")
         others = {kind: count for kind, count in counted.items() if kind not in ("connection", "trade_id") and count}
         verdict.expect(not others, f"{venue}: losses besides the outage: {others}")
-        epochs = ["SNAPSHOT", "INVALID", "SNAPSHOT"] if lost else ["SNAPSHOT"]
+        epochs = ["SNAPSHOT", *["INVALID", "SNAPSHOT"] * deaths]
         for key, book in verdict.books.items():
             if key.startswith(f"{venue}|"):
                 verdict.expect(book.kinds == epochs, f"{key}: {' '.join(book.kinds)} instead of {' '.join(epochs)}")
@@ -254,5 +256,8 @@ def report(seen: Observed, verdict: Verdict) -> Iterator[str]:
     )
     if seen.skipped_seconds:
         yield f"the market stood still for {seen.skipped_seconds:.1f} s, for which this machine had no time"
-    yield f"{plan.away:g} s, {plan.rate:g} frames/s: " + ("all promises kept" if not verdict.broken else "BROKEN:")
+    often = f" {plan.times} times" if plan.times > 1 else ""
+    yield f"{plan.away:g} s{often}, {plan.rate:g} frames/s: " + (
+        "all promises kept" if not verdict.broken else "BROKEN:"
+    )
     yield from verdict.broken

@@ -10,7 +10,8 @@ from alphapulse.embedded.kafka_cluster import KafkaCluster
 from schemas.codec import Codec
 from schemas.records import Event
 from tests.fixtures.kafka_cluster import ON_KAFKA
-from tests.outage.scenario import Plan, play
+from tests.outage.observed import Plan
+from tests.outage.scenario import play
 from tests.outage.verdict import Promises, judge, report
 
 pytestmark = ON_KAFKA

@@ -18,14 +18,14 @@ from producers.simulator.market import Market
 from producers.simulator.truth import TrueBook
 from schemas.codec import Codec
 from schemas.records import Event, L2Update, Record, Trade
-from tests.outage.scenario import Observed, Plan, Sample
+from tests.outage.observed import Observed, Plan, Sample
 from tests.outage.venue import Diary, read_diary
 from tests.outage.verdict import judge, report
 
 PLAN = Plan(venues=("kraken",), symbols=("BTC-USD",), connections=1, publisher=PublisherSettings(max_in_flight=100))
 KEY = "kraken|BTC-USD"
 SECOND = 10**9
-KILLED, RETURNED, END = 1_000 * SECOND, 1_060 * SECOND, 1_070 * SECOND
+KILLED, RETURNED, END = 1_000 * SECOND, 1_060 * SECOND, 1_068 * SECOND
 
 
 class Made:
@@ -36,7 +36,7 @@ class Made:
         self.last_sequence = 0
         self.seen = Observed(PLAN, killed=KILLED, started=RETURNED - SECOND, returned=RETURNED, stopped=END)
         market = Market(
-            make_listings(PLAN.venues, PLAN.symbols), seed=PLAN.seed, rate=20.0, start_ns=KILLED - 5 * SECOND
+            make_listings(PLAN.venues, PLAN.symbols), seed=PLAN.seed, rate=8.0, start_ns=KILLED - 5 * SECOND
         )
         beginning = Market(make_listings(PLAN.venues, PLAN.symbols), seed=PLAN.seed, rate=1.0, start_ns=0)
         self.truth = TrueBook(beginning.instruments["kraken", "BTC-USD"])
