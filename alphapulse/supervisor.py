@@ -16,7 +16,6 @@ import json
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +25,11 @@ import aiohttp
 
 from alphapulse import logs, spare
 from alphapulse.config import Settings, environment
+from alphapulse.deaths import Deaths
 from alphapulse.errors import ServiceError
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
 
 POLL_SECONDS = 0.02
-RESTART_WINDOW_SECONDS = 60.0
-START_SECONDS = 20.0
-"""A child that refuses within this time of its start would refuse again; one that has worked may find things mended."""
-RESTART_LIMIT = 5
-"""A child that dies more often than this within the window is given up, and the whole stack with it."""
-FIRST_PAUSE_SECONDS = 0.2
-"""Before the restart of a child that has died within the window already; doubled each time. The first needs none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,8 @@ class ChildSpec:
     spare: bool = False
     """Keep a process ready that has loaded ``module``, whose ``main(arguments)`` returns the exit code: it takes the
     place of the next child of this module that dies. It costs the memory of an idle service."""
+    patient: bool = False
+    """Once it has worked, start it again however often it refuses (:class:`~alphapulse.deaths.Deaths`)."""
     vital: bool = True
     """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +65,9 @@ class Child:
     given_up: str = ""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
-    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=RESTART_LIMIT))
+
+    def __post_init__(self) -> None:
+        self.deaths = Deaths(patient=self.spec.patient)
 
     @property
     def pid(self) -> int | None:
@@ -155,13 +152,11 @@ class Supervisor:
             if self._on_death is not None:
                 self._on_death(child, code)
             now = time.monotonic()
-            often = len(child.deaths) == RESTART_LIMIT and now - child.deaths[0] < RESTART_WINDOW_SECONDS
-            child.deaths.append(now)
-            refused = code == EXIT_REFUSED and now - child.started < START_SECONDS
-            if refused or not child.spec.restart or often:
+            pause = child.deaths.died(now, now - child.started, refused=code == EXIT_REFUSED)
+            if pause is None or not child.spec.restart:
                 self._give_up(child, code)
                 return
-            await asyncio.sleep(_pause(sum(now - death < RESTART_WINDOW_SECONDS for death in child.deaths)))
+            await asyncio.sleep(pause)
             if child.stopping.is_set():
                 return
             try:
@@ -305,11 +300,6 @@ class Supervisor:
         """Return the resident memory of this process and all living children, bytes (shared pages count each time)."""
         pids = [child.pid for child in self.children.values() if child.pid is not None]
         return sum(_resident_bytes(pid) for pid in (os.getpid(), *pids, *self._spares.pids))
-
-
-def _pause(deaths: int) -> float:
-    """Return the seconds to wait before a restart, after so many deaths within the window."""
-    return min(FIRST_PAUSE_SECONDS * 2 ** (deaths - 2), 5.0) if deaths > 1 else 0.0
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

@@ -96,14 +96,25 @@ class Collectors:
         self._first = False
 
     def _spec(self, venue: str) -> ChildSpec:
-        # At the start a venue that cannot be collected is the user's mistake; later it must not end the others.
-        if self._folder is None:
-            return ChildSpec(_name(venue), "producers", self._settings, (venue,), spare=True, vital=self._first)
-        # The environment beats the files: what stands in them must not be repeated there, or no change would show.
-        settings = self._settings.model_copy(update={"venues": {}})
-        own = {key: value for key, value in os.environ.items() if key.startswith(f"{PREFIX}VENUES")}
-        arguments = (venue, "--config", str(self._folder))
-        return ChildSpec(_name(venue), "producers", settings, arguments, spare=True, vital=self._first, variables=own)
+        settings = self._settings
+        arguments: tuple[str, ...] = (venue,)
+        own: dict[str, str] = {}
+        if self._folder is not None:
+            # The environment beats the files: what stands in them must not be repeated there, or no change would show.
+            settings = settings.model_copy(update={"venues": {}})
+            own = {key: value for key, value in os.environ.items() if key.startswith(f"{PREFIX}VENUES")}
+            arguments = (venue, "--config", str(self._folder))
+        return ChildSpec(
+            _name(venue),
+            "producers",
+            settings,
+            arguments,
+            spare=True,
+            patient=True,
+            # At the start a venue that cannot be collected is the user's mistake; later it must not end the others.
+            vital=self._first,
+            variables=own,
+        )
 
 
 def _name(venue: str) -> str:

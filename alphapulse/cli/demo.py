@@ -171,7 +171,7 @@ class Demo:
         collectors = []
         for venue, feed in feeds.items():
             collectors.append(f"collector-{venue}")
-            await stack.start_collector(collectors[-1], venue, feed, spare=True)
+            await stack.start_collector(collectors[-1], venue, feed, lasting=True)
         await stack.supervisor.wait_ready(*collectors)
         return collectors
 

@@ -64,10 +64,14 @@ class Stack:
             module, *arguments = MODULES[name]
             await self.supervisor.start(ChildSpec(name, module, self.settings, tuple(arguments)))
 
-    async def start_collector(self, name: str, venue: str, feed: VenueSettings, *, spare: bool = False) -> None:
-        """Start a collector as service ``name`` for the feed given; ``spare``: see :class:`ChildSpec`."""
+    async def start_collector(self, name: str, venue: str, feed: VenueSettings, *, lasting: bool = False) -> None:
+        """Start a collector as service ``name`` for the feed given.
+
+        ``lasting``: for an unknown time, so that it has to come back soon, and whatever befalls it.
+        """
         settings = self.settings.model_copy(update={"venues": {venue: feed}})
-        await self.supervisor.start(ChildSpec(name, "producers", settings, (venue, "--name", name), spare=spare))
+        arguments = (venue, "--name", name)
+        await self.supervisor.start(ChildSpec(name, "producers", settings, arguments, spare=lasting, patient=lasting))
 
     def lag_reader(self) -> LagReader:
         """Return a reader of how far processors and sinks are behind (a context manager)."""

@@ -120,7 +120,7 @@ async def measure(case: Case, kills: int, folder: Path) -> list[float]:
 async def kill(stack: Stack, books: Books, case: Case, feed: VenueSettings) -> float:
     """Start a collector, kill it, and return after how many seconds every book was there again."""
     began = time.time_ns()
-    await stack.start_collector("collector", case.venue, feed, spare=case.spare)
+    await stack.start_collector("collector", case.venue, feed, lasting=case.spare)
     await books.since(began, case.symbols)
     await asyncio.sleep(SETTLE_SECONDS)
     pid = stack.supervisor.children["collector"].pid

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from typing import Any
 import pytest
 
 from alphapulse.config import Settings
+from alphapulse.deaths import PROVEN_SECONDS
 from alphapulse.errors import ServiceError
-from alphapulse.supervisor import RESTART_LIMIT, Child, ChildSpec, Supervisor, _pause
+from alphapulse.supervisor import Child, ChildSpec, Supervisor
 
 pytestmark = pytest.mark.usefixtures("from_root", "spares_at_once")
 
@@ -40,10 +40,16 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
 
 
 def spec(
-    tmp_path: Path, behaviour: str, name: str = "child", *, restart: bool = True, spare: bool = False
+    tmp_path: Path,
+    behaviour: str,
+    name: str = "child",
+    *,
+    restart: bool = True,
+    spare: bool = False,
+    patient: bool = False,
 ) -> ChildSpec:
-    settings = Settings(data_dir=tmp_path)
-    return ChildSpec(name, "tests.fixtures.child", settings, (name, behaviour), restart=restart, spare=spare)
+    settings, arguments = Settings(data_dir=tmp_path), (name, behaviour)
+    return ChildSpec(name, "tests.fixtures.child", settings, arguments, restart, spare, patient)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -93,31 +99,6 @@ async def test_a_killed_child_is_started_again_and_its_death_is_told(tmp_path: P
         await until(lambda: child.restarts == 1)
         assert (await supervisor.announcement("child"))["pid"] == child.pid != first
         assert deaths == [("child", -signal.SIGKILL)]
-
-
-def test_only_a_child_that_has_died_lately_waits_for_its_restart() -> None:
-    assert [_pause(deaths) for deaths in range(1, 6)] == [0.0, 0.2, 0.4, 0.8, 1.6]
-
-
-async def test_deaths_of_long_ago_do_not_delay_a_restart(
-    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counted: list[int] = []
-
-    def pause(deaths: int) -> float:
-        counted.append(deaths)
-        return 0.0
-
-    monkeypatch.setattr("alphapulse.supervisor._pause", pause)
-    child = await supervisor.start(spec(tmp_path, "serve"))
-    child.deaths.extend([time.monotonic() - 100] * RESTART_LIMIT)
-    for _ in range(2):
-        await supervisor.wait_ready("child")
-        before = child.pid
-        assert before is not None
-        os.kill(before, signal.SIGKILL)
-        await until(lambda: child.pid not in (None, before))  # noqa: B023 it is waited for here
-    assert counted == [1, 2]
 
 
 async def spare_of(supervisor: Supervisor) -> int:
@@ -184,12 +165,25 @@ async def test_a_child_that_refuses_ends_the_stack_with_its_own_message(supervis
         await supervisor.failure()
 
 
+async def test_a_child_that_has_worked_is_started_again_though_it_refuses(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """Killed while the broker is away, say."""
+    child = await supervisor.start(spec(tmp_path, "serve-once", patient=True))
+    await supervisor.wait_ready("child")
+    child.started -= PROVEN_SECONDS
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: child.restarts == 2)
+    assert not supervisor.failed.done()
+
+
 async def test_a_child_that_keeps_crashing_is_given_up_with_the_end_of_its_log(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     child = await supervisor.start(spec(tmp_path, "crash", restart=False))
     with pytest.raises(ServiceError, match=r"child ended \(exit code 1\)[^$]*RuntimeError: a bug"):
-        await supervisor.announcement("child")
+        await supervisor.announcement("child", "more than a child tells that crashes")
     assert child.pid is None
 
 

@@ -63,7 +63,7 @@ class Flow:
             self.deltas[key] += 1
 
     async def until_all_flow(self, lives: int, supervisor: Supervisor) -> None:
-        """Wait until every book flows in its epoch number ``lives`` or a later one; fail if the collector is given up."""
+        """Wait until every book flows in its epoch number ``lives`` or a later one; fail if the child is given up."""
 
         def flows(symbol: str) -> bool:
             epochs = sorted(epoch for name, epoch in self.deltas if name == symbol)
