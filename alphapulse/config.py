@@ -135,7 +135,7 @@ class PublisherSettings(Section):
     """At start the trades published within this time are read back: those the venue repeats are not published again."""
     dedupe_records: Annotated[int, Field(ge=0)] = 20_000
     """At most so many of each partition; 0: none are read back."""
-    linger_ms: Annotated[int, Field(ge=0, le=1000)] = 2
+    linger_ms: Annotated[int, Field(ge=0, le=1000)] = 1
 
 
 class ProcessorSettings(Section):
