@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import NodeId
 from hypothesis import settings
 
 pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.kafka_cluster"]
@@ -16,6 +17,24 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("default", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=5000)
 settings.load_profile("default")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of an ``xdist_group`` on one worker.
+
+    The worker tells the controller by the end of the test's id. pytest-xdist 3.8 writes it where pytest 9.2 no longer
+    looks, and then spreads all tests as if there were no groups: https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+    if not config.getoption("loadgroup", False):
+        return
+    for item in items:
+        names = {str(mark.args[0]) for mark in item.iter_markers("xdist_group")}
+        group = "@" + "_".join(sorted(names))
+        if names and not item.nodeid.endswith(group):
+            item._id = NodeId.parse(item.nodeid + group)
+            if not item.nodeid.endswith(group):
+                raise pytest.UsageError(f"{item.nodeid} cannot be kept with its group {group[1:]}")
 
 
 @pytest.fixture(scope="session")

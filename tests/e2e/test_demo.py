@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,19 @@ import pytest
 
 from tests.e2e.command import ALPHAPULSE, ROOT, alphapulse, environment
 
+BOUND_SECONDS = 60.0
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 
 class Demo:
     """A running demo."""
 
-    def __init__(self, process: asyncio.subprocess.Process, data_dir: Path, http: aiohttp.ClientSession) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], data_dir: Path) -> None:
         self.process = process
         self.data_dir = data_dir
         self.log = data_dir.parent / "demo.err"
-        self.http = http
+        self.http: aiohttp.ClientSession
 
     def told(self) -> dict[str, dict[str, Any]]:
         """Return the announcements of all services that run."""
@@ -46,7 +50,7 @@ class Demo:
     async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
         async with asyncio.timeout(seconds):
             while not await condition():
-                assert self.process.returncode is None, f"the demo ended by itself:\n{self.log.read_text()[-4000:]}"
+                assert self.process.poll() is None, f"the demo ended by itself:\n{self.log.read_text()[-4000:]}"
                 await asyncio.sleep(0.1)
 
     async def books(self) -> set[tuple[str, str]]:
@@ -54,30 +58,64 @@ class Demo:
         told = await self.get("/api/v1/instruments")
         return {(i["venue"], i["symbol"]) for i in told.get("instruments", []) if i["valid"]}
 
+    async def whole(self) -> bool:
+        """Return whether every book is valid at the gateway."""
+        return await self.books() == ALL_BOOKS
 
-@pytest.fixture
-async def demo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Demo]:
-    """A demo on the embedded broker, or on the one that a test has as parameter."""
-    broker = getattr(request, "param", "embedded")
-    data_dir = tmp_path / "data"
-    with (data_dir.parent / "demo.err").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *ALPHAPULSE,
-            *("demo", "--data-dir", str(data_dir), "--port", "0", "--symbols", "BTC-USD,ETH-USD"),
-            *("--broker", broker),
+    async def stop(self) -> int:
+        """Press Ctrl-C; return the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return await asyncio.to_thread(self.process.wait, BOUND_SECONDS)
+
+
+@contextmanager
+def running(folder: Path, broker: str = "embedded") -> Iterator[Demo]:
+    """Run a demo in ``folder / "data"``."""
+    data_dir = folder / "data"
+    options = ("--data-dir", str(data_dir), "--port", "0", "--symbols", "BTC-USD,ETH-USD", "--broker", broker)
+    with (folder / "demo.err").open("wb") as log:
+        process = subprocess.Popen(
+            [*ALPHAPULSE, "demo", *options],
             cwd=ROOT,
             env=environment(),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-            try:
-                yield Demo(process, data_dir, http)
-            finally:
-                if process.returncode is None:
-                    process.send_signal(signal.SIGINT)
-                    await asyncio.wait_for(process.wait(), 60)
+        try:
+            yield Demo(process, data_dir)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(BOUND_SECONDS)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        yield session
+
+
+@pytest.fixture
+def demo(request: pytest.FixtureRequest, tmp_path: Path, http: aiohttp.ClientSession) -> Iterator[Demo]:
+    """A demo on the embedded broker, or on the one that a test has as parameter."""
+    with running(tmp_path, getattr(request, "param", "embedded")) as made:
+        made.http = http
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo that several tests use one after the other; each of them leaves it whole."""
+    with running(tmp_path_factory.mktemp("demo")) as made:
+        yield made
+
+
+@pytest.fixture
+def lasting(shared: Demo, http: aiohttp.ClientSession) -> Demo:
+    """The shared demo."""
+    shared.http = http
+    return shared
 
 
 def alive(pid: int) -> bool:
@@ -94,7 +132,7 @@ ALL_BOOKS = {(venue, symbol) for venue in ("kraken", "coinbase", "binance_us") f
 async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after_ctrl_c(demo: Demo) -> None:
     async def everything_moves() -> bool:
         told = await demo.get("/api/v1/arbitrage/opportunities")
-        return bool(told.get("opportunities")) and await demo.books() == ALL_BOOKS
+        return bool(told.get("opportunities")) and await demo.whole()
 
     await demo.until(everything_moves, 60)
     page = await demo.http.get(f"http://127.0.0.1:{demo.told()['gateway']['port']}/")
@@ -115,36 +153,39 @@ async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after
     pids = [told["pid"] for told in demo.told().values()]
     assert len(pids) == 9
     assert all(alive(pid) for pid in pids)
-    demo.process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(demo.process.wait(), 60) == 0
+    assert await demo.stop() == 0
     assert not any(alive(pid) for pid in pids)
     assert demo.told() == {}
     assert rows() > 10  # the tables can be read after the run as well
 
 
-@pytest.mark.parametrize("victim", ["collector-kraken", "processors", "gateway", "broker"])
-async def test_a_killed_part_comes_back(demo: Demo, victim: str) -> None:
-    async def whole() -> bool:
-        return await demo.books() == ALL_BOOKS
+async def test_a_second_demo_in_the_same_directory_is_refused(lasting: Demo) -> None:
+    async def claimed() -> bool:
+        return (lasting.data_dir / ".lock").exists() and bool(lasting.told())
 
-    await demo.until(whole, 60)
-    pid = demo.told()[victim]["pid"]
+    await lasting.until(claimed, 30)
+    ended = await asyncio.to_thread(alphapulse, "demo", "--data-dir", lasting.data_dir, "--port", "0")
+    assert ended.code == 2
+    assert f"in use by process {lasting.process.pid}" in ended.err
+
+
+@pytest.mark.parametrize("victim", ["collector-kraken", "processors", "gateway", "broker"])
+async def test_a_killed_part_comes_back(lasting: Demo, victim: str) -> None:
+    await lasting.until(lasting.whole, 60)
+    pid = lasting.told()[victim]["pid"]
     os.kill(pid, signal.SIGKILL)
 
     async def replaced() -> bool:
-        told = demo.told().get(victim)
-        return told is not None and told["pid"] != pid and await demo.books() == ALL_BOOKS
+        told = lasting.told().get(victim)
+        return told is not None and told["pid"] != pid and await lasting.whole()
 
-    await demo.until(replaced, 90)
+    await lasting.until(replaced, 90)
 
 
 @pytest.mark.usefixtures("kafka_installation")
 @pytest.mark.parametrize("demo", ["kafka"], indirect=True)
 async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: Demo) -> None:
-    async def whole() -> bool:
-        return await demo.books() == ALL_BOOKS
-
-    await demo.until(whole, 90)
+    await demo.until(demo.whole, 90)
     before = {name: told["pid"] for name, told in demo.told().items()}
     broker = demo.told()["broker"]
     os.kill(broker["pid"], signal.SIGKILL)
@@ -168,23 +209,12 @@ async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: 
         return int(ended.out)
 
     async def goes_on() -> bool:
-        return await asyncio.to_thread(newest) > returned and await whole()
+        return await asyncio.to_thread(newest) > returned and await demo.whole()
 
     await demo.until(goes_on, 60)
     assert {name: told["pid"] for name, told in demo.told().items() if name != "broker"} == {
         name: pid for name, pid in before.items() if name != "broker"
     }
-    demo.process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(demo.process.wait(), 60) == 0
+    assert await demo.stop() == 0
     assert not alive(again["nodes"][0]["pid"])
     assert (demo.data_dir / "kafka" / "cluster.json").is_file()
-
-
-async def test_a_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:
-    async def claimed() -> bool:
-        return (demo.data_dir / ".lock").exists() and bool(demo.told())
-
-    await demo.until(claimed, 30)
-    ended = await asyncio.to_thread(alphapulse, "demo", "--data-dir", demo.data_dir, "--port", "0")
-    assert ended.code == 2
-    assert f"in use by process {demo.process.pid}" in ended.err

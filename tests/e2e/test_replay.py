@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,12 @@ from tests.e2e.command import alphapulse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
+KRAKEN = "kraken_v2_20210417.rec.gz"
 RECORDINGS = (
     "binance_btcusdt_20240808.rec.gz",
     "binance_us_20211012.rec.gz",
     "coinbase_exchange_20210417.rec.gz",
-    "kraken_v2_20210417.rec.gz",
+    KRAKEN,
 )
 
 
@@ -121,45 +124,123 @@ def test_at_the_original_pace_the_books_are_the_same(recordings: Path, tmp_path:
     assert ended.json["run"]["seconds"] > 25
 
 
-@pytest.fixture
-def kraken(recordings: Path) -> list[bytes]:
-    """The lines of the Kraken recording."""
-    with gzip.open(recordings / RECORDINGS[3]) as lines:
-        return lines.readlines()
-
-
-def replay_lines(lines: list[bytes], folder: Path, name: str = "kraken_test.rec") -> Any:
-    path = folder / name
-    path.write_bytes(b"".join(lines))
-    return alphapulse("replay", path, "--data-dir", folder / "data", "--json")
-
-
-def kraken_book(kind: str, bids: list[int], asks: dict[int, int], best_asks: list[int], best_bids: list[int]) -> bytes:
-    """Return a line; every level of the venue's book is of size 1, which the checksum of the best ones needs."""
-    sides = [[{"price": price, "qty": size} for price, size in side] for side in ([(b, 1) for b in bids], asks.items())]
-    checksum = crc32("".join(f"{price}1" for price in best_asks + best_bids).encode())
-    book = {"symbol": "ABC/USD", "bids": sides[0], "asks": sides[1], "checksum": checksum}
+def kraken_book(kind: str, symbol: str, *sides: Mapping[int, int], checksum: int) -> bytes:
+    """Return a line; ``sides`` are price → size."""
+    bids, asks = ([{"price": price, "qty": size} for price, size in side.items()] for side in sides)
+    book = {"symbol": symbol, "bids": bids, "asks": asks, "checksum": checksum}
     return b"1 " + json.dumps({"channel": "book", "type": kind, "data": [book]}).encode() + b"\n"
 
 
-def test_a_recording_made_at_another_depth_is_kept_at_that_depth(tmp_path: Path) -> None:
-    """At depth 10 no delete tells of the ask 120 that a better one pushed out and that vanished thereafter."""
+def checksum_of(best_bids: list[int], best_asks: list[int]) -> int:
+    """Return Kraken's checksum of a book; every level in it is of size 1."""
+    return crc32("".join(f"{price}1" for price in best_asks + best_bids).encode())
+
+
+TOO_PRECISE = b"354.123456789012345678901234567891"
+TRADE = (
+    b'1618678160000000000 {"channel":"trade","type":"update","data":[{"symbol":"XMR/USD","side":"sell","price":%s,'
+    b'"qty":0.5,"ord_type":"limit","trade_id":99,"timestamp":"2021-04-17T16:49:20.557535Z"}]}\n' % TOO_PRECISE
+)
+
+
+def damaged_lines(lines: list[bytes]) -> list[bytes]:
+    """Return a recording's lines with three more, none of which can be understood."""
+    unknown, no_json = b'1618678134000000000 {"surprise": [1, 2]}\n', b"1618678134000000000 {no json\n"
+    return [*lines[:50], unknown, *lines[50:99], no_json, *lines[99:], TRADE]
+
+
+def small_lines() -> list[bytes]:
+    """Return a recording at depth 10 of two books; ABC's checksums hold, DEF's last one does not.
+
+    No delete tells of ABC's ask 120 that a better one pushed out and that vanished thereafter.
+    """
     bids, asks = list(range(100, 90, -1)), [*range(110, 119), 120]
     pushed, healed = [105, *range(110, 119)], [*range(110, 119), 130]
-    lines = [
-        kraken_book("snapshot", bids, dict.fromkeys(asks, 1), asks, bids),
-        kraken_book("update", [], {105: 1}, pushed, bids),
-        kraken_book("update", [], {105: 0, 130: 1}, healed, bids),
+    whole = (dict.fromkeys(bids, 1), dict.fromkeys(asks, 1))
+    return [
+        kraken_book("snapshot", "ABC/USD", *whole, checksum=checksum_of(bids, asks)),
+        kraken_book("snapshot", "DEF/USD", *whole, checksum=checksum_of(bids, asks)),
+        kraken_book("update", "ABC/USD", {}, {105: 1}, checksum=checksum_of(bids, pushed)),
+        kraken_book("update", "DEF/USD", {}, {105: 1}, checksum=checksum_of(bids, asks)),
+        kraken_book("update", "ABC/USD", {}, {105: 0, 130: 1}, checksum=checksum_of(bids, healed)),
     ]
-    ended = replay_lines(lines, tmp_path)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A replay of damaged recordings, and what is in its dead letters."""
+
+    err: str
+    run: dict[str, Any]
+    rows: dict[str, dict[str, Any]]
+    """By symbol."""
+    letters: list[tuple[str, str]]
+    """Value and reason."""
+
+
+@pytest.fixture(scope="module")
+def damaged(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Two recordings of Kraken: the real one with lines that are wrong, and a small one made up here."""
+    folder = tmp_path_factory.mktemp("damaged")
+    with gzip.open(recordings / KRAKEN) as lines:
+        (folder / "kraken_test.rec").write_bytes(b"".join(damaged_lines(lines.readlines())))
+    (folder / "kraken_small.rec").write_bytes(b"".join(small_lines()))
+    data = folder / "data"
+    ended = alphapulse("replay", folder / "kraken_test.rec", folder / "kraken_small.rec", "--data-dir", data, "--json")
     assert ended.code == 0, ended.err
-    (row,) = ended.json["instruments"]
+    letters = alphapulse(
+        "sql", "SELECT value, reason FROM dead_letters ORDER BY time", "--data-dir", data, "--format", "JSONCompact"
+    )
+    assert letters.code == 0, letters.err
+    rows = {row["symbol"]: row for row in ended.json["instruments"]}
+    assert len(rows) == len(ended.json["instruments"])
+    return Played(ended.err, ended.json["run"], rows, [(value, reason) for value, reason in letters.json["data"]])
+
+
+def test_what_cannot_be_understood_goes_to_dlq_and_the_rest_goes_on(damaged: Played, recordings: Path) -> None:
+    assert damaged.run["dead_letters"] == len(damaged.letters) == 3
+    wanted = {key: figures for key, figures in expected(recordings).items() if key[0] == "kraken"}
+    made_up = {"ABC-USD", "DEF-USD"}
+    assert_equal_to_expected(
+        {"instruments": [row for symbol, row in damaged.rows.items() if symbol not in made_up]}, wanted
+    )
+
+
+def test_a_line_that_is_no_json_is_named_and_kept(damaged: Played) -> None:
+    assert "kraken_test.rec:101: no JSON" in damaged.err
+    assert [value for value, _ in damaged.letters].count("{no json") == 1
+
+
+def test_a_frame_of_an_unknown_shape_is_named_and_kept(damaged: Played) -> None:
+    assert "kraken_test.rec:51: neither channel nor method" in damaged.err
+    assert [value for value, _ in damaged.letters].count('{"surprise": [1, 2]}') == 1
+
+
+def test_a_price_with_30_decimals_goes_to_dlq_with_key_and_value(damaged: Played) -> None:
+    price = TOO_PRECISE.decode()
+    ((value, reason),) = [letter for letter in damaged.letters if price in letter[0]]
+    assert f"{value}\n" == TRADE.decode().partition(" ")[2]
+    assert "price" in reason
+    assert price in reason
+
+
+def test_a_recording_made_at_another_depth_is_kept_at_that_depth(damaged: Played) -> None:
+    row = damaged.rows["ABC-USD"]
     assert (row["deltas"], row["checksums_ok"], row["checksums_bad"]) == (2, 3, 0)
     assert (row["book"]["bid_levels"], row["book"]["ask_levels"]) == (10, 10)
 
 
+def test_a_book_in_doubt_at_the_end_is_told(damaged: Played) -> None:
+    """A checksum is wrong, and the recording holds no later snapshot of that book."""
+    assert "kraken DEF-USD: no book at the end" in damaged.err
+    row = damaged.rows["DEF-USD"]
+    assert row["checksums_bad"] == 1
+    assert row["book"]["best_bid"] is None
+    assert sum(row["book"]["best_bid"] is None for row in damaged.rows.values()) == 1
+
+
 def test_a_recording_that_is_cut_off_is_played_so_far_and_named(recordings: Path, tmp_path: Path) -> None:
-    whole = (recordings / RECORDINGS[3]).read_bytes()
+    whole = (recordings / KRAKEN).read_bytes()
     path = tmp_path / "kraken_cut.rec.gz"
     path.write_bytes(whole[: len(whole) * 3 // 4])
     ended = alphapulse("replay", path, "--data-dir", tmp_path / "data", "--json")
@@ -168,55 +249,6 @@ def test_a_recording_that_is_cut_off_is_played_so_far_and_named(recordings: Path
     assert "cut off" in ended.err
     assert sum(row["deltas"] for row in ended.json["instruments"]) > 1000
     assert all(row["gaps"] == row["checksums_bad"] == 0 for row in ended.json["instruments"])
-
-
-def test_a_line_that_is_no_json_goes_to_dlq_and_the_rest_goes_on(
-    kraken: list[bytes], recordings: Path, tmp_path: Path
-) -> None:
-    ended = replay_lines([*kraken[:100], b"1618678134000000000 {no json\n", *kraken[100:]], tmp_path)
-    assert "kraken_test.rec:101" in ended.err
-    assert ended.json["run"]["dead_letters"] == 1
-    wanted = {key: figures for key, figures in expected(recordings).items() if key[0] == "kraken"}
-    assert_equal_to_expected(ended.json, wanted)
-    letters = alphapulse(
-        "sql", "SELECT value, reason FROM dead_letters", "--data-dir", tmp_path / "data", "--format", "JSONCompact"
-    )
-    assert letters.code == 0, letters.err
-    assert [value for value, _ in letters.json["data"]] == ["{no json"]
-
-
-def test_a_frame_of_an_unknown_shape_goes_to_dlq(kraken: list[bytes], tmp_path: Path) -> None:
-    ended = replay_lines([*kraken[:50], b'1618678134000000000 {"surprise": [1, 2]}\n', *kraken[50:]], tmp_path)
-    assert ended.code == 0, ended.err
-    assert ended.json["run"]["dead_letters"] == 1
-    assert "kraken_test.rec:51" in ended.err
-
-
-def test_a_price_with_30_decimals_goes_to_dlq_with_key_and_value(kraken: list[bytes], tmp_path: Path) -> None:
-    price = b"354.123456789012345678901234567891"
-    frame = (
-        b'1618678160000000000 {"channel":"trade","type":"update","data":[{"symbol":"XMR/USD","side":"sell","price":'
-        + price
-        + b',"qty":0.5,"ord_type":"limit","trade_id":99,"timestamp":"2021-04-17T16:49:20.557535Z"}]}\n'
-    )
-    ended = replay_lines([*kraken, frame], tmp_path)
-    assert ended.code == 0, ended.err
-    assert ended.json["run"]["dead_letters"] == 1
-    letters = alphapulse("sql", "SELECT reason FROM dead_letters", "--data-dir", tmp_path / "data")
-    assert "price" in letters.out
-    assert price.decode() in letters.out
-
-
-def test_a_book_in_doubt_at_the_end_is_told(kraken: list[bytes], tmp_path: Path) -> None:
-    """A checksum is wrong, and the recording holds no later snapshot of that book."""
-    damaged = [line.replace(b'"checksum":2583817756', b'"checksum":1') for line in kraken]
-    ended = replay_lines(damaged, tmp_path)
-    assert ended.code == 0, ended.err
-    assert "kraken XMR-USD: no book at the end" in ended.err
-    row = next(row for row in ended.json["instruments"] if row["symbol"] == "XMR-USD")
-    assert row["checksums_bad"] == 1
-    assert row["book"]["best_bid"] is None
-    assert sum(row["book"]["best_bid"] is None for row in ended.json["instruments"]) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b garbage"])

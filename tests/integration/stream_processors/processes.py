@@ -24,7 +24,7 @@ from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE: Final = 30.0
+PATIENCE: Final = 90.0
 CODEC = Codec()
 
 
