@@ -22,7 +22,6 @@ from producers.known_trades import KnownTrades
 from producers.limits import Gate
 from producers.line import Line
 from producers.listing import Instruments
-from producers.protocol import VenueProtocol
 from producers.publisher import Publisher
 from producers.rest import RestClient
 from producers.succession import Succession
@@ -176,7 +175,6 @@ class Collector:
             [symbol for symbol in wanted if symbol not in moving],
             self._capacity(self.settings),
             least=self.settings.connections if not moving else 1,
-            extend=all(type(line.protocol).add is not VenueProtocol.add for line in steady),
         )
         limit = self.venue.connections_limit
         if limit is not None and len(lines) - len(change.closed) + len(change.opened) > limit:

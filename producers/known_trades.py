@@ -24,7 +24,7 @@ from alphapulse import kafka, logs, topics
 from alphapulse.config import KafkaSettings, PublisherSettings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.instruments import is_pattern
-from producers.protocol import InstrumentState
+from producers.roster import InstrumentState
 from schemas.codec import Codec
 from schemas.records import Trade
 

@@ -95,8 +95,6 @@ class Line:
         """Take up symbols on this line."""
         self._dropped.difference_update(symbols)
         requests = self.protocol.add(symbols)
-        if requests is None:
-            raise NotImplementedError(f"{self.protocol.venue} takes up no symbols on a standing connection")
         if self._connection is not None:
             for request in requests:
                 self._connection.send(request.text)

@@ -9,49 +9,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from alphapulse.errors import FrameRefused, ValueRefused
-from producers.book_stream import BookStream, Doubt
-from producers.outputs import FetchSnapshot, Note, Outputs, Refused, Send
-from producers.tally import Tally
-from producers.trade_stream import TradeStream
+from producers.book_stream import Doubt
+from producers.entries import UNREADABLE, Entries, Entry, split
+from producers.outputs import FetchSnapshot, Note, Outputs, Refused, Resubscribe, Send
+from producers.roster import InstrumentState, Roster
+
+E = TypeVar("E", bound=Entry)
+T = TypeVar("T")
+Operation: TypeAlias = Literal["subscribe", "unsubscribe"]
 
 
-class InstrumentState:
-    """One instrument's book, trades and figures."""
-
-    __slots__ = ("book", "symbol", "tally", "trades", "venue_symbol")
-
-    def __init__(self, symbol: str, venue_symbol: str, tally: Tally, book: BookStream, trades: TradeStream) -> None:
-        self.symbol = symbol
-        self.venue_symbol = venue_symbol
-        self.tally = tally
-        self.book = book
-        self.trades = trades
-
-    def report(self) -> dict[str, Any]:
-        """Return what ``/status`` tells of it."""
-        book = self.book
-        return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": book.valid}
-
-
-class VenueProtocol(ABC):
+class VenueProtocol(Roster, ABC):
     """One connection's view of a venue. Subclasses hold what is the venue's own.
 
     Attributes:
-        venue: its name.
-        instruments: states by canonical symbol.
         ignored: frames that no channel of ours needs, by name.
         refused: frames refused so far.
     """
 
     def __init__(self, venue: str) -> None:
-        self.venue = venue
-        self.instruments: dict[str, InstrumentState] = {}
+        super().__init__(venue)
         self.ignored: Counter[str] = Counter()
         self.refused = 0
 
@@ -60,37 +43,45 @@ class VenueProtocol(ABC):
         """Frames held back until a snapshot comes; their records are still to be made."""
         return 0
 
-    @abstractmethod
     def path(self) -> str:
         """Return path and query to connect to, behind the venue's address."""
+        return ""
 
-    @abstractmethod
     def subscribe(self) -> list[Send]:
         """Return what to send on a new connection."""
+        return self._requests("subscribe", list(self.instruments.values())) if self.instruments else []
+
+    @abstractmethod
+    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
+        """Return what subscribes to all that we want of ``states``, or unsubscribes from it."""
 
     @abstractmethod
     def resubscribe(self, symbol: str) -> Sequence[Send | FetchSnapshot]:
         """Return what asks for a new snapshot of one book."""
 
-    def add(self, symbols: Sequence[str]) -> list[Send] | None:
-        """Take up ``symbols`` on the connection that stands; return what to send, None if that takes a new connection.
+    def add(self, symbols: Sequence[str]) -> list[Send]:
+        """Take up ``symbols`` on the connection that stands; return what to send.
 
         Raises:
             ValueRefused: a symbol the venue cannot have; nothing was changed.
         """
-        return None
+        states: list[InstrumentState] = []
+        try:
+            states.extend(map(self._take_up, symbols))
+        except ValueRefused:
+            for state in states:
+                self._let_go(state)
+            raise
+        return self._requests("subscribe", states)
 
     def remove(self, symbol: str, received_time: int) -> Outputs:
         """Give up a symbol: end its epoch and tell the venue. Frames of it that still come are ignored."""
         outputs: Outputs = []
-        state = self.instruments.pop(symbol)
+        state = self.instruments[symbol]
         state.book.end(outputs, received_time)
-        outputs += self._forget(state)
+        self._let_go(state)
+        outputs += self._requests("unsubscribe", [state])
         return outputs
-
-    def _forget(self, state: InstrumentState) -> list[Send]:
-        """Let go of what else is kept of ``state``; return what unsubscribes it."""
-        return []
 
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
         """Doubt a book of which nothing was heard for ``seconds``, though its connection lives, and ask for it anew."""
@@ -112,6 +103,8 @@ class VenueProtocol(ABC):
             self._handle(data, received_time, outputs)
         except FrameRefused as error:
             self._refuse(error, data, received_time, outputs)
+        except UNREADABLE as error:
+            self._refuse(self._unreadable(error, data), data, received_time, outputs)
         return outputs
 
     def disconnected(self, received_time: int) -> Outputs:
@@ -130,39 +123,117 @@ class VenueProtocol(ABC):
         """Read one frame, appending to ``outputs``.
 
         Raises:
-            FrameRefused: it is not understood.
+            FrameRefused, what decoders raise: it is not understood.
         """
 
-    @abstractmethod
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         """Append what gets a new snapshot of ``symbol``'s book."""
+        outputs.append(Resubscribe(symbol))
 
-    def _suspect(self, frame: bytes) -> str | None:
-        """Return the symbol whose book a frame that cannot be read was most likely about, None if it is not known."""
-        return None
+    def _entries(
+        self, kind: Entries[T], data: bytes | msgspec.Raw, frame: bytes, received_time: int, outputs: Outputs
+    ) -> Iterable[T]:
+        """Return the entries of ``data``, an array in ``frame``; one that cannot be read is refused when it is come to.
 
-    def _suspects(self, frame: bytes) -> Sequence[str]:
-        """Return the symbols whose books are in doubt because of a frame that cannot be read."""
-        suspect = self._suspect(frame)
-        return [suspect] if suspect is not None else []
+        Raises:
+            DecodeError: it is no array.
+        """
+        try:
+            return kind.decode(data)
+        except UNREADABLE:
+            return self._readable(kind, split(data), frame, received_time, outputs)
+
+    def _readable(
+        self, kind: Entries[T], parts: Iterable[msgspec.Raw], frame: bytes, received_time: int, outputs: Outputs
+    ) -> Iterator[T]:
+        for part in parts:
+            try:
+                entry = kind.decode_one(part)
+            except UNREADABLE as error:
+                self._refuse(self._unreadable(error, part), frame, received_time, outputs, bytes(part))
+            else:
+                yield entry
+
+    def _each(
+        self,
+        entries: Iterable[E],
+        handle: Callable[[InstrumentState, E, int, Outputs], Doubt | None],
+        refusal: type[FrameRefused],
+        frame: bytes,
+        received_time: int,
+        outputs: Outputs,
+    ) -> None:
+        """Let ``handle`` take each of the ``entries`` of ``frame`` that is about an instrument of ours.
+
+        An entry with a value that cannot be used is refused with a ``refusal``, :class:`BookRefused` if its book is in
+        doubt then; the others are none the worse for it. A doubt that ``handle`` returns is one its book has ended of.
+        """
+        for entry in entries:
+            self._one(entry, handle, refusal, frame, received_time, outputs)
+
+    def _one(
+        self,
+        entry: E,
+        handle: Callable[[InstrumentState, E, int, Outputs], Doubt | None],
+        refusal: type[FrameRefused],
+        frame: bytes,
+        received_time: int,
+        outputs: Outputs,
+    ) -> None:
+        """As :meth:`_each`, for the only one that the frame has."""
+        state = self._by_venue_symbol.get(entry.symbol) or self._find(entry.symbol)
+        if state is None:
+            self.ignored["other_symbol"] += 1
+            return
+        try:
+            doubt = handle(state, entry, received_time, outputs)
+        except ValueRefused as error:
+            self._refuse(refusal(self.venue, str(error), symbol=state.symbol), frame, received_time, outputs)
+            return
+        if doubt is not None:
+            self._doubt(state, doubt, outputs)
+
+    def _ignore(self, what: str, name: str, known: Collection[str], frame: bytes) -> None:
+        """Count a frame of a channel that is not ours.
+
+        Raises:
+            FrameRefused: it is not ``known`` either.
+        """
+        if name not in known:
+            raise self._not_understood(f"unknown {what} {name[:80]!r}", frame)
+        self.ignored[name] += 1
+
+    def _not_understood(self, reason: str, frame: bytes) -> FrameRefused:
+        return FrameRefused(self.venue, f"{reason} in {frame[:200]!r}")
+
+    def _about_book(self, frame: bytes) -> bool:
+        """Whether a frame that cannot be read was most likely about books."""
+        return False
+
+    def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
+        """Return the symbols whose books are in doubt because ``part`` of ``frame``, or all of it, cannot be read."""
+        return self._named(part) if self._about_book(frame) else []
 
     def _refuse(
-        self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs, *, kept: bool = False
+        self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs, part: bytes | None = None
     ) -> None:
-        """Keep ``frame``, unless another of its entries was refused and it is ``kept``; end the books it is about."""
+        """Keep ``frame``, once, and end the books that the error names, or that ``part`` of the frame may be about."""
         symbol = error.symbol
-        doubtful = [symbol] if symbol is not None and isinstance(error, BookRefused) else []
+        doubtful: Sequence[str] = [symbol] if symbol is not None and isinstance(error, BookRefused) else []
         if symbol is None:
-            doubtful = list(self._suspects(frame))
+            doubtful = self._suspects(frame, part if part is not None else frame)
             symbol = doubtful[0] if len(doubtful) == 1 else None
-        if not kept:
-            self.refused += 1
-            outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
-            outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
+        if not any(isinstance(output, Refused) and output.value is frame for output in outputs):
+            self._dead_letter(error, frame, symbol, outputs)
         doubt = Doubt("refused", "a frame about it was refused")
         for symbol in doubtful:
             self.instruments[symbol].book.end(outputs, received_time)
             self._resync(symbol, doubt, outputs)
+
+    def _dead_letter(self, error: FrameRefused, frame: bytes, symbol: str | None, outputs: Outputs) -> None:
+        self.refused += 1
+        outputs.append(Refused(frame, type(error).__name__, str(error), symbol))
+        outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
 
     def _doubt(self, state: InstrumentState, doubt: Doubt, outputs: Outputs) -> None:
         """Tell of a book that its own check has just ended, and ask for a new one."""
@@ -190,11 +261,8 @@ class VenueProtocol(ABC):
             details={"missing": str(missing)},
         )
 
-    def _decode(self, decode: Any, data: bytes | msgspec.Raw, symbol: str | None = None) -> Any:
-        try:
-            return decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FrameRefused(self.venue, f"{error} in {bytes(data)[:200]!r}", symbol=symbol) from error
+    def _unreadable(self, error: Exception, data: bytes | msgspec.Raw, symbol: str | None = None) -> FrameRefused:
+        return FrameRefused(self.venue, f"{error} in {bytes(data)[:200]!r}", symbol=symbol)
 
 
 class BookRefused(FrameRefused):
@@ -208,11 +276,6 @@ _EVENT_OF_DOUBT = {
     "refused": "resync",
     "silence": "silent",
 }
-
-
-def refused_book(venue: str, symbol: str, error: ValueRefused) -> BookRefused:
-    """Return the refusal of a book message because of one of its values."""
-    return BookRefused(venue, str(error), symbol=symbol)
 
 
 def quoted(symbols: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from producers.protocol import InstrumentState
+from producers.roster import InstrumentState
 
 LONGEST_SECONDS: Final = 3600.0
 """A market in which nothing happens is asked for again ever more rarely, but at least this often."""

@@ -48,7 +48,7 @@ def quote_of(message: messages.Quote, venue: str, received_time: int) -> Quote:
     sizes, size_exponent = fitting((number_text(message.bs), number_text(message.as_)), -LEAST_DECIMALS, "quote's size")
     return Quote(
         venue=venue,
-        symbol=message.S,
+        symbol=message.symbol,
         bid_price=prices[0],
         bid_size=sizes[0],
         ask_price=prices[1],
@@ -83,7 +83,7 @@ class Bars:
         opened, high, low, closed = prices
         return Candle(
             venue=BARS_VENUE,
-            symbol=bar.S,
+            symbol=bar.symbol,
             interval=MINUTE,
             open_time=open_time,
             open=opened,
@@ -103,7 +103,7 @@ class Bars:
         )
 
     def _revision(self, bar: messages.Bar, open_time: int) -> int:
-        minute = (bar.S, open_time)
+        minute = (bar.symbol, open_time)
         first = 1 if isinstance(bar, messages.UpdatedBar) else 0
         revision = self._revisions.get(minute, first - 1) + 1
         self._revisions[minute] = revision

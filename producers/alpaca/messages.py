@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
+
+from producers.entries import Entries
 
 Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Exchange = Annotated[str, Meta(pattern=r"^[!-~]\Z")]
@@ -36,7 +37,7 @@ class Subscription(Struct, tag_field="T", tag="subscription"):
 
 # https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trades ; ids are unique per exchange and day
 class Trade(Struct, tag_field="T", tag="t"):
-    S: str
+    symbol: str = field(name="S")
     i: Int64
     x: Exchange
     p: Raw
@@ -46,17 +47,17 @@ class Trade(Struct, tag_field="T", tag="t"):
 
 # https://docs.alpaca.markets/docs/real-time-stock-pricing-data#quotes ; a side without a quote has price and size 0
 class Quote(Struct, tag_field="T", tag="q"):
-    S: str
+    symbol: str = field(name="S")
     bp: Raw
     bs: Raw
     ap: Raw
-    as_: Raw = msgspec.field(name="as")
+    as_: Raw = field(name="as")
     t: str = ""
 
 
 # A minute: https://docs.alpaca.markets/docs/real-time-stock-pricing-data#bars
 class Bar(Struct, tag_field="T", tag="b"):
-    S: str
+    symbol: str = field(name="S")
     o: Raw
     h: Raw
     l: Raw  # noqa: E741
@@ -74,7 +75,7 @@ class UpdatedBar(Bar, tag_field="T", tag="u"):
 
 # https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trade-corrections
 class Correction(Struct, tag_field="T", tag="c"):
-    S: str
+    symbol: str = field(name="S")
     x: Exchange
     oi: Int64
     op: Raw
@@ -87,7 +88,7 @@ class Correction(Struct, tag_field="T", tag="c"):
 
 # https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trade-cancelserrors ; a: C cancelled, E an error
 class Cancel(Struct, tag_field="T", tag="x"):
-    S: str
+    symbol: str = field(name="S")
     i: Int64
     x: Exchange
     p: Raw
@@ -129,9 +130,9 @@ Message: TypeAlias = (
     | Imbalance
 )
 
-decode_frame = msgspec.json.Decoder(list[Message]).decode
-decode_parts = msgspec.json.Decoder(list[Raw]).decode
-decode_message = msgspec.json.Decoder(Message).decode
+Data: TypeAlias = Trade | Quote | Bar | UpdatedBar | Correction | Cancel
+
+MESSAGES: Entries[Message] = Entries(Message)  # type: ignore[arg-type]  # a union is no type to mypy
 
 IGNORED = {Status: "status", LimitBand: "luld", DailyBar: "daily_bar", Imbalance: "imbalance"}
 

@@ -17,19 +17,16 @@ from typing import Final
 import msgspec
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
-from alphapulse.instruments import Instrument
+from alphapulse.errors import FrameRefused
 from producers.alpaca import messages
 from producers.alpaca.bars import Bars, quote_of, trade_number
 from producers.alpaca.messages import number_text
 from producers.alpaca.symbols import venue_symbol
 from producers.alpaca.watchdog import Watchdog
-from producers.book_stream import BookStream
 from producers.outputs import FetchSnapshot, Halt, Note, Outputs, Reconnect, Send
-from producers.protocol import InstrumentState, VenueProtocol
-from producers.tally import Tally
+from producers.protocol import Operation, VenueProtocol
+from producers.roster import InstrumentState
 from producers.timestamps import iso_nanoseconds
-from producers.trade_stream import TradeStream
 
 TERMINAL: Final = frozenset({402, 405, 408, 409, 410})
 """Wrong key, too many symbols, feed not enabled, feed not in the subscription, channel not on this feed: trying again
@@ -58,43 +55,25 @@ class AlpacaProtocol(VenueProtocol):
                 faults.append(f"venues.{venue}.{name}: missing; the venue wants an account's (variable {variable})")
         if settings.depth is not None:
             faults.append(f"venues.{venue}.depth: the venue has no books, found {settings.depth}")
-        for symbol in settings.symbols:
-            try:
-                self._add(venue_symbol(symbol))
-            except ValueRefused as error:
-                faults.append(f"venues.{venue}.symbols: {error}")
-        if faults:
-            raise ConfigError(faults)
         self._key, self._secret = settings.key, settings.secret
         self._bars = Bars()
         self._watchdog = Watchdog()
         self._subscribed = False
         self._waiting_since: int | None = None
+        self._set_up(settings, faults)
 
-    def _add(self, symbol: str) -> None:
-        tally = Tally()
-        instrument = Instrument(self.venue, symbol, symbol)
-        trades = TradeStream(instrument, tally, consecutive=False)
-        self.instruments[symbol] = InstrumentState(symbol, symbol, tally, BookStream(instrument, tally), trades)
-
-    def add(self, symbols: Sequence[str]) -> list[Send]:
-        names = [venue_symbol(symbol) for symbol in symbols]
-        for name in names:
-            self._add(name)
-        # Before the key is taken nothing can be subscribed to; afterwards all of them are.
-        return [_request("subscribe", names)] if self._subscribed else []
-
-    def _forget(self, state: InstrumentState) -> list[Send]:
-        return [_request("unsubscribe", [state.symbol])] if self._subscribed else []
-
-    def path(self) -> str:
-        return ""
+    def _new_state(self, symbol: str) -> InstrumentState:
+        return InstrumentState(self.venue, symbol, venue_symbol(symbol), consecutive=False)
 
     def subscribe(self) -> list[Send]:
         if not self.instruments:
             return []
         keys = {"action": "auth", "key": self._key.get_secret_value(), "secret": self._secret.get_secret_value()}
         return [Send(msgspec.json.encode(keys).decode())]
+
+    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
+        # Before the key is taken nothing can be subscribed to; afterwards all of them are.
+        return [_request(operation, [state.symbol for state in states])] if self._subscribed else []
 
     def resubscribe(self, symbol: str) -> list[Send | FetchSnapshot]:
         return []  # there are no snapshots to ask for
@@ -119,32 +98,10 @@ class AlpacaProtocol(VenueProtocol):
         return [Note("mute", "WARNING", reason, loss="silence"), Reconnect(reason)]
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        try:
-            found = messages.decode_frame(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._handle_each(frame, received_time, outputs)
-            return
-        refused: FrameRefused | None = None
-        for message in found:
-            try:
-                self._message(message, received_time, outputs)
-            except FrameRefused as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
+        for message in self._entries(messages.MESSAGES, frame, frame, received_time, outputs):
+            self._message(message, frame, received_time, outputs)
 
-    def _handle_each(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        """Take what can be read of an array of which something cannot."""
-        refused: FrameRefused | None = None
-        for part in self._decode(messages.decode_parts, frame):
-            try:
-                self._message(self._decode(messages.decode_message, part), received_time, outputs)
-            except FrameRefused as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
-
-    def _message(self, message: messages.Message, received_time: int, outputs: Outputs) -> None:
+    def _message(self, message: messages.Message, frame: bytes, received_time: int, outputs: Outputs) -> None:
         match message:
             case messages.Success():
                 self._success(message, outputs)
@@ -154,25 +111,12 @@ class AlpacaProtocol(VenueProtocol):
                 self._confirmed(message, received_time, outputs)
             case messages.Trade() | messages.Quote() | messages.Bar() | messages.Correction() | messages.Cancel():
                 self._watchdog.heard(received_time)
-                state = self.instruments.get(message.S)
-                if state is None:
-                    self.ignored["other_symbol"] += 1
-                    return
-                try:
-                    self._data(state, message, received_time, outputs)
-                except ValueRefused as error:
-                    raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
+                self._one(message, self._data, FrameRefused, frame, received_time, outputs)
             case _:
                 self._watchdog.heard(received_time)
                 self.ignored[messages.IGNORED[type(message)]] += 1
 
-    def _data(
-        self,
-        state: InstrumentState,
-        message: messages.Trade | messages.Quote | messages.Bar | messages.Correction | messages.Cancel,
-        received_time: int,
-        outputs: Outputs,
-    ) -> None:
+    def _data(self, state: InstrumentState, message: messages.Data, received_time: int, outputs: Outputs) -> None:
         match message:
             case messages.Quote():
                 outputs.append(quote_of(message, self.venue, received_time))
@@ -227,7 +171,7 @@ class AlpacaProtocol(VenueProtocol):
         """Do nothing: without books there is none to ask for."""
 
 
-def _request(action: str, names: list[str]) -> Send:
+def _request(action: Operation, names: list[str]) -> Send:
     request = {"action": action, "trades": names, "quotes": names, "bars": names, "updatedBars": names}
     return Send(msgspec.json.encode(request).decode())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 EMPTY = Raw(b"")
@@ -31,7 +31,7 @@ class Frame(Struct):
 # <symbol>@depth@100ms: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#diff-depth-stream
 class DepthUpdate(Struct, tag_field="e", tag="depthUpdate"):
     E: Int64
-    s: str
+    symbol: str = field(name="s")
     U: Int64
     u: Int64
     b: Raw
@@ -41,8 +41,8 @@ class DepthUpdate(Struct, tag_field="e", tag="depthUpdate"):
 # <symbol>@trade: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#trade-streams
 class Trade(Struct, tag_field="e", tag="trade"):
     E: Int64
-    s: str
-    t: Int64
+    symbol: str = field(name="s")
+    number: Int64 = field(name="t")
     p: str
     q: str
     T: Int64
@@ -52,8 +52,8 @@ class Trade(Struct, tag_field="e", tag="trade"):
 # <symbol>@aggTrade: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#aggregate-trade-streams
 class AggregateTrade(Struct, tag_field="e", tag="aggTrade"):
     E: Int64
-    s: str
-    a: Int64
+    symbol: str = field(name="s")
+    number: Int64 = field(name="a")
     p: str
     q: str
     T: Int64

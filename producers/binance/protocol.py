@@ -8,30 +8,30 @@ is fetched. Levels beyond the snapshot's depth are unknown until a diff names th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
-from alphapulse.instruments import Instrument
+from alphapulse.errors import FrameRefused, ValueRefused
 from producers.binance import messages, streams
 from producers.binance.symbols import venue_symbol
 from producers.binance.synchronizer import MOST_KEPT, Kept, Step, Synchronizer
-from producers.book_stream import BookStream, Doubt
-from producers.levels import PAIRS, LevelParser
-from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Refused, Send
-from producers.protocol import InstrumentState, VenueProtocol, refused_book
-from producers.tally import Tally
+from producers.book_stream import Doubt
+from producers.entries import UNREADABLE
+from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Send
+from producers.protocol import BookRefused, Operation, VenueProtocol
+from producers.roster import InstrumentState
 from producers.timestamps import ms_nanoseconds
-from producers.trade_stream import TradeStream
 
 MOST_DEPTH = 5000
 MOST_WAITING = 100_000
 """Diffs kept for snapshots, of all symbols together: many symbols wait long where REST requests are rationed."""
 LEAST_KEPT = 200
 """Of one symbol: longer than any answer takes."""
+_Trade: TypeAlias = messages.Trade | messages.AggregateTrade
 _DIFFS = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 
 
@@ -48,33 +48,29 @@ class BinanceProtocol(VenueProtocol):
         self._depth = settings.depth if settings.depth is not None else MOST_DEPTH
         if self._depth > MOST_DEPTH:
             faults.append(f"venues.{venue}.depth: {self._depth} is not offered; at most {MOST_DEPTH}")
-        self._by_venue_symbol: dict[str, InstrumentState] = {}
-        self._parsers: dict[str, LevelParser] = {}
         self._sync: dict[str, Synchronizer] = {}
-        self._trade_kind: dict[str, str] = {}
-        self._requests = 0
+        self._trade_kind: dict[str, type[_Trade]] = {}
+        self._number = 0
         self._waiting = 0
-        for symbol in settings.symbols:
-            try:
-                self._add(symbol, venue_symbol(symbol))
-            except ValueRefused as error:
-                faults.append(f"venues.{venue}.symbols: {error}")
-        if faults:
-            raise ConfigError(faults)
-        self._handlers: dict[str, Callable[[Any, bytes, int, Outputs], None]] = {
+        self._set_up(settings, faults)
+        self._handlers: dict[str, Callable[[msgspec.Raw | bytes, bytes, int, Outputs], None]] = {
             **dict.fromkeys((*_DIFFS, "depthUpdate"), self._depth_update),
-            "trade": self._trade,
-            "aggTrade": self._aggregate,
+            "trade": partial(self._trades, messages.decode_trade),
+            "aggTrade": partial(self._trades, messages.decode_aggregate),
             "serverShutdown": self._server_shutdown,
         }
 
-    def _add(self, symbol: str, name: str) -> None:
-        tally = Tally()
-        instrument = Instrument(self.venue, symbol, name)
-        state = InstrumentState(symbol, name, tally, BookStream(instrument, tally), TradeStream(instrument, tally))
-        self.instruments[symbol] = self._by_venue_symbol[name] = state
-        self._parsers[symbol] = LevelParser(PAIRS)
+    def _new_state(self, symbol: str) -> InstrumentState:
+        return InstrumentState(self.venue, symbol, venue_symbol(symbol))
+
+    def _take_up(self, symbol: str) -> InstrumentState:
+        state = super()._take_up(symbol)
         self._sync[symbol] = Synchronizer()
+        return state
+
+    def _let_go(self, state: InstrumentState) -> None:
+        super()._let_go(state)
+        self._waiting -= self._sync.pop(state.symbol).reset()
 
     @property
     def waiting(self) -> int:
@@ -86,28 +82,22 @@ class BinanceProtocol(VenueProtocol):
     def subscribe(self) -> list[Send]:
         return streams.rest(list(self._by_venue_symbol))
 
-    def add(self, symbols: Sequence[str]) -> list[Send]:
-        names = [(symbol, venue_symbol(symbol)) for symbol in symbols]
-        for symbol, name in names:
-            self._add(symbol, name)
-        return [streams.request("SUBSCRIBE", [name for _, name in names], self._next_number())]
-
-    def _forget(self, state: InstrumentState) -> list[Send]:
-        self._waiting -= self._sync.pop(state.symbol).reset()
-        del self._by_venue_symbol[state.venue_symbol]
-        return [streams.request("UNSUBSCRIBE", [state.venue_symbol], self._next_number())]
+    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
+        return [streams.request(operation, [state.venue_symbol for state in states], self._next_number())]
 
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
         outputs = super().revive(symbol, received_time, seconds)
-        name = self.instruments[symbol].venue_symbol
-        outputs.append(streams.request("UNSUBSCRIBE", [name], self._next_number()))
-        outputs.append(streams.request("SUBSCRIBE", [name], self._next_number()))
+        state = self.instruments[symbol]
         # A quiet market may send no diff for long; the snapshot is right without one.
-        outputs.append(self._request(symbol))
-        return outputs
+        return [
+            *outputs,
+            *self._requests("unsubscribe", [state]),
+            *self._requests("subscribe", [state]),
+            self._snapshot_request(symbol),
+        ]
 
     def resubscribe(self, symbol: str) -> list[FetchSnapshot]:
-        return [self._request(symbol)]
+        return [self._snapshot_request(symbol)]
 
     def disconnected(self, received_time: int) -> Outputs:
         for symbol, sync in self._sync.items():
@@ -115,7 +105,7 @@ class BinanceProtocol(VenueProtocol):
         return super().disconnected(received_time)
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        message: messages.Frame = self._decode(messages.decode_frame, frame)
+        message = messages.decode_frame(frame)
         data: bytes | msgspec.Raw
         if message.stream is not None:
             kind, data = message.stream.partition("@")[2], message.data
@@ -130,9 +120,7 @@ class BinanceProtocol(VenueProtocol):
             return
         name = kind.partition("@")[0]
         known = name if name in messages.IGNORED else name.partition("_")[0]
-        if known not in messages.IGNORED:
-            raise FrameRefused(self.venue, f"unknown stream or event {kind[:80]!r} in {frame[:200]!r}")
-        self.ignored[known] += 1
+        self._ignore("stream or event", known, messages.IGNORED, frame)
 
     def _other(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
         if message.A is not None and message.B is not None:
@@ -143,22 +131,33 @@ class BinanceProtocol(VenueProtocol):
         elif message.result is not msgspec.UNSET and message.id is not msgspec.UNSET:
             self.ignored["result"] += 1
         else:
-            raise FrameRefused(self.venue, f"neither stream nor event nor answer: {frame[:200]!r}")
+            raise self._not_understood("neither stream nor event nor answer", frame)
 
     def _server_shutdown(self, data: Any, frame: bytes, received_time: int, outputs: Outputs) -> None:
         self.ignored["serverShutdown"] += 1
         outputs.append(Reconnect("serverShutdown announced"))
 
     def _depth_update(self, data: Any, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        update: messages.DepthUpdate = self._decode(messages.decode_depth, data)
-        state = self._state(update.s)
+        update = messages.decode_depth(data)
+        state = self._by_venue_symbol.get(update.symbol)
         if state is None:
+            self.ignored["other_symbol"] += 1
             return
-        sync = self._sync[state.symbol]
-        if sync.live:
-            self._follow(state, sync, Kept(update, frame, received_time), outputs)
-        else:
-            self._keep(state, sync, Kept(update, frame, received_time), outputs)
+        self._take(state, self._sync[state.symbol], Kept(update, frame, received_time), outputs)
+
+    def _take(self, state: InstrumentState, sync: Synchronizer, diff: Kept, outputs: Outputs) -> None:
+        if not sync.live:
+            self._keep(state, sync, diff, outputs)
+            return
+        try:
+            doubt = self._follow(state, sync, diff, outputs)
+        except ValueRefused as error:
+            self._refuse(self._refusal(state, error), diff.frame, diff.received_time, outputs)
+            return
+        if doubt is not None:
+            self._doubt(state, doubt, outputs)
+            if doubt.kind == "sequence":
+                self._keep(state, sync, diff, outputs)
 
     def _keep(self, state: InstrumentState, sync: Synchronizer, kept: Kept, outputs: Outputs) -> None:
         most = min(MOST_KEPT, max(LEAST_KEPT, MOST_WAITING // len(self.instruments)))
@@ -166,40 +165,26 @@ class BinanceProtocol(VenueProtocol):
         self._waiting += 1 - dropped
         state.tally.ignored += dropped
         if not sync.request:
-            outputs.append(self._request(state.symbol))
+            outputs.append(self._snapshot_request(state.symbol))
 
-    def _follow(self, state: InstrumentState, sync: Synchronizer, kept: Kept, outputs: Outputs) -> None:
-        update, last = kept.update, sync.last
+    def _follow(self, state: InstrumentState, sync: Synchronizer, diff: Kept, outputs: Outputs) -> Doubt | None:
+        update = diff.update
         match sync.follow(update):
             case Step.OLD:
                 state.tally.ignored += 1
-            case Step.NEXT:
-                self._delta(state, update, kept.received_time, outputs)
+                return None
             case Step.GAP:
                 state.tally.gaps += 1
-                state.book.end(outputs, kept.received_time)
-                self._drop(state.symbol, sync)
-                missing = f"update ids {last + 1} to {update.U - 1} are missing"
-                self._doubt(state, Doubt("sequence", missing), outputs)
-                self._keep(state, sync, kept, outputs)
-
-    def _delta(
-        self, state: InstrumentState, update: messages.DepthUpdate, received_time: int, outputs: Outputs
-    ) -> None:
-        parser = self._parsers[state.symbol]
-        try:
-            doubt = state.book.delta(
-                outputs,
-                parser.levels("b", update.b),
-                parser.levels("a", update.a),
-                received_time=received_time,
-                exchange_time=ms_nanoseconds(update.E),
-                exchange_sequence=update.u,
-            )
-        except ValueRefused as error:
-            raise refused_book(self.venue, state.symbol, error) from error
-        if doubt is not None:
-            self._doubt(state, doubt, outputs)
+                state.book.end(outputs, diff.received_time)
+                return Doubt("sequence", f"update ids {sync.last + 1} to {update.U - 1} are missing")
+        return state.book.delta(
+            outputs,
+            state.parser.levels("b", update.b),
+            state.parser.levels("a", update.a),
+            received_time=diff.received_time,
+            exchange_time=ms_nanoseconds(update.E),
+            exchange_sequence=update.u,
+        )
 
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
         """Take a REST snapshot; if it joins, append its record and those of the diffs kept."""
@@ -209,100 +194,77 @@ class BinanceProtocol(VenueProtocol):
             return outputs
         try:
             self._join(state, sync, body, received_time, outputs)
-        except FrameRefused as error:
-            self.refused += 1
-            outputs.append(Refused(body, type(error).__name__, str(error), state.symbol))
-            outputs.append(Note("dead_letter", "WARNING", str(error), state.symbol, loss="refused"))
-            outputs.append(self._request(state.symbol, sync.attempt + 1))
+        except UNREADABLE as error:
+            self._dead_letter(self._unreadable(error, body, state.symbol), body, state.symbol, outputs)
+            outputs.append(self._snapshot_request(state.symbol, sync.attempt + 1))
+        except ValueRefused as error:
+            self._dead_letter(self._refusal(state, error), body, state.symbol, outputs)
+            outputs.append(self._snapshot_request(state.symbol, sync.attempt + 1))
         return outputs
 
     def _join(
         self, state: InstrumentState, sync: Synchronizer, body: bytes, received_time: int, outputs: Outputs
     ) -> None:
-        answer: messages.DepthSnapshot = self._decode(messages.decode_snapshot, body, state.symbol)
+        answer = messages.decode_snapshot(body)
         if not sync.joins(answer.lastUpdateId):
-            outputs.append(self._request(state.symbol, sync.attempt + 1))
+            outputs.append(self._snapshot_request(state.symbol, sync.attempt + 1))
             return
-        parser = self._parsers[state.symbol]
-        try:
-            doubt = state.book.snapshot(
-                outputs,
-                parser.levels("bids", answer.bids),
-                parser.levels("asks", answer.asks),
-                received_time=received_time,
-                exchange_sequence=answer.lastUpdateId,
-            )
-        except ValueRefused as error:
-            raise refused_book(self.venue, state.symbol, error) from error
+        doubt = state.book.snapshot(
+            outputs,
+            state.parser.levels("bids", answer.bids),
+            state.parser.levels("asks", answer.asks),
+            received_time=received_time,
+            exchange_sequence=answer.lastUpdateId,
+        )
         if doubt is not None:
             self._doubt(state, doubt, outputs)
             return
         kept = sync.join(answer.lastUpdateId)
         self._waiting -= len(kept)
-        for diff in kept:
-            if not sync.live:  # one of those before showed a gap or was refused
-                self._keep(state, sync, diff, outputs)
-                continue
-            try:
-                self._follow(state, sync, diff, outputs)
-            except FrameRefused as error:
-                self._refuse(error, diff.frame, diff.received_time, outputs)
+        for diff in kept:  # one that shows a gap or is refused leaves those behind it waiting again
+            self._take(state, sync, diff, outputs)
 
-    def _trade(self, data: Any, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        trade: messages.Trade = self._decode(messages.decode_trade, data)
-        self._publish(trade, "trade", trade.t, received_time, outputs)
-
-    def _aggregate(self, data: Any, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        trade: messages.AggregateTrade = self._decode(messages.decode_aggregate, data)
-        self._publish(trade, "aggTrade", trade.a, received_time, outputs)
-
-    def _publish(
+    def _trades(
         self,
-        trade: messages.Trade | messages.AggregateTrade,
-        kind: str,
-        trade_id: int,
+        decode: Callable[[msgspec.Raw | bytes], _Trade],
+        data: Any,
+        frame: bytes,
         received_time: int,
         outputs: Outputs,
     ) -> None:
-        state = self._state(trade.s)
-        if state is None:
+        self._one(decode(data), self._trade, FrameRefused, frame, received_time, outputs)
+
+    def _trade(self, state: InstrumentState, trade: _Trade, received_time: int, outputs: Outputs) -> None:
+        kind = type(trade)
+        # Both kinds tell of the same trades with ids of their own: whichever came first is followed.
+        if self._trade_kind.setdefault(state.symbol, kind) is not kind:
+            self.ignored[str(kind.__struct_config__.tag)] += 1
             return
-        # Both tell of the same trades with ids of their own: whichever came first is followed.
-        if self._trade_kind.setdefault(state.symbol, kind) != kind:
-            self.ignored[kind] += 1
-            return
-        try:
-            missing = state.trades.trade(
-                outputs,
-                trade_id=trade_id,
-                # m: the buyer is the maker, so the aggressor sold.
-                side="SELL" if trade.m else "BUY",
-                price=trade.p,
-                size=trade.q,
-                exchange_time=ms_nanoseconds(trade.T),
-                received_time=received_time,
-            )
-        except ValueRefused as error:
-            raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
+        missing = state.trades.trade(
+            outputs,
+            trade_id=trade.number,
+            # m: the buyer is the maker, so the aggressor sold.
+            side="SELL" if trade.m else "BUY",
+            price=trade.p,
+            size=trade.q,
+            exchange_time=ms_nanoseconds(trade.T),
+            received_time=received_time,
+        )
         if missing:
             self._trade_gap(state, missing, outputs)
 
+    def _refusal(self, state: InstrumentState, error: ValueRefused) -> BookRefused:
+        return BookRefused(self.venue, str(error), symbol=state.symbol)
+
     def _next_number(self) -> int:
-        self._requests += 1
-        return self._requests
+        self._number += 1
+        return self._number
 
-    def _request(self, symbol: str, attempt: int = 0) -> FetchSnapshot:
-        self._requests += 1
+    def _snapshot_request(self, symbol: str, attempt: int = 0) -> FetchSnapshot:
         sync = self._sync[symbol]
-        sync.request, sync.attempt = self._requests, attempt
+        sync.request, sync.attempt = self._next_number(), attempt
         name = quote(self.instruments[symbol].venue_symbol)
-        return FetchSnapshot(symbol, f"/api/v3/depth?symbol={name}&limit={self._depth}", self._requests, attempt)
-
-    def _state(self, name: str) -> InstrumentState | None:
-        state = self._by_venue_symbol.get(name)
-        if state is None:
-            self.ignored["other_symbol"] += 1
-        return state
+        return FetchSnapshot(symbol, f"/api/v3/depth?symbol={name}&limit={self._depth}", sync.request, attempt)
 
     def _drop(self, symbol: str, sync: Synchronizer) -> None:
         dropped = sync.reset()
@@ -313,12 +275,12 @@ class BinanceProtocol(VenueProtocol):
         # The next diff asks: only then is it known where the snapshot has to join.
         self._drop(symbol, self._sync[symbol])
 
-    def _suspect(self, frame: bytes) -> str | None:
-        if b"depthUpdate" not in frame and b"@depth" not in frame:
-            return None
-        named = (
+    def _about_book(self, frame: bytes) -> bool:
+        return b"depthUpdate" in frame or b"@depth" in frame
+
+    def _named(self, text: bytes) -> list[str]:
+        return [
             state.symbol
             for name, state in self._by_venue_symbol.items()
-            if f'"{name}"'.encode() in frame or f'"{name.lower()}@depth'.encode() in frame
-        )
-        return next(named, None)
+            if f'"{name}"'.encode() in text or f'"{name.lower()}@depth'.encode() in text
+        ]

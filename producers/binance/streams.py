@@ -6,10 +6,10 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#liv
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from producers.outputs import Send
-from producers.protocol import quoted
+from producers.protocol import Operation, quoted
 
 NAMED_IN_ADDRESS: Final = 100
 """Symbols; longer addresses are refused by servers on the way, so further ones are subscribed to by message."""
@@ -23,12 +23,12 @@ def address(names: Sequence[str]) -> str:
 def rest(names: Sequence[str]) -> list[Send]:
     """Return what subscribes to those of ``names`` that the address does not name."""
     later = range(NAMED_IN_ADDRESS, len(names), NAMED_IN_ADDRESS)
-    return [request("SUBSCRIBE", names[at : at + NAMED_IN_ADDRESS], at) for at in later]
+    return [request("subscribe", names[at : at + NAMED_IN_ADDRESS], at) for at in later]
 
 
-def request(method: Literal["SUBSCRIBE", "UNSUBSCRIBE"], names: Iterable[str], number: int) -> Send:
+def request(operation: Operation, names: Iterable[str], number: int) -> Send:
     """Return the message that subscribes to all streams of ``names``, or ends them."""
-    return Send(f'{{"method":"{method}","params":{quoted(_streams(names))},"id":{number}}}')
+    return Send(f'{{"method":"{operation.upper()}","params":{quoted(_streams(names))},"id":{number}}}')
 
 
 def _streams(names: Iterable[str]) -> list[str]:

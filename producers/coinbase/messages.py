@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 # level2_batch, first message of a product: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#level2-channel
 class Snapshot(Struct, tag="snapshot"):
-    product_id: str
+    symbol: str = field(name="product_id")
     bids: Raw
     asks: Raw
     time: str = ""
@@ -23,14 +23,14 @@ class Snapshot(Struct, tag="snapshot"):
 
 # level2_batch: [side, price, new size]; a size of zero removes the level.
 class L2Update(Struct, tag="l2update"):
-    product_id: str
+    symbol: str = field(name="product_id")
     changes: list[tuple[Literal["buy", "sell"], str, str]]
     time: str = ""
 
 
 # https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#match ; side is the maker's
 class Match(Struct, tag="match"):
-    product_id: str
+    symbol: str = field(name="product_id")
     trade_id: Int64
     side: Literal["buy", "sell"]
     size: str

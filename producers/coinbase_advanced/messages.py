@@ -9,7 +9,9 @@ import re
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
+
+from producers.entries import UNREADABLE, Entries
 
 Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Digits = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
@@ -36,7 +38,7 @@ class LevelUpdate(Struct):
 
 class BookEvent(Struct):
     type: Literal["snapshot", "update"]
-    product_id: str
+    symbol: str = field(name="product_id")
     updates: list[LevelUpdate]
 
 
@@ -44,7 +46,7 @@ class BookEvent(Struct):
 # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels#market-trades-channel
 class Trade(Struct):
     trade_id: Digits
-    product_id: str
+    symbol: str = field(name="product_id")
     price: str
     size: str
     side: Literal["BUY", "SELL"]
@@ -52,12 +54,13 @@ class Trade(Struct):
 
 
 class TradesEvent(Struct):
-    trades: list[Trade]
+    trades: Raw
 
 
 decode_frame = msgspec.json.Decoder(Frame).decode
-decode_book = msgspec.json.Decoder(list[BookEvent]).decode
-decode_trades = msgspec.json.Decoder(list[TradesEvent]).decode
+BOOKS = Entries(BookEvent)
+TRADE_EVENTS = Entries(TradesEvent)
+TRADES = Entries(Trade)
 
 IGNORED = frozenset({"heartbeats", "ticker", "ticker_batch", "status", "candles"})
 """Channels that have nothing for us but their number."""
@@ -75,5 +78,5 @@ def channel_of(frame: bytes) -> str | None:
     """Return the channel that a frame names (``""``: none), None if it cannot be read."""
     try:
         return decode_frame(frame).channel or ""
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None

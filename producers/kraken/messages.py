@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from producers.entries import Entries
 from producers.levels import LevelFormat
 
 Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Precision = Annotated[int, Meta(ge=0, le=18)]
 EMPTY = Raw(b"")
-NO_LEVELS = Raw(b"[]")
+NONE = Raw(b"[]")
 
 
 # Every message: data messages have a channel, answers to requests a method.
@@ -34,8 +35,8 @@ class Frame(Struct):
 # https://docs.kraken.com/api/docs/websocket-v2/book
 class Book(Struct):
     symbol: str
-    bids: Raw = NO_LEVELS
-    asks: Raw = NO_LEVELS
+    bids: Raw = NONE
+    asks: Raw = NONE
     checksum: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
     timestamp: str | None = None
 
@@ -63,7 +64,7 @@ class Pair(Struct):
 
 
 class Reference(Struct):
-    pairs: list[Pair] = []
+    pairs: Raw = NONE
 
 
 class SubscribeResult(Struct):
@@ -72,10 +73,11 @@ class SubscribeResult(Struct):
 
 
 decode_frame = msgspec.json.Decoder(Frame).decode
-decode_books = msgspec.json.Decoder(list[Book]).decode
-decode_trades = msgspec.json.Decoder(list[Trade]).decode
 decode_reference = msgspec.json.Decoder(Reference).decode
 decode_result = msgspec.json.Decoder(SubscribeResult).decode
+BOOKS = Entries(Book)
+TRADES = Entries(Trade)
+PAIRS = Entries(Pair)
 _decode_levels = msgspec.json.Decoder(list[Level]).decode
 
 

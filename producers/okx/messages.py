@@ -9,7 +9,9 @@ import re
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
+
+from producers.entries import Entries
 
 Sequence = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
 Digits = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
@@ -45,12 +47,14 @@ class Book(Struct, rename="camel"):
     ts: Digits
     seq_id: Sequence
     prev_seq_id: Sequence
+    symbol: str = ""
+    """The message's, which names it once for all of them."""
 
 
 # Channel "trades": one message per taker order and price; trade_id is the last of the ``count`` trades in it.
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel
 class Trade(Struct, rename="camel"):
-    inst_id: str
+    symbol: str = field(name="instId")
     trade_id: Digits
     px: str
     sz: str
@@ -60,8 +64,8 @@ class Trade(Struct, rename="camel"):
 
 
 decode_frame = msgspec.json.Decoder(Frame).decode
-decode_books = msgspec.json.Decoder(list[Book]).decode
-decode_trades = msgspec.json.Decoder(list[Trade]).decode
+BOOKS = Entries(Book)
+TRADES = Entries(Trade)
 
 IGNORED = frozenset({"tickers", "bbo-tbt", "books5", "trades-all", "instruments", "status", "index-tickers"})
 """Channels that are not ours."""

@@ -15,17 +15,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from alphapulse.config import VenueSettings
-from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
-from alphapulse.instruments import Instrument
-from producers.book_stream import BookStream, Doubt
-from producers.levels import PAIRS, LevelParser
+from alphapulse.errors import FrameRefused
+from producers.book_stream import Doubt
 from producers.okx import messages
 from producers.okx.symbols import venue_symbol
-from producers.outputs import Note, Outputs, Reconnect, Resubscribe, Send
-from producers.protocol import InstrumentState, VenueProtocol, refused_book
-from producers.tally import Tally
+from producers.outputs import Note, Outputs, Reconnect, Send
+from producers.protocol import BookRefused, Operation, VenueProtocol
+from producers.roster import InstrumentState
 from producers.timestamps import ms_nanoseconds
-from producers.trade_stream import TradeStream
 
 DEPTH: Final = 400
 """Levels a side of the ``books`` channel."""
@@ -46,147 +43,106 @@ class OkxProtocol(VenueProtocol):
         faults = []
         if settings.depth not in (None, DEPTH):
             faults.append(f"venues.{venue}.depth: {settings.depth} is not offered; {DEPTH} or none")
-        self._parsers: dict[str, LevelParser] = {}
         self._last: dict[str, int] = {}
         self._last_trade: dict[str, int] = {}
-        for symbol in settings.symbols:
-            try:
-                self._add(venue_symbol(symbol))
-            except ValueRefused as error:
-                faults.append(f"venues.{venue}.symbols: {error}")
-        if faults:
-            raise ConfigError(faults)
+        self._set_up(settings, faults)
 
-    def _add(self, symbol: str) -> None:
-        tally = Tally()
-        instrument = Instrument(self.venue, symbol, symbol)
-        book = BookStream(instrument, tally, depth=DEPTH)
+    def _new_state(self, symbol: str) -> InstrumentState:
         # A message stands for ``count`` trades, of whose ids it names the last: gaps are counted here.
-        trades = TradeStream(instrument, tally, consecutive=False)
-        self.instruments[symbol] = InstrumentState(symbol, symbol, tally, book, trades)
-        self._parsers[symbol] = LevelParser(PAIRS)
+        return InstrumentState(self.venue, symbol, venue_symbol(symbol), depth=DEPTH, consecutive=False)
 
-    def add(self, symbols: Sequence[str]) -> list[Send]:
-        for symbol in [venue_symbol(symbol) for symbol in symbols]:
-            self._add(symbol)
-        return _requests("subscribe", symbols)
-
-    def _forget(self, state: InstrumentState) -> list[Send]:
-        del self._parsers[state.symbol]
+    def _let_go(self, state: InstrumentState) -> None:
+        super()._let_go(state)
         self._last.pop(state.symbol, None)
         self._last_trade.pop(state.symbol, None)
-        return _requests("unsubscribe", [state.symbol])
 
-    def path(self) -> str:
-        return ""
-
-    def subscribe(self) -> list[Send]:
-        return _requests("subscribe", list(self.instruments))
+    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
+        wanted = [(channel, state.symbol) for channel in _CHANNELS for state in states]
+        return [_request(operation, wanted[at : at + _ARGUMENTS]) for at in range(0, len(wanted), _ARGUMENTS)]
 
     def resubscribe(self, symbol: str) -> list[Send]:
-        return [_request(operation, [("books", symbol)]) for operation in ("unsubscribe", "subscribe")]
+        return [_request("unsubscribe", [("books", symbol)]), _request("subscribe", [("books", symbol)])]
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         if frame == messages.PONG:
             self.ignored["pong"] += 1
             return
-        message: messages.Frame = self._decode(messages.decode_frame, frame)
+        message = messages.decode_frame(frame)
         if message.event is not None:
             self._event(message, frame, outputs)
             return
         if message.arg is None:
-            raise FrameRefused(self.venue, f"neither event nor arg in {frame[:200]!r}")
+            raise self._not_understood("neither event nor arg", frame)
         match message.arg.channel:
             case "books":
-                self._books(message, message.arg.inst_id, received_time, outputs)
+                if message.action not in ("snapshot", "update"):
+                    raise FrameRefused(self.venue, f"action: neither snapshot nor update: {message.action!r:.80}")
+                take = self._update if message.action == "update" else self._snapshot
+                books = list(self._entries(messages.BOOKS, message.data, frame, received_time, outputs))
+                for book in books:
+                    book.symbol = message.arg.inst_id
+                self._each(books, take, BookRefused, frame, received_time, outputs)
             case "trades":
-                self._trades(message, received_time, outputs)
-            case channel if channel in messages.IGNORED:
-                self.ignored[channel] += 1
+                trades = self._entries(messages.TRADES, message.data, frame, received_time, outputs)
+                self._each(trades, self._trade, FrameRefused, frame, received_time, outputs)
             case channel:
-                raise FrameRefused(self.venue, f"unknown channel {channel[:80]!r} in {frame[:200]!r}")
+                self._ignore("channel", channel, messages.IGNORED, frame)
 
-    def _books(self, message: messages.Frame, name: str, received_time: int, outputs: Outputs) -> None:
-        state = self._state(name)
-        if state is None:
-            return
-        if message.action not in ("snapshot", "update"):
-            raise FrameRefused(self.venue, f"action: neither snapshot nor update: {message.action!r:.80}")
-        for book in self._decode(messages.decode_books, message.data):
-            try:
-                if message.action == "snapshot":
-                    self._snapshot(state, book, received_time, outputs)
-                else:
-                    self._update(state, book, received_time, outputs)
-            except ValueRefused as error:
-                raise refused_book(self.venue, state.symbol, error) from error
-
-    def _snapshot(self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs) -> None:
-        parser = self._parsers[state.symbol]
+    def _snapshot(
+        self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs
+    ) -> Doubt | None:
         doubt = state.book.snapshot(
             outputs,
-            parser.levels("bids", messages.pairs(book.bids)),
-            parser.levels("asks", messages.pairs(book.asks)),
+            state.parser.levels("bids", messages.pairs(book.bids)),
+            state.parser.levels("asks", messages.pairs(book.asks)),
             received_time=received_time,
             exchange_time=ms_nanoseconds(int(book.ts)),
             exchange_sequence=book.seq_id,
         )
         self._last[state.symbol] = book.seq_id
-        if doubt is not None:
-            self._doubt(state, doubt, outputs)
+        return doubt
 
-    def _update(self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs) -> None:
-        if not state.book.valid:
+    def _update(
+        self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs
+    ) -> Doubt | None:
+        last = self._last.get(state.symbol)
+        # While the book waits for a snapshot nothing follows; the last message may come again.
+        if not state.book.valid or (book.prev_seq_id != last and book.seq_id == last):
             state.tally.ignored += 1
-            return
-        last = self._last[state.symbol]
+            return None
         if book.prev_seq_id != last:
-            if book.seq_id == last:  # the last message again
-                state.tally.ignored += 1
-                return
             state.tally.gaps += 1
             state.book.end(outputs, received_time)
-            missing = f"message {book.seq_id} follows {book.prev_seq_id}, the last one was {last}"
-            self._doubt(state, Doubt("sequence", missing), outputs)
-            return
+            return Doubt("sequence", f"message {book.seq_id} follows {book.prev_seq_id}, the last one was {last}")
         self._last[state.symbol] = book.seq_id
         bids, asks = messages.pairs(book.bids), messages.pairs(book.asks)
         if bytes(bids) == bytes(asks) == b"[]":
             self.ignored["unchanged"] += 1
-            return
-        parser = self._parsers[state.symbol]
-        doubt = state.book.delta(
+            return None
+        return state.book.delta(
             outputs,
-            parser.levels("bids", bids),
-            parser.levels("asks", asks),
+            state.parser.levels("bids", bids),
+            state.parser.levels("asks", asks),
             received_time=received_time,
             exchange_time=ms_nanoseconds(int(book.ts)),
             exchange_sequence=book.seq_id,
         )
-        if doubt is not None:
-            self._doubt(state, doubt, outputs)
 
-    def _trades(self, message: messages.Frame, received_time: int, outputs: Outputs) -> None:
-        for trade in self._decode(messages.decode_trades, message.data):
-            state = self._state(trade.inst_id)
-            if state is None:
-                continue
-            try:
-                state.trades.trade(
-                    outputs,
-                    trade_id=int(trade.trade_id),
-                    side="BUY" if trade.side == "buy" else "SELL",
-                    price=trade.px,
-                    size=trade.sz,
-                    exchange_time=ms_nanoseconds(int(trade.ts)),
-                    received_time=received_time,
-                )
-            except ValueRefused as error:
-                raise FrameRefused(self.venue, str(error), symbol=state.symbol) from error
-            number, last = int(trade.trade_id), self._last_trade.get(state.symbol)
-            if last is not None and (missing := number - int(trade.count) - last) > 0:
-                self._trade_gap(state, missing, outputs)
-            self._last_trade[state.symbol] = max(number, last or 0)
+    def _trade(self, state: InstrumentState, trade: messages.Trade, received_time: int, outputs: Outputs) -> None:
+        number = int(trade.trade_id)
+        state.trades.trade(
+            outputs,
+            trade_id=number,
+            side="BUY" if trade.side == "buy" else "SELL",
+            price=trade.px,
+            size=trade.sz,
+            exchange_time=ms_nanoseconds(int(trade.ts)),
+            received_time=received_time,
+        )
+        last = self._last_trade.get(state.symbol)
+        if last is not None and (missing := number - int(trade.count) - last) > 0:
+            self._trade_gap(state, missing, outputs)
+        self._last_trade[state.symbol] = max(number, last or 0)
 
     def _event(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
         event = str(message.event)
@@ -206,29 +162,16 @@ class OkxProtocol(VenueProtocol):
             case "unsubscribe" | "channel-conn-count":
                 pass
             case _:
-                raise FrameRefused(self.venue, f"unknown event {event[:80]!r} in {frame[:200]!r}")
+                raise self._not_understood(f"unknown event {event[:80]!r}", frame)
         self.ignored[event] += 1
 
-    def _state(self, name: str) -> InstrumentState | None:
-        state = self.instruments.get(name)
-        if state is None:
-            self.ignored["other_symbol"] += 1
-        return state
+    def _about_book(self, frame: bytes) -> bool:
+        return b'"books"' in frame and b'"data"' in frame
 
-    def _ask_again(self, symbol: str, outputs: Outputs) -> None:
-        outputs.append(Resubscribe(symbol))
-
-    def _suspect(self, frame: bytes) -> str | None:
-        if b'"books"' not in frame or b'"data"' not in frame:
-            return None
-        return next((symbol for symbol in self.instruments if f'"{symbol}"'.encode() in frame), None)
+    def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
+        return super()._suspects(frame, frame)  # an entry of a book does not name it
 
 
-def _requests(operation: str, symbols: Sequence[str]) -> list[Send]:
-    wanted = [(channel, symbol) for channel in _CHANNELS for symbol in symbols]
-    return [_request(operation, wanted[at : at + _ARGUMENTS]) for at in range(0, len(wanted), _ARGUMENTS)]
-
-
-def _request(operation: str, wanted: list[tuple[str, str]]) -> Send:
+def _request(operation: Operation, wanted: Sequence[tuple[str, str]]) -> Send:
     arguments = ",".join(f'{{"channel":"{channel}","instId":"{symbol}"}}' for channel, symbol in wanted)
     return Send(f'{{"op":"{operation}","args":[{arguments}]}}')

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from alphapulse.config import VenueSettings
 from producers.coinbase.protocol import CoinbaseProtocol
-from producers.protocol import InstrumentState
+from producers.roster import InstrumentState
 from producers.silence import LONGEST_SECONDS, SNAPSHOT_SECONDS, SilenceWatch, Verdict, Watchdog
 
 

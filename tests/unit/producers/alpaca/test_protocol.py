@@ -220,7 +220,7 @@ def test_a_refused_message_does_not_take_the_rest_of_its_array_along(data: bytes
     assert told in refused.reason
     if data.startswith(b"[{"):
         outputs = made().receive(b"[" + data[1:-1] + b"," + data[1:-1] + b"," + frame({**TRADE, "i": 9})[1:], 2)
-        assert [type(output) for output in outputs] == [Trade, Refused, Note]
+        assert [type(output) for output in outputs] == [Refused, Note, Trade]
 
 
 def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:

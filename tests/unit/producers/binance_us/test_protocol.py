@@ -19,5 +19,5 @@ def test_it_is_binances_protocol_under_its_own_name_and_addresses() -> None:
     assert (trade.venue, trade.symbol, trade.side) == ("binance_us", "BTC-USD", "SELL")
     assert VENUE.websocket_url == "wss://stream.binance.us:9443"
     assert VENUE.rest_url == "https://api.binance.us"
-    assert DepthUpdate.__struct_fields__[:4] == ("E", "s", "U", "u")
+    assert DepthUpdate.__struct_fields__[:4] == ("E", "symbol", "U", "u")
     assert canonical_symbol(venue_symbol("BTC-USD")) == "BTC-USD"

@@ -252,7 +252,7 @@ def test_symbols_come_and_go_on_a_connection() -> None:
     assert [json.loads(send.text)["channel"] for send in protocol.add(["SOL-USDC"])] == ["level2", "market_trades"]
     with pytest.raises(ValueRefused, match="SOL-USDC"):
         protocol.add(["ADA-USD", "SOL-USD"])
-    with pytest.raises(ValueRefused, match="one book"):
+    with pytest.raises(ValueRefused, match="the same book as 'ADA-USD'"):
         protocol.add(["ADA-USD", "ADA-USDC"])
     assert list(protocol.instruments) == ["BTC-USD", "ETH-USD", "SOL-USDC"]
     outputs = protocol.remove("BTC-USD", 5)

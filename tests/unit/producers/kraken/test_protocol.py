@@ -206,7 +206,7 @@ def test_old_names_are_understood() -> None:
         (trade(1, price="-5"), "price: negative: '-5'"),
         (trade(1, price="1" + "0" * 30), "1000000000"),
         (trade(1, side="hold"), "hold"),
-        (trade(-1), "$[0].trade_id"),
+        (trade(-1), "$.trade_id"),
         (trade(1).replace(b"2023-10-06T", b"yesterday"), "yesterday"),
     ],
 )
