@@ -20,7 +20,10 @@ from tests.e2e.command import ALPHAPULSE, ROOT, alphapulse, environment
 
 BOUND_SECONDS = 60.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
+
+SHARED = pytest.mark.xdist_group("demo")
+"""Tests that use the same demo."""
 
 
 class Demo:
@@ -57,6 +60,19 @@ class Demo:
         """Return the instruments whose book is valid at the gateway."""
         told = await self.get("/api/v1/instruments")
         return {(i["venue"], i["symbol"]) for i in told.get("instruments", []) if i["valid"]}
+
+    async def ask(self, query: str) -> int | None:
+        """Return the number that the tables answer, None while they cannot.
+
+        The running sink is asked, as ``alphapulse sql`` does: a process for every look would keep a core busy.
+        """
+        sink = self.told().get("sink-clickhouse", {})
+        try:
+            url = f"http://127.0.0.1:{sink['ops_port']}/sql?format=TSV"
+            async with self.http.post(url, data=query) as answer:
+                return int(await answer.text()) if answer.status == 200 else None
+        except (KeyError, aiohttp.ClientError):
+            return None
 
     async def whole(self) -> bool:
         """Return whether every book is valid at the gateway."""
@@ -147,9 +163,10 @@ async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after
         return int(ended.out)
 
     async def rows_grow() -> bool:
-        return await asyncio.to_thread(rows) > 10
+        return (await demo.ask(count) or 0) > 10
 
     await demo.until(rows_grow, 30)
+    assert await asyncio.to_thread(rows) > 10
     pids = [told["pid"] for told in demo.told().values()]
     assert len(pids) == 9
     assert all(alive(pid) for pid in pids)
@@ -159,6 +176,7 @@ async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after
     assert rows() > 10  # the tables can be read after the run as well
 
 
+@SHARED
 async def test_a_second_demo_in_the_same_directory_is_refused(lasting: Demo) -> None:
     async def claimed() -> bool:
         return (lasting.data_dir / ".lock").exists() and bool(lasting.told())
@@ -169,6 +187,7 @@ async def test_a_second_demo_in_the_same_directory_is_refused(lasting: Demo) -> 
     assert f"in use by process {lasting.process.pid}" in ended.err
 
 
+@SHARED
 @pytest.mark.parametrize("victim", ["collector-kraken", "processors", "gateway", "broker"])
 async def test_a_killed_part_comes_back(lasting: Demo, victim: str) -> None:
     await lasting.until(lasting.whole, 60)
@@ -202,14 +221,9 @@ async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: 
     # What is sent now arrives: the newest trade in the tables is younger than that.
     returned = time.time_ns()
 
-    def newest() -> int:
-        query = "SELECT toUnixTimestamp64Nano(max(received_time)) FROM trades"
-        ended = alphapulse("sql", query, "--data-dir", demo.data_dir, "--format", "TSV")
-        assert ended.code == 0, ended.err
-        return int(ended.out)
-
     async def goes_on() -> bool:
-        return await asyncio.to_thread(newest) > returned and await demo.whole()
+        newest = await demo.ask("SELECT toUnixTimestamp64Nano(max(received_time)) FROM trades")
+        return newest is not None and newest > returned and await demo.whole()
 
     await demo.until(goes_on, 60)
     assert {name: told["pid"] for name, told in demo.told().items() if name != "broker"} == {

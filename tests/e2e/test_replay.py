@@ -17,7 +17,10 @@ import pytest
 
 from tests.e2e.command import alphapulse
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
+pytestmark = pytest.mark.slow
+
+SHARED = pytest.mark.xdist_group("replay")
+"""Tests that look at the same replay."""
 
 KRAKEN = "kraken_v2_20210417.rec.gz"
 RECORDINGS = (
@@ -58,6 +61,7 @@ def replayed(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder, ended.json
 
 
+@SHARED
 def test_every_figure_equals_the_independent_program(replayed: tuple[Path, Any], recordings: Path) -> None:
     assert_equal_to_expected(replayed[1], expected(recordings))
     run = replayed[1]["run"]
@@ -67,6 +71,7 @@ def test_every_figure_equals_the_independent_program(replayed: tuple[Path, Any],
     assert run["peak_memory_bytes"] > 0
 
 
+@SHARED
 def test_clickhouse_holds_exactly_the_trades(replayed: tuple[Path, Any], recordings: Path) -> None:
     """Sums compared as decimals, over the raw mantissas."""
     ended = alphapulse(
@@ -86,6 +91,7 @@ def test_clickhouse_holds_exactly_the_trades(replayed: tuple[Path, Any], recordi
         assert Decimal(total).scaleb(int(exponent)) == Decimal(figures["base_volume"])
 
 
+@SHARED
 def test_parquet_holds_exactly_the_trades(replayed: tuple[Path, Any], recordings: Path) -> None:
     trades = ds.dataset(replayed[0] / "parquet" / "md.trades", format="parquet").to_table()
     for (venue, symbol), figures in expected(recordings).items():
@@ -95,6 +101,7 @@ def test_parquet_holds_exactly_the_trades(replayed: tuple[Path, Any], recordings
         assert volume == Decimal(figures["base_volume"])
 
 
+@SHARED
 def test_both_stores_hold_the_same_books(replayed: tuple[Path, Any], recordings: Path) -> None:
     """A fingerprint of every level of every record, exact integers, from both stores."""
     ended = alphapulse(
@@ -197,6 +204,7 @@ def damaged(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Playe
     return Played(ended.err, ended.json["run"], rows, [(value, reason) for value, reason in letters.json["data"]])
 
 
+@SHARED
 def test_what_cannot_be_understood_goes_to_dlq_and_the_rest_goes_on(damaged: Played, recordings: Path) -> None:
     assert damaged.run["dead_letters"] == len(damaged.letters) == 3
     wanted = {key: figures for key, figures in expected(recordings).items() if key[0] == "kraken"}
@@ -206,16 +214,19 @@ def test_what_cannot_be_understood_goes_to_dlq_and_the_rest_goes_on(damaged: Pla
     )
 
 
+@SHARED
 def test_a_line_that_is_no_json_is_named_and_kept(damaged: Played) -> None:
     assert "kraken_test.rec:101: no JSON" in damaged.err
     assert [value for value, _ in damaged.letters].count("{no json") == 1
 
 
+@SHARED
 def test_a_frame_of_an_unknown_shape_is_named_and_kept(damaged: Played) -> None:
     assert "kraken_test.rec:51: neither channel nor method" in damaged.err
     assert [value for value, _ in damaged.letters].count('{"surprise": [1, 2]}') == 1
 
 
+@SHARED
 def test_a_price_with_30_decimals_goes_to_dlq_with_key_and_value(damaged: Played) -> None:
     price = TOO_PRECISE.decode()
     ((value, reason),) = [letter for letter in damaged.letters if price in letter[0]]
@@ -224,12 +235,14 @@ def test_a_price_with_30_decimals_goes_to_dlq_with_key_and_value(damaged: Played
     assert price in reason
 
 
+@SHARED
 def test_a_recording_made_at_another_depth_is_kept_at_that_depth(damaged: Played) -> None:
     row = damaged.rows["ABC-USD"]
     assert (row["deltas"], row["checksums_ok"], row["checksums_bad"]) == (2, 3, 0)
     assert (row["book"]["bid_levels"], row["book"]["ask_levels"]) == (10, 10)
 
 
+@SHARED
 def test_a_book_in_doubt_at_the_end_is_told(damaged: Played) -> None:
     """A checksum is wrong, and the recording holds no later snapshot of that book."""
     assert "kraken DEF-USD: no book at the end" in damaged.err
