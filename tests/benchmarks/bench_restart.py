@@ -5,7 +5,8 @@
 Every kill strikes a collector that has lived and collected for a while; each gets a supervisor's child of its own. The
 clock runs from the signal until a reader of ``md.l2`` has the SNAPSHOT of the last instrument, so the broker's
 acknowledgement and a fetch are in it. The baseline, in the same run: an interpreter that does nothing, and one that
-imports aiokafka and nothing else. ``--busy`` keeps one core busy meanwhile. Apache Kafka is left out, saying so, where
+imports aiokafka and nothing else. "No spare" is a collector that was killed while none stood by (:mod:`alphapulse.spare`).
+``--busy`` keeps one core busy meanwhile. Apache Kafka is left out, saying so, where
 Java or Maven is missing.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import statistics
@@ -27,9 +29,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from alphapulse import kafka, topics
+from alphapulse import kafka, logs, topics
 from alphapulse.cli.stack import BrokerKind, Stack
-from alphapulse.config import Settings, VenueSettings
+from alphapulse.config import LogSettings, Settings, VenueSettings
 from alphapulse.embedded import kafka_install
 from alphapulse.supervisor import ChildSpec, Supervisor
 from schemas.codec import Codec
@@ -150,11 +152,13 @@ def main() -> int:
     parser.add_argument("--busy", action="store_true", help="keep one core busy meanwhile")
     parser.add_argument("--case", default="", help="only the cases whose name holds this text")
     options = parser.parse_args()
+    logs.configure(LogSettings(level="ERROR"), service="bench")  # the deaths are meant
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # topics that were made a moment ago
     bases = {name: baseline(program) for name, program in BASELINES.items()}
     for name, seconds in bases.items():
         print(f"{name:38} {seconds:8.3f} s")
     unit = bases["python -c 'import aiokafka'"]
-    print(f"{'kill to the last first snapshot':38} {'median':>8}   {'worst':>8}   x import aiokafka", flush=True)
+    print(f"{'kill to a new snapshot of every book':38} {'median':>8}   {'worst':>8}   x import aiokafka", flush=True)
     with ExitStack() as after:
         if options.busy:
             spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -169,7 +173,8 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as folder:
                 took = asyncio.run(measure(case, options.kills, Path(folder)))
             median = statistics.median(took)
-            print(f"{case.name:38} {median:8.3f} s {max(took):8.3f} s {median / unit:8.1f}", flush=True)
+            load = f"load {os.getloadavg()[0]:.1f}"
+            print(f"{case.name:38} {median:8.3f} s {max(took):8.3f} s {median / unit:8.1f}   {load}", flush=True)
     return 0
 
 
