@@ -5,9 +5,9 @@
 Every kill strikes a collector that has lived and collected for a while; each gets a supervisor's child of its own. The
 clock runs from the signal until a reader of ``md.l2`` has the SNAPSHOT of the last instrument, so the broker's
 acknowledgement and a fetch are in it. The baseline, in the same run: an interpreter that does nothing, and one that
-imports aiokafka and nothing else. "No spare" is a collector that was killed while none stood by (:mod:`alphapulse.spare`).
-``--busy`` keeps one core busy meanwhile. Apache Kafka is left out, saying so, where
-Java or Maven is missing.
+imports aiokafka and nothing else. "No spare" is a collector that is killed while none stands by
+(:mod:`alphapulse.spare`). ``--busy`` keeps one core busy meanwhile. Apache Kafka is left out, saying so, where Java or
+Maven is missing.
 """
 
 from __future__ import annotations
