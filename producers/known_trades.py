@@ -31,7 +31,8 @@ from schemas.records import Trade
 READ_SECONDS: Final = 30.0
 """For all partitions together; usually a fraction of a second."""
 REPEATED: Final = 50
-"""More trades of an instrument than this no venue repeats (Kraken does so many); so many are enough to know."""
+"""Trades of an instrument that are enough to know: no venue repeats more (Kraken so many). Where ids are consecutive
+the last one tells which are repeated; the others tell which came out of order."""
 _SPAN: Final = 64
 _WIDER: Final = 4
 """Records of a partition that are read first, and how much longer each further span is."""
