@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from producers.simulator.draws import DRAWS, NORMAL
+
 STEP_NS = 10_000_000
 """The walk's step."""
 
@@ -20,7 +22,9 @@ _BASIS_POINT = 1e-4
 _STEP_SECONDS = STEP_NS / 1e9
 _VOLATILITY = 0.9 * _BASIS_POINT * math.sqrt(_STEP_SECONDS)  # of a step; 0.9 bp a second is about 50 % a year
 _COMMON_SHARE = 0.7  # correlation with the common factor
-_REVERSION = _STEP_SECONDS / 600.0  # back to the start within some ten minutes
+_COMMON = _VOLATILITY * _COMMON_SHARE
+_OWN = _VOLATILITY * math.sqrt(1 - _COMMON_SHARE**2)
+_KEPT = 1.0 - _STEP_SECONDS / 600.0  # back to the start within some ten minutes
 _HISTORY_STEPS = 500  # five seconds: more than any latency
 
 _FIRST_SHOCK_SECONDS = (3.0, 7.0)
@@ -79,6 +83,7 @@ class Fundamentals:
         self._next_shock_ns = round(self._shock_random.uniform(*_FIRST_SHOCK_SECONDS) * 1e9)
         self._shocks: deque[Shock] = deque(maxlen=16)
         self._calm_from = 0  # nobody lags any more
+        self._jumping_until = 0  # the last shock has fully happened
 
     def log_price(self, symbol: str, venue: str, time_ns: int) -> float:
         """Return what ``venue`` takes for the log price of ``symbol`` at ``time_ns``."""
@@ -99,17 +104,18 @@ class Fundamentals:
         return tuple(self._shocks)
 
     def _extend(self, step: int) -> None:
+        chance, paths = self._walk.random, list(self._paths.values())
         while self._step < step:
             self._step += 1
             now = self._step * STEP_NS
             if now >= self._next_shock_ns:
                 self._shock(now)
-            common = self._walk.gauss(0.0, 1.0)
-            for symbol in self._symbols:
-                own = self._walk.gauss(0.0, 1.0)
-                path = self._paths[symbol]
-                noise = _COMMON_SHARE * common + math.sqrt(1 - _COMMON_SHARE**2) * own
-                path.append(path[-1] * (1.0 - _REVERSION) + _VOLATILITY * noise + self._jump(symbol, now))
+            common = _COMMON * NORMAL[int(chance() * DRAWS)]
+            for path in paths:
+                path.append(path[-1] * _KEPT + common + _OWN * NORMAL[int(chance() * DRAWS)])
+            if now <= self._jumping_until:
+                for symbol in {shock.symbol for shock in self._shocks}:
+                    self._paths[symbol][-1] += self._jump(symbol, now)
 
     def _jump(self, symbol: str, now: int) -> float:
         """Return what the shocks under way add in the step that ends at ``now``."""
@@ -128,5 +134,6 @@ class Fundamentals:
             sign = -math.copysign(1.0, away)
         end = now + round(chance.uniform(*_SHOCK_LAG_SECONDS) * 1e9)
         self._shocks.append(Shock(symbol, chance.choice(self._venues), now, end, sign * size))
+        self._jumping_until = now + (_SHOCK_RAMP_STEPS + 1) * STEP_NS
         self._calm_from = max(self._calm_from, end + _CATCH_UP_NS)
         self._next_shock_ns = now + round(chance.uniform(*_SHOCK_GAP_SECONDS) * 1e9)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 from math import ceil, exp, floor, log
-from statistics import NormalDist
 from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
+from producers.simulator.draws import DRAWS, NORMAL
 from producers.simulator.events import BookChange, Event, Level, Trade, Trades
 from producers.simulator.listings import Listing
 
@@ -28,9 +28,6 @@ _RUN_OVER_TRADES = 3  # levels that the fair price ran over and somebody still t
 _QUOTES = (0, 1, 1, 2)  # new ones on a side in one event
 _PLACE = 8.0  # new quotes come so many levels behind the best, in the mean
 
-_DRAWS: Final = 8192
-NORMAL: Final = tuple(NormalDist().inv_cdf((number + 0.5) / _DRAWS) for number in range(_DRAWS))
-"""A normal distribution to draw from at the price of one random number."""
 _QUOTED = tuple(exp(0.8 * value) for value in NORMAL)
 _AGGRESSIVE = tuple(exp(1.2 * value - 1.2) for value in NORMAL)
 
@@ -155,7 +152,7 @@ class SimulatedInstrument:
     def _size(self, place: int) -> int:
         """Return the size of a new level: the further away, the greater; some are round."""
         chance = self._chance
-        lots = round(self._unit * (0.3 + place / 40.0) * _QUOTED[int(chance() * _DRAWS)])
+        lots = round(self._unit * (0.3 + place / 40.0) * _QUOTED[int(chance() * DRAWS)])
         if chance() < 0.3:
             unit = 10 ** max(len(str(lots)) - 2, 0)
             lots -= lots % unit
@@ -163,7 +160,7 @@ class SimulatedInstrument:
 
     def _sweep(self, side: _Side, trades: list[Trade]) -> None:
         """Let an aggressive order eat into ``side``."""
-        left = max(1, round(self._unit * _AGGRESSIVE[int(self._chance() * _DRAWS)]))
+        left = max(1, round(self._unit * _AGGRESSIVE[int(self._chance() * DRAWS)]))
         for price, size in side.levels.top(_SWEPT_LEVELS):
             matched = min(left, size)
             trades.append(self._match(side.sign, price, matched))

@@ -7,9 +7,10 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
+from producers.simulator.draws import DRAWS, NORMAL
 from producers.simulator.events import Event
 from producers.simulator.fundamentals import Fundamentals
-from producers.simulator.instrument import NORMAL, SimulatedInstrument
+from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import Listing
 
 _BASIS = 0.6e-4  # a venue's prices stray this far from the others'
@@ -83,7 +84,7 @@ class _Place:
         listing = self.instrument.listing
         keep = math.exp((self._time_ns - now) / (1e9 * _BASIS_SECONDS))
         self._time_ns = now
-        news = _BASIS * NORMAL[int(self._chance() * len(NORMAL))]
+        news = _BASIS * NORMAL[int(self._chance() * DRAWS)]
         self._basis = self._basis * keep + news * math.sqrt(1.0 - keep * keep)
         log_price = fundamentals.log_price(listing.symbol, listing.venue, now - self._latency_ns)
         return self._ticks * math.exp(log_price + self._basis)

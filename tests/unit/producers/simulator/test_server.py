@@ -8,12 +8,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_bounded
 from websockets.exceptions import ConnectionClosed
 
 from alphapulse.config import Settings
@@ -25,6 +27,8 @@ from producers.simulator.server import Faults, Simulation
 from tests.fixtures.venue_clients import BinanceClient, CoinbaseClient, KrakenClient
 from tests.fixtures.venue_server import until
 
+# A client whose queue is full reads nothing any more, not even the answer to its Close.
+connect = partial(connect_bounded, max_queue=None)
 VENUES = ("kraken", "coinbase", "binance_us")
 
 

@@ -1,0 +1,157 @@
+"""The collector on venues that enforce their limits: never refused, and as fast as they allow. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from alphapulse.config import VenueSettings
+from producers.limits import Limit
+from producers.outputs import Resubscribe
+from producers.simulator.listings import make_listings
+from producers.simulator.server import Simulation
+from producers.venue import Venue
+from producers.venues import load
+from tests.fixtures.live import Live, live
+from tests.fixtures.venue_server import until
+from tests.fixtures.virtual_time import run
+
+START = 1_700_000_000 * 10**9
+SYMBOLS = tuple(f"C{number:03}-USD" for number in range(500))
+RATE = 0.3  # events a second and symbol at first: every symbol is heard of before the collector worries about it
+LIVELY_SECONDS = 40.0
+SLOWER = 0.97  # then so much of the time nothing happens
+
+
+@dataclass
+class Outcome:
+    """How a start went.
+
+    Attributes:
+        seconds: until all was asked for and all books were valid.
+        refused: what the venue refused, by its own count.
+        complaints: of the collector.
+        connections: that it holds.
+    """
+
+    seconds: float
+    refused: dict[str, int]
+    complaints: list[str]
+    connections: int
+
+
+async def start(venue: Venue, symbols: Sequence[str], most: float, depth: int | None = None) -> Outcome:
+    """Let a collector take up ``symbols``; return when all books are valid, or fail after ``most`` seconds."""
+    loop = asyncio.get_running_loop()
+
+    def clock() -> int:
+        return START + round(loop.time() * 1e9)
+
+    simulation = Simulation(make_listings([venue.name], symbols), seed=1, rate=RATE, clock=clock, limits=1.0)
+    simulated = simulation.venues[venue.name]
+    told = await simulated.open()
+
+    async def go_on() -> None:
+        while True:
+            simulation.step(clock())
+            simulated.beat(clock())
+            await asyncio.sleep(1.0)
+            if loop.time() > LIVELY_SECONDS:
+                simulation.market.pause(round(SLOWER * 1e9))
+
+    market = asyncio.create_task(go_on())
+    settings = VenueSettings(
+        symbols=tuple(symbols),
+        depth=depth,
+        websocket_url=told["websocket_url"],
+        rest_url=told["rest_url"],
+        instrument_silence_seconds=3600.0,
+    )
+    try:
+        async with live(venue, settings, max_in_flight=1_000_000) as it:
+            began = loop.time()
+            while (waited_for := _waited_for(it, symbols)) and loop.time() - began < most:
+                await asyncio.sleep(0.25)
+            seconds = loop.time() - began
+            assert waited_for == set(), f"after {seconds:g} s"
+            kinds = ("snapshot_failed", "subscription_refused", "disconnected", "silent")
+            complaints = [event.message for kind in kinds for event in it.events(kind)]
+            return Outcome(seconds, dict(simulated.limiter.refused), complaints, simulated.status()["connections"])
+    finally:
+        market.cancel()
+        await asyncio.gather(market, return_exceptions=True)
+        await simulated.close()
+
+
+def _waited_for(it: Live, symbols: Sequence[str]) -> set[str]:
+    """Return the symbols without a valid book, and the connections that have something left to say."""
+    states = {symbol: state for line in it.collector.lines for symbol, state in line.protocol.instruments.items()}
+    talking = {f"connection {number}" for number, line in enumerate(it.collector.lines) if not line.settled}
+    return {symbol for symbol in symbols if symbol not in states or not states[symbol].book.valid} | talking
+
+
+@pytest.mark.parametrize(
+    ("venue", "depth", "fastest"),
+    [
+        # 5 connections, 3 messages on each: nothing has to wait.
+        ("kraken", None, 0.0),
+        # 500 snapshots of weight 50 within 6000 a minute: 120 at once, the last ones after 4 full minutes.
+        ("binance", 1000, 4 * 60.0),
+        # 25 connections at 8 a second; their 75 messages, 8 a second from one address, take 9 full seconds.
+        ("coinbase_advanced", None, 9.0),
+        # 5 connections at 3 a second.
+        ("okx", None, 1.0),
+    ],
+)
+def test_500_symbols_start_within_the_limits_and_as_fast_as_they_allow(
+    venue: str, depth: int | None, fastest: float
+) -> None:
+    most = 1.2 * fastest + 1.0
+    outcome = run(start(load(venue), SYMBOLS, most, depth), sockets=True)
+    print(f"{venue}: {outcome.seconds:g} s on {outcome.connections} connections; {fastest:g} s are allowed")  # noqa: T201
+    assert outcome.refused == {}
+    assert outcome.complaints == []
+    assert fastest - 0.25 <= outcome.seconds <= most
+
+
+def test_a_collector_that_asks_for_too_much_is_refused_and_heeds_it() -> None:
+    careless = replace(load("binance"), rest_limit=None)
+    outcome = run(start(careless, SYMBOLS[:60], 300.0), sockets=True)
+    # 24 snapshots a minute: the last ones after two. It is refused, but backs off before it is banned.
+    assert 120 <= outcome.seconds < 200
+    assert set(outcome.refused) == {"rest"}
+    assert len(outcome.complaints) == outcome.refused["rest"]
+    assert "HTTP 429" in outcome.complaints[0]
+
+
+def test_a_collector_that_connects_too_often_is_refused_and_heeds_it() -> None:
+    careless = replace(load("okx"), connects=Limit(1000, 1.0), symbols_per_connection=1)
+    outcome = run(start(careless, SYMBOLS[:10], 60.0), sockets=True)
+    assert set(outcome.refused) == {"connect"}
+    assert outcome.connections == 10
+    assert 3 <= outcome.seconds < 20
+
+
+def test_a_connection_that_took_all_its_requests_makes_way_for_a_new_one() -> None:
+    few = replace(load("okx"), requests=Limit(1, 3600.0), symbols_per_connection=2)
+
+    async def work() -> list[str]:
+        loop = asyncio.get_running_loop()
+        simulation = Simulation(
+            make_listings(["okx"], SYMBOLS[:1]), seed=1, rate=RATE, clock=lambda: START + round(loop.time() * 1e9)
+        )
+        simulated = simulation.venues["okx"]
+        told = await simulated.open()
+        settings = VenueSettings(symbols=SYMBOLS[:1], websocket_url=told["websocket_url"])
+        async with live(few, settings) as it:
+            await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
+            it.collector.lines[0].act([Resubscribe(SYMBOLS[0])])
+            await until(lambda: it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID", "SNAPSHOT"], 100.0)
+            reasons = [event.message for event in it.events("disconnected")]
+        await simulated.close()
+        return reasons
+
+    assert run(work(), sockets=True) == ["the venue takes no more requests on this connection"]
