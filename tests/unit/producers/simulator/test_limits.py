@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from producers.endpoint.dialects import served
 from producers.endpoint.listener import Connection
 from producers.limits import Limit
 from producers.simulator.limits import Limiter, Limits, one
@@ -15,7 +16,7 @@ from producers.simulator.server import feed_of
 from producers.simulator.venue_limits import limits_of
 from producers.venues import load
 
-VENUES = ("kraken", "coinbase", "binance", "binance_us", "coinbase_advanced", "okx", "alpaca")
+VENUES = served()
 ONE, OTHER = (cast("Connection", object()) for _ in range(2))
 
 
@@ -154,7 +155,7 @@ def test_the_collector_asks_for_no_more_than_the_venue_allows(venue: str) -> Non
             assert ours.rest_weight(path) == theirs.rest_weight(place, asked)
 
 
-@pytest.mark.parametrize("venue", [venue for venue in VENUES if venue != "alpaca"])
+@pytest.mark.parametrize("venue", [venue for venue in VENUES if load(venue).listing is not None])
 def test_every_venue_lists_its_instruments(venue: str) -> None:
     symbols = ["BTC-USD", "ETH-USD"]
     market = Market(make_listings([venue], symbols), seed=1, rate=1.0, start_ns=0)
