@@ -63,6 +63,8 @@ class Book:
     Attributes:
         kinds: of its records, deltas left out.
         compared: how often it was held against the true one.
+        heard_again: seconds from the broker's return until its first record came, which may be an old one: until then
+            the broker, though it answers, does not serve the book's partition.
         right_again: seconds from the broker's return until it was the venue's present book; None: never.
         ages: seconds from a change until the reader had it, after that.
     """
@@ -70,6 +72,7 @@ class Book:
     key: str
     kinds: list[str] = field(default_factory=list)
     compared: int = 0
+    heard_again: float | None = None
     right_again: float | None = None
     ages: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -159,6 +162,8 @@ def _follow(seen: Observed, codec: Codec, key: str, truth: TrueBook, times: dict
     for arrived, value in seen.arrived.get((topics.L2, key), []):
         update = codec.decode_as(L2Update, value)
         outcome = reader.apply(update)
+        if book.heard_again is None and arrived >= seen.returned:
+            book.heard_again = (arrived - seen.returned) / 1e9
         if outcome in (Outcome.GAP, Outcome.WAITING, Outcome.SEEN):
             book.wrong.append(f"{key}: record {update.sequence} of epoch {update.epoch} is a {outcome.value}")
         if update.kind != "DELTA":
@@ -243,10 +248,12 @@ def report(seen: Observed, verdict: Verdict) -> Iterator[str]:
         )
     books = list(verdict.books.values())
     again = sorted(book.right_again for book in books if book.right_again is not None)
+    heard = [book.heard_again for book in books if book.heard_again is not None]
     ages = [age for book in books for age in book.ages]
     if again:
         yield (
-            f"{len(again)} of {len(books)} books right again {again[0]:.2f} to {again[-1]:.2f} s after the return; "
+            f"{len(again)} of {len(books)} books right again {again[0]:.2f} to {again[-1]:.2f} s after the return (their "
+            f"partitions were served again {min(heard):.2f} to {max(heard):.2f} s after it); "
             f"then {statistics.median(ages) * 1000:.1f} ms behind (at most {max(ages) * 1000:.0f} ms)"
         )
     yield f"{sum(book.compared for book in books):,} times compared with the true book"
