@@ -85,6 +85,9 @@ class BinanceProtocol(VenueProtocol):
     def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
         return [streams.request(operation, [state.venue_symbol for state in states], self._next_number())]
 
+    def resubscribe(self, symbol: str) -> list[FetchSnapshot]:
+        return [self._snapshot_request(symbol)]
+
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
         outputs = super().revive(symbol, received_time, seconds)
         state = self.instruments[symbol]
@@ -95,9 +98,6 @@ class BinanceProtocol(VenueProtocol):
             *self._requests("subscribe", [state]),
             self._snapshot_request(symbol),
         ]
-
-    def resubscribe(self, symbol: str) -> list[FetchSnapshot]:
-        return [self._snapshot_request(symbol)]
 
     def disconnected(self, received_time: int) -> Outputs:
         for symbol, sync in self._sync.items():

@@ -61,7 +61,7 @@ class CoinbaseProtocol(VenueProtocol):
             case messages.L2Update():
                 self._one(message, self._update, BookRefused, frame, received_time, outputs)
             case messages.Match():
-                self._one(message, self._match, FrameRefused, frame, received_time, outputs)
+                self._one(message, self._trade, FrameRefused, frame, received_time, outputs)
             case messages.Snapshot():
                 self._one(message, self._snapshot, BookRefused, frame, received_time, outputs)
             case messages.Heartbeat():
@@ -101,7 +101,7 @@ class CoinbaseProtocol(VenueProtocol):
             exchange_time=iso_nanoseconds(message.time) if message.time else 0,
         )
 
-    def _match(self, state: InstrumentState, message: messages.Match, received_time: int, outputs: Outputs) -> None:
+    def _trade(self, state: InstrumentState, message: messages.Match, received_time: int, outputs: Outputs) -> None:
         missing = state.trades.trade(
             outputs,
             trade_id=message.trade_id,

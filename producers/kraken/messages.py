@@ -78,6 +78,9 @@ decode_result = msgspec.json.Decoder(SubscribeResult).decode
 BOOKS = Entries(Book)
 TRADES = Entries(Trade)
 PAIRS = Entries(Pair)
+IGNORED = frozenset({"heartbeat", "status", "ticker", "ohlc", "level3", "pong"})
+"""Channels that are not ours."""
+
 _decode_levels = msgspec.json.Decoder(list[Level]).decode
 
 

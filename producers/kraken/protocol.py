@@ -26,7 +26,6 @@ from producers.timestamps import iso_nanoseconds
 
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKSUM_LEVELS = 10
-IGNORED_CHANNELS = frozenset({"heartbeat", "status", "ticker", "ohlc", "level3", "pong"})
 
 
 class KrakenProtocol(VenueProtocol):
@@ -57,15 +56,15 @@ class KrakenProtocol(VenueProtocol):
         instruments = Send('{"method":"subscribe","params":{"channel":"instrument","snapshot":true}}')
         return [instruments, *super().subscribe()] if self.instruments else []
 
-    def resubscribe(self, symbol: str) -> list[Send]:
-        states = [self.instruments[symbol]]
-        return [self._request("unsubscribe", "book", states), self._request("subscribe", "book", states)]
-
     def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
         # Trades before the subscription are asked for once there are earlier ones: they fill the hole of a reconnect.
         groups = [(known, [state for state in states if state.trades.started is known]) for known in (True, False)]
         trades = [self._request(operation, "trade", group, snapshot=known) for known, group in groups if group]
         return [self._request(operation, "book", states), *trades]
+
+    def resubscribe(self, symbol: str) -> list[Send]:
+        states = [self.instruments[symbol]]
+        return [self._request("unsubscribe", "book", states), self._request("subscribe", "book", states)]
 
     def _request(
         self, operation: Operation, channel: str, states: Sequence[InstrumentState], *, snapshot: bool = True
@@ -95,7 +94,7 @@ class KrakenProtocol(VenueProtocol):
             case None:
                 self._answer(message, frame, outputs)
             case channel:
-                self._ignore("channel", channel, IGNORED_CHANNELS, frame)
+                self._ignore("channel", channel, messages.IGNORED, frame)
 
     def _book(self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs) -> Doubt | None:
         take = state.book.snapshot if self._is_snapshot else state.book.delta
