@@ -181,6 +181,8 @@ class Demo:
                 symbols=tuple(feed["symbols"]),
                 websocket_url=feed["websocket_url"],
                 rest_url=feed["rest_url"],
+                key=feed["key"],
+                secret=feed["secret"],
                 taker_fee_basis_points=TAKER_FEES.get(venue, DEFAULT_TAKER_FEE),
             )
             for venue, feed in told.items()

@@ -75,6 +75,8 @@ class SimulatedVenue:
         return {
             "websocket_url": f"ws://{LOOPBACK}:{taken}{self._dialect.path}",
             "rest_url": f"http://{LOOPBACK}:{taken}",
+            "key": self._dialect.key,
+            "secret": self._dialect.key,
             "symbols": [instrument.listing.symbol for instrument in self._feed.instruments.values()],
         }
 
