@@ -12,7 +12,8 @@ PROVEN_SECONDS: Final = 20.0
 """One that refuses to run within this time of its start would refuse again; one that has worked may find things
 mended."""
 FIRST_PAUSE_SECONDS: Final = 0.2
-MOST_PAUSE_SECONDS: Final = 5.0
+MOST_PAUSE_SECONDS: Final = 3.0
+"""Short enough that a collector which waits for its broker is back within five seconds of it."""
 
 
 class Deaths:

@@ -35,8 +35,8 @@ def test_with_patience_one_that_has_run_is_started_again_as_often_as_it_refuses(
     deaths = Deaths(patient=True)
     assert deaths.died(0.0, LONG, refused=False) == 0.0
     pauses = [deaths.died(float(now), 0.5, refused=True) for now in range(2000)]
-    assert pauses[:7] == [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]
-    assert set(pauses[7:]) == {5.0}
+    assert pauses[:7] == [0.0, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0]
+    assert set(pauses[7:]) == {3.0}
     # It has run again for a while.
     assert deaths.died(3000.0, LONG, refused=True) == 0.0
     # Its refusals were none of the deaths that may end it.
