@@ -253,7 +253,8 @@ def report(seen: Observed, verdict: Verdict) -> Iterator[str]:
     if again:
         yield (
             f"{len(again)} of {len(books)} books right again {again[0]:.2f} to {again[-1]:.2f} s after the return "
-            f"(the broker served their partitions {min(heard):.2f} to {max(heard):.2f} s after it); then {statistics.median(ages) * 1000:.1f} ms behind (at most {max(ages) * 1000:.0f} ms)"
+            f"(the broker served their partitions {min(heard):.2f} to {max(heard):.2f} s after it); "
+            f"then {statistics.median(ages) * 1000:.1f} ms behind (at most {max(ages) * 1000:.0f} ms)"
         )
     yield f"{sum(book.compared for book in books):,} times compared with the true book"
     yield (
