@@ -98,6 +98,10 @@ class Fundamentals:
                     price -= shock.withheld(time_ns)
         return price
 
+    def unchanged_until(self, time_ns: int) -> int:
+        """Return up to when prices stay what they are at ``time_ns``, which was asked for: the walk goes by steps."""
+        return time_ns if time_ns < self._calm_from else max(time_ns, 0) // STEP_NS * STEP_NS + STEP_NS
+
     @property
     def shocks(self) -> Sequence[Shock]:
         """The latest shocks, oldest first."""

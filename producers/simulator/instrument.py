@@ -26,6 +26,7 @@ _TRADE_SHARE = 0.2  # of the events
 _SWEPT_LEVELS = 5  # an aggressive order eats at most
 _RUN_OVER_TRADES = 3  # levels that the fair price ran over and somebody still trades with
 _QUOTES = (0, 1, 1, 2)  # new ones on a side in one event
+_LOOK_EVERY = 3  # sides: how often their levels are counted; odd, so that it is the turn of either
 _PLACE = 8.0  # new quotes come so many levels behind the best, in the mean
 
 _QUOTED = tuple(exp(0.8 * value) for value in NORMAL)
@@ -33,26 +34,27 @@ _AGGRESSIVE = tuple(exp(1.2 * value - 1.2) for value in NORMAL)
 
 
 class _Side:
-    """One side of the book, and what its levels were before the event under way."""
+    """One side of the book, and what its levels were before the event under way and are by now."""
 
-    __slots__ = ("before", "levels", "sign")
+    __slots__ = ("after", "before", "levels", "sign")
 
     def __init__(self, sign: int, levels: BookSide) -> None:
         self.sign = sign
         self.levels = levels
         self.before: dict[int, int] = {}
+        self.after: dict[int, int] = {}
 
     def set(self, price: int, size: int) -> None:
         self.before.setdefault(price, self.levels.set(price, size))
+        self.after[price] = size
 
     def changes(self) -> tuple[Level, ...]:
         """Return what the event changed."""
-        if not self.before:
-            return ()
-        size_at = self.levels.size_at
-        changed = [(price, now) for price, size in self.before.items() if (now := size_at(price)) != size]
-        self.before.clear()
-        return tuple(changed)
+        before, after = self.before, self.after
+        changed = tuple([level for level in after.items() if before[level[0]] != level[1]])
+        before.clear()
+        after.clear()
+        return changed
 
 
 class SimulatedInstrument:
@@ -77,22 +79,25 @@ class SimulatedInstrument:
         self._bids, self._asks = _Side(+1, self.book.bids), _Side(-1, self.book.asks)
         for side in (self._bids, self._asks):
             self._extend(side, self._edge(side.sign, fair), LEVELS)
-            side.before.clear()
+            side.changes()
+        self._turn = 0
 
     def evolve(self, time_ns: int, fair: float) -> list[Event]:
         """Let one thing happen at ``time_ns``, with the fair price at ``fair`` ticks; return it, trades first."""
         chance, bids, asks = self._chance, self._bids, self._asks
         trades: list[Trade] = []
-        for side in (bids, asks):
-            best = side.levels.best_price()
-            if best is not None and side.sign * (best - fair) >= 0:
-                self._run_over(side, fair, trades)
-        self._requote(bids, fair)
-        self._requote(asks, fair)
+        best, best_ask = bids.levels.best_price(), asks.levels.best_price()
+        if best is not None and best >= fair:
+            best = self._run_over(bids, fair, trades)
+        if best_ask is not None and best_ask <= fair:
+            best_ask = self._run_over(asks, fair, trades)
+        self._requote(bids, fair, best)
+        self._requote(asks, fair, best_ask)
         if chance() < _TRADE_SHARE:
             self._sweep(bids if chance() < 0.5 else asks, trades)
         events: list[Event] = [Trades(self.listing, time_ns, tuple(trades))] if trades else []
-        changed, changed_asks = bids.changes(), asks.changes()
+        changed = bids.changes() if bids.after else ()
+        changed_asks = asks.changes() if asks.after else ()
         if changed or changed_asks:
             events.append(BookChange(self.listing, time_ns, changed, changed_asks))
         return events
@@ -102,30 +107,31 @@ class SimulatedInstrument:
         half = self._half_spread * (0.7 + 0.9 * self._chance())
         return max(floor(fair - half), 1) if sign > 0 else ceil(fair + half)
 
-    def _run_over(self, side: _Side, fair: float, trades: list[Trade]) -> None:
+    def _run_over(self, side: _Side, fair: float, trades: list[Trade]) -> int | None:
+        """Take away what the fair price has passed; return the best price that is left."""
         taken, sign = self._chance() < 0.7, side.sign
         while (best := side.levels.best_price()) is not None and sign * best >= sign * fair:
             if taken and len(trades) < _RUN_OVER_TRADES:
                 trades.append(self._match(sign, best, side.levels.size_at(best)))
             side.set(best, 0)
+        return best
 
-    def _requote(self, side: _Side, fair: float) -> None:
+    def _requote(self, side: _Side, fair: float, best: int | None) -> None:
         chance, sign, levels = self._chance, side.sign, side.levels
-        count = len(levels)
         edge = self._edge(sign, fair)
-        best = levels.best_price()
         if best is None or sign * (edge - best) > self._half_spread:
             side.set(edge, self._size(0))
         for _ in range(_QUOTES[int(chance() * 4)]):
             place = int(-_PLACE * log(1.0 - chance()))
-            if chance() < 0.35 and place < count - 1:  # one of those just counted may be gone by now
+            if chance() < 0.35 and place < len(levels):
                 side.set(levels.price_at(place), 0 if chance() < 0.5 else self._size(place))
             else:
                 away = place * (1.0 + self._widening * place) * (0.4 + 0.6 * chance())
                 price = edge - sign * round(away)
                 if price > 0:
                     side.set(price, self._size(place))
-        if not _LEAST_LEVELS <= count <= _MOST_LEVELS:
+        self._turn = turn = (self._turn + 1) % _LOOK_EVERY
+        if not turn and not _LEAST_LEVELS <= len(levels) <= _MOST_LEVELS:
             self._restore(side, edge)
 
     def _restore(self, side: _Side, edge: int) -> None:

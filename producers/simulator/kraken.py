@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 from zlib import crc32
 
 from alphapulse.book import BookSide, OrderBook
@@ -175,41 +177,58 @@ class _Digits:
 
     def checksum(self) -> int:
         """Return the checksum after the last event."""
-        return crc32((self._asks.text() + self._bids.text()).encode())
+        return crc32(self._bids.text(), crc32(self._asks.text()))
 
 
 class _BestDigits:
-    """The digits of a side's ten best levels. Sign as in :class:`BookSide`."""
+    """The digits of a side's ten best levels, best first, kept up with each change. Sign as in :class:`BookSide`."""
 
     def __init__(self, side: BookSide, sign: int) -> None:
         self._side = side
         self._sign = sign
-        self._levels: dict[int, str] = {}  # all levels' digits, from the first question on
-        self._text = ""
-        self._last = 0  # price of the tenth level
-        self._known = False
+        self._keys: list[int] = []  # -sign * price, ascending
+        self._texts: list[str] = []
+        self._followed = False  # from the first question on
+        self._digits: bytes | None = None
 
     def changed(self, levels: Iterable[Level]) -> None:
-        if not self._levels:
+        if not self._followed:
             return
-        digits, sign, last = self._levels, self._sign, self._last
+        keys, texts, sign = self._keys, self._texts, self._sign
+        last = keys[-1] if len(keys) >= _CHECKSUM_LEVELS else inf
         for price, size in levels:
-            if size:
-                digits[price] = f"{price}{size}"
-            else:
-                digits.pop(price, None)
-            if sign * (price - last) >= 0:
-                self._known = False
+            key = -sign * price
+            if key > last:  # if it comes into the ten best, then because others went
+                continue
+            self._digits = None
+            at = bisect_left(keys, key)
+            known = at < len(keys) and keys[at] == key
+            if size and known:
+                texts[at] = f"{price}{size}"
+            elif size:
+                keys.insert(at, key)
+                texts.insert(at, f"{price}{size}")
+            elif known:
+                del keys[at], texts[at]
+        if self._digits is None:
+            self._fill_up()
 
-    def text(self) -> str:
-        if not self._known:
-            if not self._levels:
-                self._levels = {price: f"{price}{size}" for price, size in self._side}
-            prices = self._side.prices(_CHECKSUM_LEVELS)
-            self._text = "".join(map(self._levels.__getitem__, prices))
-            self._known = len(prices) == _CHECKSUM_LEVELS
-            self._last = prices[-1] if prices else 0
-        return self._text
+    def _fill_up(self) -> None:
+        """Keep ten levels: what is held is the best of the side, so others can only come behind it."""
+        keys, texts, side = self._keys, self._texts, self._side
+        del keys[_CHECKSUM_LEVELS:], texts[_CHECKSUM_LEVELS:]
+        if len(keys) < _CHECKSUM_LEVELS:
+            for price in side.prices(_CHECKSUM_LEVELS)[len(keys) :]:
+                keys.append(-self._sign * price)
+                texts.append(f"{price}{side.size_at(price)}")
+
+    def text(self) -> bytes:
+        if not self._followed:
+            self._followed = True
+            self._fill_up()
+        if self._digits is None:
+            self._digits = "".join(self._texts).encode()
+        return self._digits
 
 
 def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:

@@ -15,6 +15,7 @@ from producers.simulator.listings import Listing
 
 _BASIS = 0.6e-4  # a venue's prices stray this far from the others'
 _BASIS_SECONDS = 4.0  # and come back within this time
+_NEVER_NS = 2**62
 _LATENCY_NS = (2_000_000, 45_000_000)  # how long news take to a venue
 
 
@@ -74,6 +75,8 @@ class _Place:
         self._latency_ns = chance.randint(*_LATENCY_NS)
         self._basis = chance.gauss(0.0, _BASIS)
         self._time_ns = 0
+        self._log_price = 0.0
+        self._price_until_ns = -_NEVER_NS
 
     def wait_ns(self, rate: float) -> int:
         """Return the time to the next event."""
@@ -81,10 +84,13 @@ class _Place:
 
     def fair(self, fundamentals: Fundamentals, now: int) -> float:
         """Return the price in ticks that the venue takes for fair at ``now``."""
-        listing = self.instrument.listing
         keep = math.exp((self._time_ns - now) / (1e9 * _BASIS_SECONDS))
         self._time_ns = now
         news = _BASIS * NORMAL[int(self._chance() * DRAWS)]
         self._basis = self._basis * keep + news * math.sqrt(1.0 - keep * keep)
-        log_price = fundamentals.log_price(listing.symbol, listing.venue, now - self._latency_ns)
-        return self._ticks * math.exp(log_price + self._basis)
+        listing = self.instrument.listing
+        heard = now - self._latency_ns
+        if heard >= self._price_until_ns:
+            self._log_price = fundamentals.log_price(listing.symbol, listing.venue, heard)
+            self._price_until_ns = fundamentals.unchanged_until(heard)
+        return self._ticks * math.exp(self._log_price + self._basis)

@@ -17,17 +17,23 @@ class Texts(dict[int, str]):
         shown: decimals that the venue writes, where they are more.
     """
 
-    __slots__ = ("_decimals", "_shown")
+    __slots__ = ("_decimals", "_padding", "_shown")
 
     def __init__(self, decimals: int, shown: int | None = None) -> None:
         super().__init__()
         self._decimals = decimals
         self._shown = shown
+        self._padding = "0" * ((shown or decimals) - decimals)
 
     def __missing__(self, mantissa: int) -> str:
         if len(self) >= _REMEMBERED:
             self.clear()
-        text = self[mantissa] = fixed_text(mantissa, self._decimals, self._shown)
+        digits, decimals = str(mantissa), self._decimals
+        if decimals and len(digits) > decimals:  # most of the time, and quicker
+            text = f"{digits[:-decimals]}.{digits[-decimals:]}{self._padding}"
+        else:
+            text = fixed_text(mantissa, decimals, self._shown)
+        self[mantissa] = text
         return text
 
 
