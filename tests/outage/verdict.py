@@ -31,7 +31,7 @@ class Promises:
             + ``allowance_bytes``. The factor: a record in its batch takes some 10 bytes more than its key and value,
             and a growing batch's buffer is up to an eighth larger than what it holds; measured 1.20 to 1.28 with the
             smallest records there are. The allowance: what a collector's memory varies by anyhow (sockets' buffers,
-            the snapshots of all books at once); measured 2 to 5 MiB.
+            the snapshots of all books at once); measured up to 2 MiB.
     """
 
     soon: float = 5.0
