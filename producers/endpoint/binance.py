@@ -52,7 +52,8 @@ class BinanceSession(Session):
         answer = Answer()
         self.combined = not path.startswith("/ws")
         names = query.get("streams", "") if self.combined else path.removeprefix("/ws")
-        self._add([name for name in names.split("/") if name], answer)
+        # What the venue does about more than a connection carries it does not say.
+        self._add([name for name in names.split("/") if name][:STREAMS_PER_CONNECTION], answer)
         return answer
 
     def outgoing(self, frame: bytes) -> bytes:

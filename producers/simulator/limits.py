@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final, NamedTuple
 
 from producers.endpoint.listener import Connection
@@ -41,7 +42,8 @@ class Limits:
         connects: new connections.
         ban_seconds: how long nobody may connect after too many connects; 0: until the rate allows it.
         connections: at a time that are served; what more there are is refused by the session.
-        idle_seconds: a connection on which nothing was sent for so long is closed.
+        idle_seconds: a connection on which nothing was said for so long is closed.
+        life_seconds: a connection is closed at this age.
         rest: requests, or their weights.
         rest_weight: what a request's path and query weigh.
         rest_refusal: the body that comes with a status of refusal.
@@ -57,6 +59,7 @@ class Limits:
     ban_seconds: float = 0.0
     connections: int | None = None
     idle_seconds: float | None = None
+    life_seconds: float | None = None
     rest: Limit | None = None
     rest_weight: Weigh = one
     rest_refusal: Refuse = plain
@@ -113,6 +116,14 @@ class _Log:
         return wait
 
 
+@dataclass(slots=True)
+class _Times:
+    """When a connection was opened, and when something was last said on it."""
+
+    opened: float
+    last: float
+
+
 class Verdict(NamedTuple):
     """What becomes of a REST request: 200, or a status of refusal and after how many seconds to come again."""
 
@@ -146,7 +157,7 @@ class Limiter:
         self._rest = _Log(limits.rest) if limits.rest is not None else None
         self._messages: dict[Connection | None, _Log] = {}
         self._requests: dict[Connection, _Log] = {}
-        self._connections: dict[Connection, float] = {}  # when each was last heard or told something
+        self._connections: dict[Connection, _Times] = {}
         self._banned_until = self._rest_banned_until = 0.0
         self._bans = self._impatience = 0
 
@@ -175,8 +186,7 @@ class Limiter:
             ping: it is a venue's own ping, in a text message.
         """
         now, limits = self._clock(), self.limits
-        if connection in self._connections:
-            self._connections[connection] = now
+        self.told(connection)
         if limits.messages is not None and (limits.pings_count or not control):
             log = self._messages.setdefault(None if limits.messages_by_address else connection, _Log(limits.messages))
             if not log.take(now):
@@ -190,7 +200,8 @@ class Limiter:
         return True
 
     def connected(self, connection: Connection) -> None:
-        self._connections[connection] = self._clock()
+        now = self._clock()
+        self._connections[connection] = _Times(now, now)
 
     def disconnected(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
@@ -206,17 +217,20 @@ class Limiter:
         return True
 
     def told(self, connection: Connection) -> None:
-        """Take note that a client was sent something."""
-        if connection in self._connections:
-            self._connections[connection] = self._clock()
+        """Take note that something was said on a connection."""
+        times = self._connections.get(connection)
+        if times is not None:
+            times.last = self._clock()
 
-    def idle(self) -> list[Connection]:
-        """Return the connections to close because nothing happens on them."""
-        seconds = self.limits.idle_seconds
-        if seconds is None:
-            return []
-        since = self._clock() - seconds
-        return [connection for connection, last in self._connections.items() if last < since]
+    def overdue(self) -> list[Connection]:
+        """Return the connections to close because nothing is said on them, or because they are too old."""
+        now, limits = self._clock(), self.limits
+        silent = now - limits.idle_seconds if limits.idle_seconds is not None else -inf
+        old = now - limits.life_seconds if limits.life_seconds is not None else -inf
+        found = [one for one, times in self._connections.items() if times.last < silent or times.opened < old]
+        if found:
+            self.refused["stay"] += len(found)
+        return found
 
     # --- REST ---
 

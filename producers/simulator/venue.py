@@ -62,6 +62,7 @@ class SimulatedVenue:
         self._numbers_frames = False
         self._outboxes: dict[Connection, Outbox] = {}
         self._listeners: dict[Topic, dict[Connection, None]] = defaultdict(dict)
+        self._closing: set[asyncio.Task[None]] = set()
         self.limiter = Limiter(limits, _monotonic)
         self._listener = Listener(self, guard=self.limiter, ping_seconds=self._dialect.ping_seconds, strict=True)
 
@@ -84,6 +85,8 @@ class SimulatedVenue:
         """Send the clients away and stop listening."""
         for outbox in self._outboxes.values():
             outbox.close()
+        for closing in self._closing:
+            closing.cancel()
         await self._listener.close()
 
     def happened(self, event: Event, batch: Batch) -> None:
@@ -142,9 +145,12 @@ class SimulatedVenue:
         connection.abort()
 
     def beat(self, time_ns: int) -> None:
-        """Send the heartbeats of a full second, and close what is idle."""
-        for connection in self.limiter.idle():
-            self._ending = asyncio.create_task(connection.close(reason="no data"))
+        """Send the heartbeats of a full second, and close the connections that the limits end."""
+        for connection in self.limiter.overdue():
+            self.limiter.disconnected(connection)
+            closing = asyncio.create_task(connection.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         if self.faults.silent(time_ns):
             return
         idle_since = time.monotonic() - _IDLE_SECONDS

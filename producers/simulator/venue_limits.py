@@ -39,6 +39,8 @@ _BINANCE: Final = Limits(
     messages=Limit(5, 1.0),
     pings_count=True,
     connects=Limit(300, 300.0),
+    # "Only valid for 24 hours": …/web-socket-streams#general-wss-information
+    life_seconds=86_400.0,
     # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
     rest=Limit(6000, 60.0),
     rest_weight=partial(depth_weight, weights=BINANCE_WEIGHTS),
@@ -76,6 +78,7 @@ LIMITS: Final[dict[str, Limits]] = {
         messages=_BINANCE.messages,
         pings_count=True,
         connects=_BINANCE.connects,
+        life_seconds=_BINANCE.life_seconds,
         rest=Limit(1200, 60.0),
         rest_weight=partial(depth_weight, weights=BINANCE_US_WEIGHTS),
         rest_refusal=binance.rest_refusal,

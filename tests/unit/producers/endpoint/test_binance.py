@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from producers.endpoint.binance import BinanceSession, stream_key
+from producers.endpoint.binance import STREAMS_PER_CONNECTION, BinanceSession, stream_key
 
 BOTH = "btcusdt@depth@100ms/btcusdt@trade"
 COMBINED = b'{"stream":"btcusdt@trade","data":{"e":"trade",  "p":"1.00"}}'
@@ -52,6 +52,11 @@ def test_raw_streams_carry_the_data_alone(session: BinanceSession, path: str) ->
     assert len(answer.added) == (2 if "@" in path else 0)
     assert session.outgoing(COMBINED) == b'{"e":"trade",  "p":"1.00"}'
     assert session.outgoing(b"broken") == b"broken"
+
+
+def test_an_address_names_no_more_streams_than_a_connection_carries(session: BinanceSession) -> None:
+    names = [f"x{number}@trade" for number in range(STREAMS_PER_CONNECTION + 1)]
+    assert len(session.opened("/stream", {"streams": "/".join(names)}).added) == STREAMS_PER_CONNECTION
 
 
 def test_subscribe_list_unsubscribe(session: BinanceSession) -> None:

@@ -37,7 +37,7 @@ def test_without_limits_everything_goes() -> None:
     it, _ = limiter(Limits())
     assert all(it.heard(ONE) and it.connecting() == 0 and it.rest("/", {}).status == 200 for _ in range(1000))
     assert not it.crowded_out(ONE)
-    assert it.idle() == []
+    assert it.overdue() == []
     assert not it.refused
 
 
@@ -101,9 +101,20 @@ def test_connections_on_which_nothing_happens_are_found() -> None:
     clock.now += 20
     it.told(ONE)
     clock.now += 20
-    assert it.idle() == [OTHER]
+    assert it.overdue() == [OTHER]
+    assert it.refused == {"stay": 1}
     it.heard(OTHER)
-    assert it.idle() == []
+    assert it.overdue() == []
+
+
+def test_connections_that_are_too_old_are_found_however_busy() -> None:
+    it, clock = limiter(Limits(life_seconds=86_400.0))
+    it.connected(ONE)
+    clock.now += 1
+    it.connected(OTHER)
+    clock.now += 86_400.0
+    it.told(ONE)
+    assert it.overdue() == [ONE]
 
 
 def test_weights_are_added_up_and_who_does_not_back_off_is_banned_ever_longer() -> None:
