@@ -17,8 +17,8 @@ import pytest
 
 from alphapulse.config import PublisherSettings, Settings, VenueSettings
 from alphapulse.service import Service, announcement_path
+from producers.book_stream import BookStream
 from producers.collector import Collector
-from producers.protocol import VenueProtocol
 from producers.publisher import Publisher
 from producers.record.recorder import Recorder
 from producers.replay.lines import read
@@ -92,16 +92,16 @@ def written(folder: Path, but: Path | None) -> int:
 
 
 async def record(
-    venue: str, symbol: str, folder: Path, *, speed: int = 1
-) -> tuple[Path, dict[str, Any], SimulatedInstrument]:
-    """Record a simulated venue; return the recording, the recorder's status and the market as it ended.
+    venue: str, symbols: Sequence[str], folder: Path, *, speed: int = 1, **more: Any
+) -> tuple[Path, dict[str, Any], dict[str, SimulatedInstrument]]:
+    """Record a simulated venue; return the recording, the recorder's status and the markets as they ended.
 
     The market is as busy at any ``speed``; at a higher one the recording goes on until a minute has ended in it.
     """
     clock = Frozen(speed)
-    simulation = Simulation(make_listings([venue], [symbol]), seed=1, rate=300.0 / speed, clock=clock)
+    simulation = Simulation(make_listings([venue], symbols), seed=1, rate=300.0 / speed, clock=clock)
     async with serving(folder / "s", "simulator", simulation.serve) as told:
-        settings = VenueSettings(**feed(told["venues"][venue], **ACCOUNT))
+        settings = VenueSettings(**feed(told["venues"][venue], **ACCOUNT, **more))
         recorder = Recorder(load(venue), settings, folder / "out", "record")
         stopping = asyncio.Event()
         work = asyncio.create_task(recorder.run(stopping, lambda state: None))
@@ -116,10 +116,12 @@ async def record(
         stopping.set()
         await work
     (path,) = recorder.tape.files
-    return path, status, simulation.market.instruments[venue, symbol]
+    return path, status, {symbol: simulation.market.instruments[venue, symbol] for symbol in symbols}
 
 
-async def replay(path: Path, folder: Path, ended: Callable[[VenueProtocol, list[Record]], bool]) -> list[Record]:
+async def replay(
+    path: Path, folder: Path, ended: Callable[[Collector, list[Record]], bool], **more: Any
+) -> list[Record]:
     """Return what a collector publishes of a recording until it has ``ended``."""
     found = survey(path)
     assert found.faults == []
@@ -128,13 +130,12 @@ async def replay(path: Path, folder: Path, ended: Callable[[VenueProtocol, list[
         producer, codec = HeldProducer(capacity=10_000, prompt=True), Codec()
         publisher = Publisher(producer, codec, PublisherSettings(linger_ms=0), found.venue)
         await publisher.start()
-        collector = Collector(load(found.venue), VenueSettings(**feed(told)), publisher, "collector")
+        collector = Collector(load(found.venue), VenueSettings(**feed(told, **more)), publisher, "collector")
         stopping = asyncio.Event()
         work = asyncio.create_task(collector.run(stopping, lambda state: None))
 
         def caught_up() -> bool:
-            lines = collector.lines
-            return bool(lines) and replayed.status()["finished"] and ended(lines[0].protocol, producer.records())
+            return bool(replayed.status()["finished"]) and ended(collector, producer.records())
 
         await until(lambda: work.done() or caught_up(), 30)
         await publisher.flush()
@@ -153,29 +154,51 @@ def timeless(records: Sequence[T]) -> list[T]:
     return [replace(record, received_time=0) for record in records]
 
 
+def same(stream: BookStream | BookReader, market: SimulatedInstrument) -> bool:
+    listing = market.listing
+    true = market.book.sha256(-listing.price_decimals, -listing.size_decimals)
+    return stream.book.sha256(stream.price_exponent, stream.size_exponent) == true
+
+
+async def check(
+    path: Path, status: dict[str, Any], markets: dict[str, SimulatedInstrument], folder: Path, **more: Any
+) -> None:
+    """Check that a replay gives the markets' books, and all trades that the recorder saw."""
+
+    def ended(collector: Collector, records: list[Record]) -> bool:
+        states = [state for line in collector.lines for state in line.protocol.instruments.values()]
+        return len(states) == len(markets) and all(same(state.book, markets[state.symbol]) for state in states)
+
+    records = await replay(path, folder, ended, **more)
+    for symbol, market in markets.items():
+        reader = BookReader()
+        for update in of(L2Update, records):
+            if update.symbol == symbol:
+                reader.apply(update)
+        assert reader.valid
+        assert same(reader, market)
+        trades = [int(trade.trade_id) for trade in of(Trade, records) if trade.symbol == symbol]
+        assert trades == list(range(trades[0], trades[0] + len(trades)))
+        assert len(trades) == status["instruments"][symbol]["trades"]
+
+
 @pytest.mark.parametrize("venue", [name for name in names() if name != "alpaca"])
 async def test_a_recording_replayed_gives_the_books_and_trades_of_the_venue(venue: str, tmp_path: Path) -> None:
-    path, status, market = await record(venue, SYMBOLS.get(venue, "BTC-USD"), tmp_path)
+    path, status, markets = await record(venue, [SYMBOLS.get(venue, "BTC-USD")], tmp_path)
     assert status["connected"]
-    wanted = market.book.sha256(-market.listing.price_decimals, -market.listing.size_decimals)
+    await check(path, status, markets, tmp_path)
 
-    def ended(protocol: VenueProtocol, records: list[Record]) -> bool:
-        book = protocol.instruments[market.listing.symbol].book
-        return book.book.sha256(book.price_exponent, book.size_exponent) == wanted
 
-    records = await replay(path, tmp_path, ended)
-    reader = BookReader()
-    for update in of(L2Update, records):
-        reader.apply(update)
-    assert reader.valid
-    assert reader.book.sha256(reader.price_exponent, reader.size_exponent) == wanted
-    trades = [int(trade.trade_id) for trade in of(Trade, records)]
-    assert trades == list(range(trades[0], trades[0] + len(trades)))
-    assert len(trades) == status["instruments"][market.listing.symbol]["trades"]
+async def test_what_was_recorded_on_two_connections_is_replayed_on_one_and_on_two(tmp_path: Path) -> None:
+    """Of a venue that numbers each connection's frames: none may seem missing."""
+    symbols = ["BTC-USD", "ETH-USD"]
+    path, status, markets = await record("coinbase_advanced", symbols, tmp_path, symbols_per_connection=1)
+    for most in (1, 2):
+        await check(path, status, markets, tmp_path / str(most), symbols_per_connection=most)
 
 
 async def test_a_recording_replayed_gives_the_trades_quotes_and_bars_of_a_venue_without_books(tmp_path: Path) -> None:
-    path, status, market = await record("alpaca", "AAPL", tmp_path, speed=20)
+    path, status, markets = await record("alpaca", ["AAPL"], tmp_path, speed=20)
     assert status["connected"]
     recorded = ProtocolRun(load("alpaca").protocol(VenueSettings(symbols=("AAPL",), **ACCOUNT)))
     for line in read(path):
@@ -183,7 +206,7 @@ async def test_a_recording_replayed_gives_the_trades_quotes_and_bars_of_a_venue_
         recorded.frame(line.received_ns, line.frame)
     size = len(recorded.records) + len(recorded.quotes) + len(recorded.candles)
 
-    def ended(protocol: VenueProtocol, records: list[Record]) -> bool:
+    def ended(collector: Collector, records: list[Record]) -> bool:
         return sum(isinstance(record, Trade | Quote | Candle) for record in records) >= size
 
     records = await replay(path, tmp_path, ended)
@@ -194,6 +217,7 @@ async def test_a_recording_replayed_gives_the_trades_quotes_and_bars_of_a_venue_
     trades = [int(trade.trade_id) % 10**19 for trade in of(Trade, records)]
     assert trades == list(range(trades[0], trades[0] + len(trades)))
     assert len(trades) == status["instruments"]["AAPL"]["trades"] > 10
+    market = markets["AAPL"]
     last, listing = of(Quote, records)[-1], market.listing
     best = market.book.bids.best_price(), market.book.asks.best_price()
     scale = 10 ** (-last.price_exponent - listing.price_decimals)
