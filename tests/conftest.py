@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from hypothesis import settings
 pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.kafka_cluster"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The tests start some hundred processes. Where Python is told to write no bytecode beside its sources, each of them
+# would compile every module again, which takes as long as all the rest of its start: then they share a folder for it.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
+    sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
 # No test is timed, these neither. `pytest --hypothesis-profile thorough -o timeout=0 tests/property` looks much longer.
 settings.register_profile("default", deadline=None)
