@@ -6,20 +6,18 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 from alphapulse.errors import ServiceError
 from producers.endpoint.session import Answer, Session
+from producers.endpoint.wire import is_text, joined
 
 MAX_MESSAGE_BYTES = 1 << 20
 """A client's message; 1024 stream names fit."""
 
 JSON = "application/json"
-
-_TEXT: Final = 0x80 | WSMsgType.TEXT.value
-_BINARY: Final = 0x80 | WSMsgType.BINARY.value
 
 
 class ConnectionGone(Exception):
@@ -51,7 +49,7 @@ class Connection:
             ConnectionGone: the client is no more.
         """
         frame = self.session.outgoing(frame)
-        opcode = WSMsgType.TEXT if frame.isascii() or _is_text(frame) else WSMsgType.BINARY
+        opcode = WSMsgType.TEXT if frame.isascii() or is_text(frame) else WSMsgType.BINARY
         try:
             await self._socket.send_frame(frame, opcode)
         except (ClientConnectionResetError, ConnectionError) as error:
@@ -67,9 +65,16 @@ class Connection:
         if len(frames) > 1 and self._transport is not None:
             if self._socket.closed or self._transport.is_closing():
                 raise ConnectionGone
-            self._transport.write(_joined([self.session.outgoing(frame) for frame in frames[:-1]]))
+            self._transport.write(joined([self.session.outgoing(frame) for frame in frames[:-1]]))
         if frames:
             await self.send(frames[-1])  # waits for the socket to take them all
+
+    async def pong(self, payload: bytes) -> None:
+        """Answer a ping. May raise ConnectionGone."""
+        try:
+            await self._socket.pong(payload)
+        except (ClientConnectionResetError, ConnectionError) as error:
+            raise ConnectionGone from error
 
     async def close(self, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
         """Close the connection; harmless if it is closed."""
@@ -208,7 +213,7 @@ class Listener:
                 elif guard is not None and message.type in (WSMsgType.PING, WSMsgType.PONG):
                     answer = Answer() if guard.heard(connection, control=True) else None
                     if message.type is WSMsgType.PING:
-                        await socket.pong(message.data)
+                        await connection.pong(message.data)
                 else:
                     continue
                 if answer is None:
@@ -241,40 +246,6 @@ class Listener:
                 return
 
 
-class _Headers(dict[int, bytes]):
-    """Headers of whole unmasked frames, by the payload's length (https://www.rfc-editor.org/rfc/rfc6455#section-5.2)."""
-
-    def __init__(self, first: int) -> None:
-        super().__init__()
-        self._first = first
-
-    def __missing__(self, length: int) -> bytes:
-        if length < 126:
-            header = bytes((self._first, length))
-        elif length < 1 << 16:
-            header = bytes((self._first, 126)) + length.to_bytes(2, "big")
-        else:
-            return bytes((self._first, 127)) + length.to_bytes(8, "big")
-        self[length] = header
-        return header
-
-
-_TEXT_HEADERS: Final = _Headers(_TEXT)
-_BINARY_HEADERS: Final = _Headers(_BINARY)
-
-
-def _joined(frames: Sequence[bytes]) -> bytes:
-    """Return ``frames`` as they stand on the wire."""
-    headers = _TEXT_HEADERS
-    parts: list[bytes] = []
-    for frame in frames:
-        parts += (headers[len(frame)], frame)
-    whole = b"".join(parts)
-    if b"".join(frames).isascii():
-        return whole
-    return b"".join([(headers if _is_text(frame) else _BINARY_HEADERS)[len(frame)] + frame for frame in frames])
-
-
 def json_response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return ``body``, JSON text already, as a response."""
     return web.Response(body=body, status=status, content_type=JSON, headers=headers)
@@ -283,11 +254,3 @@ def json_response(body: bytes, *, status: int = 200, headers: Mapping[str, str] 
 def not_found() -> web.Response:
     """Return what a venue says of a path it does not have."""
     return json_response(b'{"message":"NotFound"}', status=404)
-
-
-def _is_text(frame: bytes) -> bool:
-    try:
-        frame.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
