@@ -40,7 +40,8 @@ def script() -> list[Fault]:
 async def test_books_heal_and_trades_come_once(venue: str, tmp_path: Path) -> None:
     clock = Frozen()
     faults = partial(VenueFaults, script=script(), seed=5)
-    simulation = Simulation(make_listings([venue], ["BTC-USD"]), seed=2, rate=300.0, faults=faults, clock=clock)
+    listings = make_listings([venue], ["BTC-USD"])
+    simulation = Simulation(listings, seed=2, rate=300.0, faults=faults, limits=1.0, clock=clock)
     async with serving(tmp_path, "simulator", simulation.serve) as told:
         producer = HeldProducer(capacity=10_000, prompt=True)
         publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=0), venue)
@@ -78,4 +79,5 @@ async def test_books_heal_and_trades_come_once(venue: str, tmp_path: Path) -> No
     assert reader.book.sha256(reader.price_exponent, reader.size_exponent) == wanted
     trades = [record.trade_id for record in records if isinstance(record, Trade)]
     assert len(trades) == len(set(trades)) > 50
+    assert sent.status()["refused"] == {}, "whatever goes wrong, the venue's limits are kept"
     assert {"drop", "duplicate", "reorder", "corrupt", "stall", "disconnect"} <= set(sent.faults.happened)
