@@ -27,6 +27,8 @@ class Promises:
 
     Attributes:
         soon: seconds from the broker's return within which every book is right again.
+        gaps: how often a connection is lost each time the broker dies. A broker without time serves one partition after
+            the other, and where patience is short that may be an outage of its own.
         factor, allowance_bytes: a collector's resident memory grows by at most ``max_in_flight_bytes`` × ``factor``
             + ``allowance_bytes``. The factor: a record in its batch takes some 10 bytes more than its key and value,
             and a growing batch's buffer is up to an eighth larger than what it holds; measured 1.20 to 1.28 with the
@@ -35,6 +37,7 @@ class Promises:
     """
 
     soon: float = 5.0
+    gaps: int = 1
     factor: float = 1.3
     allowance_bytes: int = 16 * 2**20
 
@@ -113,7 +116,7 @@ def judge(seen: Observed, promises: Promises = STANDARD) -> Verdict:
         verdict.expect(again <= promises.soon, f"{key}: right again after {again:.2f} s, {promises.soon:g} are allowed")
     _judge_memory(seen, verdict, promises)
     _judge_trades(seen, verdict, codec, events)
-    _judge_gaps(seen, verdict, events)
+    _judge_gaps(seen, verdict, events, promises)
     return verdict
 
 
@@ -214,20 +217,24 @@ def connections_lost(events: list[Event], venue: str) -> int:
     return sum(event.kind == "disconnected" and event.venue == venue for event in events)
 
 
-def _judge_gaps(seen: Observed, verdict: Verdict, events: list[Event]) -> None:
-    for venue in seen.plan.venues:
-        lost = connections_lost(events, venue)
-        counted = seen.gaps[venue]
-        deaths = lost // seen.plan.connections  # that were long enough to leave the exchange for
-        each = lost % seen.plan.connections == 0 and deaths <= seen.plan.times
-        verdict.expect(each, f"{venue}: {lost} connections ended, not one gap for each")
-        verdict.expect(counted.get("connection", 0) == lost, f"{venue}: {lost} ended, counted: {counted}")
+def _judge_gaps(seen: Observed, verdict: Verdict, events: list[Event], promises: Promises) -> None:
+    plan = seen.plan
+    for venue in plan.venues:
+        lost, counted = connections_lost(events, venue), seen.gaps[venue]
+        verdict.expect(counted.get("connection", 0) == lost, f"{venue}: {lost} connections ended, counted: {counted}")
         others = {kind: count for kind, count in counted.items() if kind not in ("connection", "trade_id") and count}
         verdict.expect(not others, f"{venue}: losses besides the outage: {others}")
-        epochs = ["SNAPSHOT", *["INVALID", "SNAPSHOT"] * deaths]
+        ended = 0
         for key, book in verdict.books.items():
             if key.startswith(f"{venue}|"):
-                verdict.expect(book.kinds == epochs, f"{key}: {' '.join(book.kinds)} instead of {' '.join(epochs)}")
+                ends = book.kinds.count("INVALID")
+                in_turn = ["SNAPSHOT", *["INVALID", "SNAPSHOT"] * ends]
+                verdict.expect(book.kinds == in_turn, f"{key}: {' '.join(book.kinds)}: not each begun is ended")
+                verdict.expect(ends <= plan.times * promises.gaps, f"{key}: {ends} epochs ended")
+                ended += ends
+        # The symbols are shared out evenly among the connections.
+        one_each = ended * plan.connections == lost * len(plan.symbols)
+        verdict.expect(one_each, f"{venue}: {ended} epochs and {lost} connections ended, not one gap for each")
 
 
 def report(seen: Observed, verdict: Verdict) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tests.outage.verdict import Promises, judge, report
 pytestmark = ON_KAFKA
 
 BOUNDS = PublisherSettings(max_in_flight=300, max_in_flight_bytes=65_536, broker_patience_s=0.5)
-GENEROUS = Promises(soon=60.0, allowance_bytes=40_000_000)  # on a busy machine, measured for coverage
+GENEROUS = Promises(soon=60.0, gaps=5, allowance_bytes=40_000_000)  # on a busy machine, measured for coverage
 
 
 async def test_a_killed_broker_costs_a_counted_gap_and_all_books_come_back(
@@ -40,4 +40,5 @@ async def test_a_killed_broker_costs_a_counted_gap_and_all_books_come_back(
     codec = Codec()
     values = [value for (topic, _), found in seen.arrived.items() if topic == topics.EVENTS for _, value in found]
     lost = [event for event in map(codec.decode, values) if isinstance(event, Event) and event.kind == "disconnected"]
-    assert [(event.severity, event.message) for event in lost] == [("WARNING", "the broker took nothing for 0.5 s")] * 4
+    assert len(lost) >= plan.connections * len(plan.venues)
+    assert {(event.severity, event.message) for event in lost} == {("WARNING", "the broker took nothing for 0.5 s")}

@@ -215,6 +215,13 @@ def counted_twice(made: Made) -> None:
     made.records.append((RETURNED, made.event("disconnected", {})))
 
 
+def closed_again(made: Made) -> None:
+    made.add(END, made.update("INVALID", END))
+    made.add(END, made.event("disconnected", {}))
+    made.add(END, made.update("SNAPSHOT", END + 1))
+    made.seen.gaps["kraken"]["connection"] = 2
+
+
 def other_loss(made: Made) -> None:
     made.seen.gaps["kraken"]["checksum"] = 1
 
@@ -234,12 +241,13 @@ def unbounded(made: Made) -> None:
         (stale, ["right again after inf s"]),
         (wrong_level, ["not the venue's book at record"]),
         (lost_record, ["is a gap"]),
-        (no_invalid, ["SNAPSHOT SNAPSHOT instead of SNAPSHOT INVALID SNAPSHOT"]),
+        (no_invalid, ["SNAPSHOT SNAPSHOT: not each begun is ended", "0 epochs and 1 connections ended"]),
         (trade_twice, ["1 trades twice"]),
         (trade_lost, ["trades lost"]),
         (last_trade_lost, ["the last trade is missing"]),
-        (uncounted, ["1 ended, counted: {'connection': 0"]),
-        (counted_twice, ["2 connections ended, not one gap for each"]),
+        (uncounted, ["1 connections ended, counted: {'connection': 0"]),
+        (counted_twice, ["1 epochs and 2 connections ended, not one gap for each"]),
+        (closed_again, ["2 epochs ended"]),
         (other_loss, ["losses besides the outage: {'checksum': 1}"]),
         (swollen, ["grew by 140,000,000 bytes"]),
         (unbounded, ["700 records in flight", "1,000,000,000 bytes in flight"]),
