@@ -97,4 +97,5 @@ def _time(time_ns: int) -> str:
 FEED: Final = AlpacaFeed
 
 # https://docs.alpaca.markets/docs/streaming-market-data#connection-limit; of messages it says nothing.
-LIMITS: Final = Limits(connections=1)
+# A connection that was dropped may count for up to 90 seconds.
+LIMITS: Final = Limits(connections=1, linger_seconds=90.0)

@@ -40,6 +40,11 @@ class Connection:
         self.session = session
         self.last_sent = time.monotonic()
 
+    @property
+    def lost(self) -> bool:
+        """Whether it ended, if it did, without a Close."""
+        return self._socket.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
+
     async def send(self, frame: bytes) -> None:
         """Send ``frame`` in this client's form; waits while the client's socket takes no more.
 

@@ -42,6 +42,7 @@ class Limits:
         connects: new connections.
         ban_seconds: how long nobody may connect after too many connects; 0: until the rate allows it.
         connections: at a time that are served; what more there are is refused by the session.
+        linger_seconds: a connection that was lost without a Close counts as one for so long.
         idle_seconds: a connection on which nothing was said for so long is closed.
         life_seconds: a connection is closed at this age.
         rest: requests, or their weights.
@@ -58,6 +59,7 @@ class Limits:
     connects: Limit | None = None
     ban_seconds: float = 0.0
     connections: int | None = None
+    linger_seconds: float = 0.0
     idle_seconds: float | None = None
     life_seconds: float | None = None
     rest: Limit | None = None
@@ -80,6 +82,7 @@ class Limits:
             requests=shorter(self.requests),
             connects=shorter(self.connects),
             ban_seconds=self.ban_seconds / factor,
+            linger_seconds=self.linger_seconds / factor,
             rest=shorter(self.rest),
         )
 
@@ -158,6 +161,7 @@ class Limiter:
         self._messages: dict[Connection | None, _Log] = {}
         self._requests: dict[Connection, _Log] = {}
         self._connections: dict[Connection, _Times] = {}
+        self._lingering: list[float] = []  # until when lost ones count
         self._banned_until = self._rest_banned_until = 0.0
         self._bans = self._impatience = 0
 
@@ -203,15 +207,21 @@ class Limiter:
         now = self._clock()
         self._connections[connection] = _Times(now, now)
 
-    def disconnected(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+    def disconnected(self, connection: Connection, *, lost: bool = False) -> None:
+        """Take note that a connection ended; harmless if that is known. ``lost``: without a Close."""
+        if self._connections.pop(connection, None) is not None and lost:
+            self._lingering.append(self._clock() + self.limits.linger_seconds)
         self._messages.pop(connection, None)
         self._requests.pop(connection, None)
 
     def crowded_out(self, connection: Connection) -> bool:
         """Whether others were there before, and the venue serves no more."""
         most = self.limits.connections
-        if most is None or connection in list(self._connections)[:most]:
+        if most is None:
+            return False
+        now = self._clock()
+        self._lingering = [until for until in self._lingering if until > now]
+        if connection in list(self._connections)[: max(most - len(self._lingering), 0)]:
             return False
         self.refused["connection"] += 1
         return True

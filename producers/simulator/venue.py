@@ -223,7 +223,7 @@ class SimulatedVenue:
 
     def disconnected(self, connection: Connection) -> None:
         """Forget a client; harmless if it is forgotten."""
-        self.limiter.disconnected(connection)
+        self.limiter.disconnected(connection, lost=connection.lost)
         outbox = self._outboxes.pop(connection, None)
         if outbox is not None:
             outbox.close()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
+from pydantic import SecretStr
 
 from alphapulse.config import VenueSettings
 from producers.limits import Limit
@@ -133,6 +134,34 @@ def test_a_collector_that_connects_too_often_is_refused_and_heeds_it() -> None:
     assert set(outcome.refused) == {"connect"}
     assert outcome.connections == 10
     assert 3 <= outcome.seconds < 20
+
+
+def test_a_connection_that_the_venue_still_counts_is_waited_for() -> None:
+    async def work() -> tuple[float, dict[str, int]]:
+        loop = asyncio.get_running_loop()
+        listings = make_listings(["alpaca"], ["AAPL"])
+        simulation = Simulation(listings, seed=1, rate=1.0, clock=lambda: START, limits=1.0)
+        simulated = simulation.venues["alpaca"]
+        told = await simulated.open()
+        settings = VenueSettings(
+            symbols=("AAPL",), websocket_url=told["websocket_url"], key=SecretStr("k"), secret=SecretStr("s")
+        )
+        async with live(load("alpaca"), settings) as it:
+            await until(lambda: simulated.status()["subscriptions"], 60)
+            for connection in list(simulated._outboxes):
+                connection.abort()
+            lost = loop.time()
+            await until(lambda: it.events("disconnected"), 60)
+            while not simulated.status()["subscriptions"] and loop.time() - lost < 200:
+                await asyncio.sleep(0.25)
+            seconds = loop.time() - lost
+        await simulated.close()
+        return seconds, dict(simulated.limiter.refused)
+
+    seconds, refused = run(work(), sockets=True)
+    assert 90 <= seconds < 125
+    assert set(refused) == {"connection"}
+    assert refused["connection"] <= 4, "it waits before it tries again"
 
 
 def test_a_connection_that_took_all_its_requests_makes_way_for_a_new_one() -> None:

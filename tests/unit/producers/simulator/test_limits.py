@@ -94,6 +94,18 @@ def test_only_so_many_connections_are_served_at_a_time() -> None:
     assert not it.crowded_out(OTHER)
 
 
+def test_a_lost_connection_counts_for_a_while() -> None:
+    it, clock = limiter(Limits(connections=1, linger_seconds=90.0))
+    it.connected(ONE)
+    it.disconnected(ONE, lost=True)
+    it.disconnected(ONE, lost=True)
+    it.connected(OTHER)
+    clock.now += 89
+    assert it.crowded_out(OTHER)
+    clock.now += 1
+    assert not it.crowded_out(OTHER)
+
+
 def test_connections_on_which_nothing_happens_are_found() -> None:
     it, clock = limiter(Limits(idle_seconds=30.0))
     it.connected(ONE)
