@@ -6,29 +6,11 @@ import logging
 import math
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
+import structlog
+
 from alphapulse.config import LogSettings
-
-
-@contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Let what is imported here believe that ``module`` is not installed, unless it is loaded already."""
-    absent = module not in sys.modules
-    if absent:
-        sys.modules[module] = None  # type: ignore[assignment] # the import system's own way to say so
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules[module]
-
-
-# To paint tracebacks structlog would load rich and pygments: an eighth of a service's start, and of a restart.
-with _without("rich"):
-    import structlog
 
 Logger = structlog.stdlib.BoundLogger
 

@@ -51,14 +51,6 @@ def events(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_service_does_not_load_what_paints_tracebacks() -> None:
-    program = (
-        "import sys, alphapulse.logs; print('rich' in sys.modules, 'pygments' in sys.modules); import rich.console"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "False False\n"
-
-
 def test_a_line_is_a_json_object() -> None:
     stream = configured()
     logs.get("producers.collector", venue="kraken").info("connected", attempt=2, path=Path("x"))
