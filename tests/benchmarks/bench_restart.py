@@ -40,6 +40,7 @@ from schemas.records import L2Update
 SETTLE_SECONDS = 6.0
 """Between a collector's first snapshots and its kill; the spare is ready by then."""
 PATIENCE_SECONDS = 60.0
+BYTECODE = Path(__file__).resolve().parents[2] / ".pytest_cache" / "bytecode"
 BASELINES = {"python -c pass": "pass", "python -c 'import aiokafka'": "import aiokafka"}
 MAJORS = ("BTC-USD", "ETH-USD", "SOL-USD")
 FIFTY = tuple(f"{first}{second}X-USD" for first in "ABCDE" for second in "ABCDEFGHIJ")
@@ -152,6 +153,9 @@ def main() -> int:
     parser.add_argument("--busy", action="store_true", help="keep one core busy meanwhile")
     parser.add_argument("--case", default="", help="only the cases whose name holds this text")
     options = parser.parse_args()
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
+        # Each process would compile every module again, which no installation does.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
     logs.configure(LogSettings(level="ERROR"), service="bench")  # the deaths are meant
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # topics that were made a moment ago
     bases = {name: baseline(program) for name, program in BASELINES.items()}
