@@ -19,8 +19,11 @@ from aiokafka.structs import OffsetAndMetadata
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
+from alphapulse.kafka import closed
 from alphapulse.kafka.assignor import range_assignor
 from alphapulse.topics import MAX_RECORD_BYTES
+
+closed.install()
 
 MAX_BATCH_BYTES: Final = 128 * 1024
 """Of one partition's records before compression. Large: the embedded broker hands out one batch per fetch."""
