@@ -28,14 +28,16 @@ settings.load_profile("default")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of an ``xdist_group`` on one worker, and begin with the slow ones: the quick ones end it evenly.
+    """Keep the tests of an ``xdist_group`` on one worker, and begin with the slow ones: many quick ones end it evenly.
 
     The worker tells the controller by the end of the test's id. pytest-xdist 3.8 writes it where pytest 9.2 no longer
     looks, and then spreads all tests as if there were no groups: https://github.com/pytest-dev/pytest-xdist/issues/1386
     """
     if not config.getoption("loadgroup", False):
         return
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(
+        key=lambda item: (item.get_closest_marker("slow") is None, item.path.is_relative_to(ROOT / "tests/unit"))
+    )
     for item in items:
         names = {str(mark.args[0]) for mark in item.iter_markers("xdist_group")}
         group = "@" + "_".join(sorted(names))

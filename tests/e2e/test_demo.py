@@ -74,6 +74,14 @@ class Demo:
         except (KeyError, aiohttp.ClientError):
             return None
 
+    async def ready(self, name: str) -> bool:
+        """Return whether the service says that it is ready."""
+        try:
+            async with self.http.get(f"http://127.0.0.1:{self.told()[name]['ops_port']}/ready") as answer:
+                return answer.status == 200
+        except (KeyError, aiohttp.ClientError):
+            return False
+
     async def whole(self) -> bool:
         """Return whether every book is valid at the gateway."""
         return await self.books() == ALL_BOOKS
@@ -196,7 +204,8 @@ async def test_a_killed_part_comes_back(lasting: Demo, victim: str) -> None:
 
     async def replaced() -> bool:
         told = lasting.told().get(victim)
-        return told is not None and told["pid"] != pid and await lasting.whole()
+        new = told is not None and told["pid"] != pid
+        return new and await lasting.ready(victim) and await lasting.whole()
 
     await lasting.until(replaced, 90)
 
