@@ -36,7 +36,7 @@ logging.getLogger("mode.timers").setLevel(logging.ERROR)
 
 
 class NoTables(TableManager):
-    """Faust's manager of tables, of which we have none: the stock one gives them a second to register at every start."""
+    """Faust's manager of tables, of which we have none: the stock one gives them a second at every start."""
 
     async def on_start(self) -> None:
         """Let the subscription begin at once."""

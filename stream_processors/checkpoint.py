@@ -7,10 +7,10 @@ Pure. The design, and why:
 * Where reading goes on is told by the checkpoint (:class:`~stream_processors.state.Manifest`), *not* by the group's
   commit. So commits need not wait for checkpoints: a commit says "processed, and what followed from it is published"
   within a fraction of a second, which is what lag is measured by, while a checkpoint may be seconds old. Between the
-  two lie records that are applied again after a restart, without publishing anything a second time. (A checkpoint that
-  is ahead of the commit, because its owner was killed between the two, is committed by the next owner.) (Holding commits
-  back to the checkpoints would make every reader of lag wait for the slowest state; Faust's tables would write a
-  changelog record per level change, and replay all of it at start.)
+  two lie records that are applied again after a restart, without publishing anything a second time. A checkpoint that
+  is ahead of the commit, because its owner was killed between the two, is committed by the next owner. (Holding
+  commits back to the checkpoints would make every reader of lag wait for the slowest state; Faust's tables would write
+  a changelog record per level change, and replay all of it at start.)
 * What is written is taken from memory in one go, between two records, and put out only when all that was published
   before is acknowledged: a checkpoint never claims what could still be lost.
 * A candle or window that was published after the checkpoint is read back from its own topic, so that the same records
