@@ -183,6 +183,15 @@ class BookStream:
         outputs.append(self._record("INVALID", received_time, ([], [], [], []), None))
         self._tally.invalidations += 1
 
+    def disown(self, outputs: list[Any], received_time: int) -> None:
+        """Open an epoch with INVALID, if there was none yet: nobody keeps what an earlier life may have left."""
+        if self.epoch:
+            return
+        self._open_epoch(received_time)
+        self.valid = False
+        outputs.append(self._record("INVALID", received_time, ([], [], [], []), None))
+        self._tally.invalidations += 1
+
     def _check(self, checksum: int | None) -> Doubt | None:
         if checksum is not None and self._digest is not None:
             found = self._digest(self)

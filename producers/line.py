@@ -22,6 +22,8 @@ from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
+DISOWN_SECONDS: Final = 1.0
+"""A book that has not begun so long after its line did has no keeper: a killed collector may have left it valid."""
 STOPPED: Final = "stopped"
 
 
@@ -120,6 +122,7 @@ class Line:
     async def run(self) -> None:
         """Connect, and connect again, until the line is retired or halted."""
         host = self._host
+        disowning = host.spawn(self._disown())
         try:
             while not self.retired and not self.halted:
                 # While the broker takes nothing there is no use in reading from the venue.
@@ -133,8 +136,14 @@ class Line:
                 host.log.info("reconnecting", seconds=round(delay, 3))
                 await asyncio.sleep(delay)
         finally:
+            disowning.cancel()
             self._end_books()
             host.rest.forget(self)
+
+    async def _disown(self) -> None:
+        await asyncio.sleep(DISOWN_SECONDS)
+        if self.handover is None:  # else the books are kept by the line before
+            self.act(self.protocol.disown(self._host.now()))
 
     async def _live(self) -> None:
         """Live through one connection."""

@@ -114,6 +114,13 @@ class VenueProtocol(Roster, ABC):
             state.book.end(outputs, received_time)
         return outputs
 
+    def disown(self, received_time: int) -> Outputs:
+        """End what an earlier life of the collector may have left of books that have not begun."""
+        outputs: Outputs = []
+        for state in self.instruments.values():
+            state.book.disown(outputs, received_time)
+        return outputs
+
     def overdue(self, now: int) -> Outputs:
         """Say what should have come by ``now`` (nanoseconds) and has not; asked about once a second while connected."""
         return []

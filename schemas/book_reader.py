@@ -85,6 +85,10 @@ class BookReader:
             return Outcome.SNAPSHOT
         if not self.valid:
             return Outcome.WAITING
+        if update.kind == "INVALID" and update.sequence == 0:  # of a collector that took over from one that died
+            self._invalidate()
+            self._advance(update)
+            return Outcome.INVALIDATED
         if update.epoch != self.epoch or update.sequence != self.sequence + 1:
             self._invalidate()
             return Outcome.GAP

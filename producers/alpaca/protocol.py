@@ -83,6 +83,9 @@ class AlpacaProtocol(VenueProtocol):
         self._watchdog.disconnected()
         return super().disconnected(received_time)
 
+    def disown(self, received_time: int) -> Outputs:
+        return []  # there are no books
+
     def overdue(self, now: int) -> Outputs:
         if not self._subscribed:
             if self._waiting_since is None:

@@ -22,6 +22,7 @@ from producers.known_trades import KnownTrades
 from producers.publisher import Publisher
 from producers.venue import Venue
 from producers.venues import load
+from schemas.book_reader import BookReader, Outcome
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event, L2Update, Trade
 from tests.fixtures.held_producer import HeldProducer, settle
@@ -163,6 +164,29 @@ async def test_a_venue_that_cannot_be_reached_is_tried_again() -> None:
     finally:
         server.close()
         await server.wait_closed()
+
+
+async def test_what_a_killed_collector_left_is_ended_where_its_successor_cannot_begin() -> None:
+    left = BookReader()
+
+    async def talk(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(SNAPSHOT)
+        await socket.wait_closed()
+
+    async with websocket_venue(talk) as url:
+        feed = VenueSettings(symbols=("BTC-USD",), websocket_url=url)
+        async with running(load("coinbase"), feed) as first:
+            await until(first.l2)
+            left.apply(first.l2()[0])
+            assert left.valid
+
+    async with running(load("coinbase"), feed) as second:  # nobody listens there any more
+        await until(second.l2)
+        await settle()
+        (record,) = second.l2()
+    assert (record.kind, record.sequence, record.bid_prices) == ("INVALID", 0, [])
+    assert left.apply(record) is Outcome.INVALIDATED
 
 
 async def test_silence_is_taken_for_death() -> None:

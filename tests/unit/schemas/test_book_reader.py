@@ -46,6 +46,13 @@ def test_a_snapshot_then_deltas() -> None:
     assert (reader.price_exponent, reader.size_exponent) == (-2, -8)
 
 
+def test_a_collector_that_cannot_begin_ends_what_a_killed_one_has_left() -> None:
+    reader = following(SNAPSHOT, DELTA)
+    assert reader.apply(replace(INVALID, epoch=101, sequence=0)) is Outcome.INVALIDATED
+    assert (reader.valid, reader.epoch, reader.sequence) == (False, 101, 0)
+    assert reader.apply(replace(SNAPSHOT, epoch=102)) is Outcome.SNAPSHOT
+
+
 def test_what_was_seen_is_ignored() -> None:
     reader = following(SNAPSHOT, DELTA)
     for seen in (SNAPSHOT, DELTA, replace(SNAPSHOT, epoch=99), replace(DELTA, epoch=99, sequence=9)):

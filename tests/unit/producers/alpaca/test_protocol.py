@@ -247,6 +247,10 @@ def test_symbols_come_and_go_on_a_connection() -> None:
     assert list(protocol.instruments) == ["MSFT", "TSLA", "BRK.B"]
 
 
+def test_there_is_no_book_to_disown() -> None:
+    assert made("AAPL").disown(NOON) == []
+
+
 def test_nothing_is_sent_for_no_symbols_and_there_is_nothing_to_resubscribe() -> None:
     assert AlpacaProtocol(VenueSettings(key=SecretStr("k"), secret=SecretStr("s"))).subscribe() == []
     assert made().resubscribe("AAPL") == []
