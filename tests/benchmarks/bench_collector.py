@@ -1,9 +1,10 @@
 """The collector, from the frame on its socket to the broker's acknowledgement, against cryptofeed on the same frames.
 
 ``python -m tests.benchmarks.bench_collector [--broker embedded|kafka|both] [RECORDING]`` (default: both, the BTC
-recording). Both read the same venue replay over a socket and write to the same broker, one after the other, each alone
-on one core; venue and broker have the others. ``per CPU second`` counts a process's own processor time. The
-recording's trades are handed out as ``aggTrade``, the kind both read. The peer is left out, saying so, where
+recording). Both read the same frames from the same venue over a socket and write to the same broker, one after the
+other, each alone on one core; venue and broker have the others. The venue (:mod:`tests.benchmarks.blast`) has its bytes
+ready and sends them as fast as they are taken, so that the broker need not share its core. ``per CPU second`` counts a
+process's own processor time. Trades come as ``aggTrade``, the kind both read. The peer is left out, saying so, where
 ``ALPHAPULSE_PEERS`` names no environment with cryptofeed
 (``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``), Apache Kafka where Java or Maven
 is missing.
@@ -13,9 +14,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ from alphapulse.cli.stack import BROKER, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.embedded import kafka_install
 from alphapulse.kafka.admin import create_topics
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor import Supervisor
 from alphapulse.topics import Topic
 
 PEER = Path(__file__).resolve().parent / "peers" / "cryptofeed_binance.py"
@@ -50,24 +51,44 @@ def alone(pid: int, others: list[int]) -> None:
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def as_aggregates(recording: Path, folder: Path) -> Path:
-    """Return a copy of a Binance recording in which trades are aggregate trades."""
-    copy = folder / "binance_aggregates.rec"
-    with gzip.open(recording, "rt") as lines, copy.open("w") as out:
-        for line in lines:
-            if '"e":"trade"' in line:
-                line = (
-                    line.replace("@trade", "@aggTrade").replace('"e":"trade"', '"e":"aggTrade"').replace('"t":', '"a":')
-                )
-            out.write(line)
-    return copy
+class Venue:
+    """The venue process. It sends nothing before :meth:`begin`."""
 
+    def __init__(self, recording: Path) -> None:
+        self._recording = recording
+        self.process: asyncio.subprocess.Process | None = None
+        self.websocket_url = self.rest_url = ""
+        self.frames = 0
 
-async def serve(stack: Stack, name: str, recording: Path) -> dict[str, Any]:
-    """Start a venue replay; it serves nothing until it has credit. Return what it announces."""
-    arguments = (str(recording), "--speed", "max", "--paced", "--name", name)
-    await stack.supervisor.start(ChildSpec(name, "producers.replay", stack.settings, arguments, restart=False))
-    return await stack.supervisor.announcement(name, "symbols")
+    async def __aenter__(self) -> Venue:
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.benchmarks.blast", str(self._recording)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        told = json.loads(await self._out.readline())
+        self.websocket_url = f"ws://127.0.0.1:{told['websocket']}"
+        self.rest_url = f"http://127.0.0.1:{told['rest']}"
+        self.frames = told["frames"]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            await self.process.wait()
+
+    @property
+    def _out(self) -> asyncio.StreamReader:
+        if self.process is None or self.process.stdout is None:
+            raise RuntimeError("not entered")
+        return self.process.stdout
+
+    async def begin(self) -> None:
+        """Let it send everything."""
+        if self.process is None or self.process.stdin is None:
+            raise RuntimeError("not entered")
+        self.process.stdin.write(b"begin\n")
+        await self.process.stdin.drain()
 
 
 def pids(stack: Stack, *names: str) -> list[int]:
@@ -78,53 +99,45 @@ def pids(stack: Stack, *names: str) -> list[int]:
     return [*known, *(int(pid) for children in below for pid in children)]
 
 
-async def begin(stack: Stack, name: str) -> None:
-    """Let the replay send everything."""
-    await stack.supervisor.ask(name, "POST", "/credit", body={"bytes": 2**62})
-
-
 async def ours(stack: Stack, recording: Path, number: int) -> Figures:
     """Play ``recording`` as fast as it goes through our collector; return its figures."""
-    venue, name = f"replay-{number}", f"collector-{number}"
-    told = await serve(stack, venue, recording)
-    feed = VenueSettings(symbols=tuple(told["symbols"]), websocket_url=told["websocket_url"], rest_url=told["rest_url"])
-    await stack.start_collector(name, told["venue"], feed)
-    await stack.supervisor.wait_ready(name)
-    (pid,) = pids(stack, name)
-    alone(pid, pids(stack, venue, BROKER))
-    cpu, began = cpu_seconds(pid), time.perf_counter()
-    await begin(stack, venue)
-    while True:
-        sent = await stack.status(venue)
-        status: dict[str, Any] = await stack.status(name)
-        if sent.get("finished") and status:
-            on_the_wire = sent["websocket_frames_sent"] + sent["control_frames_sent"]
-            if status["frames_done"] >= on_the_wire:
+    name = f"collector-{number}"
+    async with Venue(recording) as venue:
+        feed = VenueSettings(symbols=("BTC-USDT",), websocket_url=venue.websocket_url, rest_url=venue.rest_url)
+        await stack.start_collector(name, "binance", feed)
+        await stack.supervisor.wait_ready(name)
+        (pid,) = pids(stack, name)
+        alone(pid, [*pids(stack, BROKER), *([venue.process.pid] if venue.process else [])])
+        cpu, began = cpu_seconds(pid), time.perf_counter()
+        await venue.begin()
+        while True:
+            status: dict[str, Any] = await stack.status(name)
+            if status and status["frames_done"] >= venue.frames:
                 break
-        await asyncio.sleep(0.005)
-    seconds, used = time.perf_counter() - began, cpu_seconds(pid) - cpu
-    await stack.supervisor.stop(name, venue)
+            await asyncio.sleep(0.005)
+        seconds, used = time.perf_counter() - began, cpu_seconds(pid) - cpu
+    await stack.supervisor.stop(name)
     changes = sum(int(state["level_changes"]) for state in status["instruments"].values())
     return {"frames": status["frames"], "changes": changes, "seconds": seconds, "cpu_seconds": used}
 
 
-async def peer(stack: Stack, recording: Path, python: Path, frames: int) -> Figures:
-    """Return the peer's figures on the same recording and broker."""
-    told = await serve(stack, "replay-peer", recording)
-    process = await asyncio.create_subprocess_exec(
-        *(str(python), str(PEER), told["websocket_url"], told["rest_url"], stack.settings.kafka.bootstrap, str(frames)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the peer has no pipes")
-    await process.stdout.readline()
-    alone(process.pid, pids(stack, "replay-peer", BROKER))
-    process.stdin.write(b"begin\n")
-    await begin(stack, "replay-peer")
-    figures: Figures = json.loads(await process.stdout.readline())
-    await process.wait()
-    await stack.supervisor.stop("replay-peer")
+async def peer(stack: Stack, recording: Path, python: Path) -> Figures:
+    """Return the peer's figures on the same frames and broker."""
+    async with Venue(recording) as venue:
+        bootstrap = stack.settings.kafka.bootstrap
+        process = await asyncio.create_subprocess_exec(
+            *(str(python), str(PEER), venue.websocket_url, venue.rest_url, bootstrap, str(venue.frames)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the peer has no pipes")
+        await process.stdout.readline()
+        alone(process.pid, [*pids(stack, BROKER), *([venue.process.pid] if venue.process else [])])
+        process.stdin.write(b"begin\n")
+        await venue.begin()
+        figures: Figures = json.loads(await process.stdout.readline())
+        await process.wait()
     return figures
 
 
@@ -147,8 +160,7 @@ async def measure(kind: BrokerKind, recording: Path, python: Path | None, folder
             if not best or found["cpu_seconds"] < best["alphapulse"]["cpu_seconds"]:
                 best["alphapulse"] = found
         if python is not None:
-            frames = int(best["alphapulse"]["frames"])
-            best["cryptofeed"] = await peer(stack, recording, python, frames)
+            best["cryptofeed"] = await peer(stack, recording, python)
             best["cryptofeed"]["changes"] = best["alphapulse"]["changes"]  # it does not tell, but they are the same
     print(f"{kind + ' broker':12}{'frames/s':>16}{'changes/s':>16}{'frames/CPU s':>16}{'changes/CPU s':>16}")
     for name, figures in best.items():
@@ -180,8 +192,7 @@ def main() -> None:
     python = there if there.is_file() else None
     for kind in kinds:
         with tempfile.TemporaryDirectory() as folder:
-            played = as_aggregates(options.recording, Path(folder))
-            asyncio.run(measure(kind, played, python, Path(folder, "data")))
+            asyncio.run(measure(kind, options.recording, python, Path(folder)))
 
 
 if __name__ == "__main__":
