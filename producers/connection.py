@@ -37,7 +37,7 @@ class Disconnected(Exception):
 
 
 class Connection:
-    """A connection: reads as fast as ``taken`` lets it, sends at the venue's pace, notices silence.
+    """A connection: reads as fast as ``receive`` lets it, sends at the venue's pace, notices silence.
 
     Args:
         venue: its limits.

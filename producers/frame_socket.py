@@ -176,7 +176,7 @@ class FrameSocket(ClientConnection):
         self._scheduled = False
         if self._receive is None or self._held or self._bypassed:
             return
-        more = False
+        more, self._needed = False, 0
         if self.protocol.state is State.OPEN:
             self._cutting = True
             try:
@@ -201,7 +201,6 @@ class FrameSocket(ClientConnection):
         """
         data, at = self._data, self._at
         here, largest = len(data), self.protocol.max_message_size or math.inf
-        self._needed = 0
         try:
             for _ in range(TURN_FRAMES):
                 begin, end = frame_span(data, at)

@@ -85,11 +85,9 @@ class BookReader:
             return Outcome.SNAPSHOT
         if not self.valid:
             return Outcome.WAITING
-        if update.kind == "INVALID" and update.sequence == 0:  # of a collector that took over from one that died
-            self._invalidate()
-            self._advance(update)
-            return Outcome.INVALIDATED
-        if update.epoch != self.epoch or update.sequence != self.sequence + 1:
+        # A collector that took over from one that died may end the book with an epoch of its own.
+        ends_epoch = update.kind == "INVALID" and update.sequence == 0
+        if not ends_epoch and (update.epoch != self.epoch or update.sequence != self.sequence + 1):
             self._invalidate()
             return Outcome.GAP
         if update.kind == "INVALID":

@@ -299,6 +299,16 @@ async def test_what_came_before_the_end_is_handed_over_before_the_end() -> None:
     assert told.value.rcvd == Close(CloseCode.GOING_AWAY, "")
 
 
+async def test_closing_while_half_a_frame_is_there_it_still_hears_the_other_side_close() -> None:
+    socket, _ = opened()
+    socket.listen(Taker([]))
+    frame = written([Frame(Opcode.TEXT, bytes(500))])
+    socket.data_received(frame[:100])
+    socket.protocol.send_close(CloseCode.GOING_AWAY)  # as the library does when a ping is not answered
+    socket.data_received(frame[100:] + written([CLOSE]))
+    assert [other.opcode for other in socket.others] == [Opcode.CLOSE]
+
+
 async def test_discarded_it_ends_at_once_and_hands_over_nothing() -> None:
     socket, wire = opened()
     taken: list[bytes] = []
@@ -347,7 +357,9 @@ async def test_over_a_socket_frames_sent_with_the_handshake_are_not_lost() -> No
         port = next(iter(server.sockets)).getsockname()[1]
         socket = await connect(f"ws://127.0.0.1:{port}", create_connection=FrameSocket, compression=None)
         assert isinstance(socket, FrameSocket)
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while not socket._unread:
+                await asyncio.sleep(0)
         socket.listen(Taker(taken))
         with pytest.raises(ConnectionClosedError, match=r"4000.*enough"):
             await socket.halted()
