@@ -150,8 +150,20 @@ class Demo:
         self.console.print(
             f"  tables: alphapulse sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
         )
-        async with stack.lag_reader() as lag:
+        async with contextlib.AsyncExitStack() as clients:
+            lag = await self._lag_reader(stack, clients)
             await self._tell(stack, collectors, lag, began)
+
+    async def _lag_reader(self, stack: Stack, clients: contextlib.AsyncExitStack) -> LagReader:
+        """Connect; a real broker that is away at this moment comes back."""
+        while True:
+            try:
+                return await clients.enter_async_context(stack.lag_reader())
+            except BrokerError:
+                if self.broker == "embedded":
+                    raise
+                stack.supervisor.check()
+                await asyncio.sleep(REFRESH_SECONDS)
 
     async def _start(self, stack: Stack, status: Status) -> list[str]:
         status.update("starting the broker")
