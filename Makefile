@@ -42,6 +42,7 @@ fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled fram
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
 check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibility, the page's own checks
+	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -70,21 +71,23 @@ $(BIN)/python:
 	@echo "==> making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
+# The locks are complete, so pip resolves nothing (--no-deps): in hash mode, pip before 24 refuses a complete lock as soon
+# as a release newer than the locked one appears of a package that another asks for with an extra.
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "==> installing what AlphaPulse runs on (about a minute)"
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "==> installing what checks and tests need"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # Node.js from the machine if the page's build tool can use it (20.19, or 22.12 and later), else from its PyPI package.
 $(VENV)/.node: requirements-node.lock | $(BIN)/python
 	@if node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit((a == 20 && b >= 19) || (a == 22 && b >= 12) || a > 22 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null; \
-	then true; else echo "==> installing Node.js"; $(PIP) install --require-hashes -r requirements-node.lock; fi
+	then true; else echo "==> installing Node.js"; $(PIP) install --no-deps --require-hashes -r requirements-node.lock; fi
 	@touch $@
 
 $(PAGE): $(PAGE_SOURCES) | $(VENV)/.node
