@@ -85,8 +85,6 @@ class KafkaSettings(Section):
     session_timeout_ms: Annotated[int, Field(ge=1000)] = 10_000
     """A consumer that is not heard of for this long loses its partitions to the others of its group."""
     heartbeat_interval_ms: Annotated[int, Field(ge=100, validate_default=True)] = 1_000
-    group_settle_ms: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How long a group's leader waits before it hands out partitions; only the embedded broker needs it."""
 
     @field_validator("heartbeat_interval_ms")
     @classmethod
@@ -153,7 +151,7 @@ class ProcessorSettings(Section):
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
     checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
     """A partition of which this much was read since its last checkpoint gets one before the interval is over: the
-    records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 5 MB only."""
+    records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 8 MB only."""
     arbitrage_min_net_basis_points: float = 0.0
     arbitrage_max_book_age_ms: Annotated[int, Field(ge=1)] = 5_000
     """A book that has not been heard of for longer is stale and takes no part."""

@@ -15,7 +15,7 @@ Pure. The design, and why:
   before is acknowledged: a checkpoint never claims what could still be lost.
 * A candle or window that was published after the checkpoint is read back from its own topic, so that the same records
   read again cannot publish it with less in it.
-* The embedded broker does not compact; it keeps the newest 5 MB. Therefore what has not changed is written again
+* The embedded broker does not compact; it keeps the newest 8 MB. Therefore what has not changed is written again
   before ``REWRITE_BYTES`` have come after it.
 * A record that is missing or older than its manifest says (lost, or overwritten by a worker that did not know it had
   been replaced) is found out: then the partition is read from as far back as that record needs.

@@ -1,7 +1,7 @@
 """Partition n of the input topics: what is known of its instruments and symbols, and how far it has been read.
 
 ``md.l2`` and ``md.trades`` have the same keys, so their partitions of one number hold the same instruments;
-``md.depth`` is keyed by symbol. By range assignment (:mod:`alphapulse.kafka.assignor`) partition n of all three belongs
+``md.depth`` is keyed by symbol. By range assignment partition n of all three belongs
 to the same worker: together they are the unit that is checkpointed and handed over.
 
 Pure: records and times come in as arguments.

@@ -166,7 +166,7 @@ def sql(
 
 @broker_app.command("embedded")
 def embedded_broker(data_dir: BrokerDataDir = None) -> None:
-    """Run the in-memory broker: ready at once, keeps 5 MB a partition, forgets everything at its end."""
+    """Run the in-memory broker: ready at once, keeps 8 MB a partition, forgets everything at its end."""
     _choose_data_dir(data_dir)
     _become("alphapulse.embedded.broker")
 

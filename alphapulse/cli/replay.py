@@ -25,7 +25,7 @@ from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor import ChildSpec, Supervisor
 
 WINDOW_BYTES = 2 * 2**20
-"""Frame bytes under way at most. A record is smaller than its frame, and a partition of the broker keeps 5 MB."""
+"""Frame bytes under way at most. A record is smaller than its frame, and a partition of the broker keeps 8 MB."""
 
 POLL_SECONDS = 0.05
 STALL_SECONDS = 120.0

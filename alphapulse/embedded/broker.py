@@ -1,62 +1,61 @@
-"""The embedded broker: librdkafka's in-memory cluster, one node on loopback, in a process of its own or a test's.
+"""The embedded broker: Kafka's protocol over logs in memory, one node on loopback, in a process of its own or a test's.
 
 ``python -m alphapulse.embedded.broker [--config DIR] [--topic NAME:PARTITIONS …]`` makes all topics of
 :mod:`alphapulse.topics` and those named, and tells ``bootstrap`` and ``incarnation`` in ``data_dir/run/broker.json``.
 
-What it keeps, it keeps in memory: 5 MiB of batches as sent (compressed) or 100,000 batches a partition, the oldest
-dropped first. A reader that comes too late finds its offset out of range; :class:`alphapulse.kafka.LossWatch` counts.
+What it keeps, it keeps in memory: ``RETENTION_BYTES`` of batches as sent (compressed) a partition, the oldest dropped
+first. A reader that comes too late finds its offset out of range; :class:`alphapulse.kafka.LossWatch` counts.
 
-How it differs from a real broker (librdkafka 2.16 with aiokafka 0.14; ``tests/integration/kafka`` holds what is the
-same), and what to do about it:
+It speaks the part of Kafka's protocol that producers, consumers, groups and the admin client need (:mod:`.memory.node`
+lists the requests), and behaves as Kafka does (``tests/integration/kafka`` runs over both), with these differences:
 
-* *A fetch never waits for data.* An empty one sleeps its whole ``fetch_max_wait_ms``, so that is the latency of a
-  hop: :func:`client_settings` makes it 20 ms (12 ms in the median; 3 % of a core for an idle consumer of 12
-  partitions). A fetch answers with one batch per partition, so producers should linger to fill theirs.
-* *A change of a group's members takes session_timeout - 1 s*, and after a ``kill -9`` twice that, because the dead
-  member stays until its session times out. Hence a short session: 4 s.
-* *A member that asks for its partitions later than the leader is refused* (``InvalidRequest``), so the leader has to
-  wait a little: ``group_settle_ms``, see :mod:`alphapulse.kafka.assignor`.
-* *Commits are refused while members change*, also in ``on_partitions_revoked``: what was done since the last commit
-  will be read again by the next owner.
-* *Commits from outside a group are refused* once it has had members.
-* *Duplicates are not filtered*: the sequence numbers of an idempotent producer are ignored. Only a connection that
-  breaks between a produce request and its answer could double a record; on loopback that takes the broker's own death.
-* *A topic that does not exist is made at the first request for it, with 4 partitions.* Hence all of them beforehand.
-* *No offsets by time* (``offsets_for_times`` gives None), no topic creation, group listing or record deletion through
-  the admin client, no TLS, SASL or transactions' isolation; :meth:`EmbeddedBroker.create_topic` and
-  :meth:`EmbeddedBroker.delete_records` stand in.
-* *A group's offsets can be asked for only by naming the partitions.*
-* *The timestamp in a produce answer is always 1234*; the record keeps its own.
-* *Its cluster id is an address in memory* and may come again: hence :attr:`EmbeddedBroker.incarnation`.
+* *An answer that a fetch waited for is held back 5 ms* (``GATHER_SECONDS``), so that records that come one by one do
+  not cost a request each.
+* *No replication, transactions, TLS, SASL, ACLs or quotas*; topics are never made by being asked for, and there is no
+  compaction: a compacted topic keeps its newest bytes like all others.
+* *Everything is gone when it ends*; hence :attr:`EmbeddedBroker.incarnation`, which is its cluster id as well.
+* *Offsets by time* are those of batches, not of records.
 
-The codecs none, gzip, snappy, lz4 and zstd all work: it never looks into a batch.
+Why it is our own: DESIGN.md, "Decisions".
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import sys
+import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Self
+from typing import Final, Self, TypeVar
+
+import uvloop
+from aiokafka.errors import for_code
 
 from alphapulse import service
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded import librdkafka
+from alphapulse.embedded.memory.node import Node
+from alphapulse.embedded.memory.server import Connection
 from alphapulse.errors import BrokerError
-from alphapulse.topics import STATE_TOPICS, TOPICS
+from alphapulse.topics import MAX_RECORD_BYTES, STATE_TOPICS, TOPICS
 
 SERVICE = "broker"
 """Name of the process: its announcement file is ``data_dir/run/broker.json``."""
 
-RETENTION_BYTES = 5 * 1024 * 1024
-"""What a partition keeps, in bytes of batches as sent; fixed in librdkafka."""
+RETENTION_BYTES: Final = 8 * 1024 * 1024
+"""What a partition keeps, in bytes of batches as sent."""
 
-_SESSION_TIMEOUT_MS = 4_000
-_HEARTBEAT_INTERVAL_MS = 400
-_FETCH_MAX_WAIT_MS = 20
-_GROUP_SETTLE_MS = 150
+GATHER_SECONDS: Final = 0.005
+"""See :class:`alphapulse.embedded.memory.fetches.Fetches`."""
+
+_REQUEST_BYTES: Final = 4 * MAX_RECORD_BYTES
+_SESSION_TIMEOUT_MS: Final = 4_000
+_HEARTBEAT_INTERVAL_MS: Final = 400
+
+T = TypeVar("T")
 
 
 class EmbeddedBroker:
@@ -74,33 +73,83 @@ class EmbeddedBroker:
         self.topics: dict[str, int] = dict(topics if topics is not None else default_topics())
         self.bootstrap = ""
         self.incarnation = ""
-        self._cluster: librdkafka.Cluster | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._node: Node | None = None
+        self._ended: asyncio.Event | None = None
 
     def start(self) -> str:
         """Start the broker, make its topics and return ``bootstrap``.
 
         Raises:
-            BrokerError: librdkafka is missing or refuses, or the broker runs already.
+            BrokerError: it cannot listen, a topic cannot be made, or the broker runs already.
         """
-        if self._cluster is not None:
+        if self._thread is not None:
             raise BrokerError(f"embedded broker: runs already at {self.bootstrap}")
-        cluster = librdkafka.load().open_cluster()
+        self.incarnation = f"embedded-{uuid.uuid4().hex}"
+        listening: Future[None] = Future()
+        self._loop, self._ended = uvloop.new_event_loop(), asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop, listening), name="embedded-broker", daemon=True
+        )
+        self._thread.start()
+        try:
+            listening.result()
+        except OSError as error:
+            self.stop()
+            raise BrokerError(f"embedded broker: cannot listen on 127.0.0.1: {error}") from error
         try:
             for name, partitions in self.topics.items():
-                cluster.create_topic(name, partitions)
+                self._make(name, partitions)
         except BrokerError:
-            cluster.close()
+            self.stop()
             raise
-        self._cluster = cluster
-        self.bootstrap = cluster.bootstrap
-        self.incarnation = f"embedded-{uuid.uuid4().hex}"
         return self.bootstrap
 
     def stop(self) -> None:
         """End the broker; everything it held is gone."""
-        if self._cluster is not None:
-            self._cluster.close()
-            self._cluster = None
+        thread, loop, ended = self._thread, self._loop, self._ended
+        if thread is None or loop is None or ended is None:
+            return
+        with contextlib.suppress(RuntimeError):  # its loop has ended by itself
+            loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        self._thread = self._loop = self._node = self._ended = None
+
+    def _run(self, loop: asyncio.AbstractEventLoop, listening: Future[None]) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._serve(listening))
+        except BaseException as error:
+            if listening.done():
+                raise
+            listening.set_exception(error)  # start() raises it
+        finally:
+            loop.close()
+
+    async def _serve(self, listening: Future[None]) -> None:
+        loop = asyncio.get_running_loop()
+        node = Node(
+            self.incarnation,
+            loop,
+            retention_bytes=RETENTION_BYTES,
+            max_batch_bytes=MAX_RECORD_BYTES,
+            gather_seconds=GATHER_SECONDS,
+        )
+        connections: set[Connection] = set()
+        server = await loop.create_server(lambda: Connection(node, _REQUEST_BYTES, connections), "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()[:2]
+        node.address = (host, port)
+        self._node = node
+        self.bootstrap = f"{host}:{port}"
+        listening.set_result(None)
+        assert self._ended is not None  # noqa: S101 start() made it
+        await self._ended.wait()
+        server.close()
+        for connection in list(connections):
+            connection.close()
+        await server.wait_closed()
+        node.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -119,10 +168,13 @@ class EmbeddedBroker:
         """Make one more topic.
 
         Raises:
-            BrokerError: it exists, or the broker does not run.
+            BrokerError: it exists, its name or number of partitions is none, or the broker does not run.
         """
-        self._running().create_topic(name, partitions)
+        self._make(name, partitions)
         self.topics[name] = partitions
+
+    def _make(self, name: str, partitions: int) -> None:
+        self._ask(lambda node: node.create_topic(name, partitions), f"topic {name!r}")
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Drop the records of a partition below offset ``before``, as Kafka's DeleteRecords does.
@@ -130,12 +182,32 @@ class EmbeddedBroker:
         Raises:
             BrokerError: no such partition, ``before`` past its end, or the broker does not run.
         """
-        self._running().delete_records(topic, partition, before)
+        what = f"records of {topic}[{partition}] below {before}"
+        self._ask(lambda node: node.delete_records(topic, partition, before)[0], what)
 
-    def _running(self) -> librdkafka.Cluster:
-        if self._cluster is None:
+    def sizes(self) -> dict[str, int]:
+        """Return topic → bytes kept.
+
+        Raises:
+            BrokerError: the broker does not run.
+        """
+        return self._in_loop(lambda node: node.sizes())
+
+    def _ask(self, question: Callable[[Node], int], what: str) -> None:
+        """Ask the node something that it answers with one of Kafka's error codes."""
+        if code := self._in_loop(question):
+            raise BrokerError(f"embedded broker: {what}: {for_code(code).description}")
+
+    def _in_loop(self, question: Callable[[Node], T]) -> T:
+        """Ask the node, in its own thread."""
+        loop, node = self._loop, self._node
+        if loop is None or node is None:
             raise BrokerError("embedded broker: does not run")
-        return self._cluster
+
+        async def ask() -> T:
+            return question(node)
+
+        return asyncio.run_coroutine_threadsafe(ask(), loop).result()
 
 
 def default_topics() -> dict[str, int]:
@@ -144,7 +216,10 @@ def default_topics() -> dict[str, int]:
 
 
 def client_settings(base: KafkaSettings, *, bootstrap: str, incarnation: str) -> KafkaSettings:
-    """Return ``base`` with the address and the timings that suit the embedded broker (reasons: this module's head)."""
+    """Return ``base`` with the address and the timings that suit the embedded broker.
+
+    Everything is on this machine, so a member of a group that is silent for long is dead.
+    """
     return base.model_copy(
         update={
             "bootstrap": bootstrap,
@@ -152,8 +227,6 @@ def client_settings(base: KafkaSettings, *, bootstrap: str, incarnation: str) ->
             "security_protocol": "PLAINTEXT",
             "session_timeout_ms": _SESSION_TIMEOUT_MS,
             "heartbeat_interval_ms": _HEARTBEAT_INTERVAL_MS,
-            "fetch_max_wait_ms": _FETCH_MAX_WAIT_MS,
-            "group_settle_ms": _GROUP_SETTLE_MS,
         }
     )
 
@@ -181,8 +254,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 lambda: {
                     "bootstrap": broker.bootstrap,
                     "incarnation": broker.incarnation,
-                    "librdkafka": librdkafka.load().version,
                     "topics": broker.topics,
+                    "bytes": broker.sizes(),
                 }
             )
             running.announce(bootstrap=broker.bootstrap, incarnation=broker.incarnation)

@@ -14,19 +14,19 @@ from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import closed
-from alphapulse.kafka.assignor import range_assignor
 from alphapulse.topics import MAX_RECORD_BYTES
 
 closed.install()
 
 MAX_BATCH_BYTES: Final = 128 * 1024
-"""Of one partition's records before compression. Large: the embedded broker hands out one batch per fetch."""
+"""Of one partition's records before compression."""
 
 STOP_SECONDS: Final = 10.0
 """How long a producer may take to deliver its last records: aiokafka would wait for ever for a broker that is gone."""
@@ -122,7 +122,7 @@ def consumer(
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_interval_ms,
-        partition_assignment_strategy=(range_assignor(settings.group_settle_ms),),
+        partition_assignment_strategy=(RangePartitionAssignor,),
         max_poll_records=max_poll_records,
     )
     if topics:

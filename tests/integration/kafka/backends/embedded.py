@@ -10,7 +10,7 @@ from tests.integration.kafka.backends import Backend
 
 
 class Embedded(Backend):
-    """librdkafka's in-memory cluster."""
+    """Our own in-memory broker."""
 
     name: ClassVar[str] = "embedded"
 
@@ -31,7 +31,7 @@ class Embedded(Backend):
         self._broker.stop()
 
     def settings(self) -> KafkaSettings:
-        """Return its settings with a session of two seconds: a change of members takes one."""
+        """Return its settings with a session of two seconds, after which a member that was killed is given up."""
         return self._broker.settings().model_copy(
             update={"incarnation": "", "session_timeout_ms": 2_000, "heartbeat_interval_ms": 200}
         )

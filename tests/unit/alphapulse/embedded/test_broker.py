@@ -97,13 +97,11 @@ def test_settings_point_at_it_and_keep_what_was_chosen(broker: EmbeddedBroker) -
     assert KafkaSettings.model_validate(made.model_dump()) == made
 
 
-async def test_keeps_five_mebibytes_of_a_partition_and_drops_the_oldest(
-    broker: EmbeddedBroker, kafka: KafkaSettings
-) -> None:
+async def test_keeps_so_much_of_a_partition_and_drops_the_oldest(broker: EmbeddedBroker, kafka: KafkaSettings) -> None:
     """That a reader too late for them is told is the business of ``tests/integration/kafka``."""
     partition = TopicPartition("md.l2", 3)
     kafka = kafka.model_copy(update={"compression": "none"})
-    value, count = bytes(10_000), 700
+    value, count = bytes(10_000), 1_000
     async with running(producer(kafka, client_id="test"), kafka) as writer:
         for _ in range(count):
             last = await writer.send(partition.topic, value, partition=partition.partition)
