@@ -1,0 +1,96 @@
+"""What the stack costs between silence and saturation: processor time of each service at everyday rates.
+
+``python -m tests.benchmarks.bench_quiet [--baseline CHECKOUT] [--broker embedded|kafka|both] [--records N …]
+[--seconds S]``: three simulated venues, their collectors, processors, both sinks and the gateway with one page open, as
+in the demo, at 0, 50, 500 and 5,000 records a second. Per cent of one core, and how old a trade (since the venue sent
+it) and a book (since the collector received its last change) are when they reach the page's socket.
+
+``--baseline`` is the checkout of another commit with its own ``.venv`` (``git worktree add ../old COMMIT && make -C
+../old .venv/.dev``); both are measured in turns, and the ratio is printed. Nothing else should run on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from alphapulse.embedded import kafka_install
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = Path(__file__).with_name("quiet_stack.py")
+RATES = (0.0, 50.0, 500.0, 5000.0)
+PATIENCE_SECONDS = 180.0
+
+
+async def figures(checkout: Path, broker: str, records: float, seconds: float) -> dict[str, Any]:
+    """Return what the stack of a checkout costs.
+
+    Raises:
+        RuntimeError: it failed; its last words are in the text.
+    """
+    arguments = ["--broker", broker, "--records", f"{records:g}", "--seconds", f"{seconds:g}", "--page"]
+    process = await asyncio.create_subprocess_exec(
+        str(checkout / ".venv/bin/python"),
+        str(STACK),
+        *arguments,
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS + seconds)
+    if process.returncode:
+        raise RuntimeError(f"{checkout} at {records:g} records/s on {broker}: {err.decode()[-2000:]}")
+    found: dict[str, Any] = json.loads(out.decode().splitlines()[-1])
+    return found
+
+
+def show(broker: str, records: float, found: dict[str, dict[str, Any]]) -> None:
+    """Print the figures of the contenders at one rate, side by side."""
+    names = list(found)
+    print(f"\n{broker} broker, {records:g} records/s, % of a core{''.join(f'{name:>12}' for name in names)}")
+
+    def line(title: str, values: list[float], form: str) -> None:
+        ratio = f"{'×':>5} {values[0] / values[1]:.2f}" if len(values) > 1 and values[1] else ""
+        print(f"  {title:<36}" + "".join(f"{value:>12{form}}" for value in values) + ratio)
+
+    for service in next(iter(found.values()))["cpu"]:
+        line(service, [found[name]["cpu"].get(service, 0.0) for name in names], ".1f")
+    line("all", [sum(found[name]["cpu"].values()) for name in names], ".1f")
+    line("records/s", [found[name]["records_per_second"] for name in names], ".0f")
+    line("lag at the end, all groups", [float(sum(found[name]["lag"].values())) for name in names], ".0f")
+    for what in ("trades", "books"):
+        for at, title in enumerate(("p50", "p99")):
+            line(f"{what} on the page, ms, {title}", [found[name][f"{what}_ms"][at] for name in names], ".1f")
+
+
+async def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_quiet", description=__doc__.split("\n")[0])
+    parser.add_argument("--baseline", type=Path, help="a checkout of another commit, with its own .venv")
+    parser.add_argument("--broker", choices=("embedded", "kafka", "both"), default="both")
+    parser.add_argument("--records", type=float, nargs="+", default=list(RATES), metavar="N")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    options = parser.parse_args(arguments)
+    brokers = ["embedded", "kafka"] if options.broker == "both" else [options.broker]
+    if "kafka" in brokers and (lacking := kafka_install.missing()) is not None:
+        print(f"Apache Kafka left out: {lacking}", file=sys.stderr)
+        brokers.remove("kafka")
+    checkouts = {"this": ROOT}
+    if options.baseline is not None:
+        checkouts["baseline"] = options.baseline.resolve()
+    for broker in brokers:
+        for records in options.records:
+            found = {}
+            for name, checkout in checkouts.items():
+                found[name] = await figures(checkout, broker, records, options.seconds)
+            show(broker, records, found)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
