@@ -87,8 +87,8 @@ def feed(told: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def written(folder: Path, but: Path | None) -> int:
-    """Return how much there is in files that are being written."""
-    return sum(path.stat().st_size for path in folder.glob("*.part") if path != but)
+    """Return how much is in files that are being written; one has a hidden name until its first block is in."""
+    return sum(path.stat().st_size for path in folder.glob("[!.]*.part") if path != but)
 
 
 async def record(
