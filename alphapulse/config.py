@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
+from alphapulse.addresses import addresses
 from alphapulse.config_reading import read
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol_or_pattern, check_venue
@@ -49,6 +50,15 @@ def _as_value_error(check: Any) -> Any:
 VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
 Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
 
+
+def _addresses(text: str) -> str:
+    addresses(text)
+    return ",".join(part.strip() for part in text.split(","))
+
+
+Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
+"""``host:port``, several separated by commas."""
+
 _REVEAL: dict[str, bool] = {"reveal": True}
 
 
@@ -69,7 +79,7 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """``[kafka]``: the broker."""
 
-    bootstrap: str = "127.0.0.1:9092"
+    bootstrap: Addresses = "127.0.0.1:9092"
     incarnation: str = ""
     """Names one life of the broker's log: offsets of two lives have nothing in common. Empty: its cluster id."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

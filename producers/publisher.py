@@ -21,7 +21,8 @@ from alphapulse.errors import BrokerError
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
-_WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENTS, topics.DEAD_LETTERS)
+WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENTS, topics.DEAD_LETTERS)
+"""The topics that collectors write to."""
 
 
 class Producer(Protocol):
@@ -120,7 +121,7 @@ class Publisher:
         Raises:
             BrokerError: the broker does not tell them.
         """
-        for topic in _WRITTEN:
+        for topic in WRITTEN:
             try:
                 found = await self._producer.partitions_for(topic)
             except KafkaError as error:

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import kafka, service
+from schemas.waiting import prepared_codec
 from stream_processors.instrument import SERVICE
 
 
@@ -21,12 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         # Faust takes its time to import: after the configuration was found to be good.
-        from schemas.codec import Codec
-        from schemas.remote import registry
         from stream_processors.ops import Ops
-        from stream_processors.worker import Worker
+        from stream_processors.worker import TOPICS, Worker
 
-        worker = Worker(running, Codec(registry(running.settings.registry)))
+        codec = await prepared_codec(running)
+        await kafka.reachable(running, TOPICS)
+        worker = Worker(running, codec)
         ops = Ops(worker)
         running.report(ops.status)
         running.route("GET", "/books", ops.books)

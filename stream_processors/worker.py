@@ -12,9 +12,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from alphapulse import metrics, topics
-from alphapulse.config import Settings
+from alphapulse.config import KafkaSettings, Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka import tell_loss
+from alphapulse.kafka.client import unusable
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
@@ -45,6 +46,17 @@ INPUTS: dict[str, tuple[type[Record], Apply]] = {
     topics.TRADES: (Trade, Partition.apply_trade),
     topics.DEPTH: (Depth, Partition.apply_depth),
 }
+
+TOPICS = (
+    *INPUTS,
+    topics.CANDLES,
+    topics.STATS,
+    topics.ARBITRAGE,
+    topics.EVENTS,
+    topics.DEAD_LETTERS,
+    topics.PROCESSORS_STATE,
+)
+"""All that a worker reads or writes."""
 
 
 class Worker:
@@ -94,7 +106,7 @@ class Worker:
         try:
             await asyncio.wait({stop, starting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                _check_start(starting, self._bootstrap)
+                _check_start(starting, service.settings.kafka)
                 works = (
                     self._outputs.run(app.client),
                     self.ownership.run(),
@@ -254,11 +266,11 @@ class Worker:
             out.clear()
 
 
-def _check_start(starting: asyncio.Task[None], bootstrap: str) -> None:
+def _check_start(starting: asyncio.Task[None], settings: KafkaSettings) -> None:
     try:
         starting.result()
     except KafkaError as error:
-        raise BrokerError(f"kafka.bootstrap: cannot use the broker at {bootstrap}: {error}") from error
+        raise unusable(settings, error) from error
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka.client import connection, consumer
+from alphapulse.kafka.client import connection, consumer, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class LagReader:
         except BaseException as error:
             await self.close()
             if isinstance(error, KafkaError):
-                raise BrokerError(f"kafka.bootstrap: cannot use the broker at {settings.bootstrap}: {error}") from error
+                raise unusable(settings, error) from error
             raise
         return self
 
