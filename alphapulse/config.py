@@ -158,6 +158,9 @@ class ProcessorSettings(Section):
     candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
     """A trade that comes later than this after its candle closed changes it no more (it is counted)."""
     commit_interval_ms: Annotated[int, Field(ge=10)] = 200
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
+    """How long a worker that is asked to stop may go on reading what the broker has at that moment. It allows itself so
+    much more than the 15 s that every service has for its end."""
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
     checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
     """A partition of which this much was read since its last checkpoint gets one before the interval is over: the

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import faulthandler
 import functools
+import gc
 import json
 import os
 import signal
@@ -33,7 +34,7 @@ EXIT_REFUSED = 2
 """Cannot start or go on for a reason told in one message: configuration, port in use, folder not writable."""
 
 GRACE_SECONDS = 15.0
-"""A stop that takes longer is cut short: ``main`` is cancelled."""
+"""A stop that takes longer is cut short: ``main`` is cancelled. A service that drains its inputs allows itself more."""
 
 LAST_GRACE_SECONDS = 3.0
 """What a ``main`` that was cancelled may take; a process that then still runs ends with its stacks on stderr."""
@@ -64,6 +65,7 @@ class Service:
         settings: the whole configuration.
         stopping: set when the service is asked to stop.
         log: the service's logger.
+        grace_seconds: how long ``main`` may take to end when the service is asked to stop.
         begins_again: whether ``main`` waits for the broker when it begins. A broker that is lost in the middle of the
             work then does not end the service: its process begins anew.
     """
@@ -74,6 +76,7 @@ class Service:
         self.stopping = asyncio.Event()
         self.log = logs.get(name)
         self.started = time.time_ns()
+        self.grace_seconds = GRACE_SECONDS
         self.begins_again = False
         self._ready = self._worked = False
         self._waiting = ""
@@ -132,10 +135,7 @@ class Service:
         path = announcement_path(self.settings, self.name)
         text = json.dumps({"service": self.name, "pid": os.getpid(), **self._announced})
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(path)
+            _write_whole(path, text)
         except OSError as error:
             raise ServiceError(f"data_dir: cannot write {path}: {error.strerror or error}") from error
 
@@ -166,6 +166,8 @@ class Service:
         self._runner = runner
         port = runner.addresses[0][1]
         self.announce(ops_port=port)
+        with contextlib.suppress(OSError):  # it will be overwritten, if it can be
+            last_status_path(self.settings, self.name).unlink(missing_ok=True)
         self.log.info("started", pid=os.getpid(), ops_port=port)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
@@ -212,7 +214,9 @@ class Service:
             try:
                 await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
-                    await asyncio.wait({work, cut_short}, timeout=GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {work, cut_short}, timeout=self.grace_seconds, return_when=asyncio.FIRST_COMPLETED
+                    )
                 if not work.done():
                     await self._cancel(work)
                 await work
@@ -226,17 +230,28 @@ class Service:
                 self.ready = False
                 if self._runner is not None:
                     await self._runner.cleanup()
+                self._leave_status()
                 self._withdraw()
 
     async def _cancel(self, work: asyncio.Task[None]) -> None:
         by_hand = self._cut_short.is_set()
-        reason = "was told twice to stop" if by_hand else f"did not stop within {GRACE_SECONDS:g} s"
+        reason = "was told twice to stop" if by_hand else f"did not stop within {self.grace_seconds:g} s"
         self.log.error("cut short", reason=reason)
         work.cancel()
         await asyncio.wait({work}, timeout=LAST_GRACE_SECONDS)
         if work.done() and not work.cancelled() and (error := work.exception()) is not None:
             self.log.error("failed while it was cut short", exc_info=error)
         raise ServiceError(f"{self.name} {reason}; cut short")
+
+    def _leave_status(self) -> None:
+        """Write what ``/status`` would answer now into ``data_dir/run/ended/<service>.json``, for whoever counts."""
+        if not self._announced:
+            return
+        try:
+            told = {"service": self.name, "pid": os.getpid(), "ended": time.time_ns(), **self._status()}
+            _write_whole(last_status_path(self.settings, self.name), _dumps(told))
+        except Exception:  # the work is done, only a figure is missing
+            self.log.exception("cannot leave its last status")
 
     def _withdraw(self) -> None:
         """Remove the announcement, but not that of another process of the same name."""
@@ -268,6 +283,23 @@ _dumps = functools.partial(json.dumps, default=str)
 def announcement_path(settings: config.Settings, name: str) -> Path:
     """Return the file in which the running service ``name`` tells its pid and ports."""
     return settings.data_dir / "run" / f"{name}.json"
+
+
+def last_status_path(settings: config.Settings, name: str) -> Path:
+    """Return the file in which the service ``name`` has left its last status, if it ended by itself."""
+    return settings.data_dir / "run" / "ended" / f"{name}.json"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 @contextlib.asynccontextmanager
@@ -314,7 +346,7 @@ async def _life(service: Service, main: Main) -> None:
     async def insist() -> None:
         await service.stopping.wait()
         # Its thread needs neither the loop nor the interpreter's lock: deaf code and a blocked loop end as well.
-        faulthandler.dump_traceback_later(GRACE_SECONDS + LAST_GRACE_SECONDS + 1, exit=True)
+        faulthandler.dump_traceback_later(service.grace_seconds + LAST_GRACE_SECONDS + 1, exit=True)
 
     insisting = asyncio.create_task(insist())
     try:
@@ -349,6 +381,8 @@ def run(name: str, main: Main, *, folder: Path | None = None, settings: config.S
         return EXIT_REFUSED
     finally:
         faulthandler.cancel_dump_traceback_later()
+        # The interpreter looks for garbage once more while it ends, a quarter of a second for all our modules.
+        gc.freeze()
     return EXIT_OK
 
 

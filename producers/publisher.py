@@ -8,7 +8,7 @@ dropped: at the bound the caller waits, and a batch the broker refuses ends the 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -82,7 +82,7 @@ class Publisher:
         venue: labels the metrics.
 
     Attributes:
-        acknowledged: records acknowledged so far.
+        acknowledged, published: records acknowledged so far, and by topic.
         in_flight, in_flight_bytes: records taken and not acknowledged yet, and their size.
         patience: seconds at a bound after which the venue is better left alone.
     """
@@ -109,6 +109,7 @@ class Publisher:
         self._failure: BrokerError | None = None
         self.failed = asyncio.Event()
         self.acknowledged = 0
+        self.published: Counter[str] = Counter()
         self.in_flight = 0
         self.in_flight_bytes = 0
         self._in_flight_gauge = metrics.IN_FLIGHT.labels(venue)
@@ -239,6 +240,7 @@ class Publisher:
             return
         lane.sending = None
         self.acknowledged += batch.count
+        self.published[lane.topic] += batch.count
         self.in_flight -= batch.count
         self.in_flight_bytes -= batch.bytes
         metrics.RECORDS.labels(self._venue, lane.topic).inc(batch.count)

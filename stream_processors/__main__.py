@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import kafka, service
+from alphapulse.kafka.lag import unread_text
 from schemas.waiting import prepared_codec
 from stream_processors.instrument import SERVICE
 
@@ -28,10 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         codec = await prepared_codec(running)
         await kafka.reachable(running, TOPICS)
         worker = Worker(running, codec)
+        running.grace_seconds += running.settings.processors.drain_seconds
         ops = Ops(worker)
         running.report(ops.status)
         running.route("GET", "/books", ops.books)
         await worker.run()
+        if worker.unread:
+            text = unread_text(worker.unread)
+            running.log.warning(text, unread=dict(worker.unread))
+            sys.stderr.write(f"{SERVICE}: {text}\n")
 
     return service.run(SERVICE, serve, folder=options.config)
 

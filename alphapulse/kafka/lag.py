@@ -67,6 +67,12 @@ class GroupLag:
         return topics
 
 
+def unread_text(unread: Mapping[str, int]) -> str:
+    """Return what a service says at its end of records that it has left, by topic."""
+    topics = ", ".join(f"{topic} {count:,}" for topic, count in sorted(unread.items()))
+    return f"stopped with {sum(unread.values()):,} records unread: {topics}"
+
+
 class LagReader:
     """Reads lag figures; an async context manager that holds two connections to the broker.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from alphapulse import kafka, topics
 from alphapulse.config import KafkaSettings
 from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.fixed import decimal_text
-from alphapulse.service import Service
+from alphapulse.service import Service, last_status_path
 from schemas.records import ArbitrageOpportunity, Candle, L2Update
 from stream_processors import worker
 from stream_processors.arbitrage import ArbitrageRules, SymbolState
@@ -99,6 +101,34 @@ async def test_books_candles_and_statistics_follow_the_feed(kafka_settings: Kafk
         assert status["records"] >= sum(len(feed.records) + len(feed.trades) for feed in made)
         assert (status["books"], status["gaps"], status["dead_letters"]) == (4, 0, 0)
         assert await processors.stop() == 0
+
+
+async def backlog(processors: Processors, kafka_settings: KafkaSettings, made: list[Feed], updates: int) -> None:
+    """Publish while the processors do not run, and ask them to stop."""
+    assert processors.process is not None
+    processors.process.send_signal(signal.SIGSTOP)
+    async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
+        for feed in made:
+            await publish(producer, feed.run(updates))
+    processors.process.send_signal(signal.SIGTERM)
+    processors.process.send_signal(signal.SIGCONT)
+
+
+async def test_what_is_on_the_broker_at_the_stop_is_processed_and_the_open_candles_published(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, kafka_settings)
+    made = feeds()
+    async with running(settings) as processors:
+        await backlog(processors, kafka_settings, made, 600)
+        assert await processors.stop() == 0
+    assert await (await caught_up(settings, (*INPUTS, topics.DEPTH)))()
+    for interval in (1, 60):
+        await check_candles(kafka_settings, made, interval * 1_000_000_000)
+    await check_depth_and_signals(kafka_settings, made)
+    last = json.loads(last_status_path(settings, "processors").read_text())
+    assert last["unread"] == {}
+    assert last["published"][topics.CANDLES] == await count(kafka_settings, topics.CANDLES)
 
 
 async def check_depth_and_signals(settings: KafkaSettings, feeds: list[Feed], *, twice: bool = False) -> None:
