@@ -99,6 +99,7 @@ class Worker:
         self.dead_letters = 0
         self.lost = 0
         self.unread: Counter[str] = Counter()
+        self._worked = False
         self.app = ProcessorsApp(settings, self.ownership)
         add_agents(self.app, dict.fromkeys(INPUTS, self._process))
 
@@ -162,24 +163,49 @@ class Worker:
         return waiting
 
     async def _drain(self) -> None:
-        """Read on to where the inputs end now, then to the end of what that made of ``md.depth``, as time allows."""
+        """Read on to where the inputs end now, then to the end of what that made of ``md.depth``, as time allows.
+
+        A worker that was starved, or stopped as a process, may be about to lose its partitions when it is asked to
+        stop: it reads to the end before it hears of that, and its commits are refused. Then it reads again what it is
+        given next.
+        """
+        if not self._worked:
+            return  # it has no partitions yet, and others may have them
         began = time.monotonic()
+        deadline = began + self._drain_seconds
         ends: dict[TopicPartition, int] = {}
         try:
             async with asyncio.timeout(max(self._drain_seconds, LEAST_DRAIN_SECONDS)):
                 ends = await self._ends(INPUTS)
-            async with asyncio.timeout(began + self._drain_seconds - time.monotonic()):
-                await self._read_to(ends)
-                self._tick_all(Partition.tick_depth, time.monotonic_ns() + FAR_NS)
-                await self._outputs.flush()
-                ends = await self._ends((topics.DEPTH,))
-                await self._read_to(ends)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                while not await self._drained(ends):
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+                    await self.ownership.settled.wait()
+                    ends |= await self._ends(INPUTS)
         except TimeoutError:
             self._log.warning("no time to read on to the end", seconds=self._drain_seconds)
         except BrokerError as error:
             self._log.warning("cannot read on to the end", reason=str(error))
         self.unread = self._unread(ends)
         self._log.info("drained", seconds=round(time.monotonic() - began, 3), unread=dict(self.unread))
+
+    async def _drained(self, ends: dict[TopicPartition, int]) -> bool:
+        """Read to ``ends``, then to the ends of what that makes; return whether all of it could be committed."""
+        tenure = self.ownership.tenure
+        await self._read_to(ends)
+        self._tick_all(Partition.tick_depth, time.monotonic_ns() + FAR_NS)
+        await self._outputs.flush()
+        ends |= await self._ends((topics.DEPTH,))
+        await self._read_to(ends)
+        if self.ownership.tenure != tenure or not self.ownership.settled.is_set():
+            return False
+        await self.app.consumer.commit()
+        committed = {topic: self.app.committed(topic) for topic in INPUTS}
+        return self.ownership.tenure == tenure and all(
+            committed[topic].get(number, 0) >= end
+            for (topic, number), end in ends.items()
+            if end and number in self.ownership.partitions
+        )
 
     async def _ends(self, wanted: Iterable[str]) -> dict[TopicPartition, int]:
         """Return where this worker's partitions of the topics end at this moment."""
@@ -218,7 +244,7 @@ class Worker:
         return True
 
     def _taken_over(self) -> None:
-        self._service.ready = True
+        self._worked = self._service.ready = True
 
     # --- input ---
 

@@ -195,7 +195,8 @@ class Demo:
         account: Account | None = None
         self.console.print("stopping; once more Ctrl-C: at once")
         with self.console.status("stopping") if self.console.is_terminal else contextlib.nullcontext() as status:
-            await stack.finish(status.update if status is not None else self.console.print)
+            tell = status.update if status is not None else self.console.print
+            await stack.finish(tell, self._ledger, self._offsets)
             if self._ledger is not None and self._offsets is not None:
                 account = await stack.account(self._ledger, self._offsets)
             await clients.aclose()

@@ -9,10 +9,12 @@ Pure: offsets and figures come in, an account comes out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alphapulse.kafka.lag import GroupLag
+from aiokafka import TopicPartition
+
+from alphapulse.kafka.lag import GroupLag, PartitionLag
 
 Groups = Mapping[str, GroupLag]
 """Consumer group → its offsets, as :class:`~alphapulse.kafka.lag.LagReader` tells them."""
@@ -89,18 +91,32 @@ class Ledger:
 
     Args:
         sinks: service → its consumer group.
-        processors: the group of the processors.
+        processors: the service and its consumer group.
         begin: the groups' offsets before anybody publishes.
     """
 
-    def __init__(self, sinks: Mapping[str, str], processors: str, begin: Groups) -> None:
+    def __init__(self, sinks: Mapping[str, str], processors: tuple[str, str], begin: Groups) -> None:
         self._sinks = dict(sinks)
-        self._processors = processors
-        self._began = {key: lag for name in self._groups for key, lag in begin[name].partitions.items()}
+        self._processors, group = processors
+        self._group_of = {**self._sinks, self._processors: group}
+        self._began = self._partitions(begin)
 
-    @property
-    def _groups(self) -> Collection[str]:
-        return (*self._sinks.values(), self._processors)
+    def unread(self, groups: Groups) -> dict[str, dict[str, int]]:
+        """Return service → records by topic that it has not committed; services that have all are left out.
+
+        Those that the broker has dropped are among them.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for name, group in self._group_of.items():
+            unread: Counter[str] = Counter()
+            for key, lag in groups[group].partitions.items():
+                read_to = lag.committed
+                if read_to is None:  # it has read nothing of what was there when the run began, and nothing since
+                    read_to = self._began[key].start if key in self._began else 0
+                unread[key.topic] += lag.end - read_to
+            if left := dict(+unread):
+                found[name] = left
+        return found
 
     def close(
         self, groups: Groups, *, acknowledged: Counts, dropped: Mapping[str, int], endings: Mapping[str, str]
@@ -114,24 +130,18 @@ class Ledger:
             endings: service → why its end was not in good order.
         """
         grown: Counter[str] = Counter()
-        for key, lag in {key: lag for name in self._groups for key, lag in groups[name].partitions.items()}.items():
+        for key, lag in self._partitions(groups).items():
             grown[key.topic] += lag.end - (self._began[key].end if key in self._began else 0)
         stored = {key.topic for group in self._sinks.values() for key in groups[group].partitions}
+        unread = self.unread(groups)
         return Account(
             published={topic: count for topic, count in grown.items() if topic in stored},
-            unstored={name: left for name, group in self._sinks.items() if (left := self._unread(groups[group]))},
+            unprocessed=unread.pop(self._processors, {}),
+            unstored=unread,
             dropped={name: count for name, count in dropped.items() if count},
-            unprocessed=self._unread(groups[self._processors]),
             vanished=dict(+(Counter({topic: acknowledged.get(topic, 0) for topic in grown}) - grown)),
             endings={name: reason for name, reason in endings.items() if reason},
         )
 
-    def _unread(self, group: GroupLag) -> dict[str, int]:
-        """Return topic → records that the group has not committed, those that the broker has dropped among them."""
-        unread: Counter[str] = Counter()
-        for key, lag in group.partitions.items():
-            read_to = lag.committed
-            if read_to is None:  # it has read nothing of what was there when the run began, and nothing since
-                read_to = self._began[key].start if key in self._began else 0
-            unread[key.topic] += lag.end - read_to
-        return dict(+unread)
+    def _partitions(self, groups: Groups) -> dict[TopicPartition, PartitionLag]:
+        return {key: lag for group in self._group_of.values() for key, lag in groups[group].partitions.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, Final, Literal
 
@@ -142,40 +142,56 @@ class Stack:
         """Return a ledger that begins at the offsets given."""
         settings = self.settings
         sinks = {CLICKHOUSE: settings.clickhouse.group, PARQUET: settings.parquet.group}
-        return Ledger(sinks, settings.processors.group, begin)
+        return Ledger(sinks, (PROCESSORS, settings.processors.group), begin)
 
-    async def finish(self, tell: Callable[[str], None]) -> None:
+    async def finish(
+        self, tell: Callable[[str], None], ledger: Ledger | None = None, lag: LagReader | None = None
+    ) -> None:
         """Stop all but the broker, each stage when those before have ended; readers read what is left.
 
-        A reader that is killed in the midst of that is started once more, to read the rest.
+        A reader that was killed in the midst of that, was cut short or has left anything is started once more, to
+        read the rest.
 
         Args:
             tell: told what goes on.
+            ledger, lag: tell what was left.
         """
+
+        async def finish_stage(stage: Stage) -> None:
+            await self.supervisor.stop_stage(stage)
+            left = await self._left(ledger, lag)
+            again = [
+                child.spec
+                for name, child in self.supervisor.children.items()
+                if child.spec.stage == stage and child.spec.restart and (name in left or (child.exit_code or 0) < 0)
+            ]
+            for spec in again:
+                rest = f"{sum(left[spec.name].values()):,} records" if spec.name in left else "the rest"
+                tell(f"{spec.name} is started once more, to read {rest}")
+                await self.supervisor.start(spec)
+            names = [spec.name for spec in again]
+            # If it does not come back the account tells what it has left, and how it ended.
+            with contextlib.suppress(ServiceError):
+                await self.supervisor.wait_ready(*names, timeout=RESTART_SECONDS)
+            if names:
+                await self.supervisor.stop(*names)
+
         tell("stopping the collectors")
         await self.supervisor.stop_stage(Stage.COLLECTORS)
         tell("the processors read what is left")
-        await self._finish_stage(Stage.PROCESSORS, tell)
+        await finish_stage(Stage.PROCESSORS)
         tell("the sinks store what is left")
-        await self._finish_stage(Stage.SINKS, tell)
+        await finish_stage(Stage.SINKS)
 
-    async def _finish_stage(self, stage: Stage, tell: Callable[[str], None]) -> None:
-        supervisor = self.supervisor
-        await supervisor.stop_stage(stage)
-        killed = [
-            child.spec
-            for child in supervisor.children.values()
-            if child.spec.stage == stage and child.spec.restart and (child.exit_code or 0) < 0
-        ]
-        for spec in killed:
-            tell(f"{spec.name} was killed; it is started once more to read the rest")
-            await supervisor.start(spec)
-        names = [spec.name for spec in killed]
-        # If it does not come back the account tells what it has left, and how it ended.
-        with contextlib.suppress(ServiceError):
-            await supervisor.wait_ready(*names, timeout=RESTART_SECONDS)
-        if names:
-            await supervisor.stop(*names)
+    @staticmethod
+    async def _left(ledger: Ledger | None, lag: LagReader | None) -> Mapping[str, Mapping[str, int]]:
+        """Return service → what it has left; nothing if that cannot be known."""
+        if ledger is None or lag is None:
+            return {}
+        try:
+            return ledger.unread(await lag.read())
+        except BrokerError:
+            return {}
 
     async def account(self, ledger: Ledger, lag: LagReader) -> Account:
         """Return what became of all records, when all but the broker have ended."""

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from alphapulse.cli.ledger import Ledger
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, STAGES, Stack, Stage
 from alphapulse.config import Settings
+from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor import ChildSpec, Supervisor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,8 +58,8 @@ async def test_who_is_killed_while_it_stops_is_started_once_more(stack: Stack) -
     await begin(stack, sink_parquet="die-once", processors="die-once")
     told: list[str] = []
     await stack.finish(told.append)
-    assert "sink-parquet was killed; it is started once more to read the rest" in told
-    assert "processors was killed; it is started once more to read the rest" in told
+    assert "sink-parquet is started once more, to read the rest" in told
+    assert "processors is started once more, to read the rest" in told
     order = ends(stack)
     assert order.index(PROCESSORS) < min(order.index(name) for name in (CLICKHOUSE, PARQUET))
     assert stack.supervisor.ending(PARQUET) == ""
@@ -82,3 +84,33 @@ async def test_who_is_dead_when_its_turn_comes_is_started_once_more(
     await stack.finish(lambda _: None)
     assert CLICKHOUSE in ends(stack)
     assert stack.supervisor.ending(CLICKHOUSE) == ""
+
+
+async def test_who_has_left_something_is_started_once_more(stack: Stack) -> None:
+    await begin(stack)
+    ledger, lag = Leaving(), Offsets()
+    told: list[str] = []
+    await stack.finish(told.append, ledger, lag)
+    assert told[-1] == "sink-clickhouse is started once more, to read 1,203 records"
+    assert ends(stack).count(CLICKHOUSE) == 2
+    assert ends(stack).count(PARQUET) == ends(stack).count(PROCESSORS) == 1
+
+
+class Leaving(Ledger):
+    """The ledger of a run whose ClickHouse sink has left something."""
+
+    def __init__(self) -> None:
+        pass
+
+    def unread(self, groups: object) -> dict[str, dict[str, int]]:
+        return {CLICKHOUSE: {"md.l2": 1200, "md.trades": 3}}
+
+
+class Offsets(LagReader):
+    """Of no broker."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def read(self) -> dict[str, GroupLag]:
+        return {}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
@@ -62,6 +63,11 @@ class Draining:
         owned = OwnedPartition(Partition(3, rules_of(settings), arbitrage_rules_of(settings)))
         self.worker.ownership.partitions[3] = owned
         self.positions = owned.state.positions
+        self.committed: dict[str, int] | None = None
+        """What the broker has taken of commits; None: all."""
+        self.commits = 0
+        self.worker._taken_over()
+        self.worker.ownership.settled.set()
         self.ends = {topics.L2: 10, topics.TRADES: 5, topics.DEPTH: 4}
         self.asked: list[list[str]] = []
         self.fault: BrokerError | None = None
@@ -72,7 +78,16 @@ class Draining:
                 raise self.fault
             return {partition: (0, self.ends[partition.topic]) for partition in partitions}
 
+        async def commit() -> None:
+            self.commits += 1
+
         monkeypatch.setattr("stream_processors.worker.ends_of", ends_of)
+        monkeypatch.setattr(self.worker.app, "consumer", SimpleNamespace(commit=commit), raising=False)
+        monkeypatch.setattr(self.worker.app, "committed", self._told)
+
+    def _told(self, topic: str) -> dict[int, int]:
+        taken = self.positions if self.committed is None else self.committed
+        return {3: taken[topic]} if topic in taken else {}
 
 
 async def test_a_stop_reads_on_to_the_ends_and_then_to_what_came_of_that(
@@ -94,6 +109,40 @@ async def test_a_stop_reads_on_to_the_ends_and_then_to_what_came_of_that(
     one.positions[topics.DEPTH] = 9
     await asyncio.wait_for(draining, 20)
     assert one.worker.unread == {}
+
+
+async def test_a_stop_reads_again_what_it_could_not_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group has taken the worker for dead; it hears of that while it reads on."""
+    one = Draining(tmp_path, monkeypatch, seconds=60.0)
+    ownership = one.worker.ownership
+    one.positions |= one.ends
+    one.committed = {}
+    draining = asyncio.create_task(one.worker._drain())
+    async with asyncio.timeout(20):
+        while one.commits < 2:
+            await asyncio.sleep(0.01)
+    # The rebalance: what was applied and not committed is read again.
+    owned = ownership.partitions.pop(3)
+    ownership.tenure += 1
+    ownership.settled.clear()
+    await asyncio.sleep(0.05)
+    assert not draining.done()
+    one.positions.clear()
+    one.committed = None
+    ownership.partitions[3] = owned
+    ownership.settled.set()
+    await asyncio.sleep(0.05)
+    assert not draining.done()
+    one.positions |= one.ends
+    await asyncio.wait_for(draining, 20)
+    assert one.worker.unread == {}
+
+
+async def test_who_never_had_partitions_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Draining(tmp_path, monkeypatch, seconds=60.0)
+    one.worker._worked = False
+    await asyncio.wait_for(one.worker._drain(), 20)
+    assert one.asked == []
 
 
 async def test_what_a_stop_has_no_time_for_is_told_by_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def close(
     dropped: Mapping[str, int] | None = None,
     endings: Mapping[str, str] | None = None,
 ) -> Account:
-    return Ledger(SINKS, "proc", begin).close(
+    return Ledger(SINKS, ("processors", "proc"), begin).close(
         groups(ENDS, commits, starts),
         acknowledged=acknowledged or {},
         dropped=dropped or {},
@@ -78,6 +78,13 @@ def test_what_a_sink_has_not_committed_is_told_by_topic() -> None:
         "  what was not read: they were in memory only and are lost",
     ]
     assert account.lines("out", kept=True)[-1] == "  what was not read: a run with the same folder reads them"
+
+
+def test_who_has_left_something() -> None:
+    ledger = Ledger(SINKS, ("processors", "proc"), NOTHING)
+    assert ledger.unread(groups(ENDS, ALL)) == {}
+    behind = {**ALL, "proc": {**ENDS, ("md.depth", 0): 1}, "pq": {**ENDS, ("md.l2", 1): 499}}
+    assert ledger.unread(groups(ENDS, behind)) == {"processors": {"md.depth": 299}, "sink-parquet": {"md.l2": 1}}
 
 
 def test_what_the_processors_have_not_read_is_told() -> None:
