@@ -97,4 +97,6 @@ async def _open_tls(host: str, port: int, tls: ssl.SSLContext) -> tuple[asyncio.
 
 def _reason(error: OSError) -> str:
     # asyncio's own text repeats the address.
-    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else error.strerror or str(error)
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error) or type(error).__name__

@@ -136,19 +136,21 @@ async def _ask(
             head = await reader.readexactly(8)
             size, correlation = struct.unpack(">ii", head)
             if correlation != expected or not 4 < size <= _MOST_BYTES:
-                if head.startswith(_TLS_ALERT):
-                    raise _Unusable(f"wants TLS ({protocol})")
-                raise _Unusable(f"is no Kafka broker: it answers {head!r}")
+                raise _Unusable(_no_broker(head, protocol))
             return await reader.readexactly(size - 4)
     except TimeoutError:
         raise _Unusable(f"takes connections, but does not answer a Kafka request in {ANSWER_SECONDS:g} s") from None
     except asyncio.IncompleteReadError as error:
         if error.partial:
-            raise _Unusable(f"is no Kafka broker: it answers {error.partial!r}") from error
+            raise _Unusable(_no_broker(error.partial, protocol)) from error
         hint = "" if "SSL" in settings.security_protocol else "; perhaps it wants TLS"
         raise _Unusable(f"closes the connection at a Kafka request{hint} ({protocol})") from error
     except OSError as error:
         raise _Unusable(f"breaks the connection at a Kafka request ({error.strerror or error}; {protocol})") from error
+
+
+def _no_broker(answer: bytes, protocol: str) -> str:
+    return f"wants TLS ({protocol})" if answer.startswith(_TLS_ALERT) else f"is no Kafka broker: it answers {answer!r}"
 
 
 def _offers(place: str, settings: KafkaSettings, answer: bytes) -> None:

@@ -116,6 +116,7 @@ async def test_one_of_several_addresses_is_enough(broker: EmbeddedBroker) -> Non
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no Kafka broker: it answers b'HTTP/1.1'"),
         (b"SSH", "is no Kafka broker: it answers b'SSH'"),
         (b"\x15\x03\x03\x00\x02\x02\x46\x00", "wants TLS (kafka.security_protocol is PLAINTEXT)"),
+        (b"\x15\x03\x03\x00\x02\x02P", "wants TLS (kafka.security_protocol is PLAINTEXT)"),
         (
             b"",
             "closes the connection at a Kafka request; perhaps it wants TLS (kafka.security_protocol is PLAINTEXT)",
