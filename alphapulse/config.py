@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
+from alphapulse.addresses import addresses
 from alphapulse.config_reading import read
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol_or_pattern, check_venue
@@ -49,6 +50,15 @@ def _as_value_error(check: Any) -> Any:
 VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
 Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
 
+
+def _addresses(text: str) -> str:
+    addresses(text)
+    return ",".join(part.strip() for part in text.split(","))
+
+
+Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
+"""``host:port``, several separated by commas."""
+
 _REVEAL: dict[str, bool] = {"reveal": True}
 
 
@@ -69,7 +79,7 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """``[kafka]``: the broker."""
 
-    bootstrap: str = "127.0.0.1:9092"
+    bootstrap: Addresses = "127.0.0.1:9092"
     incarnation: str = ""
     """Names one life of the broker's log: offsets of two lives have nothing in common. Empty: its cluster id."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -148,6 +158,9 @@ class ProcessorSettings(Section):
     candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
     """A trade that comes later than this after its candle closed changes it no more (it is counted)."""
     commit_interval_ms: Annotated[int, Field(ge=10)] = 200
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
+    """How long a worker that is asked to stop may go on reading what the broker has at that moment. It allows itself so
+    much more than the 15 s that every service has for its end."""
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
     checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
     """A partition of which this much was read since its last checkpoint gets one before the interval is over: the

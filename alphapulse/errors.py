@@ -15,8 +15,12 @@
 
         * :exc:`RecordRefused`: bytes on a topic that are not the record they should be (goes to ``dlq``)
         * :exc:`IncompatibleSchema`: a change of a schema that would break readers
+        * :exc:`RegistryUnavailable`: the schema registry cannot be reached now
 
     * :exc:`BrokerError`: the broker cannot be reached or refuses
+
+        * :exc:`BrokerUnavailable`: it cannot be reached now, or lacks topics that somebody else makes
+
     * :exc:`ServiceError`: a service cannot start or go on (port in use, folder not writable)
     * :exc:`RequestRefused`: a client's request to the gateway that cannot be served; carries a code
 
@@ -120,8 +124,20 @@ class IncompatibleSchema(SchemaError):
     """A change of a schema that readers of the older or newer data could not follow."""
 
 
+class RegistryUnavailable(SchemaError):
+    """The schema registry cannot be reached now."""
+
+    recoverable = True
+
+
 class BrokerError(AlphaPulseError):
     """The broker cannot be reached, or refuses what was asked of it."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached now, or lacks topics: neither needs a change of the configuration to end."""
+
+    recoverable = True
 
 
 class ServiceError(AlphaPulseError):

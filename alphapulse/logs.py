@@ -15,7 +15,9 @@ from alphapulse.config import LogSettings
 Logger = structlog.stdlib.BoundLogger
 
 REPEAT_SECONDS: Final = 30.0
-"""The Kafka client says the same thing this often at most: of a broker that is away, ten times a second otherwise."""
+"""A client says the same thing this often at most: of a broker that is away, ten times a second otherwise."""
+
+_REPEATING: Final = frozenset({"aiokafka", "clickhouse_connect"})
 
 
 def get(name: str, **fields: Any) -> Logger:
@@ -90,14 +92,17 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
 
 
 class _Dampener(logging.Filter):
-    """Holds back what the Kafka client repeats, whatever the values in it, and tells next time how often it did."""
+    """Holds back what clients repeat of a server that is away, whatever the values in it.
+
+    The next time it tells how often it did.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] != "aiokafka":
+        if record.name.partition(".")[0] not in _REPEATING:
             return True
         key = record.name, str(record.msg)
         said, held_back = self._said.get(key, (-math.inf, 0))

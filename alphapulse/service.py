@@ -10,21 +10,22 @@ import asyncio
 import contextlib
 import faulthandler
 import functools
+import gc
 import json
 import os
 import signal
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO, TypeGuard
 
 import uvloop
 from aiohttp import web
 
 from alphapulse import config, logs, metrics
-from alphapulse.errors import AlphaPulseError, ServiceError
+from alphapulse.errors import AlphaPulseError, BrokerError, BrokerUnavailable, ServiceError
 
 EXIT_OK = 0
 EXIT_FAULT = 1
@@ -33,14 +34,27 @@ EXIT_REFUSED = 2
 """Cannot start or go on for a reason told in one message: configuration, port in use, folder not writable."""
 
 GRACE_SECONDS = 15.0
-"""A stop that takes longer is cut short: ``main`` is cancelled."""
+"""A stop that takes longer is cut short: ``main`` is cancelled. A service that drains its inputs allows itself more."""
 
 LAST_GRACE_SECONDS = 3.0
 """What a ``main`` that was cancelled may take; a process that then still runs ends with its stacks on stderr."""
 
+BEGIN_AGAIN_SECONDS = 1.0
+"""Before a service that has lost its broker begins again."""
+
+WAITING_SECONDS = 60.0
+"""How often a service that waits says so in its log, as long as it waits for the same."""
+
+CHANGED_SECONDS = 5.0
+"""How often at most if the reason changes."""
+
 Main = Callable[["Service"], Awaitable[None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Status = Callable[[], Mapping[str, Any]]
+
+
+class Stopped(Exception):
+    """Raised within ``main`` where it waits for something and is asked to stop: the service ends in good order."""
 
 
 class Service:
@@ -51,6 +65,9 @@ class Service:
         settings: the whole configuration.
         stopping: set when the service is asked to stop.
         log: the service's logger.
+        grace_seconds: how long ``main`` may take to end when the service is asked to stop.
+        begins_again: whether ``main`` waits for the broker when it begins. A broker that is lost in the middle of the
+            work then does not end the service: its process begins anew.
     """
 
     def __init__(self, name: str, settings: config.Settings) -> None:
@@ -59,7 +76,11 @@ class Service:
         self.stopping = asyncio.Event()
         self.log = logs.get(name)
         self.started = time.time_ns()
-        self._ready = False
+        self.grace_seconds = GRACE_SECONDS
+        self.begins_again = False
+        self._ready = self._worked = False
+        self._waiting = ""
+        self._waiting_since = self._waiting_told = 0.0
         self._status: Status = dict
         self._routes: dict[tuple[str, str], Handler] = {}
         self._announced: dict[str, Any] = {}
@@ -68,7 +89,7 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether the service does its work (``/ready``, which says no as soon as it is asked to stop)."""
+        """Whether the service does its work (``/ready`` says no as well while it waits, and when it shall stop)."""
         return self._ready
 
     @ready.setter
@@ -76,6 +97,25 @@ class Service:
         if value != self._ready:
             self.log.info("ready" if value else "not ready")
         self._ready = value
+        self._worked = self._worked or value
+
+    @property
+    def waiting(self) -> str:
+        """What the service lacks now and waits for, as one message; empty: nothing. The log tells it at once."""
+        return self._waiting
+
+    @waiting.setter
+    def waiting(self, reason: str) -> None:
+        now = time.monotonic()
+        if reason and not self._waiting:
+            self._waiting_since = now
+        patience = WAITING_SECONDS if reason == self._waiting else CHANGED_SECONDS if self._waiting else 0.0
+        if reason and now - self._waiting_told >= patience:
+            self.log.warning("waiting", reason=reason, seconds=round(now - self._waiting_since))
+            self._waiting_told = now
+        elif self._waiting and not reason:
+            self.log.info("waits no longer", seconds=round(now - self._waiting_since, 1))
+        self._waiting = reason
 
     def report(self, status: Status) -> None:
         """Let ``/status`` answer with what ``status()`` returns (JSON-able)."""
@@ -95,12 +135,17 @@ class Service:
         path = announcement_path(self.settings, self.name)
         text = json.dumps({"service": self.name, "pid": os.getpid(), **self._announced})
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(path)
+            _write_whole(path, text)
         except OSError as error:
             raise ServiceError(f"data_dir: cannot write {path}: {error.strerror or error}") from error
+
+    def lost_its_broker(self, reasons: Collection[AlphaPulseError]) -> bool:
+        """Return whether ``reasons``, of which ``main`` ended, are such that it had better begin again.
+
+        A broker that refuses what a service asks for before it has ever worked would refuse it again.
+        """
+        lost = BrokerError if self._worked else BrokerUnavailable
+        return self.begins_again and not self.stopping.is_set() and all(isinstance(one, lost) for one in reasons)
 
     async def _serve_ops(self) -> None:
         app = web.Application(client_max_size=64 * 2**20)
@@ -121,6 +166,8 @@ class Service:
         self._runner = runner
         port = runner.addresses[0][1]
         self.announce(ops_port=port)
+        with contextlib.suppress(OSError):  # it will be overwritten, if it can be
+            last_status_path(self.settings, self.name).unlink(missing_ok=True)
         self.log.info("started", pid=os.getpid(), ops_port=port)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
@@ -134,15 +181,20 @@ class Service:
         return web.json_response({"service": self.name, "status": status, "started": self.started})
 
     async def _is_ready(self, _: web.Request) -> web.Response:
-        ready = self._ready and not self.stopping.is_set()
-        return web.json_response({"service": self.name, "ready": ready}, status=200 if ready else 503)
+        ready = self._ready and not self._waiting and not self.stopping.is_set()
+        told = {"service": self.name, "ready": ready, **self._lacking()}
+        return web.json_response(told, status=200 if ready else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body, content_type = metrics.exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _tell_status(self, _: web.Request) -> web.Response:
-        return web.json_response({"service": self.name, "ready": self._ready, **self._status()}, dumps=_dumps)
+        told = {"service": self.name, "ready": self._ready and not self._waiting, **self._lacking(), **self._status()}
+        return web.json_response(told, dumps=_dumps)
+
+    def _lacking(self) -> dict[str, str]:
+        return {"waiting": self._waiting} if self._waiting else {}
 
     async def live(self, main: Main) -> None:
         """Run ``main`` from the opening of the ops server to its closing.
@@ -162,7 +214,9 @@ class Service:
             try:
                 await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
-                    await asyncio.wait({work, cut_short}, timeout=GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {work, cut_short}, timeout=self.grace_seconds, return_when=asyncio.FIRST_COMPLETED
+                    )
                 if not work.done():
                     await self._cancel(work)
                 await work
@@ -176,17 +230,28 @@ class Service:
                 self.ready = False
                 if self._runner is not None:
                     await self._runner.cleanup()
+                self._leave_status()
                 self._withdraw()
 
     async def _cancel(self, work: asyncio.Task[None]) -> None:
         by_hand = self._cut_short.is_set()
-        reason = "was told twice to stop" if by_hand else f"did not stop within {GRACE_SECONDS:g} s"
+        reason = "was told twice to stop" if by_hand else f"did not stop within {self.grace_seconds:g} s"
         self.log.error("cut short", reason=reason)
         work.cancel()
         await asyncio.wait({work}, timeout=LAST_GRACE_SECONDS)
         if work.done() and not work.cancelled() and (error := work.exception()) is not None:
             self.log.error("failed while it was cut short", exc_info=error)
         raise ServiceError(f"{self.name} {reason}; cut short")
+
+    def _leave_status(self) -> None:
+        """Write what ``/status`` would answer now into ``data_dir/run/ended/<service>.json``, for whoever counts."""
+        if not self._announced:
+            return
+        try:
+            told = {"service": self.name, "pid": os.getpid(), "ended": time.time_ns(), **self._status()}
+            _write_whole(last_status_path(self.settings, self.name), _dumps(told))
+        except Exception:  # the work is done, only a figure is missing
+            self.log.exception("cannot leave its last status")
 
     def _withdraw(self) -> None:
         """Remove the announcement, but not that of another process of the same name."""
@@ -199,7 +264,10 @@ class Service:
 
     async def _main(self, main: Main) -> None:
         await self._serve_ops()
-        await main(self)
+        try:
+            await main(self)
+        except Stopped:
+            self.log.info("stopped while it waited", reason=self._waiting)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if self.stopping.is_set():
@@ -217,6 +285,23 @@ def announcement_path(settings: config.Settings, name: str) -> Path:
     return settings.data_dir / "run" / f"{name}.json"
 
 
+def last_status_path(settings: config.Settings, name: str) -> Path:
+    """Return the file in which the service ``name`` has left its last status, if it ended by itself."""
+    return settings.data_dir / "run" / "ended" / f"{name}.json"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
 @contextlib.asynccontextmanager
 async def _watched_parent(service: Service) -> AsyncIterator[None]:
     """Let ``service`` stop when standard input ends, if it is configured to.
@@ -230,8 +315,10 @@ async def _watched_parent(service: Service) -> AsyncIterator[None]:
     if not _is_pipe(sys.stdin):
         raise ServiceError("ops.stop_with_parent: standard input is no pipe, so no parent holds its other end")
     reader = asyncio.StreamReader()
+    # A copy, for the transport closes it, and a service that begins again needs standard input once more.
+    pipe = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
     )
 
     async def watch() -> None:
@@ -248,7 +335,7 @@ async def _watched_parent(service: Service) -> AsyncIterator[None]:
         transport.close()
 
 
-def _is_pipe(stream: TextIO | None) -> bool:
+def _is_pipe(stream: TextIO | None) -> TypeGuard[TextIO]:
     if stream is None:
         return False
     mode = os.fstat(stream.fileno()).st_mode
@@ -259,7 +346,7 @@ async def _life(service: Service, main: Main) -> None:
     async def insist() -> None:
         await service.stopping.wait()
         # Its thread needs neither the loop nor the interpreter's lock: deaf code and a blocked loop end as well.
-        faulthandler.dump_traceback_later(GRACE_SECONDS + LAST_GRACE_SECONDS + 1, exit=True)
+        faulthandler.dump_traceback_later(service.grace_seconds + LAST_GRACE_SECONDS + 1, exit=True)
 
     insisting = asyncio.create_task(insist())
     try:
@@ -273,10 +360,12 @@ def run(name: str, main: Main, *, folder: Path | None = None, settings: config.S
 
     A foreseen error (:exc:`AlphaPulseError`), or a group of nothing else, becomes one clear message on standard error.
     """
+    service: Service | None = None
     try:
         loaded = settings if settings is not None else config.load(folder)
         logs.configure(loaded.log, service=name)
-        uvloop.run(_life(Service(name, loaded), main))
+        service = Service(name, loaded)
+        uvloop.run(_life(service, main))
     except KeyboardInterrupt:
         return EXIT_OK
     except Exception as error:  # noqa: BLE001 the process ends here; whatever it was, somebody is told
@@ -284,12 +373,29 @@ def run(name: str, main: Main, *, folder: Path | None = None, settings: config.S
         if reasons is None:
             logs.get(name).exception("failed")
             return EXIT_FAULT
+        if service is not None and service.lost_its_broker(reasons):
+            service.log.warning("lost its broker; begins again", reasons=[str(reason) for reason in reasons])
+            _begin_again()
         for reason in reasons:
             print(f"{name}: {reason}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
     finally:
         faulthandler.cancel_dump_traceback_later()
+        # The interpreter looks for garbage once more while it ends, a quarter of a second for all our modules.
+        gc.freeze()
     return EXIT_OK
+
+
+def _begin_again() -> NoReturn:
+    """Let this process, its id, standard streams and environment, run its command from the beginning.
+
+    Not in this interpreter: of clients whose broker is gone, threads and tasks may be left that wait for ever.
+    """
+    faulthandler.cancel_dump_traceback_later()
+    time.sleep(BEGIN_AGAIN_SECONDS)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 what was started, once more
 
 
 def _foreseen(error: BaseException) -> list[AlphaPulseError] | None:

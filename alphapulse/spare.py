@@ -130,6 +130,8 @@ def main(module: str) -> int:
     role = Role(**json.loads(line))
     os.environ.clear()
     os.environ.update(role.environment)
+    # What a service that begins again (service.py) is to run.
+    sys.orig_argv[1:] = ["-m", module, *role.arguments]
     log = os.open(role.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -1,8 +1,11 @@
-"""One supervisor over the processes of an embedded stack: start, watch, restart, stop.
+"""One supervisor over the processes of an embedded stack: start, watch, restart, stop in the order of the data.
 
 Each child is a service of its own (:mod:`alphapulse.service`). It tells its pid and ports in
 ``data_dir/run/<name>.json``; its log goes to ``data_dir/logs/<name>.log``. The supervisor holds the other end of every
 child's standard input: when the supervisor dies, however, that end closes and the children stop by themselves.
+
+Children are stopped stage by stage (:attr:`ChildSpec.stage`), so that who reads is still there when those who write
+have written their last. Until its own stage comes a child is watched as ever, and started again if it dies.
 
 A child that has lived for a while is started again at once, and where its :attr:`ChildSpec.spare` says so by a process
 that has loaded its modules beforehand (:mod:`alphapulse.spare`): then it is back within a fraction of a second.
@@ -29,7 +32,12 @@ from alphapulse.deaths import Deaths
 from alphapulse.errors import ServiceError
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
 
+KILL_SECONDS = 5.0
+"""A child that has not ended so long after the time it allows itself is killed."""
+
 POLL_SECONDS = 0.02
+WAITING_POLL_SECONDS = 0.25
+"""Between two looks at a child that waits for something: nobody knows how long."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class ChildSpec:
     """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Environment variables on top of ``settings``."""
+    stage: int = 0
+    """Children of a lower stage are stopped before those of a higher one, those of one stage together."""
+    grace_seconds: float = GRACE_SECONDS
+    """How long the service allows itself to stop (:attr:`alphapulse.service.Service.grace_seconds`)."""
 
 
 @dataclass
@@ -65,6 +77,8 @@ class Child:
     given_up: str = ""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
+    spawning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a process of it is made: a stop in the midst of that would leave one behind."""
 
     def __post_init__(self) -> None:
         self.deaths = Deaths(patient=self.spec.patient)
@@ -73,6 +87,11 @@ class Child:
     def pid(self) -> int | None:
         """Process id while it runs."""
         return self.process.pid if self.process is not None and self.process.returncode is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of its last process, negative: the signal it died of; None while it runs or before it began."""
+        return self.process.returncode if self.process is not None else None
 
 
 OnDeath = Callable[[Child, int], None]
@@ -112,7 +131,8 @@ class Supervisor:
             ServiceError: its log file cannot be written or the process cannot be made.
         """
         child = self.children[spec.name] = Child(spec)
-        await self._spawn(child)
+        async with child.spawning:
+            await self._spawn(child)
         child.watcher = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
         return child
 
@@ -157,39 +177,47 @@ class Supervisor:
                 self._give_up(child, code)
                 return
             await asyncio.sleep(pause)
-            if child.stopping.is_set():
-                return
-            try:
-                await self._spawn(child)
-            except ServiceError as error:
-                if not self.failed.done():
-                    self.failed.set_result(error)
-                return
+            async with child.spawning:
+                if child.stopping.is_set():
+                    return
+                try:
+                    await self._spawn(child)
+                except ServiceError as error:
+                    if not self.failed.done():
+                        self.failed.set_result(error)
+                    return
             child.restarts += 1
 
     def _give_up(self, child: Child, code: int) -> None:
         if self.failed.done():
             return
-        log = self.log_path(child.spec.name)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        if code == EXIT_REFUSED and lines:
-            # The child's own message, the last lines that are no structured log.
-            reason = "\n".join(_message(lines))
-        else:
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            tail = "\n".join(lines[-5:])
-            reason = f"{child.spec.name} ended ({how}); its log, {log}, ends:\n{tail}"
-        child.given_up = reason
+        child.given_up = reason = self._last_words(child, code)
         if not child.spec.vital:
             self._log.error("child given up", child=child.spec.name, reason=reason)
             return
         self.failed.set_result(ServiceError(reason))
 
+    def _last_words(self, child: Child, code: int) -> str:
+        log = self.log_path(child.spec.name)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        if code == EXIT_REFUSED and lines:
+            # The child's own message, the last lines that are no structured log.
+            return "\n".join(_message(lines))
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{child.spec.name} ended ({how}); its log, {log}, ends:\n" + "\n".join(lines[-5:])
+
+    def ending(self, name: str) -> str:
+        """Return why the end of a child that was stopped was not in good order; empty: it was, or it still runs."""
+        child = self.children[name]
+        code = child.exit_code
+        return self._last_words(child, code) if code else ""
+
     async def announcement(self, name: str, *keys: str, timeout: float = 30.0) -> dict[str, Any]:
         """Return what the living child tells in its announcement file, waiting until ``keys`` are in it.
 
         Raises:
-            ServiceError: a child was given up, or nothing was announced in ``timeout`` seconds.
+            ServiceError: a child was given up, or nothing was announced in ``timeout`` seconds, those not counted in
+                which it said that it waits for something.
         """
         path = self.data_dir / "run" / f"{name}.json"
         deadline = time.monotonic() + timeout
@@ -199,21 +227,34 @@ class Supervisor:
             if told is not None and told["pid"] == self.children[name].pid and told.keys() >= set(keys):
                 return told
             if time.monotonic() > deadline:
-                raise ServiceError(f"{name} did not start in {timeout:g} s; see {self.log_path(name)}")
+                if not (await self.ask(name, "GET", "/ready", default={})).get("waiting"):
+                    raise ServiceError(f"{name} did not start in {timeout:g} s; see {self.log_path(name)}")
+                deadline = time.monotonic() + timeout
             await asyncio.sleep(POLL_SECONDS)
 
-    async def wait_ready(self, *names: str, timeout: float = 60.0) -> None:
+    async def wait_ready(
+        self, *names: str, timeout: float = 60.0, waiting: Callable[[str, str], None] | None = None
+    ) -> None:
         """Wait until every child named says that it is ready.
+
+        Args:
+            names: of the children.
+            timeout: seconds; while a child says that it waits for something they do not pass.
+            waiting: told which child waits, and for what, again and again.
 
         Raises:
             ServiceError: a child was given up, or is not ready in ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
         for name in names:
-            while not (await self.ask(name, "GET", "/ready", default={})).get("ready"):
-                if time.monotonic() > deadline:
+            while not (told := await self.ask(name, "GET", "/ready", default={})).get("ready"):
+                if reason := told.get("waiting"):
+                    deadline = time.monotonic() + timeout
+                    if waiting is not None:
+                        waiting(name, reason)
+                elif time.monotonic() > deadline:
                     raise ServiceError(f"{name} was not ready in {timeout:g} s; see {self.log_path(name)}")
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(WAITING_POLL_SECONDS if reason else POLL_SECONDS)
 
     async def ask(
         self,
@@ -268,25 +309,32 @@ class Supervisor:
             child.stopping.set()
             _signal(child, signal.SIGKILL)
         await self._spares.close()
-        for child in self.children.values():
-            await self._stop_child(child)
+        await asyncio.gather(*(self._stop_child(child, signal.SIGKILL) for child in self.children.values()))
 
     async def stop(self, *names: str) -> None:
-        """Stop the children named, together (none named: all, the last started first), and wait for their end."""
+        """Stop the children named, together (none named: all, stage by stage), and wait for their end."""
         if names:
             await asyncio.gather(*(self._stop_child(self.children[name]) for name in names))
             return
         await self._spares.close()
-        for child in reversed(list(self.children.values())):
-            await self._stop_child(child)
+        for stage in sorted({child.spec.stage for child in self.children.values()}):
+            await self.stop_stage(stage)
 
-    async def _stop_child(self, child: Child) -> None:
+    async def stop_stage(self, stage: int) -> None:
+        """Stop the children of one stage, together, and wait for their end; no spare stands by any more."""
+        await self._spares.close()
+        await asyncio.gather(
+            *(self._stop_child(child) for child in self.children.values() if child.spec.stage == stage)
+        )
+
+    async def _stop_child(self, child: Child, number: signal.Signals = signal.SIGTERM) -> None:
         child.stopping.set()
-        process = child.process
+        async with child.spawning:
+            process = child.process
         if process is not None and process.returncode is None:
-            _signal(child, signal.SIGTERM)
+            _signal(child, number)
             try:
-                await asyncio.wait_for(process.wait(), GRACE_SECONDS + 5)
+                await asyncio.wait_for(process.wait(), child.spec.grace_seconds + KILL_SECONDS)
             except TimeoutError:
                 self._log.error("killing a child that does not stop", child=child.spec.name)
                 _signal(child, signal.SIGKILL)

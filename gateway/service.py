@@ -7,9 +7,10 @@ import time
 from contextlib import AsyncExitStack
 from typing import Final
 
+from alphapulse import topics
 from alphapulse.config import Settings
 from alphapulse.instruments import is_pattern
-from alphapulse.kafka import consumer, producer, running
+from alphapulse.kafka import consumer, producer, reachable, running
 from alphapulse.service import Service
 from gateway.answers import ServiceHealth
 from gateway.app import create_app
@@ -19,10 +20,11 @@ from gateway.health import HealthMonitor
 from gateway.refusals import Refusals
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
-from schemas.codec import Codec
-from schemas.remote import registry
+from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
+TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS})
+"""All that it reads or writes."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
 """How long clients have to answer the close frame before the server cuts them off."""
@@ -33,16 +35,16 @@ async def main(service: Service) -> None:
 
     Raises:
         ServiceError: the address cannot be used.
-        SchemaError: the schema registry cannot be reached.
-        BrokerError: the broker cannot be reached, or a topic is missing.
+        SchemaError: the schema registry refuses a schema.
+        BrokerError: the broker refuses us.
     """
     settings = service.settings
     async with AsyncExitStack() as stack:
         # The address first: it is the likeliest thing to be wrong and the quickest to be told.
         listening = stack.enter_context(listen(settings.gateway))
         address = url(listening)
-        codec = Codec(registry(settings.registry))
-        await asyncio.to_thread(codec.prepare)
+        codec = await prepared_codec(service)
+        await reachable(service, TOPICS)
         state = MarketState(_expected(settings))
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))

@@ -14,11 +14,10 @@ from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError, ConfigError
 from producers.collector import Collector
 from producers.known_trades import read_back
-from producers.publisher import Publisher
+from producers.publisher import WRITTEN, Publisher
 from producers.reload import Follower
 from producers.venues import load
-from schemas.codec import Codec
-from schemas.remote import registry
+from schemas.waiting import prepared_codec
 
 FLUSH_SECONDS: Final = 3.0
 """For the last records at the end; with the client's own time to stop it stays within the service's grace."""
@@ -29,8 +28,8 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
 
     Raises:
         ConfigError: the venue is unknown, not configured, or the settings ask for what it does not offer.
-        SchemaError: the schema registry cannot be reached, or refuses a schema.
-        BrokerError: the broker cannot be reached, or refuses records.
+        SchemaError: the schema registry refuses a schema.
+        BrokerError: the broker refuses us, or records.
     """
     settings: Settings = running.settings
     venue = load(venue_name)
@@ -38,8 +37,9 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     if configured is None:
         known = ", ".join(sorted(settings.venues)) or "none"
         raise ConfigError([f"venues.{venue_name}: not configured (configured: {known})"])
-    codec = Codec(registry(settings.registry))
-    await asyncio.to_thread(codec.prepare)
+    venue.protocol(configured.model_copy(update={"symbols": ()}))  # what it does not offer is told before any waiting
+    codec = await prepared_codec(running)
+    await kafka.reachable(running, WRITTEN)
     client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name)

@@ -288,6 +288,7 @@ class Collector:
             "frames_done": self._frames_done(),
             **self._figures.report(self.lines),
             "records": self.publisher.acknowledged,
+            "published": dict(self.publisher.published),
             "in_flight": self.publisher.in_flight,
             "in_flight_bytes": self.publisher.in_flight_bytes,
         }

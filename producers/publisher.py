@@ -8,7 +8,7 @@ dropped: at the bound the caller waits, and a batch the broker refuses ends the 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -21,7 +21,8 @@ from alphapulse.errors import BrokerError
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
-_WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENTS, topics.DEAD_LETTERS)
+WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENTS, topics.DEAD_LETTERS)
+"""The topics that collectors write to."""
 
 
 class Producer(Protocol):
@@ -81,7 +82,7 @@ class Publisher:
         venue: labels the metrics.
 
     Attributes:
-        acknowledged: records acknowledged so far.
+        acknowledged, published: records acknowledged so far, and by topic.
         in_flight, in_flight_bytes: records taken and not acknowledged yet, and their size.
         patience: seconds at a bound after which the venue is better left alone.
     """
@@ -108,6 +109,7 @@ class Publisher:
         self._failure: BrokerError | None = None
         self.failed = asyncio.Event()
         self.acknowledged = 0
+        self.published: Counter[str] = Counter()
         self.in_flight = 0
         self.in_flight_bytes = 0
         self._in_flight_gauge = metrics.IN_FLIGHT.labels(venue)
@@ -120,7 +122,7 @@ class Publisher:
         Raises:
             BrokerError: the broker does not tell them.
         """
-        for topic in _WRITTEN:
+        for topic in WRITTEN:
             try:
                 found = await self._producer.partitions_for(topic)
             except KafkaError as error:
@@ -238,6 +240,7 @@ class Publisher:
             return
         lane.sending = None
         self.acknowledged += batch.count
+        self.published[lane.topic] += batch.count
         self.in_flight -= batch.count
         self.in_flight_bytes -= batch.bytes
         metrics.RECORDS.labels(self._venue, lane.topic).inc(batch.count)

@@ -7,6 +7,7 @@ costs a request, bounded by ``timeout_seconds`` and a retry. Requests are that r
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from fastavro.schema import SchemaParseException
 
 from alphapulse.config import RegistrySettings
 from alphapulse.config_faults import without_password
-from alphapulse.errors import IncompatibleSchema, RecordRefused, SchemaError
+from alphapulse.errors import IncompatibleSchema, RecordRefused, RegistryUnavailable, SchemaError
 from schemas.definitions import Definition
 from schemas.registry import LocalRegistry, SchemaRegistry
 
@@ -30,6 +31,7 @@ _UNKNOWN_BOUND = 1000
 _MAX_ID = 2**31 - 1
 _CONFLICT = 409
 _NOT_FOUND = 404
+_SERVER_FAULTS = 500
 
 
 def registry(settings: RegistrySettings) -> SchemaRegistry:
@@ -156,13 +158,24 @@ class RemoteRegistry:
         except SchemaRegistryError as error:
             if error.http_status_code == _CONFLICT:
                 raise IncompatibleSchema(f"{place}: incompatible: {error.error_message}") from error
-            raise SchemaError(
+            kind = RegistryUnavailable if error.http_status_code >= _SERVER_FAULTS else SchemaError
+            raise kind(
                 f"{place}: refused: {error.error_message} (HTTP {error.http_status_code}, code {error.error_code})"
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SchemaError(f"{place}: cannot be reached: {str(error) or type(error).__name__}") from error
+            passing = isinstance(error, httpx.TransportError) and not _certificate_refused(error)
+            kind = RegistryUnavailable if passing else SchemaError
+            raise kind(f"{place}: cannot be reached: {str(error) or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SchemaError(f"{place}: the answer is none of a schema registry: {error!r:.200}") from error
+
+
+def _certificate_refused(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _compatibility(client: Any, subject: str) -> str | None:

@@ -12,13 +12,16 @@ from aiohttp import web
 from alphapulse.errors import ConfigError
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
-from schemas.codec import Codec
+from alphapulse.topics import DEAD_LETTERS, EVENTS
 from schemas.definitions import definitions
-from schemas.remote import registry
+from schemas.waiting import prepared_codec
 from sinks.columns import batch
 from sinks.consumer import SinkConsumer
 from sinks.contract import Target
 from sinks.refusals import Reader
+
+WRITTEN: Final = (EVENTS, DEAD_LETTERS)
+"""The topics that sinks write to."""
 
 FLUSH_SECONDS: Final = 60.0
 
@@ -57,8 +60,7 @@ async def consume(service: Service, target: Target, *, group: str, topics: Seque
     # The first conversion imports pandas, if it is there: a second that would count against the group's session.
     for found in definitions():
         await asyncio.to_thread(batch, found.record, [], 0, [])
-    codec = Codec(registry(service.settings.registry))
-    await asyncio.to_thread(codec.prepare)
+    codec = await prepared_codec(service)
     kafka = service.settings.kafka
     async with (
         running(producer(kafka, client_id=service.name), kafka) as publisher,

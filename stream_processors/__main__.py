@@ -9,7 +9,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import kafka, service
+from alphapulse.kafka.lag import unread_text
+from schemas.waiting import prepared_codec
 from stream_processors.instrument import SERVICE
 
 
@@ -21,16 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         # Faust takes its time to import: after the configuration was found to be good.
-        from schemas.codec import Codec
-        from schemas.remote import registry
         from stream_processors.ops import Ops
-        from stream_processors.worker import Worker
+        from stream_processors.worker import TOPICS, Worker
 
-        worker = Worker(running, Codec(registry(running.settings.registry)))
+        codec = await prepared_codec(running)
+        await kafka.reachable(running, TOPICS)
+        worker = Worker(running, codec)
+        running.grace_seconds += running.settings.processors.drain_seconds
         ops = Ops(worker)
         running.report(ops.status)
         running.route("GET", "/books", ops.books)
         await worker.run()
+        if worker.unread:
+            text = unread_text(worker.unread)
+            running.log.warning(text, unread=dict(worker.unread))
+            sys.stderr.write(f"{SERVICE}: {text}\n")
 
     return service.run(SERVICE, serve, folder=options.config)
 

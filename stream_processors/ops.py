@@ -108,6 +108,7 @@ class Ops:
             "gaps": sum(instrument.totals.gaps for instrument in instruments),
             "dead_letters": worker.dead_letters,
             "lost_records": worker.lost,
+            "unread": dict(worker.unread),
             "published": worker.published,
             "topics": [topics.L2, topics.TRADES, topics.DEPTH],
         }

@@ -67,6 +67,7 @@ class Ownership:
     Attributes:
         partitions: by number.
         tenure: rises with every rebalance; work begun in an earlier one must not go on.
+        settled: set while no rebalance is under way.
         closing: whether the process ends: windows and candles that are still open are published as they are.
 
     Args:
@@ -93,6 +94,7 @@ class Ownership:
         self._generation: int | None = None
         self.partitions: dict[int, OwnedPartition] = {}
         self.tenure = 0
+        self.settled = asyncio.Event()
         self.closing = False
         self._taken_over = taken_over
         self._publish = publish
@@ -111,6 +113,7 @@ class Ownership:
         self._generation = generation
         if new:
             self._log.info("partitions taken over", partitions=new, books=self.books)
+        self.settled.set()
         self._taken_over()
         return {
             TP(topic, number): position
@@ -125,6 +128,7 @@ class Ownership:
     async def before_leaving(self) -> None:
         """Checkpoint everything, so that the next owners go on right here."""
         self.tenure += 1
+        self.settled.clear()
         if self.closing:
             out: list[Record] = []
             for one in self.partitions.values():

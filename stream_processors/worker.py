@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from alphapulse import metrics, topics
-from alphapulse.config import Settings
+from alphapulse.config import KafkaSettings, Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka import tell_loss
+from alphapulse.kafka.client import unusable
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
@@ -25,6 +27,7 @@ from stream_processors.instrument import SERVICE, Rules
 from stream_processors.outputs import Outputs
 from stream_processors.ownership import OwnedPartition, Ownership
 from stream_processors.partition import Partition
+from stream_processors.read_back import ends_of
 
 SLICE = 200
 """Records applied before the event loop has its turn."""
@@ -34,6 +37,11 @@ DEPTH_TICK_SECONDS = 0.005
 
 STOP_SECONDS = 10.0
 """Less than the service's grace."""
+
+LEAST_DRAIN_SECONDS = 1.0
+"""To learn at least where the inputs end, so that what is left can be told."""
+DRAIN_POLL_SECONDS = 0.02
+FAR_NS = 3_600_000_000_000
 
 CUTS = 5
 CUT_SECONDS = 0.5
@@ -46,6 +54,17 @@ INPUTS: dict[str, tuple[type[Record], Apply]] = {
     topics.DEPTH: (Depth, Partition.apply_depth),
 }
 
+TOPICS = (
+    *INPUTS,
+    topics.CANDLES,
+    topics.STATS,
+    topics.ARBITRAGE,
+    topics.EVENTS,
+    topics.DEAD_LETTERS,
+    topics.PROCESSORS_STATE,
+)
+"""All that a worker reads or writes."""
+
 
 class Worker:
     """One process of the stream processors.
@@ -55,12 +74,15 @@ class Worker:
         records: applied since the start.
         dead_letters: records that could not be decoded, since the start.
         lost: records the broker dropped before they were read, since the start.
+        unread: records by topic that were on the broker when the worker was asked to stop, and have not been applied.
     """
 
     def __init__(self, service: Service, codec: Codec | None = None) -> None:
         settings = service.settings
         self._service = service
+        self._kafka = settings.kafka
         self._bootstrap = settings.kafka.bootstrap
+        self._drain_seconds = settings.processors.drain_seconds
         self._log = service.log
         self._codec = codec if codec is not None else Codec()
         self._outputs = Outputs(self._codec)
@@ -76,11 +98,13 @@ class Worker:
         self.records = 0
         self.dead_letters = 0
         self.lost = 0
+        self.unread: Counter[str] = Counter()
+        self._worked = False
         self.app = ProcessorsApp(settings, self.ownership)
         add_agents(self.app, dict.fromkeys(INPUTS, self._process))
 
     async def run(self) -> None:
-        """Process until the service is asked to stop.
+        """Process until the service is asked to stop, and on to the ends of the inputs at that moment.
 
         Raises:
             BrokerError: the broker cannot be reached or refuses.
@@ -94,7 +118,7 @@ class Worker:
         try:
             await asyncio.wait({stop, starting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                _check_start(starting, self._bootstrap)
+                _check_start(starting, service.settings.kafka)
                 works = (
                     self._outputs.run(app.client),
                     self.ownership.run(),
@@ -105,6 +129,10 @@ class Worker:
                 tasks = [asyncio.create_task(work) for work in works]
                 # None of them ends but by a failure.
                 await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                if not any(task.done() for task in tasks):
+                    draining = asyncio.create_task(self._drain())
+                    await asyncio.wait({draining, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                    tasks.append(draining)
         finally:
             service.ready = False
             self.ownership.closing = stop.done()
@@ -134,6 +162,70 @@ class Worker:
                 waiting[topic] += max(0, end - owned.state.positions.get(topic, 0))
         return waiting
 
+    async def _drain(self) -> None:
+        """Read on to where the inputs end now, then to the end of what that made of ``md.depth``, as time allows.
+
+        A worker that was starved, or stopped as a process, may be about to lose its partitions when it is asked to
+        stop: it reads to the end before it hears of that, and its commits are refused. Then it reads again what it is
+        given next.
+        """
+        if not self._worked:
+            return  # it has no partitions yet, and others may have them
+        began = time.monotonic()
+        deadline = began + self._drain_seconds
+        ends: dict[TopicPartition, int] = {}
+        try:
+            async with asyncio.timeout(max(self._drain_seconds, LEAST_DRAIN_SECONDS)):
+                ends = await self._ends(INPUTS)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                while not await self._drained(ends):
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+                    await self.ownership.settled.wait()
+                    ends |= await self._ends(INPUTS)
+        except TimeoutError:
+            self._log.warning("no time to read on to the end", seconds=self._drain_seconds)
+        except BrokerError as error:
+            self._log.warning("cannot read on to the end", reason=str(error))
+        self.unread = self._unread(ends)
+        self._log.info("drained", seconds=round(time.monotonic() - began, 3), unread=dict(self.unread))
+
+    async def _drained(self, ends: dict[TopicPartition, int]) -> bool:
+        """Read to ``ends``, then to the ends of what that makes; return whether all of it could be committed."""
+        tenure = self.ownership.tenure
+        await self._read_to(ends)
+        self._tick_all(Partition.tick_depth, time.monotonic_ns() + FAR_NS)
+        await self._outputs.flush()
+        ends |= await self._ends((topics.DEPTH,))
+        await self._read_to(ends)
+        if self.ownership.tenure != tenure or not self.ownership.settled.is_set():
+            return False
+        await self.app.consumer.commit()
+        committed = {topic: self.app.committed(topic) for topic in INPUTS}
+        return self.ownership.tenure == tenure and all(
+            committed[topic].get(number, 0) >= end
+            for (topic, number), end in ends.items()
+            if end and number in self.ownership.partitions
+        )
+
+    async def _ends(self, wanted: Iterable[str]) -> dict[TopicPartition, int]:
+        """Return where this worker's partitions of the topics end at this moment."""
+        partitions = [TopicPartition(topic, number) for number in self.ownership.partitions for topic in wanted]
+        if not partitions:
+            return {}
+        return {partition: end for partition, (_, end) in (await ends_of(self._kafka, partitions)).items()}
+
+    async def _read_to(self, ends: Mapping[TopicPartition, int]) -> None:
+        while self._unread(ends):  # noqa: ASYNC110 positions change with every slice of records
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+    def _unread(self, ends: Mapping[TopicPartition, int]) -> Counter[str]:
+        """Return topic → records below ``ends`` that are not applied; of partitions that are still this worker's."""
+        unread: Counter[str] = Counter()
+        for (topic, number), end in ends.items():
+            if (owned := self.ownership.partitions.get(number)) is not None:
+                unread[topic] += max(end - owned.state.positions.get(topic, 0), 0)
+        return +unread
+
     async def _stop_app(self, others: set[asyncio.Task[Any]]) -> bool:
         """Stop the app; if its clients wait for ever for a broker that is gone, end all tasks but ``others``."""
         try:
@@ -152,7 +244,7 @@ class Worker:
         return True
 
     def _taken_over(self) -> None:
-        self._service.ready = True
+        self._worked = self._service.ready = True
 
     # --- input ---
 
@@ -244,21 +336,22 @@ class Worker:
 
     async def _tick(self, seconds: float, tick: Callable[[Partition, int, list[Record]], None]) -> None:
         """Let every partition publish what is due, again and again."""
-        out: list[Record] = []
         while True:
             await asyncio.sleep(seconds)
-            now = time.monotonic_ns()
-            for owned in self.ownership.partitions.values():
-                tick(owned.state, now, out)
-            self._publish(out)
-            out.clear()
+            self._tick_all(tick, time.monotonic_ns())
+
+    def _tick_all(self, tick: Callable[[Partition, int, list[Record]], None], now: int) -> None:
+        out: list[Record] = []
+        for owned in self.ownership.partitions.values():
+            tick(owned.state, now, out)
+        self._publish(out)
 
 
-def _check_start(starting: asyncio.Task[None], bootstrap: str) -> None:
+def _check_start(starting: asyncio.Task[None], settings: KafkaSettings) -> None:
     try:
         starting.result()
     except KafkaError as error:
-        raise BrokerError(f"kafka.bootstrap: cannot use the broker at {bootstrap}: {error}") from error
+        raise unusable(settings, error) from error
 
 
 def rules_of(settings: Settings) -> Rules:

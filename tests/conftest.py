@@ -10,7 +10,7 @@ import pytest
 from _pytest.nodeid import NodeId
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.kafka_cluster"]
+pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.kafka_cluster", "tests.fixtures.tls"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

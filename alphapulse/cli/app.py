@@ -192,11 +192,14 @@ def kafka_broker(
 @topics_app.command("create")
 def create_topics(
     replication: Annotated[int, typer.Option(help="Replicas of each partition.", min=1)] = 1,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a broker that does not answer.", min=0, show_default=False)
+    ] = 0.0,
 ) -> None:
     """Create the topics that do not exist yet."""
     from alphapulse.cli.topics import create
 
-    asyncio.run(create(config.load(), replication))
+    asyncio.run(create(config.load(), replication, wait))
 
 
 @schemas_app.command("register")

@@ -18,11 +18,12 @@ from rich.status import Status
 
 from alphapulse import config, logs, topics
 from alphapulse.claim import claim
+from alphapulse.cli.ledger import Account, Ledger
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, ServiceError
 from alphapulse.kafka.lag import LagReader
-from alphapulse.supervisor import Child, ChildSpec, Supervisor
+from alphapulse.supervisor import Child, Supervisor
 
 SIMULATOR = "simulator"
 REFRESH_SECONDS = 1.0
@@ -30,6 +31,11 @@ NOTICE_SECONDS = 2.0
 SAMPLE_QUERY = "SELECT venue, symbol, count() FROM trades GROUP BY ALL"
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
+
+EXIT_INCOMPLETE = 1
+"""Something that was published is not stored."""
+EXIT_AT_ONCE = 130
+"""Stopped at once, by a second Ctrl-C."""
 
 # Taker fees of the simulated accounts, basis points: an active desk's, so that differences sometimes pay.
 TAKER_FEES = {"kraken": Decimal(10), "coinbase": Decimal(12), "binance": Decimal(5), "binance_us": Decimal(5)}
@@ -76,7 +82,12 @@ class Demo:
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
         self.restarts = 0
+        self.lost_with_broker = 0
+        self._ledger: Ledger | None = None
+        self._offsets: LagReader | None = None
+        self._latest: Figures | None = None
 
     async def run(self) -> int:
         """Run until Ctrl-C or SIGTERM; return the exit code.
@@ -87,7 +98,7 @@ class Demo:
         base = config.load()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop.set)
+            loop.add_signal_handler(number, self._asked_to_stop)
         with claim(self.data_dir):
             settings = base.model_copy(
                 update={
@@ -105,43 +116,106 @@ class Demo:
             if self.broker == "kafka":
                 # It may be away for a moment; the line of figures tells.
                 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-            while not self.stop.is_set():
+            while True:
                 try:
-                    await self._run(settings)
+                    return await self._run(settings)
                 except _BrokerDied:
                     # An in-memory log is gone with its process; everything begins anew on an empty one.
-                    self.console.print("[yellow]the broker died; starting the whole stack again")
+                    lag = self._latest.lag if self._latest is not None else None
+                    self.lost_with_broker += lag or 0
+                    self.console.print(
+                        f"[yellow]the broker died, and with it what was not stored yet (lag {lag or 0:,} when last "
+                        "looked at); starting the whole stack again"
+                    )
                     self.restarts += 1
-        self.console.print("stopped; the data is in " + str(self.data_dir))
-        return 0
 
-    async def _run(self, settings: Settings) -> None:
-        async with Supervisor(settings.data_dir, self._child_died) as supervisor:
+    def _asked_to_stop(self) -> None:
+        if self.stop.is_set():
+            self.at_once.set()
+        self.stop.set()
+
+    async def _run(self, settings: Settings) -> int:
+        self._ledger, self._offsets, self._latest = None, None, None
+        async with (
+            contextlib.AsyncExitStack() as clients,
+            Supervisor(settings.data_dir, self._child_died) as supervisor,
+        ):
             stack = Stack(supervisor, settings)
             stopped = asyncio.create_task(self.stop.wait())
-            work = asyncio.create_task(self._work(stack))
+            work = asyncio.create_task(self._work(stack, clients))
             failed = asyncio.create_task(supervisor.failure())
+            tasks = (stopped, work, failed)
+            fault: AlphaPulseError | None = None
             try:
-                await asyncio.wait({stopped, work, failed}, return_when=asyncio.FIRST_COMPLETED)
-                if self.stop.is_set():
-                    self.console.print("stopping")
-                    return
-                if self.broker == "embedded" and await _ended(supervisor.children.get(BROKER)):
-                    # Without it nobody could end in good order; sinks and processors survive the worst by design.
-                    await supervisor.kill()
-                    raise _BrokerDied
-                supervisor.check()
-                await work
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if not self.stop.is_set():
+                    if self.broker == "embedded" and await _ended(supervisor.children.get(BROKER)):
+                        # Without it nobody could end in good order; sinks and processors survive the worst by design.
+                        await supervisor.kill()
+                        raise _BrokerDied
+                    supervisor.check()
+                    await work
+            except AlphaPulseError as error:
+                if isinstance(error, _BrokerDied):
+                    raise
+                fault = error
             finally:
-                for task in (stopped, work, failed):
+                for task in tasks:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, AlphaPulseError):
                         await task
+            code = await self._end(stack, clients)
+        if fault is not None:
+            raise fault
+        return code
 
-    async def _work(self, stack: Stack) -> None:
+    async def _end(self, stack: Stack, clients: contextlib.AsyncExitStack) -> int:
+        """Stop in the order of the data, and say what is stored; return the exit code."""
+        at_once = asyncio.create_task(self.at_once.wait())
+        finishing = asyncio.create_task(self._finish(stack, clients))
+        try:
+            await asyncio.wait({at_once, finishing}, return_when=asyncio.FIRST_COMPLETED)
+            if finishing.done():
+                return finishing.result()
+        finally:
+            for task in (at_once, finishing):
+                task.cancel()
+            await asyncio.gather(at_once, finishing, return_exceptions=True)
+        await stack.supervisor.kill()
+        self.console.print(
+            "stopped at once, as a second signal asked for: what was not stored yet is not in the tables"
+        )
+        if self.broker == "kafka":
+            self.console.print("a run with the same folder goes on with it")
+        return EXIT_AT_ONCE
+
+    async def _finish(self, stack: Stack, clients: contextlib.AsyncExitStack) -> int:
+        """Stop in good order and print the account; return the exit code."""
+        began = time.monotonic()
+        account: Account | None = None
+        self.console.print("stopping; once more Ctrl-C: at once")
+        with self.console.status("stopping") if self.console.is_terminal else contextlib.nullcontext() as status:
+            tell = status.update if status is not None else self.console.print
+            await stack.finish(tell, self._ledger, self._offsets)
+            if self._ledger is not None and self._offsets is not None:
+                account = await stack.account(self._ledger, self._offsets)
+            await clients.aclose()
+            await stack.supervisor.stop()
+        if account is None:
+            self.console.print("stopped before anything was collected")
+            return 0
+        first, *others = account.lines(str(self.data_dir), kept=self.broker == "kafka")
+        self.console.print(f"stopped after {time.monotonic() - began:.1f} s: {first}", markup=False)
+        if self.lost_with_broker:
+            others.append(f"  about {self.lost_with_broker:,} were lost with a broker that died, not counted here")
+        for line in others:
+            self.console.print(line, style="yellow", markup=False)
+        return 0 if account.complete and not self.lost_with_broker else EXIT_INCOMPLETE
+
+    async def _work(self, stack: Stack, clients: contextlib.AsyncExitStack) -> None:
         began = time.monotonic()
         with self.console.status("starting") as status:
-            collectors = await self._start(stack, status)
+            collectors = await self._start(stack, status, clients)
         told = await stack.supervisor.announcement(GATEWAY, "url")
         self.console.print(
             f"[green]running[/] after {time.monotonic() - began:.1f} s: [bold]{told['url']}[/]"
@@ -150,9 +224,8 @@ class Demo:
         self.console.print(
             f"  tables: alphapulse sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
         )
-        async with contextlib.AsyncExitStack() as clients:
-            lag = await self._lag_reader(stack, clients)
-            await self._tell(stack, collectors, lag, began)
+        assert self._offsets is not None  # noqa: S101 _start made it
+        await self._tell(stack, collectors, self._offsets, began)
 
     async def _lag_reader(self, stack: Stack, clients: contextlib.AsyncExitStack) -> LagReader:
         """Connect; a real broker that is away at this moment comes back."""
@@ -165,26 +238,29 @@ class Demo:
                 stack.supervisor.check()
                 await asyncio.sleep(REFRESH_SECONDS)
 
-    async def _start(self, stack: Stack, status: Status) -> list[str]:
+    async def _start(self, stack: Stack, status: Status, clients: contextlib.AsyncExitStack) -> list[str]:
+        def waiting(name: str, reason: str) -> None:
+            status.update(f"{name} waits: {reason}")
+
         status.update("starting the broker")
         await stack.start_broker(self.broker)
+        self._offsets = await self._lag_reader(stack, clients)
+        self._ledger = stack.ledger(await self._offsets.read())
         status.update("starting the simulated venues")
         arguments = ("--venues", ",".join(self.venues), "--symbols", ",".join(self.symbols), "--seed", str(self.seed))
-        await stack.supervisor.start(
-            ChildSpec(SIMULATOR, "producers.simulator", stack.settings, arguments, restart=False)
-        )
+        await stack.start_venues(SIMULATOR, "producers.simulator", arguments)
         feeds = self._feeds((await stack.supervisor.announcement(SIMULATOR, "venues"))["venues"])
         # Every service knows the venues: the processors take the fees from them.
         stack.settings = stack.settings.model_copy(update={"venues": feeds})
         status.update("starting processors, sinks and gateway")
         await stack.start_services(PROCESSORS, CLICKHOUSE, PARQUET, GATEWAY)
-        await stack.supervisor.wait_ready(PROCESSORS, CLICKHOUSE, PARQUET, GATEWAY)
+        await stack.supervisor.wait_ready(PROCESSORS, CLICKHOUSE, PARQUET, GATEWAY, waiting=waiting)
         status.update("starting the collectors")
         collectors = []
         for venue, feed in feeds.items():
             collectors.append(f"collector-{venue}")
             await stack.start_collector(collectors[-1], venue, feed, lasting=True)
-        await stack.supervisor.wait_ready(*collectors)
+        await stack.supervisor.wait_ready(*collectors, waiting=waiting)
         return collectors
 
     def _feeds(self, told: Mapping[str, Mapping[str, Any]]) -> dict[str, VenueSettings]:
@@ -207,6 +283,7 @@ class Demo:
             while True:
                 await asyncio.sleep(every)
                 figures, now = await self._figures(stack, collectors, lag), time.monotonic()
+                self._latest = figures
                 line = figures.line(before, now - at, now - began, self.restarts)
                 if status is not None:
                     status.update(line)

@@ -22,7 +22,7 @@ from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ConfigError, ServiceError
 from alphapulse.kafka.lag import GroupLag, LagReader
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor import Supervisor
 
 WINDOW_BYTES = 2 * 2**20
 """Frame bytes under way at most. A record is smaller than its frame, and a partition of the broker keeps 8 MB."""
@@ -146,12 +146,12 @@ class Replay:
                 await self._play(stack, lag)
                 seconds = time.monotonic() - started
                 processed = (await supervisor.ask(PROCESSORS, "GET", "/books"))["instruments"]
-                # The processors publish what is still open when they stop; the sinks must have it too.
+                # Collectors and processors publish something at their end, and the sinks must have that too.
+                await supervisor.stop(*(feed.collector for feed in self.feeds))
                 await supervisor.stop(PROCESSORS)
                 await self._drain(stack, lag, (settings.clickhouse.group, settings.parquet.group))
             result, faults = await self._result(stack, processed, seconds)
             await supervisor.stop(CLICKHOUSE, PARQUET)
-            await supervisor.stop(*(feed.collector for feed in self.feeds))
         self._print(result, faults)
         return EXIT_MISSING if faults else 0
 
@@ -162,8 +162,7 @@ class Replay:
             feed = Feed(path, f"replay-{number}", f"collector-{number}")
             self.feeds.append(feed)
             arguments = (str(path), *pace, *venue, "--name", feed.replay)
-            spec = ChildSpec(feed.replay, "producers.replay", stack.settings, arguments, restart=False)
-            await stack.supervisor.start(spec)
+            await stack.start_venues(feed.replay, "producers.replay", arguments)
         played: dict[tuple[str, str], Path] = {}
         for feed in self.feeds:
             # The file is scanned before it is announced, and it may be large.

@@ -1,6 +1,7 @@
 """Everything that touches the Kafka protocol: client factories, commits with metadata, losses and lag.
 
 :mod:`~alphapulse.kafka.client` makes producers and consumers from the configuration,
+:mod:`~alphapulse.kafka.waiting` waits for a broker that is not there yet and tells why it cannot be used,
 :mod:`~alphapulse.kafka.losses` finds records the broker dropped before they were read,
 :mod:`~alphapulse.kafka.lag` tells how far groups are behind.
 """
@@ -8,6 +9,7 @@
 from alphapulse.kafka.client import committed, connection, consumer, incarnation, producer, running
 from alphapulse.kafka.lag import GroupLag, LagReader, PartitionLag
 from alphapulse.kafka.losses import LossWatch, tell_loss
+from alphapulse.kafka.waiting import reachable
 
 __all__ = [
     "GroupLag",
@@ -19,6 +21,7 @@ __all__ = [
     "consumer",
     "incarnation",
     "producer",
+    "reachable",
     "running",
     "tell_loss",
 ]

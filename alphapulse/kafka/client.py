@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from alphapulse.config import KafkaSettings
-from alphapulse.errors import BrokerError
+from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka import closed
 from alphapulse.topics import MAX_RECORD_BYTES
 
@@ -142,7 +142,7 @@ async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
         await client.start()
     except KafkaError as error:
         await _stop(client)
-        raise BrokerError(f"kafka.bootstrap: cannot use the broker at {settings.bootstrap}: {error}") from error
+        raise unusable(settings, error) from error
     except BaseException:
         await _stop(client)
         raise
@@ -155,6 +155,12 @@ async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
             raise BrokerError(
                 f"the broker at {settings.bootstrap} did not acknowledge the last records within {STOP_SECONDS:g} s"
             ) from error
+
+
+def unusable(settings: KafkaSettings, error: KafkaError) -> BrokerError:
+    """Return what to raise of a client that could not be started."""
+    kind = BrokerUnavailable if isinstance(error, KafkaConnectionError) else BrokerError
+    return kind(f"kafka.bootstrap: cannot use the broker at {settings.bootstrap}: {error}")
 
 
 async def _stop(client: Any) -> None:

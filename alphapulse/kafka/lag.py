@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka.client import connection, consumer
+from alphapulse.kafka.client import connection, consumer, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,12 @@ class GroupLag:
         return topics
 
 
+def unread_text(unread: Mapping[str, int]) -> str:
+    """Return what a service says at its end of records that it has left, by topic."""
+    topics = ", ".join(f"{topic} {count:,}" for topic, count in sorted(unread.items()))
+    return f"stopped with {sum(unread.values()):,} records unread: {topics}"
+
+
 class LagReader:
     """Reads lag figures; an async context manager that holds two connections to the broker.
 
@@ -92,7 +98,7 @@ class LagReader:
         except BaseException as error:
             await self.close()
             if isinstance(error, KafkaError):
-                raise BrokerError(f"kafka.bootstrap: cannot use the broker at {settings.bootstrap}: {error}") from error
+                raise unusable(settings, error) from error
             raise
         return self
 

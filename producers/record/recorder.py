@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ class Discarded(Publisher):
         self.failed = tape.failed
         self.patience = 3600.0
         self.acknowledged = self.in_flight = self.in_flight_bytes = 0
+        self.published = Counter()
 
     def publish(self, record: Record, frame: int) -> None:
         self.acknowledged += 1

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
@@ -25,6 +28,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError,
 from alphapulse import logs
 from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
+from alphapulse.network import NoConnection, connected
 
 T = TypeVar("T")
 
@@ -51,8 +55,14 @@ _TRANSIENT: Final = frozenset(
 )
 """Codes of ClickHouse's errors that pass by themselves or when a person frees memory or space."""
 
-RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 """Waits between attempts; the last one is repeated."""
+
+_PORT: Final = 8123
+_TLS_PORT: Final = 8443
+
+TELL_SECONDS: Final = 60.0
+"""How often the log says that an attempt is still repeated."""
 
 
 class Unreachable(Exception):
@@ -94,6 +104,7 @@ class Engine:
     Attributes:
         embedded: whether it is chDB in this process.
         place: folder or address, for messages; without password.
+        waiting: told why ClickHouse cannot be used now, and with an empty text when it can again.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -104,6 +115,7 @@ class Engine:
         self.embedded = not self._dsn or self._dsn.startswith("chdb:")
         self._folder = self._embedded_folder(settings) if self.embedded else None
         self.place = str(self._folder) if self._folder is not None else re.sub(r"//[^/@]*@", "//", self._dsn)
+        self.waiting: Callable[[str], None] = lambda _: None
         self._log = logs.get("clickhouse")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="clickhouse")
         self._client: Client | None = None
@@ -119,7 +131,50 @@ class Engine:
         Raises:
             ServiceError: the folder is in use or not writable, or the server refuses us.
         """
-        await retry(lambda: self._in_thread(self._connect), stopping, f"clickhouse.dsn: {self.place}")
+        await self.retry(lambda: self._in_thread(self._connect), stopping)
+
+    async def retry(self, attempt: Callable[[], Any], give_up: asyncio.Event) -> bool:
+        """Await ``attempt()`` again and again until it succeeds (True) or ``give_up`` is set (False).
+
+        Raises:
+            ServiceError: from ``attempt``.
+        """
+        what = f"ClickHouse at {self.place}"
+        failures, told = 0, -math.inf
+        while True:
+            try:
+                await attempt()
+            except Unreachable as error:
+                reason = f"clickhouse.dsn: {self.place} {await self._why(error)}"
+                self.waiting(reason)
+                if (now := time.monotonic()) - told >= TELL_SECONDS:
+                    self._log.warning(f"{what} does not answer; trying again", attempt=failures + 1, reason=reason)
+                    told = now
+                wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                failures += 1
+                try:
+                    await asyncio.wait_for(give_up.wait(), wait)
+                except TimeoutError:
+                    continue
+                return False
+            if failures:
+                self.waiting("")
+                self._log.info(f"{what} answers again", failures=failures)
+            return True
+
+    async def _why(self, error: Unreachable) -> str:
+        """Return in plain words why the server cannot be used; the client's own text is long and never the same."""
+        if self.embedded:
+            return f"cannot be used now: {error}"
+        parts = urlsplit(self._dsn)
+        # The defaults of clickhouse-connect, which goes by the query alone.
+        tls = any(word in parts.query.lower() for word in ("secure=true", "interface=https"))
+        port = parts.port or (_TLS_PORT if tls else _PORT)
+        try:
+            async with connected(parts.hostname or "localhost", port):
+                return f"cannot be used now: {error}"
+        except NoConnection as reason:
+            return f"does not answer: {reason}"
 
     def _connect(self) -> None:
         if self._folder is None:
@@ -227,28 +282,3 @@ class Engine:
 def message(error: Exception) -> str:
     """Return what ClickHouse said, on one line and of bounded length."""
     return " ".join(str(error).split())[:500]
-
-
-async def retry(attempt: Callable[[], Any], give_up: asyncio.Event, what: str) -> bool:
-    """Await ``attempt()`` again and again until it succeeds (True) or ``give_up`` is set (False).
-
-    Raises:
-        ServiceError: from ``attempt``.
-    """
-    log = logs.get("clickhouse")
-    failures = 0
-    while True:
-        try:
-            await attempt()
-        except Unreachable as error:
-            wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-            failures += 1
-            log.warning(f"{what} does not answer; trying again", attempt=failures, seconds=wait, reason=str(error))
-            try:
-                await asyncio.wait_for(give_up.wait(), wait)
-            except TimeoutError:
-                continue
-            return False
-        if failures:
-            log.info(f"{what} answers again", failures=failures)
-        return True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from alphapulse.kafka import incarnation
+from alphapulse.kafka import incarnation, reachable
 from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.writer import ClickHouseTarget
-from sinks.runner import check_topics, consume
+from sinks.runner import WRITTEN, check_topics, consume
 
 
 async def serve(service: Service) -> None:
@@ -18,7 +18,13 @@ async def serve(service: Service) -> None:
     """
     settings = service.settings
     check_topics("clickhouse", settings.clickhouse.topics)
+    await reachable(service, {*settings.clickhouse.topics, *WRITTEN})
     engine = Engine(settings)
+
+    def waiting(reason: str) -> None:
+        service.waiting = reason
+
+    engine.waiting = waiting
     target = ClickHouseTarget(settings.clickhouse, engine, await incarnation(settings.kafka), service.stopping)
     try:
         await target.open()

@@ -35,7 +35,7 @@ from aiokafka import TopicPartition
 from alphapulse import logs
 from alphapulse.config import ClickHouseSettings
 from alphapulse.errors import ServiceError
-from sinks.clickhouse.engine import Engine, Unreachable, retry
+from sinks.clickhouse.engine import Engine, Unreachable
 from sinks.clickhouse.plan import Group, plan_text, read_plan
 from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate
 from sinks.columns import OFFSET, PARTITION, batch
@@ -104,14 +104,14 @@ class ClickHouseTarget:
             if new := await migrate(self._engine):
                 self._log.info("migrations applied", count=new, place=self._engine.place)
 
-        await retry(up_to_date, self._stopping, f"clickhouse.dsn: {self._engine.place}")
+        await self._engine.retry(up_to_date, self._stopping)
 
     async def survey(self, partitions: Collection[TopicPartition]) -> None:
         """Nothing: what is in the tables past a commit is settled by its plan."""
 
     async def assign(self, commits: Mapping[TopicPartition, Commit | None]) -> dict[TopicPartition, int]:
         forgotten = [key for key, commit in commits.items() if commit is None]
-        await retry(lambda: self._check_forgotten(forgotten), self._stopping, f"ClickHouse at {self._engine.place}")
+        await self._engine.retry(lambda: self._check_forgotten(forgotten), self._stopping)
         self._planned = []
         planned: dict[TopicPartition, int] = {}
         groups: set[tuple[Span, ...]] = set()
@@ -212,7 +212,7 @@ class ClickHouseTarget:
                 doubtful = True
                 raise
 
-        if not await retry(attempt, give_up, f"ClickHouse at {self._engine.place}"):
+        if not await self._engine.retry(attempt, give_up):
             raise Abandoned(token)
         self._rows[table.name] += rows.num_rows
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alphapulse.kafka import incarnation
+from alphapulse.kafka import incarnation, reachable
 from alphapulse.service import Service
 from sinks.parquet.writer import ParquetTarget
-from sinks.runner import check_topics, consume
+from sinks.runner import WRITTEN, check_topics, consume
 
 
 async def serve(service: Service) -> None:
@@ -16,6 +16,7 @@ async def serve(service: Service) -> None:
     """
     settings = service.settings
     check_topics("parquet", settings.parquet.topics)
+    await reachable(service, {*settings.parquet.topics, *WRITTEN})
     target = ParquetTarget(settings, await incarnation(settings.kafka))
     try:
         await target.open()

@@ -43,7 +43,7 @@ settings = st.fixed_dictionaries(
         "data_dir": text.filter(lambda path: path not in ("", ".")).map(Path),
         "kafka": sections(
             config.KafkaSettings,
-            bootstrap=text,
+            bootstrap=st.from_regex(r"[a-z][a-z0-9.-]{0,20}:[1-9][0-9]{0,3}(,[a-z]:9092)?", fullmatch=True),
             incarnation=text,
             security_protocol=st.sampled_from(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
             sasl_username=text,

@@ -16,6 +16,7 @@ import pytest
 from alphapulse.config import Settings
 from alphapulse.deaths import PROVEN_SECONDS
 from alphapulse.errors import ServiceError
+from alphapulse.service import last_status_path
 from alphapulse.supervisor import Child, ChildSpec, Supervisor
 
 pytestmark = pytest.mark.usefixtures("from_root", "spares_at_once")
@@ -47,9 +48,14 @@ def spec(
     restart: bool = True,
     spare: bool = False,
     patient: bool = False,
+    stage: int = 0,
+    grace_seconds: float = 15.0,
 ) -> ChildSpec:
     settings, arguments = Settings(data_dir=tmp_path), (name, behaviour)
-    return ChildSpec(name, "tests.fixtures.child", settings, arguments, restart, spare, patient)
+    module = "tests.fixtures.child"
+    return ChildSpec(
+        name, module, settings, arguments, restart, spare, patient, stage=stage, grace_seconds=grace_seconds
+    )
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -225,6 +231,93 @@ async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> No
     holder.kill()
     await holder.wait()
     await until(lambda: not any(alive(pid) for pid in pids))
+
+
+async def test_children_stop_stage_by_stage(supervisor: Supervisor, tmp_path: Path) -> None:
+    stages = {"broker": 3, "sink": 2, "collector-a": 1, "collector-b": 1}
+    for name, stage in stages.items():
+        await supervisor.start(spec(tmp_path, "serve", name, stage=stage))
+    await supervisor.wait_ready(*stages)
+    await supervisor.stop_stage(1)
+    assert sorted((tmp_path / "ends").read_text().split()) == ["collector-a", "collector-b"]
+    # Who has still to read is watched as ever.
+    sink = supervisor.children["sink"]
+    assert sink.pid is not None
+    os.kill(sink.pid, signal.SIGKILL)
+    await until(lambda: sink.restarts == 1)
+    await supervisor.wait_ready("sink")
+    await supervisor.stop()
+    assert (tmp_path / "ends").read_text().split()[2:] == ["sink", "broker"]
+    assert [supervisor.ending(name) for name in stages] == [""] * 4
+
+
+async def test_why_a_child_ended_in_bad_order_is_told(supervisor: Supervisor, tmp_path: Path) -> None:
+    await supervisor.start(spec(tmp_path, "refuse-at-the-end", "collector"))
+    await supervisor.start(spec(tmp_path, "die-once", "sink"))
+    await supervisor.wait_ready("collector", "sink")
+    assert [supervisor.ending(name) for name in ("collector", "sink")] == ["", ""]
+    await supervisor.stop()
+    assert supervisor.ending("collector") == "collector: 7 records were not acknowledged"
+    assert supervisor.ending("sink").startswith("sink ended (signal SIGKILL); its log, ")
+
+
+async def test_a_child_that_does_not_stop_in_its_time_is_killed(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphapulse.supervisor.KILL_SECONDS", 0.0)
+    child = await supervisor.start(spec(tmp_path, "linger", grace_seconds=0.1))
+    await supervisor.wait_ready("child")
+    await supervisor.stop()
+    assert child.exit_code == -signal.SIGKILL
+
+
+async def test_a_child_that_waits_for_something_is_not_given_up(supervisor: Supervisor, tmp_path: Path) -> None:
+    await supervisor.start(spec(tmp_path, "wait"))
+    told: set[tuple[str, str]] = set()
+
+    def note(name: str, reason: str) -> None:
+        told.add((name, reason))
+        if len(told) == 1 and not appeared.done():
+            appeared.set_result(None)
+
+    appeared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await supervisor.announcement("child")
+    await until_waits(supervisor)
+    # Far less than it waits: time does not pass while it does.
+    ready = asyncio.create_task(supervisor.wait_ready("child", timeout=0.0, waiting=note))
+    announced = asyncio.create_task(supervisor.announcement("child", "bootstrap", timeout=0.0))
+    await asyncio.wait_for(appeared, 20)
+    await asyncio.wait({ready, announced}, timeout=1.0)
+    assert not ready.done()
+    assert not announced.done()
+    assert told == {("child", "the broker is away")}
+    for task in (ready, announced):
+        task.cancel()
+    await asyncio.gather(ready, announced, return_exceptions=True)
+    (tmp_path / "there").touch()
+    await supervisor.wait_ready("child")
+    assert (await supervisor.announcement("child", "bootstrap"))["bootstrap"] == "127.0.0.1:9"
+
+
+async def until_waits(supervisor: Supervisor) -> None:
+    async with asyncio.timeout(20):
+        while not (await supervisor.ask("child", "GET", "/ready", default={})).get("waiting"):
+            await asyncio.sleep(0.02)
+
+
+async def test_the_last_status_outlives_a_child(supervisor: Supervisor, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    child = await supervisor.start(spec(tmp_path, "serve"))
+    await supervisor.wait_ready("child")
+    pid = child.pid
+    assert not last_status_path(settings, "child").exists()
+    await supervisor.stop()
+    told = json.loads(last_status_path(settings, "child").read_text())
+    assert (told["service"], told["pid"], told["records"]) == ("child", pid, 5)
+    # The next life's end is not known yet.
+    await supervisor.start(spec(tmp_path, "serve"))
+    await supervisor.wait_ready("child")
+    assert not last_status_path(settings, "child").exists()
 
 
 async def test_kill_ends_all_at_once_and_starts_none_again(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -13,12 +13,11 @@ import aiohttp
 from websockets.asyncio.client import connect
 
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from gateway.close_codes import RESTART, SLOW
 from schemas.records import Depth
 from tests.fixtures import market
-from tests.fixtures.gateway import NOBODY, serving
+from tests.fixtures.gateway import serving
 from tests.fixtures.market import START
 from tests.fixtures.stream import ClientBook
 from tests.integration.gateway.conftest import BOUND, Client, Feed, running_gateway
@@ -140,22 +139,6 @@ async def test_a_port_in_use_is_one_clear_message(kafka: KafkaSettings, tmp_path
         "choose another port, or 0 for any free one"
     )
     assert "Traceback" not in errors
-
-
-async def test_without_a_broker_there_is_one_clear_message(tmp_path: Path) -> None:
-    async with running_gateway(tmp_path, NOBODY) as gateway:
-        code, errors = await gateway.ended()
-    assert code == EXIT_REFUSED
-    assert "gateway: kafka.bootstrap: cannot use the broker at 127.0.0.1:1" in errors
-    assert "Traceback" not in errors
-
-
-async def test_a_broker_without_the_topics_is_one_clear_message(tmp_path: Path) -> None:
-    with EmbeddedBroker({"other": 1}) as empty:
-        async with running_gateway(tmp_path, empty.settings()) as gateway:
-            code, errors = await gateway.ended()
-    assert code == EXIT_REFUSED
-    assert "has no topic md.candles, md.depth" in errors
 
 
 async def test_a_slow_client_is_conflated_then_closed_and_others_notice_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -10,9 +11,10 @@ import time
 import warnings
 
 from alphapulse import metrics, service
-from alphapulse.errors import BrokerError, ServiceError
+from alphapulse.errors import BrokerError, BrokerUnavailable, ServiceError
 from alphapulse.logs import get
 from alphapulse.service import Service
+from alphapulse.waiting import until_available
 
 
 async def idle(running: Service) -> None:
@@ -80,6 +82,28 @@ async def brief(running: Service) -> None:
     running.log.info("nothing to do")
 
 
+async def waiting(running: Service) -> None:
+    async def attempt() -> None:
+        if not (running.settings.data_dir / "there").exists():
+            raise BrokerUnavailable("the broker at place is away")
+
+    await until_available(running, attempt, BrokerUnavailable)
+    running.ready = True
+    await running.stopping.wait()
+
+
+async def losing(running: Service) -> None:
+    """Lose the broker in the first life, as a service that waits for it at its beginning."""
+    running.begins_again = True
+    lives = running.settings.data_dir / "lives"
+    with lives.open("a") as noted:
+        noted.write(f"{os.getpid()}\n")
+    running.ready = True
+    if len(lives.read_text().splitlines()) == 1:
+        raise BrokerError("nothing was acknowledged")
+    await running.stopping.wait()
+
+
 async def talkative(running: Service) -> None:
     metrics.DEAD_LETTERS.labels(service="life", error="FrameRefused").inc(3)
     running.log.debug("hidden")
@@ -113,11 +137,14 @@ MAINS = {
         interrupted,
         brief,
         talkative,
+        waiting,
+        losing,
     )
 }
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
+        service.BEGIN_AGAIN_SECONDS = 0.0
         service.GRACE_SECONDS = service.LAST_GRACE_SECONDS = float(sys.argv[2])
     sys.exit(service.run("life", MAINS[sys.argv[1]]))

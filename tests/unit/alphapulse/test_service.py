@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from structlog.testing import capture_logs
 
 from alphapulse.config import OpsSettings, Settings
-from alphapulse.errors import ServiceError
+from alphapulse.errors import AlphaPulseError, BrokerError, BrokerUnavailable, ServiceError
 from alphapulse.service import Service, announcement_path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -326,6 +327,80 @@ def test_stopping_shows(start: Any) -> None:
     assert process.get("/ready")[0] == 503
 
 
+def test_while_it_waits_it_says_for_what(start: Any, tmp_path: Path) -> None:
+    process = start("waiting")
+    process.says('"waiting"')
+    reason = "the broker at place is away"
+    assert process.get("/ready")[::2] == (503, json.dumps({"service": "life", "ready": False, "waiting": reason}))
+    assert json.loads(process.get("/status")[2])["waiting"] == reason
+    assert process.get("/health")[0] == 200
+    (tmp_path / "there").touch()
+    process.says('"ready"')
+    assert process.get("/ready")[::2] == (200, '{"service": "life", "ready": true}')
+    process.signal(signal.SIGTERM)
+    code, err = process.ended()
+    assert code == 0
+    # However often it tried, it said so once.
+    events = [json.loads(line)["event"] for line in err.splitlines()]
+    assert events == ["started", "waiting", "waits no longer", "ready", "stopping", "not ready"]
+
+
+def test_it_stops_while_it_waits(start: Any) -> None:
+    process = start("waiting")
+    process.says('"waiting"')
+    process.signal(signal.SIGTERM)
+    code, err = process.ended()
+    assert code == 0
+    last = json.loads(err.splitlines()[-1])
+    assert (last["event"], last["reason"]) == ("stopped while it waited", "the broker at place is away")
+    assert not process.announcement.exists()
+
+
+def test_who_loses_its_broker_begins_again_as_the_same_process(start: Any, tmp_path: Path) -> None:
+    process = start("losing", "5", ALPHAPULSE_OPS__STOP_WITH_PARENT="true")
+    process.says("lost its broker; begins again")
+    process.says('"ready"')
+
+    def lives() -> list[int]:
+        return [int(pid) for pid in (tmp_path / "lives").read_text().split()]
+
+    deadline = time.monotonic() + BOUND
+    while len(lives()) < 2:
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
+    assert lives() == [process.popen.pid] * 2
+    assert process.get("/ready")[0] == 200
+    # It still hears its parent's end.
+    process.popen.stdin.close()
+    process.popen.stdin = None
+    code, err = process.ended()
+    assert code == 0, err
+    assert '"nothing was acknowledged"' in err
+    assert "the parent is gone" in err
+
+
+@pytest.mark.parametrize(
+    ("begins_again", "worked", "error", "expected"),
+    [
+        (True, True, BrokerError("lost"), True),
+        (True, True, ServiceError("disk full"), False),
+        (True, False, BrokerUnavailable("away again"), True),
+        (True, False, BrokerError("refused"), False),
+        (False, True, BrokerUnavailable("away"), False),
+    ],
+)
+def test_who_begins_again(
+    tmp_path: Path, begins_again: bool, worked: bool, error: AlphaPulseError, expected: bool
+) -> None:
+    service = Service("inside", Settings(data_dir=tmp_path, ops=OpsSettings()))
+    service.begins_again = begins_again
+    if worked:
+        service.ready = True
+        service.ready = False
+    assert service.lost_its_broker([error]) is expected
+    assert not service.lost_its_broker([error, ServiceError("and another thing")])
+
+
 class TestInProcess:
     """What needs no process of its own."""
 
@@ -354,6 +429,22 @@ class TestInProcess:
 
         await service.live(main)
         assert not announcement_path(service.settings, "inside").exists()
+
+    def test_a_service_that_waits_is_not_ready_and_says_so_now_and_then(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 0
+        monkeypatch.setattr("alphapulse.service.time.monotonic", lambda: now)
+        with capture_logs() as said:
+            for now in (100, 101, 106, 107, 112, 167, 170, 171):
+                service.waiting = {100: "a", 106: "a", 170: "", 171: "c"}.get(now, "b")
+        assert [(line["event"], line.get("reason"), line["seconds"]) for line in said] == [
+            ("waiting", "a", 0),
+            ("waiting", "a", 6),
+            ("waiting", "b", 67),
+            ("waits no longer", None, 70),
+            ("waiting", "c", 0),
+        ]
 
     async def test_who_cancels_it_cancels_main(self, service: Service) -> None:
         begun, ended = asyncio.Event(), asyncio.Event()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
-from sinks.clickhouse.engine import Engine, Unreachable, claim, message, retry
+from sinks.clickhouse.engine import Engine, Unreachable, claim, message
 
 
 async def test_commands_inserts_and_rows(engine: Engine) -> None:
@@ -105,17 +106,29 @@ async def test_a_server_that_is_not_there_is_tried_again_until_asked_to_stop(
     await engine.close()
 
 
-async def test_retry_goes_on_until_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retry_goes_on_until_it_works(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
     monkeypatch.setattr("sinks.clickhouse.engine.RETRY_SECONDS", (0.0, 0.001))
-    outcomes = [Unreachable("no"), Unreachable("no"), Unreachable("no"), None]
+    dsn = f"clickhouse://user:secret@127.0.0.1:{unused_tcp_port}/"
+    engine = Engine(Settings(clickhouse=ClickHouseSettings(dsn=dsn)))
+    told: list[str] = []
+    engine.waiting = told.append
+    outcomes: list[Unreachable | None] = [Unreachable("no"), Unreachable("no"), Unreachable("no"), None]
 
     async def attempt() -> None:
         outcome = outcomes.pop(0)
         if outcome is not None:
             raise outcome
 
-    assert await retry(attempt, asyncio.Event(), "it")
+    assert await engine.retry(attempt, asyncio.Event())
     assert outcomes == []
+    away = f"clickhouse.dsn: clickhouse://127.0.0.1:{unused_tcp_port}/ does not answer: connection refused"
+    assert told == [away, away, away, ""]
+    # Somebody is there and has no time for us.
+    outcomes += [Unreachable("too many parts"), None]
+    with socket.create_server(("127.0.0.1", unused_tcp_port)):
+        assert await engine.retry(attempt, asyncio.Event())
+    assert told[-2:] == [away.replace("does not answer: connection refused", "cannot be used now: too many parts"), ""]
+    await engine.close()
 
 
 def test_messages_are_one_bounded_line() -> None:

@@ -1,0 +1,232 @@
+"""Whether the broker of the configuration can be used now, and in plain words why not.
+
+A client of the Kafka protocol says little of an address that is wrong: it tries for ever, or "cannot bootstrap". So
+each address is looked at step by step: name, port, TLS, protocol, SASL mechanism, user; then what the broker tells
+of its cluster: the addresses it sends clients to, and the topics.
+
+What may come by itself is a :exc:`~alphapulse.errors.BrokerUnavailable`: nobody there, somebody who does not speak
+Kafka (yet, or on that port), topics not made. What only a person can mend is a
+:exc:`~alphapulse.errors.BrokerError`: a certificate, mechanism, user or password that is refused.
+
+Requests: https://kafka.apache.org/protocol (ApiVersions 0, SaslHandshake 1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+from collections.abc import Collection
+from typing import Any, Final
+
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+)
+from aiokafka.protocol.metadata import MetadataRequest
+
+from alphapulse import waiting
+from alphapulse.addresses import addresses
+from alphapulse.config import KafkaSettings
+from alphapulse.errors import BrokerError, BrokerUnavailable
+from alphapulse.kafka.client import connection
+from alphapulse.network import NoConnection, connected
+from alphapulse.service import Service
+
+ANSWER_SECONDS: Final = 5.0
+"""For one request of ours."""
+
+CLIENT_ID: Final = "alphapulse-waiting"
+
+_API_VERSIONS: Final = 18
+_SASL_HANDSHAKE: Final = 17
+_UNSUPPORTED_MECHANISM: Final = 33
+_MOST_BYTES: Final = 1 << 20
+"""Of an answer: what claims to be longer is none of a broker."""
+_TLS_ALERT: Final = b"\x15\x03"
+
+
+class _Unusable(Exception):
+    """Why an address cannot be used now."""
+
+
+async def reachable(service: Service, topics: Collection[str] = ()) -> None:
+    """Return as soon as the broker of ``service`` can be used and has ``topics``; until then the service waits.
+
+    One that loses its broker later begins again (:attr:`~alphapulse.service.Service.begins_again`), and waits here.
+
+    Raises:
+        Stopped: the service was asked to stop.
+        BrokerError: the broker refuses us for a reason that only a person can mend.
+    """
+    settings = service.settings.kafka
+    service.begins_again = True
+    await waiting.until_available(service, lambda: check(settings, topics), BrokerUnavailable)
+
+
+async def check(settings: KafkaSettings, topics: Collection[str] = ()) -> None:
+    """Return if the broker can be used now and has ``topics``.
+
+    Raises:
+        BrokerUnavailable: not now.
+        BrokerError: the broker refuses us for a reason that only a person can mend.
+    """
+    security = connection(settings)
+    found = addresses(settings.bootstrap)
+    reasons: list[str] = []
+    refusal: BrokerError | None = None
+    for host, port in found:
+        try:
+            await _speaks_kafka(host, port, settings, security.get("ssl_context"))
+            metadata = await _metadata(host, port, settings, security)
+            await _leads_on((host, port), metadata)
+        except _Unusable as error:
+            reasons.append(f"{_shown(host, port)} {error}")
+        except BrokerError as error:
+            refusal = error  # another address may do
+        else:
+            _has_topics(settings, metadata, topics)
+            return
+    if refusal is not None:
+        raise refusal
+    raise BrokerUnavailable(f"kafka.bootstrap: {'; '.join(reasons)}")
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _speaks_kafka(host: str, port: int, settings: KafkaSettings, tls: ssl.SSLContext | None) -> None:
+    """Return if a broker answers, which offers our SASL mechanism if there is one."""
+    try:
+        async with connected(host, port, tls) as (reader, writer):
+            answer = await _ask(reader, writer, settings, _request(_API_VERSIONS, 0, 1), 1)
+            (error,) = struct.unpack_from(">h", answer)
+            if error:
+                raise _Unusable(f"answers the Kafka protocol's first request with error {error}")
+            if settings.security_protocol.startswith("SASL"):
+                name = settings.sasl_mechanism.encode()
+                request = _request(_SASL_HANDSHAKE, 1, 2, struct.pack(f">h{len(name)}s", len(name), name))
+                _offers(_shown(host, port), settings, await _ask(reader, writer, settings, request, 2))
+    except NoConnection as error:
+        if error.for_good:
+            raise BrokerError(f"kafka.bootstrap: {_shown(host, port)}: {error} (kafka.ssl_cafile)") from error
+        hint = f" (kafka.security_protocol is {settings.security_protocol})" if "TLS" in str(error) else ""
+        raise _Unusable(f"does not answer: {error}{hint}") from error
+
+
+def _request(key: int, version: int, correlation: int, body: bytes = b"") -> bytes:
+    client = CLIENT_ID.encode()
+    head = struct.pack(f">hhih{len(client)}s", key, version, correlation, len(client), client)
+    return struct.pack(">i", len(head) + len(body)) + head + body
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: KafkaSettings, request: bytes, expected: int
+) -> bytes:
+    """Return the answer to ``request``, behind the correlation id, which must be ``expected``."""
+    protocol = f"kafka.security_protocol is {settings.security_protocol}"
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            writer.write(request)
+            await writer.drain()
+            head = await reader.readexactly(8)
+            size, correlation = struct.unpack(">ii", head)
+            if correlation != expected or not 4 < size <= _MOST_BYTES:
+                raise _Unusable(_no_broker(head, protocol))
+            return await reader.readexactly(size - 4)
+    except TimeoutError:
+        raise _Unusable(f"takes connections, but does not answer a Kafka request in {ANSWER_SECONDS:g} s") from None
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise _Unusable(_no_broker(error.partial, protocol)) from error
+        hint = "" if "SSL" in settings.security_protocol else "; perhaps it wants TLS"
+        raise _Unusable(f"closes the connection at a Kafka request{hint} ({protocol})") from error
+    except OSError as error:
+        raise _Unusable(f"breaks the connection at a Kafka request ({error.strerror or error}; {protocol})") from error
+
+
+def _no_broker(answer: bytes, protocol: str) -> str:
+    return f"wants TLS ({protocol})" if answer.startswith(_TLS_ALERT) else f"is no Kafka broker: it answers {answer!r}"
+
+
+def _offers(place: str, settings: KafkaSettings, answer: bytes) -> None:
+    """Check the answer to a SaslHandshake.
+
+    Raises:
+        _Unusable: this listener knows no SASL.
+        BrokerError: it does not offer our mechanism.
+    """
+    error, count = struct.unpack_from(">hi", answer)
+    if not error:
+        return
+    offered: list[str] = []
+    at = 6
+    for _ in range(count):
+        (size,) = struct.unpack_from(">h", answer, at)
+        offered.append(answer[at + 2 : at + 2 + size].decode(errors="replace"))
+        at += 2 + size
+    if error != _UNSUPPORTED_MECHANISM or not offered:
+        raise _Unusable(f"has no SASL on this port (kafka.security_protocol is {settings.security_protocol})")
+    raise BrokerError(
+        f"kafka.sasl_mechanism: the broker at {place} does not offer {settings.sasl_mechanism}, "
+        f"but {', '.join(sorted(offered))}"
+    )
+
+
+async def _metadata(host: str, port: int, settings: KafkaSettings, security: dict[str, Any]) -> Any:
+    """Return what the broker tells of its cluster; authenticates, if that is configured."""
+    arguments = {key: value for key, value in security.items() if key != "bootstrap_servers"}
+    arguments["request_timeout_ms"] = int(ANSWER_SECONDS * 1000)
+    try:
+        opened = await create_conn(host, port, client_id=CLIENT_ID, **arguments)
+        try:
+            return await opened.send(MetadataRequest())
+        finally:
+            await opened.close()
+    except (AuthenticationFailedError, SaslAuthenticationFailed) as error:
+        raise BrokerError(
+            f"kafka.sasl_username, kafka.sasl_password: the broker at {_shown(host, port)} refuses the user "
+            f"{settings.sasl_username!r} ({settings.sasl_mechanism}): {error}"
+        ) from error
+    except KafkaConnectionError as error:
+        raise _Unusable(
+            "closes the connection when it is asked for its topics; perhaps it wants a user "
+            f"(kafka.security_protocol is {settings.security_protocol})"
+        ) from error
+    except (KafkaError, OSError, TimeoutError, ValueError, LookupError, AssertionError) as error:
+        # The last three: aiokafka's own for an answer, a SCRAM proof among them, that is not as it should be.
+        raise _Unusable(f"does not tell its topics: {error!r:.200}") from error
+
+
+async def _leads_on(bootstrap: tuple[str, int], metadata: Any) -> None:
+    """Return if at least one of the brokers can be connected to at the address that the cluster gives for it.
+
+    Clients go there, and it need not be the address of the configuration: ``advertised.listeners`` of a broker in a
+    container is the usual mistake.
+    """
+    named = [(str(broker[1]), int(broker[2])) for broker in metadata.brokers]
+    if not named:
+        raise _Unusable("answers, but has no brokers yet")
+    if bootstrap in named:
+        return
+    reasons: list[str] = []
+    for host, port in named:
+        try:
+            async with connected(host, port):
+                return
+        except NoConnection as error:
+            reasons.append(f"{_shown(host, port)}: {error}")
+    raise _Unusable(f"answers, but sends clients on to where they reach nobody ({'; '.join(reasons)})")
+
+
+def _has_topics(settings: KafkaSettings, metadata: Any, topics: Collection[str]) -> None:
+    missing = sorted(set(topics) - {str(topic[1]) for topic in metadata.topics})
+    if missing:
+        raise BrokerUnavailable(
+            f"the broker at {settings.bootstrap} has no topic {', '.join(missing)}; "
+            "they are made with: alphapulse topics create"
+        )

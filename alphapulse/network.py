@@ -1,0 +1,102 @@
+"""TCP and TLS connections, and in plain words why one cannot be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+CONNECT_SECONDS: Final = 5.0
+"""For each step: looking up the name, connecting, the TLS handshake."""
+
+
+class NoConnection(Exception):
+    """A connection could not be opened; the text says why, as the end of a sentence on the address.
+
+    ``for_good``: the peer is there and its certificate is not accepted, so that trying again is of no use.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        self.for_good = for_good
+        super().__init__(reason)
+
+
+@asynccontextmanager
+async def connected(
+    host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection to ``host:port``, over TLS if there is a context, and close it at the end.
+
+    Raises:
+        NoConnection: the name does not resolve, nobody listens or answers, or the TLS handshake fails.
+    """
+    # First without TLS, so that a handshake that fails is told from a port that is closed.
+    reader, writer = await _open(host, port)
+    if tls is not None:
+        await _close(writer)
+        reader, writer = await _open_tls(host, port, tls)
+    try:
+        yield reader, writer
+    finally:
+        await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):  # whatever the peer makes of the end
+        async with asyncio.timeout(1.0):
+            await writer.wait_closed()
+
+
+async def _open(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reasons: list[str] = []
+    for address in await _lookup(host, port):
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.open_connection(address, port)
+        except TimeoutError:
+            reasons.append(f"no answer within {CONNECT_SECONDS:g} s")
+        except OSError as error:
+            reasons.append(_reason(error))
+    raise NoConnection(" and ".join(dict.fromkeys(reasons)))
+
+
+async def _lookup(host: str, port: int) -> list[str]:
+    """Return the numeric addresses of ``host``, those to be tried first in front."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise NoConnection(f"the name lookup of host {host!r} took longer than {CONNECT_SECONDS:g} s") from None
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
+        raise NoConnection(f"the host name {host!r} does not resolve ({reason})") from error
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+async def _open_tls(host: str, port: int, tls: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await asyncio.open_connection(host, port, ssl=tls)
+    except ssl.SSLCertVerificationError as error:
+        raise NoConnection(f"its certificate is refused: {error.verify_message}", for_good=True) from error
+    except ssl.SSLError as error:
+        raise NoConnection(f"the TLS handshake failed ({error.reason or error}); perhaps it speaks no TLS") from error
+    except TimeoutError:
+        reason = f"no TLS handshake within {CONNECT_SECONDS:g} s; perhaps it speaks no TLS"
+        raise NoConnection(reason) from None
+    except OSError as error:
+        reason = f"it ended the TLS handshake ({_reason(error)}); perhaps it speaks no TLS"
+        raise NoConnection(reason) from error
+
+
+def _reason(error: OSError) -> str:
+    # asyncio's own text repeats the address.
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error) or type(error).__name__

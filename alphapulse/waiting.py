@@ -1,0 +1,56 @@
+"""Waiting for what a service stands on: a broker, a registry or a database that is not there yet.
+
+A service that waits lives on: its ops server answers, ``/ready`` says no and for what it waits, it stops when asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from alphapulse.errors import AlphaPulseError
+from alphapulse.service import Service, Stopped
+
+T = TypeVar("T")
+
+FIRST_PAUSE_SECONDS: Final = 0.1
+MOST_PAUSE_SECONDS: Final = 1.0
+"""Between two attempts: the service shall begin soon after what it waited for has come."""
+
+
+async def until_available(
+    service: Service, attempt: Callable[[], Coroutine[Any, Any, T]], *absent: type[AlphaPulseError]
+) -> T:
+    """Return what ``attempt()`` does, trying it again as long as it raises one of ``absent``.
+
+    Raises:
+        Stopped: the service was asked to stop meanwhile.
+        AlphaPulseError: any other one, at once.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            found = await _unless_stopped(service, attempt())
+        except absent as error:
+            service.waiting = str(error)
+        else:
+            service.waiting = ""
+            return found
+        await _unless_stopped(service, asyncio.sleep(pause))
+        pause = min(pause * 2, MOST_PAUSE_SECONDS)
+
+
+async def _unless_stopped(service: Service, work: Coroutine[Any, Any, T]) -> T:
+    """Return what ``work`` does, or cancel it as soon as the service is asked to stop."""
+    working = asyncio.create_task(work)
+    stop = asyncio.create_task(service.stopping.wait())
+    try:
+        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Stopped
+        return working.result()
+    finally:
+        for task in (working, stop):
+            task.cancel()
+        await asyncio.gather(working, stop, return_exceptions=True)

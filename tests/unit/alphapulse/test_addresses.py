@@ -1,0 +1,49 @@
+"""Addresses as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from alphapulse.addresses import addresses
+from alphapulse.config import KafkaSettings
+from alphapulse.errors import ValueRefused
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.0.0.1:9092", [("127.0.0.1", 9092)]),
+        ("redpanda-0.redpanda:9092, redpanda_1:19092", [("redpanda-0.redpanda", 9092), ("redpanda_1", 19092)]),
+        ("[::1]:1", [("::1", 1)]),
+    ],
+)
+def test_host_and_port(text: str, found: list[tuple[str, int]]) -> None:
+    assert addresses(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "redpanda",
+        "redpanda:",
+        ":9092",
+        "a:1,",
+        "a:1 b:2",
+        "a:0",
+        "a:65536",
+        "a:x",
+        "::1:9092",
+        "kafka://a:1",
+        "a:1/x",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueRefused, match="expected host:port"):
+        addresses(text)
+
+
+def test_the_configuration_is_checked_and_tidied() -> None:
+    assert KafkaSettings(bootstrap=" a:1 , b:2 ").bootstrap == "a:1,b:2"
+    with pytest.raises(ValueError, match="expected host:port, several separated by commas"):
+        KafkaSettings(bootstrap="kafka://redpanda:9092")
