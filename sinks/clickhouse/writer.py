@@ -38,13 +38,11 @@ from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine, Unreachable, retry
 from sinks.clickhouse.plan import Group, plan_text, read_plan
 from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate
-from sinks.columns import OFFSET, PARTITION, batch
+from sinks.columns import OFFSET, PARTITION
 from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
 
-BATCH_BYTES: Final = 32 * 2**20
-"""Encoded size of what is held at most; as rows about three times that."""
-IDLE_SECONDS: Final = 0.2
-"""Nobody waits for more rows when none are coming."""
+BATCH_BYTES: Final = 16 * 2**20
+"""Encoded size of a batch at most, and there are two of them; as rows about three times that."""
 GROUP_SPANS: Final = 50
 """Keeps a plan below the 4096 bytes that a broker takes as a commit's metadata."""
 DAYS: Final = 50
@@ -81,8 +79,9 @@ class ClickHouseTarget:
         self._incarnation = incarnation
         self._stopping = stopping
         self._group = settings.group
-        self._limits = Limits(settings.batch_records, BATCH_BYTES, settings.batch_seconds, IDLE_SECONDS)
+        self._limits = Limits(settings.batch_records, BATCH_BYTES, settings.batch_seconds)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
+        self._sealed: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._days: set[int] = set()
         self._planned: list[Group] = []
         self._rows: Counter[str] = Counter()
@@ -152,12 +151,13 @@ class ClickHouseTarget:
                     )
 
     async def submit(self, chunk: Chunk) -> None:
-        rows = batch(chunk.kind, chunk.records, chunk.partition.partition, chunk.offsets)
-        self._pending.setdefault(chunk.partition, []).append(rows)
-        times = rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
+        self._pending.setdefault(chunk.partition, []).append(chunk.rows)
+        times = chunk.rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
         self._days.update(np.unique(np.floor_divide(times, _DAY_NS)).tolist())
 
-    def plan(self, spans: Sequence[Span]) -> dict[TopicPartition, str]:
+    def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str]:
+        self._sealed, self._pending = self._pending, {}
+        self._days = set()
         return {span.partition: plan_text(group) for group in self._groups(spans) for span in group.spans}
 
     def _groups(self, spans: Sequence[Span]) -> list[Group]:
@@ -176,9 +176,7 @@ class ClickHouseTarget:
         groups = self._settled_groups(spans) if recovering else self._groups(spans)
         for group in groups:
             await self._store(group, give_up)
-        for span in spans:
-            self._pending.pop(span.partition, None)
-        self._days.clear()
+        self._sealed = {}
         self._planned = []
 
     def _settled_groups(self, spans: Sequence[Span]) -> list[Group]:
@@ -192,7 +190,7 @@ class ClickHouseTarget:
         return groups
 
     async def _store(self, group: Group, give_up: asyncio.Event) -> None:
-        batches = [rows for span in group.spans for rows in self._pending.get(span.partition, ())]
+        batches = [rows for span in group.spans for rows in self._sealed.get(span.partition, ())]
         if not batches:
             return
         table = TABLE_OF[group.topic]
@@ -274,8 +272,9 @@ class ClickHouseTarget:
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
         for key in partitions:
             self._pending.pop(key, None)
+            self._sealed.pop(key, None)
         if not self._pending:
-            self._days.clear()
+            self._days = set()
         self._planned = []
 
     def status(self) -> dict[str, Any]:

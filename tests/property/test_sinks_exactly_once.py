@@ -167,7 +167,7 @@ def test_rows_are_in_the_files_once(log: Log, deaths: list[int], slices: list[in
 
 def die(target: ParquetTarget) -> None:
     """Do what the kernel does for a killed process: close its files, as they are."""
-    for file in target._open.values():
+    for file in (*target._sealed, *target._open.values()):
         if file._file is not None:
             os.close(os.dup(file._file.fileno()))
             file._file.raw.close()  # type: ignore[attr-defined]

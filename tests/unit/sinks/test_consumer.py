@@ -28,10 +28,11 @@ class ListTarget:
 
     def __init__(self, *, plans: bool = False, records: int = 10, seconds: float = 1000.0) -> None:
         self.calls: list[str] = []
-        self.limits = Limits(records, 2**20, seconds, None)
+        self.limits = Limits(records, 2**20, seconds)
         self.full = False
         self.plans = plans
         self.pending: list[tuple[TopicPartition, int]] = []
+        self.sealed: list[tuple[TopicPartition, int]] = []
         self.stored: list[tuple[TopicPartition, int]] = []
         self.commits: dict[TopicPartition, Commit | None] = {}
         self.planned: dict[TopicPartition, int] = {}
@@ -50,9 +51,10 @@ class ListTarget:
         return dict(self.planned)
 
     async def submit(self, chunk: Chunk) -> None:
-        self.pending += [(chunk.partition, offset) for offset in chunk.offsets]
+        self.pending += [(chunk.partition, int(offset)) for offset in chunk.rows.column("_offset").to_numpy()]
 
-    def plan(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
+    def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
+        self.sealed, self.pending = self.pending, []
         return {span.partition: f"to {span.last}" for span in spans} if self.plans else None
 
     async def write(self, spans: Sequence[Span], *, recovering: bool, give_up: asyncio.Event) -> None:
@@ -62,14 +64,14 @@ class ListTarget:
             await self.during_write(give_up)
         if self.error is not None:
             raise self.error
-        self.stored += self.pending
-        self.pending = []
+        self.stored += self.sealed
+        self.sealed = []
 
     async def rollback(self, spans: Sequence[Span]) -> None:
         self.calls.append("rollback")
 
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
-        self.pending = []
+        self.pending = self.sealed = []
 
     def status(self) -> dict[str, Any]:
         return {"rows": {"trades": len(self.stored)}}
@@ -143,7 +145,7 @@ async def test_writes_when_the_target_is_full() -> None:
 
 async def test_bytes_bound_a_batch() -> None:
     log, target = log_of(10), ListTarget(records=1000)
-    target.limits = Limits(1000, len(CODEC.encode(trade(1))) * 3, 1000.0, None)
+    target.limits = Limits(1000, len(CODEC.encode(trade(1))) * 3, 1000.0)
     await live(log, target, slices=[2] * 9)
     assert [call for call in target.calls if call.startswith("write")] == ["write 0-3", "write 4-7", "write 8-9"]
 
