@@ -37,7 +37,7 @@ from alphapulse.config import ClickHouseSettings
 from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine, Unreachable, retry
 from sinks.clickhouse.plan import Group, plan_text, read_plan
-from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate
+from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate, tune
 from sinks.columns import OFFSET, PARTITION
 from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
 
@@ -48,6 +48,9 @@ GROUP_SPANS: Final = 50
 DAYS: Final = 50
 """Rows of so many days are written at once: each is a part, and all of them must fit the deduplication window."""
 REPAIRS: Final = 5
+
+SMALL_ROWS: Final = 5_000
+"""Up to so many rows an insert runs in one thread: starting a dozen costs more than they save."""
 
 _DAY_NS: Final = 86_400 * 10**9
 _ONE_BLOCK: Final = 2**32
@@ -62,6 +65,7 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "min_insert_block_size_rows": _ONE_BLOCK,
     "min_insert_block_size_bytes": _ONE_BLOCK,
 }
+_ONE_THREAD: Final[Mapping[str, Any]] = {"max_threads": 1, "max_insert_threads": 1}
 
 
 class ClickHouseTarget:
@@ -102,6 +106,8 @@ class ClickHouseTarget:
         async def up_to_date() -> None:
             if new := await migrate(self._engine):
                 self._log.info("migrations applied", count=new, place=self._engine.place)
+            if self._engine.embedded:
+                await tune(self._engine)
 
         await retry(up_to_date, self._stopping, f"clickhouse.dsn: {self._engine.place}")
 
@@ -222,7 +228,8 @@ class ClickHouseTarget:
         return rows.append_column(INCARNATION, name).unify_dictionaries().combine_chunks()
 
     async def _insert(self, table: Table, rows: pa.Table, token: str) -> None:
-        await self._engine.insert(table.name, rows, {**_SETTINGS, "insert_deduplication_token": token})
+        threads = _ONE_THREAD if rows.num_rows <= SMALL_ROWS else {}
+        await self._engine.insert(table.name, rows, {**_SETTINGS, **threads, "insert_deduplication_token": token})
 
     async def _settle(self, table: Table, group: Group, rows: pa.Table, token: str) -> None:
         """Make sure that each of ``rows`` is in the table once."""

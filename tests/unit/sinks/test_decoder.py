@@ -15,7 +15,7 @@ from sinks.buffer import Message
 from sinks.columns import schema
 from sinks.contract import Chunk
 from sinks.decoder import RecordDecoder
-from tests.fixtures.log import Log, LogProducer, message
+from tests.fixtures.log import Log, LogProducer, SlowProducer, message
 from tests.fixtures.records import l2, trade
 
 CODEC = Codec()
@@ -121,18 +121,6 @@ async def test_a_dead_letter_that_is_not_acknowledged_is_an_error() -> None:
         await made.acknowledged()
     with pytest.raises(BrokerError, match="does not take records for dlq"):
         await decoder(DeafProducer(at_once=True)).chunks({TRADES: [message(TRADES, 5, b"junk")]})
-
-
-class SlowProducer(LogProducer):
-    """Acknowledges when told to."""
-
-    def __init__(self) -> None:
-        super().__init__(Log())
-        self.waiting: list[asyncio.Future[None]] = []
-
-    async def send(self, topic: str, value: bytes, key: bytes | None = None) -> Any:
-        self.waiting.append(asyncio.get_running_loop().create_future())
-        return self.waiting[-1]
 
 
 async def test_whoever_asks_waits_for_letters_that_another_waits_for_already() -> None:
