@@ -21,7 +21,7 @@ Fencing: the broker refuses commits of a process that has lost its partitions wi
 everything since the last commit belongs to someone else now; it is forgotten, and the next assignment begins anew.
 
 Stop: what the broker has at the moment of the request is read, written and committed first, for as long as
-``drain_seconds`` allow; ``unread`` tells what was left.
+``drain_seconds`` allow, also if the partitions are lost meanwhile and come back; ``unread`` tells what was left.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._give_up = asyncio.Event()
         self._generation = 0
+        self._topics: list[str] = []
         self._given: set[TopicPartition] | None = None
+        self._owner = False
         self._partitions: dict[TopicPartition, Progress] = {}
         self._fault: BaseException | None = None
         self._flush_asked: list[asyncio.Future[None]] = []
@@ -138,7 +140,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         Raises:
             AlphaPulseError: the target, the broker or the registry cannot be used any more.
         """
-        self._consumer.subscribe(list(topics), listener=self)
+        self._topics = list(topics)
+        self._consumer.subscribe(self._topics, listener=self)
         waking = asyncio.create_task(self._wake_when(stopping))
         try:
             while not stopping.is_set():
@@ -206,8 +209,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.getmany(*wanted, timeout_ms=self._patience(until), max_records=READ_RECORDS)
         )
         try:
-            # It may wait for a rebalance to end, however long that takes.
-            await asyncio.wait({reading, self._wake}, return_when=asyncio.FIRST_COMPLETED)
+            # Its own limit does not count while it waits for a rebalance to end.
+            patience = max(until - self._clock(), 0.0) + POLL_SECONDS
+            await asyncio.wait({reading, self._wake}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 # Cancelled while it waits it has taken nothing.
                 reading.cancel()
@@ -373,6 +377,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _forget(self) -> None:
         """Drop everything since the last commit; nothing is ours until the next assignment."""
         await self._target.discard(list(self._partitions))
+        self._owner = False
         self._partitions = {}
         self._generation += 1
         self._buffer = FetchBuffer()
@@ -429,47 +434,56 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             last = min(planned.get(key, -1), ends.get(key, 0) - 1)
             self._partitions[key] = Progress(offset, offset, last if last >= offset else None, known=commit is not None)
             self._consumer.seek(key, offset)
+        self._owner = True
         self._log.info("assigned", partitions=len(commits), planned=len(planned))
         self.assigned(True)
 
     # --- the end -------------------------------------------------------------------------------------------
 
     async def _finish(self, drain_seconds: float) -> None:
-        """Read up to where the partitions end now, write and commit; note what is left of that."""
+        """Read up to where the topics end now, write and commit; note what is left of our share of that."""
         deadline = self._clock() + drain_seconds
         timer = asyncio.get_running_loop().call_later(drain_seconds + LAST_WRITE_SECONDS, self._give_up.set)
+        owned = dict(self._partitions)
         try:
-            async with self._turn:
-                self._raise_fault()
-                if self._given is not None:
-                    await self._begin(self._given)
-            owned = dict(self._partitions)
             ends = await self._ends_now(max(drain_seconds, 1.0))
-            while self._clock() < deadline and self._behind(ends):
-                await self._step(deadline)
-            async with self._turn:
-                self._raise_fault()
-                await self._write_all()
+            while True:
+                while self._clock() < deadline and self._draining(ends):
+                    await self._step(deadline)
+                    owned |= self._partitions
+                async with self._turn:
+                    self._raise_fault()
+                    await self._write_all()
+                if self._clock() >= deadline or not self._draining(ends):
+                    break
         finally:
             timer.cancel()
-        for key, end in ends.items():
-            self.unread[key.topic] += max(end - (self._partitions.get(key) or owned[key]).committed, 0)
+        # What another member has taken over is its affair.
+        for key, progress in (self._partitions if self._owner else owned).items():
+            self.unread[key.topic] += max(ends.get(key, 0) - progress.committed, 0)
         self.unread = +self.unread
 
+    def _draining(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Tell whether any of our partitions is not read up to its entry in ``ends``, or we wait to get them back."""
+        if not self._owner:
+            return self._given is not None or self._generation > 0
+        return any(progress.next < ends.get(key, 0) for key, progress in self._partitions.items())
+
     async def _ends_now(self, seconds: float) -> dict[TopicPartition, int]:
-        """Return where our partitions end; where they ended when last seen, if the broker does not answer."""
+        """Return where the partitions of all topics end, or ours ended when last seen if the broker does not answer."""
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in self._consumer.partitions_for_topic(topic) or ()
+        ]
         try:
             async with asyncio.timeout(seconds):
-                return await self._ends(self._partitions)
+                return await self._ends(partitions)
         except (BrokerError, TimeoutError) as error:
             self._log.warning("the broker does not tell where partitions end", reason=str(error) or "no answer")
         assignment = self._consumer.assignment()
         seen = {key: self._consumer.highwater(key) for key in self._partitions if key in assignment}
         return {key: end for key, end in seen.items() if end is not None}
-
-    def _behind(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """Tell whether any partition that is still ours is not read up to its entry in ``ends``."""
-        return any(progress.next < ends.get(key, 0) for key, progress in self._partitions.items())
 
     # --- figures -------------------------------------------------------------------------------------------
 

@@ -602,7 +602,7 @@ async def test_what_could_not_be_read_in_time_is_told_by_topic() -> None:
     log.append(updates, CODEC.encode(l2(0)))
     sink, source = make(log, target, slices=[5] * 100)
     stopping = asyncio.Event()
-    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1.0))
+    task = asyncio.create_task(sink.run([topics.TRADES, topics.L2], stopping, drain_seconds=1.0))
     while source.listener is None:
         await asyncio.sleep(0)
     await source.join([KEY, OTHER, updates])
@@ -675,17 +675,69 @@ async def test_a_sink_that_waits_for_a_rebalance_stops_at_once() -> None:
     assert sink.unread == {}
 
 
-async def test_partitions_that_move_at_the_end_are_drained_by_their_next_owner() -> None:
-    log, target = log_of(40), ListTarget(records=10)
+async def draining(log: Log, target: ListTarget, seconds: float = 1e6) -> tuple[SinkConsumer, LogConsumer, Any]:
+    """Return a sink that was asked to stop and has stored a part of what there is."""
     sink, source = make(log, target, slices=[3] * 60)
     stopping = asyncio.Event()
-    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1000.0))
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=seconds))
     while source.listener is None:
         await asyncio.sleep(0)
     await source.join([KEY])
     stopping.set()
     while not target.stored:
         await asyncio.sleep(0)
+    return sink, source, task
+
+
+async def test_partitions_that_another_takes_over_at_the_end_are_its_affair() -> None:
+    log, target = log_of(40), ListTarget(records=10)
+    log.append(OTHER, CODEC.encode(trade(0)))
+    sink, source, task = await draining(log, target)
+    await source.leave()
+    stored = len(target.stored)
+    assert 0 < stored < 40
+    await source.join([OTHER])
+    await asyncio.wait_for(task, 5)
+    assert {key: commit.offset for key, commit in log.commits.items()} == {KEY: stored, OTHER: 1}
+    assert sink.unread == {}
+
+
+async def test_partitions_that_come_back_at_the_end_are_read_on() -> None:
+    log, target = log_of(40), ListTarget(records=10)
+    sink, source, task = await draining(log, target)
+    await source.leave()
+    await turns(200)
+    assert not task.done()
+    await source.join([KEY])
+    await asyncio.wait_for(task, 5)
+    assert [offset for _, offset in target.stored] == list(range(40))
+    assert sink.unread == {}
+
+
+async def test_partitions_lost_unnoticed_are_read_again_before_the_end() -> None:
+    """As after a pause of the process that was longer than the group's session: the last commit is refused."""
+    log, target = log_of(15), ListTarget(records=1000)
+    sink, source = make(log, target)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1e6))
+    while source.listener is None:
+        await asyncio.sleep(0)
+    await source.join([KEY])
+    await read_all(source)
+    log.members += 1
+    stopping.set()
+    while sink.status()["partitions"]:
+        await asyncio.sleep(0)
+    assert target.stored == []
+    await source.join([KEY])
+    await asyncio.wait_for(task, 5)
+    assert [offset for _, offset in target.stored] == list(range(15))
+    assert (log.commits[KEY].offset, sink.unread) == (15, {})
+
+
+async def test_partitions_that_do_not_come_back_are_told_when_the_time_is_over() -> None:
+    log, target = log_of(40), ListTarget(records=10)
+    sink, source, task = await draining(log, target, 20.0)
     await source.leave()
     await asyncio.wait_for(task, 5)
     committed = log.commits[KEY].offset
