@@ -27,6 +27,7 @@ Stop: what the broker has at the moment of the request is read, written and comm
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -119,6 +120,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fault: BaseException | None = None
         self._flush_asked: list[asyncio.Future[None]] = []
         self._buffer = FetchBuffer()
+        self._last_seal = -math.inf
         self._sealed: _Sealed | None = None
         self._writing: asyncio.Task[bool] | None = None
         self.records = 0
@@ -245,7 +247,10 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             return True
         if not self._buffer.records:
             return False
-        return self._full() or self._clock() - self._buffer.oldest >= self._target.limits.seconds
+        limits, now = self._target.limits, self._clock()
+        if self._full() or now - self._buffer.oldest >= limits.seconds:
+            return True
+        return limits.idle_seconds is not None and now - self._last_seal >= limits.idle_seconds
 
     async def _take(self, key: TopicPartition, messages: Messages, generation: int) -> None:
         progress = self._partitions.get(key)
@@ -319,6 +324,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             ahead = {span.partition: (span.first, "") for span in spans if not self._partitions[span.partition].known}
         messages = sum(self._partitions[span.partition].seal() for span in spans)
         self._buffer = FetchBuffer()
+        self._last_seal = self._clock()
         self._sealed = _Sealed(spans, messages, ahead, recovering, asked)
         self._writing = asyncio.create_task(self._write(self._sealed))
         self._writing.add_done_callback(lambda _: self._rouse())

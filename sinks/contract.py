@@ -36,11 +36,13 @@ class Limits:
         records: as soon as there are so many.
         bytes: as soon as their encoded values have this size together.
         seconds: when the oldest was fetched so long ago.
+        idle_seconds: at once, if there was no batch for so long before; None: never for that reason.
     """
 
     records: int
     bytes: int
     seconds: float
+    idle_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -83,7 +83,9 @@ class ClickHouseTarget:
         self._incarnation = incarnation
         self._stopping = stopping
         self._group = settings.group
-        self._limits = Limits(settings.batch_records, BATCH_BYTES, settings.batch_seconds)
+        seconds = settings.batch_seconds
+        # One part a second and table is what a steady stream costs; a record that comes alone is a part anyway.
+        self._limits = Limits(settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._sealed: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._days: set[int] = set()

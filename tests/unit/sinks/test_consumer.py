@@ -133,6 +133,23 @@ async def test_writes_when_the_oldest_has_waited_long_enough() -> None:
     await task
 
 
+async def test_what_comes_after_a_pause_is_written_at_once() -> None:
+    log, target = log_of(3), ListTarget(records=1000)
+    target.limits = Limits(1000, 2**20, 100.0, idle_seconds=50.0)
+    _, source, stopping, task = await started(log, target)
+    await source.join([KEY])
+    await read_all(source)
+    assert target.calls[-1] == "write 0-2"
+    log.append(KEY, CODEC.encode(trade(3)))
+    # The clock advances 50 ms at each look, two or three of them in a poll.
+    await read_all(source, 100)
+    assert target.calls[-1] == "write 0-2"
+    await read_all(source, 1000)
+    assert target.calls[-1] == "write 3-3"
+    stopping.set()
+    await task
+
+
 async def test_writes_when_the_target_is_full() -> None:
     log, target = log_of(3), ListTarget(records=1000)
     target.full = True
