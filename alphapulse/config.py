@@ -170,6 +170,11 @@ class ProcessorSettings(Section):
     """A book that has not been heard of for longer is stale and takes no part."""
 
 
+DrainSeconds = Annotated[float, Field(ge=0, le=10)]
+"""How long a sink that is asked to stop may go on reading what the broker has at that moment. At most 10: its last
+write and the closing come on top, and a service that has not stopped after 15 s is cut short."""
+
+
 class ClickHouseSettings(Section):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
@@ -188,6 +193,9 @@ class ClickHouseSettings(Section):
     )
     batch_records: Annotated[int, Field(ge=1)] = 50_000
     batch_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """A batch is written when its oldest record was fetched so long ago; fetching takes up to half as long, at most
+    0.5 s, so a row is in its table one to two seconds after its record was published."""
+    drain_seconds: DrainSeconds = 10.0
 
 
 class ParquetSettings(Section):
@@ -198,6 +206,7 @@ class ParquetSettings(Section):
     topics: tuple[str, ...] = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
     batch_records: Annotated[int, Field(ge=1)] = 500_000
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0
+    drain_seconds: DrainSeconds = 10.0
 
 
 class GatewaySettings(Section):

@@ -109,10 +109,20 @@ def _type(name: str, avro: Any) -> pa.DataType:
     return _PLAIN[avro]
 
 
-def batch(kind: type[Record], records: Sequence[Record], partition: int, offsets: Sequence[int]) -> pa.RecordBatch:
-    """Return ``records``, all of class ``kind``, as one Arrow batch in their order."""
+def batch(
+    kind: type[Record], records: Sequence[Record], partition: int | Sequence[int], offsets: Sequence[int]
+) -> pa.RecordBatch:
+    """Return ``records``, all of class ``kind``, as one Arrow batch in their order.
+
+    Args:
+        partition: of all the records, or of each.
+        offsets: of each record.
+    """
     arrays = [build(list(map(get, records))) for get, build in _layout(kind.__name__).builders]
-    arrays.append(pa.repeat(pa.scalar(partition, pa.int32()), len(records)))
+    if isinstance(partition, int):
+        arrays.append(pa.repeat(pa.scalar(partition, pa.int32()), len(records)))
+    else:
+        arrays.append(pa.array(partition, pa.int32()))
     arrays.append(pa.array(offsets, pa.int64()))
     return pa.RecordBatch.from_arrays(arrays, schema=schema(kind))
 

@@ -1,4 +1,4 @@
-"""The loop of every sink: read, decode, submit, plan, write, commit; and what happens when partitions move.
+"""The loop of every sink: read, decode, submit, seal, write, commit; and what happens when partitions move.
 
 At least once from the broker, exactly once in the target. An offset is committed when everything before it has been
 stored (``Target.write``) and every refused record before it lies in ``dlq``. A target that cannot tell by itself what
@@ -6,41 +6,72 @@ it holds past a commit (a database) gets a write-ahead plan: the span about to b
 the *old* offset first. Whoever owns the partition after a crash reads the plan, submits exactly that span again and
 lets the target settle it (``recovering``) before it reads on.
 
-Concurrency: the rebalance callbacks run in a task of aiokafka's beside the loop, and the group hears no heartbeat of
-ours while they do. So the one that brings an assignment only leaves a note, and the loop begins it. Whoever touches
-positions or target holds ``_turn``. ``_generation`` counts beginnings and ends of assignments: messages fetched across
-a change of it are put back (the reader seeks).
+Cost: what a sink pays for is the request and the batch, not the record. Fetches are few and large
+(:func:`sinks.runner.consume`), messages are kept as they came and decoded when the batch is due, all of a topic
+together (:mod:`sinks.buffer`), and the loop sleeps until there is something to do.
+
+Concurrency: a batch is written in a task (``_writing``) while the loop reads the next one; there is never a second
+write, so commits are in order. When the next batch is full, too, nothing is read. The rebalance callbacks run in a task
+of aiokafka's, and the group hears no heartbeat of ours while they do. So the one that brings an assignment only leaves
+a note, and the loop begins it. Whoever touches positions, or the batch that is being filled, holds ``_turn``, and with
+it takes note of how a write ended (``_settle``). ``_generation`` counts beginnings and ends of assignments: messages
+fetched across a change of it are put back (the reader seeks).
 
 Fencing: the broker refuses commits of a process that has lost its partitions without noticing. A refusal means that
 everything since the last commit belongs to someone else now; it is forgotten, and the next assignment begins anew.
+
+Stop: what the broker has at the moment of the request is read, written and committed first, for as long as
+``drain_seconds`` allow, also if the partitions are lost meanwhile and come back; ``unread`` tells what was left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord
 
 from alphapulse import logs
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LossWatch, committed
-from sinks.contract import Abandoned, Chunk, Commit, Span, Target
+from sinks.buffer import FetchBuffer, Message
+from sinks.contract import Abandoned, Commit, Span, Target
+from sinks.decoder import RecordDecoder
 from sinks.progress import Progress
-from sinks.refusals import Reader
 
-Messages = list[ConsumerRecord[bytes, bytes]]
+Messages = list[Message]
 
-SLICE_RECORDS: Final = 2_000
-"""Decoded in one go: about 20 ms during which the event loop does nothing else."""
-POLL_SECONDS: Final = 0.2
-"""The longest the loop waits for messages before it looks at the clock again."""
+READ_RECORDS: Final = 2_000
+"""Taken from the client at once: it parses them in one go, some 10 ms during which the event loop does nothing else."""
+POLL_SECONDS: Final = 1.0
+"""The longest the loop waits before it looks around, though whatever needs it wakes it."""
 REVOKE_SECONDS: Final = 5.0
 """How long a write may go on when its partitions are about to be taken away."""
+LAST_WRITE_SECONDS: Final = 3.0
+"""How long a write may go on when the time to drain is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A batch on its way to the target.
+
+    Attributes:
+        messages: in it, refused ones included.
+        ahead: what is committed before it is written, by partition: offset and plan.
+        asked: resolved when it is committed.
+    """
+
+    spans: list[Span]
+    messages: int
+    ahead: dict[TopicPartition, tuple[int, str]]
+    recovering: bool
+    asked: list[asyncio.Future[None]]
 
 
 class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -49,7 +80,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     Args:
         consumer: not yet subscribed.
         target: opened.
-        reader: decodes.
+        decoder: makes rows of messages.
         name: of the service.
         clock: monotonic seconds.
 
@@ -59,6 +90,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         duplicates_skipped: messages that came a second time and were left out.
         lost: offsets the broker dropped before they were read.
         last_commit_time: nanoseconds since the Unix epoch; 0 before the first.
+        unread: messages by topic that the broker had when the loop was asked to stop and that are not committed.
         assigned: told when partitions come (True) and go (False).
     """
 
@@ -66,118 +98,159 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self,
         consumer: AIOKafkaConsumer,
         target: Target,
-        reader: Reader,
+        decoder: RecordDecoder,
         name: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer = consumer
         self._target = target
-        self._reader = reader
+        self._decoder = decoder
         self._name = name
         self._log = logs.get(name)
         self._clock = clock
         self._losses = LossWatch()
         self._turn = asyncio.Lock()
+        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._give_up = asyncio.Event()
         self._generation = 0
+        self._topics: list[str] = []
         self._given: set[TopicPartition] | None = None
+        self._owner = False
         self._partitions: dict[TopicPartition, Progress] = {}
         self._fault: BaseException | None = None
         self._flush_asked: list[asyncio.Future[None]] = []
-        self._pending_records = 0
-        self._pending_bytes = 0
-        self._oldest = 0.0
-        self._newest = 0.0
+        self._buffer = FetchBuffer()
+        self._last_seal = -math.inf
+        self._sealed: _Sealed | None = None
+        self._writing: asyncio.Task[bool] | None = None
         self.records = 0
         self.batches = 0
         self.duplicates_skipped = 0
         self.lost = 0
         self.last_commit_time = 0
+        self.unread: Counter[str] = Counter()
         self.assigned: Callable[[bool], None] = lambda _: None
 
     # --- the loop ------------------------------------------------------------------------------------------
 
-    async def run(self, topics: Iterable[str], stopping: asyncio.Event) -> None:
-        """Consume ``topics`` until ``stopping`` is set; then write and commit what is there.
+    async def run(self, topics: Iterable[str], stopping: asyncio.Event, *, drain_seconds: float = 0.0) -> None:
+        """Consume ``topics`` until ``stopping`` is set; then read up to where they end now, write and commit.
+
+        Args:
+            drain_seconds: reading ends after this time whatever is left, the last write ``LAST_WRITE_SECONDS`` later.
 
         Raises:
             AlphaPulseError: the target, the broker or the registry cannot be used any more.
         """
-        self._consumer.subscribe(list(topics), listener=self)
-        give_up = asyncio.create_task(self._give_up_when(stopping))
+        self._topics = list(topics)
+        self._consumer.subscribe(self._topics, listener=self)
+        waking = asyncio.create_task(self._wake_when(stopping))
         try:
             while not stopping.is_set():
-                await self._step()
-            async with self._turn:
-                await self._flush()
+                await self._step(self._clock() + POLL_SECONDS)
+            await self._finish(drain_seconds)
         finally:
-            give_up.cancel()
-            for asked in self._flush_asked:
+            waking.cancel()
+            if self._writing is not None:
+                # The loop ends with an error: whatever the write had still to do, the next owner does again.
+                self._writing.cancel()
+                await asyncio.wait({self._writing})
+            for asked in (*self._flush_asked, *(self._sealed.asked if self._sealed is not None else ())):
                 asked.cancel()
 
-    async def _give_up_when(self, stopping: asyncio.Event) -> None:
+    async def _wake_when(self, stopping: asyncio.Event) -> None:
         await stopping.wait()
-        await asyncio.sleep(REVOKE_SECONDS)
-        self._give_up.set()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Let the loop look around now."""
+        if not self._wake.done():
+            self._wake.set_result(None)
 
     async def flush(self) -> None:
         """Return when everything that had been fetched at the time of the call is written and committed."""
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flush_asked.append(asked)
+        self._rouse()
         await asked
 
-    async def _step(self) -> None:
+    async def _step(self, until: float) -> None:
+        """Do what is due, then read; wait no longer than ``until`` (monotonic seconds)."""
+        if self._wake.done():
+            self._wake = asyncio.get_running_loop().create_future()
         async with self._turn:
             self._raise_fault()
+            if self._writing is not None and self._writing.done():
+                await self._settle()
             if self._given is not None:
                 await self._begin(self._given)
-        wanted = [key for key, progress in self._partitions.items() if progress.incomplete]
+            if self._writing is None and self._due():
+                await self._start_write()
         generation = self._generation
-        try:
-            got: dict[TopicPartition, Messages] = await self._consumer.getmany(
-                *wanted, timeout_ms=self._patience(), max_records=SLICE_RECORDS
-            )
-        except KafkaError as error:
-            raise BrokerError(f"cannot read from the broker: {error}") from error
+        got = await self._read(until)
+        if not got:
+            return
         async with self._turn:
             self._raise_fault()
             for key, messages in got.items():
                 await self._take(key, messages, generation)
-            if self._due(idle=not any(got.values())):
-                await self._flush()
+            if self._buffer.decode_now:
+                await self._decode()
 
     def _raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
 
-    def _patience(self) -> int:
-        """Milliseconds to wait for messages: no longer than until a write is due."""
-        seconds = POLL_SECONDS
-        limits = self._target.limits
-        if self._pending_records:
-            seconds = min(seconds, self._oldest + limits.seconds - self._clock())
-            if limits.idle_seconds is not None:
-                seconds = min(seconds, self._newest + limits.idle_seconds - self._clock())
-        if self._flush_asked:
-            seconds = 0.0
-        return max(int(seconds * 1000), 1)
+    async def _read(self, until: float) -> dict[TopicPartition, Messages]:
+        """Return what there is, waiting for it until ``until``, until a write is due or until roused."""
+        if self._writing is not None and self._full():
+            await asyncio.wait({self._wake}, timeout=max(until - self._clock(), 0.0))
+            return {}
+        wanted = [key for key, progress in self._partitions.items() if progress.incomplete]
+        reading = asyncio.ensure_future(
+            self._consumer.getmany(*wanted, timeout_ms=self._patience(until), max_records=READ_RECORDS)
+        )
+        try:
+            # Its own limit does not count while it waits for a rebalance to end.
+            patience = max(until - self._clock(), 0.0) + POLL_SECONDS
+            await asyncio.wait({reading, self._wake}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                # Cancelled while it waits it has taken nothing.
+                reading.cancel()
+                await asyncio.wait({reading})
+                if reading.cancelled():
+                    return {}
+            got: dict[TopicPartition, Messages] = reading.result()
+        except KafkaError as error:
+            raise BrokerError(f"cannot read from the broker: {error}") from error
+        finally:
+            reading.cancel()
+        return got
 
-    def _due(self, *, idle: bool) -> bool:
-        recovering = [progress for progress in self._partitions.values() if progress.recovering]
-        if recovering:
-            return not any(progress.incomplete for progress in recovering)
+    def _patience(self, until: float) -> int:
+        """Milliseconds to wait for messages."""
+        if self._buffer.records and self._writing is None and not self._recovering():
+            until = min(until, self._buffer.oldest + self._target.limits.seconds)
+        return max(int((until - self._clock()) * 1000), 1)
+
+    def _recovering(self) -> bool:
+        return any(progress.recovering for progress in self._partitions.values())
+
+    def _full(self) -> bool:
+        limits = self._target.limits
+        return self._target.full or self._buffer.records >= limits.records or self._buffer.bytes >= limits.bytes
+
+    def _due(self) -> bool:
+        if self._recovering():
+            return not any(progress.incomplete for progress in self._partitions.values())
         if self._flush_asked:
             return True
-        if not self._pending_records:
+        if not self._buffer.records:
             return False
         limits, now = self._target.limits, self._clock()
-        return (
-            self._target.full
-            or self._pending_records >= limits.records
-            or self._pending_bytes >= limits.bytes
-            or now - self._oldest >= limits.seconds
-            or (idle and limits.idle_seconds is not None and now - self._newest >= limits.idle_seconds)
-        )
+        if self._full() or now - self._buffer.oldest >= limits.seconds:
+            return True
+        return limits.idle_seconds is not None and now - self._last_seal >= limits.idle_seconds
 
     async def _take(self, key: TopicPartition, messages: Messages, generation: int) -> None:
         progress = self._partitions.get(key)
@@ -192,16 +265,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.duplicates_skipped += seen
         if beyond:
             self._consumer.seek(key, progress.next)
-        if not taken:
-            return
-        offsets, records = await self._reader.read(taken)
-        if records:
-            await self._target.submit(Chunk(key, self._reader.kind(key.topic), offsets, records))
-        if not self._pending_records:
-            self._oldest = self._clock()
-        self._newest = self._clock()
-        self._pending_records += len(taken)
-        self._pending_bytes += sum(len(message.value or b"") for message in taken)
+        if taken:
+            self._buffer.add(key, taken, self._clock())
 
     async def _dropped(self, key: TopicPartition, offset: int) -> bool:
         """Tell whether the broker no longer has ``offset`` (or messages merely came out of order)."""
@@ -214,67 +279,73 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             raise BrokerError(f"cannot ask the broker where partitions begin: {error}") from error
         return found
 
+    async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        try:
+            found: dict[TopicPartition, int] = await self._consumer.end_offsets(list(partitions)) if partitions else {}
+        except KafkaError as error:
+            raise BrokerError(f"cannot ask the broker for the ends of partitions: {error}") from error
+        return found
+
     async def _count_losses(self, key: TopicPartition, messages: Messages, progress: Progress) -> None:
         self._losses.expect(key, progress.next)
         fresh = [message for message in messages if message.offset >= progress.next]
         for offsets in (await self._losses.check(self._consumer, {key: fresh})).values():
             self.lost += len(offsets)
-            await self._reader.lost(key, offsets)
+            await self._decoder.lost(key, offsets)
+
+    async def _decode(self) -> None:
+        """Decode and submit what is undecoded."""
+        for chunk in await self._decoder.chunks(self._buffer.undecoded()):
+            await self._target.submit(chunk)
 
     # --- write and commit ----------------------------------------------------------------------------------
 
-    async def _flush(self) -> None:
-        """Write and commit what was submitted. Afterwards nothing is pending, done or given back."""
-        recovering = any(progress.recovering for progress in self._partitions.values())
+    async def _start_write(self) -> None:
+        """Seal the batch and let it be written and committed, if there is one; no other write may be under way."""
+        recovering = self._recovering()
         if recovering and any(progress.incomplete for progress in self._partitions.values()):
-            await self._forget()
             return
-        spans = [
-            Span(key, *span)
-            for key, progress in sorted(self._partitions.items())
-            if (progress.recovering or not recovering) and (span := progress.span) is not None
-        ]
-        asked = list(self._flush_asked)
-        if spans and not await self._write(spans, recovering=recovering):
+        await self._decode()
+        # Of all partitions none but the planned ones are read before those are sealed.
+        spans = [Span(key, *span) for key, progress in sorted(self._partitions.items()) if (span := progress.span)]
+        asked = []
+        if not recovering:
+            # Only the planned spans are in the batch otherwise: who asked for everything waits for the next.
+            asked, self._flush_asked = self._flush_asked, []
+        if not spans:
+            _answer(asked)
             return
-        if recovering:
-            # Only the planned spans were there; whoever asked for everything has to wait for the rest.
-            return
-        del self._flush_asked[: len(asked)]
-        for future in asked:
-            if not future.done():
-                future.set_result(None)
-
-    async def _write(self, spans: list[Span], *, recovering: bool) -> bool:
-        await self._reader.acknowledged()
-        plan = None if recovering else self._target.plan(spans)
-        ahead = {
-            span.partition: (span.first, plan[span.partition] if plan is not None else "")
-            for span in spans
+        plan = self._target.seal(spans)
+        ahead: dict[TopicPartition, tuple[int, str]] = {}
+        if plan is not None and not recovering:
+            ahead = {span.partition: (span.first, plan[span.partition]) for span in spans}
+        else:
             # Without any commit a target could not tell what a first write left behind from rows long forgotten.
-            if plan is not None or not self._partitions[span.partition].known
-        }
-        if not await self._commit(ahead):
+            ahead = {span.partition: (span.first, "") for span in spans if not self._partitions[span.partition].known}
+        messages = sum(self._partitions[span.partition].seal() for span in spans)
+        self._buffer = FetchBuffer()
+        self._last_seal = self._clock()
+        self._sealed = _Sealed(spans, messages, ahead, recovering, asked)
+        self._writing = asyncio.create_task(self._write(self._sealed))
+        self._writing.add_done_callback(lambda _: self._rouse())
+
+    async def _write(self, batch: _Sealed) -> bool:
+        """Write and commit a batch; return whether that was done."""
+        await self._decoder.acknowledged()
+        if not await self._commit(batch.ahead):
             return False
         try:
-            await self._target.write(spans, recovering=recovering, give_up=self._give_up)
+            await self._target.write(batch.spans, recovering=batch.recovering, give_up=self._give_up)
         except Abandoned:
-            self._log.warning("gave up a write; its records will be read again", spans=len(spans))
-            await self._forget()
+            self._log.warning("gave up a write; its records will be read again", spans=len(batch.spans))
             return False
-        if not await self._commit({span.partition: (span.last + 1, "") for span in spans}, undo=spans):
-            return False
-        for span in spans:
-            progress = self._partitions[span.partition]
-            self.records += progress.messages
-            progress.commit()
-        self.batches += 1
-        self.last_commit_time = time.time_ns()
-        self._pending_records = self._pending_bytes = 0
-        return True
+        if await self._commit({span.partition: (span.last + 1, "") for span in batch.spans}):
+            return True
+        await self._target.rollback(batch.spans)
+        return False
 
-    async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]], undo: Iterable[Span] = ()) -> bool:
-        """Commit; on refusal undo, forget everything and return False."""
+    async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> bool:
+        """Commit; return False if that is refused because the partitions are no longer ours."""
         if not offsets:
             return True
         try:
@@ -283,20 +354,39 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._log.warning(
                 "commit refused, the partitions are moving; records will be read again", reason=str(error)
             )
-            if spans := list(undo):
-                await self._target.rollback(spans)
-            await self._forget()
             return False
         except KafkaError as error:
             raise BrokerError(f"cannot commit offsets: {error}") from error
         return True
 
+    async def _settle(self) -> None:
+        """Wait for the write under way, if there is one, and take note of how it ended."""
+        writing, batch = self._writing, self._sealed
+        if writing is None or batch is None:
+            return
+        # Whoever waits here may be cancelled, the write must not be.
+        await asyncio.wait({writing})
+        self._writing = None
+        stored = writing.result()
+        self._sealed = None
+        if not stored:
+            self._flush_asked = batch.asked + self._flush_asked
+            await self._forget()
+            return
+        for span in batch.spans:
+            self._partitions[span.partition].commit()
+        self.records += batch.messages
+        self.batches += 1
+        self.last_commit_time = time.time_ns()
+        _answer(batch.asked)
+
     async def _forget(self) -> None:
         """Drop everything since the last commit; nothing is ours until the next assignment."""
         await self._target.discard(list(self._partitions))
+        self._owner = False
         self._partitions = {}
         self._generation += 1
-        self._pending_records = self._pending_bytes = 0
+        self._buffer = FetchBuffer()
 
     # --- partitions come and go ----------------------------------------------------------------------------
 
@@ -305,20 +395,28 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         timer = asyncio.get_running_loop().call_later(REVOKE_SECONDS, self._give_up.set)
         try:
             async with self._turn:
-                if self._fault is None and self._partitions:
-                    await self._flush()
+                if self._fault is None:
+                    await self._write_all()
                 await self._forget()
                 self._given = None
                 self.assigned(False)
         except Exception as error:  # noqa: BLE001 aiokafka would only log it; the loop raises it
             self._fault = error
+            self._rouse()
         finally:
             timer.cancel()
+
+    async def _write_all(self) -> None:
+        """Write what is there to the end."""
+        await self._settle()
+        await self._start_write()
+        await self._settle()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Leave a note for the loop (called by the consumer)."""
         self._give_up.clear()
         self._given = set(assigned)
+        self._rouse()
 
     async def _begin(self, ours: set[TopicPartition]) -> None:
         self._given = None
@@ -326,15 +424,13 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._target.survey(ours)
         found = await committed(self._consumer, ours)
         if not await self._commit({key: (commit.offset, commit.metadata) for key, commit in found.items()}):
+            await self._forget()
             return
         commits = {
             key: Commit(found[key].offset, found[key].metadata) if key in found else None for key in sorted(ours)
         }
         planned = await self._target.assign(commits)
-        try:
-            ends = await self._consumer.end_offsets(list(planned)) if planned else {}
-        except KafkaError as error:
-            raise BrokerError(f"cannot ask the broker for the ends of partitions: {error}") from error
+        ends = await self._ends(planned)
         new = ours - found.keys()
         starts = await self._beginnings(new) if new else {}
         self._partitions = {}
@@ -344,8 +440,56 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             last = min(planned.get(key, -1), ends.get(key, 0) - 1)
             self._partitions[key] = Progress(offset, offset, last if last >= offset else None, known=commit is not None)
             self._consumer.seek(key, offset)
+        self._owner = True
         self._log.info("assigned", partitions=len(commits), planned=len(planned))
         self.assigned(True)
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    async def _finish(self, drain_seconds: float) -> None:
+        """Read up to where the topics end now, write and commit; note what is left of our share of that."""
+        deadline = self._clock() + drain_seconds
+        timer = asyncio.get_running_loop().call_later(drain_seconds + LAST_WRITE_SECONDS, self._give_up.set)
+        owned = dict(self._partitions)
+        try:
+            ends = await self._ends_now(max(drain_seconds, 1.0))
+            while True:
+                while self._clock() < deadline and self._draining(ends):
+                    await self._step(deadline)
+                    owned |= self._partitions
+                async with self._turn:
+                    self._raise_fault()
+                    await self._write_all()
+                if self._clock() >= deadline or not self._draining(ends):
+                    break
+        finally:
+            timer.cancel()
+        # What another member has taken over is its affair.
+        for key, progress in (self._partitions if self._owner else owned).items():
+            self.unread[key.topic] += max(ends.get(key, 0) - progress.committed, 0)
+        self.unread = +self.unread
+
+    def _draining(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Tell whether any of our partitions is not read up to its entry in ``ends``, or we wait to get them back."""
+        if not self._owner:
+            return self._given is not None or self._generation > 0
+        return any(progress.next < ends.get(key, 0) for key, progress in self._partitions.items())
+
+    async def _ends_now(self, seconds: float) -> dict[TopicPartition, int]:
+        """Return where the partitions of all topics end, or ours ended when last seen if the broker does not answer."""
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in self._consumer.partitions_for_topic(topic) or ()
+        ]
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ends(partitions)
+        except (BrokerError, TimeoutError) as error:
+            self._log.warning("the broker does not tell where partitions end", reason=str(error) or "no answer")
+        assignment = self._consumer.assignment()
+        seen = {key: self._consumer.highwater(key) for key in self._partitions if key in assignment}
+        return {key: end for key, end in seen.items() if end is not None}
 
     # --- figures -------------------------------------------------------------------------------------------
 
@@ -353,8 +497,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def lag(self) -> int:
         """Records that are known to be on the broker and not committed by this process."""
         behind = 0
+        assignment = self._consumer.assignment()
         for key, progress in self._partitions.items():
-            end = self._consumer.highwater(key) if key in self._consumer.assignment() else None
+            end = self._consumer.highwater(key) if key in assignment else None
             if end is not None:
                 behind += max(end - progress.committed, 0)
         return behind
@@ -364,12 +509,18 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return {
             "records": self.records,
             "batches": self.batches,
-            "pending": self._pending_records,
+            "pending": self._buffer.records + (self._sealed.messages if self._sealed is not None else 0),
             "lag": self.lag,
             "partitions": len(self._partitions),
             "duplicates_skipped": self.duplicates_skipped,
             "lost": self.lost,
-            "dead_letters": self._reader.refused,
+            "dead_letters": self._decoder.refused,
             "last_commit_time": self.last_commit_time,
             **self._target.status(),
         }
+
+
+def _answer(asked: Iterable[asyncio.Future[None]]) -> None:
+    for future in asked:
+        if not future.done():
+            future.set_result(None)

@@ -1,13 +1,15 @@
 """What a target of a sink must do, and the words the sinks share.
 
 One loop (:mod:`sinks.consumer`) reads, decodes and commits for all targets; a target keeps rows. The loop calls the
-methods of a target one at a time, in this order::
+methods of a target in this order::
 
-    open ─► survey ─► assign ─► (submit … ─► [plan ─► commit] ─► write ─► commit) … ─► discard ─► survey … ─► close
+    open ─► survey ─► assign ─► (submit … ─► seal ─► [commit of the plan] ─► write ─► commit) … ─► discard … ─► close
 
 * Only the loop commits offsets. A target never talks to the broker.
-* ``submit`` may buffer; what is buffered is bounded, because the loop writes as soon as a bound of
-  :class:`Limits` is reached or the target says it is ``full``.
+* There are two batches at most: one is sealed and being written, the next is filled by ``submit`` meanwhile. So
+  ``submit`` may be called while ``write`` or ``rollback`` is under way; otherwise one call ends before the next begins.
+* ``submit`` may buffer; what is buffered is bounded, because the loop seals a batch as soon as a bound of
+  :class:`Limits` is reached or the target says it is ``full``, and submits no more while it cannot.
 * Every method but ``submit`` may take its time; none waits for a disk or a server on the event loop's thread.
 * When ``write`` returns, every row of the spans has been stored durably, exactly once.
 * A process may die between any two steps, and in the midst of each.
@@ -20,6 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pyarrow as pa
 from aiokafka import TopicPartition
 
 from schemas.records import Record
@@ -27,19 +30,19 @@ from schemas.records import Record
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When rows that were submitted have to be written.
+    """When a batch has to be written. Two batches, one being written, one being filled, bound what a sink holds.
 
     Attributes:
         records: as soon as there are so many.
         bytes: as soon as their encoded values have this size together.
-        seconds: when the oldest has waited so long.
-        idle_seconds: when nothing came for so long; None: never for that reason.
+        seconds: when the oldest was fetched so long ago.
+        idle_seconds: at once, if there was no batch for so long before; None: never for that reason.
     """
 
     records: int
     bytes: int
     seconds: float
-    idle_seconds: float | None
+    idle_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,12 +56,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Decoded records of one partition in the order of their offsets; ``offsets[i]`` is that of ``records[i]``."""
+    """Rows of one partition, at least one, in the order of their offsets; columns as :func:`sinks.columns.schema`."""
 
     partition: TopicPartition
     kind: type[Record]
-    offsets: Sequence[int]
-    records: Sequence[Record]
+    rows: pa.RecordBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ class Target(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """Bounds of what the loop may submit before it calls ``write``."""
+        """Bounds of a batch."""
 
     @property
     def full(self) -> bool:
-        """Whether the target wants ``write`` now, whatever the limits say."""
+        """Whether the batch that is being filled has to be sealed, whatever the limits say."""
 
     async def open(self) -> None:
         """Make ready: connect, create what is missing.
@@ -105,8 +107,8 @@ class Target(Protocol):
         and nothing else), or, where a plan says which span may have been stored, settled by the first ``write``.
 
         Returns:
-            partition → last offset of the planned span, which the loop then submits and writes before anything
-            else, with ``recovering`` set.
+            partition → last offset of the planned span, which the loop then submits, seals and writes before
+            anything else, with ``recovering`` set.
 
         Raises:
             ServiceError: the target holds rows of a partition without a commit.
@@ -115,19 +117,21 @@ class Target(Protocol):
     async def submit(self, chunk: Chunk) -> None:
         """Take over rows. Chunks of a partition come in the order of their offsets."""
 
-    def plan(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
-        """Return the text to commit for each partition before ``write``, or None if ``write`` needs no plan.
+    def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
+        """End the batch: what was submitted until now are the rows of ``spans``, what comes from here on of the next.
 
-        After a crash the texts come back in ``assign``.
+        Returns:
+            The plan, a text to commit for each partition before ``write``; None if ``write`` needs no plan. After
+            a crash the texts come back in ``assign``.
         """
 
     async def write(self, spans: Sequence[Span], *, recovering: bool, give_up: asyncio.Event) -> None:
-        """Store every row submitted for ``spans``, exactly once, durably.
+        """Store the sealed batch, every row exactly once, durably.
 
         A target that cannot be reached is tried again for as long as it takes, unless ``give_up`` is set.
 
         Args:
-            spans: all that was submitted since the last write, one span per partition.
+            spans: those the batch was sealed with, one per partition.
             recovering: the spans are those that ``assign`` named: their rows may be stored already.
             give_up: set when the partitions are about to be taken away, or the service stops.
 
@@ -140,7 +144,7 @@ class Target(Protocol):
         """Undo the ``write`` of ``spans``, whose commit was refused: another process will write them."""
 
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget what was submitted for ``partitions`` and not written."""
+        """Forget what was submitted for ``partitions`` and not written, sealed or not."""
 
     def status(self) -> dict[str, Any]:
         """Return figures for ``/status``, JSON-able."""

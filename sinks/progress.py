@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 
@@ -23,11 +23,12 @@ class Progress:
 
     Attributes:
         committed: the next offset by the last commit; where the partition begins if there was none.
-        next: the next offset to be submitted.
-        planned: last offset of the span that was planned before this assignment; None when there is no such span
-            (any more).
-        messages: taken since the last commit.
+        next: the next offset to be taken.
+        planned: last offset of the span that was planned before this assignment; None when there is no such span,
+            or it is sealed.
+        messages: taken since the last seal.
         known: whether the group has a commit.
+        sealed: the next offset behind what is sealed; ``committed`` when all of that is committed.
     """
 
     committed: int
@@ -35,10 +36,14 @@ class Progress:
     planned: int | None = None
     messages: int = 0
     known: bool = True
+    sealed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sealed = self.committed
 
     @property
     def recovering(self) -> bool:
-        """Whether the planned span has to be completed and written before anything else."""
+        """Whether the planned span has to be completed and sealed before anything else."""
         return self.planned is not None
 
     @property
@@ -48,8 +53,8 @@ class Progress:
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """First and last offset of what was taken since the last commit; None if there is nothing."""
-        return (self.committed, self.next - 1) if self.next > self.committed else None
+        """First and last offset of what was taken since the last seal; None if there is nothing."""
+        return (self.sealed, self.next - 1) if self.next > self.sealed else None
 
     def take(self, messages: Sequence[M]) -> tuple[list[M], int, bool]:
         """Advance over ``messages``, in the order of their offsets.
@@ -76,9 +81,14 @@ class Progress:
             self.next = taken[-1].offset + 1
         return taken, seen, len(taken) < len(fresh)
 
-    def commit(self) -> None:
-        """What was taken is written and committed."""
-        self.committed = self.next
+    def seal(self) -> int:
+        """End the span: what was taken is on its way to be written. Return the number of its messages."""
+        messages, self.messages = self.messages, 0
+        self.sealed = self.next
         self.planned = None
-        self.messages = 0
+        return messages
+
+    def commit(self) -> None:
+        """What was sealed is written and committed."""
+        self.committed = self.sealed
         self.known = True

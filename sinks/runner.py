@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
+from aiokafka import AIOKafkaConsumer
 
+from alphapulse.config import ClickHouseSettings, ParquetSettings
 from alphapulse.errors import ConfigError
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
@@ -18,12 +21,17 @@ from schemas.waiting import prepared_codec
 from sinks.columns import batch
 from sinks.consumer import SinkConsumer
 from sinks.contract import Target
-from sinks.refusals import Reader
+from sinks.decoder import RecordDecoder
 
 WRITTEN: Final = (EVENTS, DEAD_LETTERS)
 """The topics that sinks write to."""
 
 FLUSH_SECONDS: Final = 60.0
+
+FETCH_MIN_BYTES: Final = 256 * 1024
+"""The broker answers a fetch when it has so much, or after :func:`fetch_wait_ms`. A fetch over the partitions of all
+topics costs about 2 ms however little it brings; a record more costs some microseconds."""
+FETCH_WAIT_MS: Final = 500
 
 _GARBAGE_THRESHOLDS: Final = (200_000, 20, 20)
 """A slice of decoded records must not trigger the cycle collector; they have no cycles and die by reference count."""
@@ -51,8 +59,13 @@ def check_topics(section: str, topics: Sequence[str]) -> None:
         raise ConfigError(faults)
 
 
-async def consume(service: Service, target: Target, *, group: str, topics: Sequence[str]) -> None:
-    """Feed an open target with ``topics`` until the service is asked to stop.
+def fetch_wait_ms(batch_seconds: float) -> int:
+    """Return how long the broker may hold back a fetch that brings little: half of what a batch waits."""
+    return max(min(int(batch_seconds * 500), FETCH_WAIT_MS), 1)
+
+
+async def consume(service: Service, target: Target, settings: ClickHouseSettings | ParquetSettings) -> None:
+    """Feed an open target with the topics of ``settings`` until the service is asked to stop, then to their ends.
 
     Raises:
         AlphaPulseError: broker, registry or target cannot be used any more.
@@ -64,10 +77,10 @@ async def consume(service: Service, target: Target, *, group: str, topics: Seque
     kafka = service.settings.kafka
     async with (
         running(producer(kafka, client_id=service.name), kafka) as publisher,
-        running(consumer(kafka, group_id=group, client_id=service.name), kafka) as source,
+        running(_reader(service, settings), kafka) as source,
     ):
-        reader = Reader(codec, publisher, service.name)
-        sink = SinkConsumer(source, target, reader, service.name)
+        decoder = RecordDecoder(codec, publisher, service.name)
+        sink = SinkConsumer(source, target, decoder, service.name)
 
         def assigned(owner: bool) -> None:
             service.ready = owner
@@ -82,4 +95,24 @@ async def consume(service: Service, target: Target, *, group: str, topics: Seque
         sink.assigned = assigned
         service.report(sink.status)
         service.route("POST", "/flush", flush)
-        await sink.run(topics, service.stopping)
+        await sink.run(settings.topics, service.stopping, drain_seconds=settings.drain_seconds)
+    if sink.unread:
+        text = unread_text(sink.unread)
+        service.log.warning(text, unread=dict(sink.unread))
+        print(f"{service.name}: {text}", file=sys.stderr)  # noqa: T201
+
+
+def _reader(service: Service, settings: ClickHouseSettings | ParquetSettings) -> AIOKafkaConsumer:
+    return consumer(
+        service.settings.kafka,
+        group_id=settings.group,
+        client_id=service.name,
+        fetch_min_bytes=FETCH_MIN_BYTES,
+        fetch_max_wait_ms=fetch_wait_ms(settings.batch_seconds),
+    )
+
+
+def unread_text(unread: Mapping[str, int]) -> str:
+    """Return what a sink says at its end of records it has left, by topic."""
+    topics = ", ".join(f"{topic} {count:,}" for topic, count in sorted(unread.items()))
+    return f"stopped with {sum(unread.values()):,} records unread: {topics}"

@@ -127,8 +127,8 @@ class Replay:
             "ops": config.OpsSettings(),
             "registry": config.RegistrySettings(),
             # Small batches: the pace follows what the sinks have committed.
-            "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.3}),
-            "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.5}),
+            "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.2}),
+            "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.3}),
         }
         return base.model_copy(update=sections)
 

@@ -100,6 +100,8 @@ def consumer(
     client_id: str,
     listener: ConsumerRebalanceListener | None = None,
     max_poll_records: int | None = None,
+    fetch_min_bytes: int = 1,
+    fetch_max_wait_ms: int | None = None,
 ) -> AIOKafkaConsumer:
     """Return a consumer that starts at the group's commit, else at the oldest record, and commits only when told.
 
@@ -112,6 +114,8 @@ def consumer(
         client_id: as it shows in the broker's logs and metrics.
         listener: told of partitions that come and go; needs a group.
         max_poll_records: bound of one ``getmany``.
+        fetch_min_bytes: the broker answers a fetch when it has so much, or after ``fetch_max_wait_ms``.
+        fetch_max_wait_ms: None: as configured.
     """
     made = AIOKafkaConsumer(
         **connection(settings),
@@ -119,7 +123,8 @@ def consumer(
         group_id=group_id,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        fetch_max_wait_ms=settings.fetch_max_wait_ms,
+        fetch_min_bytes=fetch_min_bytes,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms if fetch_max_wait_ms is None else fetch_max_wait_ms,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_interval_ms,
         partition_assignment_strategy=(RangePartitionAssignor,),

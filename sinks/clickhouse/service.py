@@ -31,13 +31,13 @@ async def serve(service: Service) -> None:
         if service.stopping.is_set():
             return
         if not engine.embedded:
-            await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
+            await consume(service, target, settings.clickhouse)
             return
         sql = SqlEndpoint(engine)
         try:
             service.route("POST", "/sql", sql.answer)
             service.announce(sql=True)
-            await consume(service, target, group=settings.clickhouse.group, topics=settings.clickhouse.topics)
+            await consume(service, target, settings.clickhouse)
         finally:
             await sql.close()
     finally:

@@ -37,19 +37,20 @@ from alphapulse.config import ClickHouseSettings
 from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine, Unreachable
 from sinks.clickhouse.plan import Group, plan_text, read_plan
-from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate
-from sinks.columns import OFFSET, PARTITION, batch
+from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate, tune
+from sinks.columns import OFFSET, PARTITION
 from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
 
-BATCH_BYTES: Final = 32 * 2**20
-"""Encoded size of what is held at most; as rows about three times that."""
-IDLE_SECONDS: Final = 0.2
-"""Nobody waits for more rows when none are coming."""
+BATCH_BYTES: Final = 16 * 2**20
+"""Encoded size of a batch at most, and there are two of them; as rows about three times that."""
 GROUP_SPANS: Final = 50
 """Keeps a plan below the 4096 bytes that a broker takes as a commit's metadata."""
 DAYS: Final = 50
 """Rows of so many days are written at once: each is a part, and all of them must fit the deduplication window."""
 REPAIRS: Final = 5
+
+SMALL_ROWS: Final = 5_000
+"""Up to so many rows an insert runs in one thread: starting a dozen costs more than they save."""
 
 _DAY_NS: Final = 86_400 * 10**9
 _ONE_BLOCK: Final = 2**32
@@ -64,6 +65,7 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "min_insert_block_size_rows": _ONE_BLOCK,
     "min_insert_block_size_bytes": _ONE_BLOCK,
 }
+_ONE_THREAD: Final[Mapping[str, Any]] = {"max_threads": 1, "max_insert_threads": 1}
 
 
 class ClickHouseTarget:
@@ -81,8 +83,11 @@ class ClickHouseTarget:
         self._incarnation = incarnation
         self._stopping = stopping
         self._group = settings.group
-        self._limits = Limits(settings.batch_records, BATCH_BYTES, settings.batch_seconds, IDLE_SECONDS)
+        seconds = settings.batch_seconds
+        # One part a second and table is what a steady stream costs; a record that comes alone is a part anyway.
+        self._limits = Limits(settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
+        self._sealed: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._days: set[int] = set()
         self._planned: list[Group] = []
         self._rows: Counter[str] = Counter()
@@ -103,6 +108,8 @@ class ClickHouseTarget:
         async def up_to_date() -> None:
             if new := await migrate(self._engine):
                 self._log.info("migrations applied", count=new, place=self._engine.place)
+            if self._engine.embedded:
+                await tune(self._engine)
 
         await self._engine.retry(up_to_date, self._stopping)
 
@@ -152,12 +159,13 @@ class ClickHouseTarget:
                     )
 
     async def submit(self, chunk: Chunk) -> None:
-        rows = batch(chunk.kind, chunk.records, chunk.partition.partition, chunk.offsets)
-        self._pending.setdefault(chunk.partition, []).append(rows)
-        times = rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
+        self._pending.setdefault(chunk.partition, []).append(chunk.rows)
+        times = chunk.rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
         self._days.update(np.unique(np.floor_divide(times, _DAY_NS)).tolist())
 
-    def plan(self, spans: Sequence[Span]) -> dict[TopicPartition, str]:
+    def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str]:
+        self._sealed, self._pending = self._pending, {}
+        self._days = set()
         return {span.partition: plan_text(group) for group in self._groups(spans) for span in group.spans}
 
     def _groups(self, spans: Sequence[Span]) -> list[Group]:
@@ -176,9 +184,7 @@ class ClickHouseTarget:
         groups = self._settled_groups(spans) if recovering else self._groups(spans)
         for group in groups:
             await self._store(group, give_up)
-        for span in spans:
-            self._pending.pop(span.partition, None)
-        self._days.clear()
+        self._sealed = {}
         self._planned = []
 
     def _settled_groups(self, spans: Sequence[Span]) -> list[Group]:
@@ -192,7 +198,7 @@ class ClickHouseTarget:
         return groups
 
     async def _store(self, group: Group, give_up: asyncio.Event) -> None:
-        batches = [rows for span in group.spans for rows in self._pending.get(span.partition, ())]
+        batches = [rows for span in group.spans for rows in self._sealed.get(span.partition, ())]
         if not batches:
             return
         table = TABLE_OF[group.topic]
@@ -224,7 +230,8 @@ class ClickHouseTarget:
         return rows.append_column(INCARNATION, name).unify_dictionaries().combine_chunks()
 
     async def _insert(self, table: Table, rows: pa.Table, token: str) -> None:
-        await self._engine.insert(table.name, rows, {**_SETTINGS, "insert_deduplication_token": token})
+        threads = _ONE_THREAD if rows.num_rows <= SMALL_ROWS else {}
+        await self._engine.insert(table.name, rows, {**_SETTINGS, **threads, "insert_deduplication_token": token})
 
     async def _settle(self, table: Table, group: Group, rows: pa.Table, token: str) -> None:
         """Make sure that each of ``rows`` is in the table once."""
@@ -274,8 +281,9 @@ class ClickHouseTarget:
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
         for key in partitions:
             self._pending.pop(key, None)
+            self._sealed.pop(key, None)
         if not self._pending:
-            self._days.clear()
+            self._days = set()
         self._planned = []
 
     def status(self) -> dict[str, Any]:

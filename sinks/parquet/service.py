@@ -20,6 +20,6 @@ async def serve(service: Service) -> None:
     target = ParquetTarget(settings, await incarnation(settings.kafka))
     try:
         await target.open()
-        await consume(service, target, group=settings.parquet.group, topics=settings.parquet.topics)
+        await consume(service, target, settings.parquet)
     finally:
         await target.close()

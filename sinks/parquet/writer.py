@@ -30,7 +30,7 @@ from alphapulse import logs
 from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
 from schemas.definitions import definitions
-from sinks.columns import batch, record_time, schema
+from sinks.columns import record_time, schema
 from sinks.contract import Chunk, Commit, Limits, Span
 from sinks.parquet.encodings import options
 from sinks.parquet.files import (
@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 BATCH_BYTES: Final = 1024 * 2**20
 """Encoded size of a checkpoint at most; it lies in drafts, not in memory."""
-MEMORY_BYTES: Final = 192 * 2**20
-"""Arrow bytes that wait for their row group, all files together."""
+MEMORY_BYTES: Final = 96 * 2**20
+"""Arrow bytes that wait for their row group, all files of a batch together; there are two batches at most."""
 OPEN_FILES: Final = 64
 
 _CLASS_OF: Final = {found.topic: found.record for found in definitions()}
@@ -72,8 +72,9 @@ class ParquetTarget:
         self._root = folder(settings)
         self._group = settings.parquet.group
         self._incarnation = incarnation
-        self._limits = Limits(settings.parquet.batch_records, BATCH_BYTES, settings.parquet.batch_seconds, None)
+        self._limits = Limits(settings.parquet.batch_records, BATCH_BYTES, settings.parquet.batch_seconds)
         self._open: dict[tuple[TopicPartition, int], HourFile] = {}
+        self._sealed: list[HourFile] = []
         self._found: list[Stored] = []
         self._written: list[Stored] = []
         self._rows: Counter[str] = Counter()
@@ -134,8 +135,7 @@ class ParquetTarget:
         remove_dead_drafts(self._root, commits)
 
     async def submit(self, chunk: Chunk) -> None:
-        rows = batch(chunk.kind, chunk.records, chunk.partition.partition, chunk.offsets)
-        for hour, of_hour in _by_hour(rows, record_time(chunk.kind)):
+        for hour, of_hour in _by_hour(chunk.rows, record_time(chunk.kind)):
             key = (chunk.partition, hour)
             file = self._open.get(key)
             if file is None:
@@ -146,13 +146,13 @@ class ParquetTarget:
             if file.pending_bytes >= ROW_GROUP_BYTES:
                 await self._in_thread(file.write_group)
 
-    def plan(self, spans: Sequence[Span]) -> None:
-        return None
+    def seal(self, spans: Sequence[Span]) -> None:
+        self._sealed, self._open = list(self._open.values()), {}
 
     async def write(self, spans: Sequence[Span], *, recovering: bool, give_up: asyncio.Event) -> None:
-        files = list(self._open.values())
+        files = self._sealed
         self._written = await self._in_thread(lambda: self._checkpoint(files))
-        self._open = {}
+        self._sealed = []
         self._rows.update(_rows(self._written))
 
     def _checkpoint(self, files: list[HourFile]) -> list[Stored]:
@@ -180,7 +180,8 @@ class ParquetTarget:
         self._rows.subtract(_rows(written))
 
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
-        files, self._open = list(self._open.values()), {}
+        files = [*self._sealed, *self._open.values()]
+        self._sealed, self._open = [], {}
 
         def abandon() -> None:
             for file in files:
@@ -193,7 +194,7 @@ class ParquetTarget:
             "rows": dict(self._rows),
             "files": self._files,
             "bytes": self._bytes,
-            "open_files": len(self._open),
+            "open_files": len(self._sealed) + len(self._open),
             "uncommitted_files_removed": self._removed,
             "place": str(self._root),
         }

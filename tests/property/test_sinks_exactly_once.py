@@ -20,7 +20,7 @@ from alphapulse.config import ClickHouseSettings, ParquetSettings, Settings
 from schemas.codec import Codec
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.parquet.writer import ParquetTarget
-from tests.fixtures.log import Fuse, Killed, Log
+from tests.fixtures.log import Fuse, Killed, Log, Pace
 from tests.fixtures.memory_engine import MemoryEngine
 from tests.fixtures.records import START, l2, trade
 from tests.fixtures.sink_life import decodable, live, uncommitted
@@ -49,6 +49,8 @@ def logs(draw: st.DrawFn) -> Log:
 deaths = st.lists(st.integers(1, 25), max_size=5)
 slices = st.lists(st.integers(1, 8), max_size=12)
 batch_records = st.integers(1, 12)
+paces = st.lists(st.integers(0, 8), min_size=1, max_size=6).map(tuple)
+"""How long commits and inserts take, in turns of the loop that reads meanwhile."""
 
 
 def expected(log: Log) -> Counter[tuple[str, int, int, int]]:
@@ -61,6 +63,13 @@ def expected(log: Log) -> Counter[tuple[str, int, int, int]]:
                 figure = record.price if key.topic == "md.trades" else record.sequence
                 rows[key.topic, key.partition, message.offset, figure] += 1
     return rows
+
+
+def assert_commits_in_order(log: Log) -> None:
+    last: dict[TopicPartition, int] = {}
+    for key, commit in log.history:
+        assert commit.offset >= last.get(key, 0)
+        last[key] = commit.offset
 
 
 def in_tables(engine: MemoryEngine) -> Counter[tuple[str, int, int, int]]:
@@ -82,11 +91,26 @@ def in_files(root: Path) -> Counter[tuple[str, int, int, int]]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(log=logs(), deaths=deaths, slices=slices, records=batch_records, embedded=st.booleans(), view=st.booleans())
+@given(
+    log=logs(),
+    deaths=deaths,
+    slices=slices,
+    records=batch_records,
+    embedded=st.booleans(),
+    view=st.booleans(),
+    pace=paces,
+)
 def test_rows_are_in_the_tables_once(
-    log: Log, deaths: list[int], slices: list[int], records: int, embedded: bool, view: bool
+    log: Log,
+    deaths: list[int],
+    slices: list[int],
+    records: int,
+    embedded: bool,
+    view: bool,
+    pace: tuple[int, ...],
 ) -> None:
     engine = MemoryEngine(embedded=embedded)
+    engine.pace = Pace(pace)
     if view:
         engine.views["trades"] = []
     fuses = [Fuse(at) for at in deaths] + [Fuse()]
@@ -97,38 +121,44 @@ def test_rows_are_in_the_tables_once(
             bounds = ClickHouseSettings(batch_records=records)
             target = ClickHouseTarget(bounds, engine, "life-1", asyncio.Event())  # type: ignore[arg-type]
             try:
-                await live(log, target, fuse, slices)
+                await live(log, target, fuse, slices, Pace(pace))
             except Killed:
                 continue
 
     asyncio.run(lives())
     assert uncommitted(log) == {}
+    assert_commits_in_order(log)
     assert in_tables(engine) == expected(log)
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     log=logs(),
+    slices=slices,
+    pace=paces,
     failures=st.lists(st.sampled_from(["", "before", "midway", "after"]), max_size=8),
     records=batch_records,
     embedded=st.booleans(),
 )
 def test_a_server_that_fails_now_and_then_gets_rows_once(
-    log: Log, failures: list[str], records: int, embedded: bool
+    log: Log, failures: list[str], records: int, embedded: bool, slices: list[int], pace: tuple[int, ...]
 ) -> None:
     engine = MemoryEngine(embedded=embedded)
+    engine.pace = Pace(pace)
     engine.failures = failures
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sinks.clickhouse.engine.RETRY_SECONDS", (0.0,))
         target = ClickHouseTarget(ClickHouseSettings(batch_records=records), engine, "life-1", asyncio.Event())  # type: ignore[arg-type]
-        asyncio.run(live(log, target))
+        asyncio.run(live(log, target, slices=slices, pace=Pace(pace)))
     assert uncommitted(log) == {}
     assert in_tables(engine) == expected(log)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(log=logs(), deaths=deaths, slices=slices, records=batch_records)
-def test_rows_are_in_the_files_once(log: Log, deaths: list[int], slices: list[int], records: int) -> None:
+@given(log=logs(), deaths=deaths, slices=slices, records=batch_records, pace=paces)
+def test_rows_are_in_the_files_once(
+    log: Log, deaths: list[int], slices: list[int], records: int, pace: tuple[int, ...]
+) -> None:
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         root = Path(place)
         current = Fuse()
@@ -155,19 +185,20 @@ def test_rows_are_in_the_files_once(log: Log, deaths: list[int], slices: list[in
                 await target.open()
                 current = fuse
                 try:
-                    await live(log, target, fuse, slices)
+                    await live(log, target, fuse, slices, Pace(pace))
                 except Killed:
                     die(target)
 
         asyncio.run(lives())
         assert uncommitted(log) == {}
+        assert_commits_in_order(log)
         assert in_files(root) == expected(log)
         assert list(root.rglob(".*.tmp")) == []
 
 
 def die(target: ParquetTarget) -> None:
     """Do what the kernel does for a killed process: close its files, as they are."""
-    for file in target._open.values():
+    for file in (*target._sealed, *target._open.values()):
         if file._file is not None:
             os.close(os.dup(file._file.fileno()))
             file._file.raw.close()  # type: ignore[attr-defined]

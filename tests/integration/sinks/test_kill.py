@@ -26,6 +26,8 @@ from tests.fixtures.sink_process import PATIENCE_SECONDS, Process, until
 RECORDS = 2_000
 KILLS = 3
 TOPICS = ("md.trades", "md.l2")
+BOUNDS = {"batch_records": 150, "batch_seconds": 0.2}
+"""Small batches: while one is written there is always enough for the next to be read."""
 
 
 @pytest.fixture
@@ -35,8 +37,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     base = Settings(data_dir=tmp_path, kafka=kafka)
     return base.model_copy(
         update={
-            "clickhouse": base.clickhouse.model_copy(update={"batch_records": 700, "batch_seconds": 0.2}),
-            "parquet": base.parquet.model_copy(update={"topics": TOPICS, "batch_records": 700, "batch_seconds": 0.2}),
+            "clickhouse": base.clickhouse.model_copy(update=BOUNDS),
+            "parquet": base.parquet.model_copy(update={"topics": TOPICS, **BOUNDS}),
         }
     )
 

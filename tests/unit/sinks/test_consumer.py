@@ -14,8 +14,9 @@ from schemas.codec import Codec
 from schemas.records import Event
 from sinks.consumer import SinkConsumer
 from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
-from tests.fixtures.log import Log, LogConsumer
-from tests.fixtures.records import trade
+from sinks.decoder import RecordDecoder
+from tests.fixtures.log import Log, LogConsumer, SlowProducer
+from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_life import live, make
 
 CODEC = Codec()
@@ -28,10 +29,11 @@ class ListTarget:
 
     def __init__(self, *, plans: bool = False, records: int = 10, seconds: float = 1000.0) -> None:
         self.calls: list[str] = []
-        self.limits = Limits(records, 2**20, seconds, None)
+        self.limits = Limits(records, 2**20, seconds)
         self.full = False
         self.plans = plans
         self.pending: list[tuple[TopicPartition, int]] = []
+        self.sealed: list[tuple[TopicPartition, int]] = []
         self.stored: list[tuple[TopicPartition, int]] = []
         self.commits: dict[TopicPartition, Commit | None] = {}
         self.planned: dict[TopicPartition, int] = {}
@@ -50,9 +52,10 @@ class ListTarget:
         return dict(self.planned)
 
     async def submit(self, chunk: Chunk) -> None:
-        self.pending += [(chunk.partition, offset) for offset in chunk.offsets]
+        self.pending += [(chunk.partition, int(offset)) for offset in chunk.rows.column("_offset").to_numpy()]
 
-    def plan(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
+    def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
+        self.sealed, self.pending = self.pending, []
         return {span.partition: f"to {span.last}" for span in spans} if self.plans else None
 
     async def write(self, spans: Sequence[Span], *, recovering: bool, give_up: asyncio.Event) -> None:
@@ -62,14 +65,14 @@ class ListTarget:
             await self.during_write(give_up)
         if self.error is not None:
             raise self.error
-        self.stored += self.pending
-        self.pending = []
+        self.stored += self.sealed
+        self.sealed = []
 
     async def rollback(self, spans: Sequence[Span]) -> None:
         self.calls.append("rollback")
 
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
-        self.pending = []
+        self.pending = self.sealed = []
 
     def status(self) -> dict[str, Any]:
         return {"rows": {"trades": len(self.stored)}}
@@ -130,6 +133,23 @@ async def test_writes_when_the_oldest_has_waited_long_enough() -> None:
     await task
 
 
+async def test_what_comes_after_a_pause_is_written_at_once() -> None:
+    log, target = log_of(3), ListTarget(records=1000)
+    target.limits = Limits(1000, 2**20, 100.0, idle_seconds=50.0)
+    _, source, stopping, task = await started(log, target)
+    await source.join([KEY])
+    await read_all(source)
+    assert target.calls[-1] == "write 0-2"
+    log.append(KEY, CODEC.encode(trade(3)))
+    # The clock advances 50 ms at each look, two or three of them in a poll.
+    await read_all(source, 100)
+    assert target.calls[-1] == "write 0-2"
+    await read_all(source, 1000)
+    assert target.calls[-1] == "write 3-3"
+    stopping.set()
+    await task
+
+
 async def test_writes_when_the_target_is_full() -> None:
     log, target = log_of(3), ListTarget(records=1000)
     target.full = True
@@ -143,7 +163,7 @@ async def test_writes_when_the_target_is_full() -> None:
 
 async def test_bytes_bound_a_batch() -> None:
     log, target = log_of(10), ListTarget(records=1000)
-    target.limits = Limits(1000, len(CODEC.encode(trade(1))) * 3, 1000.0, None)
+    target.limits = Limits(1000, len(CODEC.encode(trade(1))) * 3, 1000.0)
     await live(log, target, slices=[2] * 9)
     assert [call for call in target.calls if call.startswith("write")] == ["write 0-3", "write 4-7", "write 8-9"]
 
@@ -363,3 +383,381 @@ async def test_a_broker_that_fails_is_told(method: str) -> None:
     await source.join([KEY, OTHER])
     with pytest.raises(BrokerError, match="gone"):
         await asyncio.wait_for(task, 5)
+
+
+# --- reading while a write is under way ---------------------------------------------------------------------
+
+
+class Hold:
+    """Keeps a write from ending until it is let go; what it was called with stays the target's affair."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def __call__(self, _: asyncio.Event) -> None:
+        self.begun.set()
+        await self.released.wait()
+
+
+async def turns(count: int = 30) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def held(log: Log, target: ListTarget) -> tuple[SinkConsumer, LogConsumer, asyncio.Event, Any, Hold]:
+    """Start a sink whose first write is under way."""
+    hold = target.during_write = Hold()
+    sink, source, stopping, task = await started(log, target)
+    await source.join([KEY])
+    await asyncio.wait_for(hold.begun.wait(), 5)
+    return sink, source, stopping, task, hold
+
+
+async def test_the_next_batch_is_read_while_one_is_being_written_and_no_more() -> None:
+    log, target = log_of(95), ListTarget(records=10)
+    target.plans = True
+    sink, source, stopping, task, hold = await held(log, target)
+    source.slices = [5] * 100
+    await turns()
+    first = [call for call in target.calls if call.startswith("write")]
+    # One batch of 95 that was fetched in one piece is being written: nothing is left to read.
+    assert first == ["write 0-94"]
+    for number in range(95, 200):
+        log.append(KEY, CODEC.encode(trade(number)))
+    await turns(100)
+    assert (source.positions[KEY], sink.status()["pending"]) == (105, 95 + 10)
+    assert (target.pending, len(target.sealed)) == ([], 95)
+    assert log.commits[KEY] == OffsetAndMetadata(0, "to 94")
+    hold.released.set()
+    await turns(200)
+    assert "write 95-104" in target.calls
+    stopping.set()
+    await task
+    assert [offset for _, offset in target.stored] == sorted({offset for _, offset in target.stored})
+    offsets = [commit.offset for _, commit in log.history]
+    assert offsets == sorted(offsets)
+
+
+async def test_much_is_decoded_before_its_write_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.buffer.DECODE_RECORDS", 4)
+    log, target = log_of(9), ListTarget(records=1000)
+    _, source, stopping, task = await started(log, target)
+    source.slices = [3] * 20
+    await source.join([KEY])
+    await read_all(source)
+    assert [offset for _, offset in target.pending] == list(range(6))
+    stopping.set()
+    await task
+    assert [offset for _, offset in target.stored] == list(range(9))
+
+
+async def test_a_flush_during_a_write_waits_for_what_was_fetched_meanwhile() -> None:
+    log, target = log_of(10), ListTarget(records=10)
+    sink, _, stopping, task, hold = await held(log, target)
+    for number in range(10, 15):
+        log.append(KEY, CODEC.encode(trade(number)))
+    await turns()
+    waiting = asyncio.create_task(sink.flush())
+    await turns()
+    assert not waiting.done()
+    hold.released.set()
+    await asyncio.wait_for(waiting, 5)
+    assert log.commits[KEY].offset == 15
+    stopping.set()
+    await task
+
+
+async def test_nothing_is_committed_before_the_broker_has_the_dead_letters() -> None:
+    log, target = Log(), ListTarget(records=2)
+    for value in (CODEC.encode(trade(0)), b"junk"):
+        log.append(KEY, value)
+    producer = SlowProducer()
+    sink, source, stopping, task = await started(log, target)
+    sink._decoder = RecordDecoder(CODEC, producer, "sink-test")
+    await source.join([KEY])
+    while not producer.waiting:
+        await asyncio.sleep(0)
+    await turns()
+    assert (log.history, target.stored) == ([], [])
+    producer.waiting[0].set_result(None)
+    await turns()
+    assert log.commits[KEY].offset == 2
+    stopping.set()
+    await task
+
+
+async def test_partitions_are_given_back_when_both_batches_are_committed() -> None:
+    log, target = log_of(10), ListTarget(records=10)
+    _, source, stopping, task, hold = await held(log, target)
+    for number in range(10, 15):
+        log.append(KEY, CODEC.encode(trade(number)))
+    await turns()
+    leaving = asyncio.create_task(source.leave())
+    await turns()
+    assert not leaving.done()
+    hold.released.set()
+    await leaving
+    assert log.commits[KEY].offset == 15
+    assert len(target.stored) == 15
+    stopping.set()
+    await task
+
+
+async def test_a_refused_commit_forgets_what_was_read_meanwhile_as_well() -> None:
+    log, target = log_of(10), ListTarget(records=10)
+    sink, source, stopping, task, hold = await held(log, target)
+    for number in range(10, 15):
+        log.append(KEY, CODEC.encode(trade(number)))
+    await turns()
+    log.members += 1
+    hold.released.set()
+    while "rollback" not in target.calls:
+        await asyncio.sleep(0)
+    await turns()
+    assert (sink.status()["pending"], target.pending, log.commits[KEY].offset) == (0, [], 0)
+    target.stored = []
+    await source.join([KEY])
+    await read_all(source, 40)
+    stopping.set()
+    await task
+    assert [offset for _, offset in target.stored] == list(range(15))
+    assert log.commits[KEY].offset == 15
+
+
+async def test_all_partitions_are_read_while_a_planned_span_is_written() -> None:
+    log, target = log_of(9, KEY, OTHER), ListTarget()
+    log.commits[KEY] = OffsetAndMetadata(2, "to 5")
+    log.commits[OTHER] = OffsetAndMetadata(1, "")
+    target.planned = {KEY: 5}
+    hold = target.during_write = Hold()
+    sink, source, stopping, task = await started(log, target)
+    await source.join([KEY, OTHER])
+    await asyncio.wait_for(hold.begun.wait(), 5)
+    await turns()
+    assert sink.status()["pending"] == 4 + 3 + 8
+    assert dict(log.history) == {KEY: OffsetAndMetadata(2, "to 5"), OTHER: OffsetAndMetadata(1, "")}
+    hold.released.set()
+    await read_all(source, 30)
+    stopping.set()
+    await task
+    assert [call for call in target.calls if call.startswith("write")] == ["write 2-5 again", "write 6-8,1-8"]
+
+
+async def test_an_error_of_a_write_ends_the_loop_that_reads() -> None:
+    log, target = log_of(10), ListTarget(records=10)
+    _, _, stopping, task, hold = await held(log, target)
+    target.error = ServiceError("the disk is full")
+    hold.released.set()
+    with pytest.raises(ServiceError, match="the disk is full"):
+        await asyncio.wait_for(task, 5)
+    assert not stopping.is_set()
+
+
+async def test_an_error_of_the_loop_ends_the_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, target = log_of(10), ListTarget(records=10)
+    sink, source, _, task, hold = await held(log, target)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise KafkaConnectionError("gone")
+
+    monkeypatch.setattr(source, "getmany", fail)
+    with pytest.raises(BrokerError, match=r"cannot read from the broker: .*gone"):
+        await asyncio.wait_for(task, 5)
+    hold.released.set()
+    await turns()
+    assert (target.stored, log.commits[KEY].offset, sink.records) == ([], 0, 0)
+
+
+# --- the end ------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_broker_has_when_asked_to_stop_is_read_and_stored() -> None:
+    log, target = log_of(40, KEY, OTHER), ListTarget(records=10)
+    sink, source = make(log, target, slices=[3] * 60)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1000.0))
+    while source.listener is None:
+        await asyncio.sleep(0)
+    await source.join([KEY, OTHER])
+    stopping.set()
+    await task
+    assert {key: commit.offset for key, commit in log.commits.items()} == {KEY: 40, OTHER: 40}
+    assert sorted(target.stored) == [(key, offset) for key in (KEY, OTHER) for offset in range(40)]
+    assert sink.unread == {}
+
+
+async def test_what_comes_after_the_request_to_stop_does_not_keep_it_from_stopping() -> None:
+    log, target = log_of(10), ListTarget(records=10)
+    sink, source = make(log, target)
+
+    class Growing(LogConsumer):
+        """Each message that is read is followed by one more."""
+
+        async def getmany(self, *keys: TopicPartition, timeout_ms: int, max_records: int) -> Any:
+            got = await super().getmany(*keys, timeout_ms=timeout_ms, max_records=max_records)
+            for messages in got.values():
+                for _ in messages:
+                    log.append(KEY, CODEC.encode(trade(0)))
+            return got
+
+    source = sink._consumer = Growing(log, slices=[1] * 1000)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1000.0))
+    while source.listener is None:
+        await asyncio.sleep(0)
+    await source.join([KEY])
+    stopping.set()
+    await asyncio.wait_for(task, 5)
+    assert 10 <= log.commits[KEY].offset < len(log.partitions[KEY])
+    assert sink.unread == {}
+
+
+async def test_what_could_not_be_read_in_time_is_told_by_topic() -> None:
+    log, target = log_of(40, KEY, OTHER), ListTarget(records=10)
+    updates = TopicPartition(topics.L2, 0)
+    log.append(updates, CODEC.encode(l2(0)))
+    sink, source = make(log, target, slices=[5] * 100)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([topics.TRADES, topics.L2], stopping, drain_seconds=1.0))
+    while source.listener is None:
+        await asyncio.sleep(0)
+    await source.join([KEY, OTHER, updates])
+    stopping.set()
+    await task
+    stored = len(target.stored)
+    assert 0 < stored < 80
+    assert sum(commit.offset for commit in log.commits.values()) == stored
+    assert sink.unread == {topics.TRADES: 80 - stored, topics.L2: 1}
+
+
+async def test_without_time_to_drain_what_was_fetched_is_stored() -> None:
+    log, target = log_of(10), ListTarget(records=1000)
+    sink, source, stopping, task = await started(log, target)
+    await source.join([KEY])
+    await read_all(source)
+    for number in range(10, 25):
+        log.append(KEY, CODEC.encode(trade(number)))
+    stopping.set()
+    await task
+    assert log.commits[KEY].offset == 10
+    assert sink.unread == {topics.TRADES: 15}
+
+
+async def test_a_write_that_is_given_up_at_the_end_is_unread() -> None:
+    log, target = log_of(10), ListTarget(records=1000)
+    target.error = Abandoned("busy")
+    sink, source, stopping, task = await started(log, target)
+    await source.join([KEY])
+    await read_all(source)
+    stopping.set()
+    await task
+    assert sink.unread == {topics.TRADES: 10}
+
+
+async def test_a_broker_that_does_not_tell_the_ends_does_not_keep_it_from_storing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, target = log_of(10), ListTarget(records=1000)
+    sink, source, stopping, task = await started(log, target)
+    await source.join([KEY])
+    await read_all(source)
+    log.append(KEY, CODEC.encode(trade(10)))
+
+    async def fail(*_: object) -> None:
+        raise KafkaConnectionError("gone")
+
+    monkeypatch.setattr(source, "end_offsets", fail)
+    stopping.set()
+    await task
+    # Where the log ended when it was last seen.
+    assert (log.commits[KEY].offset, sink.unread) == (10, {topics.TRADES: 1})
+
+
+async def test_a_sink_that_waits_for_a_rebalance_stops_at_once() -> None:
+    log, target = log_of(10), ListTarget()
+    sink, source = make(log, target)
+    begun = asyncio.Event()
+
+    async def wait(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    source.getmany = wait
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1000.0))
+    await asyncio.wait_for(begun.wait(), 5)
+    stopping.set()
+    await asyncio.wait_for(task, 5)
+    assert sink.unread == {}
+
+
+async def draining(log: Log, target: ListTarget, seconds: float = 1e6) -> tuple[SinkConsumer, LogConsumer, Any]:
+    """Return a sink that was asked to stop and has stored a part of what there is."""
+    sink, source = make(log, target, slices=[3] * 60)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=seconds))
+    while source.listener is None:
+        await asyncio.sleep(0)
+    await source.join([KEY])
+    stopping.set()
+    while not target.stored:
+        await asyncio.sleep(0)
+    return sink, source, task
+
+
+async def test_partitions_that_another_takes_over_at_the_end_are_its_affair() -> None:
+    log, target = log_of(40), ListTarget(records=10)
+    log.append(OTHER, CODEC.encode(trade(0)))
+    sink, source, task = await draining(log, target)
+    await source.leave()
+    stored = len(target.stored)
+    assert 0 < stored < 40
+    await source.join([OTHER])
+    await asyncio.wait_for(task, 5)
+    assert {key: commit.offset for key, commit in log.commits.items()} == {KEY: stored, OTHER: 1}
+    assert sink.unread == {}
+
+
+async def test_partitions_that_come_back_at_the_end_are_read_on() -> None:
+    log, target = log_of(40), ListTarget(records=10)
+    sink, source, task = await draining(log, target)
+    await source.leave()
+    await turns(200)
+    assert not task.done()
+    await source.join([KEY])
+    await asyncio.wait_for(task, 5)
+    assert [offset for _, offset in target.stored] == list(range(40))
+    assert sink.unread == {}
+
+
+async def test_partitions_lost_unnoticed_are_read_again_before_the_end() -> None:
+    """As after a pause of the process that was longer than the group's session: the last commit is refused."""
+    log, target = log_of(15), ListTarget(records=1000)
+    sink, source = make(log, target)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping, drain_seconds=1e6))
+    while source.listener is None:
+        await asyncio.sleep(0)
+    await source.join([KEY])
+    await read_all(source)
+    log.members += 1
+    stopping.set()
+    while sink.status()["partitions"]:
+        await asyncio.sleep(0)
+    assert target.stored == []
+    await source.join([KEY])
+    await asyncio.wait_for(task, 5)
+    assert [offset for _, offset in target.stored] == list(range(15))
+    assert (log.commits[KEY].offset, sink.unread) == (15, {})
+
+
+async def test_partitions_that_do_not_come_back_are_told_when_the_time_is_over() -> None:
+    log, target = log_of(40), ListTarget(records=10)
+    sink, source, task = await draining(log, target, 20.0)
+    await source.leave()
+    await asyncio.wait_for(task, 5)
+    committed = log.commits[KEY].offset
+    assert 0 < committed < 40
+    assert len(target.stored) == committed
+    assert sink.unread == {topics.TRADES: 40 - committed}

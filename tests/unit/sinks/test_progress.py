@@ -24,11 +24,18 @@ def test_takes_what_is_new_and_counts_what_is_not() -> None:
     assert progress.messages == 4
 
 
-def test_a_commit_ends_the_span() -> None:
+def test_a_seal_ends_the_span_and_the_next_begins_behind_it() -> None:
     progress = Progress(committed=10, next=10, known=False)
     progress.take(at(10, 11))
+    assert progress.seal() == 2
+    assert (progress.committed, progress.span, progress.messages, progress.known) == (10, None, 0, False)
+    progress.take(at(12, 13, 14))
+    assert (progress.span, progress.messages) == ((12, 14), 3)
     progress.commit()
-    assert (progress.committed, progress.span, progress.messages, progress.known) == (12, None, 0, True)
+    assert (progress.committed, progress.span, progress.messages, progress.known) == (12, (12, 14), 3, True)
+    assert progress.seal() == 3
+    progress.commit()
+    assert (progress.committed, progress.span) == (15, None)
 
 
 def test_a_planned_span_is_cut_where_the_plan_ends() -> None:
@@ -39,8 +46,11 @@ def test_a_planned_span_is_cut_where_the_plan_ends() -> None:
     assert progress.take(at(12, 13, 14)) == (at(12), 0, True)
     assert (progress.recovering, progress.incomplete) == (True, False)
     assert progress.span == (10, 12)
-    progress.commit()
+    assert progress.seal() == 3
     assert (progress.recovering, progress.next) == (False, 13)
+    assert progress.take(at(13, 14)) == (at(13, 14), 0, False)
+    progress.commit()
+    assert (progress.committed, progress.span) == (13, (13, 14))
 
 
 def test_a_planned_span_that_ends_with_a_message_is_complete() -> None:

@@ -6,7 +6,7 @@ import pytest
 from alphapulse.errors import ServiceError
 from schemas.definitions import definitions
 from sinks.clickhouse.engine import Engine
-from sinks.clickhouse.tables import TABLE_OF, Migration, migrate, migrations
+from sinks.clickhouse.tables import EMBEDDED, TABLE_OF, Migration, migrate, migrations, tune
 from sinks.columns import CATEGORY, TIME, Column, columns
 
 _TYPES = {
@@ -50,6 +50,22 @@ async def test_tables_are_durable_and_remember_tokens(engine: Engine) -> None:
     for name, statement in found:
         for setting in ("non_replicated_deduplication_window = 10000", "fsync_after_insert = 1"):
             assert setting in statement, name
+
+
+async def test_tables_of_the_embedded_engine_sync_what_they_merge(engine: Engine) -> None:
+    await migrate(engine)
+    for _ in range(2):  # the second time there is nothing to do
+        await tune(engine)
+    found = dict(
+        await engine.rows(
+            "SELECT name, create_table_query FROM system.tables "
+            "WHERE database = currentDatabase() AND engine = 'MergeTree'"
+        )
+    )
+    assert found.keys() == {table.name for table in TABLE_OF.values()}
+    for name, statement in found.items():
+        for key, value in EMBEDDED.items():
+            assert f"{key} = {value}" in statement, name
 
 
 async def test_migrations_are_applied_once(engine: Engine) -> None:

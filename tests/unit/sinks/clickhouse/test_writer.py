@@ -16,7 +16,7 @@ from schemas.records import TOPIC_OF, Trade
 from sinks.clickhouse.engine import Engine, Unreachable
 from sinks.clickhouse.tables import TABLE_OF
 from sinks.clickhouse.writer import ClickHouseTarget
-from sinks.columns import columns
+from sinks.columns import batch, columns
 from sinks.contract import Abandoned, Chunk, Commit, Span
 from tests.fixtures.lasting_engine import LastingEngine
 from tests.fixtures.log import Fuse, Killed, Log
@@ -36,7 +36,12 @@ def target_on(engine: Any, records: int = 1000) -> ClickHouseTarget:
 def chunk(key: TopicPartition, first: int, count: int, *, days: int = 1) -> Chunk:
     offsets = list(range(first, first + count))
     records = [trade(number, received_time=START + number % days * DAY) for number in offsets]
-    return Chunk(key, Trade, offsets, records)
+    return Chunk(key, Trade, batch(Trade, records, key.partition, offsets))
+
+
+async def write(target: ClickHouseTarget, spans: list[Span], *, recovering: bool = False) -> None:
+    target.seal(spans)
+    await target.write(spans, recovering=recovering, give_up=asyncio.Event())
 
 
 async def offsets(engine: Engine) -> list[tuple[Any, ...]]:
@@ -50,9 +55,9 @@ async def test_every_record_class_is_stored_as_it_is(engine: Engine) -> None:
     for record in one_of_each():
         key = TopicPartition(TOPIC_OF[type(record)], 3)
         await target.assign({})
-        await target.submit(Chunk(key, type(record), [8, 9], [record, record]))
+        await target.submit(Chunk(key, type(record), batch(type(record), [record, record], 3, [8, 9])))
         spans.append(Span(key, 8, 9))
-    await target.write(spans, recovering=False, give_up=asyncio.Event())
+    await write(target, spans)
     for record in one_of_each():
         table = TOPIC_OF[type(record)]
         names = [column.name for column in columns(type(record))]
@@ -77,7 +82,7 @@ async def test_partitions_of_a_topic_share_an_insert_in_the_embedded_engine_only
         target = target_on(engine)
         for key in KEYS:
             await target.submit(chunk(key, 0, 10))
-        assert len(set(target.plan(spans).values())) == plans
+        assert len(set(target.seal(spans).values())) == plans
         await target.write(spans, recovering=False, give_up=asyncio.Event())
         assert engine.inserts == inserts
         assert len(engine.rows_of["trades"]) == 40
@@ -93,7 +98,7 @@ async def test_the_same_block_again_is_no_second_block(engine: Engine) -> None:
         assert await target.assign({KEYS[0]: commit, KEYS[1]: commit}) == {KEYS[0]: 9, KEYS[1]: 9}
         for key in KEYS[:2]:
             await target.submit(chunk(key, 0, 10, days=70))
-        await target.write(spans, recovering=True, give_up=asyncio.Event())
+        await write(target, spans, recovering=True)
         assert await offsets(engine) == [(p, o) for p in (0, 1) for o in range(10)]
         assert target.status()["rows_found_again"] == (20 if life else 0)
 
@@ -102,10 +107,10 @@ async def test_a_block_that_is_there_in_part_is_completed(engine: Engine) -> Non
     target = target_on(LastingEngine(engine))
     await target.open()
     await target.submit(chunk(KEYS[0], 3, 4))
-    await target.write([Span(KEYS[0], 3, 6)], recovering=False, give_up=asyncio.Event())
+    await write(target, [Span(KEYS[0], 3, 6)])
     await target.assign({KEYS[0]: Commit(0, "v1 0:0-9")})
     await target.submit(chunk(KEYS[0], 0, 10))
-    await target.write([Span(KEYS[0], 0, 9)], recovering=True, give_up=asyncio.Event())
+    await write(target, [Span(KEYS[0], 0, 9)], recovering=True)
     assert await offsets(engine) == [(0, number) for number in range(10)]
 
 
@@ -117,7 +122,7 @@ async def test_a_block_that_clickhouse_only_believes_to_have_is_stored() -> None
         target = target_on(engine)
         await target.assign({KEYS[0]: Commit(0, "v1 0:0-9")})
         await target.submit(chunk(KEYS[0], 0, 10))
-        await target.write([Span(KEYS[0], 0, 9)], recovering=True, give_up=asyncio.Event())
+        await write(target, [Span(KEYS[0], 0, 9)], recovering=True)
         assert sorted(row["_offset"] for row in engine.rows_of["trades"]) == list(range(10))
 
 
@@ -130,7 +135,7 @@ async def test_a_table_that_keeps_nothing_is_an_error() -> None:
     await target.assign({KEYS[0]: Commit(0, "v1 0:0-9")})
     await target.submit(chunk(KEYS[0], 0, 10))
     with pytest.raises(ServiceError, match="does not keep what is inserted into trades"):
-        await target.write([Span(KEYS[0], 0, 9)], recovering=True, give_up=asyncio.Event())
+        await write(target, [Span(KEYS[0], 0, 9)], recovering=True)
 
 
 async def test_a_group_whose_partitions_went_to_two_owners_is_settled_apart(engine: Engine) -> None:
@@ -139,9 +144,9 @@ async def test_a_group_whose_partitions_went_to_two_owners_is_settled_apart(engi
     first = target_on(lasting)
     await first.open()
     spans = [Span(key, 0, 9) for key in KEYS[:3]]
-    plan = first.plan(spans)
     for key in KEYS[:3]:
         await first.submit(chunk(key, 0, 10))
+    plan = first.seal(spans)
     await first.write(spans, recovering=False, give_up=asyncio.Event())
     for keys in (KEYS[:1], KEYS[1:3]):
         target = target_on(lasting)
@@ -149,7 +154,7 @@ async def test_a_group_whose_partitions_went_to_two_owners_is_settled_apart(engi
         assert await target.assign(dict(commits)) == dict.fromkeys(keys, 9)
         for key in keys:
             await target.submit(chunk(key, 0, 10))
-        await target.write([Span(key, 0, 9) for key in keys], recovering=True, give_up=asyncio.Event())
+        await write(target, [Span(key, 0, 9) for key in keys], recovering=True)
     assert await offsets(engine) == [(p, o) for p in range(3) for o in range(10)]
 
 
@@ -216,6 +221,7 @@ async def test_a_dead_server_is_given_up_when_asked(monkeypatch: pytest.MonkeyPa
     give_up = asyncio.Event()
     target = target_on(Dead())
     await target.submit(chunk(KEYS[0], 0, 10))
+    target.seal([Span(KEYS[0], 0, 9)])
     with pytest.raises(Abandoned):
         await target.write([Span(KEYS[0], 0, 9)], recovering=False, give_up=give_up)
 

@@ -11,6 +11,7 @@ from alphapulse.config import ParquetSettings, Settings
 from alphapulse.errors import ServiceError
 from schemas.codec import Codec
 from schemas.records import Trade
+from sinks.columns import batch
 from sinks.contract import Chunk, Commit, Span
 from sinks.parquet import writer
 from sinks.parquet.writer import ParquetTarget, folder
@@ -29,12 +30,15 @@ def target_in(root: Path, incarnation: str = "life-1") -> ParquetTarget:
 
 def chunk(first: int, count: int, *, hours: int = 1, key: TopicPartition = KEY) -> Chunk:
     offsets = list(range(first, first + count))
-    return Chunk(key, Trade, offsets, [trade(n, received_time=START + n % hours * HOUR) for n in offsets])
+    records = [trade(n, received_time=START + n % hours * HOUR) for n in offsets]
+    return Chunk(key, Trade, batch(Trade, records, key.partition, offsets))
 
 
 async def write(target: ParquetTarget, first: int, count: int, *, hours: int = 1) -> None:
     await target.submit(chunk(first, count, hours=hours))
-    await target.write([Span(KEY, first, first + count - 1)], recovering=False, give_up=asyncio.Event())
+    spans = [Span(KEY, first, first + count - 1)]
+    target.seal(spans)
+    await target.write(spans, recovering=False, give_up=asyncio.Event())
 
 
 def found(root: Path, pattern: str = "*.parquet") -> list[Path]:
@@ -87,6 +91,7 @@ async def test_files_of_other_partitions_and_lives_are_left_alone(tmp_path: Path
         target = target_in(tmp_path, incarnation)
         await target.open()
         await target.submit(chunk(0, 5, key=key))
+        target.seal([Span(key, 0, 4)])
         await target.write([Span(key, 0, 4)], recovering=False, give_up=asyncio.Event())
         await target.close()
     target = target_in(tmp_path)

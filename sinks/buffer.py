@@ -1,0 +1,56 @@
+"""The batch that is being filled: what was fetched for it, kept as it came until it is decoded; pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+Message: TypeAlias = ConsumerRecord[bytes, bytes]
+
+DECODE_RECORDS: Final = 10_000
+"""Undecoded messages at which decoding no longer waits for the write: many enough that a column costs nothing to
+begin, few enough to be small beside the rows (a message takes some 500 bytes more than its value)."""
+DECODE_BYTES: Final = 8 * 2**20
+
+
+class FetchBuffer:
+    """Counts the messages of a batch and keeps those that are not decoded yet.
+
+    Attributes:
+        records: messages of the batch, decoded or not.
+        bytes: size of their encoded values.
+        oldest: when the first of them was fetched, monotonic seconds; of no meaning while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.bytes = 0
+        self.oldest = 0.0
+        self._undecoded: dict[TopicPartition, list[Message]] = {}
+        self._undecoded_records = 0
+        self._undecoded_bytes = 0
+
+    def add(self, key: TopicPartition, messages: Sequence[Message], now: float) -> None:
+        """Take over messages of a partition, in the order of their offsets, fetched at ``now``."""
+        if not self.records:
+            self.oldest = now
+        size = sum(len(message.value or b"") for message in messages)
+        self.records += len(messages)
+        self.bytes += size
+        self._undecoded.setdefault(key, []).extend(messages)
+        self._undecoded_records += len(messages)
+        self._undecoded_bytes += size
+
+    @property
+    def decode_now(self) -> bool:
+        """Whether so much is undecoded that it should not wait for the write."""
+        return self._undecoded_records >= DECODE_RECORDS or self._undecoded_bytes >= DECODE_BYTES
+
+    def undecoded(self) -> dict[TopicPartition, list[Message]]:
+        """Hand out what is undecoded, by partition, to be decoded now."""
+        handed, self._undecoded = self._undecoded, {}
+        self._undecoded_records = self._undecoded_bytes = 0
+        return handed
