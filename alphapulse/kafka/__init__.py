@@ -5,11 +5,21 @@
 :mod:`~alphapulse.kafka.lag` tells how far groups are behind.
 """
 
-from alphapulse.kafka.client import committed, connection, consumer, incarnation, producer, running
+from alphapulse.kafka.client import (
+    AnyConsumer,
+    committed,
+    connection,
+    consumer,
+    incarnation,
+    native_consumer,
+    producer,
+    running,
+)
 from alphapulse.kafka.lag import GroupLag, LagReader, PartitionLag
 from alphapulse.kafka.losses import LossWatch, tell_loss
 
 __all__ = [
+    "AnyConsumer",
     "GroupLag",
     "LagReader",
     "LossWatch",
@@ -18,6 +28,7 @@ __all__ = [
     "connection",
     "consumer",
     "incarnation",
+    "native_consumer",
     "producer",
     "running",
     "tell_loss",
