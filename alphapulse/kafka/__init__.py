@@ -12,23 +12,29 @@ from alphapulse.kafka.client import (
     consumer,
     incarnation,
     native_consumer,
+    native_producer,
     producer,
     running,
 )
 from alphapulse.kafka.lag import GroupLag, LagReader, PartitionLag
 from alphapulse.kafka.losses import LossWatch, tell_loss
+from alphapulse.kafka.native.consumer import NativeConsumer
+from alphapulse.kafka.native.producer import NativeProducer
 
 __all__ = [
     "AnyConsumer",
     "GroupLag",
     "LagReader",
     "LossWatch",
+    "NativeConsumer",
+    "NativeProducer",
     "PartitionLag",
     "committed",
     "connection",
     "consumer",
     "incarnation",
     "native_consumer",
+    "native_producer",
     "producer",
     "running",
     "tell_loss",

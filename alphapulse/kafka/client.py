@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import OffsetAndMetadata
 
 from alphapulse.config import KafkaSettings
@@ -25,6 +25,7 @@ from alphapulse.errors import BrokerError
 from alphapulse.kafka import closed
 from alphapulse.kafka.native import configuration
 from alphapulse.kafka.native.consumer import NativeConsumer
+from alphapulse.kafka.native.producer import NativeProducer
 from alphapulse.topics import MAX_RECORD_BYTES
 
 closed.install()
@@ -183,6 +184,18 @@ def native_consumer(
     return made
 
 
+def native_producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5) -> NativeProducer:
+    """Return a producer on librdkafka that promises what :func:`producer`'s does: order, no doubles, the same keys.
+
+    Raises:
+        BrokerError: ``ssl_cafile`` cannot be read.
+    """
+    return NativeProducer(
+        configuration.producer(settings, client_id=client_id, linger_ms=linger_ms),
+        request_timeout_ms=settings.request_timeout_ms,
+    )
+
+
 @asynccontextmanager
 async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
     """Start ``client`` (producer, consumer or admin client), and stop it at the end.
@@ -204,7 +217,7 @@ async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
     finally:
         try:
             await asyncio.wait_for(_stop(client), STOP_SECONDS)
-        except TimeoutError as error:
+        except (TimeoutError, KafkaTimeoutError) as error:
             raise BrokerError(
                 f"the broker at {settings.bootstrap} did not acknowledge the last records within {STOP_SECONDS:g} s"
             ) from error

@@ -94,7 +94,7 @@ def consumer(
         "auto.offset.reset": "earliest",
         # As aiokafka reads; our topics have no transactions.
         "isolation.level": "read_uncommitted",
-        # Partition n of every topic to the same member, like the range assignor of alphapulse.kafka.assignor.
+        # Partition n of every topic to the same member, as aiokafka shares them out by range.
         "partition.assignment.strategy": "range",
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,

@@ -11,8 +11,8 @@ promises is what aiokafka's promises as we set it up: ``tests/integration/kafka`
   reading begins, before anything was fetched.
 * Errors are aiokafka's classes. A broker that is away is waited for, without raising and without a busy loop.
 
-One difference: confluent-kafka 2.16 commits metadata with the zero byte that ends it in C. So it may be 4095 bytes long,
-not 4096; :func:`alphapulse.kafka.committed` takes the byte off again, other programs see it.
+One difference: confluent-kafka 2.16 commits metadata with the zero byte that ends it in C. So it may be 4095 bytes
+long, not 4096; :func:`alphapulse.kafka.committed` takes the byte off again, other programs see it.
 """
 
 from __future__ import annotations
@@ -235,6 +235,10 @@ class NativeConsumer:
         if found:
             thread.taken()
         return found
+
+    def look(self) -> None:
+        """Let who waits in :meth:`take` look again: the partitions wanted have changed."""
+        self._wake()
 
     def _begin_reading(self, thread: ConsumerThread) -> None:
         """Let the thread read what was assigned: late, so that a seek is no more than where it begins."""

@@ -46,6 +46,9 @@ UNREACHABLE: Final = frozenset(
 )
 """A broker is away, or does not know yet who leads: to be tried again."""
 
+NO_BROKER: Final = frozenset({Fault._ALL_BROKERS_DOWN, Fault._AUTHENTICATION, Fault._SSL})  # noqa: SLF001
+"""What librdkafka tells of itself, rather than of a request, when none of the brokers it was given can be used."""
+
 
 def fault_of(error: KafkaException) -> Fault:
     """Return what librdkafka's exception carries."""

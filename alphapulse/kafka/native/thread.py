@@ -25,7 +25,7 @@ from confluent_kafka import KafkaError as Fault
 from confluent_kafka import TopicPartition as Place
 
 from alphapulse.kafka.native.configuration import LOGGER
-from alphapulse.kafka.native.errors import commit_error, fault_of, translate
+from alphapulse.kafka.native.errors import NO_BROKER, commit_error, fault_of, translate
 from alphapulse.kafka.native.lanes import Chunk, Lane, Lanes
 from alphapulse.kafka.native.record import Record
 
@@ -467,7 +467,7 @@ class ConsumerThread:
 
     def _on_error(self, fault: Fault) -> None:
         """Take note of what befell a connection, or the client as a whole (called by librdkafka within a poll)."""
-        if fault.code() in _NO_BROKER:
+        if fault.code() in NO_BROKER:
             # librdkafka has written it to its log.
             self.unreachable = fault
         elif fault.fatal():
@@ -495,7 +495,6 @@ class _Commit:
         self.result = result
 
 
-_NO_BROKER: Final = frozenset({Fault._ALL_BROKERS_DOWN, Fault._AUTHENTICATION, Fault._SSL})  # noqa: SLF001
 _PASSING: Final = frozenset({Fault._MAX_POLL_EXCEEDED, Fault._TIMED_OUT, Fault._FAIL})  # noqa: SLF001
 _NOT_YET: Final = frozenset({Fault._STATE, Fault._PREV_IN_PROGRESS, Fault._UNKNOWN_PARTITION})  # noqa: SLF001
 _OF_GROUPS: Final = frozenset(
