@@ -15,7 +15,7 @@ from alphapulse.config import LogSettings
 Logger = structlog.stdlib.BoundLogger
 
 REPEAT_SECONDS: Final = 30.0
-"""The Kafka client says the same thing this often at most: of a broker that is away, ten times a second otherwise."""
+"""The Kafka clients say the same thing this often at most: of a broker that is away, ten times a second otherwise."""
 
 
 def get(name: str, **fields: Any) -> Logger:
@@ -67,6 +67,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     # The client libraries tell at INFO what we count in metrics.
     for noisy in (
         "aiokafka",
+        "librdkafka",
         "kafka",
         "websockets",
         "aiohttp.access",
@@ -90,16 +91,19 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
 
 
 class _Dampener(logging.Filter):
-    """Holds back what the Kafka client repeats, whatever the values in it, and tells next time how often it did."""
+    """Holds back what the Kafka clients repeat, whatever the values in it, and tells next time how often it did."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] != "aiokafka":
+        client = record.name.partition(".")[0]
+        if client not in ("aiokafka", "librdkafka"):
             return True
-        key = record.name, str(record.msg)
+        # librdkafka's lines are all of one form, and begin with what kind of thing they tell.
+        kind = record.args[0] if client == "librdkafka" and isinstance(record.args, tuple) and record.args else ""
+        key = record.name, f"{record.msg}{kind}"
         said, held_back = self._said.get(key, (-math.inf, 0))
         if record.created - said < REPEAT_SECONDS:
             self._said[key] = said, held_back + 1

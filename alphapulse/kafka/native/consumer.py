@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from aiokafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -32,8 +33,11 @@ from alphapulse.kafka.native.lanes import Lane, Lanes
 from alphapulse.kafka.native.record import Record
 from alphapulse.kafka.native.thread import ConsumerThread
 
-SLICE_SECONDS: Final = 0.5
-"""The longest one attempt of a request may keep the thread from polling."""
+SLICE_SECONDS: Final = 5.0
+"""The longest one attempt of a request may keep the thread from polling. librdkafka takes a connection whose broker
+did not answer in time for a dead one, and closes it: not to be told of a busy broker."""
+FIRST_SLICE_SECONDS: Final = 0.5
+"""Likewise at the start, when nothing is read yet and a wrong address is to be told soon; it doubles."""
 RETRY_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 5.0
 """How long a consumer may take to leave its group; without a broker librdkafka takes up to that."""
@@ -112,10 +116,12 @@ class NativeConsumer:
 
     async def _connect(self, thread: ConsumerThread) -> None:
         end = self._now() + self._timeout
+        seconds = FIRST_SLICE_SECONDS
         while True:
             try:
-                await thread.call(lambda consumer: consumer.list_topics(timeout=SLICE_SECONDS))
+                await thread.call(partial(Consumer.list_topics, timeout=seconds))
             except KafkaException as error:
+                seconds = min(seconds * 2, SLICE_SECONDS)
                 fault = fault_of(error)
                 if thread.unreachable is not None:
                     reason = translate(thread.unreachable)

@@ -18,7 +18,9 @@ from confluent_kafka import KafkaException, Producer
 from alphapulse.kafka.native.configuration import LOGGER
 from alphapulse.kafka.native.errors import NO_BROKER, UNREACHABLE, fault_of, translate
 
-SLICE_SECONDS: Final = 0.5
+FIRST_SLICE_SECONDS: Final = 0.5
+LAST_SLICE_SECONDS: Final = 5.0
+"""The longest attempts to connect: short ones at first, so that a wrong address is told soon."""
 FIRST_LOOK_SECONDS: Final = 0.001
 LAST_LOOK_SECONDS: Final = 0.016
 """Pauses between two looks for acknowledgements: they double from the first to the last."""
@@ -66,10 +68,12 @@ class NativeProducer:
         except KafkaException as error:
             raise translate(fault_of(error)) from error
         end = loop.time() + self._timeout
+        seconds = FIRST_SLICE_SECONDS
         while True:
             try:
-                await asyncio.to_thread(producer.list_topics, timeout=SLICE_SECONDS)
+                await asyncio.to_thread(producer.list_topics, timeout=seconds)
             except KafkaException as error:
+                seconds = min(seconds * 2, LAST_SLICE_SECONDS)
                 producer.poll(0)
                 reason = translate(self._unreachable or fault_of(error))
                 if self._unreachable is not None or loop.time() >= end:
