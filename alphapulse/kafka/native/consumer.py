@@ -18,17 +18,17 @@ long, not 4096; :func:`alphapulse.kafka.committed` takes the byte off again, oth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from aiokafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaConnectionError, KafkaTimeoutError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaTimeoutError
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
 from confluent_kafka import TopicPartition as Place
 
 from alphapulse import logs
-from alphapulse.kafka.native.errors import UNREACHABLE, fault_of, translate
+from alphapulse.kafka.native.connecting import connect
+from alphapulse.kafka.native.errors import UNREACHABLE, checked, fault_of, translate
 from alphapulse.kafka.native.lanes import Lane, Lanes
 from alphapulse.kafka.native.record import Record
 from alphapulse.kafka.native.thread import ConsumerThread
@@ -36,8 +36,6 @@ from alphapulse.kafka.native.thread import ConsumerThread
 SLICE_SECONDS: Final = 5.0
 """The longest one attempt of a request may keep the thread from polling. librdkafka takes a connection whose broker
 did not answer in time for a dead one, and closes it: not to be told of a busy broker."""
-FIRST_SLICE_SECONDS: Final = 0.5
-"""Likewise at the start, when nothing is read yet and a wrong address is to be told soon; it doubles."""
 RETRY_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 5.0
 """How long a consumer may take to leave its group; without a broker librdkafka takes up to that."""
@@ -99,7 +97,7 @@ class NativeConsumer:
             self._properties, self, grouped=self.group_id is not None, coalesce_seconds=self._coalesce
         )
         self._thread.start()
-        await self._connect(self._thread)
+        await connect(self._ask_for_topics, self._thread.reach, self._properties["bootstrap.servers"], self._timeout)
         if self._topics is not None:
             await self._begin_subscription(self._thread, self._topics)
             while self.group_id is not None and self._generation < 0:
@@ -113,32 +111,6 @@ class NativeConsumer:
         self.ended(ConsumerStoppedError())
         if self._thread is not None and not await self._thread.stop(STOP_SECONDS):
             self._log.warning("a consumer did not close in time", client=self._properties["client.id"])
-
-    async def _connect(self, thread: ConsumerThread) -> None:
-        end = self._now() + self._timeout
-        seconds = FIRST_SLICE_SECONDS
-        while True:
-            try:
-                await thread.call(partial(Consumer.list_topics, timeout=seconds))
-            except KafkaException as error:
-                seconds = min(seconds * 2, SLICE_SECONDS)
-                fault = fault_of(error)
-                if thread.unreachable is not None:
-                    reason = translate(thread.unreachable)
-                    raise type(reason)(f"Unable to bootstrap from {self._servers}: {reason}") from error
-                if fault.code() not in UNREACHABLE:
-                    raise translate(fault) from error
-                if self._now() >= end:
-                    raise KafkaConnectionError(
-                        f"Unable to bootstrap from {self._servers}: {translate(fault)}"
-                    ) from error
-            else:
-                return
-            self._raise_error()
-
-    @property
-    def _servers(self) -> str:
-        return str(self._properties["bootstrap.servers"])
 
     # --- what is read ---
 
@@ -333,7 +305,7 @@ class NativeConsumer:
         if not wanted:
             return {}
         found = await self._request(
-            lambda consumer: _checked(consumer.offsets_for_times(wanted, timeout=SLICE_SECONDS)),
+            lambda consumer: checked(consumer.offsets_for_times(wanted, timeout=SLICE_SECONDS)),
             f"the {'ends' if which == OFFSET_END else 'beginnings'} of partitions",
         )
         return {TopicPartition(place.topic, place.partition): place.offset for place in found}
@@ -346,8 +318,7 @@ class NativeConsumer:
         Raises:
             KafkaError: the broker does not tell.
         """
-        told = await self._request(lambda consumer: consumer.list_topics(timeout=SLICE_SECONDS), "the topics")
-        return set(told.topics)
+        return set((await self._request(_topics, "the topics")).topics)
 
     async def partitions_for(self, topic: str) -> list[int]:
         """Return the partitions of ``topic``, none if there is no such topic.
@@ -355,8 +326,11 @@ class NativeConsumer:
         Raises:
             KafkaError: the broker does not tell.
         """
-        told = await self._request(lambda consumer: consumer.list_topics(timeout=SLICE_SECONDS), "the topics")
+        told = await self._request(_topics, "the topics")
         return sorted(told.topics[topic].partitions) if topic in told.topics else []
+
+    async def _ask_for_topics(self, seconds: float) -> None:
+        await self._running().call(lambda consumer: consumer.list_topics(timeout=seconds))
 
     # --- commits ---
 
@@ -411,7 +385,7 @@ class NativeConsumer:
         if not wanted:
             return {}
         found = await self._request(
-            lambda consumer: _checked(consumer.committed(wanted, timeout=SLICE_SECONDS)), "the commits of a group"
+            lambda consumer: checked(consumer.committed(wanted, timeout=SLICE_SECONDS)), "the commits of a group"
         )
         return {
             TopicPartition(place.topic, place.partition): OffsetAndMetadata(place.offset, place.metadata or "")
@@ -514,17 +488,13 @@ class NativeConsumer:
         return asyncio.get_running_loop().time()
 
 
+def _topics(consumer: Consumer) -> Any:
+    return consumer.list_topics(timeout=SLICE_SECONDS)
+
+
 def _release(waiting: asyncio.Future[None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
-
-
-def _checked(places: Sequence[Place]) -> Sequence[Place]:
-    """Return ``places``, unless one of them bears an error."""
-    for place in places:
-        if place.error is not None:
-            raise KafkaException(place.error)
-    return places
 
 
 def _commit_place(partition: TopicPartition, offset: int | tuple[int, str] | OffsetAndMetadata) -> Place:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import aiokafka.errors as kafka
 from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaError as Fault
 from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition as Place
 
 _LOCAL: Final[dict[int, type[KafkaError]]] = {
     Fault._TRANSPORT: kafka.KafkaConnectionError,  # noqa: SLF001 librdkafka's own errors have such names
@@ -54,6 +56,18 @@ def fault_of(error: KafkaException) -> Fault:
     """Return what librdkafka's exception carries."""
     fault: Fault = error.args[0]
     return fault
+
+
+def checked(places: Sequence[Place]) -> Sequence[Place]:
+    """Return ``places``, an answer of the broker.
+
+    Raises:
+        KafkaException: one of them bears an error.
+    """
+    for place in places:
+        if place.error is not None:
+            raise KafkaException(place.error)
+    return places
 
 
 def translate(fault: Fault) -> KafkaError:

@@ -11,16 +11,14 @@ import asyncio
 from collections import deque
 from typing import Any, Final, Protocol
 
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 from confluent_kafka import KafkaError as Fault
 from confluent_kafka import KafkaException, Producer
 
 from alphapulse.kafka.native.configuration import LOGGER
-from alphapulse.kafka.native.errors import NO_BROKER, UNREACHABLE, fault_of, translate
+from alphapulse.kafka.native.connecting import Reach, connect
+from alphapulse.kafka.native.errors import fault_of, translate
 
-FIRST_SLICE_SECONDS: Final = 0.5
-LAST_SLICE_SECONDS: Final = 5.0
-"""The longest attempts to connect: short ones at first, so that a wrong address is told soon."""
 FIRST_LOOK_SECONDS: Final = 0.001
 LAST_LOOK_SECONDS: Final = 0.016
 """Pauses between two looks for acknowledgements: they double from the first to the last."""
@@ -51,7 +49,6 @@ class NativeProducer:
         self._timeout = request_timeout_ms / 1000
         self._producer: Producer | None = None
         self._closed = False
-        self._unreachable: Fault | None = None
         self._window = _Window(self)
         self._windows: deque[_Window] = deque([self._window])
         self.delivered: Delivered = _forget
@@ -62,28 +59,19 @@ class NativeProducer:
         Raises:
             KafkaError: no broker can be reached, or the settings are refused.
         """
-        loop = asyncio.get_running_loop()
+        reach = Reach()
         try:
-            producer = self._producer = Producer(self._properties | {"error_cb": self._on_error}, logger=LOGGER)
+            producer = self._producer = Producer(self._properties | {"error_cb": reach}, logger=LOGGER)
         except KafkaException as error:
             raise translate(fault_of(error)) from error
-        end = loop.time() + self._timeout
-        seconds = FIRST_SLICE_SECONDS
-        while True:
+
+        async def attempt(seconds: float) -> None:
             try:
                 await asyncio.to_thread(producer.list_topics, timeout=seconds)
-            except KafkaException as error:
-                seconds = min(seconds * 2, LAST_SLICE_SECONDS)
+            finally:
                 producer.poll(0)
-                reason = translate(self._unreachable or fault_of(error))
-                if self._unreachable is not None or loop.time() >= end:
-                    told = type(reason) if self._unreachable is not None else KafkaConnectionError
-                    servers = self._properties["bootstrap.servers"]
-                    raise told(f"Unable to bootstrap from {servers}: {reason}") from error
-                if fault_of(error).code() not in UNREACHABLE:
-                    raise reason from error
-            else:
-                return
+
+        await connect(attempt, reach, self._properties["bootstrap.servers"], self._timeout)
 
     async def stop(self) -> None:
         """Deliver what is left.
@@ -170,10 +158,6 @@ class NativeProducer:
             if one is window:
                 return found
         return []  # delivered, and forgotten
-
-    def _on_error(self, fault: Fault) -> None:
-        if fault.code() in NO_BROKER:
-            self._unreachable = fault
 
 
 class _Window:

@@ -25,7 +25,8 @@ from confluent_kafka import KafkaError as Fault
 from confluent_kafka import TopicPartition as Place
 
 from alphapulse.kafka.native.configuration import LOGGER
-from alphapulse.kafka.native.errors import NO_BROKER, commit_error, fault_of, translate
+from alphapulse.kafka.native.connecting import Reach
+from alphapulse.kafka.native.errors import commit_error, fault_of, translate
 from alphapulse.kafka.native.lanes import Chunk, Lane, Lanes
 from alphapulse.kafka.native.record import Record
 
@@ -78,7 +79,7 @@ class ConsumerThread:
         coalesce_seconds: how long after a record to wait for more before the loop is woken.
 
     Attributes:
-        unreachable: why no broker could be reached, as last told; None since one was.
+        reach: whether librdkafka has told that no broker can be used.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class ConsumerThread:
         self._signalled = False
         self._waiting_for_room = False
         self._next_watermarks = 0.0
-        self.unreachable: Fault | None = None
+        self.reach = Reach()
         self._thread = threading.Thread(target=self._run, name=f"poll {properties['client.id']}", daemon=True)
 
     # --- the loop's side ---
@@ -467,10 +468,8 @@ class ConsumerThread:
 
     def _on_error(self, fault: Fault) -> None:
         """Take note of what befell a connection, or the client as a whole (called by librdkafka within a poll)."""
-        if fault.code() in NO_BROKER:
-            # librdkafka has written it to its log.
-            self.unreachable = fault
-        elif fault.fatal():
+        self.reach(fault)
+        if fault.fatal():
             self._tell(self._owner.failed, translate(fault))
 
     def _on_fault(self, fault: Fault) -> None:
