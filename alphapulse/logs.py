@@ -17,7 +17,7 @@ Logger = structlog.stdlib.BoundLogger
 REPEAT_SECONDS: Final = 30.0
 """A client says the same thing this often at most: of a broker that is away, ten times a second otherwise."""
 
-_REPEATING: Final = frozenset({"aiokafka", "clickhouse_connect"})
+_REPEATING: Final = frozenset({"aiokafka", "clickhouse_connect", "librdkafka"})
 
 
 def get(name: str, **fields: Any) -> Logger:
@@ -69,6 +69,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     # The client libraries tell at INFO what we count in metrics.
     for noisy in (
         "aiokafka",
+        "librdkafka",
         "kafka",
         "websockets",
         "aiohttp.access",
@@ -102,9 +103,12 @@ class _Dampener(logging.Filter):
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] not in _REPEATING:
+        client = record.name.partition(".")[0]
+        if client not in _REPEATING:
             return True
-        key = record.name, str(record.msg)
+        # librdkafka's lines are all of one form, and begin with what kind of thing they tell.
+        kind = record.args[0] if client == "librdkafka" and isinstance(record.args, tuple) and record.args else ""
+        key = record.name, f"{record.msg}{kind}"
         said, held_back = self._said.get(key, (-math.inf, 0))
         if record.created - said < REPEAT_SECONDS:
             self._said[key] = said, held_back + 1

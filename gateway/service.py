@@ -10,7 +10,7 @@ from typing import Final
 from alphapulse import topics
 from alphapulse.config import Settings
 from alphapulse.instruments import is_pattern
-from alphapulse.kafka import consumer, producer, reachable, running
+from alphapulse.kafka import native_consumer, producer, reachable, running
 from alphapulse.service import Service
 from gateway.answers import ServiceHealth
 from gateway.app import create_app
@@ -49,7 +49,7 @@ async def main(service: Service) -> None:
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
-            running(consumer(settings.kafka, group_id=None, client_id=NAME), settings.kafka)
+            running(native_consumer(settings.kafka, group_id=None, client_id=NAME), settings.kafka)
         )
         reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, time.time_ns))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import faust
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalStateError
-from faust.exceptions import ConsumerNotStarted
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.tables import TableManager
 from faust.types import TP, EventT
 
 from alphapulse.config import Settings
+from alphapulse.kafka import NativeProducer
 from stream_processors.transport import BatchTransport, Listener
 
 Handler = Callable[[EventT[Any]], Awaitable[None]]
@@ -86,10 +85,10 @@ class ProcessorsApp(faust.App):
         return BatchTransport(self.conf.broker_producer, self, settings=self._settings.kafka, listener=self._listener)
 
     @property
-    def client(self) -> AIOKafkaProducer:
+    def client(self) -> NativeProducer:
         """The running producer."""
         producer: Any = self.producer
-        client: AIOKafkaProducer = producer.client
+        client: NativeProducer = producer.client
         return client
 
     def ends(self) -> dict[TP, int]:
@@ -97,7 +96,7 @@ class ProcessorsApp(faust.App):
         consumer: Any = self._consumer
         try:
             heard = {tp: consumer.highwater(tp) for tp in consumer.assignment()} if consumer is not None else {}
-        except (ConsumerNotStarted, IllegalStateError):
+        except (ConsumerStoppedError, IllegalStateError):
             return {}  # not begun, or just being rebalanced
         return {tp: end for tp, end in heard.items() if end is not None}
 

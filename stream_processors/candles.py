@@ -142,10 +142,16 @@ class CandleSeries:
 
 
 class CandleState(msgspec.Struct, array_like=True):
-    """What is kept of :class:`Candles` over a restart: the candles by interval."""
+    """What is kept of :class:`Candles` over a restart: the candles by interval.
+
+    Attributes:
+        published: interval → open time → revision and trades, see :class:`CandleSeries`. The next owner reads back only
+            what was published after the checkpoint, so what was read back before it is kept in it.
+    """
 
     latest: int
     bars: dict[int, list[BarState]]
+    published: dict[int, dict[int, tuple[int, int]]] = {}
 
 
 class Candles:
@@ -165,7 +171,11 @@ class Candles:
     def state(self) -> CandleState:
         """Return what a later owner needs to go on."""
         bars = {interval: [bar.state() for bar in series.bars.values()] for interval, series in self.series.items()}
-        return CandleState(self.clock.latest, bars)
+        published = {
+            interval: {time: (known.revision, known.trades) for time, known in series.published.items()}
+            for interval, series in self.series.items()
+        }
+        return CandleState(self.clock.latest, bars, published)
 
     def restore(self, state: CandleState, now: int) -> None:
         """Go on where an earlier owner stopped; intervals that are no longer configured are left out."""
@@ -173,6 +183,8 @@ class Candles:
         for interval, bars in state.bars.items():
             if interval in self.series:
                 self.series[interval].restore(map(Bar.restored, bars))
+                known = state.published.get(interval, {})
+                self.series[interval].published = {time: Published(*of) for time, of in known.items()}
 
     def was_published(self, candle: Candle) -> None:
         """Take note of a candle that an earlier owner published after its last checkpoint."""

@@ -110,6 +110,11 @@ class DepthConflation:
             return self._publish(self._due + self._interval)
         return None
 
+    @property
+    def due(self) -> int | None:
+        """When :meth:`tick` has something to publish, by the clock of ``now``; None: nothing is pending."""
+        return self.clock.when(self._due) if self.pending else None
+
     def mark(self) -> None:
         """Make the present state pending, published before or not."""
         self.pending = True

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -29,7 +30,8 @@ from stream_processors.partition import INPUTS, Partition
 from stream_processors.read_back import ends_of, read_back
 from stream_processors.state import Unreadable
 
-CHECK_SECONDS = 0.05
+CHECK_SECONDS = 0.25
+"""How often it is looked whether a checkpoint is due; one for the bytes read, at once."""
 
 HANDOVER_SECONDS = 5.0
 """How long the others may wait for this worker's last checkpoint."""
@@ -96,6 +98,7 @@ class Ownership:
         self.tenure = 0
         self.settled = asyncio.Event()
         self.closing = False
+        self._grown = asyncio.Event()
         self._taken_over = taken_over
         self._publish = publish
 
@@ -154,7 +157,10 @@ class Ownership:
         """Write checkpoints when they are due, until cancelled."""
         processors = self._settings.processors
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._grown.wait()
+            self._grown.clear()
             now = time.monotonic()
             due = [
                 owned
@@ -162,6 +168,11 @@ class Ownership:
                 if owned.due(now, processors.checkpoint_interval_s, processors.checkpoint_bytes)
             ]
             await self._checkpoint(due)
+
+    def grown(self, owned: OwnedPartition) -> None:
+        """Take note that records of ``owned`` were applied."""
+        if owned.unsaved_bytes >= self._settings.processors.checkpoint_bytes:
+            self._grown.set()
 
     async def _checkpoint(self, due: Collection[OwnedPartition]) -> None:
         """Take the state of each partition at once, and put it out when all published before is acknowledged."""

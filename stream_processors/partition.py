@@ -115,6 +115,12 @@ class Partition:
             if not instrument.depth.pending:
                 self._pending.discard(instrument)
 
+    def depth_due(self) -> int | None:
+        """Return when :meth:`tick_depth` has something to do, by the clock of ``now``; None: not before a record."""
+        if not self._pending or self.muted(topics.L2, self.positions.get(topics.L2, 0)):
+            return None
+        return min((due for one in self._pending if (due := one.depth.due) is not None), default=None)
+
     def tick(self, now: int, out: list[Record]) -> None:
         """Publish the windows and candles that are over at the monotonic time ``now``."""
         for instrument in list(self._active):

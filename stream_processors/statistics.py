@@ -98,6 +98,7 @@ class WindowState(msgspec.Struct, array_like=True):
     ended: list[EndedWindow]
     early: dict[int, int]
     published_until: int
+    floor: int = 0
 
 
 class DeltaWindows:
@@ -142,7 +143,7 @@ class DeltaWindows:
 
     def state(self) -> WindowState:
         """Return what a later owner needs to go on."""
-        return WindowState(self.clock.latest, self.open, list(self.ended), self.early, self.published_until)
+        return WindowState(self.clock.latest, self.open, list(self.ended), self.early, self.published_until, self.floor)
 
     def restore(self, state: WindowState, now: int) -> None:
         """Go on where an earlier owner stopped."""
@@ -151,6 +152,8 @@ class DeltaWindows:
         self.ended = deque(EndedWindow(ended.window, ended.book, now + HOLD_NS) for ended in state.ended)
         self.early = dict(state.early)
         self.published_until = state.published_until
+        # What this owner has read back stands before the place from which the next one reads back.
+        self.floor = state.floor
 
     def was_published(self, until: int) -> None:
         """Take note that an earlier owner has published the windows up to ``until``."""

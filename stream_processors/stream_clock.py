@@ -49,3 +49,7 @@ class StreamClock:
     def at(self, now: int) -> int:
         """Return the stream's time at the monotonic time ``now``."""
         return self.latest + max(0, now - self._arrived)
+
+    def when(self, time: int) -> int:
+        """Return when, by the clock of ``now``, the stream's time will be ``time`` if no further record comes."""
+        return self._arrived + max(0, time - self.latest)

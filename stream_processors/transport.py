@@ -1,8 +1,12 @@
-"""Faust's transport, carrying a whole fetched batch of a partition in one event.
+"""Faust's transport on librdkafka's consumer, carrying a whole fetched batch of a partition in one event.
 
 Stock Faust spends four tasks on each record; with one event per fetched batch it is forty times quicker, while agents,
 flow control, generation checks and the commit timer stay Faust's own. What an agent gets is a
 :class:`~stream_processors.deliveries.Batch`.
+
+Faust's driver keeps aiokafka's consumer in a thread with a loop of its own, so that heartbeats go on while agents keep
+theirs busy, and pays for each call with several turns of both. librdkafka sends heartbeats by itself: here the consumer
+(:class:`alphapulse.kafka.NativeConsumer`) hands its records to the app's own loop.
 
 Faults of faust-streaming 0.15 this works around, each with a test:
 
@@ -17,26 +21,25 @@ Faults of faust-streaming 0.15 this works around, each with a test:
 * Where to go on after a rebalance is always the commit. Here the application says where (:class:`Listener`), and what
   lies before that is committed even if no record follows.
 * A stream acknowledges an event even if the agent raised in the middle of it: agents read ``noack()`` and acknowledge.
+* While the agents' queues are full, it sleeps for whole seconds before it looks again whether there is room.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
-from time import monotonic
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError, ProducerClosed
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.transport.drivers import aiokafka as driver
+from faust.transport import base, consumer, producer
 from faust.types import TP, ConsumerMessage, Message
 
 from alphapulse import logs
 from alphapulse.config import KafkaSettings
-from alphapulse.kafka import consumer as kafka_consumer
-from alphapulse.kafka import producer as kafka_producer
+from alphapulse.kafka import NativeConsumer, NativeProducer, native_consumer, native_producer
 from stream_processors.deliveries import Batch, Deliveries
 
 Offsets = Mapping[TP, int]
@@ -63,47 +66,34 @@ class Listener(Protocol):
         ...
 
 
-class BatchThread(driver.AIOKafkaConsumerThread):
-    """The thread in which aiokafka's consumer lives."""
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Tells Faust's app of a rebalance in the order it expects."""
 
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        conf = self.app.conf
-        return kafka_consumer(
-            transport.settings,
-            group_id=conf.id,
-            client_id=conf.broker_client_id,
-            max_poll_records=conf.broker_max_poll_records,
-        )
+    def __init__(self, told: BatchConsumer) -> None:
+        self._told = told
 
-    async def _commit(self, offsets: Offsets) -> bool:
-        """Commit; False if the group refuses because it is being rebalanced, so the partitions may be another's."""
-        reader = self._ensure_consumer()
-        assignment = self.assignment()
-        wanted = {
-            TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in assignment
-        }
-        now = monotonic()
-        try:
-            await reader.commit(wanted)
-        except (CommitFailedError, IllegalStateError) as error:
-            logs.get("processors").info("commit refused: the group is being rebalanced", reason=str(error))
-            return False
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            logs.get("processors").warning("commit failed; it will be tried again", reason=repr(error))
-            return False
-        self.tp_last_committed_at.update(dict.fromkeys(offsets, now))
-        return True
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Let the app hand over (called by the reader)."""
+        self._told.app.on_rebalance_start()
+        await self._told.on_partitions_revoked({TP(*partition) for partition in revoked})
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Let the app take over (called by the reader)."""
+        generation = self._told.reader.generation
+        self._told.app.consumer_generation_id = generation
+        await self._told.on_partitions_assigned({TP(*partition) for partition in assigned}, generation)
 
 
-class BatchConsumer(driver.Consumer):
+class BatchConsumer(consumer.Consumer):
     """Faust's consumer with whole batches as messages and commits by :class:`Deliveries`."""
+
+    consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = (ConsumerStoppedError,)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._deliveries: defaultdict[TP, Deliveries] = defaultdict(Deliveries)
         self._seeking = asyncio.Lock()
         self._sought = False
+        self._reader: NativeConsumer | None = None
         super().__init__(*args, **kwargs)
 
     @property
@@ -113,14 +103,84 @@ class BatchConsumer(driver.Consumer):
         found: Listener = transport.listener
         return found
 
-    def _new_consumer_thread(self) -> BatchThread:
-        return BatchThread(self, loop=self.loop, beacon=self.beacon)
+    @property
+    def reader(self) -> NativeConsumer:
+        """The consumer.
+
+        Raises:
+            ConsumerStoppedError: it was not started.
+        """
+        if self._reader is None:
+            raise ConsumerStoppedError
+        return self._reader
+
+    # --- life ---
+
+    async def on_start(self) -> None:
+        """Connect."""
+        conf = self.app.conf
+        transport: Any = self.transport
+        self._reader = native_consumer(
+            transport.settings,
+            group_id=conf.id,
+            client_id=conf.broker_client_id,
+            max_poll_records=conf.broker_max_poll_records,
+        )
+        await self._reader.start()
+
+    async def on_stop(self) -> None:
+        """Let the application hand over, then commit and leave the group."""
+        try:
+            await self.listener.before_leaving()
+        finally:
+            try:
+                await super().on_stop()
+            finally:
+                if self._reader is not None:
+                    await self._reader.stop()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Share the partitions of ``topics`` with the group."""
+        self.reader.subscribe(sorted(topics), listener=Rebalances(self))
+
+    # --- records ---
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Deliver what is fetched until the consumer, or its fetcher, is stopped."""
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001
+                async for tp, message in self.getmany(timeout=1.0):
+                    await self._deliver(tp, message)
+                # What was there at once must not keep the agents from their turn.
+                await asyncio.sleep(0)
+        except (asyncio.CancelledError, ConsumerStoppedError):
+            if not self.app.should_stop:
+                raise
+
+    async def _deliver(self, tp: TP, message: Message) -> None:
+        """Give ``message`` to the agents of its topic, or drop it if the flow is stopped while they have no room."""
+        if self.app.flow_control.is_active() and not self._stuffed(tp):
+            await self.callback(message)
+        else:
+            # The way Faust delivers each message; it takes four tasks.
+            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def _stuffed(self, tp: TP) -> bool:
+        """Return whether some agent has no room for another batch of ``tp``."""
+        topics: Any = self.app.topics
+        return any(channel.queue.full() for channel in topics._tp_index.get(tp, ()))  # noqa: SLF001
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """Fetch, and yield one message per partition that has records."""
-        records, active = await self._wait_next_records(timeout)
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # it takes asyncio's events, too
+            if self.should_stop:
+                return
         generation = self.app.consumer_generation_id
-        if records is None or self.should_stop:
+        # Faust changes this set in place: it is looked at again whenever something comes.
+        active = self._get_active_partitions()
+        records = await self.reader.take(active, timeout)
+        if not records or self.should_stop:
             return
         if not self.flow_active:
             # What came while the flow was stopped is dropped. Normally the seek that ends a rebalance is still to
@@ -131,11 +191,15 @@ class BatchConsumer(driver.Consumer):
         for tp, fetched in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            if active is None or tp in active or tp in self._buffered_partitions:
-                tp = tp if isinstance(tp, TP) else TP(*tp)
-                batch = Batch(fetched)
-                self._deliveries[tp].add(batch)
-                yield tp, self._message(tp, batch)
+            tp = TP(*tp)
+            batch = Batch(fetched)
+            self._deliveries[tp].add(batch)
+            yield tp, self._message(tp, batch)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Take note that an agent has room again, and look at once for what waits for it."""
+        super().on_buffer_drop(tp)
+        self.reader.look()
 
     def _message(self, tp: TP, batch: Any) -> ConsumerMessage:
         last = batch.records[-1]
@@ -182,24 +246,48 @@ class BatchConsumer(driver.Consumer):
         self._committed_offset.update(mine)
         return True
 
+    async def _commit(self, offsets: Offsets) -> bool:
+        """Commit; False if the group refuses because it is being rebalanced, so the partitions may be another's."""
+        wanted = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        try:
+            await self.reader.commit(wanted)
+        except (CommitFailedError, IllegalStateError) as error:
+            logs.get("processors").info("commit refused: the group is being rebalanced", reason=str(error))
+            return False
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            logs.get("processors").warning("commit failed; it will be tried again", reason=repr(error))
+            return False
+        return True
+
+    # --- positions ---
+
     async def perform_seek(self) -> None:
-        """Go where the application says, else to the commits."""
+        """Go where the application says, else to the commit, else to the oldest record."""
         async with self._seeking:
             self._deliveries.clear()
-            await super().perform_seek()
             generation = self.app.consumer_generation_id
             assigned = self.assignment()
-            committed = {tp: self._committed_offset[tp] for tp in assigned}
+            found = await self.reader.committed_with_metadata(assigned)
+            committed: dict[TP, int | None] = {tp: found[tp].offset if tp in found else None for tp in assigned}
+            self._committed_offset.update(committed)
+            oldest = await self.reader.beginning_offsets([tp for tp in assigned if tp not in found])
             positions = await self.listener.positions(committed, generation)
-            if self.app.consumer_generation_id == generation:
-                starts = {tp: offset for tp, offset in positions.items() if tp in assigned}
-                await self.seek_wait(starts)
-                for tp, offset in starts.items():
-                    # Ahead of the commit if the owner before did not live to commit what it had kept, or could not
-                    # for a rebalance. Nothing may ever come behind it, and the lag would stay.
-                    if offset > (committed[tp] or 0):
-                        self._deliveries[tp].begin(offset)
-                self._sought = True
+            if self.app.consumer_generation_id != generation:
+                return
+            await self.seek_wait(
+                {
+                    tp: positions[tp] if tp in positions else found[tp].offset if tp in found else oldest[tp]
+                    for tp in assigned
+                }
+            )
+            for tp, offset in positions.items():
+                # Ahead of the commit if the owner before did not live to commit what it had kept, or could not
+                # for a rebalance. Nothing may ever come behind it, and the lag would stay.
+                if tp in assigned and offset > (committed[tp] or 0):
+                    self._deliveries[tp].begin(offset)
+            self._sought = True
 
     def stop_flow(self) -> None:
         """Stop delivering."""
@@ -212,32 +300,108 @@ class BatchConsumer(driver.Consumer):
         await self.listener.before_leaving()
         await self.commit()
 
-    async def on_stop(self) -> None:
-        """Let the application hand over, then commit and leave the group."""
-        try:
-            await self.listener.before_leaving()
-        finally:
-            # Whatever went wrong: the consumer's thread would keep the process alive.
-            await super().on_stop()
+    async def seek_wait(self, partitions: Offsets) -> None:
+        """Go on at these offsets; what is another's by now is left out."""
+        assigned = self.assignment()
+        for tp, offset in partitions.items():
+            if tp in assigned:
+                await self._seek(tp, offset)
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the group's commits; return them."""
+        found = await self.reader.committed_with_metadata(self.assignment())
+        commits = {TP(*partition): commit.offset for partition, commit in found.items()}
+        await self.seek_wait(commits)
+        return commits
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        """Go to the oldest records."""
+        await self.seek_wait(await self.earliest_offsets(*partitions))
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        self.reader.seek(TopicPartition(*partition), offset)
+
+    async def position(self, tp: TP) -> int:
+        """Return the offset of the next record."""
+        return await self.reader.position(TopicPartition(*tp))
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the oldest offset of each partition."""
+        return await self.reader.beginning_offsets(partitions)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the end of each partition."""
+        return await self.reader.end_offsets(partitions)
+
+    def assignment(self) -> set[TP]:
+        """Return the partitions of this worker; Faust may ask before there is a consumer."""
+        return {TP(*partition) for partition in self._reader.assignment()} if self._reader is not None else set()
+
+    def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
+        """Return the end of a partition, as last heard; None: not yet."""
+        return self.reader.highwater(TopicPartition(*tp))
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """Return how many partitions of ``topic`` this worker has; None: none yet."""
+        return sum(tp.topic == topic for tp in self.assignment()) or None
+
+    # --- what is Faust's for things that this app does not do ---
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        raise NotImplementedError
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        raise NotImplementedError
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    async def create_topic(self, *_: Any, **__: Any) -> None:
+        """Refuse: topics are made beforehand."""
+        raise NotImplementedError
+
+    def key_partition(self, *_: Any, **__: Any) -> int | None:
+        """Refuse: the producer chooses partitions."""
+        raise NotImplementedError
+
+    async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust's stall detector takes quiet partitions for stalled ones; lag is in ``/status``."""
 
 
-class OurProducer(driver.Producer):
+class OurProducer(producer.Producer):
     """Faust's producer service around a producer of :mod:`alphapulse.kafka`."""
 
-    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
+    _client: NativeProducer | None = None
+
+    async def on_start(self) -> None:
+        """Connect."""
         transport: Any = self.transport
-        return kafka_producer(transport.settings, client_id=self.app.conf.broker_client_id)
+        self._client = native_producer(transport.settings, client_id=self.app.conf.broker_client_id)
+        await self._client.start()
+
+    async def on_stop(self) -> None:
+        """Deliver what is left."""
+        if self._client is not None:
+            await self._client.stop()
+
+    async def flush(self) -> None:
+        """Wait until everything sent is acknowledged."""
+        if self._client is not None:
+            await self._client.flush()
 
     @property
-    def client(self) -> AIOKafkaProducer:
-        """The running producer."""
-        return self._ensure_producer()
+    def client(self) -> NativeProducer:
+        """The running producer.
+
+        Raises:
+            ProducerClosed: it was not started.
+        """
+        if self._client is None:
+            raise ProducerClosed
+        return self._client
 
 
-class BatchTransport(driver.Transport):
+class BatchTransport(base.Transport):
     """Faust's Kafka transport with :class:`BatchConsumer`.
 
     Args:

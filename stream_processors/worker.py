@@ -33,7 +33,9 @@ SLICE = 200
 """Records applied before the event loop has its turn."""
 
 TICK_SECONDS = 0.1
-DEPTH_TICK_SECONDS = 0.005
+
+DEPTH_GRID_NS = 2_000_000
+"""Books whose interval is over are published at multiples of this time: those that come close together go together."""
 
 STOP_SECONDS = 10.0
 """Less than the service's grace."""
@@ -95,6 +97,8 @@ class Worker:
             taken_over=self._taken_over,
             publish=self._publish,
         )
+        self._depth_alarm = asyncio.Event()
+        self._depth_timer: asyncio.TimerHandle | None = None
         self.records = 0
         self.dead_letters = 0
         self.lost = 0
@@ -123,7 +127,7 @@ class Worker:
                     self._outputs.run(app.client),
                     self.ownership.run(),
                     self._tick(TICK_SECONDS, Partition.tick),
-                    self._tick(DEPTH_TICK_SECONDS, Partition.tick_depth),
+                    self._publish_depths(),
                     app.wait_for_crash(),
                 )
                 tasks = [asyncio.create_task(work) for work in works]
@@ -245,6 +249,8 @@ class Worker:
 
     def _taken_over(self) -> None:
         self._worked = self._service.ready = True
+        # Each book that was taken over is published once.
+        self._depth_alarm.set()
 
     # --- input ---
 
@@ -261,10 +267,13 @@ class Worker:
         for start in range(0, len(records), SLICE):
             part = records[start : start + SLICE]
             self._apply(owned, tp.topic, part, kind, apply)
+            self._expect_depth(owned.state.depth_due())
             await self._outputs.ebb()
-            await asyncio.sleep(0)
+            if start + SLICE < len(records):
+                await asyncio.sleep(0)
             if self.ownership.tenure != tenure:
                 return
+        self.ownership.grown(owned)
         event.message.ack(self.app.consumer)
 
     def _apply(self, owned: OwnedPartition, topic: str, records: list[Any], kind: type[Record], apply: Apply) -> None:
@@ -333,6 +342,37 @@ class Worker:
                         message=str(error),
                     )
                 )
+
+    def _expect_depth(self, due: int | None) -> None:
+        """Look at ``due`` (monotonic time, nanoseconds), or earlier, which books' intervals are over."""
+        if due is None:
+            return
+        due += -due % DEPTH_GRID_NS
+        loop = asyncio.get_running_loop()
+        at = loop.time() + (due - time.monotonic_ns()) / 1e9
+        if self._depth_timer is not None:
+            if self._depth_timer.when() <= at:
+                return
+            self._depth_timer.cancel()
+        self._depth_timer = loop.call_at(at, self._depth_alarm.set)
+
+    async def _publish_depths(self) -> None:
+        """Publish the books whose interval is over though no record came; sleep until there may be one."""
+        out: list[Record] = []
+        while True:
+            await self._depth_alarm.wait()
+            self._depth_alarm.clear()
+            if self._depth_timer is not None:
+                self._depth_timer.cancel()
+                self._depth_timer = None
+            now = time.monotonic_ns()
+            states = [owned.state for owned in self.ownership.partitions.values()]
+            for state in states:
+                state.tick_depth(now, out)
+            self._publish(out)
+            out.clear()
+            dues = (state.depth_due() for state in states)
+            self._expect_depth(min((due for due in dues if due is not None), default=None))
 
     async def _tick(self, seconds: float, tick: Callable[[Partition, int, list[Record]], None]) -> None:
         """Let every partition publish what is due, again and again."""

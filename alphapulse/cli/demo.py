@@ -115,7 +115,8 @@ class Demo:
             logs.configure(settings.log.model_copy(update={"level": "ERROR"}), service="demo")
             if self.broker == "kafka":
                 # It may be away for a moment; the line of figures tells.
-                logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+                for client in ("aiokafka", "librdkafka"):
+                    logging.getLogger(client).setLevel(logging.CRITICAL)
             while True:
                 try:
                     return await self._run(settings)

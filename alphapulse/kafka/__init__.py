@@ -6,20 +6,37 @@
 :mod:`~alphapulse.kafka.lag` tells how far groups are behind.
 """
 
-from alphapulse.kafka.client import committed, connection, consumer, incarnation, producer, running
+from alphapulse.kafka.client import (
+    AnyConsumer,
+    committed,
+    connection,
+    consumer,
+    incarnation,
+    native_consumer,
+    native_producer,
+    producer,
+    running,
+)
 from alphapulse.kafka.lag import GroupLag, LagReader, PartitionLag
 from alphapulse.kafka.losses import LossWatch, tell_loss
+from alphapulse.kafka.native.consumer import NativeConsumer
+from alphapulse.kafka.native.producer import NativeProducer
 from alphapulse.kafka.waiting import reachable
 
 __all__ = [
+    "AnyConsumer",
     "GroupLag",
     "LagReader",
     "LossWatch",
+    "NativeConsumer",
+    "NativeProducer",
     "PartitionLag",
     "committed",
     "connection",
     "consumer",
     "incarnation",
+    "native_consumer",
+    "native_producer",
     "producer",
     "reachable",
     "running",

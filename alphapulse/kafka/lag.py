@@ -1,20 +1,39 @@
-"""How far consumer groups are behind, as plain data, seen from outside the groups."""
+"""How far consumer groups are behind, as plain data, seen from outside the groups.
+
+Asked once a second or so, of all partitions at once: by librdkafka, for which that is two milliseconds of the
+processor.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+)
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka.client import connection, consumer, unusable
+from alphapulse.kafka.client import unusable
+from alphapulse.kafka.native import configuration
+from alphapulse.kafka.native.configuration import LOGGER
+from alphapulse.kafka.native.connecting import Reach, connect
+from alphapulse.kafka.native.errors import checked, fault_of, translate
+
+ANSWER_SECONDS: Final = 3.0
+"""How long the broker may take for each answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +93,7 @@ def unread_text(unread: Mapping[str, int]) -> str:
 
 
 class LagReader:
-    """Reads lag figures; an async context manager that holds two connections to the broker.
+    """Reads lag figures; an async context manager that holds connections to the broker. One reading at a time.
 
     Args:
         settings: the broker.
@@ -84,21 +103,36 @@ class LagReader:
     def __init__(self, settings: KafkaSettings, groups: Mapping[str, Collection[str]]) -> None:
         self._settings = settings
         self._groups = {group: tuple(topics) for group, topics in groups.items()}
-        self._consumer: AIOKafkaConsumer | None = None
-        self._admin: AIOKafkaAdminClient | None = None
+        self._consumer: Consumer | None = None
+        self._admin: AdminClient | None = None
+        self._reading = asyncio.Lock()
         self._partitions: dict[str, list[TopicPartition]] = {}
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        self._consumer = consumer(settings, group_id=None, client_id="alphapulse-lag")
-        self._admin = AIOKafkaAdminClient(**connection(settings), client_id="alphapulse-lag")
+        properties = configuration.connection(settings) | {"client.id": "alphapulse-lag"}
+        reach = Reach()
         try:
-            await self._consumer.start()
-            await self._admin.start()
-        except BaseException as error:
+            self._admin = AdminClient(properties, logger=LOGGER)
+            # It never joins a group: it answers what the admin client answers partition by partition.
+            consumer = self._consumer = Consumer(
+                properties | {"group.id": "alphapulse-lag", "isolation.level": "read_uncommitted", "error_cb": reach},
+                logger=LOGGER,
+            )
+
+            async def attempt(seconds: float) -> None:
+                try:
+                    await asyncio.to_thread(consumer.list_topics, timeout=seconds)
+                finally:
+                    consumer.poll(0)
+
+            await connect(attempt, reach, settings.bootstrap, settings.request_timeout_ms / 1000)
+        except (KafkaError, KafkaException) as error:
             await self.close()
-            if isinstance(error, KafkaError):
-                raise unusable(settings, error) from error
+            reason = translate(fault_of(error)) if isinstance(error, KafkaException) else error
+            raise unusable(settings, reason) from error
+        except BaseException:
+            await self.close()
             raise
         return self
 
@@ -108,11 +142,11 @@ class LagReader:
         await self.close()
 
     async def close(self) -> None:
-        """Close both connections."""
-        if self._consumer is not None:
-            await self._consumer.stop()
-        if self._admin is not None:
-            await self._admin.close()
+        """Close the connections."""
+        async with self._reading:
+            consumer, self._consumer, self._admin = self._consumer, None, None
+            if consumer is not None:
+                await asyncio.to_thread(consumer.close)
 
     async def read(self) -> dict[str, GroupLag]:
         """Return group → lag, now. Commits are read before the ends, so a lag is never too small.
@@ -120,22 +154,27 @@ class LagReader:
         A topic that does not exist yet is left out.
 
         Raises:
-            BrokerError: the broker cannot be reached or refuses.
+            BrokerError: the broker cannot be reached, refuses, or does not answer within ``ANSWER_SECONDS``.
         """
-        if self._consumer is None or self._admin is None:
-            raise RuntimeError("LagReader is used as an async context manager")
-        try:
-            await self._find_partitions(self._admin)
-            wanted = {
-                group: [partition for topic in topics for partition in self._partitions.get(topic, ())]
-                for group, topics in self._groups.items()
-            }
-            commits = await asyncio.gather(*(self._commits(self._admin, *item) for item in wanted.items()))
-            every = sorted({partition for partitions in wanted.values() for partition in partitions})
-            starts = await self._consumer.beginning_offsets(every) if every else {}
-            ends = await self._consumer.end_offsets(every) if every else {}
-        except KafkaError as error:
-            raise BrokerError(f"cannot read lag from the broker at {self._settings.bootstrap}: {error}") from error
+        async with self._reading:
+            if self._consumer is None or self._admin is None:
+                raise RuntimeError("LagReader is used as an async context manager")
+            try:
+                return await self._read(self._consumer, self._admin)
+            except KafkaException as error:
+                reason = translate(fault_of(error))
+                raise BrokerError(f"cannot read lag from the broker at {self._settings.bootstrap}: {reason}") from error
+
+    async def _read(self, consumer: Consumer, admin: AdminClient) -> dict[str, GroupLag]:
+        await self._find_partitions(consumer)
+        wanted = {
+            group: [partition for topic in topics for partition in self._partitions.get(topic, ())]
+            for group, topics in self._groups.items()
+        }
+        admin.poll(0)
+        commits = await asyncio.gather(*(self._commits(admin, *item) for item in wanted.items()))
+        every = sorted({partition for partitions in wanted.values() for partition in partitions})
+        starts, ends = await asyncio.to_thread(_bounds, consumer, every)
         return {
             group: GroupLag(
                 group,
@@ -144,25 +183,44 @@ class LagReader:
             for (group, partitions), committed in zip(wanted.items(), commits, strict=True)
         }
 
-    async def _find_partitions(self, admin: AIOKafkaAdminClient) -> None:
+    async def _find_partitions(self, consumer: Consumer) -> None:
         """Look up the topics not known yet; a topic's partitions are fixed for life."""
         missing = {topic for topics in self._groups.values() for topic in topics} - self._partitions.keys()
         if not missing:
             return
         # Asking for a topic by name can create it; the list of all tells what exists.
-        existing = missing & set(await admin.list_topics())
-        if not existing:
-            return
-        for found in await admin.describe_topics(sorted(existing)):
-            topic = found["topic"]
-            numbers = sorted(partition["partition"] for partition in found["partitions"])
+        told = await asyncio.to_thread(consumer.list_topics, timeout=ANSWER_SECONDS)
+        for topic in sorted(missing & told.topics.keys()):
+            numbers = sorted(told.topics[topic].partitions)
             self._partitions[topic] = [TopicPartition(topic, number) for number in numbers]
 
+    @staticmethod
     async def _commits(
-        self, admin: AIOKafkaAdminClient, group: str, partitions: list[TopicPartition]
+        admin: AdminClient, group: str, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
         if not partitions:
             return {}
-        found = await admin.list_consumer_group_offsets(group, partitions=partitions)
-        # The protocol says "no commit" with offset -1.
-        return {partition: commit.offset for partition, commit in found.items() if commit.offset >= 0}
+        wanted = ConsumerGroupTopicPartitions(group, [Place(one.topic, one.partition) for one in partitions])
+        asked = admin.list_consumer_group_offsets([wanted], request_timeout=ANSWER_SECONDS)
+        found = await asyncio.wrap_future(asked[group])
+        # librdkafka says "no commit" with an offset below zero.
+        return {
+            TopicPartition(place.topic, place.partition): place.offset
+            for place in checked(found.topic_partitions)
+            if place.offset >= 0
+        }
+
+
+def _bounds(
+    consumer: Consumer, partitions: Sequence[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Return the oldest offset and the end of each partition (waits for the broker)."""
+    consumer.poll(0)  # what librdkafka has to say goes to the log
+    found: list[dict[TopicPartition, int]] = []
+    for which in (OFFSET_BEGINNING, OFFSET_END):
+        # As the time to look for, these are the protocol's words for the ends of the log.
+        wanted = [Place(partition.topic, partition.partition, which) for partition in partitions]
+        answer = checked(consumer.offsets_for_times(wanted, timeout=ANSWER_SECONDS)) if wanted else ()
+        found.append({TopicPartition(place.topic, place.partition): place.offset for place in answer})
+    starts, ends = found
+    return starts, ends

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from alphapulse import logs, metrics
-from alphapulse.kafka.client import committed
+from alphapulse.kafka.client import AnyConsumer, committed, in_group
 
 _NAME: Final = "losses"
 
@@ -48,7 +48,7 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
         self._log = logs.get(_NAME)
 
     async def check(
-        self, reader: AIOKafkaConsumer, batches: Mapping[TopicPartition, Sequence[HasOffset]]
+        self, reader: AnyConsumer, batches: Mapping[TopicPartition, Sequence[HasOffset]]
     ) -> dict[TopicPartition, range]:
         """Return, count and log the offsets that were lost before each of ``batches`` (losses only).
 
@@ -56,7 +56,7 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
         read is where it begins.
         """
         unknown = [partition for partition in batches if partition not in self._next]
-        if unknown and reader._group_id is not None:  # noqa: SLF001
+        if unknown and in_group(reader):
             for partition, commit in (await committed(reader, unknown)).items():
                 self._next[partition] = commit.offset
         lost: dict[TopicPartition, range] = {}

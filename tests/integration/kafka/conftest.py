@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 import pytest
 
+from alphapulse import kafka
 from alphapulse.config import KafkaSettings
 from tests.integration.kafka.backends import Backend, backends
 
 NewTopic = Callable[[int], Awaitable[str]]
+
+NewConsumer = Callable[..., kafka.AnyConsumer]
+"""Takes the arguments of :func:`alphapulse.kafka.consumer`."""
+
+CONSUMERS: Final[dict[str, NewConsumer]] = {"aiokafka": kafka.consumer, "native": kafka.native_consumer}
+"""The implementations of a consumer, of which all that is promised must hold."""
+
+
+@pytest.fixture(params=CONSUMERS)
+def implementation(request: pytest.FixtureRequest) -> str:
+    """The name of each implementation in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def consumer(implementation: str) -> NewConsumer:
+    """What makes its consumers."""
+    return CONSUMERS[implementation]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(kind, marks=kind.marks, id=kind.name) for kind in backends()])

@@ -1,4 +1,4 @@
-"""A member of a consumer group as a process of its own: ``python -m tests.integration.kafka.member TOPIC GROUP``.
+"""A member of a group as a process of its own: ``python -m tests.integration.kafka.member TOPIC GROUP IMPLEMENTATION``.
 
 Settings come from the environment. It tells what it does, one JSON object a line: the partitions it got and the
 offsets it read; it commits after each batch and ends when its standard input does.
@@ -14,7 +14,8 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from alphapulse import config
-from alphapulse.kafka import consumer, running
+from alphapulse.kafka import running
+from tests.integration.kafka.conftest import CONSUMERS
 
 
 def tell(**fields: object) -> None:
@@ -33,11 +34,11 @@ class Shares(ConsumerRebalanceListener):  # type: ignore[misc]
         tell(assigned=sorted(partition.partition for partition in assigned))
 
 
-async def main(topic: str, group: str) -> None:
+async def main(topic: str, group: str, implementation: str) -> None:
     """Read and commit until standard input ends."""
     settings = config.load().kafka
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    reader = consumer(settings, topic, group_id=group, client_id="member", listener=Shares())
+    reader = CONSUMERS[implementation](settings, topic, group_id=group, client_id="member", listener=Shares())
     async with running(reader, settings):
         while not ended.done():
             batches = await reader.getmany(timeout_ms=50)

@@ -8,8 +8,10 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from alphapulse.config import KafkaSettings, Settings, environment
@@ -64,14 +66,15 @@ class Group:
         self._arguments = (topic, name)
         self.members: list[Member] = []
 
-    async def join(self) -> Member:
-        """Start one more member."""
+    async def join(self, implementation: str) -> Member:
+        """Start one more member, with a consumer of this implementation."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ALPHAPULSE_")}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.integration.kafka.member",
             *self._arguments,
+            implementation,
             cwd=ROOT,
             env={**inherited, **environment(Settings(kafka=self._settings))},
             stdin=asyncio.subprocess.PIPE,
@@ -112,8 +115,17 @@ async def produce(writer: AIOKafkaProducer, topic: str, count: int) -> None:
         await write(writer, topic, [b"value"] * count, partition=partition)
 
 
-async def test_hands_over_without_loss(settings: KafkaSettings, new_topic: NewTopic, group: str) -> None:
-    """A second member comes, the first one is killed, a third comes, and leaves as it should."""
+@pytest.mark.parametrize(
+    "implementations", [("aiokafka",), ("native",), ("aiokafka", "native", "native")], ids="+".join
+)
+async def test_hands_over_without_loss(
+    settings: KafkaSettings, new_topic: NewTopic, group: str, implementations: tuple[str, ...]
+) -> None:
+    """A second member comes, the first one is killed, a third comes, and leaves as it should.
+
+    Members of both implementations understand one another: releases follow one another without a gap.
+    """
+    of = cycle(implementations)
     topic = await new_topic(PARTITIONS)
     produced = 0
 
@@ -130,11 +142,11 @@ async def test_hands_over_without_loss(settings: KafkaSettings, new_topic: NewTo
             await until(lambda: members.read() >= everything, f"all {len(everything)} records read")
             assert members.read() == everything
 
-        first = await members.join()
+        first = await members.join(next(of))
         await members.settled([first])
         await all_is_read()
 
-        second = await members.join()
+        second = await members.join(next(of))
         await produce(writer, topic, 200)  # read by whoever has the partition by then
         produced += 200
         await members.settled([first, second])
@@ -144,7 +156,7 @@ async def test_hands_over_without_loss(settings: KafkaSettings, new_topic: NewTo
         await members.settled([second])
         await all_is_read()
 
-        third = await members.join()
+        third = await members.join(next(of))
         await members.settled([second, third])
         await all_is_read()
         assert third.read

@@ -5,13 +5,13 @@ from __future__ import annotations
 from aiokafka import TopicPartition
 
 from alphapulse.config import KafkaSettings
-from alphapulse.kafka import LagReader, PartitionLag, consumer, producer, running
+from alphapulse.kafka import LagReader, PartitionLag, producer, running
 from tests.integration.kafka.backends import Backend
-from tests.integration.kafka.conftest import NewTopic
+from tests.integration.kafka.conftest import NewConsumer, NewTopic
 from tests.integration.kafka.reading import read, write
 
 
-async def test_follows_a_group(settings: KafkaSettings, new_topic: NewTopic, group: str) -> None:
+async def test_follows_a_group(settings: KafkaSettings, new_topic: NewTopic, group: str, consumer: NewConsumer) -> None:
     topic, other = await new_topic(3), await new_topic(1)
     partition = TopicPartition(topic, 1)
     async with (
@@ -41,7 +41,7 @@ async def test_follows_a_group(settings: KafkaSettings, new_topic: NewTopic, gro
 
 
 async def test_counts_what_the_broker_dropped(
-    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str
+    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str, consumer: NewConsumer
 ) -> None:
     topic = await new_topic(1)
     partition = TopicPartition(topic, 0)

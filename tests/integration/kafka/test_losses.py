@@ -11,9 +11,9 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from alphapulse.config import KafkaSettings
-from alphapulse.kafka import LossWatch, consumer, producer, running
+from alphapulse.kafka import LossWatch, producer, running
 from tests.integration.kafka.backends import Backend
-from tests.integration.kafka.conftest import NewTopic
+from tests.integration.kafka.conftest import NewConsumer, NewTopic
 from tests.integration.kafka.reading import BOUND_SECONDS, write
 
 
@@ -26,7 +26,7 @@ def counted(partition: TopicPartition) -> float:
 class Reader:
     """Reads with a watch, as a sink does."""
 
-    def __init__(self, settings: KafkaSettings, topic: str, group: str | None) -> None:
+    def __init__(self, consumer: NewConsumer, settings: KafkaSettings, topic: str, group: str | None) -> None:
         self.watch = LossWatch()
         self.consumer = consumer(settings, topic, group_id=group, client_id="test", listener=self.watch)
         self.lost: dict[TopicPartition, int] = {}
@@ -52,20 +52,20 @@ async def fill(settings: KafkaSettings, topic: str, first: int, last: int) -> No
 
 
 async def test_lost_while_nobody_read(
-    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str
+    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str, consumer: NewConsumer
 ) -> None:
     """The group committed 20; what it finds again begins at 55: 35 lost, although it is another process by now."""
     topic = await new_topic(2)
     partition = TopicPartition(topic, 0)
     await fill(settings, topic, 0, 100)
-    first = Reader(settings, topic, group)
+    first = Reader(consumer, settings, topic, group)
     async with running(first.consumer, settings):
         await first.read(100)
         await first.consumer.commit({partition: 20})
     assert first.lost == {}
     await backend.delete_records(topic, 0, 55)
 
-    second = Reader(settings, topic, group)
+    second = Reader(consumer, settings, topic, group)
     with capture_logs() as logged:
         async with running(second.consumer, settings):
             records = await second.read(45)
@@ -80,11 +80,11 @@ async def test_lost_while_nobody_read(
 
 @pytest.mark.parametrize("in_group", [True, False])
 async def test_lost_under_a_reader_that_fell_behind(
-    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str, in_group: bool
+    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str, in_group: bool, consumer: NewConsumer
 ) -> None:
     topic = await new_topic(1)
     partition = TopicPartition(topic, 0)
-    reader = Reader(settings, topic, group if in_group else None)
+    reader = Reader(consumer, settings, topic, group if in_group else None)
     async with running(reader.consumer, settings):
         await fill(settings, topic, 0, 10)
         await reader.read(10)
@@ -103,12 +103,12 @@ async def test_lost_under_a_reader_that_fell_behind(
 
 
 async def test_a_new_group_on_an_old_log_has_lost_nothing(
-    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str
+    backend: Backend, settings: KafkaSettings, new_topic: NewTopic, group: str, consumer: NewConsumer
 ) -> None:
     topic = await new_topic(1)
     await fill(settings, topic, 0, 50)
     await backend.delete_records(topic, 0, 30)
-    reader = Reader(settings, topic, group)
+    reader = Reader(consumer, settings, topic, group)
     async with running(reader.consumer, settings):
         assert (await reader.read(20))[0].offset == 30
     assert reader.lost == {}
@@ -116,12 +116,12 @@ async def test_a_new_group_on_an_old_log_has_lost_nothing(
 
 
 async def test_a_seek_of_ones_own_is_no_loss_and_a_position_kept_elsewhere_counts(
-    settings: KafkaSettings, new_topic: NewTopic
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
 ) -> None:
     topic = await new_topic(1)
     partition = TopicPartition(topic, 0)
     await fill(settings, topic, 0, 50)
-    reader = Reader(settings, topic, None)
+    reader = Reader(consumer, settings, topic, None)
     async with running(reader.consumer, settings):
         await reader.read(50)
         reader.consumer.seek(partition, 40)

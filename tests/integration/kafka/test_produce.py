@@ -10,13 +10,15 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka import consumer, incarnation, producer, running
+from alphapulse.kafka import incarnation, producer, running
 from alphapulse.topics import MAX_RECORD_BYTES
-from tests.integration.kafka.conftest import NewTopic
+from tests.integration.kafka.conftest import NewConsumer, NewTopic
 from tests.integration.kafka.reading import read, write
 
 
-async def test_keeps_the_order_of_a_key_through_many_batches(settings: KafkaSettings, new_topic: NewTopic) -> None:
+async def test_keeps_the_order_of_a_key_through_many_batches(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
     topic = await new_topic(4)
     keys = [f"venue|SYM{number}".encode() for number in range(7)]
     async with running(producer(settings, client_id="test", linger_ms=0), settings) as writer:
@@ -64,7 +66,9 @@ async def test_key_chooses_the_partition_as_the_java_client_does(
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "lz4", "zstd"])
-async def test_gives_back_what_it_got(settings: KafkaSettings, new_topic: NewTopic, compression: str) -> None:
+async def test_gives_back_what_it_got(
+    settings: KafkaSettings, new_topic: NewTopic, compression: str, consumer: NewConsumer
+) -> None:
     topic = await new_topic(1)
     settings = settings.model_copy(update={"compression": compression})
     values = [bytes([number]) * 100 for number in range(50)]
@@ -82,7 +86,9 @@ async def test_gives_back_what_it_got(settings: KafkaSettings, new_topic: NewTop
     assert {record.headers for record in records} == {(("h", b"\xff"),)}
 
 
-async def test_takes_a_whole_book_as_one_record(settings: KafkaSettings, new_topic: NewTopic) -> None:
+async def test_takes_a_whole_book_as_one_record(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
     """A snapshot may be larger than aiokafka's own limit of 1 MiB; compressed it fits the broker's."""
     topic = await new_topic(1)
     value = b"".join(b"%012d" % level for level in range(250_000))
@@ -93,7 +99,9 @@ async def test_takes_a_whole_book_as_one_record(settings: KafkaSettings, new_top
     assert [record.value for record in records] == [b"before", value, b"after"]
 
 
-async def test_tells_first_and_end_offsets_and_its_topics(settings: KafkaSettings, new_topic: NewTopic) -> None:
+async def test_tells_first_and_end_offsets_and_its_topics(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
     topic = await new_topic(3)
     partitions = [TopicPartition(topic, number) for number in range(3)]
     async with running(producer(settings, client_id="test"), settings) as writer:
@@ -104,7 +112,9 @@ async def test_tells_first_and_end_offsets_and_its_topics(settings: KafkaSetting
         assert topic in await reader.topics()
 
 
-async def test_reader_is_told_of_new_records_while_it_waits(settings: KafkaSettings, new_topic: NewTopic) -> None:
+async def test_reader_is_told_of_new_records_while_it_waits(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
     topic = await new_topic(2)
     async with (
         running(consumer(settings, topic, group_id=None, client_id="test"), settings) as reader,
@@ -123,7 +133,9 @@ async def test_has_an_incarnation(settings: KafkaSettings) -> None:
     assert await incarnation(settings.model_copy(update={"incarnation": "second life"})) == "second life"
 
 
-async def test_records_of_a_refused_size_are_told(settings: KafkaSettings, new_topic: NewTopic) -> None:
+async def test_records_of_a_refused_size_are_told(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
     """The client refuses what exceeds its limit at once, and goes on."""
     topic = await new_topic(1)
     async with running(producer(settings, client_id="test"), settings) as writer:
@@ -134,7 +146,7 @@ async def test_records_of_a_refused_size_are_told(settings: KafkaSettings, new_t
         assert [record.value for record in await read(reader, 1)] == [b"small"]
 
 
-async def test_a_broker_that_is_not_there_is_named(settings: KafkaSettings) -> None:
+async def test_a_broker_that_is_not_there_is_named(settings: KafkaSettings, consumer: NewConsumer) -> None:
     nowhere = settings.model_copy(update={"bootstrap": "127.0.0.1:1"})
     for client in (
         producer(nowhere, client_id="test"),

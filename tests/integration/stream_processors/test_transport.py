@@ -154,11 +154,10 @@ class _Record:
 async def test_the_consumer_has_our_timings_and_shares_by_range(settings: Settings) -> None:
     async with faust(settings, Application()) as app:
         consumer: Any = app.consumer
-        reader = consumer._thread._consumer
-        assert reader._fetcher._fetch_max_wait_ms == settings.kafka.fetch_max_wait_ms == 20
-        assert reader._session_timeout_ms == settings.kafka.session_timeout_ms
-        (assignor,) = reader._coordinator._assignors
-        assert assignor.name == "range"
+        properties = consumer.reader._properties
+        assert properties["fetch.wait.max.ms"] == settings.kafka.fetch_max_wait_ms == 20
+        assert properties["session.timeout.ms"] == settings.kafka.session_timeout_ms
+        assert properties["partition.assignment.strategy"] == "range"
         assert app.conf.stream_buffer_maxsize == STREAM_BUFFER
         assert not app.conf.topic_allow_declare
         assert app.conf.topic_disable_leader
@@ -203,7 +202,7 @@ async def test_a_refused_commit_is_tried_again_and_no_crash(
     application = Application()
     async with producing(settings.kafka) as producer, faust(settings, application) as app:
         consumer: Any = app.consumer
-        reader = consumer._thread._consumer
+        reader = consumer.reader
         commit = reader.commit
         refused: list[Any] = []
 

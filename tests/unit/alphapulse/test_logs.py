@@ -115,6 +115,15 @@ def test_noisy_libraries_are_quiet_below_warning() -> None:
     assert events(stream) == []
 
 
+def test_what_librdkafka_repeats_is_told_now_and_then_by_kind() -> None:
+    stream = configured()
+    client = logging.getLogger("librdkafka")
+    for number in range(3):
+        for kind in ("FAIL", "REQTMOUT"):
+            client.error("%s [%s] %s", kind, "name", f"{number} of them")
+    assert [line["event"] for line in events(stream)] == ["FAIL [name] 0 of them", "REQTMOUT [name] 0 of them"]
+
+
 def test_what_the_kafka_client_repeats_is_told_now_and_then() -> None:
     stream = configured()
     client, root = logging.getLogger("aiokafka.client"), logging.getLogger()

@@ -183,6 +183,14 @@ def test_what_was_published_before_a_crash_is_not_contradicted() -> None:
     assert (made.revision, made.trades) == (2, 3)
 
 
+def test_an_owner_that_ends_before_it_has_caught_up_passes_on_what_was_published() -> None:
+    """The third one reads back only what the second published itself: nothing."""
+    second, third = candles(), candles()
+    second.was_published(candle(trades=2, revision=1))
+    third.restore(second.state(), START)
+    assert take(third, at(100), at(200), at(1_500)) == []
+
+
 def test_less_than_was_published_is_held_back() -> None:
     later = candles()
     later.was_published(candle(trades=2, revision=0))

@@ -220,6 +220,23 @@ def test_a_later_owner_goes_on_and_publishes_no_window_again() -> None:
     assert [(second_of(one), one.deltas, one.trades) for one in made] == [(1, 1, 1), (2, 1, 1)]
 
 
+def test_an_owner_that_ends_before_it_has_caught_up_passes_on_what_was_published() -> None:
+    """It was killed after a checkpoint; the third one reads back only what the second published itself: nothing."""
+    book = Book()
+    book.take(snapshot())
+    book.take(bid(1, 500, 100, 2))
+    state = book.windows.state()
+    second, third = (DeltaWindows("kraken", "BTC-USD", book.reader, SECOND) for _ in range(2))
+    second.restore(state, START)
+    second.was_published(START + SECOND)  # as read back from md.stats
+    third.restore(second.state(), START)
+    book.windows = third
+    book.take(bid(2, 1_000, 100, 3))
+    book.take(bid(3, 2_000, 100, 4))
+    made = book.tick(2_000 + HOLD_MS)
+    assert [second_of(one) for one in made] == [1]
+
+
 def test_a_record_later_than_its_window_counts_in_the_next() -> None:
     book = Book()
     book.take(snapshot())

@@ -31,3 +31,11 @@ def test_advance_never_goes_back() -> None:
     clock.advance(10 * BACKWARD_STEP_NS, now=0)
     clock.advance(1, now=5)
     assert clock.at(7) == 10 * BACKWARD_STEP_NS + 7
+
+
+def test_it_tells_when_a_time_will_come() -> None:
+    clock = StreamClock()
+    clock.observe(1_000, now=50)
+    assert clock.when(1_030) == 80
+    assert clock.at(clock.when(1_030)) == 1_030
+    assert clock.when(900) == 50  # it has come

@@ -1,0 +1,1 @@
+"""Clients on librdkafka (confluent-kafka) with the part of aiokafka's interface that we use."""

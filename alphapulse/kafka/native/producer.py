@@ -1,0 +1,184 @@
+"""A producer on librdkafka for an event loop: records go in without waiting, a barrier tells when they are safe.
+
+librdkafka gathers, compresses and sends in threads of its own. Acknowledgements wait in a queue until somebody polls,
+and are of interest only at a barrier: so there is no thread that wakes the loop for each of them, the loop polls while
+somebody waits. All callbacks run in the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final, Protocol
+
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
+from confluent_kafka import KafkaError as Fault
+from confluent_kafka import KafkaException, Producer
+
+from alphapulse.kafka.native.configuration import LOGGER
+from alphapulse.kafka.native.connecting import Reach, connect
+from alphapulse.kafka.native.errors import fault_of, translate
+
+FIRST_LOOK_SECONDS: Final = 0.001
+LAST_LOOK_SECONDS: Final = 0.016
+"""Pauses between two looks for acknowledgements: they double from the first to the last."""
+STOP_SECONDS: Final = 10.0
+"""How long the last records may take to be acknowledged at the end."""
+
+
+class Delivered(Protocol):
+    """Told of each record, in the order of the acknowledgements."""
+
+    def __call__(self, topic: str, partition: int, offset: int, error: KafkaError | None) -> None:
+        """The record is at ``offset`` of the partition, or could not be delivered for ``error``."""
+
+
+class NativeProducer:
+    """See the module's head.
+
+    Args:
+        properties: of librdkafka; :func:`alphapulse.kafka.native.configuration.producer` makes them.
+        request_timeout_ms: how long to wait for a broker at the start.
+
+    Attributes:
+        delivered: told of each acknowledgement, when the loop looks for them.
+    """
+
+    def __init__(self, properties: dict[str, Any], *, request_timeout_ms: int) -> None:
+        self._properties = properties
+        self._timeout = request_timeout_ms / 1000
+        self._producer: Producer | None = None
+        self._closed = False
+        self._window = _Window(self)
+        self._windows: deque[_Window] = deque([self._window])
+        self.delivered: Delivered = _forget
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: no broker can be reached, or the settings are refused.
+        """
+        reach = Reach()
+        try:
+            producer = self._producer = Producer(self._properties | {"error_cb": reach}, logger=LOGGER)
+        except KafkaException as error:
+            raise translate(fault_of(error)) from error
+
+        async def attempt(seconds: float) -> None:
+            try:
+                await asyncio.to_thread(producer.list_topics, timeout=seconds)
+            finally:
+                producer.poll(0)
+
+        await connect(attempt, reach, self._properties["bootstrap.servers"], self._timeout)
+
+    async def stop(self) -> None:
+        """Deliver what is left.
+
+        Raises:
+            KafkaTimeoutError: not everything was acknowledged within ``STOP_SECONDS``.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        producer = self._producer
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._delivered(self._windows[-1])
+        except TimeoutError:
+            left = len(self)
+            raise KafkaTimeoutError(f"{left} records were not acknowledged within {STOP_SECONDS:g} s") from None
+        finally:
+            self._producer = None
+            # Nothing is left, or it is given up: then closing would wait for it.
+            producer.purge()
+            producer.poll(0)
+            producer.close()
+
+    def __len__(self) -> int:
+        """Return how many records are not acknowledged, as far as the loop has looked."""
+        return sum(window.open for window in self._windows)
+
+    def send(self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None) -> bool:
+        """Take a record; return False if librdkafka has no room for it.
+
+        Args:
+            partition: None: the key chooses it, as Kafka's Java client would.
+
+        Raises:
+            MessageSizeTooLargeError: the record exceeds the broker's limit.
+            ProducerClosed: the producer was not started, or is stopped.
+        """
+        if self._producer is None or self._closed:
+            raise ProducerClosed
+        window = self._window
+        try:
+            if partition is None:
+                self._producer.produce(topic, value=value, key=key, on_delivery=window.settle)
+            else:
+                self._producer.produce(topic, value=value, key=key, partition=partition, on_delivery=window.settle)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise translate(fault_of(error)) from error
+        window.open += 1
+        return True
+
+    def poll(self) -> None:
+        """Look for acknowledgements."""
+        if self._producer is not None:
+            self._producer.poll(0)
+
+    async def flush(self) -> None:
+        """Return when all records sent before have been acknowledged, or have failed; see ``delivered``."""
+        window = self._window
+        if window.open:
+            self._window = _Window(self)
+            self._windows.append(self._window)
+        await self._delivered(window)
+
+    async def _delivered(self, window: _Window) -> None:
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            self.poll()
+            while len(self._windows) > 1 and not self._windows[0].open:
+                self._windows.popleft()
+            if not any(one.open for one in self._up_to(window)):
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_LOOK_SECONDS)
+
+    def _up_to(self, window: _Window) -> list[_Window]:
+        found: list[_Window] = []
+        for one in self._windows:
+            found.append(one)
+            if one is window:
+                return found
+        return []  # delivered, and forgotten
+
+
+class _Window:
+    """The records sent between two barriers.
+
+    Attributes:
+        open: how many of them are not acknowledged.
+    """
+
+    __slots__ = ("_producer", "open")
+
+    def __init__(self, producer: NativeProducer) -> None:
+        self._producer = producer
+        self.open = 0
+
+    def settle(self, fault: Fault | None, message: Any) -> None:
+        """Take note of an acknowledgement, or of a failure (called by librdkafka within a poll)."""
+        self.open -= 1
+        error = None if fault is None else translate(fault)
+        self._producer.delivered(message.topic(), message.partition(), message.offset(), error)
+
+
+def _forget(topic: str, partition: int, offset: int, error: KafkaError | None) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,546 @@
+"""The thread that a librdkafka consumer lives in: it polls, runs commands, and lets an event loop have the results.
+
+confluent-kafka lets one thread at a time into a consumer, callbacks included, and whoever comes meanwhile spins until
+the poll is over. So everything that is done to the consumer is a command to this thread, run between two polls.
+Records go to the loop a poll at a time, with one wake-up for as many polls as the loop has not looked at yet.
+
+A rebalance is told to librdkafka's callback within a poll. The callback lets the loop run the asynchronous listener
+and runs commands until that is over: a listener commits, and asks for commits, before its partitions go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import struct
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError, KafkaError
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaException
+from confluent_kafka import KafkaError as Fault
+from confluent_kafka import TopicPartition as Place
+
+from alphapulse.kafka.native.configuration import LOGGER
+from alphapulse.kafka.native.connecting import Reach
+from alphapulse.kafka.native.errors import commit_error, fault_of, translate
+from alphapulse.kafka.native.lanes import Chunk, Lane, Lanes
+from alphapulse.kafka.native.record import Record
+
+POLL_SECONDS: Final = 0.02
+"""The longest a command waits while nothing comes. An idle thread costs a tenth of a percent of a core by it."""
+BURST_RECORDS: Final = 1_000
+"""Taken over in one go: about two milliseconds in which the event loop has to wait."""
+PATIENCE_SECONDS: Final = 1.0
+"""How long the queues may be full before their partitions are held, and rebalances told again."""
+WATERMARK_SECONDS: Final = 1.0
+"""How often the ends of partitions that nothing comes of are noted."""
+
+T = TypeVar("T")
+Command = Callable[[Consumer], T]
+
+_GENERATION: Final = struct.Struct("=7si")
+_MAGIC: Final = b"CGMDv2:"
+"""How librdkafka begins the group metadata that it hands out as bytes; the generation follows."""
+
+
+class Owner(Protocol):
+    """What the thread tells, always in the event loop."""
+
+    lanes: Lanes[Record]
+
+    def arrived(self) -> None:
+        """There is something in :meth:`ConsumerThread.handed_over`."""
+
+    def failed(self, error: BaseException) -> None:
+        """The broker refuses something; the thread goes on."""
+
+    def ended(self, error: BaseException) -> None:
+        """The thread is over."""
+
+    async def group_revoked(self) -> None:
+        """All partitions are about to go."""
+
+    async def group_assigned(self, partitions: set[TopicPartition], generation: int) -> Lanes[Record]:
+        """These partitions are this consumer's now; return their lanes."""
+        ...
+
+
+class ConsumerThread:
+    """Runs a consumer.
+
+    Args:
+        properties: of librdkafka.
+        owner: told what happens.
+        grouped: whether the consumer shares partitions with a group.
+        coalesce_seconds: how long after a record to wait for more before the loop is woken.
+
+    Attributes:
+        reach: whether librdkafka has told that no broker can be used.
+    """
+
+    def __init__(
+        self, properties: dict[str, Any], owner: Owner, *, grouped: bool, coalesce_seconds: float = 0.0
+    ) -> None:
+        self._properties = properties
+        self._owner = owner
+        self._grouped = grouped
+        self._coalesce = coalesce_seconds
+        self._loop = asyncio.get_running_loop()
+        self._commands: queue.SimpleQueue[Callable[[Consumer], None] | None] = queue.SimpleQueue()
+        self._finished = asyncio.Event()
+        self._closing = False
+        self._rebalancing = False
+        self._lanes: Lanes[Record] = Lanes()
+        self._held: set[Lane[Record]] = set()
+        self._seeks: dict[Lane[Record], tuple[int, int]] = {}
+        self._committing: _Commit | None = None
+        self._out: queue.SimpleQueue[dict[Lane[Record], Chunk[Record]]] = queue.SimpleQueue()
+        self._signalled = False
+        self._waiting_for_room = False
+        self._next_watermarks = 0.0
+        self.reach = Reach()
+        self._thread = threading.Thread(target=self._run, name=f"poll {properties['client.id']}", daemon=True)
+
+    # --- the loop's side ---
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    async def stop(self, seconds: float) -> bool:
+        """Leave the group and close the consumer; return False if that takes longer than ``seconds``.
+
+        Then the thread goes on closing by itself; it does not keep the process alive.
+        """
+        self._closing = True
+        self._commands.put(None)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._finished.wait()
+        except TimeoutError:
+            return False
+        self._thread.join()
+        return True
+
+    def post(self, command: Command[object]) -> None:
+        """Run ``command`` in the thread as soon as may be, whatever becomes of it."""
+        self._commands.put(lambda consumer: self._attempt(command, consumer))
+
+    async def call(self, command: Command[T]) -> T:
+        """Run ``command`` in the thread and return its result.
+
+        Raises:
+            KafkaException: librdkafka refuses.
+            ConsumerStoppedError: the consumer is stopped.
+        """
+        if self._closing:
+            raise ConsumerStoppedError
+        result: asyncio.Future[T] = self._loop.create_future()
+
+        def run(consumer: Consumer | None) -> None:
+            if consumer is None:
+                self._tell(_fail, result, ConsumerStoppedError())
+                return
+            try:
+                found = command(consumer)
+            except Exception as error:  # noqa: BLE001 it is the caller's
+                self._tell(_fail, result, error)
+            else:
+                self._tell(_fulfil, result, found)
+
+        self._commands.put(run)
+        return await result
+
+    async def commit(self, places: Sequence[Place]) -> None:
+        """Commit; one at a time.
+
+        Raises:
+            KafkaError: the coordinator refuses or does not answer; see :func:`errors.commit_error`.
+        """
+        if self._closing:
+            raise ConsumerStoppedError
+        commit = _Commit(list(places), self._loop.create_future())
+        self._commands.put(lambda consumer: self._commit(consumer, commit))
+        await commit.result
+
+    def assign(self, lanes: Lanes[Record]) -> None:
+        """Read ``lanes``, without a group; a lane that has no position from its oldest record."""
+        self.post(lambda consumer: self._take_over(consumer, lanes, OFFSET_BEGINNING))
+
+    def seek(self, lane: Lane[Record], offset: int) -> None:
+        """Go on polling ``lane`` at ``offset``, in its present generation."""
+        generation = lane.generation
+        self.post(lambda _: self._seeks.__setitem__(lane, (generation, offset)))
+
+    def handed_over(self) -> Iterable[dict[Lane[Record], Chunk[Record]]]:
+        """Yield what has been polled since the last time."""
+        # First the sign, then the records: whatever comes in between is told again.
+        self._signalled = False
+        while not self._out.empty():
+            yield self._out.get_nowait()
+
+    def taken(self) -> None:
+        """Records were taken: let the thread look again whether there is room, if it waits for that."""
+        if self._waiting_for_room:
+            self._commands.put(_nothing)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        consumer: Consumer | None = None
+        try:
+            consumer = self._open()
+            while not self._closing:
+                self._turn(consumer)
+        except BaseException as error:  # noqa: BLE001 a thread's end must be told
+            self._tell(self._owner.ended, _as_kafka_error(error))
+        finally:
+            self._end(consumer)
+
+    def _open(self) -> Consumer:
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        return Consumer(self._properties | callbacks, logger=LOGGER)
+
+    def _turn(self, consumer: Consumer) -> None:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                break
+            if command is None:
+                return
+            command(consumer)
+        if self._seeks:
+            self._seek(consumer)
+        lanes = self._lanes
+        if self._held:
+            self._release(consumer)
+        if lanes.full():
+            self._hold(consumer, lambda lane: lane.skipped or lane.paused)
+            if lanes.full() and not self._room(consumer):
+                self._hold(consumer, lambda lane: lane.records > 0)
+        first = consumer.poll(POLL_SECONDS)
+        if first is not None:
+            self._hand_over(consumer, [first, *consumer.consume(BURST_RECORDS, self._coalesce)])
+        if (now := time.monotonic()) >= self._next_watermarks:
+            self._next_watermarks = now + WATERMARK_SECONDS
+            self._note_watermarks(consumer, lanes)
+
+    def _end(self, consumer: Consumer | None) -> None:
+        self._closing = True
+        try:
+            if consumer is not None:
+                consumer.close()
+        finally:
+            if self._committing is not None:
+                self._tell(_fail, self._committing.result, ConsumerStoppedError())
+            while not self._commands.empty():
+                command = self._commands.get_nowait()
+                if command is not None:
+                    command(None)  # type: ignore[arg-type]
+            self._tell(self._finished.set)
+
+    def _tell(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            # The loop was closed while the consumer ran: nobody is there any more to be told.
+            self._closing = True
+
+    # --- records ---
+
+    def _hand_over(self, consumer: Consumer, messages: list[Any]) -> None:
+        chunks: dict[Lane[Record], Chunk[Record]] = {}
+        named = self._lanes.named
+        for message in messages:
+            fault = message.error()
+            if fault is not None:
+                self._on_fault(fault)
+                continue
+            topic, partition = message.topic(), message.partition()
+            lane = named(topic, partition)
+            if lane is None:
+                continue
+            chunk = chunks.get(lane)
+            if chunk is None:
+                chunk = chunks[lane] = Chunk(lane.applied)
+            chunk.records.append(Record(topic, partition, message))
+            chunk.bytes += len(message)
+        if not chunks:
+            return
+        for lane, chunk in chunks.items():
+            self._lanes.offer(lane, chunk)
+        self._note_watermarks(consumer, chunks)
+        self._out.put(chunks)
+        if not self._signalled:
+            self._signalled = True
+            self._tell(self._owner.arrived)
+
+    @staticmethod
+    def _note_watermarks(consumer: Consumer, lanes: Iterable[Lane[Record]]) -> None:
+        for lane in lanes:
+            _, end = consumer.get_watermark_offsets(_place(lane), cached=True)
+            if end >= 0:
+                lane.highwater = end
+
+    def _room(self, consumer: Consumer) -> bool:
+        """Run commands until there is room in the queues; return False if there is none for too long."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        self._waiting_for_room = True
+        try:
+            while self._lanes.full():
+                command = self._commands.get(timeout=max(0.0, end - time.monotonic()))
+                if command is None:
+                    break
+                command(consumer)
+                if self._seeks:
+                    self._seek(consumer)
+        except queue.Empty:
+            return False
+        finally:
+            self._waiting_for_room = False
+        return True
+
+    def _hold(self, consumer: Consumer, which: Callable[[Lane[Record]], bool]) -> None:
+        """Let librdkafka fetch no more of the partitions that are ``which``."""
+        lanes = [lane for lane in self._lanes if not lane.held and which(lane)]
+        if lanes:
+            consumer.pause([_place(lane) for lane in lanes])
+            self._held.update(lanes)
+            for lane in lanes:
+                lane.held = True
+
+    def _release(self, consumer: Consumer) -> None:
+        """Let librdkafka fetch again what there is room for."""
+        lanes = [lane for lane in self._held if self._lanes.roomy(lane)]
+        if lanes:
+            consumer.resume([_place(lane) for lane in lanes])
+            self._held.difference_update(lanes)
+            for lane in lanes:
+                lane.held = False
+
+    def pause(self, lane: Lane[Record]) -> None:
+        """Hold a partition that the application has paused (the loop's side); it is released by itself."""
+        self.post(lambda consumer: self._hold(consumer, lambda one: one is lane))
+
+    # --- positions ---
+
+    def _seek(self, consumer: Consumer) -> None:
+        """Seek as asked; what librdkafka does not fetch yet is tried again in the next turn."""
+        for lane, (generation, offset) in list(self._seeks.items()):
+            if self._lanes.get(lane.partition) is not lane:
+                # Not begun, so that its position will be where it begins; or gone.
+                del self._seeks[lane]
+                continue
+            try:
+                consumer.seek(_place(lane, offset))
+            except KafkaException as error:
+                if fault_of(error).code() not in _NOT_YET:
+                    raise
+            else:
+                lane.applied = generation
+                del self._seeks[lane]
+
+    def _take_over(self, consumer: Consumer, lanes: Lanes[Record], otherwise: int) -> None:
+        """Read ``lanes`` from their positions; without one from ``otherwise``."""
+        places = []
+        for lane in lanes:
+            lane.applied = lane.generation
+            places.append(_place(lane, otherwise if lane.position is None else lane.position))
+        self._lanes = lanes
+        self._held.clear()
+        self._seeks.clear()
+        consumer.assign(places)
+        # librdkafka remembers the pauses of an earlier assignment.
+        consumer.resume(places)
+        self._hold(consumer, lambda lane: lane.paused)
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Join the group (the loop's side)."""
+        self.post(lambda consumer: consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke))
+
+    # --- rebalances ---
+
+    def _on_assign(self, consumer: Consumer, places: Sequence[Place]) -> None:
+        if self._closing:
+            return
+        partitions = {TopicPartition(place.topic, place.partition) for place in places}
+        generation = generation_of(consumer)
+        lanes = self._listen(consumer, lambda: self._owner.group_assigned(partitions, generation))
+        if lanes is not None:
+            self._take_over(consumer, lanes, OFFSET_STORED)
+
+    def _on_revoke(self, consumer: Consumer, _: Sequence[Place]) -> None:
+        if not self._closing:
+            self._listen(consumer, self._owner.group_revoked)
+        self._lanes = Lanes()
+        self._held.clear()
+        self._seeks.clear()
+        if not self._closing:
+            consumer.unassign()
+
+    def _listen(self, consumer: Consumer, listener: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+        """Let the loop run ``listener`` and return its result; meanwhile run commands. None: the consumer closes."""
+        self._rebalancing = True
+        try:
+            if self._committing is not None:
+                # Its answer would come with the next poll, and the listener may wait for it.
+                commit, self._committing = self._committing, None
+                self._commit_now(consumer, commit)
+            ended: list[asyncio.Task[T]] = []
+
+            def end(task: asyncio.Task[T]) -> None:
+                ended.append(task)
+                self._commands.put(_nothing)
+
+            started: list[asyncio.Task[T]] = []
+
+            def begin() -> None:
+                started.append(self._loop.create_task(listener()))
+                started[0].add_done_callback(end)
+
+            self._tell(begin)
+            while not ended:
+                try:
+                    command = self._commands.get(timeout=PATIENCE_SECONDS)
+                except queue.Empty:
+                    command = _nothing
+                if command is None or self._closing:
+                    self._tell(lambda: started and started[0].cancel())
+                    return None
+                command(consumer)
+            return None if ended[0].cancelled() else ended[0].result()
+        finally:
+            self._rebalancing = False
+
+    # --- commits ---
+
+    def _commit(self, consumer: Consumer | None, commit: _Commit) -> None:
+        if consumer is None:
+            self._tell(_fail, commit.result, ConsumerStoppedError())
+        elif self._rebalancing:
+            self._commit_now(consumer, commit)
+        else:
+            try:
+                consumer.commit(offsets=commit.places, asynchronous=True)
+            except KafkaException as error:
+                self._tell(_fail, commit.result, commit_error(fault_of(error)))
+            else:
+                self._committing = commit
+
+    def _commit_now(self, consumer: Consumer, commit: _Commit) -> None:
+        """Commit, and wait for the answer: within a callback none comes by polling."""
+        try:
+            answer = consumer.commit(offsets=commit.places, asynchronous=False)
+        except KafkaException as error:
+            self._tell(_fail, commit.result, commit_error(fault_of(error)))
+        else:
+            self._answer(commit, None, answer)
+
+    def _on_commit(self, fault: Fault | None, places: Sequence[Place]) -> None:
+        commit = self._committing
+        # Waited-for commits are told here a second time, and one may have been given up.
+        if commit is not None and (not places or _named(places) == _named(commit.places)):
+            self._committing = None
+            self._answer(commit, fault, places)
+
+    def _answer(self, commit: _Commit, fault: Fault | None, places: Sequence[Place]) -> None:
+        faults = [fault, *(place.error for place in places)]
+        found = next((one for one in faults if one is not None), None)
+        if found is None:
+            self._tell(_fulfil, commit.result, None)
+        else:
+            self._tell(_fail, commit.result, commit_error(found))
+
+    # --- errors ---
+
+    def _attempt(self, command: Command[object], consumer: Consumer | None) -> None:
+        if consumer is None:
+            return
+        try:
+            command(consumer)
+        except KafkaException as error:
+            self._on_fault(fault_of(error))
+
+    def _on_error(self, fault: Fault) -> None:
+        """Take note of what befell a connection, or the client as a whole (called by librdkafka within a poll)."""
+        self.reach(fault)
+        if fault.fatal():
+            self._tell(self._owner.failed, translate(fault))
+
+    def _on_fault(self, fault: Fault) -> None:
+        """Take note of an error that came instead of a record."""
+        error = translate(fault)
+        if not self._grouped and fault.code() in _OF_GROUPS:
+            # librdkafka looks for the coordinator of a group that nobody is in, and may not be allowed to.
+            LOGGER.debug("%s [%s] %s", fault.name(), self._properties["client.id"], fault.str())
+        elif error.retriable or fault.code() in _PASSING:
+            LOGGER.warning("%s [%s] %s", fault.name(), self._properties["client.id"], fault.str())
+        else:
+            self._tell(self._owner.failed, error)
+
+
+class _Commit:
+    """A commit under way."""
+
+    __slots__ = ("places", "result")
+
+    def __init__(self, places: list[Place], result: asyncio.Future[None]) -> None:
+        self.places = places
+        self.result = result
+
+
+_PASSING: Final = frozenset({Fault._MAX_POLL_EXCEEDED, Fault._TIMED_OUT, Fault._FAIL})  # noqa: SLF001
+_NOT_YET: Final = frozenset({Fault._STATE, Fault._PREV_IN_PROGRESS, Fault._UNKNOWN_PARTITION})  # noqa: SLF001
+_OF_GROUPS: Final = frozenset(
+    {
+        Fault.GROUP_AUTHORIZATION_FAILED,
+        Fault.COORDINATOR_NOT_AVAILABLE,
+        Fault.COORDINATOR_LOAD_IN_PROGRESS,
+        Fault.NOT_COORDINATOR,
+        Fault.INVALID_GROUP_ID,
+    }
+)
+
+
+def generation_of(consumer: Consumer) -> int:
+    """Return the generation of the group that ``consumer`` is a member of; -1: none.
+
+    Raises:
+        KafkaError: librdkafka tells it in another form than the one known.
+    """
+    told: bytes = consumer.consumer_group_metadata()
+    if len(told) < _GENERATION.size or not told.startswith(_MAGIC):
+        raise KafkaError(f"librdkafka's group metadata are of an unknown form: {told[:16]!r}")
+    generation: int = _GENERATION.unpack_from(told)[1]
+    return generation
+
+
+def _place(lane: Lane[Record], offset: int = 0) -> Place:
+    return Place(lane.partition.topic, lane.partition.partition, offset)
+
+
+def _named(places: Sequence[Place]) -> set[tuple[str, int, int]]:
+    return {(place.topic, place.partition, place.offset) for place in places}
+
+
+def _nothing(_: Consumer) -> None:
+    """Do nothing: the thread only has to look."""
+
+
+def _fulfil(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _as_kafka_error(error: BaseException) -> BaseException:
+    return translate(fault_of(error)) if isinstance(error, KafkaException) else error
