@@ -126,6 +126,8 @@ class Replay:
             "log": base.log.model_copy(update={"format": "json"}),
             "ops": config.OpsSettings(),
             "registry": config.RegistrySettings(),
+            # A recording's times say nothing of when its frames came here, and its pace is that of the consumers.
+            "freshness": base.freshness.model_copy(update={"max_feed_delay_ms": 0}),
             # Small batches: the pace follows what the sinks have committed.
             "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.3}),
             "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.5}),
@@ -146,12 +148,12 @@ class Replay:
                 await self._play(stack, lag)
                 seconds = time.monotonic() - started
                 processed = (await supervisor.ask(PROCESSORS, "GET", "/books"))["instruments"]
-                # The processors publish what is still open when they stop; the sinks must have it too.
+                # Collectors and processors publish something at their end, and the sinks must have that too.
+                await supervisor.stop(*(feed.collector for feed in self.feeds))
                 await supervisor.stop(PROCESSORS)
                 await self._drain(stack, lag, (settings.clickhouse.group, settings.parquet.group))
             result, faults = await self._result(stack, processed, seconds)
             await supervisor.stop(CLICKHOUSE, PARQUET)
-            await supervisor.stop(*(feed.collector for feed in self.feeds))
         self._print(result, faults)
         return EXIT_MISSING if faults else 0
 
