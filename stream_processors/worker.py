@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from alphapulse import metrics, topics
+from alphapulse.clock import Clock
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka import tell_loss
@@ -57,13 +58,14 @@ class Worker:
         lost: records the broker dropped before they were read, since the start.
     """
 
-    def __init__(self, service: Service, codec: Codec | None = None) -> None:
+    def __init__(self, service: Service, codec: Codec | None = None, clock: Callable[[], int] | None = None) -> None:
         settings = service.settings
         self._service = service
         self._bootstrap = settings.kafka.bootstrap
         self._log = service.log
         self._codec = codec if codec is not None else Codec()
         self._outputs = Outputs(self._codec)
+        self._clock = clock if clock is not None else Clock()
         self.ownership = Ownership(
             settings,
             rules_of(settings),
@@ -72,6 +74,7 @@ class Worker:
             self._outputs,
             taken_over=self._taken_over,
             publish=self._publish,
+            clock=self._clock,
         )
         self.records = 0
         self.dead_letters = 0
@@ -177,9 +180,8 @@ class Worker:
 
     def _apply(self, owned: OwnedPartition, topic: str, records: list[Any], kind: type[Record], apply: Apply) -> None:
         state = owned.state
-        now = time.monotonic_ns()
         out: list[Record] = []
-        decode_as = self._codec.decode_as
+        clock, decode_as = self._clock, self._codec.decode_as
         for record in records:
             offset = record.offset
             if offset < state.positions.get(topic, 0):
@@ -190,7 +192,8 @@ class Worker:
                 if not state.muted(topic, offset):
                     out.append(self._refuse(record, error))
             else:
-                apply(state, offset, decoded, now, out)
+                # The time of each: one may be stopped between any two, and must not take the books behind it for young.
+                apply(state, offset, decoded, clock(), out)
             state.positions[topic] = offset + 1
             owned.unsaved_bytes += len(record.value or b"")
         self.records += len(records)
@@ -247,7 +250,7 @@ class Worker:
         out: list[Record] = []
         while True:
             await asyncio.sleep(seconds)
-            now = time.monotonic_ns()
+            now = self._clock()
             for owned in self.ownership.partitions.values():
                 tick(owned.state, now, out)
             self._publish(out)

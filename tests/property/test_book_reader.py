@@ -41,10 +41,9 @@ def streams(draw: st.DrawFn) -> list[L2Update]:
 
     def publish(update: L2Update) -> None:
         stream.append(update)
-        time = update.received_time
-        for time in range(time + 1, time + 1 + draw(st.sampled_from([0, 0, 0, 1, 2]))):
-            heartbeat = record("HEARTBEAT", update.epoch, update.sequence, [], [])
-            stream.append(replace(heartbeat, exchange_time=0, received_time=time))
+        heartbeat = replace(record("HEARTBEAT", update.epoch, update.sequence, [], []), exchange_time=0)
+        confirmed = range(update.received_time + 1, update.received_time + 1 + draw(st.sampled_from([0, 0, 0, 1, 2])))
+        stream.extend(replace(heartbeat, received_time=time) for time in confirmed)
 
     for epoch in range(100, 100 * draw(st.integers(2, 5)), 100):
         publish(record("SNAPSHOT", epoch, 0, draw(sides), draw(sides)))
