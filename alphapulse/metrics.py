@@ -11,7 +11,7 @@ FRAMES = Counter("alphapulse_frames", "Frames received from the venue", ["venue"
 FRAMES_IGNORED = Counter("alphapulse_frames_ignored", "Frames no channel of ours needs", ["venue"])
 RECORDS = Counter("alphapulse_records", "Records acknowledged by the broker", ["venue", "topic"])
 GAPS = Counter("alphapulse_gaps", "Losses detected in a venue's feed", ["venue", "kind"])
-"""``kind``: sequence, checksum, crossed, trade_id, connection, silence, refused."""
+"""``kind``: sequence, checksum, crossed, trade_id, connection, silence, refused, late."""
 RESYNCS = Counter("alphapulse_resyncs", "Epochs opened after the first one", ["venue"])
 CONNECTIONS = Counter("alphapulse_connections", "Connections to the venue that were opened", ["venue"])
 IN_FLIGHT = Gauge("alphapulse_in_flight_records", "Records handed to the client, not yet acknowledged", ["venue"])

@@ -48,7 +48,7 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
         published = await read_back(
             settings.kafka, settings.publisher, partitions, venue.name, configured.symbols, codec, running.name
         )
-        collector = Collector(venue, configured, publisher, running.name, known=published)
+        collector = Collector(venue, configured, publisher, running.name, freshness=settings.freshness, known=published)
         running.report(collector.status)
 
         def connected(state: bool) -> None:

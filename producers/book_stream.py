@@ -2,6 +2,9 @@
 
 A snapshot opens an epoch and fixes its exponents; each update is one delta, next in sequence. Whatever puts the book
 in doubt publishes INVALID, and nothing more until the next snapshot. Pure, like the protocols that feed it.
+
+A book that its collector reads too late (:mod:`producers.lateness`) is withheld: its epoch ends with INVALID, the
+venue's updates are applied all the same, and once the collector has caught up the book goes on in an epoch of its own.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Doubt:
 
 Arrays: TypeAlias = tuple[list[int], list[int], list[int], list[int]]
 """Bid prices, bid sizes, ask prices, ask sizes."""
+NO_LEVELS: Final[Arrays] = ([], [], [], [])
 
 
 class BookStream:
@@ -49,8 +53,12 @@ class BookStream:
 
     Attributes:
         book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``valid``.
-        valid: whether the published stream claims the book to be the venue's.
+        valid: whether the book follows the venue.
+        withheld: whether nothing is published of it for the time being.
         epoch, sequence: of the last record; epoch 0 before the first.
+        times: received_time and exchange_time of the venue's last message that changed it.
+        exchange_sequence: the venue's own number of that message, where it has one.
+        confirmed: when it was known to be still the same after that.
         price_decimals, size_decimals: as written out in the last snapshot, trailing zeros included.
     """
 
@@ -65,6 +73,7 @@ class BookStream:
         self.instrument = instrument
         self.book = OrderBook()
         self.valid = False
+        self.withheld = False
         self.epoch = 0
         self.sequence = -1
         self.price_exponent = self.size_exponent = -LEAST_DECIMALS
@@ -72,8 +81,9 @@ class BookStream:
         self._tally = tally
         self._depth = depth
         self._digest = digest
-        self._exchange_time = 0
-        self._exchange_sequence: int | None = None
+        self.times = (0, 0)
+        self.confirmed = 0
+        self.exchange_sequence: int | None = None
 
     def snapshot(
         self,
@@ -110,9 +120,13 @@ class BookStream:
         if (doubt := self._check(checksum)) is not None:
             self.end(outputs, received_time)
             return doubt
+        self.valid = True
+        self.times, self.exchange_sequence = (received_time, exchange_time), exchange_sequence
+        if self.withheld:
+            self._tally.withheld += 1
+            return None
         self._open_epoch(received_time)
-        self._exchange_time, self._exchange_sequence = exchange_time, exchange_sequence
-        outputs.append(self._record("SNAPSHOT", received_time, arrays, checksum))
+        outputs.append(self._record("SNAPSHOT", received_time, exchange_time, arrays, checksum))
         self._tally.snapshots += 1
         self._tally.published_l2 += 1
         return None
@@ -130,7 +144,7 @@ class BookStream:
     ) -> Doubt | None:
         """Apply the venue's update; append its record, before it a SNAPSHOT if the exponents had to be widened.
 
-        An update that comes while the book is invalid is counted as ignored.
+        An update that comes while the book is invalid is counted as ignored, one while it is withheld as withheld.
 
         Returns:
             Why the book is not to be trusted any more; then INVALID is appended and the update is not.
@@ -164,9 +178,12 @@ class BookStream:
         if (doubt := self._check(checksum)) is not None:
             self.end(outputs, received_time)
             return doubt
+        self.times, self.exchange_sequence = (received_time, exchange_time), exchange_sequence
+        if self.withheld:
+            tally.withheld += 1
+            return None
         self.sequence += 1
-        self._exchange_time, self._exchange_sequence = exchange_time, exchange_sequence
-        outputs.append(self._record("DELTA", received_time, arrays, checksum))
+        outputs.append(self._record("DELTA", received_time, exchange_time, arrays, checksum))
         tally.deltas += 1
         tally.level_changes += changes
         tally.published_changes += len(arrays[0]) + len(arrays[2])
@@ -179,17 +196,42 @@ class BookStream:
         if not self.valid:
             return
         self.valid = False
+        if not self.withheld:
+            self._invalidate(outputs, received_time)
+
+    def _invalidate(self, outputs: list[Any], received_time: int) -> None:
         self.sequence += 1
-        outputs.append(self._record("INVALID", received_time, ([], [], [], []), None))
+        outputs.append(self._record("INVALID", received_time, self.times[1], NO_LEVELS, None))
         self._tally.invalidations += 1
+
+    def withhold(self, outputs: list[Any], received_time: int) -> None:
+        """Publish nothing of the book from now on; if it is valid its epoch ends with INVALID."""
+        if self.valid and not self.withheld:
+            self._invalidate(outputs, received_time)
+        self.withheld = True
+
+    def resume(self, outputs: list[Any], received_time: int) -> None:
+        """Publish again what was withheld: the book as it is now opens an epoch, if it is valid."""
+        if self.valid and self.withheld:
+            self._open_epoch(received_time)
+            outputs.append(self._record("SNAPSHOT", received_time, self.times[1], self._levels(), None))
+            self.confirmed = received_time
+            self._tally.published_l2 += 1
+        self.withheld = False
+
+    def confirm(self, outputs: list[Any], heard: int) -> None:
+        """Say that the book is still the same at ``heard``, when the venue was heard last, if that is news."""
+        if not self.valid or self.withheld or heard <= max(self.times[0], self.confirmed):
+            return
+        outputs.append(self._record("HEARTBEAT", heard, 0, NO_LEVELS, None))
+        self.confirmed = heard
 
     def disown(self, outputs: list[Any], received_time: int) -> None:
         """Open an epoch with INVALID, if there was none yet: nobody keeps what an earlier life may have left."""
         if self.epoch:
             return
         self._open_epoch(received_time)
-        self.valid = False
-        outputs.append(self._record("INVALID", received_time, ([], [], [], []), None))
+        outputs.append(self._record("INVALID", received_time, 0, NO_LEVELS, None))
         self._tally.invalidations += 1
 
     def _check(self, checksum: int | None) -> Doubt | None:
@@ -226,9 +268,10 @@ class BookStream:
             raise ValueRefused(f"{finest[:80]!r} needs decimals with which the book does not fit: {error}") from error
         self.book.replace(*book)
         self.price_exponent, self.size_exponent = price_exponent, size_exponent
-        self._open_epoch(received_time)
-        outputs.append(self._record("SNAPSHOT", received_time, book, None))
-        self._tally.published_l2 += 1
+        if not self.withheld:
+            self._open_epoch(received_time)
+            outputs.append(self._record("SNAPSHOT", received_time, self.times[1], book, None))
+            self._tally.published_l2 += 1
         return arrays
 
     def _rescaled(self, price_exponent: int, size_exponent: int) -> Arrays:
@@ -253,17 +296,18 @@ class BookStream:
     def _open_epoch(self, received_time: int) -> None:
         self.epoch = max(received_time, self.epoch + 1)
         self.sequence = 0
-        self.valid = True
 
-    def _record(self, kind: L2Kind, received_time: int, arrays: Arrays, checksum: int | None) -> L2Update:
+    def _record(
+        self, kind: L2Kind, received_time: int, exchange_time: int, arrays: Arrays, checksum: int | None
+    ) -> L2Update:
         return L2Update(
             venue=self.instrument.venue,
             symbol=self.instrument.symbol,
             kind=kind,
             epoch=self.epoch,
             sequence=self.sequence,
-            exchange_sequence=self._exchange_sequence,
-            exchange_time=self._exchange_time,
+            exchange_sequence=self.exchange_sequence,
+            exchange_time=exchange_time,
             received_time=received_time,
             price_exponent=self.price_exponent,
             size_exponent=self.size_exponent,

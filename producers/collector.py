@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from alphapulse import logs
-from alphapulse.config import VenueSettings
+from alphapulse.config import FreshnessSettings, VenueSettings
 from producers import shards
 from producers.backoff import Backoff
 from producers.connection import message_gate
@@ -41,6 +41,7 @@ class Collector:
         settings: its symbols and addresses.
         publisher: takes the records.
         service: name of the service, in events and dead letters.
+        freshness: how books are confirmed, and how late frames may be read.
         clock: nanoseconds since the Unix epoch.
         backoff: makes what stands between a line's connections.
         known: trades that are published already.
@@ -59,6 +60,7 @@ class Collector:
         publisher: Publisher,
         service: str,
         *,
+        freshness: FreshnessSettings | None = None,
         clock: Callable[[], int] = time.time_ns,
         backoff: Callable[[], Backoff] = Backoff,
         known: KnownTrades | None = None,
@@ -66,6 +68,7 @@ class Collector:
         self.venue = venue
         self.publisher = publisher
         self.settings = settings
+        self.freshness = freshness if freshness is not None else FreshnessSettings()
         self.log = logs.get(service, venue=venue.name)
         self.frames = 0
         self.bytes = 0
@@ -226,8 +229,11 @@ class Collector:
 
         Epochs are named by it, and those of an instrument must rise on all its connections.
         """
-        self._time = max(self._clock(), self._time + _CLOCK_STEP)
-        return self._time
+        time = self._clock()
+        if time < (least := self._time + _CLOCK_STEP):
+            time = least
+        self._time = time
+        return time
 
     def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
         """Let a new line take over from ``line``, after ``delay`` seconds."""

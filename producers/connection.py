@@ -77,6 +77,28 @@ class Connection:
         """Send ``text`` as soon as the venue's limit allows."""
         self._outbox.put_nowait(text)
 
+    async def ask(self) -> bool:
+        """Ask the venue for a sign of life, if its limit has room to spare; return whether it has answered.
+
+        Where the venue has a ping of its own (:attr:`Venue.text_ping`) the answer is a frame, and False is returned.
+        """
+        socket = self._socket
+        if socket is None or self.held_back or self._reason or not self._messages.enter_if_idle():
+            return False
+        try:
+            if self._venue.text_ping is not None:
+                await socket.send(self._venue.text_ping)
+                return False
+            await (await socket.ping())
+        except ConnectionClosed:  # told by who reads it
+            return False
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come and are not read."""
+        return self._socket.waiting if self._socket is not None else 0
+
     @property
     def told(self) -> bool:
         """Whether everything given to :meth:`send` is sent."""

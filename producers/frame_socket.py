@@ -9,7 +9,10 @@ whole frame at a time and in their order, so that its parser always stands at th
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
+import struct
+import termios
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -84,6 +87,15 @@ class FrameSocket(ClientConnection):
         """Hand messages to ``receive`` from now on. An error it raises is raised by :meth:`halted`."""
         self._receive = receive
         self._turn()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come and are not handed over, those in the kernel among them."""
+        try:
+            answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+        except (OSError, ValueError):  # it is closed
+            return self._unread
+        return self._unread + int(struct.unpack("i", answer)[0])
 
     async def halted(self) -> None:
         """Wait until the receiver lets no more come.

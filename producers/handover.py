@@ -75,8 +75,8 @@ class Handover:
         report = self._old.instruments[symbol].report()
         if symbol not in self.taken:
             return report
-        book = self._new.instruments[symbol].book
-        return {**report, "epoch": book.epoch, "sequence": book.sequence, "valid": book.valid}
+        new = self._new.instruments[symbol].report()
+        return {**report, "epoch": new["epoch"], "sequence": new["sequence"], "valid": new["valid"]}
 
     def _shared(self, symbol: str | None) -> bool:
         return symbol in self._old.instruments and symbol in self._new.instruments

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from alphapulse.config import FreshnessSettings
 from producers.journal import Journal
 from producers.limits import Gate
 from producers.publisher import Publisher
@@ -20,6 +21,7 @@ class Host(Protocol):
     """A collector, as its lines see it."""
 
     venue: Venue
+    freshness: FreshnessSettings
     publisher: Publisher
     journal: Journal
     log: Any

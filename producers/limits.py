@@ -88,6 +88,7 @@ class Gate:
     def __init__(self, limit: Limit | None, clock: Callable[[], float] | None = None) -> None:
         kept = Limit(limit.amount, limit.seconds * SLACK) if limit is not None else Limit(math.inf, 1.0)
         self._budget = Budget(kept)
+        self._spare = math.floor(kept.amount / 2) if limit is not None else 0
         self._clock = clock if clock is not None else asyncio.get_running_loop().time
         self._turn = asyncio.Lock()
 
@@ -100,6 +101,16 @@ class Gate:
                 await asyncio.sleep(delay)
                 delay = budget.wait(self._clock(), weight)
             budget.spend(self._clock(), weight)
+
+    def enter_if_idle(self) -> bool:
+        """Let one through if nobody waits and half of the limit is left after it: for what may be left out."""
+        if self._turn.locked():
+            return False
+        now = self._clock()
+        if self._budget.wait(now, 1.0 + self._spare) > 0:
+            return False
+        self._budget.spend(now)
+        return True
 
     def close(self, seconds: float) -> None:
         """Let nothing through for so long."""

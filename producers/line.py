@@ -16,6 +16,7 @@ from producers.held_frames import HeldFrames
 from producers.host import Host
 from producers.outputs import FetchSnapshot, Halt, Note, Outputs, Reconnect, Refused, Resubscribe, Send
 from producers.protocol import VenueProtocol
+from producers.pulse import Pulse
 from producers.resubscription import Resubscriptions
 from producers.silence import Watchdog
 from schemas.records import Candle, L2Update, Quote, Severity, Trade
@@ -80,6 +81,7 @@ class Line:
         self._connection: Connection | None = None
         self._dropped: set[str] = set()
         self._resyncs = Resubscriptions(host.spawn, self._resubscribe)
+        self._pulse = Pulse(host, self)
         self._pause = 0.0
         self._opened = -math.inf
 
@@ -166,7 +168,10 @@ class Line:
                 connection.send(request.text)
             if not requests:
                 self._event("subscribed", "INFO", "the address names all streams")
-            keepers.append(self._host.spawn(self._keep_heard(connection)))
+            watchdog = Watchdog(self._silence_seconds)
+            every = min(watchdog.tick, self._pulse.seconds)
+            self._pulse.begin(connection, every)
+            keepers.append(self._host.spawn(self._keep_heard(connection, watchdog, every)))
             if self._reconnect_hours is not None:
                 keepers.append(self._host.spawn(self._grow_old(self._reconnect_hours)))
 
@@ -183,6 +188,7 @@ class Line:
                 task.cancel()
             was_connected, self.connected, self._connection = self.connected, False, None
             self._end_books()
+            self._pulse.end()
             self._tell_end(reason, was_connected=was_connected)
             self._host.line_changed()
             if loop.time() - began >= STABLE_SECONDS:
@@ -211,12 +217,15 @@ class Line:
             await asyncio.sleep(hours * 3600)
             self._host.replace(self, f"connected for {hours:g} hours", 0.0)
 
-    async def _keep_heard(self, connection: Connection) -> None:
-        """Notice what the venue does not say any more; the connection itself notices when it says nothing at all."""
-        watchdog = Watchdog(self._silence_seconds)
+    async def _keep_heard(self, connection: Connection, watchdog: Watchdog, every: float) -> None:
+        """Confirm the books, and notice what the venue does not say any more.
+
+        The connection itself notices when it says nothing at all.
+        """
         clock = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(watchdog.tick)
+            await asyncio.sleep(every)
+            self._pulse.tick()
             self._act(self.protocol.overdue(self._host.now()), self.late_frame())
             instruments = self.protocol.instruments
             asked = {s for s in instruments if s in self._resyncs or self._host.rest.asking(self, s)}
@@ -236,19 +245,27 @@ class Line:
         host = self._host
         host.frames += 1
         host.bytes += len(frame)
-        outputs = self.protocol.receive(frame, host.now())
+        now, pulse = host.now(), self._pulse
+        if now - pulse.heard > pulse.patience:
+            pulse.check(now)
+        pulse.heard = now
+        outputs = self.protocol.receive(frame, now)
         if outputs:
             self._act(outputs, host.frames)
         else:
             self._track()
+            if pulse.asked:
+                pulse.answered()
         return not self._publisher.full
 
     async def _room(self) -> None:
+        began = self._host.now()
         try:
             async with asyncio.timeout(self._publisher.patience):
                 await self._publisher.room()
         except TimeoutError as error:
             raise BrokerAway(f"the broker took nothing for {self._publisher.patience:g} s") from error
+        self._pulse.held_back(self._host.now() - began)
 
     # --- outputs ---
 

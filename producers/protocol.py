@@ -121,6 +121,46 @@ class VenueProtocol(Roster, ABC):
             state.book.disown(outputs, received_time)
         return outputs
 
+    def heartbeats(self, heard: int, before: int) -> Outputs:
+        """Confirm the valid books of which nothing was published since ``before``.
+
+        Args:
+            heard: when the connection was heard last, ns since the Unix epoch: all books are as of then.
+            before: likewise.
+        """
+        outputs: Outputs = []
+        for state in self.instruments.values():
+            book = state.book
+            if book.times[0] <= before and book.confirmed <= before:
+                book.confirm(outputs, heard)
+        return outputs
+
+    def withhold(self, received_time: int) -> Outputs:
+        """End the epoch of every valid book: frames are read too late. The books go on, unpublished."""
+        outputs: Outputs = []
+        self.withheld = True
+        for state in self.instruments.values():
+            state.book.withhold(outputs, received_time)
+        return outputs
+
+    def resume(self, now: Callable[[], int]) -> Iterator[Outputs]:
+        """Publish the books again that were withheld, each in an epoch of its own that begins ``now``.
+
+        Yields what is to be published of each: many large books take long, and other things must go on in between.
+        """
+        self.withheld = False
+        for symbol in list(self.instruments):
+            state = self.instruments.get(symbol)
+            if state is not None and state.book.withheld:
+                outputs: Outputs = []
+                state.book.resume(outputs, now())
+                yield outputs
+
+    def newest(self, since: int) -> tuple[int, int] | None:
+        """Return received and exchange time of the newest frame on a book that tells its time; None: none ``since``."""
+        times = (state.book.times for state in self.instruments.values())
+        return max((pair for pair in times if pair[0] > since and pair[1] > 0), default=None)
+
     def overdue(self, now: int) -> Outputs:
         """Say what should have come by ``now`` (nanoseconds) and has not; asked about once a second while connected."""
         return []

@@ -49,7 +49,8 @@ class InstrumentState:
     def report(self) -> dict[str, Any]:
         """Return what ``/status`` tells of it."""
         book = self.book
-        return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": book.valid}
+        valid = book.valid and not book.withheld
+        return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": valid}
 
 
 class Roster(ABC):
@@ -58,11 +59,13 @@ class Roster(ABC):
     Attributes:
         venue: its name.
         instruments: states by canonical symbol.
+        withheld: whether the books are read too late to be published.
     """
 
     def __init__(self, venue: str) -> None:
         self.venue = venue
         self.instruments: dict[str, InstrumentState] = {}
+        self.withheld = False
         self._by_venue_symbol: dict[str, InstrumentState] = {}
 
     def _set_up(self, settings: VenueSettings, faults: list[str]) -> None:
@@ -86,6 +89,7 @@ class Roster(ABC):
             ValueRefused: the venue cannot have it; nothing was changed.
         """
         state = self._new_state(symbol)
+        state.book.withheld = self.withheld
         self.instruments[symbol] = self._by_venue_symbol[state.venue_symbol] = state
         return state
 

@@ -28,6 +28,8 @@ class Tally:
     checksums_bad: int = 0
     ignored: int = 0
     """Updates older than the snapshot, or that came while the book waited for one."""
+    withheld: int = 0
+    """Updates and snapshots that were applied while the collector was late: the SNAPSHOT after them contains them."""
     published_l2: int = 0
     """SNAPSHOT and DELTA records."""
     published_changes: int = 0
@@ -57,7 +59,7 @@ class Tally:
     @property
     def activity(self) -> int:
         """A number that grows with everything the venue says of the instrument."""
-        return self.snapshots + self.deltas + self.ignored + self.trades + self.duplicate_trades
+        return self.snapshots + self.deltas + self.withheld + self.ignored + self.trades + self.duplicate_trades
 
     @property
     def base_volume(self) -> str:

@@ -1,9 +1,12 @@
 """Following a book on ``md.l2``: the one rule every consumer needs (DESIGN, "Records").
 
 A snapshot opens an epoch with sequence 0; each delta of the epoch has the next sequence and the same exponents.
-INVALID, next in sequence, ends the epoch: the collector doubts the book. Anything else means that a record was lost.
-After either the book is invalid until the next snapshot. Records seen before (a consumer that goes back to its
-committed offset) are ignored.
+INVALID, next in sequence, ends the epoch: the collector doubts the book. HEARTBEAT repeats epoch and sequence of the
+last record: the book was still the same at its ``received_time``. Anything else means that a record was lost. After
+that, and after INVALID, the book is invalid until the next snapshot. Records seen before (a consumer that goes back to
+its committed offset) are ignored.
+
+Whoever uses the book also asks how old it is: ``received_time`` against its own clock (:mod:`alphapulse.freshness`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ class Outcome(Enum):
     """The book is now the snapshot."""
     DELTA = "delta"
     """The delta was applied."""
+    HEARTBEAT = "heartbeat"
+    """The book is confirmed: ``received_time`` has moved on, nothing else changed."""
     INVALIDATED = "invalidated"
     """The collector doubts the book; it has just become invalid and empty."""
     SEEN = "seen"
@@ -41,7 +46,8 @@ class BookReader:
         valid: whether the book is known to be what the venue published.
         epoch, sequence: of the last record applied; epoch 0 before the first.
         price_exponent, size_exponent: in force in this epoch.
-        exchange_time, received_time: of the last record applied.
+        exchange_time: of the last record applied that was no HEARTBEAT.
+        received_time: of the last record applied: the newest moment at which the book is known to have been so.
     """
 
     __slots__ = (
@@ -73,6 +79,8 @@ class BookReader:
         Raises:
             ValueError: prices and sizes of a side differ in length (the codec lets no such record through).
         """
+        if update.kind == "HEARTBEAT":
+            return self._confirm(update)
         if update.epoch < self.epoch or (update.epoch == self.epoch and update.sequence <= self.sequence):
             return Outcome.SEEN
         if update.kind == "SNAPSHOT":
@@ -101,6 +109,23 @@ class BookReader:
         self.changes = self.book.apply(update.bid_prices, update.bid_sizes, update.ask_prices, update.ask_sizes)
         self._advance(update)
         return Outcome.DELTA
+
+    def would_lose(self, heartbeat: L2Update) -> bool:
+        """Return whether a HEARTBEAT tells of a record that did not come: applied to a valid book, it ends it."""
+        return self.valid and (heartbeat.epoch, heartbeat.sequence) > (self.epoch, self.sequence)
+
+    def _confirm(self, heartbeat: L2Update) -> Outcome:
+        if self.would_lose(heartbeat):
+            self._invalidate()
+            return Outcome.GAP
+        if (heartbeat.epoch, heartbeat.sequence) < (self.epoch, self.sequence):
+            return Outcome.SEEN
+        if not self.valid:
+            return Outcome.WAITING
+        if heartbeat.received_time <= self.received_time:
+            return Outcome.SEEN
+        self.received_time = heartbeat.received_time
+        return Outcome.HEARTBEAT
 
     def _invalidate(self) -> None:
         self.valid = False

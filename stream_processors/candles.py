@@ -227,7 +227,7 @@ class Candles:
         return [candle for series in self.series.values() for candle in series.flush()]
 
     def tick(self, now: int) -> list[Candle]:
-        """Return the candles that end by the clock alone at the monotonic time ``now``.
+        """Return the candles that end by the clock alone at ``now``.
 
         Raises:
             MantissaOverflow: a candle does not fit its record.

@@ -14,7 +14,7 @@ Pure. The design, and why:
 * What is written is taken from memory in one go, between two records, and put out only when all that was published
   before is acknowledged: a checkpoint never claims what could still be lost.
 * A candle or window that was published after the checkpoint is read back from its own topic, so that the same records
-  read again cannot publish it with less in it.
+  read again cannot publish it with less in it; an opportunity, because what is decided about it depends on the clock.
 * The embedded broker does not compact; it keeps the newest 8 MB. Therefore what has not changed is written again
   before ``REWRITE_BYTES`` have come after it.
 * A record that is missing or older than its manifest says (lost, or overwritten by a worker that did not know it had
@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from alphapulse import topics
 from schemas.codec import Codec
 from stream_processors.partition import Partition
 from stream_processors.state import (
@@ -71,7 +72,7 @@ class Ledger:
         Args:
             partition: what has changed in it is marked as unchanged.
             codec: for the records kept of symbols.
-            ends: topic of candles and windows → one past the newest offset acknowledged by the broker.
+            ends: topic of what a later owner reads back → one past the newest offset acknowledged by the broker.
         """
         positions = dict(partition.positions)
         total = sum(positions.values())
@@ -99,6 +100,11 @@ class Ledger:
             positions=positions,
             keys={key: written.total for key, written in self._written.items()},
             published=dict(self.published),
+            confirmed={
+                key: instrument.reader.received_time
+                for key, instrument in partition.instruments.items()
+                if instrument.reader.valid
+            },
         )
         taken.append((MANIFEST_KEY, pack(manifest)))
         return taken
@@ -147,10 +153,10 @@ def interpret(records: Mapping[bytes, bytes]) -> Restored | None:
             continue
         key = key_bytes.decode(errors="replace")
         try:
-            if "|" in key:
-                restored.instruments[key] = unpack(InstrumentRecord, kept)
-            else:
+            if _is_symbol(key):
                 restored.symbols[key] = unpack(SymbolRecord, kept)
+            else:
+                restored.instruments[key] = unpack(InstrumentRecord, kept)
         except Unreadable as error:
             restored.lost[key] = str(error)
     for key, total in manifest.keys.items():
@@ -163,4 +169,12 @@ def interpret(records: Mapping[bytes, bytes]) -> Restored | None:
             restored.positions = {
                 topic: min(position, found.positions.get(topic, 0)) for topic, position in restored.positions.items()
             }
+        elif isinstance(found, InstrumentRecord) and sum(found.positions.values()) == total:
+            found.book.received_time = max(found.book.received_time, manifest.confirmed.get(key, 0))
+    if any(_is_symbol(key) for key in restored.lost):
+        restored.published.pop(topics.ARBITRAGE, None)  # what is open is told by all that was published
     return restored
+
+
+def _is_symbol(key: str) -> bool:
+    return "|" not in key

@@ -3,8 +3,9 @@
 Pure: times come in as arguments. At most one record per instrument and interval of stream time; the state at the end
 of an interval is never lost, whether the next record ends it or, when none comes, the timer.
 
-A book whose best levels stay the same while its venue is heard of is repeated once a second, so that readers can tell
-a quiet book from one that nobody hears of any more (the arbitrage's stale books).
+A book whose best levels stay the same is repeated when its collector confirms it (HEARTBEAT), and at most once a second
+while other levels change, so that readers can tell a quiet book from one of which nobody hears any more: a repeat has
+the ``received_time`` of what confirmed it (:mod:`alphapulse.freshness`).
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ class DepthConflation:
         """Judge what ``update`` did to the book; return the new state if it need not wait."""
         if outcome is Outcome.DELTA:
             self._judge(update)
+        elif outcome is Outcome.HEARTBEAT:
+            self.mark()
         elif outcome in (Outcome.SNAPSHOT, Outcome.INVALIDATED, Outcome.GAP):
             self.pending = True
         if self.pending and (update.received_time >= self._due or self._reader.valid != self._valid):
@@ -105,7 +108,7 @@ class DepthConflation:
         )
 
     def tick(self, now: int) -> Depth | None:
-        """Return the pending state if its interval is over at the monotonic time ``now``."""
+        """Return the pending state if its interval is over at ``now``."""
         if self.pending and self.clock.at(now) >= self._due:
             return self._publish(self._due + self._interval)
         return None
@@ -125,8 +128,8 @@ class DepthConflation:
         levels = best_levels(reader, self._levels) if reader.valid else _NO_LEVELS
         self.pending = False
         shown = (reader.valid, reader.epoch, levels)
-        # The record that made a book invalid by its absence is not the reader's last one.
-        time = reader.received_time if reader.valid else self.clock.latest
+        # The record that made a book invalid by its absence is not the reader's last, and unknown after a restart.
+        time = reader.received_time if reader.valid else max(self.clock.latest, reader.received_time)
         if shown == self._published and time - self._published_at < REPEAT_NS:
             return None
         self._due = due

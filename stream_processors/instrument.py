@@ -56,9 +56,11 @@ class InstrumentState:
 
         Args:
             update: the record.
-            now: monotonic time.
+            now: the clock's time.
             out: what is to be published is appended here.
         """
+        if update.kind == "HEARTBEAT" and not self.reader.would_lose(update):
+            return self._confirm(update, now, out)
         self.dirty = True
         if (earlier := self.depth.before(update, now)) is not None:
             out.append(earlier)
@@ -78,6 +80,15 @@ class InstrumentState:
             out.append(self._gap(update, epoch, sequence))
         self.windows.after(update, outcome)
         if (depth := self.depth.after(update, outcome)) is not None:
+            out.append(depth)
+        return outcome
+
+    def _confirm(self, heartbeat: L2Update, now: int, out: list[Record]) -> Outcome:
+        """Take a heartbeat: it is in no window and no count, and the book need not be checkpointed again for it."""
+        if (earlier := self.depth.before(heartbeat, now)) is not None:
+            out.append(earlier)
+        outcome = self.reader.apply(heartbeat)
+        if (depth := self.depth.after(heartbeat, outcome)) is not None:
             out.append(depth)
         return outcome
 

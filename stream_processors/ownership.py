@@ -28,15 +28,15 @@ from stream_processors.instrument import SERVICE, Rules
 from stream_processors.outputs import Outputs
 from stream_processors.partition import INPUTS, Partition
 from stream_processors.read_back import ends_of, read_back
-from stream_processors.state import Unreadable
+from stream_processors.state import Positions, Unreadable
 
 CHECK_SECONDS = 0.25
 """How often it is looked whether a checkpoint is due; one for the bytes read, at once."""
 
 HANDOVER_SECONDS = 5.0
 """How long the others may wait for this worker's last checkpoint."""
-DERIVED = (topics.CANDLES, topics.STATS)
-"""What an earlier owner published of windows and candles is looked up here."""
+DERIVED = (topics.CANDLES, topics.STATS, topics.ARBITRAGE)
+"""What an earlier owner published of candles, windows and opportunities is read back from here."""
 
 
 class OwnedPartition:
@@ -44,12 +44,14 @@ class OwnedPartition:
 
     Attributes:
         state: what is known of it.
+        read_back: topic → one past the newest offset read back when it was taken over.
         unsaved_bytes: read since the last checkpoint.
     """
 
     def __init__(self, state: Partition) -> None:
         self.state = state
         self.ledger = Ledger()
+        self.read_back: Positions = {}
         self.unsaved_bytes = 0
         self.saved_at = time.monotonic()
 
@@ -75,6 +77,7 @@ class Ownership:
     Args:
         taken_over: called after each rebalance, when the partitions are ready to be processed.
         publish: takes records to be published.
+        clock: nanoseconds since the Unix epoch, never running back.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Ownership:
         outputs: Outputs,
         taken_over: Callable[[], None],
         publish: Callable[[list[Record]], None],
+        clock: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._rules = rules
@@ -101,6 +105,7 @@ class Ownership:
         self._grown = asyncio.Event()
         self._taken_over = taken_over
         self._publish = publish
+        self._clock = clock
 
     # --- the transport's questions (transport.Listener) ---
 
@@ -135,7 +140,7 @@ class Ownership:
         if self.closing:
             out: list[Record] = []
             for one in self.partitions.values():
-                one.state.flush(time.monotonic_ns(), out)
+                one.state.flush(self._clock(), out)
             self._publish(out)
         owned = [one for one in self.partitions.values() if self.closing or one.unsaved]
         try:
@@ -180,7 +185,10 @@ class Ownership:
         taken: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         for owned in due:
             number = owned.state.number
-            published = {topic: ends[topic, number] for topic in DERIVED if (topic, number) in ends}
+            published = owned.read_back | {topic: ends[topic, number] for topic in DERIVED if (topic, number) in ends}
+            if owned.state.rereading:
+                # Up to which books pairs were judged is needed once more if this owner ends, too.
+                published.pop(topics.ARBITRAGE, None)
             taken.append((number, owned.ledger.take(owned.state, self._codec, published)))
             owned.unsaved_bytes = 0
             owned.saved_at = time.monotonic()
@@ -220,6 +228,7 @@ class Ownership:
                 self._restore(owned, restored)
             if restored is not None or any(commits.values()):
                 self._set_positions(owned.state, ends, commits)
+                owned.state.begin_rereading(ends[topics.DEPTH][1], self._clock())
                 for topic in DERIVED:
                     starts[TopicPartition(topic, number)] = owned.ledger.published.get(topic, 0)
         await read_back(kafka, starts, lambda partition, record: self._note_published(taken, partition, record))
@@ -244,7 +253,7 @@ class Ownership:
         return restored
 
     def _restore(self, owned: OwnedPartition, restored: Restored) -> None:
-        now = time.monotonic_ns()
+        now = self._clock()
         state = owned.state
         for instrument in restored.instruments.values():
             state.restore_instrument(instrument, now)
@@ -273,7 +282,7 @@ class Ownership:
             owned.state.was_published(self._codec.decode(record.value))
         except RecordRefused as error:
             self._log.warning("published record not readable", topic=partition.topic, reason=str(error))
-        owned.ledger.published[partition.topic] = record.offset + 1
+        owned.read_back[partition.topic] = record.offset + 1
 
     def _tell(self, number: int, message: str) -> None:
         self._log.warning(message, partition=number)

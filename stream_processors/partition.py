@@ -34,6 +34,7 @@ class Partition:
         muted_until: topic → offset below which records were processed, and what followed from them published, by an
             earlier owner: applying them again publishes nothing.
         gaps: losses found in books.
+        rereading: whether records of ``md.depth`` are read that were there when this owner took over.
     """
 
     def __init__(self, number: int, rules: Rules, arbitrage: ArbitrageRules) -> None:
@@ -48,6 +49,10 @@ class Partition:
         self._arbitrage = arbitrage
         self._pending: set[InstrumentState] = set()
         self._active: set[InstrumentState] = set()
+        self._open: dict[str, SymbolState] = {}
+        self.rereading = False
+        self._reread_until = 0
+        self._reread_by = 0
         # Records of a key below these positions were applied before its state was kept, though the partition is
         # read again from further back.
         self._ahead: dict[str, Positions] = {}
@@ -95,18 +100,44 @@ class Partition:
 
     def apply_depth(self, offset: int, depth: Depth, now: int, out: list[Record]) -> None:
         """Apply the record at ``offset`` of ``md.depth``."""
+        if self.rereading and offset >= self._reread_until:
+            self._end_rereading(now, out)
         if self._ahead and self._applied(depth.symbol, topics.DEPTH, offset):
             return
-        symbol = self.symbols.get(depth.symbol)
-        if symbol is None:
-            symbol = self.symbols[depth.symbol] = SymbolState(depth.symbol, self._arbitrage)
-        made = symbol.apply(depth)
+        symbol = self._symbol(depth.symbol)
         self.changed_symbols.add(depth.symbol)
-        if not self.muted(topics.DEPTH, offset):
+        if self.muted(topics.DEPTH, offset):
+            # What followed from it was published; it is read back, not derived a second time by another clock.
+            symbol.take(depth)
+            return
+        out += symbol.apply(depth, now, again=self.rereading)
+        self._note_open(symbol)
+
+    def _symbol(self, name: str) -> SymbolState:
+        found = self.symbols.get(name)
+        if found is None:
+            found = self.symbols[name] = SymbolState(name, self._arbitrage)
+        return found
+
+    def _note_open(self, symbol: SymbolState) -> None:
+        if symbol.open:
+            self._open[symbol.symbol] = symbol
+        else:
+            self._open.pop(symbol.symbol, None)
+
+    def _end_rereading(self, now: int, out: list[Record]) -> None:
+        self.rereading = False
+        for symbol in self.symbols.values():
+            self._decided(symbol, symbol.reread(now), out)
+
+    def _decided(self, symbol: SymbolState, made: list[ArbitrageOpportunity], out: list[Record]) -> None:
+        if made:
             out += made
+            self.changed_symbols.add(symbol.symbol)
+        self._note_open(symbol)
 
     def tick_depth(self, now: int, out: list[Record]) -> None:
-        """Publish the books whose interval is over at the monotonic time ``now`` though no record came."""
+        """Publish the books whose interval is over at ``now`` though no record came."""
         if not self._pending or self.muted(topics.L2, self.positions.get(topics.L2, 0)):
             return
         for instrument in list(self._pending):
@@ -122,11 +153,18 @@ class Partition:
         return min((due for one in self._pending if (due := one.depth.due) is not None), default=None)
 
     def tick(self, now: int, out: list[Record]) -> None:
-        """Publish the windows and candles that are over at the monotonic time ``now``."""
+        """Publish the windows and candles that are over at ``now``, and close opportunities on stale books."""
         for instrument in list(self._active):
             instrument.tick(now, out)
             if not instrument.active:
                 self._active.discard(instrument)
+        if self.rereading:
+            if self.positions.get(topics.DEPTH, 0) >= self._reread_until:
+                self._end_rereading(now, out)
+            elif now < self._reread_by:
+                return  # newer records of the books are waiting to be read
+        for symbol in list(self._open.values()):
+            self._decided(symbol, symbol.tick(now), out)
 
     def flush(self, now: int, out: list[Record]) -> None:
         """Publish all that waits, as it is: the process ends."""
@@ -149,13 +187,28 @@ class Partition:
         self, symbol: str, books: Iterable[Depth], opportunities: Iterable[ArbitrageOpportunity], positions: Positions
     ) -> None:
         """Take over a symbol's state."""
-        found = self.symbols[symbol] = SymbolState(symbol, self._arbitrage)
+        found = self._symbol(symbol)
         found.restore(books, opportunities)
+        self._note_open(found)
         self._ahead[symbol] = positions
 
+    def begin_rereading(self, end: int, now: int) -> None:
+        """Take note that the records of ``md.depth`` below ``end`` were there when an earlier owner still worked.
+
+        Until they have been read, or all are old by the clock, opportunities are not closed for the age of their books.
+        """
+        self.rereading = True
+        self._reread_until = end
+        self._reread_by = now + self._arbitrage.max_book_age
+
     def was_published(self, record: Record) -> None:
-        """Take note of a candle or a window that an earlier owner published after its last checkpoint."""
+        """Take note of what an earlier owner published after its last checkpoint: candle, window or opportunity."""
         if isinstance(record, Candle):
             self.instrument(record.venue, record.symbol).candles.was_published(record)
         elif isinstance(record, DeltaStatistics):
             self.instrument(record.venue, record.symbol).windows.was_published(record.window_end)
+        elif isinstance(record, ArbitrageOpportunity):
+            symbol = self._symbol(record.symbol)
+            symbol.was_published(record)
+            self.changed_symbols.add(record.symbol)
+            self._note_open(symbol)

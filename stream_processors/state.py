@@ -143,13 +143,15 @@ class Manifest(msgspec.Struct, array_like=True):
     """What belongs together: with these records, reading goes on at ``positions``.
 
     ``keys``: key of each record → sum of its positions when it was last written. ``published``: topic → an offset
-    below which the partition of this number holds nothing that was published later than ``positions``.
+    below which the partition of this number holds nothing that was published later than ``positions``. ``confirmed``:
+    key of each valid book → its ``received_time``: a book is not written again for each heartbeat.
     """
 
     version: int
     positions: Positions
     keys: dict[str, int]
     published: Positions
+    confirmed: dict[str, int] = {}
 
 
 class Unreadable(AlphaPulseError):

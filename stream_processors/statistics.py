@@ -83,7 +83,7 @@ class BookEnd(msgspec.Struct, array_like=True):
 
 
 class EndedWindow(msgspec.Struct, array_like=True):
-    """A window that waits for late trades until the monotonic time ``due``."""
+    """A window that waits for late trades until ``due``."""
 
     window: Window
     book: BookEnd
@@ -227,7 +227,7 @@ class DeltaWindows:
             del self.early[min(self.early)]
 
     def tick(self, now: int) -> list[DeltaStatistics]:
-        """Return the windows due at the monotonic time ``now``."""
+        """Return the windows due at ``now``."""
         time = self.clock.at(now)
         window = self.open
         if window is not None and time >= window.start + self._interval:

@@ -29,7 +29,7 @@ class StreamClock:
 
         Args:
             record_time: the record's own time.
-            now: monotonic time of its arrival here.
+            now: the clock's time of its arrival here (:class:`alphapulse.clock.Clock`).
         """
         if record_time >= self.latest:
             self.advance(record_time, now)
@@ -47,7 +47,7 @@ class StreamClock:
             self._arrived = now
 
     def at(self, now: int) -> int:
-        """Return the stream's time at the monotonic time ``now``."""
+        """Return the stream's time at ``now``, by the same clock."""
         return self.latest + max(0, now - self._arrived)
 
     def when(self, time: int) -> int:

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from alphapulse import metrics, topics
+from alphapulse.clock import Clock
 from alphapulse.config import KafkaSettings, Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka import tell_loss
@@ -79,7 +80,7 @@ class Worker:
         unread: records by topic that were on the broker when the worker was asked to stop, and have not been applied.
     """
 
-    def __init__(self, service: Service, codec: Codec | None = None) -> None:
+    def __init__(self, service: Service, codec: Codec | None = None, clock: Callable[[], int] | None = None) -> None:
         settings = service.settings
         self._service = service
         self._kafka = settings.kafka
@@ -88,6 +89,7 @@ class Worker:
         self._log = service.log
         self._codec = codec if codec is not None else Codec()
         self._outputs = Outputs(self._codec)
+        self._clock = clock if clock is not None else Clock()
         self.ownership = Ownership(
             settings,
             rules_of(settings),
@@ -96,6 +98,7 @@ class Worker:
             self._outputs,
             taken_over=self._taken_over,
             publish=self._publish,
+            clock=self._clock,
         )
         self._depth_alarm = asyncio.Event()
         self._depth_timer: asyncio.TimerHandle | None = None
@@ -197,7 +200,7 @@ class Worker:
         """Read to ``ends``, then to the ends of what that makes; return whether all of it could be committed."""
         tenure = self.ownership.tenure
         await self._read_to(ends)
-        self._tick_all(Partition.tick_depth, time.monotonic_ns() + FAR_NS)
+        self._tick_all(Partition.tick_depth, self._clock() + FAR_NS)
         await self._outputs.flush()
         ends |= await self._ends((topics.DEPTH,))
         await self._read_to(ends)
@@ -278,9 +281,8 @@ class Worker:
 
     def _apply(self, owned: OwnedPartition, topic: str, records: list[Any], kind: type[Record], apply: Apply) -> None:
         state = owned.state
-        now = time.monotonic_ns()
         out: list[Record] = []
-        decode_as = self._codec.decode_as
+        clock, decode_as = self._clock, self._codec.decode_as
         for record in records:
             offset = record.offset
             if offset < state.positions.get(topic, 0):
@@ -291,7 +293,8 @@ class Worker:
                 if not state.muted(topic, offset):
                     out.append(self._refuse(record, error))
             else:
-                apply(state, offset, decoded, now, out)
+                # The time of each: one may be stopped between any two, and must not take the books behind it for young.
+                apply(state, offset, decoded, clock(), out)
             state.positions[topic] = offset + 1
             owned.unsaved_bytes += len(record.value or b"")
         self.records += len(records)
@@ -344,12 +347,12 @@ class Worker:
                 )
 
     def _expect_depth(self, due: int | None) -> None:
-        """Look at ``due`` (monotonic time, nanoseconds), or earlier, which books' intervals are over."""
+        """Look at ``due`` (by the clock, nanoseconds), or earlier, which books' intervals are over."""
         if due is None:
             return
         due += -due % DEPTH_GRID_NS
         loop = asyncio.get_running_loop()
-        at = loop.time() + (due - time.monotonic_ns()) / 1e9
+        at = loop.time() + (due - self._clock()) / 1e9
         if self._depth_timer is not None:
             if self._depth_timer.when() <= at:
                 return
@@ -365,7 +368,7 @@ class Worker:
             if self._depth_timer is not None:
                 self._depth_timer.cancel()
                 self._depth_timer = None
-            now = time.monotonic_ns()
+            now = self._clock()
             states = [owned.state for owned in self.ownership.partitions.values()]
             for state in states:
                 state.tick_depth(now, out)
@@ -378,7 +381,7 @@ class Worker:
         """Let every partition publish what is due, again and again."""
         while True:
             await asyncio.sleep(seconds)
-            self._tick_all(tick, time.monotonic_ns())
+            self._tick_all(tick, self._clock())
 
     def _tick_all(self, tick: Callable[[Partition, int, list[Record]], None], now: int) -> None:
         out: list[Record] = []
@@ -411,5 +414,5 @@ def arbitrage_rules_of(settings: Settings) -> ArbitrageRules:
     return ArbitrageRules(
         fees={name: venue.taker_fee_basis_points for name, venue in settings.venues.items()},
         least_basis_points=Decimal(str(settings.processors.arbitrage_min_net_basis_points)),
-        max_book_age=settings.processors.arbitrage_max_book_age_ms * 1_000_000,
+        max_book_age=settings.freshness.max_book_age_ms * 1_000_000,
     )

@@ -126,6 +126,8 @@ class Replay:
             "log": base.log.model_copy(update={"format": "json"}),
             "ops": config.OpsSettings(),
             "registry": config.RegistrySettings(),
+            # A recording's times say nothing of when its frames came here, and its pace is that of the consumers.
+            "freshness": base.freshness.model_copy(update={"max_feed_delay_ms": 0}),
             # Small batches: the pace follows what the sinks have committed.
             "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.2}),
             "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.3}),

@@ -18,7 +18,7 @@ Key = tuple[str, str]
 
 BOOK = ("bid_levels", "ask_levels", "best_bid", "best_ask", "crossed", "sha256")
 
-# What the rows of a book are; INVALID marks the end of one and carries no levels.
+# The venue's messages among a book's rows; INVALID and HEARTBEAT carry no levels.
 L2_KINDS = ("SNAPSHOT", "DELTA")
 
 COUNT_QUERIES = {

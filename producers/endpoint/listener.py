@@ -111,6 +111,10 @@ class Host(Protocol):
         """Take note of a new connection."""
         ...
 
+    def pongs(self) -> bool:
+        """Whether a client's ping is answered just now."""
+        ...
+
     async def answered(self, connection: Connection, answer: Answer) -> None:
         """Send the replies of ``answer`` and act on its subscriptions. May raise ConnectionGone."""
         ...
@@ -195,7 +199,7 @@ class Listener:
         if guard is not None and (wait := guard.connecting()) > 0:
             return json_response(b"{}", status=429, headers={"Retry-After": str(math.ceil(wait))})
         socket = web.WebSocketResponse(
-            autoping=guard is None or not guard.pings_count,
+            autoping=False,
             compress=False,
             max_msg_size=MAX_MESSAGE_BYTES,
             heartbeat=self._ping_seconds if self._strict else None,
@@ -215,9 +219,10 @@ class Listener:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     data = message.data.encode() if isinstance(message.data, str) else message.data
                     answer = self._answer(connection, data)
-                elif guard is not None and message.type in (WSMsgType.PING, WSMsgType.PONG):
-                    answer = Answer() if guard.heard(connection, control=True) else None
-                    if message.type is WSMsgType.PING:
+                elif message.type in (WSMsgType.PING, WSMsgType.PONG):
+                    allowed = guard is None or not guard.pings_count or guard.heard(connection, control=True)
+                    answer = Answer() if allowed else None
+                    if message.type is WSMsgType.PING and self._host.pongs():
                         await connection.pong(message.data)
                 else:
                     continue

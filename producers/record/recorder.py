@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from alphapulse import logs
-from alphapulse.config import VenueSettings
+from alphapulse.config import FreshnessSettings, VenueSettings
 from producers.collector import Collector
 from producers.line import Line
 from producers.outputs import FetchSnapshot, Outputs
@@ -21,6 +21,8 @@ from producers.record.tape import Rotation, Tape, seal
 from producers.venue import Venue
 from schemas.records import Record
 
+_UNHURRIED: Final = FreshnessSettings(heartbeat_ms=60_000, max_book_age_ms=180_000, max_feed_delay_ms=0)
+"""Nobody waits for these books: no pings of ours, whose answers would be in the recording."""
 FLUSH_SECONDS: Final = 1.0
 """What is younger than this may be lost when the recorder is killed."""
 
@@ -87,7 +89,7 @@ class Recorder:
             log.warning("finished an earlier recording", path=str(path), bytes_cut_off=bytes_cut)
         self.tape = Tape(folder, venue.name, rotation if rotation is not None else Rotation(), clock)
         taped = replace(venue, protocol=_taping(venue.protocol, self.tape), reconnect_hours=None)
-        self._collector = _Recording(taped, settings, Discarded(self.tape), service, clock=clock)
+        self._collector = _Recording(taped, settings, Discarded(self.tape), service, freshness=_UNHURRIED, clock=clock)
 
     async def run(self, stopping: asyncio.Event, connected: Callable[[bool], None]) -> None:
         """Record until ``stopping``; the file is finished then.

@@ -177,6 +177,10 @@ class ReplayServer:
         """Return a new client's session."""
         return self._dialect.session(self._recording.symbols)
 
+    def pongs(self) -> bool:
+        """Whether pings are answered: always."""
+        return True
+
     def connected(self, connection: Connection) -> None:
         """Take a client in."""
         self._connected += 1

@@ -148,6 +148,12 @@ class VenueFaults:
             self._arm(now_ns)
         return now_ns < self._muted_until
 
+    def stalls(self, now_ns: int) -> bool:
+        """Whether all is held back, so that pings are not answered either; a mute venue does answer them."""
+        if self._by_time and self._by_time[0][0] <= now_ns:
+            self._arm(now_ns)
+        return now_ns < self._stalled_until
+
     def connected(self) -> None:
         """Take note of a new connection: it is neither stalled nor mute."""
         self._muted_until = self._stalled_until = -_NEVER

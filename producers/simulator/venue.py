@@ -156,8 +156,10 @@ class SimulatedVenue:
         idle_since = time.monotonic() - _IDLE_SECONDS
         for connection in list(self._outboxes):
             beats = connection.session.heartbeat(time_ns, idle=connection.last_sent < idle_since)
-            if beats:
-                self.deliver(connection, [self._numbered(connection, beat) for beat in beats])
+            numbered = [self._numbered(connection, beat) for beat in beats]
+            frames = [sent.frame for beat in numbered for sent in self.faults.answer(connection, beat, time_ns)]
+            if frames:
+                self.deliver(connection, frames)
 
     def status(self) -> dict[str, Any]:
         """Return the venue's figures."""
@@ -186,6 +188,10 @@ class SimulatedVenue:
         self._outboxes[connection] = Outbox(connection, self._bound)
         if self._dialect.subscribe_seconds is not None:
             asyncio.get_running_loop().call_later(self._dialect.subscribe_seconds, self._send_away_idler, connection)
+
+    def pongs(self) -> bool:
+        """Whether pings are answered: a venue that stalls does not."""
+        return not self.faults.stalls(time.time_ns())
 
     async def answered(self, connection: Connection, answer: Answer) -> None:
         """Answer, then send what each new subscription starts with: no event comes between it and the first update."""

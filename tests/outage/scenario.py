@@ -244,5 +244,9 @@ async def _all_arrived(seen: Observed, reader: LogReader) -> None:
 
 
 def _last(codec: Codec, reader: LogReader, topic: str, key: str) -> Any:
-    records = reader.arrived.get((topic, key))
-    return codec.decode(records[-1][1]) if records else None
+    """Return the last record of ``key`` that tells of a change; None: there is none."""
+    for _, value in reversed(reader.arrived.get((topic, key), [])):
+        record = codec.decode(value)
+        if not (isinstance(record, L2Update) and record.kind == "HEARTBEAT"):
+            return record
+    return None

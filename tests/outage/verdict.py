@@ -169,6 +169,8 @@ def _follow(seen: Observed, codec: Codec, key: str, truth: TrueBook, times: dict
             book.heard_again = (arrived - seen.returned) / 1e9
         if outcome in (Outcome.GAP, Outcome.WAITING, Outcome.SEEN):
             book.wrong.append(f"{key}: record {update.sequence} of epoch {update.epoch} is a {outcome.value}")
+        if update.kind == "HEARTBEAT":
+            continue
         if update.kind != "DELTA":
             book.kinds.append(update.kind)
             since_snapshot = 0
@@ -222,7 +224,9 @@ def _judge_gaps(seen: Observed, verdict: Verdict, events: list[Event], promises:
     for venue in plan.venues:
         lost, counted = connections_lost(events, venue), seen.gaps[venue]
         verdict.expect(counted.get("connection", 0) == lost, f"{venue}: {lost} connections ended, counted: {counted}")
-        others = {kind: count for kind, count in counted.items() if kind not in ("connection", "trade_id") and count}
+        late = counted.get("late", 0)
+        expected = ("connection", "trade_id", "late")
+        others = {kind: count for kind, count in counted.items() if kind not in expected and count}
         verdict.expect(not others, f"{venue}: losses besides the outage: {others}")
         ended = 0
         for key, book in verdict.books.items():
@@ -233,8 +237,10 @@ def _judge_gaps(seen: Observed, verdict: Verdict, events: list[Event], promises:
                 verdict.expect(ends <= plan.times * promises.gaps, f"{key}: {ends} epochs ended")
                 ended += ends
         # The symbols are shared out evenly among the connections.
-        one_each = ended * plan.connections == lost * len(plan.symbols)
-        verdict.expect(one_each, f"{venue}: {ended} epochs and {lost} connections ended, not one gap for each")
+        one_each = ended * plan.connections == (lost + late) * len(plan.symbols)
+        verdict.expect(
+            one_each, f"{venue}: {ended} epochs and {lost} connections ended, not one gap for each ({late} were late)"
+        )
 
 
 def report(seen: Observed, verdict: Verdict) -> Iterator[str]:

@@ -23,8 +23,8 @@ def record(kind: L2Kind, epoch: int, sequence: int, bids: Levels, asks: Levels) 
         kind=kind,
         epoch=epoch,
         sequence=sequence,
-        exchange_time=epoch + sequence,
-        received_time=epoch + sequence,
+        exchange_time=epoch + sequence * 10,
+        received_time=epoch + sequence * 10,
         price_exponent=-epoch // 100,  # each epoch has its own
         size_exponent=0,
         bid_prices=[price for price, _ in bids],
@@ -36,12 +36,20 @@ def record(kind: L2Kind, epoch: int, sequence: int, bids: Levels, asks: Levels) 
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[L2Update]:
-    """What a collector publishes: epochs of a snapshot and deltas, ended by INVALID or simply by the next one."""
+    """What a collector publishes: epochs of a snapshot, deltas and heartbeats, ended by INVALID or just by the next."""
     stream: list[L2Update] = []
+
+    def publish(update: L2Update) -> None:
+        stream.append(update)
+        heartbeat = replace(record("HEARTBEAT", update.epoch, update.sequence, [], []), exchange_time=0)
+        confirmed = range(update.received_time + 1, update.received_time + 1 + draw(st.sampled_from([0, 0, 0, 1, 2])))
+        stream.extend(replace(heartbeat, received_time=time) for time in confirmed)
+
     for epoch in range(100, 100 * draw(st.integers(2, 5)), 100):
-        stream.append(record("SNAPSHOT", epoch, 0, draw(sides), draw(sides)))
+        publish(record("SNAPSHOT", epoch, 0, draw(sides), draw(sides)))
         deltas = draw(st.integers(0, 5))
-        stream += [record("DELTA", epoch, number + 1, draw(sides), draw(sides)) for number in range(deltas)]
+        for number in range(deltas):
+            publish(record("DELTA", epoch, number + 1, draw(sides), draw(sides)))
         if draw(st.booleans()):
             stream.append(record("INVALID", epoch, deltas + 1, [], []))
     return stream
@@ -53,6 +61,8 @@ def reference(stream: list[L2Update]) -> dict[Position, str]:
     book = OrderBook()
     for update in stream:
         columns = (update.bid_prices, update.bid_sizes, update.ask_prices, update.ask_sizes)
+        if update.kind == "HEARTBEAT":
+            continue
         if update.kind == "SNAPSHOT":
             book.replace(*columns)
         else:
@@ -91,17 +101,21 @@ def test_a_valid_book_is_the_true_one(case: tuple[list[L2Update], list[L2Update]
     reader = BookReader()
     last: Position = (0, -1)
     for update in line:
-        before, was_valid = reader.book.text(0, 0), reader.valid
+        before, was_valid, time = reader.book.text(0, 0), reader.valid, reader.received_time
         outcome = reader.apply(update)
         check(reader, books)
         position = (reader.epoch, reader.sequence)
         assert position >= last  # it never goes back
         last = position
+        assert reader.received_time >= time
+        if outcome is Outcome.HEARTBEAT:
+            assert reader.book.text(0, 0) == before
         if outcome in (Outcome.SEEN, Outcome.WAITING):
-            assert (reader.book.text(0, 0), reader.valid) == (before, was_valid)
-        elif outcome in (Outcome.SNAPSHOT, Outcome.DELTA):
+            assert (reader.book.text(0, 0), reader.valid, reader.received_time) == (before, was_valid, time)
+        elif outcome in (Outcome.SNAPSHOT, Outcome.DELTA, Outcome.HEARTBEAT):
             assert reader.valid
             assert position == (update.epoch, update.sequence)
+            assert reader.received_time == update.received_time
         else:
             assert was_valid
             assert not reader.valid
@@ -111,7 +125,12 @@ def test_a_valid_book_is_the_true_one(case: tuple[list[L2Update], list[L2Update]
 def test_on_a_good_line_nothing_is_missed(stream: list[L2Update]) -> None:
     books = reference(stream)
     reader = BookReader()
-    expected = {"SNAPSHOT": Outcome.SNAPSHOT, "DELTA": Outcome.DELTA, "INVALID": Outcome.INVALIDATED}
+    expected = {
+        "SNAPSHOT": Outcome.SNAPSHOT,
+        "DELTA": Outcome.DELTA,
+        "INVALID": Outcome.INVALIDATED,
+        "HEARTBEAT": Outcome.HEARTBEAT,
+    }
     for update in stream:
         assert reader.apply(update) is expected[update.kind]
         check(reader, books)

@@ -36,7 +36,8 @@ def test_books_and_trades_survive_any_script(seed: int) -> None:
     run.run(2000)
     print(  # noqa: T201 what a failure is about
         f"seed {seed}: {venue}, {len(script)} faults {happened}; {run.compared} books compared, "
-        f"{run.blind} wrong where the protocol cannot show it; {run.invalidations} times invalid"
+        f"{run.blind} wrong where the protocol cannot show it; {run.invalidations} times invalid, "
+        f"{run.times_late} times late"
     )
     assert run.compared > 100
     if venue in DETECTS_EVERYTHING:

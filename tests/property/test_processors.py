@@ -216,13 +216,13 @@ LEVELS = 3
 
 @st.composite
 def feed(draw: st.DrawFn) -> list[L2Update]:
-    """A book's records: snapshots, deltas, doubt, now and then a record lost or repeated."""
+    """A book's records: snapshots, deltas, doubt, heartbeats, now and then a record lost or repeated."""
     made: list[L2Update] = []
     time, epoch, sequence = START, START, 0
     for kind, step, fault in draw(
         st.lists(
             st.tuples(
-                st.sampled_from(["DELTA"] * 8 + ["SNAPSHOT", "INVALID"]),
+                st.sampled_from(["DELTA"] * 8 + ["SNAPSHOT", "INVALID", "HEARTBEAT", "HEARTBEAT"]),
                 st.integers(0, 30),
                 st.sampled_from(["none"] * 10 + ["lose", "repeat"]),
             ),
@@ -233,10 +233,10 @@ def feed(draw: st.DrawFn) -> list[L2Update]:
         if kind == "SNAPSHOT" or not made:
             kind, epoch, sequence = "SNAPSHOT", time + 1, 0
             time += 1
-        else:
+        elif kind != "HEARTBEAT":
             sequence += 1
         sides: dict[str, Any] = {"bid_prices": [], "bid_sizes": [], "ask_prices": [], "ask_sizes": []}
-        if kind != "INVALID":
+        if kind in ("SNAPSHOT", "DELTA"):
             for side, low in (("bid", 90), ("ask", 101)):
                 levels = draw(st.dictionaries(st.integers(low, low + 9), st.integers(0, 3), max_size=4))
                 sides[f"{side}_prices"], sides[f"{side}_sizes"] = list(levels), list(levels.values())
@@ -312,6 +312,9 @@ def test_no_delta_and_no_trade_is_missing_from_the_windows(
             windows.trade(START + moments.pop(0) * MS)
         # Records are held up on their way, so that windows end by the clock before they come.
         delay = max(delay, delays[number] * MS if number < len(delays) else 0)
+        if record.kind == "HEARTBEAT" and not reader.would_lose(record):
+            reader.apply(record)
+            continue
         windows.before(record.received_time, record.received_time + delay)
         outcome = reader.apply(record)
         windows.after(record, outcome)

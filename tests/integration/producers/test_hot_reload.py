@@ -42,7 +42,7 @@ class Reading:
         for messages in (await self._consumer.getmany(timeout_ms=50)).values():
             for message in messages:
                 record = self._codec.decode(message.value)
-                if isinstance(record, L2Update):
+                if isinstance(record, L2Update) and record.kind != "HEARTBEAT":
                     self.l2.setdefault((record.venue, record.symbol), []).append(record)
                 elif isinstance(record, Event):
                     self.events.append(record)

@@ -122,7 +122,8 @@ async def settled(supervisor: Supervisor) -> bool:
 
 
 def updates(symbol: str, published: list[Record]) -> Iterator[L2Update]:
-    return (record for record in published if isinstance(record, L2Update) and record.symbol == symbol)
+    found = (record for record in published if isinstance(record, L2Update) and record.symbol == symbol)
+    return (record for record in found if record.kind != "HEARTBEAT")
 
 
 def is_true(venue: Market, symbol: str, published: list[Record]) -> bool:

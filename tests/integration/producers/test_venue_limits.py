@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 from pydantic import SecretStr
@@ -72,7 +73,7 @@ async def start(venue: Venue, symbols: Sequence[str], most: float, depth: int | 
         instrument_silence_seconds=3600.0,
     )
     try:
-        async with live(venue, settings, max_in_flight=1_000_000) as it:
+        async with live(venue, settings, max_in_flight=1_000_000, clock=clock) as it:
             began = loop.time()
             while (waited_for := _waited_for(it, symbols)) and loop.time() - began < most:
                 await asyncio.sleep(0.25)
@@ -116,6 +117,59 @@ def test_500_symbols_start_within_the_limits_and_as_fast_as_they_allow(
     assert outcome.refused == {}
     assert outcome.complaints == []
     assert fastest - 0.25 <= outcome.seconds <= most
+
+
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "okx", "coinbase_advanced"])
+def test_quiet_books_are_confirmed_every_second_within_the_limits(venue: str) -> None:
+    """A market in which nothing happens for ten minutes."""
+    symbols, seconds = SYMBOLS[:4], 600
+
+    async def work() -> tuple[dict[str, list[float]], dict[str, int], list[str]]:
+        loop = asyncio.get_running_loop()
+
+        def clock() -> int:
+            return START + round(loop.time() * 1e9)
+
+        simulation = Simulation(make_listings([venue], symbols), seed=1, rate=0.001, clock=clock, limits=1.0)
+        simulated = simulation.venues[venue]
+        told = await simulated.open()
+
+        async def go_on() -> None:
+            while True:
+                simulated.beat(clock())
+                await asyncio.sleep(1.0)
+
+        market = asyncio.create_task(go_on())
+        settings = VenueSettings(
+            symbols=symbols,
+            websocket_url=told["websocket_url"],
+            rest_url=told["rest_url"],
+            instrument_silence_seconds=36_000.0,
+        )
+        patient = replace(load(venue), silence_seconds=36_000.0)  # the simulated beats go by the real time
+        async with live(patient, settings, clock=clock) as it:
+            if venue == "binance":  # a diff is what makes it ask for a snapshot
+                await until(lambda: it.collector.connected, 60)
+                simulation.step(clock() + 10**12)
+            await until(lambda: all(it.figures(symbol).get("valid") for symbol in symbols), 60)
+            began = loop.time()
+            await asyncio.sleep(seconds)
+            times = {
+                symbol: [(beat.received_time - START) / 1e9 for beat in it.heartbeats(symbol)] for symbol in symbols
+            }
+            complaints = [event.message for event in it.events("disconnected")]
+        market.cancel()
+        await simulated.close()
+        found = {symbol: [time for time in beats if time > began + 1] for symbol, beats in times.items()}
+        return found, dict(simulated.limiter.refused), complaints
+
+    heard, refused, complaints = run(work(), sockets=True)
+    assert (refused, complaints) == ({}, [])
+    for times in heard.values():
+        assert len(times) <= seconds + 1
+        gaps = [late - early for early, late in pairwise(times)]
+        # The pings that OKX wants of every client take the place of every tenth one.
+        assert max(gaps) <= (2.1 if venue == "okx" else 1.6)
 
 
 def test_a_collector_that_asks_for_too_much_is_refused_and_heeds_it() -> None:

@@ -18,7 +18,7 @@ import aiohttp
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from alphapulse import kafka
-from alphapulse.config import KafkaSettings, OpsSettings, Settings, environment
+from alphapulse.config import FreshnessSettings, KafkaSettings, OpsSettings, Settings, environment
 from alphapulse.topics import PARTITIONS
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
@@ -119,9 +119,15 @@ async def running(settings: Settings) -> AsyncIterator[Processors]:
             processors.kill()
 
 
-def settings_for(folder: Path, kafka_settings: KafkaSettings, **processors: Any) -> Settings:
+AGELESS: Final = FreshnessSettings(max_book_age_ms=10**12)
+"""Records of years ago are young: what is decided on them does not depend on the clock."""
+
+
+def settings_for(
+    folder: Path, kafka_settings: KafkaSettings, freshness: FreshnessSettings = AGELESS, **processors: Any
+) -> Settings:
     """Return a configuration for processors on ``kafka_settings``."""
-    base = Settings(data_dir=folder, kafka=kafka_settings, ops=OpsSettings())
+    base = Settings(data_dir=folder, kafka=kafka_settings, ops=OpsSettings(), freshness=freshness)
     return base.model_copy(update={"processors": base.processors.model_copy(update=processors)})
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,3 +178,95 @@ def test_levels_out_of_depth_are_deleted_in_the_records_too() -> None:
     for record in outputs:
         reader.apply(record)
     assert reader.book.text(-8, -8) == book.book.text(-8, -8) == "B 10 1\nB 9.5 1\nA 11 1\nA 12 1\n"
+
+
+def test_a_book_is_confirmed_with_its_place_repeated() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs = opened(book)
+    book.delta(outputs, levels(("9", "5")), NONE, received_time=2000, exchange_time=7, exchange_sequence=8)
+    figures = replace(tally)
+    book.confirm(outputs, 2000)  # no news
+    book.confirm(outputs, 2500)
+    book.confirm(outputs, 2500)
+    (record,) = outputs[2:]
+    assert (record.kind, record.epoch, record.sequence) == ("HEARTBEAT", 1000, 1)
+    assert (record.received_time, record.exchange_time, record.exchange_sequence) == (2500, 0, 8)
+    assert (record.price_exponent, record.size_exponent) == (-8, -8)
+    assert [record.bid_prices, record.bid_sizes, record.ask_prices, record.ask_sizes] == [[], [], [], []]
+    assert tally == figures
+    book.end(outputs, 3000)
+    assert (outputs[-1].kind, outputs[-1].sequence, outputs[-1].exchange_time) == ("INVALID", 2, 7)
+    book.confirm(outputs, 4000)
+    assert outputs[-1].kind == "INVALID"
+
+
+def test_a_withheld_book_goes_on_unpublished() -> None:
+    tally, reader = Tally(), BookReader()
+    book = stream(tally=tally)
+    outputs = opened(book)
+    book.withhold(outputs, 2000)
+    assert (outputs[1].kind, outputs[1].sequence, outputs[1].received_time) == ("INVALID", 1, 2000)
+    assert book.valid
+    assert book.withheld
+    book.delta(outputs, levels(("9", "5")), NONE, received_time=3000, exchange_time=7, exchange_sequence=8)
+    book.confirm(outputs, 3500)
+    book.withhold(outputs, 3600)
+    assert len(outputs) == 2
+    book.resume(outputs, 4000)
+    book.delta(outputs, levels(("8", "5")), NONE, received_time=5000)
+    assert [(r.kind, r.epoch, r.sequence) for r in outputs[2:]] == [("SNAPSHOT", 4000, 0), ("DELTA", 4000, 1)]
+    assert (outputs[2].exchange_time, outputs[2].exchange_sequence) == (7, 8)
+    for record in outputs:
+        reader.apply(record)
+    assert reader.book.text(-8, -8) == "B 10 1\nB 9 5\nB 8 5\nA 11 2\n"
+    assert (tally.snapshots, tally.deltas, tally.withheld, tally.published_l2) == (1, 1, 1, 3)
+    assert tally.invalidations == 1
+
+
+def test_a_resumed_book_is_confirmed_only_by_what_is_heard_after_that() -> None:
+    book = stream()
+    outputs = opened(book)
+    book.withhold(outputs, 2000)
+    book.resume(outputs, 4000)
+    book.confirm(outputs, 3900)
+    assert [r.kind for r in outputs] == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
+
+
+def test_a_book_that_comes_into_doubt_while_it_is_withheld_waits_for_its_snapshot() -> None:
+    book = stream()
+    outputs = opened(book)
+    book.withhold(outputs, 2000)
+    assert book.delta(outputs, levels(("11", "1")), NONE, received_time=3000) is not None
+    assert not book.valid
+    book.resume(outputs, 4000)
+    assert [r.kind for r in outputs] == ["SNAPSHOT", "INVALID"]
+    opened_again: list[L2Update] = []
+    book.snapshot(opened_again, levels(("10", "1")), levels(("11", "2")), received_time=5000)
+    assert [(r.kind, r.epoch) for r in opened_again] == [("SNAPSHOT", 5000)]
+
+
+def test_a_snapshot_that_comes_while_it_is_withheld_opens_no_epoch() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs: list[L2Update] = []
+    book.withhold(outputs, 1000)
+    book.snapshot(outputs, levels(("10", "1")), levels(("11", "2")), received_time=2000)
+    assert outputs == []
+    book.disown(outputs, 2500)  # whatever was there before is not this book
+    book.resume(outputs, 3000)
+    assert [(r.kind, r.epoch, r.sequence) for r in outputs] == [("INVALID", 2500, 0), ("SNAPSHOT", 3000, 0)]
+    assert (tally.snapshots, tally.withheld, tally.published_l2) == (0, 1, 1)
+
+
+def test_a_withheld_book_gets_wider_exponents_without_a_record() -> None:
+    reader = BookReader()
+    book = stream()
+    outputs = opened(book)
+    book.withhold(outputs, 2000)
+    book.delta(outputs, levels(("10.0000000001", "3")), NONE, received_time=3000)
+    book.resume(outputs, 4000)
+    assert [(r.kind, r.price_exponent) for r in outputs] == [("SNAPSHOT", -8), ("INVALID", -8), ("SNAPSHOT", -10)]
+    for record in outputs:
+        reader.apply(record)
+    assert reader.book.text(-10, -8) == "B 10.0000000001 3\nB 10 1\nA 11 2\n"

@@ -397,3 +397,36 @@ async def test_the_head_of_the_answer_may_come_in_pieces() -> None:
             await socket.halted()
         await answered.wait()
     assert taken == [b"first"]
+
+
+async def test_what_has_come_and_is_not_handed_over_is_told_the_kernels_part_included() -> None:
+    message = b"x" * 1000
+    go_on = asyncio.Event()
+
+    async def talk(server: ServerConnection) -> None:
+        await server.send(message)
+        await go_on.wait()
+        for _ in range(2 * READ_AHEAD_BYTES // len(message)):
+            await server.send(message)
+        await server.wait_closed()
+
+    async with serve(talk, "127.0.0.1", 0, compression=None) as listening:
+        port = next(iter(listening.sockets)).getsockname()[1]
+        socket = await connect(f"ws://127.0.0.1:{port}", create_connection=FrameSocket, compression=None)
+        assert isinstance(socket, FrameSocket)
+        taker = Taker([], more=False)
+        socket.listen(taker)
+        await socket.halted()
+        assert (len(taker.taken), socket.waiting) == (1, 0)
+        go_on.set()
+        async with asyncio.timeout(10):
+            while socket.waiting < 2 * READ_AHEAD_BYTES:  # more than is read ahead: the rest is the kernel's
+                await asyncio.sleep(0)
+        taker.more = True
+        socket.go_on()
+        async with asyncio.timeout(10):
+            while socket.waiting:
+                await asyncio.sleep(0)
+        assert sum(map(len, taker.taken)) > 2 * READ_AHEAD_BYTES
+        await socket.close()
+        assert socket.waiting == 0

@@ -163,3 +163,40 @@ def test_symbols_that_only_the_new_one_has_pass() -> None:
     assert handover.of_new(outputs) == outputs
     assert handover.complete
     assert handover.finish() == []
+
+
+def test_a_book_is_confirmed_by_the_connection_it_is_published_from() -> None:
+    two = Two()
+    two.hear_new(snapshot())
+    two.published += two.handover.of_old(two.old.heartbeats(two.tick(), two.time))
+    two.published += two.handover.of_new(two.new.heartbeats(two.tick(), two.time))
+    assert two.kinds("BTC-USD") == ["SNAPSHOT", "SNAPSHOT", "HEARTBEAT"]
+    assert two.kinds("ETH-USD") == ["SNAPSHOT", "HEARTBEAT"]
+    assert two.valid_throughout("BTC-USD")
+    assert two.valid_throughout("ETH-USD")
+
+
+def test_a_late_new_connection_takes_over_when_it_has_caught_up() -> None:
+    two = Two()
+    two.published += two.handover.of_new(two.new.withhold(two.tick()))
+    two.hear_new(snapshot(), update(price="8"))
+    two.hear_old(update(price="8"))
+    assert two.handover.report("BTC-USD")["valid"]
+    assert not two.handover.complete
+    for outputs in two.new.resume(two.tick):
+        two.published += two.handover.of_new(outputs)
+    assert two.kinds("BTC-USD") == ["SNAPSHOT", "DELTA", "SNAPSHOT"]
+    assert two.valid_throughout("BTC-USD")
+
+
+def test_a_late_old_connection_ends_the_books_that_are_still_its() -> None:
+    two = Two()
+    two.hear_new(snapshot())
+    two.published += two.handover.of_old(two.old.withhold(two.tick()))
+    assert two.valid_throughout("BTC-USD")
+    assert two.kinds("ETH-USD") == ["SNAPSHOT", "INVALID"]
+    assert not two.handover.report("ETH-USD")["valid"]
+    two.hear_new(snapshot("ETH-USD"))
+    for outputs in two.old.resume(two.tick):
+        two.published += two.handover.of_old(outputs)
+    assert two.kinds("ETH-USD") == ["SNAPSHOT", "INVALID", "SNAPSHOT"]

@@ -69,6 +69,27 @@ def test_whoever_gives_up_waiting_spends_nothing() -> None:
     assert run(work()) == pytest.approx(10.0)
 
 
+def test_what_may_be_left_out_takes_no_more_than_half_and_waits_for_nobody() -> None:
+    async def work() -> list[bool]:
+        gate = Gate(Limit(4, 1.0))
+        entered = [gate.enter_if_idle() for _ in range(3)]
+        await asyncio.sleep(1.1)
+        for _ in range(4):
+            await gate.enter()
+        waiting = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0.9)
+        entered.append(gate.enter_if_idle())  # somebody waits
+        await waiting
+        await asyncio.sleep(1.1)
+        gate.close(5.0)
+        entered.append(gate.enter_if_idle())
+        return entered
+
+    assert run(work()) == [True, True, False, False, False]
+    assert Gate(None, lambda: 0.0).enter_if_idle()
+    assert Gate(Limit(1, 1.0), lambda: 0.0).enter_if_idle()
+
+
 @pytest.mark.parametrize(
     ("venue", "depth", "seconds"),
     [

@@ -67,7 +67,7 @@ def test_a_gap_in_a_recording_heals_at_its_next_snapshot(recordings: Path) -> No
             assert not faulty.valid("BTC-USDT")
             reader = clean.readers["BTC-USDT"]
             text = reader.book.text(reader.price_exponent, reader.size_exponent)
-            last = clean.protocol.instruments["BTC-USDT"].book._exchange_sequence
+            last = clean.protocol.instruments["BTC-USDT"].book.exchange_sequence
             body = {"lastUpdateId": last, "bids": _levels(text, "B"), "asks": _levels(text, "A")}
             rest = {"rest": "/api/v3/depth?symbol=BTCUSDT&limit=1000", "body": body}
             faulty.frame(time, json.dumps(rest, separators=(",", ":")).encode())

@@ -16,6 +16,7 @@ SNAPSHOT = replace(
 )
 DELTA = replace(SNAPSHOT, kind="DELTA", sequence=1, bid_prices=[10, 8], bid_sizes=[0, 5], ask_prices=[], ask_sizes=[])
 INVALID = replace(DELTA, kind="INVALID", bid_prices=[], bid_sizes=[])
+HEARTBEAT = replace(INVALID, kind="HEARTBEAT", exchange_time=0, received_time=L2.received_time + 1_000)
 
 
 def following(*updates: L2Update) -> BookReader:
@@ -30,6 +31,7 @@ def test_before_the_first_snapshot_it_waits() -> None:
     assert not reader.valid
     assert reader.apply(DELTA) is Outcome.WAITING
     assert reader.apply(INVALID) is Outcome.WAITING
+    assert reader.apply(HEARTBEAT) is Outcome.WAITING
     assert (reader.valid, reader.epoch, len(reader.book.bids)) == (False, 0, 0)
 
 
@@ -96,6 +98,39 @@ def test_the_collectors_doubt_ends_the_epoch() -> None:
     assert reader.apply(INVALID) is Outcome.SEEN
     assert reader.apply(replace(DELTA, sequence=2)) is Outcome.WAITING
     assert reader.apply(replace(SNAPSHOT, epoch=101)) is Outcome.SNAPSHOT
+
+
+def test_a_heartbeat_moves_the_books_time_on_and_nothing_else() -> None:
+    reader = following(SNAPSHOT, DELTA)
+    assert reader.apply(HEARTBEAT) is Outcome.HEARTBEAT
+    assert reader.received_time == HEARTBEAT.received_time
+    assert (reader.valid, reader.epoch, reader.sequence) == (True, 100, 1)
+    assert reader.exchange_time == DELTA.exchange_time
+    assert list(reader.book.bids) == [(9, 2), (8, 5)]
+    for seen in (HEARTBEAT, replace(HEARTBEAT, received_time=HEARTBEAT.received_time - 1)):
+        assert reader.apply(seen) is Outcome.SEEN
+    assert reader.received_time == HEARTBEAT.received_time
+    assert reader.apply(replace(DELTA, sequence=2)) is Outcome.DELTA
+
+
+def test_a_heartbeat_of_before_is_ignored() -> None:
+    reader = following(SNAPSHOT, DELTA)
+    for seen in (replace(HEARTBEAT, sequence=0), replace(HEARTBEAT, epoch=99, sequence=7)):
+        assert reader.apply(seen) is Outcome.SEEN
+    assert reader.valid
+    assert reader.received_time == DELTA.received_time
+
+
+@pytest.mark.parametrize("ahead", [replace(HEARTBEAT, sequence=2), replace(HEARTBEAT, epoch=101, sequence=0)])
+def test_a_heartbeat_of_a_record_that_did_not_come_is_a_gap(ahead: L2Update) -> None:
+    reader = following(SNAPSHOT, DELTA)
+    assert reader.would_lose(ahead)
+    assert reader.apply(ahead) is Outcome.GAP
+    assert not reader.valid
+    assert not reader.would_lose(ahead)
+    assert reader.apply(ahead) is Outcome.WAITING
+    assert reader.apply(HEARTBEAT) is Outcome.WAITING  # of the very record that was the last one applied
+    assert reader.apply(replace(SNAPSHOT, epoch=102)) is Outcome.SNAPSHOT
 
 
 def test_a_new_epoch_replaces_all() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,10 @@ def plain(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("record", one_of_each(), ids=lambda record: type(record).__name__)
+HEARTBEAT = replace(l2(1), kind="HEARTBEAT", bid_prices=[], bid_sizes=[], ask_prices=[], ask_sizes=[])
+
+
+@pytest.mark.parametrize("record", [*one_of_each(), HEARTBEAT], ids=lambda record: type(record).__name__)
 def test_every_field_comes_back_as_it_was(record: Record) -> None:
     kind = type(record)
     rows = batch(kind, [record, record], 7, [41, 42])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from schemas.records import Depth
+from schemas.records import ArbitrageOpportunity, Depth
 from stream_processors.arbitrage import ArbitrageRules, SymbolState
 from tests.fixtures.market import SECOND, START, depth
 
@@ -16,15 +16,22 @@ def book(venue: str, bid: int, ask: int, ms: int = 0, **changes: Any) -> Depth:
     return depth(bids=[(bid, 1000)], asks=[(ask, 1000)], **fields | changes)
 
 
-def symbol(**rules: Any) -> SymbolState:
-    return SymbolState("BTC-USD", ArbitrageRules(**rules))
+class Symbol(SymbolState):
+    """A symbol on a worker that gets each record the moment its collector received it."""
+
+    def take_in(self, depth: Depth) -> list[ArbitrageOpportunity]:
+        return self.apply(depth, depth.received_time)
+
+
+def symbol(**rules: Any) -> Symbol:
+    return Symbol("BTC-USD", ArbitrageRules(**rules))
 
 
 def test_an_opportunity_by_hand() -> None:
     """Buy 1 at 100.00 on kraken (26 bp), sell it at 101.00 on coinbase (60 bp): 1.00 − 0.26 − 0.606 = 0.134."""
     state = symbol(fees={"kraken": Decimal(26), "coinbase": Decimal(60)})
-    assert state.apply(book("kraken", 9990, 10000, 1)) == []
-    (made,) = state.apply(book("coinbase", 10100, 10110, 3))
+    assert state.take_in(book("kraken", 9990, 10000, 1)) == []
+    (made,) = state.take_in(book("coinbase", 10100, 10110, 3))
     assert made.state == "OPENED"
     assert (made.symbol, made.buy_venue, made.sell_venue) == ("BTC-USD", "kraken", "coinbase")
     assert (made.buy_price, made.sell_price, made.buy_limit_price, made.sell_limit_price) == (
@@ -44,25 +51,25 @@ def test_an_opportunity_by_hand() -> None:
 
 def test_opened_changed_closed_is_one_life_with_one_identity() -> None:
     state = symbol()
-    state.apply(book("kraken", 9990, 10000, 1))
-    (opened,) = state.apply(book("coinbase", 10100, 10110, 2))
-    (changed,) = state.apply(book("coinbase", 10200, 10210, 3))
-    (closed,) = state.apply(book("kraken", 10150, 10300, 5))
+    state.take_in(book("kraken", 9990, 10000, 1))
+    (opened,) = state.take_in(book("coinbase", 10100, 10110, 2))
+    (changed,) = state.take_in(book("coinbase", 10200, 10210, 3))
+    (closed,) = state.take_in(book("kraken", 10150, 10300, 5))
     assert [one.state for one in (opened, changed, closed)] == ["OPENED", "CHANGED", "CLOSED"]
     assert len({one.opportunity_id for one in (opened, changed, closed)}) == 1
     assert {one.opened_time for one in (opened, changed, closed)} == {START + 2 * MS}
     assert (closed.close_reason, closed.updated_time) == ("prices", START + 5 * MS)
     assert (closed.net_profit, closed.buy_book_time) == (changed.net_profit, START + 5 * MS)
     assert state.open == {}
-    (again,) = state.apply(book("coinbase", 10400, 10410, 6))
+    (again,) = state.take_in(book("coinbase", 10400, 10410, 6))
     assert again.opportunity_id != opened.opportunity_id
 
 
 def test_a_book_that_changes_nothing_of_the_trade_is_no_change() -> None:
     state = symbol()
-    state.apply(book("kraken", 9990, 10000, 1))
-    state.apply(book("coinbase", 10100, 10110, 2))
-    assert state.apply(book("coinbase", 10100, 10150, 3)) == []
+    state.take_in(book("kraken", 9990, 10000, 1))
+    state.take_in(book("coinbase", 10100, 10110, 2))
+    assert state.take_in(book("coinbase", 10100, 10150, 3)) == []
     # The same trade at finer exponents is the same trade.
     finer = depth(
         bids=[(10_100_000, 10_000)],
@@ -73,69 +80,106 @@ def test_a_book_that_changes_nothing_of_the_trade_is_no_change() -> None:
         size_exponent=-4,
         received_time=START + 4 * MS,
     )
-    assert state.apply(finer) == []
+    assert state.take_in(finer) == []
 
 
 def test_both_directions_are_looked_at() -> None:
     state = symbol()
-    state.apply(book("kraken", 10100, 10110, 1))
-    (made,) = state.apply(book("coinbase", 9990, 10000, 2))
+    state.take_in(book("kraken", 10100, 10110, 1))
+    (made,) = state.take_in(book("coinbase", 9990, 10000, 2))
     assert (made.buy_venue, made.sell_venue) == ("coinbase", "kraken")
 
 
 def test_every_pair_of_venues_has_its_own_life() -> None:
     state = symbol()
-    state.apply(book("kraken", 9990, 10000, 1))
-    state.apply(book("binance_us", 9995, 10005, 2))
-    made = state.apply(book("coinbase", 10100, 10110, 3))
+    state.take_in(book("kraken", 9990, 10000, 1))
+    state.take_in(book("binance_us", 9995, 10005, 2))
+    made = state.take_in(book("coinbase", 10100, 10110, 3))
     assert {(one.buy_venue, one.sell_venue) for one in made} == {("kraken", "coinbase"), ("binance_us", "coinbase")}
     assert len({one.opportunity_id for one in made}) == 2
 
 
 def test_an_invalid_book_closes_what_it_was_part_of() -> None:
     state = symbol()
-    state.apply(book("kraken", 9990, 10000, 1))
-    state.apply(book("coinbase", 10100, 10110, 2))
-    (closed,) = state.apply(depth(bids=(), asks=(), valid=False, received_time=START + 9 * MS, sequence=9))
+    state.take_in(book("kraken", 9990, 10000, 1))
+    state.take_in(book("coinbase", 10100, 10110, 2))
+    (closed,) = state.take_in(depth(bids=(), asks=(), valid=False, received_time=START + 9 * MS, sequence=9))
     assert (closed.state, closed.close_reason, closed.updated_time) == ("CLOSED", "invalid_book", START + 9 * MS)
-    assert state.apply(book("coinbase", 10200, 10210, 10)) == []
+    assert state.take_in(book("coinbase", 10200, 10210, 10)) == []
 
 
 def test_a_stale_book_takes_no_part() -> None:
     state = symbol(max_book_age=SECOND)
-    state.apply(book("kraken", 9990, 10000, 0))
-    (opened,) = state.apply(book("coinbase", 10100, 10110, 1_000))
+    state.take_in(book("kraken", 9990, 10000, 0))
+    (opened,) = state.take_in(book("coinbase", 10100, 10110, 1_000))
     assert opened.state == "OPENED"
-    (closed,) = state.apply(book("coinbase", 10100, 10110, 1_001))
+    (closed,) = state.take_in(book("coinbase", 10100, 10110, 1_001))
     assert closed.close_reason == "stale_book"
-    assert state.apply(book("coinbase", 10150, 10160, 1_002)) == []
-    (again,) = state.apply(book("kraken", 9990, 10000, 1_500))
+    assert state.take_in(book("coinbase", 10150, 10160, 1_002)) == []
+    (again,) = state.take_in(book("kraken", 9990, 10000, 1_500))
     assert again.state == "OPENED"
 
 
-def test_time_that_a_third_venue_shows_makes_books_stale() -> None:
+def test_nothing_is_opened_on_books_that_were_young_only_when_they_were_received() -> None:
     state = symbol(max_book_age=SECOND)
-    state.apply(book("kraken", 9990, 10000, 0))
-    state.apply(book("coinbase", 10100, 10110, 1))
-    (closed,) = state.apply(book("binance_us", 9000, 20000, 1_002))
-    assert (closed.buy_venue, closed.sell_venue, closed.close_reason) == ("kraken", "coinbase", "stale_book")
+    late = START + 3_000 * MS
+    for record in (book("kraken", 9990, 10000, 1), book("coinbase", 10100, 10110, 2)):
+        assert state.apply(record, late) == []
+    # The backlog has been worked off as far as one of the two.
+    assert state.apply(book("kraken", 9990, 10000, 2_900), late) == []
+    (opened,) = state.apply(book("coinbase", 10100, 10110, 2_950), late)
+    assert opened.state == "OPENED"
+
+
+def test_the_clock_closes_what_has_become_stale_though_no_record_comes() -> None:
+    state = symbol(max_book_age=SECOND)
+    state.take_in(book("kraken", 9990, 10000, 0))
+    state.take_in(book("coinbase", 10100, 10110, 700))
+    assert state.tick(START + 1_000 * MS) == []
+    (closed,) = state.tick(START + 1_000 * MS + 1)
+    assert (closed.state, closed.close_reason) == ("CLOSED", "stale_book")
+    assert closed.updated_time == START + 1_000 * MS + 1
+    assert (closed.buy_book_time, closed.sell_book_time) == (START, START + 700 * MS)
+    assert state.open == {}
+    assert state.tick(START + 9_000 * MS) == []
+
+
+def test_a_heartbeat_keeps_an_opportunity_open() -> None:
+    state = symbol(max_book_age=SECOND)
+    state.take_in(book("kraken", 9990, 10000, 0))
+    state.take_in(book("coinbase", 10100, 10110, 1))
+    for venue, ms in (("kraken", 900), ("coinbase", 950)):
+        assert (
+            state.take_in(book(venue, *({"kraken": (9990, 10000)}.get(venue, (10100, 10110))), ms, sequence=ms)) == []
+        )
+    assert state.tick(START + 1_900 * MS) == []
+    assert len(state.tick(START + 1_901 * MS)) == 1
+
+
+def test_a_book_from_the_future_is_stale_too() -> None:
+    """Clocks that differ by more than a book may be old tell nothing of its age."""
+    state = symbol(max_book_age=SECOND)
+    state.take_in(book("kraken", 9990, 10000, 0))
+    assert state.apply(book("coinbase", 10100, 10110, 1_500), START) == []
 
 
 def test_an_opportunity_never_ends_before_it_began() -> None:
     state = symbol()
-    state.apply(book("kraken", 9990, 10000, 1))
-    state.apply(book("coinbase", 10100, 10110, 9))
-    (changed,) = state.apply(book("kraken", 9990, 10001, 5))
-    (closed,) = state.apply(book("kraken", 10050, 10300, 6))
+    state.take_in(book("kraken", 9990, 10000, 1))
+    state.take_in(book("coinbase", 10100, 10110, 9))
+    (changed,) = state.take_in(book("kraken", 9990, 10001, 5))
+    (closed,) = state.take_in(book("kraken", 10050, 10300, 6))
     assert changed.updated_time == closed.updated_time == START + 9 * MS
 
 
 def test_a_record_published_again_after_a_restart_is_ignored() -> None:
     state = symbol()
-    state.apply(book("kraken", 9990, 10000, 5))
-    state.apply(book("coinbase", 10100, 10110, 6))
-    assert state.apply(book("kraken", 10290, 10300, 4)) == []
-    assert state.books["kraken"].sequence == 5
+    state.take_in(book("kraken", 9990, 10000, 5))
+    state.take_in(book("coinbase", 10100, 10110, 6))
+    assert state.take_in(book("kraken", 10290, 10300, 4)) == []
+    older = book("kraken", 10290, 10300, 4, sequence=5)  # the same record, confirmed earlier
+    assert state.take_in(older) == []
+    assert (state.books["kraken"].sequence, state.books["kraken"].received_time) == (5, START + 5 * MS)
 
 
 def test_the_same_records_give_the_same_opportunities() -> None:
@@ -144,7 +188,7 @@ def test_the_same_records_give_the_same_opportunities() -> None:
         for ms, venue in enumerate(("kraken", "coinbase", "binance_us") * 20)
     ]
     one, other = symbol(), symbol()
-    assert [one.apply(record) for record in records] == [other.apply(record) for record in records]
+    assert [one.take_in(record) for record in records] == [other.take_in(record) for record in records]
 
 
 def test_a_later_owner_goes_on() -> None:
@@ -153,12 +197,80 @@ def test_a_later_owner_goes_on() -> None:
         for ms, venue in enumerate(("kraken", "coinbase") * 20)
     ]
     whole, first, second = symbol(), symbol(), symbol()
-    expected = [made for record in records for made in whole.apply(record)]
-    made = [one for record in records[:17] for one in first.apply(record)]
+    expected = [made for record in records for made in whole.take_in(record)]
+    made = [one for record in records[:17] for one in first.take_in(record)]
     second.restore(first.books.values(), first.open.values())
-    made += [one for record in records[17:] for one in second.apply(record)]
+    made += [one for record in records[17:] for one in second.take_in(record)]
     assert made == expected
     assert len(expected) > 10
+
+
+def test_what_an_earlier_owner_published_is_known_and_not_decided_again() -> None:
+    """The checkpoint is of the beginning; all records since are read again, what was published is read back."""
+    records = [
+        book("kraken", 9990, 10000, 1),
+        book("coinbase", 10100, 10110, 2),  # opens
+        book("coinbase", 10300, 10310, 3),  # changes
+        book("kraken", 10290, 10320, 4),  # closes
+        book("coinbase", 10500, 10510, 5),  # opens another
+    ]
+    first = symbol()
+    published = [made for record in records for made in first.take_in(record)]
+    assert [made.state for made in published] == ["OPENED", "CHANGED", "CLOSED", "OPENED"]
+    now = START + 100 * MS
+    for known in range(len(published) + 1):
+        later = symbol()
+        for made in published[:known]:
+            later.was_published(made)
+        again = [made for record in records for made in later.apply(record, now, again=True)]
+        assert again == published[known:]
+        assert later.open == first.open
+        assert later.reread(now) == []
+
+
+def test_what_seems_stale_while_older_records_are_read_again_is_left_open() -> None:
+    first, later = symbol(max_book_age=SECOND), symbol(max_book_age=SECOND)
+    records = [book("kraken", 9990, 10000, 0), book("coinbase", 10100, 10110, 1)]
+    published = [made for record in records for made in first.take_in(record)]
+    later.was_published(published[0])
+    now = START + 1_500 * MS
+    for record in records:
+        assert later.apply(record, now, again=True) == []
+    confirmed = [book("kraken", 9990, 10000, 1_400), book("coinbase", 10100, 10110, 1_400)]
+    for record in confirmed[:1]:
+        assert later.apply(record, now, again=True) == []
+    assert later.open == first.open
+    (closed,) = later.reread(now)  # coinbase was not confirmed after all
+    assert (closed.close_reason, closed.opportunity_id) == ("stale_book", published[0].opportunity_id)
+
+
+def test_an_opportunity_whose_books_nobody_knows_any_more_is_closed() -> None:
+    first, later = symbol(), symbol()
+    for record in (book("kraken", 9990, 10000, 1), book("coinbase", 10100, 10110, 2)):
+        published = first.take_in(record)
+    later.was_published(published[0])
+    (closed,) = later.reread(START + 9 * MS)
+    assert (closed.state, closed.close_reason) == ("CLOSED", "invalid_book")
+    assert closed.opportunity_id == published[0].opportunity_id
+
+
+def test_the_end_of_an_earlier_life_does_not_close_a_later_one() -> None:
+    state = symbol()
+    published = [
+        made
+        for record in (
+            book("kraken", 9990, 10000, 1),
+            book("coinbase", 10100, 10110, 2),
+            book("coinbase", 9990, 10001, 3),
+            book("coinbase", 10100, 10110, 4),
+        )
+        for made in state.take_in(record)
+    ]
+    opened, closed, other = published
+    later = symbol()
+    for made in (opened, other, closed):  # from an owner that did not know it had been replaced
+        later.was_published(made)
+    assert list(later.open.values()) == [other]
 
 
 def test_a_venue_without_a_configured_fee_has_none() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from alphapulse import topics
@@ -14,7 +15,7 @@ from stream_processors.instrument import Rules
 from stream_processors.partition import Partition
 from stream_processors.state import MANIFEST_KEY, InstrumentRecord, Manifest, Unreadable, pack, unpack
 from tests.fixtures.l2_feed import Feed
-from tests.fixtures.market import depth
+from tests.fixtures.market import SECOND, START, depth
 
 CODEC = Codec()
 
@@ -36,7 +37,7 @@ def apply(to: Partition, records: Iterable[Record], skip: bool = False) -> list[
             case _:
                 topic, how = topics.DEPTH, to.apply_depth  # type: ignore[assignment]
         offset = to.positions.get(topic, 0)
-        how(offset, record, 0, out)  # type: ignore[arg-type]
+        how(offset, record, START + 2 * SECOND, out)  # type: ignore[arg-type]
         to.positions[topic] = offset + 1
     return out
 
@@ -190,3 +191,39 @@ def test_the_manifest_tells_from_where_to_look_for_what_was_published() -> None:
         topics.STATS: 2,
     }
     assert pack(Manifest(1, {}, {}, {})) != b""
+
+
+def test_a_heartbeat_is_kept_without_writing_the_book_again() -> None:
+    one, ledger = partition(), Ledger()
+    feed = Feed()
+    apply(one, feed.run(5))
+    first = ledger.take(one, CODEC, {})
+    apply(one, [feed.heartbeat(START + 90 * SECOND)])
+    second = ledger.take(one, CODEC, {})
+    assert [key for key, _ in second] == [MANIFEST_KEY]
+    again = made_again(restored(first, second))
+    assert again.instruments["kraken|BTC-USD"].reader.received_time == START + 90 * SECOND
+    # A record that is not the one the manifest speaks of has times of its own.
+    apply(one, feed.run(5))
+    ahead = made_again(restored(first, second, ledger.take(one, CODEC, {})[:1]))
+    assert ahead.instruments["kraken|BTC-USD"].reader.received_time == feed.last_received
+
+
+def test_a_checkpoint_of_an_earlier_release_is_read() -> None:
+    manifest = msgspec.msgpack.encode([1, {topics.L2: 3}, {}, {}])
+    found = interpret({MANIFEST_KEY: manifest})
+    assert found is not None
+    assert found.positions == {topics.L2: 3}
+
+
+def test_where_a_symbol_was_lost_all_that_was_published_of_opportunities_is_read_back() -> None:
+    one = partition()
+    apply(one, [depth()])
+    apply(one, Feed().run(3))
+    taken = Ledger().take(one, CODEC, {topics.ARBITRAGE: 5, topics.CANDLES: 6})
+    assert restored(taken).published == {topics.ARBITRAGE: 5, topics.CANDLES: 6}
+    records = newest(taken)
+    for key, published in ((b"kraken|BTC-USD", {topics.ARBITRAGE: 5}), (b"BTC-USD", {})):
+        found = interpret(records | {key: b"?"})
+        assert found is not None
+        assert found.published == published | {topics.CANDLES: 6}

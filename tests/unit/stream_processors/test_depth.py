@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from schemas.book_reader import BookReader
 from schemas.records import Depth, L2Update
 from stream_processors.depth import REPEAT_NS, DepthConflation
+from stream_processors.state import BookState
 from tests.fixtures.market import START
 
 MS = 1_000_000
@@ -163,6 +165,50 @@ def test_a_quiet_top_is_repeated_once_a_second_while_the_venue_is_heard_of() -> 
     (made,) = book.take(bid(2, REPEAT_NS // MS, 98, 8))
     assert (made.sequence, made.bid_prices) == (2, [100, 99])
     assert book.take(bid(3, 1_500, 98, 7)) == []
+
+
+def heartbeat(sequence: int, ms: int) -> L2Update:
+    return update(sequence, ms, "HEARTBEAT", exchange_time=0)
+
+
+def test_a_heartbeat_repeats_the_top_with_its_time() -> None:
+    book = Book()
+    (first,) = book.take(snapshot())
+    (made,) = book.take(heartbeat(0, 200))
+    assert made == replace(first, received_time=START + 200 * MS)
+    assert book.take(heartbeat(0, 150)) == []  # it came before
+    assert book.take(heartbeat(0, 205)) == []
+    made_later = book.tick(210)  # not more than one in an interval
+    assert made_later is not None
+    assert made_later.received_time == START + 205 * MS
+
+
+def test_a_heartbeat_brings_the_change_that_is_pending() -> None:
+    book = Book()
+    book.take(snapshot())
+    book.take(bid(1, 2, 100, 7))
+    made = book.take(heartbeat(1, 30))
+    assert [(one.sequence, one.bid_sizes[0]) for one in made] == [(1, 7), (1, 7)]
+    assert [one.received_time for one in made] == [START + 2 * MS, START + 30 * MS]
+
+
+def test_a_heartbeat_that_shows_a_loss_is_published_as_doubt() -> None:
+    book = Book()
+    book.take(snapshot())
+    (made,) = book.take(heartbeat(1, 30))
+    assert (made.valid, made.sequence, made.received_time) == (False, 0, START + 30 * MS)
+    assert book.take(heartbeat(1, 60)) == []
+
+
+def test_a_book_in_doubt_is_not_older_after_a_restart_than_its_last_record() -> None:
+    before, after = Book(), Book()
+    before.take(snapshot())
+    before.take(bid(5, 3, 100, 7))
+    BookState.of(before.reader).restore(after.reader)
+    after.conflation.mark()
+    made = after.tick(10)
+    assert made is not None
+    assert (made.valid, made.received_time) == (False, START)
 
 
 def test_doubt_is_published_at_once_with_empty_sides() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 from alphapulse import topics
-from schemas.records import DeltaStatistics, Depth, Event, L2Update, Record
+from schemas.records import ArbitrageOpportunity, DeltaStatistics, Depth, Event, L2Update, Record
 from stream_processors.arbitrage import ArbitrageRules
 from stream_processors.instrument import Rules
 from stream_processors.partition import Partition
@@ -35,18 +38,131 @@ def test_muted_records_change_the_book_and_publish_nothing() -> None:
     assert len(out) == 2
 
 
-def test_muted_opportunities_are_not_published_again() -> None:
-    one, out = partition(), list[Record]()
+PAYING = [
+    depth(venue="kraken", bids=[(99, 1)], asks=[(100, 1)], sequence=1),
+    depth(venue="coinbase", bids=[(105, 1)], asks=[(106, 1)], sequence=2),
+    depth(venue="coinbase", bids=[(107, 1)], asks=[(108, 1)], sequence=3),
+]
+"""The second opens an opportunity, the third changes it."""
+
+
+def opportunities(made: list[Record]) -> list[tuple[str, str | None]]:
+    return [(one.state, one.close_reason) for one in made if isinstance(one, ArbitrageOpportunity)]
+
+
+def apply_depth(to: Partition, books: list[Depth], now: int, first: int = 0) -> list[Record]:
+    out: list[Record] = []
+    for offset, book in enumerate(books, first):
+        to.apply_depth(offset, book, now, out)
+        to.positions[topics.DEPTH] = offset + 1
+    return out
+
+
+def test_nothing_is_decided_about_muted_records() -> None:
+    one = partition()
     one.muted_until = {topics.DEPTH: 2}
-    books = [
-        depth(venue="kraken", bids=[(99, 1)], asks=[(100, 1)], sequence=1),
-        depth(venue="coinbase", bids=[(105, 1)], asks=[(106, 1)], sequence=2),
-        depth(venue="coinbase", bids=[(107, 1)], asks=[(108, 1)], sequence=3),
-    ]
-    for offset, book in enumerate(books):
-        one.apply_depth(offset, book, 0, out)
-    assert [getattr(made, "state", None) for made in out] == ["CHANGED"]
+    assert opportunities(apply_depth(one, PAYING[:2], START + SECOND)) == []
+    assert one.symbols["BTC-USD"].books.keys() == {"kraken", "coinbase"}
+    assert one.symbols["BTC-USD"].open == {}
     assert one.changed_symbols == {"BTC-USD"}
+    assert opportunities(apply_depth(one, PAYING[2:], START + SECOND, 2)) == [("OPENED", None)]
+
+
+def test_what_was_published_of_an_opportunity_is_gone_on_with() -> None:
+    first, later = partition(), partition()
+    published = apply_depth(first, PAYING[:2], START + SECOND)
+    later.muted_until = {topics.DEPTH: 2}
+    later.begin_rereading(2, START + SECOND)
+    for made in published:
+        later.was_published(made)
+    assert later.changed_symbols == {"BTC-USD"}
+    assert apply_depth(later, PAYING[:2], START + SECOND) == []
+    (changed,) = apply_depth(later, PAYING[2:], START + SECOND, 2)
+    assert not later.rereading
+    assert isinstance(changed, ArbitrageOpportunity)
+    assert isinstance(published[0], ArbitrageOpportunity)
+    assert (changed.state, changed.opportunity_id) == ("CHANGED", published[0].opportunity_id)
+
+
+def test_the_clock_closes_what_is_open_on_books_that_nobody_confirms() -> None:
+    one = partition()
+    assert opportunities(apply_depth(one, PAYING[:2], START + SECOND)) == [("OPENED", None)]
+    one.changed_symbols.clear()
+    out: list[Record] = []
+    for tenth in range(10, 50):
+        one.tick(START + tenth * SECOND // 10, out)
+    assert out == []
+    for tenth in range(50, 6000):
+        one.tick(START + tenth * SECOND // 10, out)
+    assert opportunities(out) == [("CLOSED", "stale_book")]
+    assert isinstance(out[0], ArbitrageOpportunity)
+    assert out[0].updated_time == START + 51 * SECOND // 10  # kraken's book is of 1 ms after the start
+    assert one.changed_symbols == {"BTC-USD"}
+    assert one.symbols["BTC-USD"].open == {}
+
+
+def test_after_a_takeover_the_clock_waits_for_what_is_still_to_be_read() -> None:
+    first = partition()
+    published = apply_depth(first, PAYING[:2], START + SECOND)
+    now = START + 60 * SECOND
+
+    def taken_over() -> Partition:
+        later = partition()
+        later.restore_symbol("BTC-USD", PAYING[:2], [], {})
+        later.was_published(published[0])
+        later.positions = {topics.DEPTH: 2}
+        later.begin_rereading(4, now)
+        return later
+
+    confirmed = [replace(book, received_time=now - SECOND) for book in PAYING[:2]]
+    later, out = taken_over(), list[Record]()
+    later.tick(now, out)
+    out += apply_depth(later, confirmed, now, 2)
+    later.tick(now, out)
+    assert (out, later.rereading) == ([], False)
+    # What does not come for as long as a book may be old is not waited for.
+    later = taken_over()
+    later.tick(now + 5 * SECOND - 1, out)
+    assert out == []
+    later.tick(now + 5 * SECOND, out)
+    assert opportunities(out) == [("CLOSED", "stale_book")]
+    assert apply_depth(later, confirmed, now + 5 * SECOND, 2) == []
+
+
+def test_a_heartbeat_is_in_no_window_and_no_count() -> None:
+    one, out = partition(), list[Record]()
+    feed = Feed(trade_every=0)
+    for offset, record in enumerate(feed.run(3)):
+        assert isinstance(record, L2Update)
+        one.apply_l2(offset, record, record.received_time, out)
+    state = one.instruments["kraken|BTC-USD"]
+    state.dirty = False
+    totals = deepcopy(state.totals)
+    for second in range(1, 30):
+        one.apply_l2(3 + second, feed.heartbeat(START + second * SECOND), START + second * SECOND, out)
+        one.tick(START + second * SECOND, out)
+    assert (state.totals, state.reader.valid, state.active) == (totals, True, False)
+    windows = [made for made in out if isinstance(made, DeltaStatistics)]
+    assert [(made.snapshots, made.deltas) for made in windows] == [
+        (1, 3),
+        (0, 0),
+    ]  # one of zeros, as for any quiet book
+    repeats = [made.received_time for made in out if isinstance(made, Depth)][-29:]
+    assert repeats == [START + second * SECOND for second in range(1, 30)]
+
+
+def test_a_heartbeat_shows_that_a_record_was_lost() -> None:
+    one, out = partition(), list[Record]()
+    feed = Feed(trade_every=0)
+    one.apply_l2(0, feed.snapshot(), START, out)
+    feed.delta()  # lost
+    one.apply_l2(1, feed.heartbeat(START + SECOND), START + SECOND, out)
+    assert one.gaps == 1
+    assert [made.kind for made in out if isinstance(made, Event)] == ["gap"]
+    assert [made.valid for made in out if isinstance(made, Depth)] == [True, False]
+    one.tick(START + 3 * SECOND, out)
+    one.tick(START + 4 * SECOND, out)
+    assert [made.valid for made in out if isinstance(made, DeltaStatistics)][-1] is False
 
 
 def test_a_gap_is_counted_and_told() -> None:

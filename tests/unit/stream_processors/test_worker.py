@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from alphapulse import topics
-from alphapulse.config import KafkaSettings, ProcessorSettings, Settings, VenueSettings
+from alphapulse.config import FreshnessSettings, KafkaSettings, ProcessorSettings, Settings, VenueSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka.lag import unread_text
 from alphapulse.service import Service
@@ -31,8 +31,8 @@ def test_rules_are_in_nanoseconds() -> None:
             candle_intervals_s=(60, 1, 60),
             candle_lateness_s=1.5,
             arbitrage_min_net_basis_points=0.1,
-            arbitrage_max_book_age_ms=300,
         ),
+        freshness=FreshnessSettings(heartbeat_ms=100, max_book_age_ms=300),
         venues={"kraken": VenueSettings(taker_fee_basis_points=Decimal("26.5"))},
     )
     rules = rules_of(settings)

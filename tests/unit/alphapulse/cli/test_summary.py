@@ -89,11 +89,11 @@ def test_rows_missing_in_a_store_are_named() -> None:
     ]
 
 
-def test_parquet_rows_are_counted_over_all_files_and_marks_of_doubt_left_out(tmp_path: Path) -> None:
-    for number, kinds in enumerate((["SNAPSHOT", "DELTA"], ["DELTA", "INVALID"])):
+def test_parquet_rows_are_counted_over_all_files_and_what_is_no_message_of_the_venues_left_out(tmp_path: Path) -> None:
+    for number, kinds in enumerate((["SNAPSHOT", "DELTA", "HEARTBEAT"], ["DELTA", "HEARTBEAT", "INVALID"])):
         place = tmp_path / "md.l2" / f"date=2024-08-0{number + 1}" / "hour=10"
         place.mkdir(parents=True)
-        columns = {"venue": ["kraken"] * 2, "symbol": ["BTC-USD"] * 2, "kind": kinds}
+        columns = {"venue": ["kraken"] * 3, "symbol": ["BTC-USD"] * 3, "kind": kinds}
         pq.write_table(pa.table(columns), place / f"{number}.parquet")
     assert summary.parquet_counts(tmp_path) == {"trades": {}, "l2": {KEY: 3}}
 

@@ -24,6 +24,10 @@ class Echo:
         self.gone = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.asked = asyncio.Event()
+        self.answers_pings = True
+
+    def pongs(self) -> bool:
+        return self.answers_pings
 
     def session(self) -> Session:
         return KrakenSession(["BTC/USD"])
@@ -147,6 +151,19 @@ async def test_clients_are_pinged(strict: bool) -> None:
         assert aiohttp.WSMsgType.PING in kinds
         if strict:  # no pong comes
             await asyncio.wait_for(host.gone.wait(), 10)
+
+
+async def test_a_host_may_leave_pings_unanswered() -> None:
+    host = Echo()
+    async with listening(host) as address, connect(f"ws://{address}/v2", ping_interval=None) as client:
+        await client.recv()
+        host.answers_pings = False
+        unanswered = asyncio.ensure_future(await client.ping())
+        await client.send('{"method":"ping","req_id":1}')
+        assert "pong" in str(await client.recv())  # which came behind it
+        assert not unanswered.done()
+        host.answers_pings = True
+        await asyncio.wait_for(await client.ping(), 10)
 
 
 async def test_a_request_whose_client_leaves_is_cancelled() -> None:

@@ -107,6 +107,13 @@ def test_a_stall_ends_without_another_frame() -> None:
     assert not faults.due(S)
 
 
+def test_pings_are_answered_but_in_a_stall() -> None:
+    stalled = VenueFaults("k", [Fault(kind="stall", at=1.0, seconds=2.0)])
+    assert [stalled.stalls(time * S) for time in (0, 1, 2, 3)] == [False, True, True, False]
+    mute = VenueFaults("k", [Fault(kind="mute", at=1.0, seconds=2.0)])
+    assert not any(mute.stalls(time * S) for time in (0, 1, 2, 3))
+
+
 def test_mute_lasts_until_it_is_over_or_a_new_connection() -> None:
     faults = VenueFaults("k", [Fault(kind="mute", at=1.0, seconds=9.0)])
     assert not faults.silent(0)

@@ -223,6 +223,24 @@ async def test_a_mute_venue_stays_connected_and_a_new_connection_is_heard(tmp_pa
         assert venue.faults.happened["refuse"] == 1
 
 
+async def test_a_stalled_venue_says_nothing_not_even_that_it_is_there(tmp_path: Path) -> None:
+    subscribe = '{"type":"subscribe","product_ids":["ETH-USD"],"channels":["level2_batch","heartbeat"]}'
+    script = faulty(Fault(kind="stall", frame=3, seconds=3600.0))
+    async with (
+        serving(tmp_path, "coinbase", faults=script) as running,
+        asyncio.timeout(30),
+        connect(running.url("coinbase"), ping_interval=None) as socket,
+    ):
+        await _ask(socket, subscribe)
+        venue = running.simulation.venues["coinbase"]
+        await until(lambda: venue.faults.stalls(time.time_ns()), 20)
+        sent = venue.frames_sent
+        unanswered = asyncio.ensure_future(await socket.ping())
+        venue.beat(time.time_ns())
+        await until(lambda: venue.faults.number > 50, 20)
+        assert (venue.frames_sent, unanswered.done()) == (sent, False)
+
+
 async def _until_snapshot(socket: ClientConnection) -> None:
     while json.loads(await socket.recv()).get("type") != "snapshot":
         pass
