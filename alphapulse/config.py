@@ -155,8 +155,27 @@ class ProcessorSettings(Section):
     """A partition of which this much was read since its last checkpoint gets one before the interval is over: the
     records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 5 MB only."""
     arbitrage_min_net_basis_points: float = 0.0
-    arbitrage_max_book_age_ms: Annotated[int, Field(ge=1)] = 5_000
-    """A book that has not been heard of for longer is stale and takes no part."""
+
+
+class FreshnessSettings(Section):
+    """``[freshness]``: how old what is handed out may be (docs/integrity.md). Hosts need a common time (NTP)."""
+
+    heartbeat_ms: Annotated[int, Field(ge=50, le=60_000)] = 1_000
+    """How often a collector confirms a valid book that does not change."""
+    max_book_age_ms: Annotated[int, Field(ge=100, validate_default=True)] = 5_000
+    """A book not confirmed for longer is stale: REST, stream, page, arbitrage and health treat it as not valid."""
+    max_lag_s: Annotated[float, Field(gt=0)] = 5.0
+    """A consumer group further behind than this makes the system ``degraded``."""
+    max_feed_delay_ms: Annotated[int, Field(ge=0)] = 2_000
+    """A collector that reads frames later than this after they came ends its books until it has caught up; 0: never."""
+
+    @field_validator("max_book_age_ms")
+    @classmethod
+    def _several_heartbeats_an_age(cls, value: int, info: ValidationInfo) -> int:
+        heartbeat: int | None = info.data.get("heartbeat_ms")
+        if heartbeat is not None and value < heartbeat * 3:
+            raise ValueError(f"must be at least three times heartbeat_ms ({heartbeat})")
+        return value
 
 
 class ClickHouseSettings(Section):
@@ -244,6 +263,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     publisher: PublisherSettings = PublisherSettings()
     processors: ProcessorSettings = ProcessorSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     parquet: ParquetSettings = ParquetSettings()
     gateway: GatewaySettings = GatewaySettings()

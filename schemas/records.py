@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 from alphapulse import topics
 
 Side: TypeAlias = Literal["UNKNOWN", "BUY", "SELL"]
-L2Kind: TypeAlias = Literal["SNAPSHOT", "DELTA", "INVALID"]
+L2Kind: TypeAlias = Literal["SNAPSHOT", "DELTA", "INVALID", "HEARTBEAT"]
 OpportunityState: TypeAlias = Literal["OPENED", "CHANGED", "CLOSED"]
 Severity: TypeAlias = Literal["INFO", "WARNING", "ERROR"]
 
@@ -36,7 +36,7 @@ class Trade:
 
 @dataclass(kw_only=True)
 class L2Update:
-    """A whole book (SNAPSHOT), the levels of it that changed (DELTA), or word that it is in doubt (INVALID)."""
+    """A whole book (SNAPSHOT), changed levels (DELTA), word of doubt (INVALID) or that nothing changed (HEARTBEAT)."""
 
     venue: str
     symbol: str

@@ -278,5 +278,5 @@ def arbitrage_rules_of(settings: Settings) -> ArbitrageRules:
     return ArbitrageRules(
         fees={name: venue.taker_fee_basis_points for name, venue in settings.venues.items()},
         least_basis_points=Decimal(str(settings.processors.arbitrage_min_net_basis_points)),
-        max_book_age=settings.processors.arbitrage_max_book_age_ms * 1_000_000,
+        max_book_age=settings.freshness.max_book_age_ms * 1_000_000,
     )

@@ -333,3 +333,11 @@ class TestExamples:
         text = (self.FOLDER / "exchanges.toml").read_text(encoding="utf-8")
         for key in VenueSettings.model_fields:
             assert re.search(rf"\b{key} = ", text), key
+
+
+def test_a_book_may_not_grow_stale_between_two_heartbeats(tmp_path: Path) -> None:
+    folder = written(tmp_path, "[freshness]\nheartbeat_ms = 2000\n")
+    (fault,) = faults(folder)
+    assert "freshness.max_book_age_ms" in fault
+    assert "must be at least three times heartbeat_ms (2000)" in fault
+    assert load(written(tmp_path, "[freshness]\nheartbeat_ms = 2000\nmax_book_age_ms = 6000\n")).freshness

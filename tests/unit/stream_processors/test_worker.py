@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alphapulse import topics
-from alphapulse.config import ProcessorSettings, Settings, VenueSettings
+from alphapulse.config import FreshnessSettings, ProcessorSettings, Settings, VenueSettings
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import Event
@@ -24,8 +24,8 @@ def test_rules_are_in_nanoseconds() -> None:
             candle_intervals_s=(60, 1, 60),
             candle_lateness_s=1.5,
             arbitrage_min_net_basis_points=0.1,
-            arbitrage_max_book_age_ms=300,
         ),
+        freshness=FreshnessSettings(heartbeat_ms=100, max_book_age_ms=300),
         venues={"kraken": VenueSettings(taker_fee_basis_points=Decimal("26.5"))},
     )
     rules = rules_of(settings)
