@@ -155,7 +155,7 @@ async def running_gateway(
     settings = Settings(
         data_dir=folder,
         kafka=kafka,
-        freshness=FreshnessSettings(max_book_age_ms=max_book_age_ms),
+        freshness=FreshnessSettings(heartbeat_ms=min(1000, max_book_age_ms // 3), max_book_age_ms=max_book_age_ms),
         gateway=GatewaySettings(**{"port": 0} | gateway),
     )
     async with GatewayProcess(settings) as process:
