@@ -9,8 +9,12 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from alphapulse.freshness import Fault as BookFault
+from gateway.venues import Status
+
 DecimalText = str
 Microseconds = int
+Milliseconds = int
 Level = tuple[DecimalText, DecimalText]
 """[price, size]"""
 
@@ -18,16 +22,27 @@ Level = tuple[DecimalText, DecimalText]
 class Fault(BaseModel):
     """Every answer that is not 2xx."""
 
-    code: str = Field(description="For programs: unknown_instrument, bad_value, not_found, …")
+    code: str = Field(description="For programs: unknown_instrument, bad_value, unknown_key, catching_up, not_found, …")
     message: str = Field(description="For people: what is wrong, with its value.")
 
 
 class Exchange(BaseModel):
     venue: str
-    status: Literal["connected", "connecting", "disconnected", "stale"]
+    status: Status = Field(
+        description="By its youngest book. connected: that is good; stale: nobody has confirmed it for too long; "
+        "late: its collector ended the books, because it could not read the frames in time; connecting: no good book "
+        "yet (again); disconnected. A venue without books goes by its trades."
+    )
     instruments: int = Field(description="Instruments known of this venue.")
-    records_per_second: float = Field(description="Book updates and trades, mean of the last 5 s.")
-    last_record_time: Microseconds | None = Field(description="Receipt of its last record; null before the first.")
+    valid_books: int = Field(description="Books that are valid and young.")
+    stale_books: int
+    invalid_books: int
+    book_age_ms: Milliseconds | None = Field(description="Of its youngest book; null without one.")
+    oldest_book_age_ms: Milliseconds | None = Field(description="Of its oldest book; null without one.")
+    records_per_second: float = Field(description="Book updates and trades, mean of 5 s up to a second or two ago.")
+    last_record_time: Microseconds | None = Field(
+        description="Receipt of its last record, of books or trades; null before the first."
+    )
 
 
 class Exchanges(BaseModel):
@@ -39,9 +54,11 @@ class Instrument(BaseModel):
     symbol: str
     price_exponent: int | None = Field(description="In force in its book; null before the first.")
     size_exponent: int | None
-    best_bid: DecimalText | None
+    best_bid: DecimalText | None = Field(description="Null without one, and while the book is not valid.")
     best_ask: DecimalText | None
-    valid: bool = Field(description="Whether its book is known to be what the venue published.")
+    valid: bool = Field(description="Whether its book is known to be what the venue shows, and that not too long ago.")
+    reason: BookFault | None = Field(description="Why it is not valid; null if it is.")
+    age_ms: Milliseconds | None = Field(description="Since the book was last confirmed; null without one.")
 
 
 class Instruments(BaseModel):
@@ -51,10 +68,18 @@ class Instruments(BaseModel):
 class Book(BaseModel):
     venue: str
     symbol: str
-    valid: bool = Field(description="False while the book is in doubt; the sides are then empty.")
+    valid: bool = Field(description="False while the book is in doubt or too old; the sides are then empty.")
+    reason: BookFault | None = Field(
+        description="Why it is not valid: no_book (none was seen yet), invalid (its collector doubts it), stale (not "
+        "confirmed for longer than [freshness] max_book_age_ms); null if it is."
+    )
+    age_ms: Milliseconds | None = Field(
+        description="Between time and the gateway's clock now: how long ago the book was last known to be what the "
+        "venue shows; null without a book."
+    )
     epoch: str = Field(description="Of the book: the receive time of its snapshot, ns.")
-    sequence: int = Field(description="Of the last update in it, within the epoch.")
-    time: Microseconds = Field(description="When the collector received that update; 0 before the first.")
+    sequence: int = Field(description="Of the last update in it, within the epoch: as in the stream and in the tables.")
+    time: Microseconds = Field(description="When its collector last knew the book to be that; 0 before the first.")
     bids: list[Level] = Field(description="[price, size], best first.")
     asks: list[Level] = Field(description="[price, size], best first.")
 
@@ -107,8 +132,10 @@ class Statistics(BaseModel):
     ask_levels: int
     best_bid: DecimalText | None
     best_ask: DecimalText | None
-    latency_max: int = Field(description="Receive minus exchange time, ns; clocks differ, it can be negative.")
-    latency_mean: int
+    latency_max: Microseconds | None = Field(
+        description="Receive minus exchange time; clocks differ: it can be negative. Null without times of the venue."
+    )
+    latency_mean: Microseconds | None
 
 
 class DeltaStatistics(BaseModel):
@@ -122,8 +149,17 @@ class ServiceHealth(BaseModel):
     message: str | None = Field(default=None, description="What is wrong, if something is.")
 
 
+class Lag(BaseModel):
+    """How far a reader of the topics is behind."""
+
+    records: int = Field(description="Not read yet.")
+    seconds: float = Field(description="At least so long ago the oldest of them was written; 0 without any.")
+    age_seconds: float = Field(description="How old these figures are; they are kept while the broker does not answer.")
+
+
 class Health(BaseModel):
-    status: Literal["ok", "degraded"] = Field(description="degraded: something below is not ok.")
+    status: Literal["ok", "degraded"] = Field(description="degraded: there is a reason.")
+    reasons: list[str] = Field(description="What is not well, one line each; empty if all is.")
     services: dict[str, ServiceHealth]
-    lag: dict[str, int] = Field(description="Consumer group → records not read yet.")
+    lag: dict[str, Lag] = Field(description="By consumer group, and of this gateway.")
     uptime_seconds: float = Field(description="Of this gateway.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from alphapulse import logs, metrics
-from alphapulse.config import GatewaySettings
-from alphapulse.errors import RequestRefused
-from gateway import page, rest
+from alphapulse.config import Settings
+from alphapulse.errors import RequestRefused, UnknownInstrument
+from gateway import page, protocol, rest
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
 from gateway.health import HealthMonitor
@@ -29,50 +27,54 @@ STREAM: Final = "/ws/v1"
 
 
 def create_app(
-    settings: GatewaySettings,
+    settings: Settings,
     state: MarketState,
     hub: Hub,
     health: HealthMonitor,
     *,
-    clock: Callable[[], int] = time.time_ns,
     static: Path = page.FOLDER,
 ) -> FastAPI:
     """Return the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
 
     Args:
-        clock: nanoseconds since the Unix epoch.
         static: folder of the built page.
     """
     app = FastAPI(
         title="AlphaPulse",
+        version=str(protocol.VERSION),
         summary="Live books, trades and arbitrage across venues.",
         description=f"Snapshots over REST; the same, as it changes, over the WebSocket at `{STREAM}`.",
-        docs_url=page.DOCUMENTATION,
+        # The page's build holds the documentation (page.DOCUMENTATION); FastAPI's own wants a network.
+        docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
     app.add_middleware(page.SecurityHeaders)
-    app.include_router(rest.router(state, health, clock))
+    app.include_router(rest.router(state, hub, health, depth_levels=settings.processors.depth_levels))
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http_error)
+    allowed_origins, max_connections = settings.gateway.allowed_origins, settings.gateway.max_connections
     log = logs.get("gateway.stream")
 
     @app.websocket(STREAM)
     async def stream(websocket: WebSocket) -> None:
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-        if not origin_allowed(origin, host, settings.allowed_origins):
+        if not origin_allowed(origin, host, allowed_origins):
             text = f"origin {origin} is neither {host} nor one of gateway.allowed_origins"
             log.warning("stream refused", reason=text)
             await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
+            return
+        if not hub.live:
+            await websocket.send_denial_response(_told(rest.CatchingUp()))
             return
         await websocket.accept()
         wire = wire_of(websocket.scope)
         if hub.stopping:
             wire.close(RESTART)
             return
-        if len(hub.sessions) >= settings.max_connections:
-            log.warning("stream refused", reason="gateway.max_connections", value=settings.max_connections)
+        if len(hub.sessions) >= max_connections:
+            log.warning("stream refused", reason="gateway.max_connections", value=max_connections)
             metrics.GATEWAY_DISCONNECTS.labels(code=str(CONNECTION_LIMIT.number)).inc()
             wire.close(CONNECTION_LIMIT)
             return
@@ -92,9 +94,23 @@ def _fault(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse({"code": code, "message": message}, status_code=status)
 
 
+def _told(refused: RequestRefused) -> JSONResponse:
+    """Return the answer to a request that is refused."""
+    match refused:
+        case rest.CatchingUp():
+            response = _fault(503, refused.code, str(refused))
+            response.headers["Retry-After"] = str(rest.RETRY_SECONDS)
+            return response
+        case UnknownInstrument():
+            return _fault(404, refused.code, str(refused))
+        case _:
+            return _fault(422, refused.code, str(refused))
+
+
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    code = error.code if isinstance(error, RequestRefused) else "refused"
-    return _fault(404, code, str(error))
+    if not isinstance(error, RequestRefused):
+        raise error
+    return _told(error)
 
 
 async def _not_valid(_: Request, error: Exception) -> JSONResponse:

@@ -1,7 +1,8 @@
 """From the broker to the hub: the end of every topic that matters here, then all that follows.
 
 The gateway is a view: it shares no partitions and commits nothing. At start it reads enough of each partition's end to
-know the latest of everything; from then on each record once.
+know the latest of everything; from then on each record once. Until it has caught up, what it reads goes into the state
+and to nobody: there are no clients yet, so nothing of the past is told as if it had just happened.
 """
 
 from __future__ import annotations
@@ -67,8 +68,7 @@ async def partitions_of(settings: KafkaSettings, names: Collection[str]) -> list
 class Reader:
     """Reads all partitions of the topics in ``TAIL`` into a hub.
 
-    Attributes:
-        caught_up: whether everything that was on the topics at start has been read.
+    Once every partition has been read to its end of that moment, the hub goes live, for good.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: Refusals) -> None:
@@ -78,7 +78,7 @@ class Reader:
         self._refusals = refusals
         self._losses = LossWatch()
         self._next: dict[TopicPartition, int] = {}
-        self._ends_at_start: dict[TopicPartition, int] = {}
+        self._behind: dict[TopicPartition, int] = {}
         self._outcomes = {
             (topic, outcome): metrics.GATEWAY_RECORDS.labels(topic=topic, outcome=outcome)
             for topic in TAIL
@@ -86,17 +86,21 @@ class Reader:
         }
 
     @property
-    def caught_up(self) -> bool:
-        return all(self._next[partition] >= end for partition, end in self._ends_at_start.items())
+    def lag(self) -> int:
+        """Records on the broker that were not read yet, as far as the last fetches tell."""
+        return sum(max(end - self._next[partition], 0) for partition, end in self.ends().items())
 
     @property
-    def lag(self) -> int:
-        """Records on the broker that were not read yet, as far as the last fetch tells."""
-        lag = 0
-        for partition, position in self._next.items():
-            highwater = self._consumer.highwater(partition)
-            lag += max((highwater or 0) - position, 0)
-        return lag
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Offset of the next record to read, by partition."""
+        return self._next
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """Return one past the newest record of each partition, as far as the last fetches (or the start) tell."""
+        return {partition: self._end(partition) for partition in self._next}
+
+    def _end(self, partition: TopicPartition) -> int:
+        return max(self._consumer.highwater(partition) or 0, self._behind.get(partition, 0))
 
     async def begin(self, partitions: Sequence[TopicPartition]) -> None:
         """Take ``partitions`` and go back ``TAIL`` records from their ends.
@@ -107,14 +111,16 @@ class Reader:
         try:
             self._consumer.assign(partitions)
             begins = await self._consumer.beginning_offsets(partitions)
-            self._ends_at_start = await self._consumer.end_offsets(partitions)
+            ends = await self._consumer.end_offsets(partitions)
         except KafkaError as error:
             raise BrokerError(f"cannot read the topics' offsets: {error}") from error
         for partition in partitions:
-            first = max(begins[partition], self._ends_at_start[partition] - TAIL[partition.topic])
+            first = max(begins[partition], ends[partition] - TAIL[partition.topic])
             self._consumer.seek(partition, first)
             self._losses.expect(partition, first)
             self._next[partition] = first
+        self._behind = dict(ends)
+        self._look_whether_live()
 
     async def step(self) -> int:
         """Read what there is, waiting ``POLL_MS`` at most; return the number of records.
@@ -133,23 +139,33 @@ class Reader:
         for partition, records in batches.items():
             self._take(partition.topic, records, refused)
             self._next[partition] = records[-1].offset + 1
+        if not self._hub.live:
+            self._look_whether_live()
         if lost:
             await self._refusals.lost(lost)
         if refused:
             await self._refusals.keep(refused)
         return sum(len(records) for records in batches.values())
 
+    def _look_whether_live(self) -> None:
+        """Cross off the partitions that have been read to their ends; the hub goes live when none is left."""
+        self._behind = {
+            partition: end for partition, end in self._behind.items() if self._next[partition] < self._end(partition)
+        }
+        self._hub.live = not self._behind
+
     def _take(self, topic: str, records: Sequence[Any], refused: list[tuple[Consumed, AlphaPulseError]]) -> None:
         taken = seen = 0
         kind = _KIND[topic]
         already = len(refused)
+        now = self._hub.clock()
         for consumed in records:
             try:
                 record = self._codec.decode_as(kind, consumed.value or b"")
             except RecordRefused as error:
                 refused.append((consumed, error))
                 continue
-            if self._hub.apply(record, consumed.timestamp * 1_000_000):
+            if self._hub.apply(record, now):
                 taken += 1
             else:
                 seen += 1

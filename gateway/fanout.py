@@ -5,22 +5,61 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from alphapulse import metrics
+from alphapulse.clock import Clock
 from gateway import protocol
 from gateway.close_codes import RESTART
 from gateway.feeds import ArbitrageFeed, BookFeed, CandlesFeed, Feed, StatsFeed, TradesFeed
 from gateway.protocol import EVERY_SYMBOL, Subscription
 from gateway.session import STALL_SECONDS, Session
-from gateway.state import MarketState
+from gateway.state import InstrumentState, MarketState
 from gateway.wire import Wire, text_frame
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Record, Trade
 
 HEARTBEAT_SECONDS: Final = 5.0
 """A client hears something at least this often."""
 
-Schedule = Callable[[Callable[[], None]], object]
+EXPIRY_SPACING: Final = 0.05
+"""Seconds between two looks at all books, at least; books that become stale meanwhile are told together."""
+
+
+class Timer(Protocol):
+    """A call to come."""
+
+    def cancel(self) -> None:
+        """Do not make the call."""
+        ...
+
+
+class Scheduler(Protocol):
+    """When things are done; times are seconds, monotonic. :class:`LoopScheduler` outside of tests."""
+
+    def now(self) -> float:
+        """Return the time."""
+        ...
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Run a function once the caller is done."""
+        ...
+
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Run a function after a while."""
+        ...
+
+
+class LoopScheduler:
+    """The running event loop."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(call)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, call)
 
 
 class Hub:
@@ -31,8 +70,13 @@ class Hub:
     wait for the same messages share its bytes.
 
     Args:
-        schedule: runs a function once the caller is done; by default the running loop's ``call_soon``.
-        clock: seconds, monotonic; by default the running loop's.
+        clock: nanoseconds since the Unix epoch; ages of books are by it.
+        schedule: by default the running loop.
+
+    Attributes:
+        live: whether what is read is of now. A gateway that has just started reads the topics' ends first: until then
+            there are no clients, and nothing is handed out.
+        stopping: whether clients are sent away.
     """
 
     def __init__(
@@ -40,34 +84,34 @@ class Hub:
         state: MarketState,
         *,
         queue_bytes: int,
+        clock: Callable[[], int] | None = None,
         stall_seconds: float = STALL_SECONDS,
-        schedule: Schedule | None = None,
-        clock: Callable[[], float] | None = None,
+        schedule: Scheduler | None = None,
     ) -> None:
         self._state = state
         self._queue_bytes = queue_bytes
         self._stall_seconds = stall_seconds
-        self._schedule = schedule
-        self._clock = clock
+        self._schedule: Scheduler = schedule if schedule is not None else LoopScheduler()
         self._feeds: dict[Subscription, Feed[Any]] = {}
         self._waiting: dict[Session, None] = {}
         self._frames: dict[tuple[str, ...], bytes] = {}
         self._emptied: asyncio.Event | None = None
+        self._expiry: Timer | None = None
+        self._expiry_due = 0
+        self.clock: Callable[[], int] = clock if clock is not None else Clock()
         self.sessions: dict[Session, None] = {}
+        self.live = False
         self.stopping = False
-
-    def now(self) -> float:
-        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
     # --- records in -------------------------------------------------------------------------------------------
 
-    def apply(self, record: Record, time: int) -> bool:
-        """Take a record that the broker got at ``time`` (ns) and tell its subscribers; False: of no (more) use."""
-        if not self._state.apply(record, time):
+    def apply(self, record: Record, now: int) -> bool:
+        """Take a record that is read at ``now`` (ns) and tell its subscribers; False: of no (more) use."""
+        if isinstance(record, Depth):
+            return self._apply_depth(record, now)
+        if not self._state.apply(record, now):
             return False
         match record:
-            case Depth():
-                self._publish(Subscription("book", record.venue, record.symbol), record)
             case Trade():
                 self._publish(Subscription("trades", record.venue, record.symbol), record)
             case DeltaStatistics():
@@ -81,6 +125,55 @@ class Hub:
                 pass
         return True
 
+    def _apply_depth(self, record: Depth, now: int) -> bool:
+        instrument = self._state.book_of(record)
+        was_good = instrument.fault is None
+        if not self._state.apply(record, now):
+            return False
+        self._publish(Subscription("book", record.venue, record.symbol), record)
+        if was_good != (instrument.fault is None):
+            self._tell_opportunities(instrument)
+        due = self._state.next_expiry
+        if due is not None and (self._expiry is None or due < self._expiry_due) and not self.stopping:
+            self._await_expiry()
+        return True
+
+    # --- books that become stale ------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Tell of the books that have become stale by now. Cheap when none can have: call it before an answer."""
+        for instrument in self._state.expire(self.clock()):
+            feed = self._feeds.get(Subscription("book", instrument.venue, instrument.symbol))
+            if feed is not None:
+                feed.retell()
+            self._tell_opportunities(instrument)
+
+    def _await_expiry(self) -> None:
+        """Set the timer for the first book that can become stale; none is needed while no book is good."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        due = self._state.next_expiry
+        if due is not None:
+            self._expiry_due = due
+            self._expiry = self._schedule.later(max((due - self.clock()) / 1e9, EXPIRY_SPACING), self._expired)
+
+    def _expired(self) -> None:
+        self._expiry = None
+        self.expire()
+        self._await_expiry()
+
+    def _tell_opportunities(self, instrument: InstrumentState) -> None:
+        """Show and hide the open opportunities of a book that is good again, or no more."""
+        venue, symbol = instrument.venue, instrument.symbol
+        if any(venue in (each.buy_venue, each.sell_venue) for each in self._state.opportunities.open(symbol)):
+            for of in (symbol, EVERY_SYMBOL):
+                feed = self._feeds.get(Subscription("arbitrage", None, of))
+                if feed is not None:
+                    feed.retell()
+
+    # --- feeds ------------------------------------------------------------------------------------------------
+
     def _publish(self, subscription: Subscription, record: Record) -> None:
         feed = self._feeds.get(subscription)
         if feed is not None:
@@ -92,6 +185,7 @@ class Hub:
         Raises:
             UnknownInstrument: there is no such instrument.
         """
+        self.expire()
         feed = self._feeds.get(subscription)
         if feed is None:
             feed = self._feeds[subscription] = self._make_feed(subscription)
@@ -102,7 +196,7 @@ class Hub:
         if subscription.venue is None:
             if symbol != EVERY_SYMBOL:
                 self._state.check_symbol(symbol)
-            return ArbitrageFeed(self._state.opportunities, symbol)
+            return ArbitrageFeed(self._state, symbol)
         instrument = self._state.instrument(subscription.venue, symbol)
         match subscription.channel:
             case "book":
@@ -118,10 +212,14 @@ class Hub:
 
     def open(self, wire: Wire) -> Session:
         """Begin a session and greet its client."""
-        session = Session(self, wire, queue_bytes=self._queue_bytes, now=self.now(), stall_seconds=self._stall_seconds)
+        session = Session(
+            self, wire, queue_bytes=self._queue_bytes, now=self._schedule.now(), stall_seconds=self._stall_seconds
+        )
         self.sessions[session] = None
         metrics.GATEWAY_CONNECTIONS.inc()
-        session.answer(protocol.hello(round(HEARTBEAT_SECONDS * 1000)))
+        session.answer(
+            protocol.hello(round(HEARTBEAT_SECONDS * 1000), self._state.max_book_age // 1_000_000, self.clock())
+        )
         return session
 
     def closed(self, session: Session) -> None:
@@ -137,16 +235,13 @@ class Hub:
     def waiting(self, session: Session) -> None:
         """Write the session out at the end of this tick."""
         if not self._waiting:
-            if self._schedule is not None:
-                self._schedule(self.flush)
-            else:
-                asyncio.get_running_loop().call_soon(self.flush)
+            self._schedule.soon(self.flush)
         self._waiting[session] = None
 
     def flush(self) -> None:
         """Write out all sessions that have something waiting."""
         waiting, self._waiting = self._waiting, {}
-        now = self.now()
+        now = self._schedule.now()
         messages = frames = size = 0
         for session in waiting:
             written = session.flush(now)
@@ -165,10 +260,11 @@ class Hub:
             frame = self._frames[texts] = text_frame("\n".join(texts))
         return frame
 
-    def check(self, time_ns: int) -> None:
+    def check(self) -> None:
         """Give up stalled clients and send a heartbeat to idle ones; to be called about every second."""
-        now = self.now()
-        heartbeat = protocol.heartbeat(time_ns)
+        self.expire()  # the wall clock may have been set, and the timer goes by the other
+        now = self._schedule.now()
+        heartbeat = protocol.heartbeat(self.clock())
         for session in list(self.sessions):
             session.check(now)
             if now - session.last_written >= HEARTBEAT_SECONDS - 1 and not session.stuck:
@@ -177,6 +273,8 @@ class Hub:
     def shut_down(self) -> None:
         """Tell all clients in band that the gateway stops, then close with 1012; those still to come as well."""
         self.stopping = True
+        if self._expiry is not None:
+            self._expiry.cancel()
         for session in self.sessions:
             session.answer(protocol.shutdown())
         self.flush()

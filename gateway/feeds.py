@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
+from alphapulse.freshness import Fault
 from gateway import protocol
 from gateway.outbox import Source
-from gateway.state import InstrumentState, Opportunities
+from gateway.state import InstrumentState, MarketState
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -52,6 +53,14 @@ class Feed(ABC, Generic[R_contra]):
             for subscriber in self.subscribers:
                 subscriber.deliver(self, text)
 
+    def retell(self) -> None:
+        """Give all subscribers the snapshot of now: what they hold has changed, though no record says so."""
+        self._snapshot = None
+        if self.subscribers:
+            for text in self.snapshot():
+                for subscriber in self.subscribers:
+                    subscriber.deliver(self, text)
+
     @abstractmethod
     def _make_snapshot(self) -> Sequence[str]: ...
 
@@ -60,46 +69,52 @@ class Feed(ABC, Generic[R_contra]):
         """Return the message for subscribers, None if nothing changed for them."""
 
 
+FAULT_EVERY_NS = 1_000_000_000
+"""A book that is not good and stays so is told at most this often (stream time), with the time of its newest record."""
+
+
 class BookFeed(Feed[Depth]):
     """A book: snapshot, then the levels that changed from one Depth to the next.
 
-    ``sequence`` numbers the messages of this feed, the same for all clients; a snapshot carries the number of the
-    last message it contains. A new epoch, a doubt and the end of a doubt are told by a snapshot to everybody.
+    Every message carries the book's own ``sequence``, a delta that of the message before it as well. Each Depth of a
+    good book is told, with no levels if none changed, so that clients know how old their book is. A new epoch, a fault
+    and the end of one are told by a snapshot to everybody.
     """
 
     def __init__(self, instrument: InstrumentState) -> None:
         super().__init__()
         self._instrument = instrument
         self._told: Depth | None = None
-        self._sequence = 0
+        self._told_fault: Fault | None = "no_book"
 
     def _make_snapshot(self) -> Sequence[str]:
-        self._told = depth = self._instrument.depth
-        if depth is None:
-            return (protocol.no_book(self._instrument.venue, self._instrument.symbol, self._sequence),)
-        return (protocol.book_snapshot(depth, self._sequence),)
+        instrument = self._instrument
+        self._told, self._told_fault = instrument.depth, instrument.fault
+        if instrument.depth is None:
+            return (protocol.no_book(instrument.venue, instrument.symbol),)
+        return (protocol.book_snapshot(instrument.depth, instrument.fault),)
 
     def _encode(self, record: Depth) -> str | None:
-        told, self._told = self._told, record
-        if told is not None and _continues(told, record):
-            bids = changed_levels(told.bid_prices, told.bid_sizes, record.bid_prices, record.bid_sizes)
-            asks = changed_levels(told.ask_prices, told.ask_sizes, record.ask_prices, record.ask_sizes)
-            if not bids and not asks:
+        told, told_fault = self._told, self._told_fault
+        fault = self._instrument.fault
+        if told is None or fault != told_fault:
+            return self.snapshot()[0]
+        if fault is not None:
+            if told.epoch == record.epoch and record.received_time - told.received_time < FAULT_EVERY_NS:
                 return None
-            self._sequence += 1
-            return protocol.book_delta(record, self._sequence, bids, asks)
-        if told is not None and not told.valid and not record.valid:
-            return None
-        self._sequence += 1
-        return self.snapshot()[0]
+            return self.snapshot()[0]
+        if not _continues(told, record):
+            return self.snapshot()[0]
+        self._told = record
+        bids = changed_levels(told.bid_prices, told.bid_sizes, record.bid_prices, record.bid_sizes)
+        asks = changed_levels(told.ask_prices, told.ask_sizes, record.ask_prices, record.ask_sizes)
+        return protocol.book_delta(record, told.sequence, bids, asks)
 
 
 def _continues(before: Depth, after: Depth) -> bool:
-    """Whether ``after`` can be told as a change of ``before``: the same epoch, both valid, mantissas comparable."""
+    """Whether ``after`` can be told as a change of ``before``: the same epoch, mantissas comparable."""
     return (
-        before.valid
-        and after.valid
-        and before.epoch == after.epoch
+        before.epoch == after.epoch
         and before.price_exponent == after.price_exponent
         and before.size_exponent == after.size_exponent
     )
@@ -162,16 +177,22 @@ class CandlesFeed(Feed[Candle]):
 
 
 class ArbitrageFeed(Feed[ArbitrageOpportunity]):
-    """The open opportunities of a symbol (``*``: of all), then each change of one."""
+    """The open opportunities of a symbol (``*``: of all), then each change of one.
 
-    def __init__(self, opportunities: Opportunities, symbol: str) -> None:
+    One whose books are not both good is not shown, whatever its records say: the snapshot at the end of a book's
+    goodness leaves it out, the one at its return holds it again.
+    """
+
+    def __init__(self, state: MarketState, symbol: str) -> None:
         super().__init__()
-        self._opportunities = opportunities
+        self._state = state
         self._symbol = symbol
 
     def _make_snapshot(self) -> Sequence[str]:
         symbol = None if self._symbol == protocol.EVERY_SYMBOL else self._symbol
-        return (protocol.opportunities(self._symbol, self._opportunities.open(symbol)),)
+        return (protocol.opportunities(self._symbol, self._state.open_opportunities(symbol)),)
 
-    def _encode(self, record: ArbitrageOpportunity) -> str:
+    def _encode(self, record: ArbitrageOpportunity) -> str | None:
+        if record.state != "CLOSED" and not self._state.shows(record):
+            return None
         return protocol.opportunity(record)

@@ -1,4 +1,4 @@
-"""How the whole system is doing: every service's readiness, and how far the consumers are behind.
+"""How the whole system is doing: every service's readiness, how far consumers are behind, how old the books are.
 
 Services tell their ops port in ``data_dir/run/<service>.json`` while they run; one that dies leaves its file, and so is
 seen to be down. Where services do not share a folder (a cluster), only this gateway shows, and the cluster's own
@@ -10,52 +10,182 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from aiokafka import TopicPartition
 
 from alphapulse import logs, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LagReader
-from gateway.answers import Health, ServiceHealth
+from gateway.answers import Health, Lag, ServiceHealth
+from gateway.fanout import Hub
+from gateway.lag_history import LagHistory
+from gateway.state import MarketState, VenueStanding
 
 FRESH_SECONDS: Final = 2.0
-"""Answers are shared for that long: a hundred open pages ask the services no more often than one."""
+"""Services and broker are asked no more often: a hundred open pages cost no more than one."""
+UNASKED_SECONDS: Final = 10.0
+"""How often the lag is read while nobody asks, so that there is a past to tell its seconds by."""
 TIMEOUT_SECONDS: Final = 1.0
+"""How long a service may take to answer; and the broker, before the lag read last is told instead."""
+FIRST_LAG_SECONDS: Final = 3.0
+"""The same while no lag was read yet: two connections are opened first."""
+LAG_TIMEOUT_SECONDS: Final = 10.0
+"""A broker that takes longer for the lag is asked over new connections."""
 _ANY_ADDRESS: Final = ("0.0.0.0", "::", "")
 _RECORD_TOPICS: Final = (topics.L2, topics.TRADES, topics.DEPTH, topics.CANDLES, topics.STATS, topics.ARBITRAGE)
 
+_Announcement = tuple[Path, Mapping[str, Any] | str]
 
-class HealthMonitor:
-    """Asks around, at most every ``FRESH_SECONDS``.
 
-    Args:
-        name: this service; it is not asked but told by ``own``.
-        own: this service's health and its own lag in records.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What this gateway has read: next offset and end of each of its partitions."""
+
+    positions: Mapping[TopicPartition, int]
+    ends: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupLag:
+    records: int
+    seconds: float
+
+
+class LagWatch:
+    """The lag of the consumer groups, as read last.
+
+    Attributes:
+        groups: group → lag; groups that never committed are left out.
+        read_at: when that was (seconds, monotonic); None: never.
+        failure: why it could not be read the last time; empty: it could.
+        down: whether the reason is that there is no broker to be reached.
     """
 
-    def __init__(self, settings: Settings, name: str, own: Callable[[], tuple[ServiceHealth, int]]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader: LagReader | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._history = LagHistory()
+        self._log = logs.get("health")
+        self.groups: dict[str, _GroupLag] = {}
+        self.read_at: float | None = None
+        self.failure = ""
+        self.down = False
+
+    async def refresh(self, max_age: float, patience: float) -> None:
+        """Read the lag if what was read last is older than ``max_age``; wait ``patience`` for it (seconds)."""
+        if self._reading is None:
+            if self.read_at is not None and time.monotonic() - self.read_at < max_age:
+                return
+            self._reading = asyncio.create_task(self._read())
+        # A reading that takes longer goes on; whoever asks next finds it.
+        done, _ = await asyncio.wait({self._reading}, timeout=patience)
+        for reading in done:
+            reading.result()  # raises what nobody foresaw
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(LAG_TIMEOUT_SECONDS):
+                await self._ask()
+            self.failure, self.down = "", False
+        except TimeoutError:
+            await self._failed(f"did not answer within {LAG_TIMEOUT_SECONDS:g} s", down=False)
+        except BrokerError as error:
+            await self._failed(str(error), down=True)
+        finally:
+            self._reading = None
+
+    async def _failed(self, reason: str, *, down: bool) -> None:
+        if reason != self.failure:
+            self._log.warning("lag not read", reason=reason)
+        self.failure, self.down = reason, down
+        await self._drop()
+
+    async def _ask(self) -> None:
+        if self._reader is None:
+            groups = (
+                self._settings.processors.group,
+                self._settings.clickhouse.group,
+                self._settings.parquet.group,
+            )
+            reader = LagReader(self._settings.kafka, dict.fromkeys(groups, _RECORD_TOPICS))
+            self._reader = await reader.__aenter__()
+        found = await self._reader.read()
+        now = time.monotonic()
+        for lag in found.values():
+            self._history.note({partition: each.end for partition, each in lag.partitions.items()}, now)
+        self.groups = {}
+        for group, lag in found.items():
+            # A partition without a commit is not read by the group (yet): that is no lag.
+            read = {p: each for p, each in lag.partitions.items() if each.committed is not None}
+            if read:
+                seconds = (
+                    self._history.seconds(p, max(each.committed or 0, each.start), now) for p, each in read.items()
+                )
+                self.groups[group] = _GroupLag(sum(each.lag for each in read.values()), max(seconds))
+        self.read_at = now
+
+    async def close(self) -> None:
+        """Close the connections to the broker."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        await self._drop()
+
+    async def _drop(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
+
+
+class HealthMonitor:
+    """Asks around, at most every ``FRESH_SECONDS``, and judges what it hears.
+
+    Args:
+        name: this service; it is not asked, ``hub`` and ``progress`` tell.
+        progress: what this gateway has read.
+    """
+
+    def __init__(
+        self, settings: Settings, name: str, state: MarketState, hub: Hub, progress: Callable[[], Progress]
+    ) -> None:
         self._settings = settings
         self._name = name
-        self._own = own
+        self._state = state
+        self._hub = hub
+        self._progress = progress
         self._started = time.monotonic()
         self._lock = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
-        self._lag_reader: LagReader | None = None
-        self._latest: Health | None = None
-        self._read_at = 0.0
+        self._lag = LagWatch(settings)
+        self._own_history = LagHistory()
+        self._services: dict[str, ServiceHealth] = {}
+        self._asked_at: float | None = None
         self._log = logs.get("health")
 
     async def read(self) -> Health:
-        """Return the system's health, at most ``FRESH_SECONDS`` old."""
+        """Return the system's health; services' answers are at most ``FRESH_SECONDS`` old."""
         async with self._lock:
-            if self._latest is None or time.monotonic() - self._read_at >= FRESH_SECONDS:
-                self._latest = await self._ask()
-                self._read_at = time.monotonic()
-            return self._latest
+            if self._asked_at is None or time.monotonic() - self._asked_at >= FRESH_SECONDS:
+                patience = TIMEOUT_SECONDS if self._lag.read_at is not None else FIRST_LAG_SECONDS
+                self._services, _ = await asyncio.gather(
+                    self._ask_services(), self._lag.refresh(FRESH_SECONDS, patience)
+                )
+                self._asked_at = time.monotonic()
+        return self._judge()
+
+    async def watch(self) -> None:
+        """Note, until cancelled, how far the topics have got while nobody asks."""
+        while True:
+            self._note_own()
+            await self._lag.refresh(UNASKED_SECONDS, LAG_TIMEOUT_SECONDS)
+            await asyncio.sleep(UNASKED_SECONDS)
 
     async def close(self) -> None:
         """Close the connections to services and broker."""
@@ -63,52 +193,85 @@ class HealthMonitor:
             if self._session is not None:
                 await self._session.close()
                 self._session = None
-            await self._drop_lag_reader()
+            await self._lag.close()
 
-    async def _ask(self) -> Health:
-        services = await self._services()
-        own, own_lag = self._own()
-        services[self._name] = own
-        lag = {self._name: own_lag}
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS * 3):
-                lag |= await self._lag()
-        except (BrokerError, TimeoutError) as error:
-            await self._drop_lag_reader()
-            message = str(error) or "does not answer in time"
-            services["kafka"] = ServiceHealth(status="down", message=message)
-        else:
-            services["kafka"] = ServiceHealth(status="ok")
+    # --- judging ----------------------------------------------------------------------------------------------
+
+    def _judge(self) -> Health:
+        services = self._services | {self._name: self._own_health(), "kafka": self._broker_health()}
+        lag = {self._name: self._own_lag()} | self._lag_of_groups()
+        reasons = [
+            f"{name}: {each.message or each.status}" for name, each in sorted(services.items()) if each.status != "ok"
+        ]
+        reasons += self._behind(lag)
+        if self._hub.live:  # before, the books are those of some time ago
+            self._hub.expire()
+            now = self._hub.clock()
+            for venue in sorted(self._state.venues):
+                reasons += venue_reasons(venue, self._state.standing(venue, now), self._state.max_book_age)
         return Health(
-            status="ok" if all(each.status == "ok" for each in services.values()) else "degraded",
+            status="degraded" if reasons else "ok",
+            reasons=reasons,
             services=dict(sorted(services.items())),
             lag=lag,
             uptime_seconds=round(time.monotonic() - self._started, 3),
         )
 
-    async def _lag(self) -> dict[str, int]:
-        if self._lag_reader is None:
-            groups = (
-                self._settings.processors.group,
-                self._settings.clickhouse.group,
-                self._settings.parquet.group,
-            )
-            reader = LagReader(self._settings.kafka, dict.fromkeys(groups, _RECORD_TOPICS))
-            self._lag_reader = await reader.__aenter__()
-        found = await self._lag_reader.read()
-        # A partition without a commit is not read by the group (yet): that is no lag.
+    def _own_health(self) -> ServiceHealth:
+        if self._hub.live:
+            return ServiceHealth(status="ok")
+        return ServiceHealth(status="degraded", message=f"catching up: {self._own_lag().records:,} records to read")
+
+    def _broker_health(self) -> ServiceHealth:
+        lag = self._lag
+        if lag.down:
+            return ServiceHealth(status="down", message=lag.failure)
+        age = None if lag.read_at is None else time.monotonic() - lag.read_at
+        if age is None:
+            return ServiceHealth(status="degraded", message=f"the broker {lag.failure or 'has not told the lag yet'}")
+        if lag.failure or age > UNASKED_SECONDS + LAG_TIMEOUT_SECONDS:
+            why = lag.failure or "has not answered since"
+            return ServiceHealth(status="degraded", message=f"lag is {age:.0f} s old: the broker {why}")
+        return ServiceHealth(status="ok")
+
+    def _note_own(self) -> Progress:
+        progress = self._progress()
+        self._own_history.note(progress.ends, time.monotonic())
+        return progress
+
+    def _own_lag(self) -> Lag:
+        now = time.monotonic()
+        progress = self._note_own()
+        behind = {p: end - progress.positions[p] for p, end in progress.ends.items() if end > progress.positions[p]}
+        seconds = (self._own_history.seconds(p, progress.positions[p], now) for p in behind)
+        return Lag(records=sum(behind.values()), seconds=round(max(seconds, default=0.0), 1), age_seconds=0.0)
+
+    def _lag_of_groups(self) -> dict[str, Lag]:
+        if self._lag.read_at is None:
+            return {}
+        age = round(time.monotonic() - self._lag.read_at, 1)
         return {
-            group: sum(each.lag for each in lag.partitions.values() if each.committed is not None)
-            for group, lag in found.items()
-            if any(each.committed is not None for each in lag.partitions.values())
+            group: Lag(records=each.records, seconds=round(each.seconds, 1), age_seconds=age)
+            for group, each in self._lag.groups.items()
         }
 
-    async def _drop_lag_reader(self) -> None:
-        reader, self._lag_reader = self._lag_reader, None
-        if reader is not None:
-            await reader.close()
+    def _behind(self, lag: Mapping[str, Lag]) -> Iterator[str]:
+        """Say who is further behind than ``[freshness] max_lag_s``, and than it is by its way of working.
 
-    async def _services(self) -> dict[str, ServiceHealth]:
+        A sink commits when it has written, so it is up to a batch behind even when all is well.
+        """
+        waits = {
+            self._settings.clickhouse.group: self._settings.clickhouse.batch_seconds,
+            self._settings.parquet.group: self._settings.parquet.batch_seconds,
+        }
+        for name, each in lag.items():
+            allowed = self._settings.freshness.max_lag_s + waits.get(name, 0.0)
+            if each.seconds > allowed:
+                yield f"{name} is {each.records:,} records, {each.seconds:.1f} s behind; {allowed:g} s are allowed"
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    async def _ask_services(self) -> dict[str, ServiceHealth]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
         paths = await asyncio.to_thread(_announcements, self._settings.data_dir / "run")
@@ -127,15 +290,45 @@ class HealthMonitor:
             async with session.get(url) as response:
                 if response.status == 200:
                     return ServiceHealth(status="ok")
-                return ServiceHealth(status="degraded", message=f"not ready: {url} answered {response.status}")
+                return ServiceHealth(status="degraded", message=_reason(url, response.status, await response.text()))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self._log.debug("service does not answer", service=path.stem, error=str(error))
             return ServiceHealth(status="down", message=f"{url} does not answer: {str(error) or type(error).__name__}")
 
 
-def _announcements(folder: Path) -> list[tuple[Path, Mapping[str, Any] | str]]:
+def venue_reasons(venue: str, standing: VenueStanding, max_book_age: int) -> list[str]:
+    """Return what is wrong with a venue: not connected, late, or books that are not good for too long.
+
+    Args:
+        max_book_age: ns; a book may be invalid for as long (it is taken up again).
+    """
+    books = standing.good + standing.stale + standing.invalid
+    oldest = (standing.oldest_fault or 0) / 1e9
+    if standing.status == "disconnected":
+        return [f"{venue} is disconnected"]
+    if standing.status == "late":
+        return [f"{venue} is late: its collector cannot read the frames in time and has ended its books"]
+    if standing.stale:
+        return [f"{venue}: {standing.stale} of {books} books are stale, the oldest not confirmed for {oldest:.1f} s"]
+    if standing.invalid and (standing.oldest_fault or 0) > max_book_age:
+        return [f"{venue}: {standing.invalid} of {books} books are invalid, the oldest for {oldest:.1f} s"]
+    return []
+
+
+def _reason(url: str, status: int, body: str) -> str:
+    """Return why a service is not ready: what it says it waits for, if it does."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = None
+    if isinstance(told, dict) and isinstance(waiting := told.get("waiting"), str) and waiting:
+        return f"waits: {waiting}"
+    return f"not ready: {url} answered {status}"
+
+
+def _announcements(folder: Path) -> list[_Announcement]:
     """Return each announcement file with its fields, or with what is wrong with it."""
-    found: list[tuple[Path, Mapping[str, Any] | str]] = []
+    found: list[_Announcement] = []
     for path in sorted(folder.glob("*.json")):
         try:
             announced = json.loads(path.read_text(encoding="utf-8"))

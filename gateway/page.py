@@ -12,12 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOLDER: Final = Path(__file__).parent / "static"
 DOCUMENTATION: Final = "/api/docs"
+"""Swagger UI, which is built with the page: a folder of it (``index.html``, and the assets it shares with the page)."""
 
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>AlphaPulse: page not built</title>
 <h1>The gateway runs; its page is not built</h1>
 <p>Build it with <code>cd gateway/dashboard &amp;&amp; npm ci &amp;&amp; npm run build</code>, then load this again.</p>
-<p>The interfaces work all the same: <a href="api/docs">REST, documented</a>, <code>ws/v1</code>.</p>
+<p>The interfaces work all the same: REST (<code>/api/openapi.json</code>), <code>/ws/v1</code>.</p>
 </html>
 """
 
@@ -31,12 +32,8 @@ _POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-# FastAPI's documentation page loads Swagger UI from there and starts it by an inline script.
-_DOCUMENTATION_POLICY: Final = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
+# Swagger UI sets styles on its elements and draws its icons from data addresses; its scripts come from here as all do.
+_DOCUMENTATION_POLICY: Final = f"{_POLICY}; style-src 'self' 'unsafe-inline'"
 
 
 class Page(StaticFiles):
@@ -50,9 +47,9 @@ class Page(StaticFiles):
         """Take a missing folder for what it is: a page not built yet."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        index = path in (".", "index.html")
+        page = path in (".", "index.html") or path.startswith(DOCUMENTATION.strip("/"))
         # What was built later is served at once: nothing is remembered from the start.
-        if index and not (self._folder / "index.html").is_file():
+        if page and not (self._folder / "index.html").is_file():
             return HTMLResponse(_NOT_BUILT, status_code=503)
         response = await super().get_response(path, scope)
         # Built files carry a digest of their content in their names; the page that names them does not.
@@ -71,7 +68,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = _DOCUMENTATION_POLICY if scope["path"] == DOCUMENTATION else _POLICY
+        policy = _DOCUMENTATION_POLICY if scope["path"].startswith(f"{DOCUMENTATION}/") else _POLICY
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -15,6 +15,7 @@ import orjson
 
 from alphapulse.errors import RequestRefused
 from alphapulse.fixed import decimal_text
+from alphapulse.freshness import Fault
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 VERSION: Final = 1
@@ -127,16 +128,23 @@ def _json(fields: dict[str, Any]) -> str:
 
 
 def microseconds(nanoseconds: int) -> int:
-    """Return a record's time as the stream tells it."""
+    """Return a record's time, or length of time, as stream and REST tell it (rounded down)."""
     return nanoseconds // 1000
 
 
 # --- about the connection ----------------------------------------------------------------------------------
 
 
-def hello(heartbeat_ms: int) -> str:
-    """The first message: something comes at least every ``heartbeat_ms``."""
-    return _json({"type": "hello", "version": VERSION, "heartbeat_ms": heartbeat_ms})
+def hello(heartbeat_ms: int, max_book_age_ms: int, time_ns: int) -> str:
+    """The first message: what the client goes by when nothing comes, and the gateway's clock, which ages are told by.
+
+    Args:
+        heartbeat_ms: something comes at least this often.
+        max_book_age_ms: a book whose ``time`` is longer ago is stale.
+        time_ns: now.
+    """
+    fields = {"type": "hello", "version": VERSION, "heartbeat_ms": heartbeat_ms, "max_book_age_ms": max_book_age_ms}
+    return _json(fields | {"time": microseconds(time_ns)})
 
 
 def heartbeat(time_ns: int) -> str:
@@ -148,8 +156,9 @@ def shutdown() -> str:
     return _json({"type": "shutdown"})
 
 
-def pong(request_id: RequestId) -> str:
-    return _json({"type": "pong", "id": request_id})
+def pong(request_id: RequestId, time_ns: int) -> str:
+    """The answer to a ping; with the gateway's clock, so that a client can tell how its own differs."""
+    return _json({"type": "pong", "id": request_id, "time": microseconds(time_ns)})
 
 
 def subscribed(request_id: RequestId, subscription: Subscription) -> str:
@@ -179,36 +188,45 @@ def levels_text(levels: Levels, price_exponent: int, size_exponent: int) -> list
     return [[decimal_text(price, price_exponent), decimal_text(size, size_exponent)] for price, size in levels]
 
 
-def book_fields(depth: Depth, sequence: int, bids: Levels, asks: Levels) -> dict[str, Any]:
-    """Return the fields that a snapshot, a delta and the REST answer have in common."""
+def book_fields(depth: Depth, valid: bool, bids: Levels, asks: Levels) -> dict[str, Any]:
+    """Return the fields that a snapshot, a delta and the REST answer have in common.
+
+    ``epoch`` and ``sequence`` are the book's own, those of the last ``L2Update`` in it: the same number here, in
+    ``md.l2``, ``md.depth``, ``md.stats`` and the tables.
+    """
     return {
         "venue": depth.venue,
         "symbol": depth.symbol,
         "epoch": str(depth.epoch),
-        "sequence": sequence,
+        "sequence": depth.sequence,
         "time": microseconds(depth.received_time),
-        "valid": depth.valid,
+        "valid": valid,
         "bids": levels_text(bids, depth.price_exponent, depth.size_exponent),
         "asks": levels_text(asks, depth.price_exponent, depth.size_exponent),
     }
 
 
-def book_snapshot(depth: Depth, sequence: int) -> str:
-    """The whole of a Depth, best levels first; without levels if it is not valid."""
-    bids = zip(depth.bid_prices, depth.bid_sizes, strict=True) if depth.valid else ()
-    asks = zip(depth.ask_prices, depth.ask_sizes, strict=True) if depth.valid else ()
-    return _json({"type": "snapshot", "channel": "book", **book_fields(depth, sequence, bids, asks)})
+def book_snapshot(depth: Depth, fault: Fault | None) -> str:
+    """The whole of a Depth, best levels first; of a book that is not good, ``reason`` and no levels."""
+    bids = zip(depth.bid_prices, depth.bid_sizes, strict=True) if fault is None else ()
+    asks = zip(depth.ask_prices, depth.ask_sizes, strict=True) if fault is None else ()
+    fields = book_fields(depth, fault is None, bids, asks)
+    return _json({"type": "snapshot", "channel": "book", **fields, "reason": fault})
 
 
-def no_book(venue: str, symbol: str, sequence: int) -> str:
+def no_book(venue: str, symbol: str) -> str:
     """The snapshot of a known instrument whose book has not been seen yet."""
-    head = {"type": "snapshot", "channel": "book", "venue": venue, "symbol": symbol, "epoch": "0"}
-    return _json(head | {"sequence": sequence, "time": 0, "valid": False, "bids": [], "asks": []})
+    head = {"type": "snapshot", "channel": "book", "venue": venue, "symbol": symbol, "epoch": "0", "sequence": 0}
+    return _json(head | {"time": 0, "valid": False, "bids": [], "asks": [], "reason": "no_book"})
 
 
-def book_delta(depth: Depth, sequence: int, bids: Levels, asks: Levels) -> str:
-    """The levels that changed on the way to ``depth``; size ``"0"``: the level went."""
-    return _json({"type": "delta", "channel": "book", **book_fields(depth, sequence, bids, asks)})
+def book_delta(depth: Depth, previous_sequence: int, bids: Levels, asks: Levels) -> str:
+    """The levels that changed on the way to ``depth`` from the book's ``previous_sequence``, within its epoch.
+
+    Size ``"0"``: the level went. Without levels: the book is confirmed, at a later ``time``.
+    """
+    fields = book_fields(depth, True, bids, asks)
+    return _json({"type": "delta", "channel": "book", "previous_sequence": previous_sequence, **fields})
 
 
 # --- trades, statistics, candles, opportunities ------------------------------------------------------------
@@ -231,11 +249,13 @@ def trades(kind: Literal["snapshot", "trades"], venue: str, symbol: str, of: Ite
 
 
 def statistics_fields(record: DeltaStatistics) -> dict[str, Any]:
-    """Return DeltaStatistics' fields; window in µs, prices as decimal text, latencies in ns as in the record."""
+    """Return DeltaStatistics' fields; times and latencies in µs, prices as decimal text; no latency where it is 0."""
     fields = record.__dict__ | {
         "window_start": microseconds(record.window_start),
         "window_end": microseconds(record.window_end),
         "epoch": str(record.epoch),
+        "latency_max": microseconds(record.latency_max) if record.latency_max else None,
+        "latency_mean": microseconds(record.latency_mean) if record.latency_mean else None,
         "best_bid": None if record.best_bid is None else decimal_text(record.best_bid, record.price_exponent),
         "best_ask": None if record.best_ask is None else decimal_text(record.best_ask, record.price_exponent),
     }

@@ -2,44 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.routing import APIRoute
 
+from alphapulse.errors import RequestRefused
 from alphapulse.fixed import decimal_text
 from gateway import answers, protocol
+from gateway.fanout import Hub
 from gateway.health import HealthMonitor
 from gateway.state import WINDOWS_KEPT, InstrumentState, MarketState
 
-_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": answers.Fault, "description": "No such venue or symbol."}}
-_REFUSED: dict[int | str, dict[str, Any]] = {422: {"model": answers.Fault, "description": "A parameter is not valid."}}
+_Responses = dict[int | str, dict[str, Any]]
+
+CATCHING_UP = "catching_up"
+UNKNOWN_KEY = "unknown_key"
+RETRY_SECONDS = 1
+"""After which a client may ask a gateway again that catches up."""
+
+_UNKNOWN: _Responses = {404: {"model": answers.Fault, "description": "No such venue or symbol."}}
+_REFUSED: _Responses = {422: {"model": answers.Fault, "description": "A parameter is not valid, or is not known."}}
+_CATCHING_UP: _Responses = {
+    503: {
+        "model": answers.Fault,
+        "description": "The gateway has just started and still reads what is of the past; code `catching_up`.",
+        "headers": {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
+    }
+}
 
 
-def router(state: MarketState, health: HealthMonitor, clock: Callable[[], int]) -> APIRouter:
+class CatchingUp(RequestRefused):
+    """The gateway does not know the present yet."""
+
+    def __init__(self) -> None:
+        super().__init__(CATCHING_UP, "the gateway has just started and still reads what came before; try again")
+
+
+async def known_keys(request: Request) -> None:
+    """Refuse query keys that the route does not have: a misspelt one would silently ask for something else.
+
+    Raises:
+        RequestRefused: a key is not known, or is given twice (only one value would count).
+    """
+    route = request.scope["route"]
+    if not isinstance(route, APIRoute):
+        raise TypeError(f"not a route of this interface: {route!r}")
+    known = sorted(field.alias for field in route.dependant.query_params)
+    for key, count in Counter(key for key, _ in request.query_params.multi_items()).items():
+        if key not in known:
+            there = f"there are: {', '.join(known)}" if known else "this path takes none"
+            raise RequestRefused(UNKNOWN_KEY, f"query {key[:80]}: unknown; {there}")
+        if count > 1:
+            raise RequestRefused("bad_value", f"query {key}: given {count} times")
+
+
+def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels: int) -> APIRouter:
     """Return the routes.
 
     Args:
-        clock: nanoseconds since the Unix epoch.
+        depth_levels: what ``md.depth`` holds of each side, at most.
     """
-    routes = APIRouter(prefix="/api/v1", responses=_REFUSED)
+
+    async def live() -> None:
+        if not hub.live:
+            raise CatchingUp
+        hub.expire()  # no answer calls a book good that no longer is
+
+    levels_asked = Query(
+        depth_levels, ge=1, le=depth_levels, description="Levels a side; `[processors] depth_levels` are kept."
+    )
+    everything = APIRouter(prefix="/api/v1", responses=_REFUSED, dependencies=[Depends(known_keys)])
+    routes = APIRouter(responses=_CATCHING_UP, dependencies=[Depends(live)])
 
     @routes.get("/exchanges", tags=["market"])
     async def exchanges() -> answers.Exchanges:
-        """List the venues: connection, rate, and when each was last heard of."""
-        now = clock()
-        return answers.Exchanges(
-            exchanges=[
-                answers.Exchange(
-                    venue=venue,
-                    status=activity.status(now),
-                    instruments=len(state.instruments(venue)),
-                    records_per_second=activity.rate.per_second(now),
-                    last_record_time=protocol.microseconds(activity.last_received) or None,
-                )
-                for venue, activity in sorted(state.venues.items())
-            ]
-        )
+        """List the venues: how each is doing, the age of its books, its rate."""
+        return answers.Exchanges(exchanges=[_exchange(state, venue, hub.clock()) for venue in sorted(state.venues)])
 
     @routes.get("/instruments", tags=["market"], responses=_UNKNOWN)
     async def instruments(
@@ -47,16 +87,18 @@ def router(state: MarketState, health: HealthMonitor, clock: Callable[[], int]) 
     ) -> answers.Instruments:
         """List the instruments with their best prices."""
         found = sorted(state.instruments(venue), key=lambda each: (each.venue, each.symbol))
-        return answers.Instruments(instruments=[_instrument(each) for each in found])
+        now = hub.clock()
+        return answers.Instruments(instruments=[_instrument(each, now) for each in found])
 
     @routes.get("/books/{venue}/{symbol}", tags=["market"], responses=_UNKNOWN)
     async def book(
         venue: str,
         symbol: str,
-        depth: Annotated[int, Query(ge=1, le=1000, description="Levels a side, at most.")] = 20,
+        # Not in the annotation, which FastAPI reads as text and where it would not find depth_levels.
+        depth: int = levels_asked,
     ) -> answers.Book:
-        """Return an instrument's best levels; of a known instrument without a book, one that is not valid."""
-        return _book(state.instrument(venue, symbol), depth)
+        """Return an instrument's best levels; of a known instrument without a good book, one that is not valid."""
+        return _book(state.instrument(venue, symbol), depth, hub.clock())
 
     @routes.get("/arbitrage/opportunities", tags=["signals"], responses=_UNKNOWN)
     async def opportunities(
@@ -64,10 +106,13 @@ def router(state: MarketState, health: HealthMonitor, clock: Callable[[], int]) 
         symbol: Annotated[str | None, Query(description="Only this symbol's.")] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="The newest that many.")] = 200,
     ) -> answers.Opportunities:
-        """List arbitrage opportunities: the open ones, or the latest closed ones, the last changed first."""
+        """List arbitrage opportunities: the open ones, or the latest closed ones, the last changed first.
+
+        One that is open by its records is left out while not both of its books are valid and young.
+        """
         if symbol is not None:
             state.check_symbol(symbol)
-        found = state.opportunities.open(symbol) if which != "closed" else []
+        found = state.open_opportunities(symbol) if which != "closed" else []
         if which != "open":
             found += state.opportunities.closed(symbol)
         found.sort(key=lambda each: each.updated_time, reverse=True)
@@ -89,43 +134,59 @@ def router(state: MarketState, health: HealthMonitor, clock: Callable[[], int]) 
             windows=[answers.Statistics(**protocol.statistics_fields(each)) for each in windows],
         )
 
-    @routes.get("/system/health", tags=["system"])
+    everything.include_router(routes)
+
+    @everything.get("/system/health", tags=["system"])
     async def system_health() -> answers.Health:
-        """Say how all services are doing and how far consumers are behind; 200 even when degraded."""
+        """Say how all services, books and consumers are doing, with the reasons; 200 even when degraded."""
         return await health.read()
 
-    return routes
+    return everything
 
 
-def _instrument(of: InstrumentState) -> answers.Instrument:
-    depth = of.depth
-    if depth is None:
-        return answers.Instrument(
-            venue=of.venue,
-            symbol=of.symbol,
-            price_exponent=None,
-            size_exponent=None,
-            best_bid=None,
-            best_ask=None,
-            valid=False,
-        )
-    return answers.Instrument(
-        venue=of.venue,
-        symbol=of.symbol,
-        price_exponent=depth.price_exponent,
-        size_exponent=depth.size_exponent,
-        best_bid=decimal_text(depth.bid_prices[0], depth.price_exponent) if depth.bid_prices else None,
-        best_ask=decimal_text(depth.ask_prices[0], depth.price_exponent) if depth.ask_prices else None,
-        valid=depth.valid,
+def _milliseconds(age: int | None) -> int | None:
+    return None if age is None else age // 1_000_000
+
+
+def _exchange(state: MarketState, venue: str, now: int) -> answers.Exchange:
+    activity = state.venues[venue]
+    standing = state.standing(venue, now)
+    return answers.Exchange(
+        venue=venue,
+        status=standing.status,
+        instruments=len(state.instruments(venue)),
+        valid_books=standing.good,
+        stale_books=standing.stale,
+        invalid_books=standing.invalid,
+        book_age_ms=_milliseconds(standing.youngest),
+        oldest_book_age_ms=_milliseconds(standing.oldest),
+        records_per_second=activity.rate.per_second(now),
+        last_record_time=protocol.microseconds(activity.last_received) or None,
     )
 
 
-def _book(of: InstrumentState, levels: int) -> answers.Book:
+def _instrument(of: InstrumentState, now: int) -> answers.Instrument:
     depth = of.depth
+    good = depth if of.fault is None else None
+    return answers.Instrument(
+        venue=of.venue,
+        symbol=of.symbol,
+        price_exponent=depth.price_exponent if depth else None,
+        size_exponent=depth.size_exponent if depth else None,
+        best_bid=decimal_text(good.bid_prices[0], good.price_exponent) if good and good.bid_prices else None,
+        best_ask=decimal_text(good.ask_prices[0], good.price_exponent) if good and good.ask_prices else None,
+        valid=of.fault is None,
+        reason=of.fault,
+        age_ms=_milliseconds(of.age(now)),
+    )
+
+
+def _book(of: InstrumentState, levels: int, now: int) -> answers.Book:
+    depth, valid = of.depth, of.fault is None
     if depth is None:
-        return answers.Book(
-            venue=of.venue, symbol=of.symbol, valid=False, epoch="0", sequence=0, time=0, bids=[], asks=[]
-        )
-    bids = list(zip(depth.bid_prices, depth.bid_sizes, strict=True))[:levels] if depth.valid else []
-    asks = list(zip(depth.ask_prices, depth.ask_sizes, strict=True))[:levels] if depth.valid else []
-    return answers.Book(**protocol.book_fields(depth, depth.sequence, bids, asks))
+        fields: dict[str, Any] = {"venue": of.venue, "symbol": of.symbol, "epoch": "0", "sequence": 0, "time": 0}
+        return answers.Book(**fields, valid=False, bids=[], asks=[], reason=of.fault, age_ms=None)
+    bids = list(zip(depth.bid_prices, depth.bid_sizes, strict=True))[:levels] if valid else []
+    asks = list(zip(depth.ask_prices, depth.ask_sizes, strict=True))[:levels] if valid else []
+    fields = protocol.book_fields(depth, valid, bids, asks)
+    return answers.Book(**fields, reason=of.fault, age_ms=_milliseconds(of.age(now)))

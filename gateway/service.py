@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import Final
 
 from alphapulse import topics
+from alphapulse.clock import Clock
 from alphapulse.config import Settings
 from alphapulse.instruments import is_pattern
 from alphapulse.kafka import native_consumer, producer, reachable, running
 from alphapulse.service import Service
-from gateway.answers import ServiceHealth
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor
+from gateway.health import HealthMonitor, Progress
 from gateway.refusals import Refusals
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
@@ -45,21 +44,16 @@ async def main(service: Service) -> None:
         address = url(listening)
         codec = await prepared_codec(service)
         await reachable(service, TOPICS)
-        state = MarketState(_expected(settings))
-        hub = Hub(state, queue_bytes=settings.gateway.queue_bytes)
+        clock = Clock()
+        state = MarketState(_expected(settings), max_book_age=settings.freshness.max_book_age_ms * 1_000_000)
+        hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
             running(native_consumer(settings.kafka, group_id=None, client_id=NAME), settings.kafka)
         )
-        reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, time.time_ns))
+        reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, clock))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
-
-        def own_health() -> tuple[ServiceHealth, int]:
-            if service.ready:
-                return ServiceHealth(status="ok"), reader.lag
-            return ServiceHealth(status="degraded", message="reads what was on the topics at its start"), reader.lag
-
-        health = HealthMonitor(settings, service.name, own_health)
+        health = HealthMonitor(settings, service.name, state, hub, lambda: Progress(reader.positions, reader.ends()))
         stack.push_async_callback(health.close)
         service.report(
             lambda: {
@@ -69,12 +63,12 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings.gateway, state, hub, health))
+        server = GatewayServer(create_app(settings, state, hub, health))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)
         try:
-            await _work(service, reader, hub, serving)
+            await _work(service, reader, hub, health, serving)
         finally:
             hub.shut_down()
             await hub.emptied(GOODBYE_SECONDS)
@@ -89,27 +83,30 @@ def _expected(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
-async def _work(service: Service, reader: Reader, hub: Hub, serving: asyncio.Task[None]) -> None:
+async def _work(service: Service, reader: Reader, hub: Hub, health: HealthMonitor, serving: asyncio.Task[None]) -> None:
     """Read records until the service is asked to stop; end early if the server or the reader fails."""
     checking = asyncio.create_task(_check(hub))
-    reading = asyncio.create_task(_read(service, reader))
-    await asyncio.wait({reading, checking, serving}, return_when=asyncio.FIRST_COMPLETED)
+    watching = asyncio.create_task(health.watch())
+    reading = asyncio.create_task(_read(service, reader, hub))
+    await asyncio.wait({reading, checking, watching, serving}, return_when=asyncio.FIRST_COMPLETED)
     service.stopping.set()
     checking.cancel()
+    watching.cancel()
     # The reader ends by itself, after what it has begun: a dead letter is not left half sent.
-    for outcome in await asyncio.gather(reading, checking, return_exceptions=True):
+    for outcome in await asyncio.gather(reading, checking, watching, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
 
 
-async def _read(service: Service, reader: Reader) -> None:
+async def _read(service: Service, reader: Reader, hub: Hub) -> None:
     while not service.stopping.is_set():
         await reader.step()
-        if not service.ready and reader.caught_up:
+        if hub.live and not service.ready:
             service.ready = True
+            service.log.info("live")
 
 
 async def _check(hub: Hub) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
-        hub.check(time.time_ns())
+        hub.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from alphapulse import metrics
@@ -31,6 +32,11 @@ class Switchboard(Protocol):
         Raises:
             UnknownInstrument: there is no such instrument.
         """
+        ...
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """Nanoseconds since the Unix epoch."""
         ...
 
     def waiting(self, session: Session) -> None:
@@ -104,7 +110,7 @@ class Session:
     def _act(self, message: ClientMessage) -> None:
         match message:
             case Ping():
-                self.answer(protocol.pong(message.id))
+                self.answer(protocol.pong(message.id, self._board.clock()))
             case Subscribe():
                 self._subscribe(message)
             case Unsubscribe():

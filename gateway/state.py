@@ -1,16 +1,21 @@
 """What the gateway knows: the latest of everything, as the records on the topics tell it. Pure.
 
 Topics are read at least once and a service that starts anew repeats itself: what was seen before changes nothing.
+
+A book is judged by the freshness rule (:mod:`alphapulse.freshness`) when a record of it comes and, as the time passes,
+by :meth:`MarketState.expire`. Between the two its ``fault`` stands, so that REST, stream and opportunities agree on it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from alphapulse.errors import UnknownInstrument
-from gateway.venues import VenueActivity
+from alphapulse.freshness import Fault, book_age, book_fault, is_stale, stale_from
+from gateway.venues import Status, VenueActivity
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Event, Record, Trade
 
 TRADES_KEPT: Final = 50
@@ -24,26 +29,51 @@ _NAMES_LISTED: Final = 30
 
 
 class InstrumentState:
-    """The latest of one instrument."""
+    """The latest of one instrument.
 
-    __slots__ = ("_trade_ids", "candles", "depth", "symbol", "trades", "venue", "windows")
+    Args:
+        max_book_age: ``[freshness] max_book_age_ms``, in nanoseconds.
 
-    def __init__(self, venue: str, symbol: str) -> None:
+    Attributes:
+        depth: its book; None before the first.
+        fault: why the book was not good when it was last judged; None: it was.
+        candles: the latest candle of each interval (ns).
+    """
+
+    __slots__ = ("_max_book_age", "_trade_ids", "candles", "depth", "fault", "symbol", "trades", "venue", "windows")
+
+    def __init__(self, venue: str, symbol: str, max_book_age: int) -> None:
         self.venue = venue
         self.symbol = symbol
         self.depth: Depth | None = None
+        self.fault: Fault | None = "no_book"
         self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)
         self.windows: deque[DeltaStatistics] = deque(maxlen=WINDOWS_KEPT)
         self.candles: dict[int, Candle] = {}
-        """The latest candle of each interval (ns)."""
         self._trade_ids: dict[str, None] = {}
+        self._max_book_age = max_book_age
 
-    def take_depth(self, depth: Depth) -> bool:
+    def take_depth(self, depth: Depth, now: int) -> bool:
+        """Take the book and judge it at ``now``.
+
+        Records repeated by a processor that begins anew are older, or the same. Where all numbers are equal, the
+        record that calls the book invalid came last: a book gets well again in a new epoch only.
+        """
         last = self.depth
-        if last is not None and (depth.epoch, depth.sequence) < (last.epoch, last.sequence):
+        if last is not None and (depth.epoch, depth.sequence, depth.received_time, not depth.valid) <= (
+            last.epoch,
+            last.sequence,
+            last.received_time,
+            not last.valid,
+        ):
             return False
         self.depth = depth
+        self.fault = book_fault(depth.valid, depth.received_time, now, self._max_book_age)
         return True
+
+    def age(self, now: int) -> int | None:
+        """Return the book's age (ns); None without a book."""
+        return None if self.depth is None else book_age(self.depth.received_time, now)
 
     def take_trade(self, trade: Trade) -> bool:
         if trade.trade_id in self._trade_ids:
@@ -101,14 +131,42 @@ class Opportunities:
         return [each for each in self._closed.values() if symbol is None or each.symbol == symbol]
 
 
+@dataclass(frozen=True, slots=True)
+class VenueStanding:
+    """How a venue is doing.
+
+    Attributes:
+        status: by its youngest book, or if it has none (trades or quotes alone) by its records. ``late``: its collector
+            ended the books, because it could not read its frames in time.
+        good, stale, invalid: its books, counted.
+        youngest, oldest, oldest_fault: ages of its books, and of those that are not good, ns; None without one.
+    """
+
+    status: Status
+    good: int
+    stale: int
+    invalid: int
+    youngest: int | None
+    oldest: int | None
+    oldest_fault: int | None
+
+
 class MarketState:
     """All instruments, venues, opportunities and events.
 
     Args:
         configured: symbols by venue that are expected; others appear with their first record.
+        max_book_age: ``[freshness] max_book_age_ms``, in nanoseconds.
+
+    Attributes:
+        max_book_age: as above.
+        next_expiry: no book becomes stale before this moment (ns); None: there is no good book.
     """
 
-    def __init__(self, configured: Mapping[str, Iterable[str]] | None = None) -> None:
+    def __init__(self, configured: Mapping[str, Iterable[str]] | None = None, *, max_book_age: int) -> None:
+        self.max_book_age = max_book_age
+        self._good: set[InstrumentState] = set()
+        self.next_expiry: int | None = None
         self._instruments: dict[str, dict[str, InstrumentState]] = {}
         self._venues: dict[str, VenueActivity] = {}
         self.opportunities = Opportunities()
@@ -130,22 +188,23 @@ class MarketState:
         of_venue = self._instruments[venue]
         instrument = of_venue.get(symbol)
         if instrument is None:
-            instrument = of_venue[symbol] = InstrumentState(venue, symbol)
+            instrument = of_venue[symbol] = InstrumentState(venue, symbol, self.max_book_age)
         return instrument
 
-    def apply(self, record: Record, time: int) -> bool:
-        """Take one record that the broker got at ``time`` (ns); False: it was seen before, or is of no use here."""
+    def apply(self, record: Record, now: int) -> bool:
+        """Take one record that is read at ``now`` (ns); False: it was seen before, or is of no use here."""
         match record:
             case Depth():
                 self._venue(record.venue).heard(record.received_time)
-                return self._instrument(record.venue, record.symbol).take_depth(record)
+                return self._take_depth(self._instrument(record.venue, record.symbol), record, now)
             case Trade():
                 self._venue(record.venue).heard(record.received_time)
                 return self._instrument(record.venue, record.symbol).take_trade(record)
             case DeltaStatistics():
                 taken = self._instrument(record.venue, record.symbol).take_window(record)
                 if taken:
-                    self._venues[record.venue].rate.add(record.snapshots + record.deltas + record.trades, time)
+                    count = record.snapshots + record.deltas + record.trades
+                    self._venues[record.venue].rate.add(count, record.window_start, record.window_end)
                 return taken
             case Candle():
                 return self._instrument(record.venue, record.symbol).take_candle(record)
@@ -160,7 +219,95 @@ class MarketState:
         self.events.append(event)
         if event.venue is not None and event.kind in ("connected", "disconnected"):
             self._venue(event.venue).connection(event.kind == "connected", event.time)
+        elif event.venue is not None and event.kind == "late":
+            self._venue(event.venue).late(event.time)
         return True
+
+    # --- freshness ---
+
+    def book_of(self, depth: Depth) -> InstrumentState:
+        """Return the instrument that a Depth is of, new if it was not known."""
+        return self._instrument(depth.venue, depth.symbol)
+
+    def _take_depth(self, instrument: InstrumentState, depth: Depth, now: int) -> bool:
+        last = instrument.depth
+        was_good = instrument.fault is None
+        if not instrument.take_depth(depth, now):
+            return False
+        if instrument.fault is None:
+            # A good book's time rarely goes back: another collector, whose clock is behind.
+            if not was_good or (last is not None and depth.received_time < last.received_time):
+                self._good.add(instrument)
+                expiry = stale_from(depth.received_time, self.max_book_age)
+                self.next_expiry = expiry if self.next_expiry is None else min(self.next_expiry, expiry)
+        elif was_good:
+            self._good.discard(instrument)
+        return True
+
+    def expire(self, now: int) -> list[InstrumentState]:
+        """Judge the good books at ``now`` (ns); return those that have become stale.
+
+        All are looked at, but only when the first can have: that is no more often than every few seconds while all are
+        confirmed, since each confirmation since then has put off its book's end.
+        """
+        if self.next_expiry is None or now < self.next_expiry:
+            return []
+        expired: list[InstrumentState] = []
+        first: int | None = None
+        for instrument in self._good:
+            depth = instrument.depth
+            if depth is None:
+                raise AssertionError(f"{instrument.venue} {instrument.symbol}: good without a book")
+            if is_stale(depth.received_time, now, self.max_book_age):
+                instrument.fault = "stale"
+                expired.append(instrument)
+            elif first is None or depth.received_time < first:
+                first = depth.received_time
+        self._good.difference_update(expired)
+        self.next_expiry = None if first is None else stale_from(first, self.max_book_age)
+        return expired
+
+    def shows(self, opportunity: ArbitrageOpportunity) -> bool:
+        """Return whether an opportunity that is open by its records may be shown so: both its books are good."""
+        of_symbol = (
+            self._instruments.get(venue, {}).get(opportunity.symbol)
+            for venue in (opportunity.buy_venue, opportunity.sell_venue)
+        )
+        return all(instrument is not None and instrument.fault is None for instrument in of_symbol)
+
+    def open_opportunities(self, symbol: str | None = None) -> list[ArbitrageOpportunity]:
+        """Return the open opportunities of one symbol or of all, as far as their books are good."""
+        return [each for each in self.opportunities.open(symbol) if self.shows(each)]
+
+    def standing(self, venue: str, now: int) -> VenueStanding:
+        """Return how a venue is doing at ``now``."""
+        depths = [(each.fault, each.depth) for each in self._instruments[venue].values() if each.depth is not None]
+        ages = [book_age(depth.received_time, now) for _, depth in depths]
+        faults = [fault for fault, _ in depths]
+        of_faults = [age for age, fault in zip(ages, faults, strict=True) if fault is not None]
+        return VenueStanding(
+            status=self._status(self._venues[venue], depths, now),
+            good=faults.count(None),
+            stale=faults.count("stale"),
+            invalid=faults.count("invalid"),
+            youngest=min(ages, default=None),
+            oldest=max(ages, default=None),
+            oldest_fault=max(of_faults, default=None),
+        )
+
+    def _status(self, activity: VenueActivity, books: list[tuple[Fault | None, Depth]], now: int) -> Status:
+        if activity.disconnected:
+            return "disconnected"
+        if not books:
+            silent = activity.silent(now)
+            return "connecting" if silent is None else "stale" if silent else "connected"
+        if any(fault is None for fault, _ in books):
+            return "connected"
+        if activity.late_time > max(depth.epoch for _, depth in books):
+            return "late"
+        # Without a good book: nobody confirms them any more, or they are about to begin (again).
+        newest = max(depth.received_time for _, depth in books)
+        return "stale" if is_stale(newest, now, self.max_book_age) else "connecting"
 
     @property
     def venues(self) -> Mapping[str, VenueActivity]:

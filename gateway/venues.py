@@ -2,62 +2,75 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Literal, TypeAlias
 
-Status: TypeAlias = Literal["connected", "connecting", "disconnected", "stale"]
+Status: TypeAlias = Literal["connected", "connecting", "disconnected", "late", "stale"]
 
 SECOND: Final = 1_000_000_000
 RATE_SECONDS: Final = 5
 """Rates are means over this many whole seconds."""
-STALE_AFTER: Final = 15 * SECOND
-"""A connected venue that was not heard of for longer is stale; the quietest of ours beats every second."""
+SETTLE_SECONDS: Final = 1
+"""A window is published, and read, at most so long after its end."""
+KEPT_SECONDS: Final = 120
+"""Seconds whose counts are kept: windows may come as late as that and still count in their own second."""
+SILENT_AFTER: Final = 15 * SECOND
+"""A venue without books (trades or quotes alone) that was not heard of for longer counts as stale."""
 
 
 class Rate:
-    """Events per second over the last few whole seconds; times are nanoseconds, as arguments."""
+    """Events per second over the last few whole seconds, by the time of the events and not of hearing of them.
 
-    __slots__ = ("_buckets", "_first", "_seconds")
+    So the windows of a stretch that is read afterwards, from a backlog, change no rate of now. Times are nanoseconds,
+    as arguments.
+
+    Args:
+        seconds: how many seconds the mean is over.
+    """
+
+    __slots__ = ("_counts", "_first", "_seconds", "_width")
 
     def __init__(self, seconds: int = RATE_SECONDS) -> None:
         self._seconds = seconds
-        self._buckets: deque[list[int]] = deque()  # [second, count], seconds ascending
+        self._counts: dict[int, float] = {}
         self._first: int | None = None
+        self._width = 1  # of the windows, in seconds
 
-    def add(self, count: int, time: int) -> None:
-        """Count events of ``time``; those of a second older than the newest bucket's window are of no interest."""
-        second = time // SECOND
-        buckets = self._buckets
+    def add(self, count: int, start: int, end: int) -> None:
+        """Count the events of a window, evenly spread over its seconds."""
+        first = start // SECOND
+        width = self._width = max((end - start) // SECOND, 1)
         if self._first is None:
-            self._first = second
-        if not buckets or second > buckets[-1][0]:
-            buckets.append([second, count])
-            while buckets[0][0] < second - self._seconds:
-                buckets.popleft()
-            return
-        for bucket in reversed(buckets):
-            if bucket[0] == second:
-                bucket[1] += count
-                return
+            self._first = first
+        counts = self._counts
+        for second in range(first, first + width):
+            counts[second] = counts.get(second, 0) + count / width
+        if len(counts) > KEPT_SECONDS + width:
+            for second in sorted(counts)[:-KEPT_SECONDS]:
+                del counts[second]
 
     def per_second(self, now: int) -> float:
-        """Return the mean over the whole seconds before ``now``'s; at first, over those there have been."""
-        current = now // SECOND
-        if self._first is None or current <= self._first:
+        """Return the mean over the latest seconds whose windows have come; at first, over those there were."""
+        end = now // SECOND - self._width - SETTLE_SECONDS + 1
+        if self._first is None or end <= self._first:
             return 0.0
-        span = min(self._seconds, current - self._first)
-        return sum(count for second, count in self._buckets if current - span <= second < current) / span
+        span = min(self._seconds, end - self._first)
+        return sum(self._counts.get(second, 0) for second in range(end - span, end)) / span
 
 
 class VenueActivity:
-    """One venue, as its records and its collector's events tell."""
+    """One venue, as its records and its collector's events tell.
 
-    __slots__ = ("_connected", "_connection_time", "last_received", "rate")
+    Attributes:
+        last_received: largest ``received_time`` of any record (ns), 0 before the first.
+        late_time: when its collector last said that it reads its frames too late (ns), 0: never.
+    """
+
+    __slots__ = ("_connected", "_connection_time", "last_received", "late_time", "rate")
 
     def __init__(self) -> None:
         self.rate = Rate()
         self.last_received = 0
-        """Largest ``received_time`` seen (ns), 0 before the first."""
+        self.late_time = 0
         self._connected: bool | None = None
         self._connection_time = 0
 
@@ -71,14 +84,19 @@ class VenueActivity:
             self._connected = connected
             self._connection_time = time
 
-    def status(self, now: int) -> Status:
-        """Say how the venue is doing at ``now``.
+    def late(self, time: int) -> None:
+        """Note that the collector reads its frames too late: it has ended its books."""
+        self.late_time = max(self.late_time, time)
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether its connection was lost and nothing has come since.
 
         A record received after the connection was lost proves another connection (a collector has several).
         """
-        if self._connected is False and self.last_received <= self._connection_time:
-            return "disconnected"
+        return self._connected is False and self.last_received <= self._connection_time
+
+    def silent(self, now: int) -> bool | None:
+        """Return whether nothing was heard of the venue for ``SILENT_AFTER``; None: nothing ever was."""
         last_sign = max(self.last_received, self._connection_time)
-        if last_sign == 0:
-            return "connecting"
-        return "connected" if now - last_sign <= STALE_AFTER else "stale"
+        return now - last_sign > SILENT_AFTER if last_sign else None

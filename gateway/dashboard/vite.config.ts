@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
+
 import react from '@vitejs/plugin-react';
+import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 import { mockGateway } from './dev/mock-gateway.ts';
@@ -6,12 +9,34 @@ import { mockGateway } from './dev/mock-gateway.ts';
 /** Where `npm run dev` finds a running gateway. */
 const gateway = process.env['ALPHAPULSE_GATEWAY_URL'] ?? 'http://127.0.0.1:8000';
 
+/** The licences of what `/api/docs` is built of, beside it. */
+function licences(): Plugin {
+  const files = ['LICENSE', 'NOTICE', 'swagger-ui-es-bundle.js.LICENSE.txt'];
+  return {
+    name: 'licences',
+    generateBundle() {
+      for (const name of files) {
+        const source = readFileSync(new URL(`node_modules/swagger-ui-dist/${name}`, import.meta.url), 'utf8');
+        this.emitFile({ type: 'asset', fileName: `licences/swagger-ui/${name}`, source });
+      }
+    },
+  };
+}
+
 export default defineConfig(({ mode }) => ({
   // Relative, so that the page also works behind a path prefix of an ingress.
   base: './',
-  plugins: [react(), ...(mode === 'mock' ? [mockGateway()] : [])],
+  plugins: [react(), licences(), ...(mode === 'mock' ? [mockGateway()] : [])],
   server: mode === 'mock' ? {} : { proxy: { '/api': gateway, '/ws': { target: gateway, ws: true } } },
-  build: { outDir: '../static', emptyOutDir: true, target: 'es2022', sourcemap: false },
+  build: {
+    outDir: '../static',
+    emptyOutDir: true,
+    target: 'es2022',
+    sourcemap: false,
+    rolldownOptions: { input: { page: 'index.html', documentation: 'api/docs/index.html' } },
+    // Swagger UI comes as one file of that size, and only its own page loads it.
+    chunkSizeWarningLimit: 2_000,
+  },
   test: {
     environment: 'happy-dom',
     include: ['tests/**/*.test.{ts,tsx}'],
@@ -19,7 +44,7 @@ export default defineConfig(({ mode }) => ({
     coverage: {
       reporter: ['text'],
       include: ['src/**/*.{ts,tsx}'],
-      exclude: ['src/main.tsx'],
+      exclude: ['src/main.tsx', 'src/documentation/**'],
       thresholds: { lines: 90 },
     },
   },

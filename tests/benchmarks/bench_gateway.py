@@ -29,11 +29,10 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from alphapulse.config import GatewaySettings, Settings
 from gateway import protocol
-from gateway.answers import ServiceHealth
 from gateway.app import create_app
 from gateway.fanout import Hub
 from gateway.feeds import changed_levels
-from gateway.health import HealthMonitor
+from gateway.health import HealthMonitor, Progress
 from gateway.server import GatewayServer, listen
 from gateway.state import MarketState
 from schemas.records import Depth
@@ -92,7 +91,7 @@ def texts(depths: list[Depth]) -> list[str]:
     return [
         protocol.book_delta(
             after,
-            after.sequence,
+            before.sequence,
             changed_levels(before.bid_prices, before.bid_sizes, after.bid_prices, after.bid_sizes),
             changed_levels(before.ask_prices, before.ask_sizes, after.ask_prices, after.ask_sizes),
         )
@@ -102,11 +101,12 @@ def texts(depths: list[Depth]) -> list[str]:
 
 @asynccontextmanager
 async def gateway(depths: list[Depth], clients: int) -> AsyncIterator[tuple[int, Publish, Callable[[], int]]]:
-    state = MarketState({"kraken": ("BTC-USD",)})
-    hub = Hub(state, queue_bytes=1_048_576)
+    state = MarketState({"kraken": ("BTC-USD",)}, max_book_age=market.MAX_BOOK_AGE)
+    hub = Hub(state, queue_bytes=1_048_576, clock=lambda: market.START)
+    hub.live = True
     settings = Settings(kafka=NOBODY, gateway=GatewaySettings(port=0, max_connections=clients))
-    health = HealthMonitor(settings, "gateway", lambda: (ServiceHealth(status="ok"), 0))
-    server = GatewayServer(create_app(settings.gateway, state, hub, health))
+    health = HealthMonitor(settings, "gateway", state, hub, lambda: Progress({}, {}))
+    server = GatewayServer(create_app(settings, state, hub, health))
     records = iter(depths)
 
     async def publish(count: int) -> None:

@@ -4,7 +4,8 @@
  *
  * It speaks the stream protocol and the REST paths this page uses, over the simulated market. MOCK_RATE is the number
  * of book messages per second and venue of a symbol (default 12); MOCK_DROP=1 leaves a delta out now and then, so that
- * the page has to notice the gap and subscribe again.
+ * the page has to notice the gap and subscribe again; MOCK_STALL=kraken lets that venue's books stand still after ten
+ * seconds, so that they become stale.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -19,37 +20,35 @@ import { levelsText, Market, SYMBOLS, VENUES, type VenueBook } from './market.ts
 
 const TICK_MS = 20;
 const HEARTBEAT_MS = 2_000;
+const MAX_BOOK_AGE_MS = 5_000;
 
 const rate = Number(process.env['MOCK_RATE'] ?? '12');
+/** A venue whose books stand still from the tenth second on. */
+const stalled = process.env['MOCK_STALL'] ?? '';
+const STALLED_AFTER_MS = 10_000;
 const dropping = process.env['MOCK_DROP'] === '1';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** One browser: its subscriptions and the sequence of each. */
+/** One browser and its subscriptions. */
 class Client {
   readonly #socket: WebSocket;
-  readonly #sequences = new Map<string, number>();
+  readonly #topics = new Set<string>();
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
   }
 
   has(subscription: Subscription): boolean {
-    return this.#sequences.has(topicOf(subscription));
+    return this.#topics.has(topicOf(subscription));
   }
 
   subscribe(subscription: Subscription): void {
-    this.#sequences.set(topicOf(subscription), 0);
+    this.#topics.add(topicOf(subscription));
   }
 
   unsubscribe(subscription: Subscription): void {
-    this.#sequences.delete(topicOf(subscription));
-  }
-
-  next(subscription: Subscription): number {
-    const sequence = (this.#sequences.get(topicOf(subscription)) ?? 0) + 1;
-    this.#sequences.set(topicOf(subscription), sequence);
-    return sequence;
+    this.#topics.delete(topicOf(subscription));
   }
 
   send(message: Json): void {
@@ -63,13 +62,22 @@ class Gateway {
   readonly #clients = new Set<Client>();
   readonly #started = Date.now();
   readonly #epoch = `${this.#started}000000`;
+  /** Of each book, its own: the same for all clients. */
+  readonly #sequences = new Map<VenueBook, number>();
+  readonly #stale = new Set<VenueBook>();
   #records = 0;
   #ticks = 0;
 
   connect(socket: WebSocket): void {
     const client = new Client(socket);
     this.#clients.add(client);
-    client.send({ type: 'hello', version: 1, heartbeat_ms: HEARTBEAT_MS });
+    client.send({
+      type: 'hello',
+      version: 1,
+      heartbeat_ms: HEARTBEAT_MS,
+      max_book_age_ms: MAX_BOOK_AGE_MS,
+      time: Date.now() * 1000,
+    });
     socket.on('message', (data: Buffer) => {
       this.#take(client, JSON.parse(data.toString()) as ClientMessage);
     });
@@ -83,6 +91,7 @@ class Gateway {
     this.#ticks += 1;
     this.#market.drift();
     for (const book of this.#market.books) {
+      if (this.#stalls(book)) continue;
       for (let due = (rate * TICK_MS) / 1000; due > 0; due -= 1) {
         if (Math.random() < due) this.#moveBook(book);
       }
@@ -101,27 +110,38 @@ class Gateway {
         return {
           exchanges: VENUES.map((venue) => ({
             venue,
-            status: 'connected',
+            status: venue === stalled && this.#stale.size > 0 ? 'stale' : 'connected',
             instruments: SYMBOLS.length,
+            valid_books: venue === stalled ? SYMBOLS.length - this.#stale.size : SYMBOLS.length,
+            stale_books: venue === stalled ? this.#stale.size : 0,
+            invalid_books: 0,
+            book_age_ms: venue === stalled && this.#stale.size > 0 ? now - this.#started - STALLED_AFTER_MS : 12,
             records_per_second: (this.#records / VENUES.length / (now - this.#started)) * 1000,
-            last_record_time: now * 1000,
           })),
         };
       case '/api/v1/instruments':
         return {
-          instruments: this.#market.books.map(({ venue, spec }) => ({ venue, symbol: spec.symbol, valid: true })),
+          instruments: this.#market.books.map((book) => ({
+            venue: book.venue,
+            symbol: book.spec.symbol,
+            valid: !this.#stale.has(book),
+          })),
         };
       case '/api/v1/arbitrage/opportunities':
         return { opportunities: this.#arbitrage.closed };
       case '/api/v1/system/health':
         return {
-          status: 'ok',
+          status: this.#stale.size > 0 ? 'degraded' : 'ok',
+          reasons: this.#stale.size > 0 ? [`${stalled}: ${this.#stale.size} of ${SYMBOLS.length} books are stale`] : [],
           services: Object.fromEntries(
             [...VENUES.map((venue) => `collector-${venue}`), 'processors', 'sink-clickhouse', 'sink-parquet', 'gateway'].map(
               (name) => [name, { status: 'ok', restarts: 0 }],
             ),
           ),
-          lag: { processors: 3, 'sink-clickhouse': 120 },
+          lag: {
+            processors: { records: 3, seconds: 0, age_seconds: 0.4 },
+            'sink-clickhouse': { records: 120, seconds: 0.6, age_seconds: 0.4 },
+          },
           uptime_seconds: (now - this.#started) / 1000,
         };
       default:
@@ -131,7 +151,7 @@ class Gateway {
 
   #take(client: Client, message: ClientMessage): void {
     if (message.op === 'ping') {
-      client.send({ type: 'pong', id: message.id });
+      client.send({ type: 'pong', id: message.id, time: Date.now() * 1000 });
       return;
     }
     const { op, id, ...subscription } = message;
@@ -160,25 +180,41 @@ class Gateway {
       venue: book.venue,
       symbol: book.spec.symbol,
       epoch: this.#epoch,
-      time: Date.now() * 1000,
-      valid: true,
+      time: (this.#stale.has(book) ? this.#started + STALLED_AFTER_MS : Date.now()) * 1000,
+      sequence: this.#sequences.get(book) ?? 0,
+      valid: !this.#stale.has(book),
     };
   }
 
+  /** Whether the book stands still; tells everybody when it has become stale. */
+  #stalls(book: VenueBook): boolean {
+    const still = Date.now() - this.#started - STALLED_AFTER_MS;
+    if (book.venue !== stalled || still < 0) return false;
+    if (still > MAX_BOOK_AGE_MS && !this.#stale.has(book)) {
+      this.#stale.add(book);
+      const subscription = { channel: 'book', venue: book.venue, symbol: book.spec.symbol } as const;
+      this.#publish(subscription, () => this.#bookSnapshot(book));
+    }
+    return true;
+  }
+
   #bookSnapshot(book: VenueBook): Json {
+    if (this.#stale.has(book)) return { type: 'snapshot', ...this.#head(book), reason: 'stale', bids: [], asks: [] };
     const { decimals } = book.spec;
     const [bids, asks] = [levelsText(book.bids, decimals), levelsText(book.asks, decimals)];
-    return { type: 'snapshot', ...this.#head(book), sequence: 0, bids, asks };
+    return { type: 'snapshot', ...this.#head(book), reason: null, bids, asks };
   }
 
   #moveBook(book: VenueBook): void {
     this.#records += 1;
     const changes = this.#market.move(book);
     const subscription = { channel: 'book', venue: book.venue, symbol: book.spec.symbol } as const;
-    this.#publish(subscription, (client) => {
-      const sequence = client.next(subscription);
+    // Conflated: a message may stand for several updates of the book.
+    const previous = this.#sequences.get(book) ?? 0;
+    this.#sequences.set(book, previous + 1 + Math.floor(Math.random() * 3));
+    this.#publish(subscription, () => {
       if (dropping && Math.random() < 0.005) return null;
-      return { type: 'delta', ...this.#head(book), sequence, ...changes };
+      return { type: 'delta', previous_sequence: previous, ...this.#head(book), ...changes };
     });
   }
 
@@ -200,7 +236,7 @@ class Gateway {
         trades: 3,
         bid_levels: bids.size * 50,
         ask_levels: asks.size * 50,
-        latency_mean: 18_400_000,
+        latency_mean: 18_400,
       }));
     }
   }

@@ -1,4 +1,4 @@
-import { useEffect, useMemo } from 'react';
+import { useEffect, useMemo, useRef } from 'react';
 
 import { Arbitrage } from './components/Arbitrage.tsx';
 import { ConnectionBadge } from './components/ConnectionBadge.tsx';
@@ -12,7 +12,7 @@ import { Summary } from './components/Summary.tsx';
 import { Tape } from './components/Tape.tsx';
 import { VenueQuotes } from './components/VenueQuotes.tsx';
 import { Venues } from './components/Venues.tsx';
-import { get, readExchanges, readHealth, readInstruments, readOpportunities, RequestError, type Instrument } from './rest/api.ts';
+import { CATCHING_UP, get, readExchanges, readHealth, readInstruments, readOpportunities, RequestError, type Instrument } from './rest/api.ts';
 import { usePolled } from './rest/polled.ts';
 import type { Subscription } from './stream/protocol.ts';
 import { coloursOf } from './view/colours.ts';
@@ -57,6 +57,15 @@ function useStore(store: Store): void {
   }, [store]);
 }
 
+/** A gateway that has caught up is there at once: the stream need not wait for its next try. */
+function useReconnection(store: Store, catchingUp: boolean): void {
+  const before = useRef(catchingUp);
+  useEffect(() => {
+    if (before.current && !catchingUp) store.reconnectNow();
+    before.current = catchingUp;
+  }, [store, catchingUp]);
+}
+
 interface BoardProps {
   readonly store: Store;
   readonly selection: Selection;
@@ -84,7 +93,7 @@ function Board({ store, selection, venueList, colours, onSelect }: BoardProps) {
   return (
     <>
       <PageTitle symbol={symbol} book={book} />
-      <OrderBook venue={venue} symbol={symbol} picture={book} />
+      <OrderBook venue={venue} symbol={symbol} picture={book} serverTime={store.serverTime} />
       <Summary venue={venue} symbol={symbol} book={book} tape={tape} stats={store.stats(venue, symbol)} />
       <MidChart
         symbol={symbol}
@@ -98,6 +107,7 @@ function Board({ store, selection, venueList, colours, onSelect }: BoardProps) {
         symbol={symbol}
         selectedVenue={venue}
         colours={colours}
+        serverTime={store.serverTime}
         onSelect={(to) => {
           onSelect({ symbol, venue: to });
         }}
@@ -125,6 +135,8 @@ export function App({ store }: { readonly store: Store }) {
   const allVenues = [...instruments, ...(exchanges.value ?? [])].map(({ venue }) => venue);
   const venueNames = [...new Set(allVenues)].sort().join(',');
   const colours = useMemo(() => coloursOf(venueNames.split(',')), [venueNames]);
+  const catchingUp = exchanges.code === CATCHING_UP;
+  useReconnection(store, catchingUp);
 
   return (
     <div className="page">
@@ -133,6 +145,9 @@ export function App({ store }: { readonly store: Store }) {
         <span className="stretch" />
         <ConnectionBadge
           picture={store.connection}
+          book={selection ? store.book(selection.venue, selection.symbol) : null}
+          serverTime={store.serverTime}
+          catchingUp={catchingUp}
           onReconnect={() => {
             store.reconnectNow();
           }}

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { App } from '../src/App.tsx';
 import { Store } from '../src/view/store.ts';
 import { manualFrames, type ManualFrames } from './frames.ts';
-import { delta, KRAKEN, opportunityJson, snapshot, trade } from './messages.ts';
+import { delta, hello, KRAKEN, opportunityJson, snapshot, trade } from './messages.ts';
 import { socketScript } from './scripted-socket.ts';
 
 /** What the gateway answers, by path below api/v1. */
@@ -31,8 +31,11 @@ const subscribed = () =>
       message.op === 'subscribe' ? [`${message.channel} ${message.venue ?? ''} ${message.symbol}`] : [],
     );
 
+const CATCHING_UP = { code: 'catching_up', message: 'the gateway has just started' };
+
 function exchange(venue: string) {
-  return { venue, status: 'connected', instruments: 2, records_per_second: 50, last_record_time: Date.now() * 1000 };
+  const books = { valid_books: 2, stale_books: 0, invalid_books: 0, book_age_ms: 12 };
+  return { venue, status: 'connected', instruments: 2, records_per_second: 50, ...books };
 }
 
 beforeEach(() => {
@@ -47,11 +50,12 @@ beforeEach(() => {
       ],
     },
     exchanges: { exchanges: [exchange('kraken'), exchange('coinbase')] },
-    'system/health': { status: 'ok', services: { gateway: 'ok' }, lag: {}, uptime_seconds: 5 },
+    'system/health': { status: 'ok', reasons: [], services: { gateway: 'ok' }, lag: {}, uptime_seconds: 5 },
     'arbitrage/opportunities': { opportunities: [opportunityJson('old', { state: 'closed' })] },
   };
   vi.stubGlobal('fetch', (url: URL) => {
     const body = rest[url.pathname.replace(/^.*\/api\/v1\//, '')];
+    if (body === CATCHING_UP) return Promise.resolve(Response.json(CATCHING_UP, { status: 503 }));
     return body === undefined ? Promise.reject(new TypeError('refused')) : Promise.resolve(Response.json(body));
   });
   frames = manualFrames();
@@ -87,7 +91,7 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
   expect(within(screen.getByRole('region', { name: 'Best bid and ask by venue' })).getAllByRole('row')).toHaveLength(4);
   expect(screen.getByText('1 open')).toBeTruthy();
   expect(screen.getByText('1 closed')).toBeTruthy();
-  expect(screen.getByText('Live')).toBeTruthy();
+  expect(screen.getByRole('status').textContent).toBe('Live');
   expect(screen.getByText('Healthy')).toBeTruthy();
   expect(within(screen.getByRole('region', { name: 'Venues' })).getAllByRole('row')).toHaveLength(3);
 });
@@ -157,7 +161,56 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   script.last().events.opened();
   expect(subscribed()).toContain('book kraken BTC-USD');
   nextFrame();
+  expect(screen.getByText('Waiting')).toBeTruthy();
+  say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  nextFrame();
+  await settle(500);
   expect(screen.getByText('Live')).toBeTruthy();
+});
+
+it('shows the age of the book, and when nobody confirms it any more that it is late and not to be traded on', async () => {
+  render(<App store={store} />);
+  script.last().events.opened();
+  await settle(10);
+  const began = Date.now() * 1000;
+  say(hello(began));
+  say(snapshot({ time: began, bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say(snapshot({ venue: 'coinbase', time: began, bids: [['61700.00', '0.5']], asks: [['61701.00', '1']] }));
+  nextFrame();
+  await settle(990);
+  expect(screen.getByRole('status').textContent).toMatch(/^Live · (9\d\d ms|1\.0 s)$/);
+  const quotes = () => within(screen.getByRole('region', { name: 'Best bid and ask by venue' }));
+  expect(quotes().getAllByRole('row').at(-1)?.className).toBe('crossed');
+  say(delta({ venue: 'coinbase', sequence: 1, time: began + 5_000_000 }));
+  await settle(5_000); // and of kraken nothing comes
+  nextFrame();
+  await settle(500);
+  expect(screen.getByRole('status').textContent).toBe('Late · 6 s');
+  expect(within(screen.getByRole('region', { name: 'Order book' })).getByText('stale for 6 s')).toBeTruthy();
+  expect(quotes().getByText('stale for 6 s')).toBeTruthy();
+  expect(quotes().getAllByRole('row').at(-1)?.className).toBe('');
+});
+
+it('waits for a gateway that catches up, and connects as soon as it has', async () => {
+  const [listed, exchanges] = [rest['instruments'], rest['exchanges']];
+  rest['instruments'] = rest['exchanges'] = CATCHING_UP;
+  render(<App store={store} />);
+  script.last().events.closed(1006, '');
+  nextFrame();
+  await settle(10);
+  expect(screen.getByText('Catching up')).toBeTruthy();
+  expect(screen.getAllByText(CATCHING_UP.message).length).toBeGreaterThan(0);
+  for (let attempt = 0; attempt < 8; attempt += 1) {
+    await settle(16_000);
+    script.last().events.closed(1006, '');
+    nextFrame();
+  }
+  await settle(10);
+  const tries = script.sockets.length;
+  rest['instruments'] = listed;
+  rest['exchanges'] = exchanges;
+  await settle(1_010);
+  expect(script.sockets.length).toBeGreaterThan(tries);
 });
 
 it('closes the stream when it goes', () => {

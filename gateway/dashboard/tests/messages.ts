@@ -1,30 +1,43 @@
 /** Messages as the gateway sends them, for tests. */
-import type { BookMessage, LevelChange, Opportunity, Trade } from '../src/stream/protocol.ts';
+import type { BookFault, BookMessage, LevelChange, Opportunity, Trade } from '../src/stream/protocol.ts';
 
 export const KRAKEN = { venue: 'kraken', symbol: 'BTC-USD' } as const;
 
 export interface BookParts {
   readonly venue?: string;
   readonly sequence?: number;
+  readonly previousSequence?: number;
+  readonly time?: number;
   readonly epoch?: string;
   readonly valid?: boolean;
+  readonly reason?: BookFault | null;
   readonly bids?: readonly LevelChange[];
   readonly asks?: readonly LevelChange[];
 }
 
+/** As the page holds it and as it travels, in one: a delta builds on the sequence before unless the test says otherwise. */
 function book(type: 'snapshot' | 'delta', parts: BookParts): BookMessage {
+  const { sequence = 0, valid = true } = parts;
+  const previous = parts.previousSequence ?? sequence - 1;
   return {
     type,
     channel: 'book',
     ...KRAKEN,
     epoch: '1723100000000000000',
-    sequence: 0,
+    sequence,
+    ...(type === 'delta' ? { previousSequence: previous, previous_sequence: previous } : {}),
     time: 1_723_100_000_000_000,
-    valid: true,
+    valid,
+    reason: valid ? null : 'invalid',
     bids: [],
     asks: [],
     ...parts,
   };
+}
+
+/** The gateway's first message. */
+export function hello(time: number, parts: Record<string, unknown> = {}): Record<string, unknown> {
+  return { type: 'hello', version: 1, heartbeat_ms: 5_000, max_book_age_ms: 5_000, time, ...parts };
 }
 
 export const snapshot = (parts: BookParts = {}): BookMessage => book('snapshot', parts);

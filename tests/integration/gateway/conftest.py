@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from alphapulse.config import GatewaySettings, KafkaSettings, Settings, environment
+from alphapulse.config import FreshnessSettings, GatewaySettings, KafkaSettings, Settings, environment
 from alphapulse.kafka import producer, running
 from alphapulse.service import announcement_path
 from schemas.codec import Codec
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 BOUND = 60.0
 """Seconds after which waiting is a failure."""
+AGES = 3_600_000
+"""A time (ms) that no test takes."""
 
 
 class Feed:
@@ -146,8 +148,15 @@ async def eventually(condition: Callable[[], Awaitable[T | None]]) -> T:
 
 
 @asynccontextmanager
-async def running_gateway(folder: Path, kafka: KafkaSettings, **gateway: Any) -> AsyncIterator[GatewayProcess]:
-    """Run a gateway on any free port until the end of the block."""
-    settings = Settings(data_dir=folder, kafka=kafka, gateway=GatewaySettings(**{"port": 0} | gateway))
+async def running_gateway(
+    folder: Path, kafka: KafkaSettings, *, max_book_age_ms: int = AGES, **gateway: Any
+) -> AsyncIterator[GatewayProcess]:
+    """Run a gateway on any free port until the end of the block; unless told otherwise, books stay good."""
+    settings = Settings(
+        data_dir=folder,
+        kafka=kafka,
+        freshness=FreshnessSettings(heartbeat_ms=min(1000, max_book_age_ms // 3), max_book_age_ms=max_book_age_ms),
+        gateway=GatewaySettings(**{"port": 0} | gateway),
+    )
     async with GatewayProcess(settings) as process:
         yield process

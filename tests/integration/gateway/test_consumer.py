@@ -22,17 +22,18 @@ from schemas.codec import Codec
 from schemas.records import DeadLetter, Event
 from tests.fixtures import market
 from tests.fixtures.gateway import NOBODY
-from tests.fixtures.market import START
-from tests.fixtures.stream import Tick
+from tests.fixtures.market import MAX_BOOK_AGE, START
+from tests.fixtures.stream import ManualScheduler
 from tests.integration.gateway.conftest import Feed, eventually
 
 
 class Reading:
     """A reader with what it reads into."""
 
-    def __init__(self, reader: Reader, state: MarketState) -> None:
+    def __init__(self, reader: Reader, state: MarketState, hub: Hub) -> None:
         self.reader = reader
         self.state = state
+        self.hub = hub
 
     async def read_all(self) -> int:
         """Read until nothing is left; return the number of records."""
@@ -42,7 +43,7 @@ class Reading:
             nonlocal total
             count = await self.reader.step()
             total += count
-            return count == 0 and self.reader.caught_up and self.reader.lag == 0
+            return count == 0 and self.hub.live and self.reader.lag == 0
 
         await eventually(done)
         return total
@@ -51,13 +52,13 @@ class Reading:
 @pytest.fixture
 async def reading(kafka: KafkaSettings) -> AsyncIterator[Reading]:
     codec = Codec()
-    state = MarketState()
-    hub = Hub(state, queue_bytes=100_000, schedule=Tick(), clock=lambda: 0.0)
+    state = MarketState(max_book_age=MAX_BOOK_AGE)
+    hub = Hub(state, queue_bytes=100_000, schedule=ManualScheduler(), clock=lambda: START)
     async with (
         running(producer(kafka, client_id="gateway"), kafka) as sender,
         running(consumer(kafka, group_id=None, client_id="gateway"), kafka) as records,
     ):
-        yield Reading(Reader(records, codec, hub, Refusals("gateway", sender, codec, lambda: START)), state)
+        yield Reading(Reader(records, codec, hub, Refusals("gateway", sender, codec, lambda: START)), state, hub)
 
 
 async def read_topic(kafka: KafkaSettings, topic: str, count: int) -> list[object]:
@@ -79,8 +80,9 @@ async def read_topic(kafka: KafkaSettings, topic: str, count: int) -> list[objec
 async def test_all_records_reach_the_state(reading: Reading, feed: Feed, kafka: KafkaSettings) -> None:
     await feed.put(market.depth(sequence=1), market.trade("1"), market.statistics(), market.candle())
     await reading.reader.begin(await partitions_of(kafka, TAIL))
-    assert not reading.reader.caught_up
+    live = [reading.hub.live]
     assert await reading.read_all() == 4
+    assert [*live, reading.hub.live] == [False, True]
     await feed.put(market.depth(sequence=2), market.trade("1"), market.opportunity(), market.event())
     assert await reading.read_all() == 4
     instrument = reading.state.instrument("kraken", "BTC-USD")
@@ -89,6 +91,40 @@ async def test_all_records_reach_the_state(reading: Reading, feed: Feed, kafka: 
     assert (len(instrument.windows), len(instrument.candles)) == (1, 1)
     assert len(reading.state.opportunities.open()) == 1
     assert len(reading.state.events) == 1
+
+
+async def test_it_is_live_when_each_partition_was_read_to_its_end_of_that_moment(
+    reading: Reading, feed: Feed, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_consumer, "BATCH_RECORDS", 10)
+    symbols = [f"A{number}-USD" for number in range(40)]  # over all partitions
+    await feed.put(*(market.depth(sequence=number, symbol=symbol) for number in range(1, 6) for symbol in symbols))
+    await reading.reader.begin(await partitions_of(kafka, TAIL))
+    later = [market.depth(sequence=6, symbol=symbol) for symbol in symbols]
+    ends: dict[TopicPartition, int] = {}
+    live_at: list[dict[str, int]] = []
+
+    async def live() -> bool:
+        nonlocal later
+        assert await reading.reader.step() <= 10
+        if later:
+            await feed.put(*later)  # while it catches up the topics go on
+            later = []
+        ends.update(reading.reader.ends())
+        if reading.hub.live:
+            known = reading.state.instruments()
+            live_at.append({each.symbol: each.depth.sequence for each in known if each.depth is not None})
+        return reading.hub.live
+
+    await eventually(live)
+    assert live_at[0].keys() == set(symbols)
+    assert set(live_at[0].values()) <= {5, 6}, "nothing of what was there at its start is missing"
+    assert all(reading.reader.positions[partition] <= end for partition, end in ends.items())
+
+
+async def test_a_gateway_that_starts_on_empty_topics_is_live_at_once(reading: Reading, kafka: KafkaSettings) -> None:
+    await reading.reader.begin(await partitions_of(kafka, TAIL))
+    assert reading.hub.live
 
 
 async def test_only_the_end_of_a_long_topic_is_read(

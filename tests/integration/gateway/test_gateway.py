@@ -6,6 +6,8 @@ import asyncio
 import random
 import signal
 import socket
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,8 @@ def stream(url: str) -> str:
     return url.replace("http", "ws", 1) + "/ws/v1"
 
 
-def books(count: int) -> list[Depth]:
-    """A walk of a book, seeded."""
+def books(count: int, start: int = START) -> list[Depth]:
+    """A walk of a book, seeded, received a millisecond after the other from ``start`` (ns) on; its numbers jump."""
     chance = random.Random(5)
     walk = []
     for sequence in range(1, count + 1):
@@ -39,7 +41,8 @@ def books(count: int) -> list[Depth]:
             market.depth(
                 bids=[(middle - 1 - n, chance.randint(1, 9)) for n in range(20)],
                 asks=[(middle + 1 + n, chance.randint(1, 9)) for n in range(20)],
-                sequence=sequence,
+                sequence=sequence * 7,
+                received_time=start + sequence * 1_000_000,
             )
         )
     return walk
@@ -54,7 +57,7 @@ def book_of(messages: list[dict[str, Any]]) -> ClientBook:
 
 
 async def test_records_reach_clients_rest_and_health(feed: Feed, kafka: KafkaSettings, tmp_path: Path) -> None:
-    walk = books(50)
+    walk = books(50, time.time_ns())
     await feed.put(walk[0], market.event(), market.trade("1"))
     async with running_gateway(tmp_path, kafka) as gateway:
         url = (await gateway.announced())["url"]
@@ -64,9 +67,10 @@ async def test_records_reach_clients_rest_and_health(feed: Feed, kafka: KafkaSet
             await client.say(**BOOK | {"id": 2, "channel": "trades"})
             await client.say(op="subscribe", id=3, channel="arbitrage", symbol="*")
             await client.until(lambda got: {each.get("id") for each in got} >= {1, 2, 3})
-            await feed.put(*walk[1:], market.trade("2"), market.opportunity(), market.statistics())
+            other = replace(walk[0], venue="coinbase")
+            await feed.put(*walk[1:], other, market.trade("2"), market.opportunity(), market.statistics())
             await client.until(lambda got: book_of(got).equals(walk[-1]))
-            await client.until(lambda got: any(each["type"] == "opportunity" for each in got))
+            await client.until(lambda got: any(each.get("opportunity_id") or each.get("opportunities") for each in got))
             await client.until(lambda got: any(each["type"] == "trades" for each in got))
             book = book_of(client.messages)
             assert book.snapshots == 1
@@ -76,7 +80,7 @@ async def test_records_reach_clients_rest_and_health(feed: Feed, kafka: KafkaSet
         async with aiohttp.ClientSession(url) as session:
             async with session.get("/api/v1/books/kraken/BTC-USD") as response:
                 found = await response.json()
-            assert found["sequence"] == 50
+            assert (found["epoch"], found["sequence"]) == (book.epoch, book.sequence) == (str(START), 350)
             assert dict(found["bids"]) == book.bids
             async with session.get("/api/v1/system/health") as response:
                 health = await response.json()
@@ -104,7 +108,7 @@ async def test_at_sigterm_clients_are_told_and_the_process_ends_in_order(
 async def test_after_kill_9_a_client_that_comes_back_is_in_step(
     feed: Feed, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
-    walk = books(30)
+    walk = books(30, time.time_ns())
     await feed.put(*walk[:10])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -113,6 +117,7 @@ async def test_after_kill_9_a_client_that_comes_back_is_in_step(
             client = Client(connection)
             await client.say(**BOOK)
             await client.until(lambda got: book_of(got).equals(walk[9]))
+            before = book_of(client.messages)
             assert gateway.process is not None
             gateway.process.kill()
             await connection.wait_closed()
@@ -124,6 +129,9 @@ async def test_after_kill_9_a_client_that_comes_back_is_in_step(
             client = Client(connection)
             await client.say(**BOOK)
             await client.until(lambda got: book_of(got).equals(walk[19]))
+            again = book_of(client.messages)
+            assert (before.epoch, before.sequence) == (str(START), 70)
+            assert (again.epoch, again.sequence) == (str(START), 140), "the numbers are the book's, not the gateway's"
             await feed.put(*walk[20:])
             await client.until(lambda got: book_of(got).equals(walk[-1]))
 
@@ -165,7 +173,7 @@ async def test_a_slow_client_is_conflated_then_closed_and_others_notice_nothing(
             assert session.conflated
             async with asyncio.timeout(BOUND):
                 while session in served.hub.sessions:
-                    served.hub.check(START)
+                    served.hub.check()
                     await asyncio.sleep(0.02)
             served.hub.apply(market.trade(), START)
             assert await clients[0].closing_code() == SLOW.number

@@ -77,6 +77,24 @@ async def test_pages_of_other_hosts_are_refused_with_a_reason(tmp_path: Path) ->
                 assert (await receive(client))[0]["type"] == "hello"
 
 
+async def test_while_it_catches_up_no_client_gets_in(tmp_path: Path) -> None:
+    async with serving(tmp_path, live=False) as served:
+        served.hub.apply(market.depth(), START)
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(served.stream).__aenter__()
+        response = refused.value.response
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert json.loads(response.body)["code"] == "catching_up"
+        assert not served.hub.sessions
+        served.hub.live = True
+        async with connect(served.stream) as client:
+            await client.send(json.dumps(BOOK))
+            messages = await receive(client)
+            while messages[-1]["type"] != "snapshot":
+                messages += await receive(client)
+            assert messages[-1]["sequence"] == 1
+
+
 async def test_connections_are_bounded(tmp_path: Path) -> None:
     async with serving(tmp_path, max_connections=1) as served, connect(served.stream) as first:
         await receive(first)
@@ -84,7 +102,7 @@ async def test_connections_are_bounded(tmp_path: Path) -> None:
             assert await closing_code(second) == CONNECTION_LIMIT.number
         assert len(served.hub.sessions) == 1
         await first.send('{"op":"ping","id":5}')
-        assert (await receive(first))[0] == {"type": "pong", "id": 5}
+        assert (await receive(first))[0] == {"type": "pong", "id": 5, "time": START // 1000}
 
 
 async def test_at_the_end_clients_are_told_and_closed_with_1012(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS, Session
 from gateway.state import MarketState
 from schemas.records import DeadLetter
 from tests.fixtures import market
-from tests.fixtures.market import START
-from tests.fixtures.stream import ClientBook, ClogableWire, Tick, messages_of, text_of
+from tests.fixtures.market import MAX_BOOK_AGE, SECOND, START
+from tests.fixtures.stream import ClientBook, ClogableWire, ManualScheduler, messages_of, text_of
 
 BOOK = '{"op":"subscribe","id":1,"channel":"book","venue":"kraken","symbol":"BTC-USD"}'
 TRADES = '{"op":"subscribe","id":2,"channel":"trades","venue":"kraken","symbol":"BTC-USD"}'
@@ -25,15 +25,14 @@ class Bench:
     """A hub with a clock and ticks by hand."""
 
     def __init__(self, queue_bytes: int = 100_000, stall_seconds: float = 10) -> None:
-        self.time = 100.0
-        self.tick = Tick()
-        self.state = MarketState({"kraken": ("BTC-USD",)})
+        self.tick = ManualScheduler()
+        self.state = MarketState({"kraken": ("BTC-USD",)}, max_book_age=MAX_BOOK_AGE)
         self.hub = Hub(
             self.state,
             queue_bytes=queue_bytes,
             stall_seconds=stall_seconds,
             schedule=self.tick,
-            clock=lambda: self.time,
+            clock=self.tick.clock,
         )
 
     def client(self, *says: str) -> tuple[ClogableWire, Session]:
@@ -45,7 +44,7 @@ class Bench:
         return wire, session
 
     def depth(self, sequence: int, **changes: Any) -> None:
-        self.hub.apply(market.depth(bids=[(100, sequence)], sequence=sequence, **changes), START)
+        self.hub.apply(market.depth(bids=[(100, sequence)], sequence=sequence, **changes), self.tick.clock())
 
 
 def kinds(messages: list[dict[str, Any]]) -> list[str]:
@@ -85,6 +84,8 @@ def test_every_channel_can_be_had() -> None:
         '{"op":"subscribe","channel":"arbitrage","symbol":"*"}',
     )
     assert kinds(wire.read()) == ["hello", *["subscribed"] * 3, "snapshot", "subscribed", "snapshot"]
+    bench.depth(1)
+    bench.depth(1, venue="coinbase")
     for record in (market.statistics(), market.candle(), market.opportunity()):
         bench.hub.apply(record, START)
     bench.tick.run()
@@ -151,8 +152,10 @@ def test_unsubscribing_ends_deliveries_and_twice_is_no_error() -> None:
 
 def test_subscriptions_are_bounded() -> None:
     bench = Bench(queue_bytes=10_000_000)
-    bench.state = state = MarketState({"kraken": [f"A{n}-USD" for n in range(MAX_SUBSCRIPTIONS + 1)]})
-    bench.hub = Hub(state, queue_bytes=10_000_000, schedule=bench.tick, clock=lambda: 0.0)
+    bench.state = state = MarketState(
+        {"kraken": [f"A{n}-USD" for n in range(MAX_SUBSCRIPTIONS + 1)]}, max_book_age=MAX_BOOK_AGE
+    )
+    bench.hub = Hub(state, queue_bytes=10_000_000, schedule=bench.tick, clock=bench.tick.clock)
     wire, session = bench.client(*(BOOK.replace("BTC", f"A{n}") for n in range(MAX_SUBSCRIPTIONS + 1)))
     assert session.subscriptions == MAX_SUBSCRIPTIONS
     last = wire.read()[-1]
@@ -220,8 +223,8 @@ def test_a_conflated_client_that_takes_nothing_is_given_up() -> None:
         bench.tick.run()
     closed = []
     for _ in range(11):
-        bench.time += 1
-        bench.hub.check(START)
+        bench.tick.time += 1
+        bench.hub.check()
         closed.append(stalled.closed_with)
     assert closed == [None] * 9 + [SLOW] * 2
     assert session.subscriptions == 0
@@ -235,10 +238,10 @@ def test_a_conflated_client_that_takes_nothing_is_given_up() -> None:
 def test_a_client_that_was_quiet_for_long_is_not_taken_for_a_stalled_one() -> None:
     bench = Bench(queue_bytes=4000, stall_seconds=10)
     wire, _ = bench.client(BOOK)
-    bench.time += 1000
+    bench.tick.time += 1000
     for sequence in range(1, 100):
         bench.depth(sequence)  # a burst in one tick: conflated before it could be written at all
-    bench.hub.check(START)
+    bench.hub.check()
     assert wire.closed_with is None
     wire.read()
     bench.tick.run()
@@ -265,15 +268,15 @@ def test_idle_clients_hear_a_heartbeat_in_time() -> None:
     wire.read()
     beats = []
     for _ in range(20):
-        bench.time += 1
-        bench.hub.check(START)
+        bench.tick.time += 1
+        bench.hub.check()
         bench.tick.run()
         beats.append(bool(wire.read()))
     assert all(any(beats[n : n + int(HEARTBEAT_SECONDS)]) for n in range(20 - int(HEARTBEAT_SECONDS)))
     clogged.clogged = False
     bench.hub.waiting(session)
     bench.tick.run()
-    assert kinds(clogged.read()) == ["snapshot"], "what waits will be sign of life enough"
+    assert [each["reason"] for each in clogged.read()] == [None, "stale"], "what waits will be sign of life enough"
 
 
 def test_at_shutdown_all_are_told_and_closed() -> None:
@@ -309,9 +312,123 @@ def test_a_closed_session_gets_nothing_more() -> None:
 
 
 async def test_without_a_schedule_the_running_loop_ends_the_tick() -> None:
-    hub = Hub(MarketState(), queue_bytes=10_000)
+    hub = Hub(MarketState(max_book_age=MAX_BOOK_AGE), queue_bytes=10_000)
     wire = ClogableWire()
     hub.open(wire)
     assert wire.frames == []
     await asyncio.sleep(0)
     assert messages_of(text_of(wire.frames[0]))[0]["type"] == "hello"
+
+
+# --- books that become stale -----------------------------------------------------------------------------------
+
+ARBITRAGE = '{"op":"subscribe","id":4,"channel":"arbitrage","symbol":"*"}'
+
+
+def test_a_book_that_nobody_confirms_is_told_to_be_stale_in_time() -> None:
+    bench = Bench()
+    wire, _ = bench.client(BOOK)
+    bench.depth(1, received_time=START)
+    bench.tick.run()
+    wire.read()
+    bench.tick.advance(5.0)
+    assert wire.read() == []
+    bench.tick.advance(0.1)
+    (message,) = wire.read()
+    assert (message["type"], message["valid"], message["reason"]) == ("snapshot", False, "stale")
+    assert (message["epoch"], message["sequence"], message["bids"]) == (str(START), 1, [])
+    bench.tick.advance(60.0)
+    assert wire.read() == [], "once"
+    bench.depth(2, received_time=bench.tick.clock())
+    bench.tick.run()
+    (message,) = wire.read()
+    assert (message["type"], message["valid"], message["reason"], message["sequence"]) == ("snapshot", True, None, 2)
+
+
+def test_a_subscriber_is_never_told_that_an_old_book_is_good() -> None:
+    bench = Bench()
+    bench.depth(1, received_time=START)
+    first, _ = bench.client(BOOK)
+    assert first.read()[-1]["valid"] is True
+    bench.tick.time += 5.001  # the timer is due and has not run yet
+    later, _ = bench.client(BOOK)
+    assert later.read()[-1]["reason"] == "stale"
+    assert first.read()[-1]["reason"] == "stale"
+
+
+def test_timers_sleep_until_a_book_can_become_stale() -> None:
+    bench = Bench()
+    bench.tick.advance(3600)
+    assert bench.tick.wakes == 0, "no book, no timer"
+    for tenth in range(600):
+        bench.depth(tenth + 1, received_time=bench.tick.clock())
+        bench.tick.advance(0.1)
+    assert 10 <= bench.tick.wakes <= 14, "a minute of ten books a second: a look every five seconds"
+    assert len(bench.tick.pending) == 1
+    bench.tick.advance(3600)
+    assert bench.tick.wakes <= 15
+    assert bench.tick.pending == [], "all is stale: nothing to wait for"
+
+
+def test_many_books_that_end_one_after_the_other_do_not_wake_it_for_each() -> None:
+    bench = Bench()
+    for number in range(1000):
+        bench.depth(1, symbol=f"A{number}-USD", received_time=START + number * 1_000_000)
+    bench.tick.advance(7)
+    assert bench.tick.wakes <= 25, "a second in which a thousand end, a look every 50 ms"
+    assert {each.fault for each in bench.state.instruments() if each.depth} == {"stale"}
+
+
+def test_a_stop_leaves_no_timer() -> None:
+    bench = Bench()
+    bench.depth(1, received_time=START)
+    assert len(bench.tick.pending) == 1
+    bench.hub.shut_down()
+    bench.depth(2, received_time=START)
+    assert bench.tick.pending == []
+
+
+def test_a_clock_that_was_set_ahead_is_noticed_by_the_check() -> None:
+    bench = Bench()
+    wire, _ = bench.client(BOOK)
+    bench.depth(1, received_time=START)
+    bench.tick.run()
+    wire.read()
+    bench.hub.clock = lambda: START + 3600 * SECOND
+    bench.hub.check()
+    bench.tick.run()
+    assert "stale" in {each.get("reason") for each in wire.read()}
+
+
+def test_open_opportunities_come_and_go_with_their_books() -> None:
+    bench = Bench()
+    wire, _ = bench.client(ARBITRAGE)
+    kraken = {"received_time": START}
+    bench.depth(1, **kraken)
+    bench.depth(1, venue="coinbase", received_time=START + SECOND)
+    bench.hub.apply(market.opportunity("a"), START)
+    bench.tick.run()
+    assert [each["type"] for each in wire.read()][-1] == "opportunity"
+    bench.tick.advance(5.1)
+    (message,) = wire.read()
+    assert (message["type"], message["symbol"], message["opportunities"]) == ("snapshot", "*", [])
+    bench.tick.advance(1.0)
+    assert [each["opportunities"] for each in wire.read()] == [[]], "the other book, too"
+    bench.depth(2, venue="coinbase", received_time=bench.tick.clock())
+    bench.tick.run()
+    assert wire.read()[-1]["opportunities"] == [], "one good book is not enough"
+    bench.depth(2, received_time=bench.tick.clock())
+    bench.tick.run()
+    assert [each["opportunity_id"] for each in wire.read()[-1]["opportunities"]] == ["a"]
+    bench.depth(3, valid=False, received_time=bench.tick.clock())
+    bench.tick.run()
+    assert wire.read()[-1]["opportunities"] == []
+
+
+def test_a_book_without_open_opportunities_makes_no_word_about_them() -> None:
+    bench = Bench()
+    wire, _ = bench.client(ARBITRAGE)
+    wire.read()
+    bench.depth(1, received_time=START)
+    bench.tick.advance(6.0)
+    assert [each for each in wire.read() if each["type"] != "heartbeat"] == []

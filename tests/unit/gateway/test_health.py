@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,19 +13,25 @@ from aiokafka import TopicPartition
 
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, Settings
-from alphapulse.kafka import consumer, producer, running
+from alphapulse.kafka import LagReader, consumer, producer, running
+from alphapulse.kafka.lag import GroupLag, PartitionLag
 from gateway import health
-from gateway.answers import ServiceHealth
-from gateway.health import HealthMonitor
+from gateway.answers import Lag
+from gateway.fanout import Hub
+from gateway.health import HealthMonitor, Progress, _GroupLag
+from gateway.state import MarketState
+from tests.fixtures import market
 from tests.fixtures.gateway import NOBODY
+from tests.fixtures.market import MAX_BOOK_AGE, SECOND, START
+from tests.fixtures.stream import ManualScheduler
 
 
 @asynccontextmanager
-async def service(status: int) -> AsyncIterator[int]:
+async def service(status: int, **told: str) -> AsyncIterator[int]:
     """A service's ops server, as far as it is asked; yields its port."""
 
     async def ready(_: web.Request) -> web.Response:
-        return web.json_response({}, status=status)
+        return web.json_response(told, status=status)
 
     app = web.Application()
     app.add_routes([web.get("/ready", ready)])
@@ -42,13 +49,33 @@ def announce(folder: Path, name: str, text: str) -> None:
     (folder / "run" / f"{name}.json").write_text(text, encoding="utf-8")
 
 
+class World:
+    """What a monitor knows by itself."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.state = MarketState(max_book_age=MAX_BOOK_AGE)
+        self.hub = Hub(self.state, queue_bytes=1000, clock=lambda: self.now, schedule=ManualScheduler())
+        self.hub.live = True
+        self.progress = Progress({}, {})
+
+
 @asynccontextmanager
-async def monitor(folder: Path, kafka: KafkaSettings) -> AsyncIterator[HealthMonitor]:
-    made = HealthMonitor(Settings(data_dir=folder, kafka=kafka), "gateway", lambda: (ServiceHealth(status="ok"), 7))
+async def monitor(folder: Path, kafka: KafkaSettings, world: World | None = None) -> AsyncIterator[HealthMonitor]:
+    world = world or World()
+    settings = Settings(data_dir=folder, kafka=kafka)
+    made = HealthMonitor(settings, "gateway", world.state, world.hub, lambda: world.progress)
     try:
         yield made
     finally:
         await made.close()
+
+
+def asked_again(made: HealthMonitor) -> HealthMonitor:
+    """Let the monitor's answers be too old to be shared."""
+    made._asked_at = None
+    made._lag.read_at = -1e9 if made._lag.read_at is not None else None
+    return made
 
 
 async def test_all_well(tmp_path: Path, kafka: KafkaSettings) -> None:
@@ -56,13 +83,15 @@ async def test_all_well(tmp_path: Path, kafka: KafkaSettings) -> None:
         announce(tmp_path, "processors", json.dumps({"ops_port": port}))
         announce(tmp_path, "gateway", "its own file is not read")
         found = await made.read()
-    assert found.status == "ok"
+    assert (found.status, found.reasons) == ("ok", [])
     assert {name: each.status for name, each in found.services.items()} == {
         "gateway": "ok",
         "kafka": "ok",
         "processors": "ok",
     }
-    assert found.lag == {"gateway": 7}, "groups that never committed are left out"
+    assert found.lag == {"gateway": Lag(records=0, seconds=0, age_seconds=0)}, (
+        "groups that never committed are left out"
+    )
     assert found.uptime_seconds >= 0
 
 
@@ -79,12 +108,80 @@ async def test_lag_is_told_by_group(tmp_path: Path, kafka: KafkaSettings) -> Non
         await reader.commit({partition: 2})
         async with monitor(tmp_path, kafka) as made:
             found = await made.read()
-    assert found.lag == {"gateway": 7, group: 3}
+    assert found.lag.keys() == {"gateway", group}
+    assert (found.lag[group].records, found.status) == (3, "ok")
+
+
+def lag_told(made: HealthMonitor, group: str, records: int, seconds: float) -> None:
+    made._lag.groups[group] = _GroupLag(records, seconds)
+    made._lag.read_at = time.monotonic()
+
+
+async def test_a_group_that_is_too_far_behind_degrades_the_whole(tmp_path: Path) -> None:
+    settings = Settings()
+    async with monitor(tmp_path, NOBODY) as made:
+        lag_told(made, settings.processors.group, 147_000, 5.0)
+        lag_told(made, settings.parquet.group, 90_000, 64.0)
+        assert made._judge().reasons == [], "a sink that writes once a minute is a minute behind"
+        lag_told(made, settings.processors.group, 147_000, 5.1)
+        lag_told(made, settings.clickhouse.group, 12, 6.1)
+        lag_told(made, settings.parquet.group, 90_000, 65.1)
+        found = made._judge()
+    assert found.status == "degraded"
+    assert found.reasons == [
+        "alphapulse-processors is 147,000 records, 5.1 s behind; 5 s are allowed",
+        "alphapulse-sink-parquet is 90,000 records, 65.1 s behind; 65 s are allowed",
+        "alphapulse-sink-clickhouse is 12 records, 6.1 s behind; 6 s are allowed",
+    ]
+
+
+async def test_the_gateway_tells_when_it_is_behind_itself(tmp_path: Path) -> None:
+    world = World()
+    partition = TopicPartition(topics.DEPTH, 0)
+    world.progress = Progress({partition: 10}, {partition: 40})
+    async with monitor(tmp_path, NOBODY, world) as made:
+        assert made._judge().lag["gateway"].records == 30
+        made._own_history._times[partition][0] -= 7.0
+        found = made._judge()
+        assert found.reasons[-1] == "gateway is 30 records, 7.0 s behind; 5 s are allowed"
+        world.hub.live = False
+        assert made._judge().reasons[0] == "gateway: catching up: 30 records to read"
+
+
+async def test_books_that_are_not_good_degrade_the_whole(tmp_path: Path, kafka: KafkaSettings) -> None:
+    world = World()
+    for symbol in ("BTC-USD", "ETH-USD"):
+        world.hub.apply(market.depth(symbol=symbol, received_time=START), START)
+    world.hub.apply(market.depth(venue="coinbase", received_time=START), START)
+    async with monitor(tmp_path, kafka, world) as made:
+        assert (await made.read()).reasons == []
+        world.now += 7 * SECOND
+        world.hub.apply(market.depth(sequence=2, received_time=world.now), world.now)
+        assert (await made.read()).reasons == [
+            "coinbase: 1 of 1 books are stale, the oldest not confirmed for 7.0 s",
+            "kraken: 1 of 2 books are stale, the oldest not confirmed for 7.0 s",
+        ]
+        world.hub.apply(market.depth(symbol="ETH-USD", sequence=2, received_time=world.now, valid=False), world.now)
+        world.hub.apply(market.event("late", venue="coinbase", time=world.now), world.now)
+        world.hub.apply(market.depth(venue="coinbase", sequence=2, received_time=world.now, valid=False), world.now)
+        late = "coinbase is late: its collector cannot read the frames in time and has ended its books"
+        assert (await made.read()).reasons == [late], "a book may be taken up again"
+        world.now += 5 * SECOND + 1
+        world.hub.apply(market.depth(sequence=3, received_time=world.now), world.now)
+        assert (await made.read()).reasons == [late, "kraken: 1 of 2 books are invalid, the oldest for 5.0 s"]
+        world.hub.apply(market.event("disconnected", time=world.now), world.now)
+        found = await made.read()
+        assert (found.reasons, found.status) == ([late, "kraken is disconnected"], "degraded")
 
 
 async def test_what_is_not_well_is_named_and_degrades_the_whole(tmp_path: Path, kafka: KafkaSettings) -> None:
-    async with service(503) as port, monitor(tmp_path, kafka) as made:
+    async with (
+        service(503) as port,
+        service(503, waiting="kafka.bootstrap") as waiting,
+        monitor(tmp_path, kafka) as made,
+    ):
         announce(tmp_path, "collector-kraken", json.dumps({"ops_port": port}))
+        announce(tmp_path, "processors", json.dumps({"ops_port": waiting}))
         announce(tmp_path, "killed", json.dumps({"ops_port": 1}))
         announce(tmp_path, "half", '{"ops_')
         announce(tmp_path, "list", "[]")
@@ -99,12 +196,22 @@ async def test_what_is_not_well_is_named_and_degrades_the_whole(tmp_path: Path, 
         "killed": "down",
         "list": "down",
         "portless": "down",
+        "processors": "degraded",
     }
     messages = {name: each.message or "" for name, each in found.services.items()}
     assert "answered 503" in messages["collector-kraken"]
+    assert messages["processors"] == "waits: kafka.bootstrap"
     assert "127.0.0.1:1/ready does not answer" in messages["killed"]
     assert "half.json" in messages["half"]
     assert "expected a JSON object" in messages["list"]
+    assert [reason.partition(":")[0] for reason in found.reasons] == [
+        "collector-kraken",
+        "half",
+        "killed",
+        "list",
+        "portless",
+        "processors",
+    ]
 
 
 async def test_without_a_broker_it_is_degraded_not_failing(tmp_path: Path) -> None:
@@ -115,11 +222,67 @@ async def test_without_a_broker_it_is_degraded_not_failing(tmp_path: Path) -> No
     assert "127.0.0.1:1" in (found.services["kafka"].message or "")
 
 
+async def test_a_broker_that_answers_too_late_leaves_the_figures_of_before(
+    tmp_path: Path, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = asyncio.Event()
+    answers.set()
+
+    async def read(_: LagReader) -> dict[str, GroupLag]:
+        await answers.wait()
+        lag = {TopicPartition(topics.L2, 0): PartitionLag(0, 100, 58)}
+        return {"alphapulse-processors": GroupLag("alphapulse-processors", lag)}
+
+    monkeypatch.setattr(LagReader, "read", read)
+    monkeypatch.setattr(health, "TIMEOUT_SECONDS", 0.01)
+    async with monitor(tmp_path, kafka) as made:
+        assert (await made.read()).services["kafka"].status == "ok"
+        answers.clear()
+        monkeypatch.setattr(health, "LAG_TIMEOUT_SECONDS", 0.05)
+        for _ in range(2):  # the second finds the first one's reading under way, or given up
+            found = await asked_again(made).read()
+            assert found.lag["alphapulse-processors"].records == 42, "kept"
+            assert found.lag["alphapulse-processors"].age_seconds > 1000
+        async with asyncio.timeout(30):
+            while not made._lag.failure or made._lag._reading is not None:
+                await asyncio.sleep(0)
+        found = made._judge()
+        told = found.services["kafka"]
+        assert told.status == "degraded", "not down: it may be the reader that is slow"
+        assert "the broker did not answer within 0.05 s" in (told.message or "")
+        assert " s old" in (told.message or "")
+        assert found.reasons == [f"kafka: {told.message}"]
+        answers.set()
+        monkeypatch.undo()
+        monkeypatch.setattr(LagReader, "read", read)
+        assert (await asked_again(made).read()).services["kafka"].status == "ok"
+
+
 async def test_answers_are_shared_for_a_while(
     tmp_path: Path, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with monitor(tmp_path, kafka) as made:
+    async with service(200) as port, monitor(tmp_path, kafka) as made:
+        announce(tmp_path, "processors", json.dumps({"ops_port": port}))
         first = await made.read()
-        assert await made.read() is first
+        asked = made._asked_at, made._lag.read_at
+        assert (await made.read()).services == first.services
+        assert (made._asked_at, made._lag.read_at) == asked
         monkeypatch.setattr(health, "FRESH_SECONDS", 0.0)
-        assert await made.read() is not first
+        await made.read()
+        assert made._asked_at is not None
+        assert made._lag.read_at is not None
+        assert (made._asked_at, made._lag.read_at) > asked
+
+
+async def test_the_lag_is_noted_while_nobody_asks(
+    tmp_path: Path, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "UNASKED_SECONDS", 0.01)
+    async with monitor(tmp_path, kafka) as made:
+        watching = asyncio.create_task(made.watch())
+        times: set[float | None] = set()
+        async with asyncio.timeout(30):
+            while len(times) < 3:
+                await asyncio.sleep(0)
+                times.add(made._lag.read_at)
+        watching.cancel()

@@ -1,40 +1,31 @@
-import type { ConnectionState } from '../stream/connection.ts';
+import { badgeOf, type ServerTime } from '../view/freshness.ts';
+import { EMPTY_BOOK, type BookPicture, type ConnectionPicture } from '../view/store.ts';
 import { usePicture, type Picture } from '../view/picture.ts';
-import type { ConnectionPicture } from '../view/store.ts';
 import { useNow } from '../view/ticking.ts';
-import { count, duration, type Tone } from '../view/words.ts';
+import { count, duration } from '../view/words.ts';
 import { Dot } from './Status.tsx';
-
-function wordsOf(state: ConnectionState, now: number): { readonly tone: Tone; readonly word: string; readonly why: string } {
-  switch (state.phase) {
-    case 'connecting':
-      return { tone: 'doubtful', word: 'Connecting', why: 'Opening the stream' };
-    case 'live':
-      return { tone: 'good', word: 'Live', why: 'Connected to the stream' };
-    case 'stale':
-      return { tone: 'doubtful', word: 'Stale', why: 'Connected, but nothing came for two heartbeats' };
-    case 'waiting': {
-      const left = Math.max(0, state.retryAt - now);
-      return { tone: 'bad', word: left < 1000 ? 'Reconnecting' : `Reconnecting in ${duration(left)}`, why: state.reason };
-    }
-    case 'ended':
-      return { tone: 'bad', word: 'Disconnected', why: state.reason };
-  }
-}
 
 interface ConnectionBadgeProps {
   readonly picture: Picture<ConnectionPicture>;
+  /** The book shown; null while there is none. */
+  readonly book: Picture<BookPicture> | null;
+  readonly serverTime: ServerTime;
+  readonly catchingUp: boolean;
   readonly onReconnect: () => void;
 }
 
-export function ConnectionBadge({ picture, onReconnect }: ConnectionBadgeProps) {
+/** How old the data is that the page shows, or why there is none. */
+export function ConnectionBadge({ picture, book, serverTime, catchingUp, onReconnect }: ConnectionBadgeProps) {
   const { state, messagesPerSecond, gaps, unreadable, roundTripMs, problem } = usePicture(picture);
+  const { ladder } = (book ?? EMPTY_BOOK).read();
   const now = useNow(500);
-  const { tone, word, why } = wordsOf(state, now);
+  const times = { now, serverTime: serverTime(now) };
+  const { tone, word, age, why } = badgeOf(state, book ? ladder : null, times, catchingUp);
   const offline = state.phase === 'waiting' || state.phase === 'ended';
   const figures = [
     `${gaps} sequence ${gaps === 1 ? 'gap' : 'gaps'}`,
     `${unreadable} unreadable messages`,
+    ...(roundTripMs === null ? [] : [`round trip ${duration(roundTripMs)}`]),
     ...(problem ? [problem] : []),
   ].join(' · ');
   return (
@@ -42,8 +33,9 @@ export function ConnectionBadge({ picture, onReconnect }: ConnectionBadgeProps) 
       <Dot tone={tone} />
       <span role="status" className="word">
         {word}
+        {age === null ? null : ` · ${age}`}
       </span>
-      {offline ? (
+      {offline && !catchingUp ? (
         <>
           <span className="why">{why}</span>
           <button type="button" className="quiet" onClick={onReconnect}>
@@ -53,7 +45,6 @@ export function ConnectionBadge({ picture, onReconnect }: ConnectionBadgeProps) 
       ) : (
         <span className="figures">
           {count(messagesPerSecond)} msg/s
-          {roundTripMs === null ? '' : ` · ${duration(roundTripMs)}`}
         </span>
       )}
       {gaps + unreadable > 0 ? (

@@ -3,6 +3,8 @@ import type { Polled } from '../rest/polled.ts';
 import { count, duration, toneOf } from '../view/words.ts';
 import { Dot } from './Status.tsx';
 
+/** Figures of the lag that are older say so. */
+const OLD_SECONDS = 5;
 const POPOVER = 'health-details';
 
 function wordOf(status: string): string {
@@ -28,6 +30,16 @@ export function HealthBadge({ health }: { readonly health: Polled<Health> }) {
         ) : null}
       </button>
       <div id={POPOVER} popover="auto" className="popover" aria-label="Services and lag">
+        {value && value.reasons.length > 0 ? (
+          <>
+            <h2>What is not well</h2>
+            <ul className="reasons">
+              {value.reasons.map((reason) => (
+                <li key={reason}>{reason}</li>
+              ))}
+            </ul>
+          </>
+        ) : null}
         <h2>Services</h2>
         {problem ? <p className="bad">{problem}</p> : null}
         <ul>
@@ -42,12 +54,15 @@ export function HealthBadge({ health }: { readonly health: Polled<Health> }) {
         </ul>
         {value && value.lag.length > 0 ? (
           <>
-            <h2>Lag, records</h2>
+            <h2>Lag</h2>
             <ul>
-              {value.lag.map(({ name, records }) => (
+              {value.lag.map(({ name, records, seconds, ageSeconds }) => (
                 <li key={name}>
                   <b>{name}</b>
-                  <span>{count(records)}</span>
+                  <span>
+                    {count(records)} records, {seconds.toFixed(1)} s
+                  </span>
+                  {ageSeconds > OLD_SECONDS ? <small>known {duration(ageSeconds * 1000)} ago</small> : null}
                 </li>
               ))}
             </ul>

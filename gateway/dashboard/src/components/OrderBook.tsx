@@ -1,11 +1,13 @@
-import { memo } from 'react';
+import { memo, type ReactNode } from 'react';
 
 import { LADDER_LEVELS, type Ladder, type Rung } from '../view/ladder.ts';
+import type { ServerTime } from '../view/freshness.ts';
 import { usePicture, type Picture } from '../view/picture.ts';
 import type { BookPicture } from '../view/store.ts';
 import { baseOf, quoteOf, venueName } from '../view/words.ts';
 import { Amount } from './Amount.tsx';
 import { Panel } from './Panel.tsx';
+import { StaleFor } from './StaleFor.tsx';
 
 interface RowProps {
   readonly rung: Rung;
@@ -89,8 +91,16 @@ function Middle({ ladder }: { readonly ladder: Ladder }) {
   );
 }
 
-function statusOf({ ladder, problem }: BookPicture): { readonly text: string; readonly tone: string } | null {
+interface Veil {
+  readonly text: ReactNode;
+  readonly tone: string;
+}
+
+function veilOf({ ladder, problem }: BookPicture, serverTime: ServerTime): Veil | null {
   if (problem) return { text: problem, tone: 'bad' };
+  if (ladder.status === 'stale') {
+    return { text: <StaleFor time={ladder.time} serverTime={serverTime} />, tone: 'doubtful' };
+  }
   if (ladder.status === 'invalid') return { text: 'no valid book: waiting for the venue', tone: 'doubtful' };
   if (ladder.status === 'awaiting') {
     return { text: ladder.time === 0 ? 'waiting for the book' : 'not current: waiting for a snapshot', tone: 'doubtful' };
@@ -115,12 +125,13 @@ interface OrderBookProps {
   readonly venue: string;
   readonly symbol: string;
   readonly picture: Picture<BookPicture>;
+  readonly serverTime: ServerTime;
 }
 
-export function OrderBook({ venue, symbol, picture }: OrderBookProps) {
+export function OrderBook({ venue, symbol, picture, serverTime }: OrderBookProps) {
   const shown = usePicture(picture);
   const { ladder } = shown;
-  const status = statusOf(shown);
+  const veil = veilOf(shown, serverTime);
   return (
     <Panel
       title="Order book"
@@ -140,9 +151,9 @@ export function OrderBook({ venue, symbol, picture }: OrderBookProps) {
         <Side name="asks" ladder={ladder} />
         <Middle ladder={ladder} />
         <Side name="bids" ladder={ladder} />
-        {status ? (
-          <p className={`veil ${status.tone}`} role="status">
-            {status.text}
+        {veil ? (
+          <p className={`veil ${veil.tone}`}>
+            {veil.text}
           </p>
         ) : null}
       </div>

@@ -59,7 +59,7 @@ export function Summary({ venue, symbol, book, tape, stats }: SummaryProps) {
           {window ? `${count(window.bidLevels)} / ${count(window.askLevels)}` : '—'}
         </Item>
         <Item label="Latency" title="From the venue's clock to ours, mean of the last second">
-          {window && window.latencyMean !== null ? duration(window.latencyMean / 1e6) : '—'}
+          {window && window.latencyMean !== null ? duration(window.latencyMean / 1e3) : '—'}
         </Item>
       </dl>
     </section>

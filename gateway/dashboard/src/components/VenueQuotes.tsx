@@ -1,8 +1,10 @@
+import type { ServerTime } from '../view/freshness.ts';
 import { usePicture, type Picture } from '../view/picture.ts';
 import type { QuotesPicture, VenueQuote } from '../view/quotes.ts';
 import { venueName } from '../view/words.ts';
 import { Amount } from './Amount.tsx';
 import { Panel } from './Panel.tsx';
+import { StaleFor } from './StaleFor.tsx';
 
 interface RowProps {
   readonly row: VenueQuote;
@@ -10,12 +12,13 @@ interface RowProps {
   readonly selected: boolean;
   readonly priceDecimals: number;
   readonly sizeDecimals: number;
+  readonly serverTime: ServerTime;
   readonly onSelect: () => void;
 }
 
-const STATUS_WORDS = { awaiting: 'waiting', invalid: 'no valid book', valid: '' } as const;
+const STATUS_WORDS = { awaiting: 'waiting', invalid: 'no valid book' } as const;
 
-function Row({ row, colour, selected, priceDecimals, sizeDecimals, onSelect }: RowProps) {
+function Row({ row, colour, selected, priceDecimals, sizeDecimals, serverTime, onSelect }: RowProps) {
   const { ladder, venue } = row;
   const { bestBid, bestAsk } = ladder;
   return (
@@ -35,7 +38,13 @@ function Row({ row, colour, selected, priceDecimals, sizeDecimals, onSelect }: R
       </td>
       <td className="size">{bestAsk ? <Amount text={bestAsk.size} decimals={sizeDecimals} dim /> : '—'}</td>
       <td className="bps">
-        {ladder.status === 'valid' ? (ladder.spreadBasisPoints ?? '—') : STATUS_WORDS[ladder.status]}
+        {ladder.status === 'valid' ? (
+          (ladder.spreadBasisPoints ?? '—')
+        ) : ladder.status === 'stale' ? (
+          <StaleFor time={ladder.time} serverTime={serverTime} />
+        ) : (
+          STATUS_WORDS[ladder.status]
+        )}
       </td>
     </tr>
   );
@@ -46,10 +55,11 @@ interface VenueQuotesProps {
   readonly symbol: string;
   readonly selectedVenue: string;
   readonly colours: ReadonlyMap<string, string>;
+  readonly serverTime: ServerTime;
   readonly onSelect: (venue: string) => void;
 }
 
-export function VenueQuotes({ picture, symbol, selectedVenue, colours, onSelect }: VenueQuotesProps) {
+export function VenueQuotes({ picture, symbol, selectedVenue, colours, serverTime, onSelect }: VenueQuotesProps) {
   const { rows, consolidated, priceDecimals, sizeDecimals } = usePicture(picture);
   return (
     <Panel title="Best bid and ask by venue" area="quotes" aside={<b>{symbol}</b>}>
@@ -74,6 +84,7 @@ export function VenueQuotes({ picture, symbol, selectedVenue, colours, onSelect 
                 selected={row.venue === selectedVenue}
                 priceDecimals={priceDecimals}
                 sizeDecimals={sizeDecimals}
+                serverTime={serverTime}
                 onSelect={() => {
                   onSelect(row.venue);
                 }}

@@ -1,25 +1,24 @@
 import type { Exchange } from '../rest/api.ts';
 import type { Polled } from '../rest/polled.ts';
-import { useNow } from '../view/ticking.ts';
 import { duration, rate, toneOf, venueName } from '../view/words.ts';
 import { Panel } from './Panel.tsx';
 import { Dot } from './Status.tsx';
 
-/** A record older than this is remarkable on a live feed. */
-const OLD_MS = 5_000;
-
 interface RowProps {
   readonly exchange: Exchange;
-  readonly now: number;
   readonly colour: string;
   /** Whether this is what the gateway says now, not what it said before it fell silent. */
   readonly current: boolean;
 }
 
-function Row({ exchange, now, colour, current }: RowProps) {
-  const age = exchange.lastRecordTime === null ? null : Math.max(0, now - exchange.lastRecordTime / 1000);
+function Row({ exchange, colour, current }: RowProps) {
+  const { validBooks, staleBooks, invalidBooks, bookAge } = exchange;
+  const books = validBooks + staleBooks + invalidBooks;
   return (
-    <tr className={current ? '' : 'past'} title={`${exchange.instruments} instruments`}>
+    <tr
+      className={current ? '' : 'past'}
+      title={`${exchange.instruments} instruments; books: ${validBooks} good, ${staleBooks} stale, ${invalidBooks} invalid`}
+    >
       <th scope="row">
         <span className="swatch" style={{ background: colour }} aria-hidden="true" />
         {venueName(exchange.venue)}
@@ -28,8 +27,9 @@ function Row({ exchange, now, colour, current }: RowProps) {
         <Dot tone={current ? toneOf(exchange.status) : 'unknown'} />
         {exchange.status}
       </td>
+      <td className={`figure ${validBooks < books ? 'old' : ''}`}>{books === 0 ? '—' : `${validBooks}/${books}`}</td>
       <td className="figure">{rate(exchange.recordsPerSecond)}</td>
-      <td className={`figure ${age !== null && age > OLD_MS ? 'old' : ''}`}>{age === null ? '—' : duration(age)}</td>
+      <td className={`figure ${validBooks === 0 ? 'old' : ''}`}>{bookAge === null ? '—' : duration(bookAge)}</td>
     </tr>
   );
 }
@@ -40,7 +40,6 @@ interface VenuesProps {
 }
 
 export function Venues({ exchanges, colours }: VenuesProps) {
-  const now = useNow(500);
   const list = exchanges.value ?? [];
   return (
     <Panel
@@ -54,11 +53,14 @@ export function Venues({ exchanges, colours }: VenuesProps) {
             <tr>
               <th scope="col">Venue</th>
               <th scope="col">Feed</th>
+              <th scope="col" title="Books that are valid and young, of all">
+                Books
+              </th>
               <th scope="col" title="Records per second">
                 Rec/s
               </th>
-              <th scope="col" title="Age of the last record">
-                Last
+              <th scope="col" title="Age of the youngest book">
+                Age
               </th>
             </tr>
           </thead>
@@ -67,7 +69,6 @@ export function Venues({ exchanges, colours }: VenuesProps) {
               <Row
                 key={exchange.venue}
                 exchange={exchange}
-                now={now}
                 colour={colours.get(exchange.venue) ?? 'gray'}
                 current={exchanges.problem === null}
               />

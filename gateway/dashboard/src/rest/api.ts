@@ -6,9 +6,12 @@ export interface Exchange {
   readonly venue: string;
   readonly status: string;
   readonly instruments: number;
+  readonly validBooks: number;
+  readonly staleBooks: number;
+  readonly invalidBooks: number;
+  /** Milliseconds, of the youngest book; null without one. */
+  readonly bookAge: number | null;
   readonly recordsPerSecond: number;
-  /** Microseconds by the server's clock; null before the first record. */
-  readonly lastRecordTime: number | null;
 }
 
 export interface Instrument {
@@ -24,11 +27,20 @@ export interface ServiceHealth {
   readonly detail: string;
 }
 
+export interface Lag {
+  readonly name: string;
+  readonly records: number;
+  readonly seconds: number;
+  readonly ageSeconds: number;
+}
+
 export interface Health {
   readonly status: string;
+  /** What is not well, a line each. */
+  readonly reasons: readonly string[];
   readonly services: readonly ServiceHealth[];
-  /** Records behind, by consumer. */
-  readonly lag: readonly { readonly name: string; readonly records: number }[];
+  /** How far each consumer is behind, and how old that knowledge is. */
+  readonly lag: readonly Lag[];
   readonly uptimeSeconds: number;
 }
 
@@ -39,13 +51,15 @@ function maybeNumber(from: Fields, name: string): number | null {
 export function readExchanges(body: unknown): Exchange[] {
   return asList(asFields(body, 'exchanges')['exchanges'], 'exchanges').map((entry) => {
     const from = asFields(entry, 'exchanges');
-    const last = maybeNumber(from, 'last_record_time');
     return {
       venue: text(from, 'venue'),
       status: text(from, 'status'),
       instruments: number(from, 'instruments'),
+      validBooks: number(from, 'valid_books'),
+      staleBooks: number(from, 'stale_books'),
+      invalidBooks: number(from, 'invalid_books'),
+      bookAge: maybeNumber(from, 'book_age_ms'),
       recordsPerSecond: number(from, 'records_per_second'),
-      lastRecordTime: last === 0 ? null : last,
     };
   });
 }
@@ -71,20 +85,51 @@ function serviceOf(name: string, value: unknown): ServiceHealth {
 
 export function readHealth(body: unknown): Health {
   const from = asFields(body, 'health');
-  const lag = from['lag'] === undefined ? {} : asFields(from['lag'], 'lag');
   return {
     status: text(from, 'status'),
     services: Object.entries(asFields(from['services'], 'services')).map(([name, value]) => serviceOf(name, value)),
-    lag: Object.entries(lag)
-      .filter((entry): entry is [string, number] => typeof entry[1] === 'number')
-      .map(([name, records]) => ({ name, records })),
+    reasons: asList(from['reasons'], 'reasons').map((reason) => String(reason)),
+    lag: Object.entries(asFields(from['lag'], 'lag')).map(([name, value]) => {
+      const lag = asFields(value, `lag.${name}`);
+      return {
+        name,
+        records: number(lag, 'records'),
+        seconds: number(lag, 'seconds'),
+        ageSeconds: number(lag, 'age_seconds'),
+      };
+    }),
     uptimeSeconds: number(from, 'uptime_seconds'),
   };
 }
 
+/** The code of a gateway that has just started: it hands out nothing until it knows the present. */
+export const CATCHING_UP = 'catching_up';
+
 /** A request that failed, in words for the page. */
 export class RequestError extends Error {
   override readonly name = 'RequestError';
+  /** What the gateway calls the fault; null where it did not answer so. */
+  readonly code: string | null;
+
+  constructor(message: string, code: string | null = null, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The fault in an answer that is not 2xx. */
+async function faultOf(path: string, response: Response): Promise<RequestError> {
+  let body: unknown = null;
+  try {
+    body = await response.json();
+  } catch (error) {
+    // Not the gateway's own words: those of a proxy before it.
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  const fields = typeof body === 'object' && body !== null ? (body as Fields) : {};
+  const code = typeof fields['code'] === 'string' ? fields['code'] : null;
+  if (code === CATCHING_UP && typeof fields['message'] === 'string') return new RequestError(fields['message'], code);
+  return new RequestError(`${path}: the gateway answered ${response.status}`, code);
 }
 
 /** GET api/v1/<path> relative to the page; throws RequestError naming the path and what went wrong. */
@@ -94,14 +139,14 @@ export async function get<T>(path: string, read: (body: unknown) => T, signal: A
   try {
     response = await fetch(url, { signal, headers: { accept: 'application/json' } });
   } catch (error) {
-    throw new RequestError(`${path}: the gateway does not answer`, { cause: error });
+    throw new RequestError(`${path}: the gateway does not answer`, null, { cause: error });
   }
-  if (!response.ok) throw new RequestError(`${path}: the gateway answered ${response.status}`);
+  if (!response.ok) throw await faultOf(path, response);
   try {
     return read(await response.json());
   } catch (error) {
     if (error instanceof ProtocolError || error instanceof SyntaxError) {
-      throw new RequestError(`${path}: ${error.message}`, { cause: error });
+      throw new RequestError(`${path}: ${error.message}`, null, { cause: error });
     }
     throw error;
   }

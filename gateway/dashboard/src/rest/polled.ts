@@ -8,6 +8,8 @@ export interface Polled<T> {
   readonly value: T | null;
   /** Why the latest request failed; null when it did not. */
   readonly problem: string | null;
+  /** The gateway's own word for it, if it had one. */
+  readonly code: string | null;
 }
 
 /** How long a request may take before it counts as failed. */
@@ -18,7 +20,7 @@ const TIMEOUT_MS = 5_000;
  * `read` must be a constant function.
  */
 export function usePolled<T>(path: string, read: (body: unknown) => T, everyMs: number): Polled<T> {
-  const [polled, setPolled] = useState<Polled<T>>({ value: null, problem: null });
+  const [polled, setPolled] = useState<Polled<T>>({ value: null, problem: null, code: null });
 
   useEffect(() => {
     const stopped = new AbortController();
@@ -29,11 +31,11 @@ export function usePolled<T>(path: string, read: (body: unknown) => T, everyMs: 
         try {
           const value = await get(path, read, AbortSignal.any([stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]));
           if (stopped.signal.aborted) return;
-          setPolled({ value, problem: null });
+          setPolled({ value, problem: null, code: null });
         } catch (error) {
           if (stopped.signal.aborted) return;
           if (!(error instanceof RequestError)) throw error;
-          setPolled(({ value }) => ({ value, problem: error.message }));
+          setPolled(({ value }) => ({ value, problem: error.message, code: error.code }));
         }
       }
       timer = setTimeout(() => void poll(), everyMs);

@@ -11,10 +11,11 @@ export interface Level {
 }
 
 /**
- * awaiting: nothing yet, or a gap was seen; the levels are the last known ones and are not current.
- * valid: in step with the server. invalid: the server itself has no valid book.
+ * awaiting: nothing yet, or a gap was seen. valid: in step with the server, and young. stale: nobody has confirmed it for
+ * too long. invalid: the server itself has no valid book. Only the levels of a valid book are current; those of an awaiting
+ * or stale one are the last known.
  */
-export type BookStatus = 'awaiting' | 'valid' | 'invalid';
+export type BookStatus = 'awaiting' | 'valid' | 'stale' | 'invalid';
 
 /** applied: the book moved. ignored: it waits for a snapshot. gap: a delta is missing, subscribe again. */
 export type Outcome = 'applied' | 'ignored' | 'gap';
@@ -69,13 +70,16 @@ class BookSide {
 export class Book {
   readonly #bids = new BookSide(-1);
   readonly #asks = new BookSide(1);
-  #status: BookStatus = 'awaiting';
+  /** What the server said last, as far as it can be followed. */
+  #standing: BookStatus = 'awaiting';
+  /** Whether the time of the book is too long ago by the page's own watch. */
+  #old = false;
   #epoch = '';
   #sequence = -1;
   #time = 0;
 
   get status(): BookStatus {
-    return this.#status;
+    return this.#standing === 'valid' && this.#old ? 'stale' : this.#standing;
   }
 
   /** Best first. */
@@ -88,7 +92,7 @@ export class Book {
     return this.#asks.levels;
   }
 
-  /** Of the last message applied, microseconds; 0 before the first. */
+  /** When it was last known to be what the venue shows, microseconds; 0 before the first message. */
   get time(): number {
     return this.#time;
   }
@@ -98,43 +102,44 @@ export class Book {
   }
 
   /**
-   * Applies a snapshot always, and a delta only when it is the very next one of the same epoch. After a gap the book
-   * is `awaiting` and ignores deltas until a snapshot comes.
+   * Applies a snapshot always, and a delta only to the very book that it builds on. After a gap the book is `awaiting`
+   * and ignores deltas until a snapshot comes; so does one that is not valid.
    */
   apply(message: BookMessage): Outcome {
-    if (message.type === 'snapshot') {
+    if (message.type === 'delta') {
+      if (this.#standing === 'awaiting') return 'ignored';
+      const follows = message.epoch === this.#epoch && message.previousSequence === this.#sequence;
+      if (this.#standing !== 'valid' || !follows) {
+        this.#standing = 'awaiting';
+        return 'gap';
+      }
+    } else if (message.reason !== 'stale') {
+      // The last levels of a stale book stay in sight, marked as what they are.
       this.#bids.clear();
       this.#asks.clear();
-    } else {
-      if (this.#status === 'awaiting') return 'ignored';
-      if (message.epoch !== this.#epoch || message.sequence !== this.#sequence + 1) {
-        this.#status = 'awaiting';
-        return 'gap';
-      }
-      if (this.#status === 'invalid') {
-        this.#sequence = message.sequence;
-        if (!message.valid) return 'ignored';
-        // The sides were cleared: changes alone cannot make the book whole again.
-        this.#status = 'awaiting';
-        return 'gap';
-      }
     }
     this.#epoch = message.epoch;
     this.#sequence = message.sequence;
     this.#time = message.time;
-    this.#status = message.valid ? 'valid' : 'invalid';
     if (!message.valid) {
-      this.#bids.clear();
-      this.#asks.clear();
+      this.#standing = message.reason === 'stale' ? 'stale' : 'invalid';
       return 'applied';
     }
+    this.#standing = 'valid';
     for (const change of message.bids) this.#bids.change(change);
     for (const change of message.asks) this.#asks.change(change);
     return 'applied';
   }
 
+  /** Notes whether its time is too long ago; returns whether that changes its status. A gateway that is silent tells nothing. */
+  judge(serverTime: number, maxAge: number): boolean {
+    const before = this.status;
+    this.#old = serverTime - this.#time > maxAge;
+    return this.status !== before;
+  }
+
   /** The connection is gone or a new subscription was asked for: what is held is no longer current. */
   distrust(): void {
-    this.#status = 'awaiting';
+    this.#standing = 'awaiting';
   }
 }

@@ -132,7 +132,7 @@ export class Connection {
       opened: () => {
         whenCurrent(() => {
           this.#openedAt = now();
-          this.#session.opened(now());
+          this.#session.opened(now(), this.#startedAt);
           this.flush();
           this.#become({ phase: 'live' });
         });

@@ -4,7 +4,7 @@
  * Every field this page uses is checked, so that the rest of the program can trust its types.
  */
 import { parseDecimal } from './decimal.ts';
-import type { BookMessage, LevelChange, Opportunity, ServerMessage, Side, StatsMessage, TradesMessage } from './protocol.ts';
+import type { BookFault, BookMessage, LevelChange, Opportunity, ServerMessage, Side, StatsMessage, TradesMessage } from './protocol.ts';
 
 /** A message that breaks the protocol; names the field. */
 export class ProtocolError extends Error {
@@ -68,6 +68,13 @@ function levels(from: Fields, name: string): readonly LevelChange[] {
   });
 }
 
+function faultOf(from: Fields): BookFault | null {
+  if (from['valid'] !== false) return null;
+  const reason = from['reason'];
+  // A reason of a later version: the book is not to be used, whatever it is.
+  return reason === 'no_book' || reason === 'stale' ? reason : 'invalid';
+}
+
 function book(from: Fields, type: 'snapshot' | 'delta'): BookMessage {
   return {
     type,
@@ -76,8 +83,10 @@ function book(from: Fields, type: 'snapshot' | 'delta'): BookMessage {
     symbol: text(from, 'symbol'),
     epoch: identifier(from, 'epoch'),
     sequence: number(from, 'sequence'),
+    ...(type === 'delta' ? { previousSequence: number(from, 'previous_sequence') } : {}),
     time: microseconds(from, 'time'),
     valid: from['valid'] !== false,
+    reason: faultOf(from),
     bids: levels(from, 'bids'),
     asks: levels(from, 'asks'),
   };
@@ -142,7 +151,7 @@ function stats(from: Fields): StatsMessage {
     trades: number(from, 'trades'),
     bidLevels: number(from, 'bid_levels'),
     askLevels: number(from, 'ask_levels'),
-    latencyMean: typeof latency === 'number' && latency !== 0 ? latency : null,
+    latencyMean: typeof latency === 'number' ? latency : null,
   };
 }
 
@@ -172,10 +181,17 @@ function read(value: unknown): ServerMessage {
   const type = text(from, 'type');
   switch (type) {
     case 'hello':
-      return { type, version: number(from, 'version'), heartbeatMs: number(from, 'heartbeat_ms') };
+      return {
+        type,
+        version: number(from, 'version'),
+        heartbeatMs: number(from, 'heartbeat_ms'),
+        maxBookAgeMs: number(from, 'max_book_age_ms'),
+        time: number(from, 'time'),
+      };
     case 'subscribed':
-    case 'pong':
       return { type, id: messageId(from) };
+    case 'pong':
+      return { type, id: messageId(from), time: number(from, 'time') };
     case 'error':
       return { type, id: messageId(from), code: text(from, 'code'), message: text(from, 'message') };
     case 'snapshot':

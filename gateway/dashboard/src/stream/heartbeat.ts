@@ -55,8 +55,12 @@ export class Heartbeat {
     this.#pingSent = now;
   }
 
-  ponged(id: number | null, now: number): void {
-    if (id !== null && id === this.#pingId) this.#roundTripMs = now - this.#pingSent;
+  /** Returns whether it was the answer to the latest ping, for the first time. */
+  ponged(id: number | null, now: number): boolean {
+    if (id === null || id !== this.#pingId) return false;
+    this.#roundTripMs = now - this.#pingSent;
+    this.#pingId = null;
+    return true;
   }
 
   liveness(now: number): Liveness {

@@ -22,6 +22,8 @@ function watch(opportunity: Opportunity, before: Watched | undefined): Watched {
 
 export class OpportunityBoard {
   readonly #open = new Map<string, Watched>();
+  /** Those that the server does not show at present, because a book of theirs is not good: they may come back. */
+  readonly #hidden = new Map<string, Watched>();
   readonly #closed: Watched[] = [];
   readonly #keep: number;
   #closedTotal = 0;
@@ -48,7 +50,8 @@ export class OpportunityBoard {
   /** Takes one change of state. What is closed stays closed: a late message about it is left out. */
   apply(opportunity: Opportunity): void {
     if (this.#closed.some(({ id }) => id === opportunity.id)) return;
-    const watched = watch(opportunity, this.#open.get(opportunity.id));
+    const watched = watch(opportunity, this.#open.get(opportunity.id) ?? this.#hidden.get(opportunity.id));
+    this.#hidden.delete(opportunity.id);
     if (opportunity.state !== 'closed') {
       this.#open.set(opportunity.id, watched);
       return;
@@ -61,11 +64,18 @@ export class OpportunityBoard {
     if (this.#closed.length > this.#keep) this.#closed.length = this.#keep;
   }
 
-  /** What is open by a snapshot. One that closed while nobody listened is forgotten: its end is unknown. */
+  /** What is open, and can be traded, by a snapshot. The others are out of sight until the server tells of them again. */
   reset(open: readonly Opportunity[]): void {
     const listed = new Set(open.map(({ id }) => id));
-    for (const id of this.#open.keys()) {
-      if (!listed.has(id)) this.#open.delete(id);
+    for (const [id, watched] of this.#open) {
+      if (listed.has(id)) continue;
+      this.#open.delete(id);
+      this.#hidden.set(id, watched);
+    }
+    // One that closed while nobody listened never comes back.
+    for (const id of this.#hidden.keys()) {
+      if (this.#hidden.size <= this.#keep) break;
+      this.#hidden.delete(id);
     }
     for (const opportunity of open) this.apply(opportunity);
   }

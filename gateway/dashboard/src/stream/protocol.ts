@@ -23,15 +23,24 @@ export type ClientMessage =
 /** [price, size]; size "0" deletes the level. */
 export type LevelChange = readonly [price: string, size: string];
 
+/** Why a book is not valid: none was seen yet, its collector doubts it, or nobody has confirmed it for too long. */
+export type BookFault = 'no_book' | 'invalid' | 'stale';
+
 export interface BookMessage {
   readonly type: 'snapshot' | 'delta';
   readonly channel: 'book';
   readonly venue: string;
   readonly symbol: string;
   readonly epoch: string;
+  /** The book's own, of the last update in it. */
   readonly sequence: number;
+  /** Of the book that a delta builds on; absent in a snapshot. */
+  readonly previousSequence?: number;
+  /** When the book was last known to be what the venue shows. */
   readonly time: number;
   readonly valid: boolean;
+  /** Null of a valid book. */
+  readonly reason: BookFault | null;
   readonly bids: readonly LevelChange[];
   readonly asks: readonly LevelChange[];
 }
@@ -98,14 +107,22 @@ export interface StatsMessage {
   readonly trades: number;
   readonly bidLevels: number;
   readonly askLevels: number;
-  /** Received minus exchange time, nanoseconds; null where the venue gives no times. */
+  /** Received minus exchange time, microseconds; null where the venue gives no times. */
   readonly latencyMean: number | null;
 }
 
 export type ServerMessage =
-  | { readonly type: 'hello'; readonly version: number; readonly heartbeatMs: number }
+  | {
+      readonly type: 'hello';
+      readonly version: number;
+      readonly heartbeatMs: number;
+      /** A book whose time is longer ago is stale. */
+      readonly maxBookAgeMs: number;
+      /** By the gateway's clock, microseconds. */
+      readonly time: number;
+    }
   | { readonly type: 'subscribed'; readonly id: number | null }
-  | { readonly type: 'pong'; readonly id: number | null }
+  | { readonly type: 'pong'; readonly id: number | null; readonly time: number }
   | { readonly type: 'error'; readonly id: number | null; readonly code: string; readonly message: string }
   | BookMessage
   | TradesMessage

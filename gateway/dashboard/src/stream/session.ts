@@ -5,6 +5,7 @@
  * `messagesToSend` returns. Nothing here does I/O, reads a clock or knows React.
  */
 import { Book } from './book.ts';
+import { ServerClock } from './clock.ts';
 import { decode } from './decode.ts';
 import { Heartbeat, type Liveness } from './heartbeat.ts';
 import { OpportunityBoard } from './opportunities.ts';
@@ -56,6 +57,7 @@ export class Session {
   readonly counters: Counters = { messages: 0, gaps: 0, unreadable: 0 };
   readonly opportunities = new OpportunityBoard();
   readonly heartbeat = new Heartbeat();
+  readonly clock = new ServerClock();
   readonly #books = new Map<string, Book>();
   readonly #tapes = new Map<string, Tape>();
   readonly #stats = new Map<string, StatsMessage>();
@@ -66,6 +68,8 @@ export class Session {
   #nextId = 1;
   #lastProblem: string | null = null;
   #opportunitiesCurrent = false;
+  #maxBookAge = Number.POSITIVE_INFINITY;
+  #startedAt = 0;
 
   /** The latest thing that went against the protocol, in words. */
   get lastProblem(): string | null {
@@ -126,8 +130,10 @@ export class Session {
     }
   }
 
-  opened(now: number): void {
+  /** `startedAt`: when the connection was asked for; what the server says comes from after that. */
+  opened(now: number, startedAt = now): void {
     this.#connected = true;
+    this.#startedAt = startedAt;
     this.heartbeat.opened(now);
     this.#outbox = [];
     for (const entry of this.#entries.values()) this.#subscribe(entry, now);
@@ -171,7 +177,14 @@ export class Session {
         this.#resubscribe(entry, now);
       }
     }
+    for (const [topic, book] of this.#books) this.#judge(topic, book, now);
     return this.heartbeat.liveness(now);
+  }
+
+  /** The book's age goes on though no message comes. */
+  #judge(topic: string, book: Book, now: number): void {
+    const serverTime = this.clock.at(now);
+    if (serverTime !== null && book.judge(serverTime, this.#maxBookAge)) this.#changed.add(topic);
   }
 
   #snapshotOverdue(topic: string, entry: Entry, elapsed: number): boolean {
@@ -183,6 +196,8 @@ export class Session {
     switch (message.type) {
       case 'hello':
         this.heartbeat.promised(message.heartbeatMs);
+        this.#maxBookAge = message.maxBookAgeMs * 1000;
+        this.clock.heard(message.time, this.#startedAt, now);
         if (message.version !== PROTOCOL_VERSION) {
           this.#complain(`The gateway speaks protocol version ${message.version}, this page version ${PROTOCOL_VERSION}.`);
         }
@@ -191,7 +206,7 @@ export class Session {
         this.#confirm(message.id);
         return;
       case 'pong':
-        this.heartbeat.ponged(message.id, now);
+        this.#takePong(message.id, message.time, now);
         return;
       case 'error':
         this.#refuse(message.id, message.message);
@@ -248,6 +263,7 @@ export class Session {
       this.#books.set(topic, book);
     }
     const outcome = book.apply(message);
+    this.#judge(topic, book, now);
     if (outcome === 'ignored') return;
     this.#changed.add(topic);
     if (message.type === 'snapshot') entry.due = false;
@@ -255,6 +271,10 @@ export class Session {
     this.counters.gaps += 1;
     if (now - entry.asked >= RESUBSCRIBE_EVERY_MS) this.#resubscribe(entry, now);
     else entry.due = true;
+  }
+
+  #takePong(id: number | null, time: number, now: number): void {
+    if (this.heartbeat.ponged(id, now)) this.clock.heard(time, now - (this.heartbeat.roundTripMs ?? 0), now);
   }
 
   #takeTrades(topic: string, change: (tape: Tape) => void): void {

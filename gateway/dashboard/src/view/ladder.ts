@@ -33,7 +33,7 @@ export interface Quote {
 
 export interface Ladder {
   readonly status: BookStatus;
-  /** Of the last change, microseconds; 0 before the first. */
+  /** When the book was last known to be what the venue shows, microseconds; 0 before the first message. */
   readonly time: number;
   /** Best first, at most LADDER_LEVELS. */
   readonly bids: readonly Rung[];
@@ -124,7 +124,8 @@ export function ladderOf(book: Book | undefined, before: Ladder = EMPTY_LADDER):
     priceDecimals: Math.max(0, ...shown.map(({ price }) => decimalsOf(price))),
     sizeDecimals: Math.max(0, ...shown.map(({ size }) => significantDecimals(size))),
   };
-  if (!bestBid || !bestAsk) {
+  // Of a book that is not current no mid, no spread and no cross can be told.
+  if (!bestBid || !bestAsk || book.status !== 'valid') {
     return { ...EMPTY_LADDER, ...picture };
   }
   const mid = midpoint(bestBid.exactPrice, bestAsk.exactPrice);

@@ -8,8 +8,9 @@ import { Connection, type ConnectionOptions, type ConnectionState } from '../str
 import type { Watched } from '../stream/opportunities.ts';
 import { topicOf, type Opportunity, type StatsMessage, type Subscription } from '../stream/protocol.ts';
 import { OPPORTUNITIES_TOPIC, Session } from '../stream/session.ts';
+import type { ServerTime } from './freshness.ts';
 import { FrameBundle, type FrameSource } from './frames.ts';
-import { ladderOf, type Ladder } from './ladder.ts';
+import { EMPTY_LADDER, ladderOf, type Ladder } from './ladder.ts';
 import { LivePicture, Shelf, type Picture } from './picture.ts';
 import { quotesOf, type QuotesPicture } from './quotes.ts';
 import { tapeOf, type TapePicture } from './tape.ts';
@@ -36,6 +37,13 @@ export interface ConnectionPicture {
   readonly roundTripMs: number | null;
   readonly problem: string | null;
 }
+
+/** Where no book is chosen yet. */
+export const EMPTY_BOOK: Picture<BookPicture> = {
+  read: () => NO_BOOK,
+  subscribe: () => () => undefined,
+};
+const NO_BOOK: BookPicture = { ladder: EMPTY_LADDER, problem: null };
 
 const RATE_WINDOW_MS = 2_000;
 
@@ -88,6 +96,9 @@ export class Store {
   reconnectNow(): void {
     this.#connection.retryNow();
   }
+
+  /** The gateway's clock at a local time. */
+  readonly serverTime: ServerTime = (now) => this.#session.clock.at(now);
 
   /** Subscribes to exactly these; pictures of topics left are dropped. */
   want(subscriptions: readonly Subscription[]): void {

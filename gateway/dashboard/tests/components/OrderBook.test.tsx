@@ -14,11 +14,16 @@ afterEach(cleanup);
 const BIDS = Array.from({ length: 20 }, (_, n): [string, string] => [`${61685 - n}.5`, `0.${n + 1}`]);
 const ASKS = Array.from({ length: 20 }, (_, n): [string, string] => [`${61686 + n}.50`, '1.23456789']);
 
+/** By the gateway's clock: the messages of these tests are seven seconds and a bit old. */
+const NOW = snapshot().time + 7_400_000;
+
+const veil = () => document.querySelector('.veil');
+
 function show(messages: readonly BookMessage[], problem: string | null = null) {
   const book = new Book();
   for (const message of messages) book.apply(message);
   const picture = new LivePicture<BookPicture>(() => ({ ladder: ladderOf(messages.length ? book : undefined), problem }));
-  render(<OrderBook venue="kraken" symbol="BTC-USD" picture={picture} />);
+  render(<OrderBook venue="kraken" symbol="BTC-USD" picture={picture} serverTime={() => NOW} />);
 }
 
 const rows = (side: string) => within(screen.getByRole('table', { name: side })).getAllByRole('row');
@@ -46,19 +51,29 @@ describe('OrderBook', () => {
     ['nothing yet', [], 'waiting for the book'],
     ['a gap', [snapshot({ bids: BIDS, asks: ASKS }), delta({ sequence: 7 })], 'not current: waiting for a snapshot'],
     ['an invalid book', [snapshot({ valid: false })], 'no valid book: waiting for the venue'],
+    ['a stale book', [snapshot({ bids: BIDS }), snapshot({ valid: false, reason: 'stale' })], 'stale for 7 s'],
     ['a crossed book', [snapshot({ bids: [['2', '1']], asks: [['1', '1']] })], 'crossed'],
   ])('says so with %s', (_, messages, words) => {
     show(messages);
-    expect(screen.getByRole('status').textContent).toBe(words);
+    expect(veil()?.textContent).toBe(words);
+  });
+
+  it('greys a stale book out and tells no mid, spread or depth of it', () => {
+    show([snapshot({ bids: BIDS, asks: ASKS }), snapshot({ valid: false, reason: 'stale' })]);
+    expect(document.querySelector('.ladder')?.className).toBe('ladder stale');
+    expect([rows('Asks').length, rows('Bids').length]).toEqual([20, 20]);
+    expect(screen.queryByTitle('Mid price')).toBeNull();
+    expect(screen.queryByTitle(/^Spread/)).toBeNull();
+    expect(screen.queryByRole('img', { name: /^Depth shown/ })).toBeNull();
   });
 
   it('shows why the subscription was refused', () => {
     show([], 'kraken has no BTC-USD');
-    expect(screen.getByRole('status').textContent).toBe('kraken has no BTC-USD');
+    expect(veil()?.textContent).toBe('kraken has no BTC-USD');
   });
 
   it('says nothing when all is well', () => {
     show([snapshot({ bids: BIDS, asks: ASKS })]);
-    expect(screen.queryByRole('status')).toBeNull();
+    expect(veil()).toBeNull();
   });
 });

@@ -14,7 +14,7 @@ import { Venues } from '../../src/components/Venues.tsx';
 import { Book } from '../../src/stream/book.ts';
 import type { ConnectionState } from '../../src/stream/connection.ts';
 import { OpportunityBoard } from '../../src/stream/opportunities.ts';
-import type { Opportunity } from '../../src/stream/protocol.ts';
+import type { BookMessage, Opportunity } from '../../src/stream/protocol.ts';
 import { Tape as TapeState } from '../../src/stream/tape.ts';
 import { ladderOf } from '../../src/view/ladder.ts';
 import { LivePicture } from '../../src/view/picture.ts';
@@ -64,7 +64,14 @@ describe('VenueQuotes', () => {
     );
     const colours = new Map([['kraken', '#fff']]);
     render(
-      <VenueQuotes picture={picture} symbol="BTC-USD" selectedVenue="kraken" colours={colours} onSelect={onSelect} />,
+      <VenueQuotes
+        picture={picture}
+        symbol="BTC-USD"
+        selectedVenue="kraken"
+        colours={colours}
+        serverTime={() => null}
+        onSelect={onSelect}
+      />,
     );
     const [, coinbase, kraken, all] = screen.getAllByRole('row');
     expect(cells(coinbase)).toEqual(['coinbase', '0.50', '61,600.00', '61,601.00', '0.25', '0.16']);
@@ -74,6 +81,33 @@ describe('VenueQuotes', () => {
     expect(screen.getByRole('button', { name: 'kraken' }).getAttribute('aria-pressed')).toBe('true');
     await userEvent.click(screen.getByRole('button', { name: 'coinbase' }));
     expect(onSelect).toHaveBeenCalledWith('coinbase');
+  });
+
+  it('takes a stale book out of the comparison and says for how long it has been so', () => {
+    const book = new Book();
+    book.apply(snapshot({ bids: [['61700.00', '0.5']], asks: [['61701.00', '0.25']] }));
+    book.apply(snapshot({ valid: false, reason: 'stale' }));
+    const picture = new LivePicture(() =>
+      quotesOf([
+        ['coinbase', ladder('61600.00', '61601.00')],
+        ['kraken', ladderOf(book)],
+      ]),
+    );
+    render(
+      <VenueQuotes
+        picture={picture}
+        symbol="BTC-USD"
+        selectedVenue="coinbase"
+        colours={new Map()}
+        serverTime={() => book.time + 12_900_000}
+        onSelect={vi.fn()}
+      />,
+    );
+    const [, , kraken, all] = screen.getAllByRole('row');
+    expect(kraken?.className.trim()).toBe('stale');
+    expect(cells(kraken)).toEqual(['kraken', '0.50', '61,700.00', '61,701.00', '0.25', 'stale for 12 s']);
+    expect(kraken?.querySelector('.best')).toBeNull();
+    expect([all?.className, cells(all)]).toEqual(['', ['All venues', 'coinbase', '61,600.00', '61,601.00', 'coinbase', '0.16']]);
   });
 });
 
@@ -120,16 +154,21 @@ describe('Arbitrage', () => {
 
 describe('Venues', () => {
   it('shows rate, age and feed of every venue', () => {
-    const base = { instruments: 2, recordsPerSecond: 812.4 };
+    const base = { instruments: 9, recordsPerSecond: 812.4, invalidBooks: 0 };
     const value = [
-      { ...base, venue: 'kraken', status: 'connected', lastRecordTime: (Date.now() - 60_500) * 1000 },
-      { ...base, venue: 'binance_us', status: 'disconnected', lastRecordTime: null },
+      { ...base, venue: 'kraken', status: 'stale', validBooks: 0, staleBooks: 9, bookAge: 60_500 },
+      { ...base, venue: 'okx', status: 'connected', validBooks: 8, staleBooks: 1, bookAge: 40 },
+      { ...base, venue: 'binance_us', status: 'disconnected', validBooks: 0, staleBooks: 0, bookAge: null },
     ];
-    render(<Venues exchanges={{ value, problem: 'exchanges: the gateway answered 500' }} colours={new Map()} />);
-    const [, kraken, binance] = screen.getAllByRole('row');
-    expect(cells(kraken)).toEqual(['kraken', 'connected', '812', expect.stringMatching(/^1 m 0/)]);
-    expect(kraken?.querySelector('.old')).toBeTruthy();
-    expect(cells(binance)).toEqual(['binance us', 'disconnected', '812', '—']);
+    const problem = 'exchanges: the gateway answered 500';
+    render(<Venues exchanges={{ value, problem, code: null }} colours={new Map()} />);
+    const [, kraken, okx, binance] = screen.getAllByRole('row');
+    const old = (row: HTMLElement | undefined) => [...(row?.querySelectorAll('.old') ?? [])].map((cell) => cell.textContent);
+    expect(cells(kraken)).toEqual(['kraken', 'stale', '0/9', '812', '1 m 01 s']);
+    expect(old(kraken)).toEqual(['0/9', '1 m 01 s']);
+    expect(cells(okx)).toEqual(['okx', 'connected', '8/9', '812', '40 ms']);
+    expect(old(okx)).toEqual(['8/9']);
+    expect(cells(binance)).toEqual(['binance us', 'disconnected', '—', '812', '—']);
     expect(screen.getByText('exchanges: the gateway answered 500')).toBeTruthy();
     expect(kraken?.querySelector('.dot')?.className).toBe('dot unknown');
   });
@@ -169,8 +208,12 @@ describe('InstrumentPicker', () => {
 });
 
 describe('ConnectionBadge', () => {
-  function show(state: ConnectionState, gaps = 0) {
+  const VALID: readonly BookMessage[] = [snapshot({ bids: [['1', '1']], asks: [['2', '1']] })];
+
+  function show(state: ConnectionState, { gaps = 0, messages = VALID, catchingUp = false } = {}) {
     const onReconnect = vi.fn();
+    const book = new Book();
+    for (const message of messages) book.apply(message);
     const picture = new LivePicture(() => ({
       state,
       messagesPerSecond: 840,
@@ -179,14 +222,22 @@ describe('ConnectionBadge', () => {
       roundTripMs: 2,
       problem: null,
     }));
-    render(<ConnectionBadge picture={picture} onReconnect={onReconnect} />);
+    render(
+      <ConnectionBadge
+        picture={picture}
+        book={new LivePicture(() => ({ ladder: ladderOf(book), problem: null }))}
+        serverTime={() => snapshot().time + 40_000}
+        catchingUp={catchingUp}
+        onReconnect={onReconnect}
+      />,
+    );
     return onReconnect;
   }
 
   it.each<[ConnectionState, string]>([
     [{ phase: 'connecting' }, 'Connecting'],
-    [{ phase: 'live' }, 'Live'],
-    [{ phase: 'stale' }, 'Stale'],
+    [{ phase: 'live' }, 'Live · 40 ms'],
+    [{ phase: 'stale' }, 'Silent'],
     [{ phase: 'waiting', retryAt: 0, reason: 'connection lost' }, 'Reconnecting'],
     [{ phase: 'ended', reason: 'too many refused messages' }, 'Disconnected'],
   ])('says %j', (state, word) => {
@@ -194,9 +245,23 @@ describe('ConnectionBadge', () => {
     expect(screen.getByRole('status').textContent).toBe(word);
   });
 
-  it('shows rate and round trip while connected, and gaps once there were any', () => {
-    show({ phase: 'live' }, 3);
-    expect(screen.getByText('840 msg/s · 2 ms')).toBeTruthy();
+  it('is green only while the book is young, whatever the socket says', () => {
+    const time = snapshot().time - 12_000_000;
+    show({ phase: 'live' }, { messages: [...VALID, snapshot({ valid: false, reason: 'stale', time })] });
+    expect(screen.getByRole('status').textContent).toBe('Late · 12 s');
+    expect(document.querySelector('.connection')?.className).toContain('doubtful');
+  });
+
+  it('does not take a gateway that catches up for one that is gone', () => {
+    show({ phase: 'waiting', retryAt: Date.now() + 5_000, reason: 'connection lost' }, { catchingUp: true });
+    expect(screen.getByRole('status').textContent).toBe('Catching up');
+    expect(screen.queryByRole('button')).toBeNull();
+  });
+
+  it('shows the rate while connected, the round trip in its title, and gaps once there were any', () => {
+    show({ phase: 'live' }, { gaps: 3 });
+    expect(screen.getByText('840 msg/s')).toBeTruthy();
+    expect(screen.getByTitle(/round trip 2 ms/)).toBeTruthy();
     expect(screen.getByText('3 gaps')).toBeTruthy();
   });
 
@@ -216,18 +281,24 @@ describe('HealthBadge', () => {
       { name: 'gateway', status: 'ok', detail: '' },
       { name: 'sink', status: 'down', detail: 'does not answer' },
     ],
-    lag: [{ name: 'sink', records: 1200 }],
+    reasons: ['sink: does not answer', 'processors is 147,000 records, 93.0 s behind'],
+    lag: [
+      { name: 'sink', records: 1200, seconds: 0.42, ageSeconds: 12 },
+      { name: 'processors', records: 147_000, seconds: 93, ageSeconds: 1 },
+    ],
     uptimeSeconds: 61,
   };
 
   it('shows the whole and lists the parts', () => {
-    render(<HealthBadge health={{ value, problem: null }} />);
+    render(<HealthBadge health={{ value, problem: null, code: null }} />);
     expect(screen.getByRole('button').textContent).toBe('Degraded1/2 services');
-    for (const words of ['gateway', 'down', 'does not answer', '1.2k', 'up 1 m 01 s']) expect(screen.getByText(words)).toBeTruthy();
+    const told = [...value.reasons, 'gateway', 'down', 'does not answer', '1.2k records, 0.4 s', '147k records, 93.0 s'];
+    for (const words of [...told, 'known 12.0 s ago', 'up 1 m 01 s']) expect(screen.getByText(words)).toBeTruthy();
+    expect(screen.queryByText('known 1.0 s ago')).toBeNull();
   });
 
   it('says when nobody answers', () => {
-    render(<HealthBadge health={{ value: null, problem: 'system/health: the gateway does not answer' }} />);
+    render(<HealthBadge health={{ value: null, problem: 'system/health: the gateway does not answer', code: null }} />);
     expect(screen.getByRole('button').textContent).toBe('Unreachable');
     expect(screen.getByText('system/health: the gateway does not answer')).toBeTruthy();
   });
@@ -240,7 +311,7 @@ describe('Summary and title', () => {
     const tape = new TapeState();
     tape.push([trade('1', { price: '61600.5' })]);
     const stats = { type: 'stats', venue: 'kraken', symbol: 'BTC-USD', deltas: 3, trades: 2 } as const;
-    const window = { ...stats, levelChanges: 1234, bidLevels: 900, askLevels: 1100, latencyMean: 18_400_000 };
+    const window = { ...stats, levelChanges: 1234, bidLevels: 900, askLevels: 1100, latencyMean: 18_400 };
     render(
       <Summary
         venue="kraken"

@@ -17,10 +17,12 @@ afterEach(() => {
 });
 
 describe('readers', () => {
-  it('read exchanges; no last record is null', () => {
-    const exchange = { venue: 'kraken', status: 'connected', instruments: 3, records_per_second: 12.5 };
-    const body = { exchanges: [{ ...exchange, last_record_time: 5 }, { ...exchange, last_record_time: null }] };
-    expect(readExchanges(body).map(({ lastRecordTime }) => lastRecordTime)).toEqual([5, null]);
+  it('read exchanges; without a book there is no age', () => {
+    const books = { valid_books: 2, stale_books: 1, invalid_books: 0 };
+    const exchange = { venue: 'kraken', status: 'connected', instruments: 3, ...books, records_per_second: 12.5 };
+    const body = { exchanges: [{ ...exchange, book_age_ms: 0 }, { ...exchange, book_age_ms: null }] };
+    expect(readExchanges(body).map(({ bookAge }) => bookAge)).toEqual([0, null]);
+    expect(readExchanges(body)[0]).toMatchObject({ validBooks: 2, staleBooks: 1, invalidBooks: 0 });
     expect(() => readExchanges({ exchanges: [{ venue: 'kraken' }] })).toThrow('status: expected text');
   });
 
@@ -41,7 +43,8 @@ describe('readers', () => {
     const body = {
       status: 'degraded',
       services: { gateway: 'ok', sink: { status: 'down', message: 'does not answer' } },
-      lag: { sink: 1200, odd: 'x' },
+      reasons: ['sink: does not answer'],
+      lag: { sink: { records: 1200, seconds: 3.5, age_seconds: 1 } },
       uptime_seconds: 3.5,
     };
     expect(readHealth(body)).toEqual({
@@ -50,10 +53,11 @@ describe('readers', () => {
         { name: 'gateway', status: 'ok', detail: '' },
         { name: 'sink', status: 'down', detail: 'does not answer' },
       ],
-      lag: [{ name: 'sink', records: 1200 }],
+      reasons: ['sink: does not answer'],
+      lag: [{ name: 'sink', records: 1200, seconds: 3.5, ageSeconds: 1 }],
       uptimeSeconds: 3.5,
     });
-    expect(readHealth({ status: 'ok', services: {}, uptime_seconds: 1 }).lag).toEqual([]);
+    expect(readHealth({ status: 'ok', reasons: [], services: {}, lag: {}, uptime_seconds: 1 }).lag).toEqual([]);
   });
 });
 
@@ -75,5 +79,14 @@ describe('get', () => {
     const error = await get('instruments', readInstruments, signal).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(RequestError);
     expect((error as RequestError).message).toContain(words);
+  });
+
+  it('tells the gateway’s own word for a fault, and in its words that it catches up', async () => {
+    const fault = { code: 'catching_up', message: 'the gateway has just started' };
+    vi.stubGlobal('fetch', () => Promise.resolve(Response.json(fault, { status: 503 })));
+    await expect(get('instruments', readInstruments, signal)).rejects.toMatchObject(fault);
+    vi.stubGlobal('fetch', () => Promise.resolve(Response.json({ code: 'bad_value', message: 'x' }, { status: 422 })));
+    const refused = { code: 'bad_value', message: 'instruments: the gateway answered 422' };
+    await expect(get('instruments', readInstruments, signal)).rejects.toMatchObject(refused);
   });
 });

@@ -27,16 +27,16 @@ const settle = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
 it('asks again and again, keeps the last good answer and says what failed', async () => {
   answers.push(
     () => Promise.resolve(Response.json({ instruments: [{ venue: 'a', symbol: 'B' }] })),
-    () => Promise.resolve(new Response('', { status: 500 })),
+    () => Promise.resolve(Response.json({ code: 'odd' }, { status: 500 })),
   );
   const { result, unmount } = renderHook(() => usePolled('instruments', readInstruments, 1000));
-  expect(result.current).toEqual({ value: null, problem: null });
+  expect(result.current).toEqual({ value: null, problem: null, code: null });
   await settle(0);
   expect(result.current).toMatchObject({ value: [{ venue: 'a' }], problem: null });
   await settle(1000);
-  expect(result.current).toMatchObject({ value: [{ venue: 'a' }], problem: 'instruments: the gateway answered 500' });
+  expect(result.current).toMatchObject({ value: [{ venue: 'a' }], problem: 'instruments: the gateway answered 500', code: 'odd' });
   await settle(1000);
-  expect(result.current).toEqual({ value: [], problem: null });
+  expect(result.current).toEqual({ value: [], problem: null, code: null });
   unmount();
   await settle(5000);
   expect(requests).toBe(3);

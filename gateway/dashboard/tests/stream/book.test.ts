@@ -74,10 +74,24 @@ describe('Book', () => {
     expect(book.asks).toHaveLength(2);
   });
 
+  it('takes a delta whose sequence jumps, as long as it builds on its own', () => {
+    const book = bookWith();
+    expect(book.apply(delta({ previousSequence: 10, sequence: 345, bids: [['100.5', '7']] }))).toBe('applied');
+    expect(book.apply(delta({ previousSequence: 345, sequence: 2402, bids: [['99', '0']] }))).toBe('applied');
+    expect([book.sequence, texts(book.bids)]).toEqual([2402, [['100.5', '7']]]);
+  });
+
+  it('is confirmed by a delta without levels, of the same sequence', () => {
+    const book = bookWith();
+    expect(book.apply(delta({ previousSequence: 10, sequence: 10, time: 1_723_100_001_000_000 }))).toBe('applied');
+    expect([book.sequence, book.time, book.bids.length]).toEqual([10, 1_723_100_001_000_000, 2]);
+    expect(book.apply(delta({ previousSequence: 10, sequence: 12 }))).toBe('applied');
+  });
+
   it.each([
-    ['a sequence left out', { sequence: 12 }],
-    ['a sequence repeated', { sequence: 10 }],
-    ['another epoch', { sequence: 11, epoch: '5' }],
+    ['a message left out', { previousSequence: 11, sequence: 12 }],
+    ['an older book', { previousSequence: 9, sequence: 10 }],
+    ['another epoch', { previousSequence: 10, sequence: 11, epoch: '5' }],
   ])('notices %s, and waits for a snapshot', (_, parts) => {
     const book = bookWith();
     expect(book.apply(delta({ ...parts, bids: [['1', '1']] }))).toBe('gap');
@@ -91,13 +105,34 @@ describe('Book', () => {
 
   it('empties when the server has no valid book, and comes back through a snapshot only', () => {
     const book = bookWith();
-    expect(book.apply(delta({ sequence: 11, valid: false }))).toBe('applied');
+    expect(book.apply(snapshot({ sequence: 11, valid: false }))).toBe('applied');
     expect([book.status, book.bids.length, book.asks.length]).toEqual(['invalid', 0, 0]);
-    expect(book.apply(delta({ sequence: 12, valid: false }))).toBe('ignored');
-    expect(book.apply(delta({ sequence: 13, bids: [['100', '1']] }))).toBe('gap');
+    expect(book.apply(delta({ sequence: 12, bids: [['100', '1']] }))).toBe('gap');
     expect(book.bids).toHaveLength(0);
     expect(book.apply(snapshot({ sequence: 20, bids: [['100', '1']] }))).toBe('applied');
     expect(book.status).toBe('valid');
+  });
+
+  it('keeps its last levels in sight when it is stale, and comes back through a snapshot only', () => {
+    const book = bookWith();
+    expect(book.apply(snapshot({ sequence: 10, valid: false, reason: 'stale' }))).toBe('applied');
+    expect([book.status, book.bids.length, book.asks.length]).toEqual(['stale', 2, 2]);
+    expect(book.apply(delta({ sequence: 11 }))).toBe('gap');
+    expect(book.apply(snapshot({ sequence: 20, bids: [['100', '1']] }))).toBe('applied');
+    expect([book.status, texts(book.bids)]).toEqual(['valid', [['100', '1']]]);
+  });
+
+  it('is stale by the page’s own watch when its time is too long ago, and only then', () => {
+    const book = bookWith();
+    const { time } = book;
+    expect([book.judge(time + 5_000_000, 5_000_000), book.status]).toEqual([false, 'valid']);
+    expect([book.judge(time + 5_000_001, 5_000_000), book.status]).toEqual([true, 'stale']);
+    expect(book.judge(time + 6_000_000, 5_000_000)).toBe(false);
+    book.apply(delta({ sequence: 11, time: time + 6_000_000, bids: [['100.5', '9']] }));
+    expect([book.judge(time + 6_000_000, 5_000_000), book.status]).toEqual([true, 'valid']);
+    expect(texts(book.bids)[0]).toEqual(['100.5', '9']);
+    book.distrust();
+    expect([book.judge(time + 60_000_000, 5_000_000), book.status]).toEqual([false, 'awaiting']);
   });
 
   it('keeps its levels but not its standing when it is distrusted', () => {

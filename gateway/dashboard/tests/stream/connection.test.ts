@@ -158,7 +158,7 @@ describe('in the browser', () => {
     real.start();
     made[0]?.onopen?.();
     made[0]?.onmessage?.({ data: new Blob() });
-    made[0]?.onmessage?.({ data: '{"type":"hello","version":1,"heartbeat_ms":777}' });
+    made[0]?.onmessage?.({ data: '{"type":"hello","version":1,"heartbeat_ms":777,"max_book_age_ms":5000,"time":1}' });
     expect([made[0]?.url, session.heartbeat.everyMs, session.counters.messages]).toEqual(['ws://real/ws/v1', 777, 1]);
     real.stop();
     vi.unstubAllGlobals();

@@ -14,6 +14,7 @@ const BOOK = {
   sequence: 4,
   time: 1_723_100_000_000_000,
   valid: true,
+  reason: null,
   bids: [['61685.99', '0.5']],
   asks: [['61686.00', '1.25000000']],
 };
@@ -27,13 +28,26 @@ function one(message: unknown) {
 describe('decode', () => {
   it('reads a book with its decimal text untouched', () => {
     expect(one(BOOK)).toEqual(BOOK);
-    expect(one({ ...BOOK, type: 'delta', bids: [['61685.99', '0']] })).toMatchObject({
+    expect(one({ ...BOOK, type: 'delta', previous_sequence: 2, bids: [['61685.99', '0']] })).toMatchObject({
       type: 'delta',
+      previousSequence: 2,
+      sequence: 4,
       bids: [['61685.99', '0']],
     });
   });
 
   it.each([
+    ['stale', 'stale'],
+    ['no_book', 'no_book'],
+    ['invalid', 'invalid'],
+    ['one of a later version', 'invalid'],
+    [undefined, 'invalid'],
+  ])('reads why a book is not valid: %s', (reason, read) => {
+    expect(one({ ...BOOK, valid: false, reason })).toMatchObject({ valid: false, reason: read });
+  });
+
+  it.each([
+    [{ ...BOOK, type: 'delta' }, 'previous_sequence: expected a number'],
     [{ ...BOOK, bids: [[61685.99, '0.5']] }, 'bids price: expected decimal text, got 61685.99'],
     [{ ...BOOK, asks: [['1', '1e-8']] }, 'asks size: expected decimal text, got "1e-8"'],
     [{ ...BOOK, asks: {} }, 'asks: expected a list'],
@@ -51,9 +65,9 @@ describe('decode', () => {
   });
 
   it('reads several messages from one frame, as a list or by lines; a bad one does not spoil the others', () => {
-    const list = decode(JSON.stringify([{ type: 'pong', id: 1 }, 3, { type: 'pong', id: 2 }]));
+    const list = decode(JSON.stringify([{ type: 'pong', id: 1, time: 5 }, 3, { type: 'pong', id: 2, time: 6 }]));
     expect(list.map(({ type }) => type)).toEqual(['pong', 'unreadable', 'pong']);
-    const lines = decode('{"type":"pong","id":1}\n{oops\n\n{"type":"heartbeat","time":5}\n');
+    const lines = decode('{"type":"pong","id":1,"time":5}\n{oops\n\n{"type":"heartbeat","time":5}\n');
     expect(lines.map(({ type }) => type)).toEqual(['pong', 'unreadable', 'other']);
   });
 
@@ -79,12 +93,18 @@ describe('decode', () => {
 
   it('reads statistics; no latency where the venue gives no times', () => {
     const stats = { type: 'stats', venue: 'v', symbol: 's', deltas: 5, level_changes: 9, trades: 1, bid_levels: 3, ask_levels: 4 };
-    expect(one({ ...stats, latency_mean: 0 })).toMatchObject({ levelChanges: 9, latencyMean: null });
+    expect(one({ ...stats, latency_mean: null })).toMatchObject({ levelChanges: 9, latencyMean: null });
     expect(one({ ...stats, latency_mean: 2_000_000 })).toMatchObject({ latencyMean: 2_000_000 });
   });
 
   it('reads answers and greetings', () => {
-    expect(one({ type: 'hello', version: 1, heartbeat_ms: 5000 })).toEqual({ type: 'hello', version: 1, heartbeatMs: 5000 });
+    expect(one({ type: 'hello', version: 1, heartbeat_ms: 5000, max_book_age_ms: 3000, time: 9 })).toEqual({
+      type: 'hello',
+      version: 1,
+      heartbeatMs: 5000,
+      maxBookAgeMs: 3000,
+      time: 9,
+    });
     expect(one({ type: 'error', code: 'bad', message: 'no' })).toEqual({ type: 'error', id: null, code: 'bad', message: 'no' });
     expect(one({ type: 'subscribed', id: 7 })).toEqual({ type: 'subscribed', id: 7 });
   });

@@ -39,12 +39,38 @@ describe('OpportunityBoard', () => {
     expect(board.closedTotal).toBe(5);
   });
 
-  it('forgets with a snapshot what is not open any more, and remembers the best of what is', () => {
+  it('puts out of sight with a snapshot what is not shown any more, and remembers the best of what is', () => {
     const board = new OpportunityBoard();
     board.apply(opportunity('gone'));
     board.apply(opportunity('here', { netBasisPoints: 7 }));
     board.reset([opportunity('here', { state: 'changed', netBasisPoints: 2 })]);
     expect(board.open).toMatchObject([{ id: 'here', netBasisPoints: 2, bestBasisPoints: 7 }]);
     expect(board.closed).toEqual([]);
+  });
+
+  it('remembers the best of what was out of sight for a while', () => {
+    const board = new OpportunityBoard();
+    board.apply(opportunity('a', { netBasisPoints: 7 }));
+    board.apply(opportunity('b', { netBasisPoints: 3 }));
+    board.reset([]);
+    expect(board.open).toEqual([]);
+    board.reset([opportunity('a', { state: 'changed', netBasisPoints: 2 })]);
+    board.apply(opportunity('b', { state: 'closed', netBasisPoints: -1 }));
+    expect(board.open).toMatchObject([{ id: 'a', bestBasisPoints: 7 }]);
+    expect(board.closed).toMatchObject([{ id: 'b', bestBasisPoints: 3 }]);
+  });
+
+  it('keeps no more of those out of sight than of the closed ones', () => {
+    const board = new OpportunityBoard(2);
+    for (const id of ['a', 'b', 'c']) {
+      board.apply(opportunity(id, { netBasisPoints: 7 }));
+      board.reset([]);
+    }
+    board.reset(['a', 'b', 'c'].map((id) => opportunity(id, { netBasisPoints: 1 })));
+    expect(board.open.map(({ id, bestBasisPoints }) => [id, bestBasisPoints])).toEqual([
+      ['a', 1],
+      ['b', 7],
+      ['c', 7],
+    ]);
   });
 });

@@ -10,7 +10,7 @@ import {
   RETRY_REFUSED_MS,
   Session,
 } from '../../src/stream/session.ts';
-import { delta, KRAKEN, opportunityJson, snapshot, trade } from '../messages.ts';
+import { delta, hello, KRAKEN, opportunityJson, snapshot, trade } from '../messages.ts';
 
 const BOOK: Subscription = { channel: 'book', ...KRAKEN };
 const TRADES: Subscription = { channel: 'trades', ...KRAKEN };
@@ -115,7 +115,7 @@ describe('books', () => {
     expect(operations(session.messagesToSend())).toEqual(['unsubscribe book', 'subscribe book']);
     say(delta({ sequence: 3 }), RESUBSCRIBE_EVERY_MS);
     expect([session.counters.gaps, session.messagesToSend().length]).toEqual([1, 0]);
-    say(snapshot({ sequence: 0, bids: [['99', '1']] }), RESUBSCRIBE_EVERY_MS);
+    say(snapshot({ bids: [['99', '1']] }), RESUBSCRIBE_EVERY_MS);
     say(delta({ sequence: 1, bids: [['98', '1']] }), RESUBSCRIBE_EVERY_MS);
     expect(session.book(BOOK_TOPIC)).toMatchObject({ status: 'valid' });
     expect(session.book(BOOK_TOPIC)?.bids).toHaveLength(2);
@@ -149,6 +149,30 @@ describe('books', () => {
     expect(operations(session.messagesToSend())).toContain('subscribe book');
   });
 
+  it('become stale by the gateway’s clock though it says nothing any more', () => {
+    const time = 1_723_100_000_000_000;
+    // The browser's clock is decades off; the greeting took 100 ms, so it is of 50 ms ago, give or take.
+    say(hello(time - 60_000_000), 100);
+    say(snapshot({ time, bids: [['100', '1']] }), 60_100);
+    session.tick(65_050);
+    expect(session.book(BOOK_TOPIC)?.status).toBe('valid');
+    session.takeChanged();
+    session.tick(65_051);
+    expect(session.book(BOOK_TOPIC)?.status).toBe('stale');
+    expect(session.takeChanged()).toEqual([BOOK_TOPIC]);
+    session.tick(65_200);
+    expect(session.takeChanged()).toEqual([]);
+    say(delta({ sequence: 1, time: time + 5_100_000, bids: [['101', '1']] }), 65_250);
+    expect(session.book(BOOK_TOPIC)).toMatchObject({ status: 'valid', sequence: 1 });
+  });
+
+  it('that come late are stale at once', () => {
+    const time = 1_723_100_000_000_000;
+    say(hello(time), 0);
+    say(snapshot({ time: time - 6_000_000, bids: [['100', '1']] }), 0);
+    expect(session.book(BOOK_TOPIC)?.status).toBe('stale');
+  });
+
   it('are not current when the connection is gone', () => {
     session.closed();
     expect(session.book(BOOK_TOPIC)).toMatchObject({ status: 'awaiting' });
@@ -175,7 +199,7 @@ describe('trades, statistics, opportunities', () => {
 describe('the connection', () => {
   it('is stale after two heartbeats without a message and dead after four', () => {
     session.opened(0);
-    say({ type: 'hello', version: 1, heartbeat_ms: 1000 }, 100);
+    say(hello(0, { heartbeat_ms: 1000 }), 100);
     expect(session.heartbeat.everyMs).toBe(1000);
     expect([2099, 2100, 4099, 4100].map((now) => session.tick(now))).toEqual(['live', 'stale', 'stale', 'dead']);
     say({ type: 'heartbeat', time: 1 }, 4200);
@@ -189,9 +213,9 @@ describe('the connection', () => {
     session.tick(DEFAULT_HEARTBEAT_MS);
     const [ping, ...rest] = session.messagesToSend();
     expect([ping?.op, rest.length]).toEqual(['ping', 0]);
-    say({ type: 'pong', id: 999_999 }, DEFAULT_HEARTBEAT_MS + 5);
+    say({ type: 'pong', id: 999_999, time: 0 }, DEFAULT_HEARTBEAT_MS + 5);
     expect(session.heartbeat.roundTripMs).toBeNull();
-    say({ type: 'pong', id: ping?.id }, DEFAULT_HEARTBEAT_MS + 12);
+    say({ type: 'pong', id: ping?.id, time: 0 }, DEFAULT_HEARTBEAT_MS + 12);
     expect(session.heartbeat.roundTripMs).toBe(12);
   });
 
@@ -204,7 +228,7 @@ describe('the connection', () => {
 
   it('says when the gateway speaks another version or complains about nothing in particular', () => {
     session.opened(0);
-    say({ type: 'hello', version: 2, heartbeat_ms: 1000 });
+    say(hello(0, { version: 2 }));
     expect(session.lastProblem).toContain('protocol version 2');
     say({ type: 'error', code: 'bad_request', message: 'not JSON' });
     expect(session.lastProblem).toBe('not JSON');
