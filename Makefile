@@ -19,7 +19,7 @@ PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo soak outage fuzz test check bench lint types format schemas page lock clean
+.PHONY: help demo soak outage fuzz test check bench recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -52,6 +52,9 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibilit
 
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+recordings: $(VENV)/.dev ## Make the recordings in recordings/ anew, with their figures (a minute or two)
+	$(BIN)/python -m tests.recordings
 
 format: $(VENV)/.dev ## Format the Python code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
