@@ -45,12 +45,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item._id = NodeId.parse(item.nodeid + group)
             if not item.nodeid.endswith(group):
                 raise pytest.UsageError(f"{item.nodeid} cannot be kept with its group {group[1:]}")
-
-
-@pytest.fixture(scope="session")
-def recordings() -> Path:
-    """The folder of real recordings; tests that need it are skipped, saying so, where it is absent."""
-    folder = Path(os.environ.get("ALPHAPULSE_RECORDINGS", ROOT.parent / "shared" / "recordings"))
-    if not (folder / "expected.json").is_file():
-        pytest.skip(f"no recordings at {folder}; set ALPHAPULSE_RECORDINGS to their folder")
-    return folder
