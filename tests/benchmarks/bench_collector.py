@@ -6,8 +6,8 @@ from the same venue over a socket and write to the same broker, one after the ot
 broker have the others. The venue (:mod:`tests.benchmarks.blast`) has its bytes ready and sends them as fast as they are
 taken, so that the broker need not share its core. ``per CPU second`` counts a process's own processor time. Trades come
 as ``aggTrade``, the kind both read. The peer is left out, saying so, where ``ALPHAPULSE_PEERS`` names no environment
-with cryptofeed (``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``), Apache Kafka where
-Java or Maven is missing.
+with cryptofeed (``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``), Apache Kafka
+where Java or Maven is missing.
 """
 
 from __future__ import annotations
