@@ -9,6 +9,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from alphapulse.config import KafkaSettings
 from alphapulse.kafka import producer, running
 from schemas.codec import Codec
@@ -45,6 +47,7 @@ async def publish(settings: KafkaSettings) -> None:
         await writer.send_and_wait("signals.arbitrage", Codec().encode(OPENED), key=key_of(OPENED))
 
 
+@pytest.mark.unmeasured
 async def test_the_replay_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> None:
     """In a folder that looks like the repository, so that what it writes lands elsewhere."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
