@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -25,14 +27,58 @@ settings.register_profile("default", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=5000)
 settings.load_profile("default")
 
+_MEASURED = "COVERAGE_PROCESS_CONFIG"
+"""Tells a Python process to measure coverage: set by coverage's ``patch = subprocess``, inherited by all children."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Measure no coverage in the processes that a test marked ``unmeasured`` starts.
+
+    Before Python 3.12 measuring makes all code in a process half as fast, the libraries' too. It is left out where it
+    tells nothing: random input and load run through code that other tests have shown to be reached.
+    """
+    if item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    told = os.environ.pop(_MEASURED, None)
+    try:
+        return (yield)
+    finally:
+        if told is not None:
+            os.environ[_MEASURED] = told
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Measure no coverage in the process of a test marked ``unmeasured`` either.
+
+    Not by pytest-cov's mark ``no_cover``: in a worker of pytest-xdist that pauses only one of two measurements
+    (``CovPlugin.__init__`` starts one before it knows that it is a worker), and it fails with ``--no-cov``.
+    """
+    if item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    here, elsewhere = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        threading.settrace(elsewhere)
+        sys.settrace(here)
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of an ``xdist_group`` on one worker, and begin with the slow ones: many quick ones end it evenly.
+    """Order and mark the tests: no coverage for the property tests, an ``xdist_group`` on one worker, slow ones first.
+
+    The many quick ones at the end let the workers end at the same time.
 
     The worker tells the controller by the end of the test's id. pytest-xdist 3.8 writes it where pytest 9.2 no longer
     looks, and then spreads all tests as if there were no groups: https://github.com/pytest-dev/pytest-xdist/issues/1386
     """
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests/property"):
+            item.add_marker("unmeasured")
     if not config.getoption("loadgroup", False):
         return
     items.sort(
@@ -45,12 +91,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item._id = NodeId.parse(item.nodeid + group)
             if not item.nodeid.endswith(group):
                 raise pytest.UsageError(f"{item.nodeid} cannot be kept with its group {group[1:]}")
-
-
-@pytest.fixture(scope="session")
-def recordings() -> Path:
-    """The folder of real recordings; tests that need it are skipped, saying so, where it is absent."""
-    folder = Path(os.environ.get("ALPHAPULSE_RECORDINGS", ROOT.parent / "shared" / "recordings"))
-    if not (folder / "expected.json").is_file():
-        pytest.skip(f"no recordings at {folder}; set ALPHAPULSE_RECORDINGS to their folder")
-    return folder

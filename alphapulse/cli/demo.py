@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from rich.status import Status
 
 from alphapulse import config, logs, topics
 from alphapulse.claim import claim
+from alphapulse.cli.invocation import command
 from alphapulse.cli.ledger import Account, Ledger
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
@@ -223,7 +225,7 @@ class Demo:
             f"  (logs in {stack.settings.data_dir / 'logs'}; Ctrl-C stops)"
         )
         self.console.print(
-            f"  tables: alphapulse sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
+            f"  tables: {command(sys.argv[0])} sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
         )
         assert self._offsets is not None  # noqa: S101 _start made it
         await self._tell(stack, collectors, self._offsets, began)

@@ -290,7 +290,8 @@ class Replay:
             json.dump(result, sys.stdout, indent=1)
             sys.stdout.write("\n")
         else:
-            Console(highlight=False).print(summary.table(result))
+            console = Console(highlight=False)
+            console.print(summary.table(result, console))
         for feed in self.feeds:
             for warning in map(str, feed.status.get("faults", [])):
                 if warning not in faults:  # it is told below

@@ -6,17 +6,25 @@ processor's; rows are counted in ClickHouse and in the Parquet files. What a lat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import pyarrow.dataset as ds
+from rich.console import Console
 from rich.table import Table
 
 Key = tuple[str, str]
 """(venue, symbol)"""
 
 BOOK = ("bid_levels", "ask_levels", "best_bid", "best_ask", "crossed", "sha256")
+
+COLUMNS: Final = (
+    *("venue", "symbol", "snaps", "deltas", "changes", "trades", "twice", "gaps"),
+    *("checksums", "bad", "best bid", "best ask", "levels", "book"),
+)
+"""Of the table: ``twice`` are repeated trades, ``bad`` wrong checksums, ``book`` the first digits of its SHA-256."""
+_LEFT_OUT: Final = frozenset({"snaps", "changes", "twice", "checksums", "levels", "book"})
+"""Where the terminal is too narrow: 80 columns hold the others."""
 
 # The venue's messages among a book's rows; INVALID and HEARTBEAT carry no levels.
 L2_KINDS = ("SNAPSHOT", "DELTA")
@@ -75,6 +83,8 @@ def missing(row: Mapping[str, Any], collector: Mapping[str, Any], processor: Map
 
 def parquet_counts(folder: Path) -> dict[str, dict[Key, int]]:
     """Count the rows of the files under ``folder`` by instrument: ``{"trades": {(venue, symbol): n}, "l2": …}``."""
+    import pyarrow.dataset as ds  # brings pandas: half a second of the start, which a refused command line need not pay
+
     counts: dict[str, dict[Key, int]] = {}
     for table, topic, condition in (
         ("trades", "md.trades", None),
@@ -97,30 +107,45 @@ def clickhouse_counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
     }
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """Return the summary for a person."""
+def table(result: Mapping[str, Any], console: Console) -> Table:
+    """Return the summary for a person: with all columns where ``console`` is wide enough, else with the main ones."""
+    whole = _table(result, COLUMNS)
+    unbounded = console.options.update_width(1_000)  # else it is measured as cut off at the console's edge
+    if console.measure(whole, options=unbounded).maximum <= console.width:
+        return whole
+    return _table(result, [name for name in COLUMNS if name not in _LEFT_OUT])
+
+
+def _table(result: Mapping[str, Any], columns: Sequence[str]) -> Table:
     run = result["run"]
     caption = (
         f"{run['frames']:,} frames, {run['records']:,} records in {run['seconds']:.1f} s "
-        f"({run['frames_per_second']:,.0f} frames/s), peak memory {run['peak_memory_bytes'] / 2**20:,.0f} MiB"
+        f"({run['frames_per_second']:,.0f} frames/s)\npeak memory {run['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
-    grid = Table(title="Replay", caption=caption)
-    for name in ("venue", "symbol"):
-        grid.add_column(name)
-    for name in ("snapshots", "deltas", "changes", "trades", "gaps", "checksums", "best bid", "best ask", "levels"):
-        grid.add_column(name, justify="right")
-    grid.add_column("book")
+    grid = Table(title="Replay", caption=caption, box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for name in columns:
+        grid.add_column(name, justify="left" if name in ("venue", "symbol", "book") else "right")
     for row in result["instruments"]:
-        book = row["book"]
-        bad = f" [red]{row['checksums_bad']} bad[/]" if row["checksums_bad"] else ""
-        grid.add_row(
-            row["venue"],
-            row["symbol"],
-            *(f"{row[name]:,}" for name in ("snapshots", "deltas", "level_changes", "trades", "gaps")),
-            f"{row['checksums_ok']:,}{bad}",
-            str(book["best_bid"] or "-"),
-            str(book["best_ask"] or "-"),
-            f"{book['bid_levels']}/{book['ask_levels']}",
-            str(book["sha256"])[:12],
-        )
+        cells = _cells(row)
+        grid.add_row(*(cells[name] for name in columns))
     return grid
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    book, bad = row["book"], row["checksums_bad"]
+    return {
+        "venue": row["venue"],
+        "symbol": row["symbol"],
+        "snaps": f"{row['snapshots']:,}",
+        "deltas": f"{row['deltas']:,}",
+        "changes": f"{row['level_changes']:,}",
+        "trades": f"{row['trades']:,}",
+        "twice": f"{row['duplicate_trades']:,}",
+        "gaps": f"{row['gaps']:,}",
+        "checksums": f"{row['checksums_ok']:,}",
+        "bad": f"[red]{bad:,}[/]" if bad else "0",
+        "best bid": str(book["best_bid"] or "-"),
+        "best ask": str(book["best_ask"] or "-"),
+        "levels": f"{book['bid_levels']}/{book['ask_levels']}",
+        "book": str(book["sha256"])[:12],
+    }

@@ -96,6 +96,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         match message.channel:
             case "l2_data" if late:
                 self.ignored["late"] += 1
+                self._ignore_late(message)
             case "l2_data":
                 self._timestamp = message.timestamp
                 books = self._entries(messages.BOOKS, message.events, frame, received_time, outputs)
@@ -110,6 +111,16 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case channel:
                 self._ignore("channel", channel, messages.IGNORED, frame)
+
+    def _ignore_late(self, message: messages.Frame) -> None:
+        """Count the book updates of a message that comes late or twice; one that cannot be read could not do harm."""
+        try:
+            books = messages.BOOKS.decode(message.events)
+        except UNREADABLE:
+            return
+        for book in books:
+            if (state := self._by_venue_symbol.get(book.symbol)) is not None:
+                state.tally.ignored += 1
 
     def _gap(self, found: int, received_time: int, outputs: Outputs) -> None:
         missing = f"messages {self._next} to {found - 1} of the connection are missing"

@@ -11,7 +11,16 @@ from importlib import import_module
 from alphapulse.instruments import check_symbol
 from producers.endpoint.dialects import dialect
 
-_PRICES = {"BTC": 61_800.0, "ETH": 2_650.0, "SOL": 152.0, "XRP": 0.57, "DOGE": 0.107, "ADA": 0.34, "LTC": 62.0}
+_PRICES = {
+    "BTC": 61_800.0,
+    "ETH": 2_650.0,
+    "SOL": 152.0,
+    "XRP": 0.57,
+    "DOGE": 0.107,
+    "ADA": 0.34,
+    "LTC": 62.0,
+    "SHIB": 0.0000138,
+}
 """In dollars, of about the day of the recordings; other assets get a price that follows from their name."""
 
 _QUOTES = {"USD": 1.0, "USDT": 1.0, "USDC": 1.0, "EUR": 1.08, "GBP": 1.27, **_PRICES}

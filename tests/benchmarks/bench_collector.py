@@ -1,13 +1,13 @@
 """The collector, from the frame on its socket to the broker's acknowledgement, against cryptofeed on the same frames.
 
-``python -m tests.benchmarks.bench_collector [--broker embedded|kafka|both] [RECORDING]`` (default: both, the BTC
-recording). Both read the same frames from the same venue over a socket and write to the same broker, one after the
-other, each alone on one core; venue and broker have the others. The venue (:mod:`tests.benchmarks.blast`) has its bytes
-ready and sends them as fast as they are taken, so that the broker need not share its core. ``per CPU second`` counts a
-process's own processor time. Trades come as ``aggTrade``, the kind both read. The peer is left out, saying so, where
-``ALPHAPULSE_PEERS`` names no environment with cryptofeed
-(``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``), Apache Kafka where Java or Maven
-is missing.
+``python -m tests.benchmarks.bench_collector [--broker embedded|kafka|both] [RECORDING]`` (default: both, and the real
+Binance recording; where there is none, ours: it is short, and its figures are rough). Both read the same frames
+from the same venue over a socket and write to the same broker, one after the other, each alone on one core; venue and
+broker have the others. The venue (:mod:`tests.benchmarks.blast`) has its bytes ready and sends them as fast as they are
+taken, so that the broker need not share its core. ``per CPU second`` counts a process's own processor time. Trades come
+as ``aggTrade``, the kind both read. The peer is left out, saying so, where ``ALPHAPULSE_PEERS`` names no environment
+with cryptofeed (``python -m venv E && E/bin/pip install -r tests/benchmarks/peers/requirements.in``), Apache Kafka
+where Java or Maven is missing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from alphapulse.embedded import kafka_install
 from alphapulse.kafka.admin import create_topics
 from alphapulse.supervisor import Supervisor
 from alphapulse.topics import Topic
+from tests.recordings import found
 
 PEER = Path(__file__).resolve().parent / "peers" / "cryptofeed_binance.py"
 PEER_TOPICS = ("book-BINANCE-BTC-USDT", "trades-BINANCE-BTC-USDT")
-RECORDING = Path(__file__).resolve().parents[3] / "shared" / "recordings" / "binance_btcusdt_20240808.rec.gz"
 RUNS = 3
 TICKS = os.sysconf("SC_CLK_TCK")
 Figures = dict[str, float]
@@ -178,7 +178,7 @@ async def measure(kind: BrokerKind, recording: Path, python: Path | None, folder
 def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("recording", type=Path, nargs="?", default=RECORDING)
+    parser.add_argument("recording", type=Path, nargs="?", default=found("binance")[-1].path)
     parser.add_argument("--broker", choices=("embedded", "kafka", "both"), default="both")
     options = parser.parse_args()
     if not options.recording.is_file():

@@ -1,30 +1,28 @@
 """How fast the venues' pure protocols are on the recordings, and with the codec behind them.
 
-``python -m tests.benchmarks.bench_protocols [FOLDER]``.
+``python -m tests.benchmarks.bench_protocols [FOLDER…]`` (default: ours, and the real ones where they are present).
 Frames are in memory beforehand; one core. ``changes/s`` counts the (price, size) entries of the deltas.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
 from pathlib import Path
 
 from schemas.codec import Codec
-from tests.fixtures.protocol_run import ProtocolRun, lines, run
+from tests.fixtures.protocol_run import ProtocolRun, frames_of, run_of
+from tests.recordings import folders, of
 
 
 def main(folder: Path) -> None:
     """Print a line per recording in ``folder``."""
-    expected = json.loads((folder / "expected.json").read_text())
     print(f"{'recording':34} {'frames/s':>10} {'changes/s':>10} {'with encoding: frames/s':>24} {'changes/s':>10}")
-    for name, wanted in expected.items():
-        frames = list(lines(folder / name))
+    for recording in of(folder):
+        frames = list(frames_of(recording))
         best, encoding, changes = float("inf"), float("inf"), 0
         for _ in range(3):
-            played = run(wanted["venue"], wanted["instruments"])
+            played = run_of(recording)
             seconds = _play(played, frames)
             changes = sum(state.tally.level_changes for state in played.protocol.instruments.values())
             codec, began = Codec(), time.perf_counter()
@@ -33,7 +31,7 @@ def main(folder: Path) -> None:
             best, encoding = min(best, seconds), min(encoding, time.perf_counter() - began)
         both = best + encoding
         print(
-            f"{name:34} {len(frames) / best:10,.0f} {changes / best:10,.0f}"
+            f"{recording.path.name:34} {len(frames) / best:10,.0f} {changes / best:10,.0f}"
             f" {len(frames) / both:24,.0f} {changes / both:10,.0f}"
         )
 
@@ -54,9 +52,5 @@ def _play(played: ProtocolRun, frames: list[tuple[int, bytes]]) -> float:
 
 
 if __name__ == "__main__":
-    named = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ALPHAPULSE_RECORDINGS")
-    recordings = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "recordings"
-    if (recordings / "expected.json").is_file():
-        main(recordings)
-    else:
-        print(f"no recordings at {recordings}; set ALPHAPULSE_RECORDINGS to their folder")
+    for chosen in map(Path, sys.argv[1:]) if sys.argv[1:] else folders():
+        main(chosen)

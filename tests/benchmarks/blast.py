@@ -1,8 +1,8 @@
 """A Binance that sends a recording's frames as fast as they are taken: ``python -m tests.benchmarks.blast RECORDING``.
 
-Everything is laid out beforehand, so that it costs next to nothing to send. Tells its ports and the number of frames as
-one JSON object on standard output; sends to its client once there is a line on standard input. The one REST answer of
-the recording is given to every request. Trades become aggregate trades.
+Everything is laid out beforehand, so that it costs next to nothing to send: the frames of BTCUSDT up to the first gap.
+Tells its ports and the number of frames as one JSON object on standard output; sends to its client once there is a line
+on standard input. The first REST answer is given to every request. Trades become aggregate trades.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ from producers.replay.lines import read
 def laid_out(recording: Path) -> tuple[bytes, int, bytes]:
     """Return the frames as they go over the wire, how many they are, and the body of the REST answer."""
     wire: list[bytes] = []
-    answer = b""
+    answer, last = b"", 0
     for line in read(recording):
         frame = line.frame
-        if frame.startswith(b'{"rest"'):
-            answer = json.dumps(json.loads(frame)["body"]).encode()
+        if b"BTCUSDT" not in frame:
             continue
+        if frame.startswith(b'{"rest"'):
+            answer = answer or json.dumps(json.loads(frame)["body"]).encode()
+            continue
+        if b'"depthUpdate"' in frame:
+            diff = json.loads(frame)["data"]
+            if last and diff["U"] > last + 1:
+                break
+            last = diff["u"]
         if b'"e":"trade"' in frame:
             frame = frame.replace(b"@trade", b"@aggTrade").replace(b'"e":"trade"', b'"e":"aggTrade"')
             frame = frame.replace(b'"t":', b'"a":')

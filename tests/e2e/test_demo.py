@@ -185,6 +185,7 @@ async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after
 
 
 @SHARED
+@pytest.mark.unmeasured
 async def test_a_second_demo_in_the_same_directory_is_refused(lasting: Demo) -> None:
     async def claimed() -> bool:
         return (lasting.data_dir / ".lock").exists() and bool(lasting.told())
@@ -196,6 +197,7 @@ async def test_a_second_demo_in_the_same_directory_is_refused(lasting: Demo) -> 
 
 
 @SHARED
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("victim", ["collector-kraken", "processors", "gateway", "broker"])
 async def test_a_killed_part_comes_back(lasting: Demo, victim: str) -> None:
     await lasting.until(lasting.whole, 60)
@@ -210,6 +212,7 @@ async def test_a_killed_part_comes_back(lasting: Demo, victim: str) -> None:
     await lasting.until(replaced, 90)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.usefixtures("kafka_installation")
 @pytest.mark.parametrize("demo", ["kafka"], indirect=True)
 async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: Demo) -> None:

@@ -16,7 +16,7 @@ from producers.simulator.server import Simulation
 from tests.e2e.command import ALPHAPULSE, ROOT, alphapulse, environment
 from tests.fixtures.venue_server import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 SYMBOLS = {"alpaca": "AAPL", "coinbase_advanced": "BTC-USD"}
 KEYS = {"key": "mine", "secret": "own"}

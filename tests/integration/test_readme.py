@@ -9,10 +9,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from alphapulse.config import KafkaSettings
 from alphapulse.kafka import producer, running
 from schemas.codec import Codec
 from schemas.records import key_of
+from tests import recordings
 from tests.fixtures.records import OPPORTUNITY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,3 +45,30 @@ async def test_the_strategy_of_the_readme_sees_an_opportunity(kafka: KafkaSettin
 async def publish(settings: KafkaSettings) -> None:
     async with running(producer(settings, client_id="test"), settings) as writer:
         await writer.send_and_wait("signals.arbitrage", Codec().encode(OPENED), key=key_of(OPENED))
+
+
+@pytest.mark.unmeasured
+async def test_the_replay_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> None:
+    """In a folder that looks like the repository, so that what it writes lands elsewhere."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    typed = re.findall(r"^    (\. \.venv/bin/activate|alphapulse replay .*)$", text, re.MULTILINE)
+    assert [line.split()[0] for line in typed] == [".", "alphapulse"]
+    (tmp_path / "recordings").symlink_to(ROOT / "recordings")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ALPHAPULSE_")}
+    shell = await asyncio.create_subprocess_exec(
+        *("sh", "-e", "-c", "\n".join(typed)),
+        cwd=tmp_path,
+        env={**environment, "COLUMNS": "80"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(150):
+        out, err = await shell.communicate()
+    assert shell.returncode == 0, err.decode()
+    table = out.decode()
+    for recording in recordings.of(recordings.OURS):
+        assert f"{recording.path.name}: {recording.venue}, " in err.decode()
+        assert all(symbol in table for symbol in recording.instruments)
+    assert (tmp_path / "out" / "parquet").is_dir()

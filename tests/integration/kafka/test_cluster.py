@@ -88,6 +88,7 @@ async def test_keeps_log_id_and_ports(
     assert not folder.exists()
 
 
+@pytest.mark.unmeasured
 async def test_three_nodes_lose_nothing_when_one_is_killed(tmp_path: Path, kafka_installation: Installation) -> None:
     """The one killed is in turn the leader of some partition, and of the controllers perhaps."""
     began = time.monotonic()

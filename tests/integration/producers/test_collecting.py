@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiokafka import TopicPartition
 from websockets.asyncio.server import ServerConnection
 
 from alphapulse import kafka as clients
 from alphapulse import topics
 from alphapulse.config import KafkaSettings
+from producers.replay.recording import survey
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
 from schemas.records import L2Update, Record, Trade
 from tests.fixtures.protocol_run import lines
 from tests.fixtures.venue_server import until, websocket_venue
+from tests.recordings import Recording, found
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -58,7 +61,7 @@ async def status(data_dir: Path, name: str) -> dict[str, Any]:
 
 async def read_all(kafka: KafkaSettings, *names: str) -> list[Record]:
     """Return all records of the topics, each key's in order."""
-    found: list[Record] = []
+    records: list[Record] = []
     codec = Codec()
     reader = clients.consumer(kafka, group_id=None, client_id="reader")
     async with clients.running(reader, kafka):
@@ -67,18 +70,18 @@ async def read_all(kafka: KafkaSettings, *names: str) -> list[Record]:
         reader.assign([partition for partition in partitions if ends[partition]])
         await reader.seek_to_beginning()
         async with asyncio.timeout(30):
-            while len(found) < sum(ends.values()):
+            while len(records) < sum(ends.values()):
                 for messages in (await reader.getmany(timeout_ms=100)).values():
-                    found += [codec.decode(message.value) for message in messages]
-    return found
+                    records += [codec.decode(message.value) for message in messages]
+    return records
 
 
+@pytest.mark.parametrize("recording", found("kraken"), ids=str)
 async def test_a_recording_arrives_whole_and_the_stop_ends_every_epoch(
-    recordings: Path, kafka: KafkaSettings, tmp_path: Path
+    recording: Recording, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
-    name = "kraken_v2_20210417.rec.gz"
-    expected = json.loads((recordings / "expected.json").read_text())[name]["instruments"]
-    frames = [frame for _, frame in lines(recordings / name)]
+    expected = recording.instruments
+    frames = [frame for _, frame in lines(recording.path)]
 
     async def talk(socket: ServerConnection) -> None:
         await socket.recv()
@@ -87,7 +90,7 @@ async def test_a_recording_arrives_whole_and_the_stop_ends_every_epoch(
         await socket.wait_closed()
 
     async with websocket_venue(talk) as url:
-        feed = {"symbols": sorted(expected), "websocket_url": url}
+        feed = {"symbols": sorted(expected), "websocket_url": url, "depth": survey(recording.path).depth}
         async with collector("kraken", feed, kafka, tmp_path) as process:
             async with asyncio.timeout(30):
                 while (told := await status(tmp_path, "collector-kraken")).get("frames_done", 0) < len(frames):
@@ -102,12 +105,12 @@ async def test_a_recording_arrives_whole_and_the_stop_ends_every_epoch(
         if isinstance(record, L2Update):
             readers[record.symbol].apply(record)
     for symbol, figures in expected.items():
-        found = {**told["instruments"][symbol]}
+        counted = told["instruments"][symbol]
         wanted = {key: value for key, value in figures.items() if key != "book"}
-        assert {key: found[key] for key in wanted} == wanted
+        assert {key: counted[key] for key in wanted} == wanted
         reader = readers[symbol]
         assert reader.book.sha256(reader.price_exponent, reader.size_exponent) == figures["book"]["sha256"]
-        assert found["published_l2"] == figures["snapshots"] + figures["deltas"]
+        assert counted["published_l2"] == figures["snapshots"] + figures["deltas"]
     assert sum(isinstance(record, Trade) for record in published) == sum(f["trades"] for f in expected.values())
 
     after = await read_all(kafka, topics.L2)

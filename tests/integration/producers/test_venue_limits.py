@@ -95,6 +95,7 @@ def _waited_for(it: Live, symbols: Sequence[str]) -> set[str]:
     return {symbol for symbol in symbols if symbol not in states or not states[symbol].book.valid} | talking
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("venue", "depth", "fastest"),
     [

@@ -89,6 +89,7 @@ async def all_committed(settings: Settings, group: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("process", "settings"),
     [
@@ -156,6 +157,7 @@ def _in_files(root: Path) -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("process", "settings"), [pytest.param("parquet", "real_kafka", marks=ON_KAFKA)], indirect=True
 )

@@ -186,6 +186,7 @@ async def highest_revisions_complete(settings: KafkaSettings, feeds: list[Feed])
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kafka_settings", BROKERS, indirect=True)
 async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
     kafka_settings: KafkaSettings, tmp_path: Path

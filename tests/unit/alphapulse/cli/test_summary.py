@@ -106,12 +106,28 @@ def test_clickhouse_counts_are_read_from_jsoncompact() -> None:
     assert summary.clickhouse_counts(answers) == STORED
 
 
-def test_the_table_shows_bad_checksums() -> None:
+def printed(width: int, *rows: dict[str, Any]) -> str:
     run = {"frames": 10, "records": 8, "seconds": 2.0, "frames_per_second": 5.0, "peak_memory_bytes": 2**20}
-    console = Console(width=200)
+    console = Console(width=width)
     with console.capture() as captured:
-        console.print(summary.table({"instruments": [row()], "run": run}))
-    text = captured.get()
-    assert "BTC-USD" in text
-    assert "4 bad" in text
-    assert "10 frames, 8 records in 2.0 s (5 frames/s), peak memory 1 MiB" in text
+        console.print(summary.table({"instruments": rows, "run": run}, console))
+    return captured.get()
+
+
+def test_the_table_shows_bad_checksums() -> None:
+    text = printed(200, row())
+    head, line = (next(one for one in text.splitlines() if word in one).split() for word in ("symbol", "BTC-USD"))
+    assert dict(zip(head[:10], line, strict=False))["bad"] == "4"
+    assert "10 frames, 8 records in 2.0 s (5 frames/s)" in text
+    assert "peak memory 1 MiB" in text
+    assert "levels" in text
+
+
+def test_80_columns_hold_the_main_figures_of_long_names_and_tiny_prices() -> None:
+    found = row() | {"venue": "coinbase_advanced", "symbol": "SHIB-USDT", "deltas": 124_073, "trades": 12_345}
+    found["book"] = {**found["book"], "best_bid": "0.000013939", "best_ask": "0.000013941"}
+    text = printed(80, found)
+    for shown in ("coinbase_advanced", "SHIB-USDT", "124,073", "12,345", "0.000013939", "0.000013941"):
+        assert shown in text
+    assert "…" not in text
+    assert "levels" not in text

@@ -101,6 +101,7 @@ def test_a_message_that_comes_twice_is_taken_once() -> None:
     run.frame(2, book(3, ("bid", "9", "0")))
     run.frame(2, book(2, ("bid", "9", "1")))
     assert run.protocol.ignored == {"late": 1}
+    assert run.protocol.instruments["BTC-USD"].tally.ignored == 1
     assert run.valid("BTC-USD")
     reader = run.readers["BTC-USD"]
     assert reader.book.text(reader.price_exponent, reader.size_exponent) == "B 10 1\nA 11 2.5\n"

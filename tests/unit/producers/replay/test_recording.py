@@ -14,6 +14,7 @@ from producers.replay import recording
 from producers.replay.looks import LOOKS
 from producers.replay.recording import detect_venue, stem, survey
 from producers.venues import names
+from tests import recordings
 from tests.fixtures.venue_samples import samples
 
 DIFF = b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}}'
@@ -166,9 +167,9 @@ def test_stem(name: str, expected: str) -> None:
     assert stem(Path("some/folder") / name) == expected
 
 
-def test_the_real_recordings_are_understood_to_the_last_line(recordings: Path) -> None:
-    for name, expected in json.loads((recordings / "expected.json").read_text()).items():
-        found = survey(recordings / name)
-        assert found.venue == expected["venue"]
-        assert set(found.symbols.values()) == set(expected["instruments"])
-        assert found.faults == []
+@pytest.mark.parametrize("played", recordings.found(), ids=str)
+def test_every_recording_is_understood_to_its_last_line(played: recordings.Recording) -> None:
+    found = survey(played.path)
+    assert found.venue == played.venue
+    assert set(found.symbols.values()) == set(played.instruments)
+    assert found.faults == []

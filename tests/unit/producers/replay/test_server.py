@@ -20,6 +20,7 @@ from alphapulse.service import Service, announcement_path
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
 from tests.fixtures.venue_server import until
+from tests.recordings import Recording, found
 from tests.unit.producers.replay.conftest import Start
 
 Write = Callable[..., Path]
@@ -405,20 +406,20 @@ async def test_a_file_that_changes_under_the_replay_ends_it(write: Write, tmp_pa
             await asyncio.wait_for(serving, 10)
 
 
-async def test_the_binance_recording_comes_whole(start: Start, recordings: Path) -> None:
-    path = recordings / "binance_us_20211012.rec.gz"
-    lines = gzip.decompress(path.read_bytes()).splitlines()
-    expected = [frame for line in lines if not (frame := line.split(b" ", 1)[1]).startswith(b'{"rest"')]
-    streams = "compusdt@depth@100ms/compusdt@trade/crvusdt@depth@100ms/crvusdt@trade"
+@pytest.mark.parametrize("recording", found("binance_us"), ids=str)
+async def test_a_binance_recording_comes_whole(start: Start, recording: Recording) -> None:
+    lines = [line.split(b" ", 1)[1] for line in gzip.decompress(recording.path.read_bytes()).splitlines()]
+    expected = [frame for frame in lines if not frame.startswith(b'{"rest"')]
+    answers = [json.loads(frame) for frame in lines if frame.startswith(b'{"rest"')]
+    names = [symbol.replace("-", "") for symbol in recording.instruments]
+    streams = "/".join(f"{name.lower()}@{stream}" for name in names for stream in ("depth@100ms", "trade"))
     async with (
-        start(path) as replay,
+        start(recording.path) as replay,
         aiohttp.ClientSession() as http,
         connect(f"{replay.websocket_url}/stream?streams={streams}") as client,
     ):
-        requests = [
-            asyncio.create_task(http.get(f"{replay.rest_url}/api/v3/depth?symbol={symbol}&limit=5000"))
-            for symbol in ("COMPUSDT", "CRVUSDT")
-        ]
+        requests = [asyncio.create_task(http.get(replay.rest_url + answer["rest"])) for answer in answers]
         assert await frames(client, len(expected)) == expected
         bodies = [await (await request).json() for request in requests]
-        assert [body["lastUpdateId"] for body in bodies] == [113129219, 1938834]
+        told = [(answer["rest"], body["lastUpdateId"]) for answer, body in zip(answers, bodies, strict=True)]
+        assert sorted(told) == sorted((answer["rest"], answer["body"]["lastUpdateId"]) for answer in answers)
