@@ -31,9 +31,10 @@ SAMPLE_QUERY = "SELECT venue, symbol, count() FROM trades GROUP BY ALL"
 LINE_SECONDS = 10.0
 """How often a line is printed where the output is no terminal."""
 
-# Taker fees of the simulated accounts, basis points: an active desk's, so that differences sometimes pay.
-TAKER_FEES = {"kraken": Decimal(10), "coinbase": Decimal(12), "binance": Decimal(5), "binance_us": Decimal(5)}
-DEFAULT_TAKER_FEE = Decimal(10)
+# Taker fees of the simulated accounts, basis points: lower than those of the largest traders in life, so that an
+# ordinary difference between two venues pays now and then.
+TAKER_FEES = {"kraken": Decimal(3), "coinbase": Decimal(3), "binance": Decimal(2), "binance_us": Decimal(2)}
+DEFAULT_TAKER_FEE = Decimal(3)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _symbol_info(listing: Listing) -> dict[str, Any]:
         "orderTypes": ["LIMIT", "MARKET"],
         "isSpotTradingAllowed": True,
         "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
-            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000.00000000", "stepSize": lot},
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000000.00000000", "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "1000000000000.00000000", "stepSize": lot},
         ],
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,19 +22,18 @@ STEP_NS: Final = 50_000_000
 """The walk's step."""
 
 _STEP_SECONDS: Final = STEP_NS / 1e9
+_STEP_DEVIATION: Final = math.sqrt(_STEP_SECONDS)  # as a part of a second's
 _STEPS_A_SECOND: Final = round(1 / _STEP_SECONDS)
-_COMMON_SHARE: Final = 0.7  # correlation with the common factor
+_COMMON_SHARE: Final = 0.85  # correlation with the common factor
 _OWN_SHARE: Final = math.sqrt(1 - _COMMON_SHARE**2)
 _KEPT: Final = 1.0 - _STEP_SECONDS / 10_800.0  # back towards the start within some hours
 _HISTORY_STEPS: Final = round(6 / _STEP_SECONDS)  # six seconds: more than any latency and lag together
 
-# Volatility: the logarithm of its factor is the sum of a slow part, half common to all symbols, and a quick one.
+# Volatility: the logarithm of its factor is the sum of a slow part and a quick one, either half common to all symbols.
 _SLOW_DEVIATION: Final = 0.55
 _SLOW_KEPT: Final = math.exp(-1.0 / 150.0)  # after a second
-_SLOW_NEWS: Final = _SLOW_DEVIATION * math.sqrt((1.0 - _SLOW_KEPT**2) / 2)
 _QUICK_DEVIATION: Final = 0.6
 _QUICK_KEPT: Final = math.exp(-1.0 / 4.0)
-_QUICK_NEWS: Final = _QUICK_DEVIATION * math.sqrt(1.0 - _QUICK_KEPT**2)
 _FACTOR_MEAN: Final = -(_SLOW_DEVIATION**2) - _QUICK_DEVIATION**2  # so that the mean of the factor's square is 1
 
 # The consensus follows when the walk has left it by this many standard deviations of a second, drawn anew each time. In
@@ -71,6 +70,24 @@ class Shock:
         return min(max(1.0 - (time_ns - self.end_ns) / _CATCH_UP_NS, 0.0), 1.0)
 
 
+class _Volatility:
+    """Half of what the logarithm of the volatility's factor consists of: one symbol's own half, or the common one."""
+
+    __slots__ = ("_quick", "_slow")
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._slow = _SLOW_DEVIATION * NORMAL[int(chance() * DRAWS)]
+        self._quick = 0.0
+
+    def next(self, chance: Callable[[], float]) -> float:
+        """Return that of the next second."""
+        news = _SLOW_DEVIATION * math.sqrt(1.0 - _SLOW_KEPT**2) * NORMAL[int(chance() * DRAWS)]
+        self._slow = self._slow * _SLOW_KEPT + news
+        news = _QUICK_DEVIATION * math.sqrt(1.0 - _QUICK_KEPT**2) * NORMAL[int(chance() * DRAWS)]
+        self._quick = self._quick * _QUICK_KEPT + news
+        return math.sqrt(0.5) * (self._slow + self._quick)
+
+
 class _Path:
     """One symbol's walk and the consensus about it."""
 
@@ -82,10 +99,9 @@ class _Path:
         "jump",
         "jump_steps",
         "patience",
-        "quick",
         "scale",
         "shock",
-        "slow",
+        "volatility",
         "walk",
     )
 
@@ -93,8 +109,7 @@ class _Path:
         self.chance = random.Random(f"{seed}/{symbol}/walk").random  # noqa: S311 a simulation
         self.scale = volatility(symbol)  # of a second
         self.factor = 1.0
-        self.slow = _SLOW_DEVIATION * math.sqrt(0.5) * NORMAL[int(self.chance() * DRAWS)]
-        self.quick = 0.0
+        self.volatility = _Volatility(self.chance)
         self.walk = self.consensus = 0.0
         self.patience = 0.0
         self.history: deque[float] = deque([0.0], _HISTORY_STEPS)
@@ -104,16 +119,13 @@ class _Path:
 
     def change_volatility(self, common: float) -> None:
         """Draw the next second's volatility; ``common`` is what it has in common with the other symbols."""
-        chance = self.chance
-        self.slow = self.slow * _SLOW_KEPT + _SLOW_NEWS * NORMAL[int(chance() * DRAWS)]
-        self.quick = self.quick * _QUICK_KEPT + _QUICK_NEWS * NORMAL[int(chance() * DRAWS)]
-        self.factor = math.exp(_FACTOR_MEAN + common + self.slow + self.quick)
+        self.factor = math.exp(_FACTOR_MEAN + common + self.volatility.next(self.chance))
 
-    def step(self, common: float, deviation: float) -> None:
-        """Go one step; ``deviation`` is that of the step at usual volatility, for a symbol of scale 1."""
+    def step(self, common: float) -> None:
+        """Go one step; ``common`` is the standard normal news that all symbols share."""
         chance = self.chance
         news = _COMMON_SHARE * common + _OWN_SHARE * NORMAL[int(chance() * DRAWS)]
-        self.walk = walk = self.walk * _KEPT + deviation * self.scale * self.factor * news
+        self.walk = walk = self.walk * _KEPT + _STEP_DEVIATION * self.scale * self.factor * news
         if self.jump_steps:
             self.jump_steps -= 1
             self.walk = walk = walk + self.jump
@@ -141,7 +153,7 @@ class Fundamentals:
         self._paths = {symbol: _Path(symbol, seed) for symbol in symbols}
         self._chance = random.Random(f"{seed}/market").random  # noqa: S311
         self._shock_random = random.Random(f"{seed}/shocks")  # noqa: S311
-        self._slow = _SLOW_DEVIATION * math.sqrt(0.5) * NORMAL[int(self._chance() * DRAWS)]
+        self._volatility = _Volatility(self._chance)
         self._step = 0
         self._shocks: deque[Shock] = deque(maxlen=64)
         self._gap_seconds = _SHOCK_GAP_SECONDS / len(symbols)
@@ -174,18 +186,17 @@ class Fundamentals:
 
     def _extend(self, step: int) -> None:
         chance, paths = self._chance, list(self._paths.values())
-        deviation = math.sqrt(_STEP_SECONDS)
         while self._step < step:
             if self._step % _STEPS_A_SECOND == 0:
-                self._slow = self._slow * _SLOW_KEPT + _SLOW_NEWS * NORMAL[int(chance() * DRAWS)]
+                volatile = self._volatility.next(chance)
                 for path in paths:
-                    path.change_volatility(self._slow)
+                    path.change_volatility(volatile)
             self._step += 1
             if self._step * STEP_NS >= self._next_shock_ns:
                 self._shock(self._step * STEP_NS)
             common = NORMAL[int(chance() * DRAWS)]
             for path in paths:
-                path.step(common, deviation)
+                path.step(common)
 
     def _shock(self, now: int) -> None:
         chance = self._shock_random

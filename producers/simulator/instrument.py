@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from array import array
 from bisect import bisect_left
-from math import ceil, exp, floor
+from math import ceil, exp, floor, inf
 from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
@@ -36,6 +36,7 @@ _CHURN: Final = (0, 1, 1, 2)  # places of a side looked at in one event
 _FREE_PLACES: Final = 6  # behind the best, where distances are left to chance
 _HOLE: Final = 5  # usual gaps; a greater one is filled
 _MOST_DEBT: Final = 120
+_LOOKED_AT, _WINDOW = 3, 8  # places, to find one where levels are many, and levels from each
 
 # Everything that takes time takes it in seconds, however many events there are in one.
 _REFILL_NS: Final = 600_000_000  # a passed stretch of the book fills up with this time constant
@@ -238,8 +239,8 @@ class SimulatedInstrument:
                 at_once = missing if count < LEVELS // 2 else 1 + int(missing * elapsed_ns / _FOLLOW_NS)
                 self._complete(side, min(missing, at_once))
         elif count > _MOST_LEVELS:
-            for price in levels.prices(count)[_MOST_LEVELS:]:
-                side.set(price, 0)
+            for _ in range(count - _MOST_LEVELS):
+                self._thin(side)
 
     def _churn(self, side: _Side) -> None:
         """Let an order come, change or go at some place; where levels are missing one comes, of too many one goes."""
@@ -281,14 +282,27 @@ class SimulatedInstrument:
         count = min(int(side.debt * elapsed_ns / _REFILL_NS + chance()), side.debt)
         for _ in range(count):
             self._insert(side, 1 + int(chance() * side.stretch))
-            if (held := len(levels)) > LEVELS:
-                place = side.stretch + int(chance() * (LEVELS - side.stretch))
-                price = levels.price_at(place)
-                dense = side.sign * (side.edge - price) < self._away[place]
-                side.set(price if dense else levels.price_at(held - 1), 0)
+            if len(levels) > LEVELS:
+                self._thin(side)
         side.debt -= count
         if not side.debt:
             side.stretch = 1
+
+    def _thin(self, side: _Side) -> None:
+        """Let a level go where they are closer to each other than usual, and the last if it is too far away."""
+        levels, sign, usual = side.levels, side.sign, self._away
+        last = levels.price_at(len(levels) - 1)
+        if sign * (side.edge - last) > self._furthest:
+            side.set(last, 0)
+        least, found = inf, last
+        for number in range(_LOOKED_AT):
+            drawn = self._chance()
+            place = 1 + int((LEVELS - _WINDOW - 2) * (drawn if number else drawn * drawn * drawn))
+            price = levels.price_at(place)
+            width = sign * (price - levels.price_at(place + _WINDOW))
+            if (part := width / (usual[place + _WINDOW] - usual[place])) < least:
+                least, found = part, price
+        side.set(found, 0)
 
     def _insert(self, side: _Side, place: int) -> None:
         """Let an order come where the level number ``place`` usually is."""

@@ -35,6 +35,7 @@ _DOLLARS: Final = {
 }
 _OTHER_MAGNITUDES: Final = (-3.0, 3.0)  # of a price that follows from the name
 _STOCK_MAGNITUDES: Final = (1.0, 2.7)
+_STOCK_DECIMALS: Final = 2
 _MOST_DECIMALS: Final = 8  # of venues' prices and sizes
 _LEAST_DIGITS: Final = 4  # of a price, though it takes more decimals than that
 _SIZE_DIGITS: Final = 14  # of a usual size at most, so that the greatest fits 64 bits by far
@@ -104,7 +105,7 @@ def _listing(venue: str, symbol: str) -> Listing:
     # A tick of about a basis point or less, as venues choose it, but of no more than eight decimals: the tick of a
     # SHIB is then some basis points wide, as it is in life.
     usual = min(max(2 if magnitude < 4 else own.price_decimals, 4 - magnitude), _MOST_DECIMALS)
-    price_decimals = max(usual, _LEAST_DIGITS - 1 - magnitude)
+    price_decimals = max(usual, _LEAST_DIGITS - 1 - magnitude) if quote else _STOCK_DECIMALS
     unit = shape.notional / dollars
     digits = math.floor(math.log10(unit)) + 1
     size_decimals = max(0, 5 - digits) if own.size_decimals is None else own.size_decimals

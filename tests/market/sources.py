@@ -36,30 +36,32 @@ def recorded(path: Path) -> Iterator[L2Update | Trade]:
         run.records.clear()
 
 
-def simulated(
-    symbols: Mapping[str, Sequence[str]], *, seed: int, rate: float, seconds: float
-) -> Iterator[L2Update | Trade]:
-    """Yield the records of a simulated market.
+class SimulatedRun:
+    """A simulated market, its venues' frames, and collectors' protocols that read them, in the market's own time.
 
     Args:
         symbols: what is traded, by venue.
         seed, rate: as of ``alphapulse simulate``.
-        seconds: of the market's time.
     """
-    listings = [listing for venue, traded in symbols.items() for listing in make_listings([venue], traded)]
-    market = Market(listings, seed=seed, rate=rate, start_ns=START_NS)
-    venues = {venue: _Venue(venue, traded, market) for venue, traded in symbols.items()}
-    for venue in venues.values():
-        venue.connect(START_NS)
-    for event in market.advance(START_NS + int(seconds * 1e9)):
-        venue = venues[event.listing.venue]
-        for _, frame in venue.feed.frames(event, venue.active):
-            venue.deliver(frame, event.time_ns)
-        yield from venue.run.records
-        venue.run.records.clear()
+
+    def __init__(self, symbols: Mapping[str, Sequence[str]], *, seed: int, rate: float) -> None:
+        listings = [listing for venue, traded in symbols.items() for listing in make_listings([venue], traded)]
+        self.market = Market(listings, seed=seed, rate=rate, start_ns=START_NS)
+        self.venues = {venue: SimulatedVenueRun(venue, traded, self.market) for venue, traded in symbols.items()}
+
+    def records(self, seconds: float) -> Iterator[L2Update | Trade]:
+        """Yield the records of the market's first ``seconds``."""
+        for venue in self.venues.values():
+            venue.connect(START_NS)
+        for event in self.market.advance(START_NS + int(seconds * 1e9)):
+            venue = self.venues[event.listing.venue]
+            for _, frame in venue.feed.frames(event, venue.active):
+                venue.deliver(frame, event.time_ns)
+            yield from venue.run.records
+            venue.run.records.clear()
 
 
-class _Venue:
+class SimulatedVenueRun:
     """A simulated venue and the collector's protocol, with nothing in between."""
 
     def __init__(self, name: str, symbols: Sequence[str], market: Market) -> None:
@@ -97,14 +99,14 @@ class _Venue:
     def _act(self, time_ns: int) -> None:
         commands, self.run.commands = self.run.commands, []
         for command in commands:
-            if isinstance(command, FetchSnapshot):
-                address = urlsplit(command.path)
-                reply = self.feed.rest(address.path, dict(parse_qsl(address.query)), time_ns)
-                if reply is None:
-                    raise ValueError(f"{self.run.protocol.venue} does not answer {command.path}")
-                self.run.wanted.pop(command.symbol, None)
-                self.run.take(self.run.protocol.snapshot(command, reply.body, time_ns))
-            elif isinstance(command, Send):
-                self._answered(self._session.received(command.text.encode(), time_ns), time_ns)
-            else:
-                raise AssertionError(f"a market without faults makes the collector ask for {command}")
+            match command:
+                case FetchSnapshot():
+                    address = urlsplit(command.path)
+                    reply = self.feed.rest(address.path, dict(parse_qsl(address.query)), time_ns)
+                    assert reply is not None, command.path
+                    self.run.wanted.pop(command.symbol, None)
+                    self.run.take(self.run.protocol.snapshot(command, reply.body, time_ns))
+                case Send():
+                    self._answered(self._session.received(command.text.encode(), time_ns), time_ns)
+                case _:
+                    raise AssertionError(f"a market without faults makes the collector ask for {command}")
