@@ -26,6 +26,8 @@ from producers.simulator.listings import Listing
 
 LEVELS: Final = 260
 """A side's usual number of levels."""
+MOST_UNITS: Final = 46_116_860_414
+"""No level is greater, in the base asset: Binance's limit for SHIB, half of what fits 64 bits at eight decimals."""
 
 _LEAST_LEVELS, _MOST_LEVELS = 250, 270
 _SWEPT_LEVELS: Final = 6  # an aggressive order eats at most
@@ -136,6 +138,7 @@ class SimulatedInstrument:
         self.trades = first_trade - 1
         self._chance = random.Random(f"{seed}/{listing.venue}/{listing.symbol}").random  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
+        self._most_lots: int = MOST_UNITS * 10**listing.size_decimals
         self._best_unit = self._unit * listing.liquidity.touch
         self._away = distances(listing.liquidity, fair)
         self._furthest = self._away[LEVELS] * 5 // 4
@@ -330,12 +333,14 @@ class SimulatedInstrument:
         """Return the size of a new level, which grows with the distance; some are round."""
         drawn = int(self._chance() * _SIZE_DRAWS)
         lots = round(self._unit * (0.6 + place / 100.0) * _LEVEL_SIZES[drawn])
+        if lots > self._most_lots:
+            return self._most_lots
         return (lots if drawn < DRAWS else _rounded(lots)) or 1
 
     def _best_size(self) -> int:
         """Return the size of a new best level."""
         drawn = int(self._chance() * _SIZE_DRAWS)
-        lots = round(self._best_unit * _BEST_SIZES[drawn])
+        lots = min(round(self._best_unit * _BEST_SIZES[drawn]), self._most_lots)
         return (lots if drawn < DRAWS else _rounded(lots)) or 1
 
     # --- trades ---
@@ -378,7 +383,7 @@ class SimulatedInstrument:
         side: Literal["buy", "sell"] = "sell" if sign > 0 else "buy"
         chance = self._chance
         while size > 1 and chance() < _MORE_ORDERS:
-            part = 1 + int(chance() * (size - 1))
+            part: int = _rounded(1 + int(chance() * (size - 1)))
             self.trades += 1
             trades.append(Trade(self.trades, side, price, part))
             size -= part

@@ -26,7 +26,8 @@ class Crosses:
     """When the first began."""
     _began: dict[tuple[str, str], int] = field(default_factory=dict)
     _best: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _begin_ns: int | None = None
+    begin_ns: int | None = None
+    """When the first quote came."""
     _last_ns: int = 0
 
     def quote(self, venue: str, time_ns: int, bid: float, ask: float) -> None:
@@ -41,19 +42,23 @@ class Crosses:
 
     def finish(self, time_ns: int) -> None:
         """Let the quotes stand until ``time_ns``."""
-        if self._begin_ns is None:
-            self._begin_ns = time_ns
+        if self.begin_ns is None:
+            self.begin_ns = time_ns
         elif self._began:
             self.crossed_ns += time_ns - self._last_ns
         self._last_ns = time_ns
 
     def share(self) -> float:
         """Return the share of time with a cross."""
-        return self.crossed_ns / max(self._last_ns - (self._begin_ns or 0), 1)
+        return self.crossed_ns / max(self._last_ns - (self.begin_ns or 0), 1)
 
     def per_minute(self) -> float:
         """Return how many crosses ended a minute."""
-        return len(self.lives_ns) / max(self._last_ns - (self._begin_ns or 0), 1) * 60e9
+        return len(self.lives_ns) / max(self._last_ns - (self.begin_ns or 0), 1) * 60e9
+
+    def first_seconds(self) -> float | None:
+        """Return when the first cross began, in seconds after the first quote; None: there was none."""
+        return None if self.first_ns is None else (self.first_ns - (self.begin_ns or 0)) / 1e9
 
     def _compare(self, buy: str, sell: str, time_ns: int) -> None:
         cost = 1 + self.fees.get(buy, 0.0) * 1e-4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,7 +29,7 @@ def recorded(path: Path) -> Iterator[L2Update | Trade]:
         RecordingError: it cannot be read, or holds no market data.
     """
     found = survey(path)
-    run = ProtocolRun(load(found.venue).protocol(VenueSettings(symbols=tuple(found.symbols.values()))))
+    run = ProtocolRun(load(found.venue).protocol(_settings(found.venue, found.symbols.values(), found.depth)))
     for time_ns, frame in lines(path):
         run.frame(time_ns, frame)
         yield from run.records
@@ -65,7 +65,7 @@ class SimulatedVenueRun:
     """A simulated venue and the collector's protocol, with nothing in between."""
 
     def __init__(self, name: str, symbols: Sequence[str], market: Market) -> None:
-        protocol = load(name).protocol(VenueSettings(symbols=tuple(symbols)))
+        protocol = load(name).protocol(_settings(name, symbols))
         self.run = ProtocolRun(protocol)
         self.feed = feed_of(name)([market.instruments[name, symbol] for symbol in symbols])
         self.active: dict[Topic, None] = {}
@@ -110,3 +110,8 @@ class SimulatedVenueRun:
                     self._answered(self._session.received(command.text.encode(), time_ns), time_ns)
                 case _:
                     raise AssertionError(f"a market without faults makes the collector ask for {command}")
+
+
+def _settings(venue: str, symbols: Iterable[str], depth: int | None = None) -> VenueSettings:
+    key = dialect(venue).key
+    return VenueSettings(symbols=tuple(symbols), depth=depth, key=key, secret=key)
