@@ -33,8 +33,8 @@ LINE_SECONDS = 10.0
 
 # Taker fees of the simulated accounts, basis points: lower than those of the largest traders in life, so that an
 # ordinary difference between two venues pays now and then.
-TAKER_FEES = {"kraken": Decimal(3), "coinbase": Decimal(3), "binance": Decimal(2), "binance_us": Decimal(2)}
-DEFAULT_TAKER_FEE = Decimal(3)
+TAKER_FEES = {"kraken": Decimal(4), "coinbase": Decimal(4), "binance": Decimal(3), "binance_us": Decimal(3)}
+DEFAULT_TAKER_FEE = Decimal(4)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ _CHURN_PLACES: Final = tuple(
     for number in range(DRAWS)
 )
 _ACTIONS: Final = 16
-_RESIZED, _GONE, _JUST_AHEAD = 8, 12, 14  # the size changes below the first, the order goes below the second …
+_RESIZED, _GONE, _JUST_BEHIND, _JUST_AHEAD = 8, 12, 14, 15  # below the first the size changes, below the second …
 
 
 def distances(shape: Liquidity, ticks: float) -> array[int]:
@@ -275,8 +275,8 @@ class SimulatedInstrument:
             side.set(price, self._size(place))
         elif action < _GONE:
             side.set(price, 0)
-        elif gap > 1:  # a new one: just ahead of a level, or anywhere before it
-            ahead = 1 if action < _JUST_AHEAD else 1 + int(chance() * (gap - 1))
+        elif gap > 1:  # a new one: a tick behind the level in front of it, a tick ahead of it, or between the two
+            ahead = gap - 1 if action < _JUST_BEHIND else 1 if action < _JUST_AHEAD else 1 + int(chance() * (gap - 1))
             side.set(price + sign * ahead, self._size(place))
 
     def _refill(self, side: _Side, elapsed_ns: int) -> None:

@@ -61,7 +61,9 @@ def simulate(options: argparse.Namespace) -> list[str]:
     instruments = follow(_watched(run, run.records(options.seconds), crosses))
     columns: dict[str, list[Figures]] = defaultdict(list)
     many = len(options.symbols) > _MOST_SYMBOLS
-    for one in instruments:
+    for one in sorted(
+        instruments, key=lambda one: (options.venues.index(one.venue), options.symbols.index(one.symbol))
+    ):
         columns[one.venue if many else f"{one.venue} {one.symbol}"].append(one.figures())
     traded = f"{len(options.symbols)} symbols" if many else ", ".join(options.symbols)
     lines = [f"### Simulated: {traded} on {', '.join(options.venues)}", "", *table(columns), ""]
