@@ -42,6 +42,9 @@ _PATIENCE: Final = (0.3, 0.8)  # least, and mean of what is added
 
 _FIRST_SHOCK_SECONDS: Final = (20.0, 40.0)
 _SHOCK_GAP_SECONDS: Final = 300.0  # mean, of one symbol
+# At first some come in a row, of any symbol: who has just started a demo does not wait for minutes.
+_OPENING_NS: Final = 100_000_000_000
+_OPENING_GAP_SECONDS: Final = (15.0, 30.0)
 _SHOCK_SIZE: Final = (13.0, 21.0)  # standard deviations of a second: 9 to 15 basis points of BTC
 _SHOCK_LAG_SECONDS: Final = (0.6, 2.8)
 _SHOCK_RAMP_STEPS: Final = 8
@@ -204,7 +207,10 @@ class Fundamentals:
         path = self._paths[symbol]
         size = path.scale * chance.uniform(*_SHOCK_SIZE) * chance.choice((-1.0, 1.0))
         end = now + round(chance.uniform(*_SHOCK_LAG_SECONDS) * 1e9)
-        self._next_shock_ns = now + round(chance.expovariate(1.0 / self._gap_seconds) * 1e9)
+        gap = chance.expovariate(1.0 / self._gap_seconds)
+        if now < _OPENING_NS:
+            gap = min(gap, chance.uniform(*_OPENING_GAP_SECONDS))
+        self._next_shock_ns = now + round(gap * 1e9)
         if path.shock is not None and path.shock.missed(now):
             return  # it has hardly got over the last one
         path.shock = Shock(symbol, chance.choice(self._venues), now, end, size)
