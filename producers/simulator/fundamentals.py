@@ -43,8 +43,8 @@ _PATIENCE: Final = (0.3, 0.8)  # least, and mean of what is added
 _FIRST_SHOCK_SECONDS: Final = (20.0, 40.0)
 _SHOCK_GAP_SECONDS: Final = 300.0  # mean, of one symbol
 # At first some come in a row, of any symbol: who has just started a demo does not wait for minutes.
-_OPENING_NS: Final = 100_000_000_000
-_OPENING_GAP_SECONDS: Final = (15.0, 30.0)
+_OPENING_NS: Final = 60_000_000_000
+_OPENING_GAP_SECONDS: Final = (15.0, 35.0)
 _SHOCK_SIZE: Final = (13.0, 21.0)  # standard deviations of a second: 9 to 15 basis points of BTC
 _SHOCK_LAG_SECONDS: Final = (0.6, 2.8)
 _SHOCK_RAMP_STEPS: Final = 8

@@ -1,9 +1,9 @@
 """One symbol's market on one venue: a book, and the orders that move it. Pure and seeded.
 
-The book has a usual shape: how far from the best price its first, second, … level is (:class:`Liquidity`). Orders come
-and go at random places of it; where levels are missing compared with that shape they come, where there are too many
-they go. So whatever the price does, the book is soon the usual one around it: what was passed is filled up, far levels
-follow, and the number of levels stays.
+The book has a usual shape: how far from the best price each of its levels is (:func:`.liquidity.distances`). Orders
+come and go at random places of it; where levels are missing compared with that shape they come, where there are too
+many they go. So whatever the price does, the book is soon the usual one around it: what was passed is filled up, far
+levels follow, and the number of levels stays.
 
 The best bid and ask are quoted around the fair price. They stay until it has moved away from where it was quoted; then
 what it passed is traded or cancelled and new quotes come. Bids stay below the fair price and asks above it, so the book
@@ -13,16 +13,16 @@ never crosses. An aggressive order comes before anything else of its event, so i
 from __future__ import annotations
 
 import random
-from array import array
 from bisect import bisect_left
-from math import ceil, exp, floor, inf
+from math import ceil, floor, inf
 from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
-from producers.simulator.draws import DRAWS, EXPONENTIAL, NORMAL
+from producers.simulator.draws import DRAWS, EXPONENTIAL
 from producers.simulator.events import BookChange, Event, Level, Trade, Trades
-from producers.simulator.liquidity import Liquidity
+from producers.simulator.liquidity import distances
 from producers.simulator.listings import Listing
+from producers.simulator.sizes import BEST_SIZES, LEVEL_SIZES, ORDER_SIZES, SIZE_DRAWS, rounded
 
 LEVELS: Final = 260
 """A side's usual number of levels."""
@@ -54,21 +54,6 @@ _MEAN_ORDER: Final = 0.35  # of a usual level
 _PATIENCE: Final = 0.3  # of half the spread: so far the fair price may go without new quotes
 
 
-def _heavy(deviation: float) -> tuple[float, ...]:
-    """Return draws from a log-normal distribution with mean 1, and those of round sizes behind them."""
-    draws = [exp(deviation * value) for value in NORMAL]
-    mean = sum(draws) / DRAWS
-    draws = [draw / mean for draw in draws]
-    return (*draws, *(draws[number * DRAWS // _ROUND_DRAWS] for number in range(_ROUND_DRAWS)))
-
-
-_ROUND_SHARE: Final = 0.3
-_ROUND_DRAWS: Final = int(DRAWS * _ROUND_SHARE / (1.0 - _ROUND_SHARE))
-_SIZE_DRAWS: Final = DRAWS + _ROUND_DRAWS
-_LEVEL_SIZES: Final = _heavy(1.8)
-_BEST_SIZES: Final = _heavy(1.0)
-_ORDER_SIZES: Final = _heavy(2.2)
-
 # Where orders come and go: mostly near the best price, a quarter anywhere. What happens there is drawn along with it.
 _CHURN_PLACES: Final = tuple(
     int(6.0 * EXPONENTIAL[number * 4 % DRAWS]) if number % 4 else number * (LEVELS + 8) // DRAWS
@@ -76,22 +61,6 @@ _CHURN_PLACES: Final = tuple(
 )
 _ACTIONS: Final = 16
 _RESIZED, _GONE, _JUST_BEHIND, _JUST_AHEAD = 8, 12, 14, 15  # below the first the size changes, below the second …
-
-
-def distances(shape: Liquidity, ticks: float) -> array[int]:
-    """Return how many ticks the levels of a side are usually away from its best, level by level, from 0.
-
-    Args:
-        shape: of the book.
-        ticks: the price.
-    """
-    gap = shape.gap * ticks
-    found, away = array("q"), 0
-    for place in range(_MOST_LEVELS + 2):
-        free = gap * place * (1.0 + (place / shape.growth) ** shape.power)
-        away = max(round(free), away + 1) if place else 0
-        found.append(away)
-    return found
 
 
 class _Side:
@@ -140,7 +109,7 @@ class SimulatedInstrument:
         self._unit: float = listing.unit_size * 10**listing.size_decimals
         self._most_lots: int = MOST_UNITS * 10**listing.size_decimals
         self._best_unit = self._unit * listing.liquidity.touch
-        self._away = distances(listing.liquidity, fair)
+        self._away = distances(listing.liquidity, fair, _MOST_LEVELS + 2)
         self._furthest = self._away[LEVELS] * 5 // 4
         self._half_spread = max(0.5, listing.liquidity.spread * fair / 2)
         self._wide = self._half_spread > 0.5
@@ -331,17 +300,17 @@ class SimulatedInstrument:
 
     def _size(self, place: int) -> int:
         """Return the size of a new level, which grows with the distance; some are round."""
-        drawn = int(self._chance() * _SIZE_DRAWS)
-        lots = round(self._unit * (0.6 + place / 100.0) * _LEVEL_SIZES[drawn])
+        drawn = int(self._chance() * SIZE_DRAWS)
+        lots = round(self._unit * (0.6 + place / 100.0) * LEVEL_SIZES[drawn])
         if lots > self._most_lots:
             return self._most_lots
-        return (lots if drawn < DRAWS else _rounded(lots)) or 1
+        return (lots if drawn < DRAWS else rounded(lots)) or 1
 
     def _best_size(self) -> int:
         """Return the size of a new best level."""
-        drawn = int(self._chance() * _SIZE_DRAWS)
-        lots = min(round(self._best_unit * _BEST_SIZES[drawn]), self._most_lots)
-        return (lots if drawn < DRAWS else _rounded(lots)) or 1
+        drawn = int(self._chance() * SIZE_DRAWS)
+        lots = min(round(self._best_unit * BEST_SIZES[drawn]), self._most_lots)
+        return (lots if drawn < DRAWS else rounded(lots)) or 1
 
     # --- trades ---
 
@@ -357,9 +326,9 @@ class SimulatedInstrument:
         if chance() >= _SAME_SIDE:
             self._buying = not self._buying
         side = self._asks if self._buying else self._bids
-        drawn = int(chance() * _SIZE_DRAWS)
-        left = round(_MEAN_ORDER * self._unit * _ORDER_SIZES[drawn])
-        left = (left if drawn < DRAWS else _rounded(left)) or 1
+        drawn = int(chance() * SIZE_DRAWS)
+        left = round(_MEAN_ORDER * self._unit * ORDER_SIZES[drawn])
+        left = (left if drawn < DRAWS else rounded(left)) or 1
         levels = side.levels
         limit = -1
         for _ in range(_SWEPT_LEVELS):
@@ -383,15 +352,9 @@ class SimulatedInstrument:
         side: Literal["buy", "sell"] = "sell" if sign > 0 else "buy"
         chance = self._chance
         while size > 1 and chance() < _MORE_ORDERS:
-            part: int = _rounded(1 + int(chance() * (size - 1)))
+            part = rounded(1 + int(chance() * (size - 1)))
             self.trades += 1
             trades.append(Trade(self.trades, side, price, part))
             size -= part
         self.trades += 1
         trades.append(Trade(self.trades, side, price, size))
-
-
-def _rounded(lots: int) -> int:
-    """Return ``lots`` with its two leading digits only."""
-    unit: int = 10 ** max(len(str(lots)) - 2, 0)
-    return lots - lots % unit

@@ -8,6 +8,7 @@ It is the sum of what base, quote and venue add. What follows from it is at eith
 from __future__ import annotations
 
 import random
+from array import array
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,7 +98,25 @@ def liquidity(symbol: str, venue: VenueMarket) -> Liquidity:
     )
 
 
+def distances(shape: Liquidity, ticks: float, count: int) -> array[int]:
+    """Return how many ticks the levels of a side are usually away from its best, level by level, from 0 on.
+
+    Args:
+        shape: of the book.
+        ticks: the price.
+        count: of levels.
+    """
+    gap = shape.gap * ticks
+    found, away = array("q"), 0
+    for place in range(count):
+        usual = gap * place * (1.0 + (place / shape.growth) ** shape.power)
+        away = max(round(usual), away + 1) if place else 0
+        found.append(away)
+    return found
+
+
 def _thinness(base: str, quote: str) -> float:
+    """Return what the symbol adds; the quote is empty for a stock."""
     own = random.Random(f"{base}/thinness").uniform  # noqa: S311 a simulation
     if not quote:
         return own(*_STOCKS)
@@ -108,7 +127,7 @@ def _thinness(base: str, quote: str) -> float:
 
 
 def volatility(symbol: str) -> float:
-    """Return the usual standard deviation of the log price after a second; 1e-4 is 60 % a year."""
+    """Return the usual standard deviation of the log price after a second; 1e-4 is 56 % a year."""
     base, _, quote = symbol.partition("-")
     if base in _CURRENCIES and quote in _CURRENCIES:
         return _SECOND_VOLATILITY / 10.0

@@ -20,8 +20,9 @@ from producers.simulator.binance import BinanceFeed
 from producers.simulator.coinbase import CoinbaseFeed
 from producers.simulator.events import BookChange, Event, Trades
 from producers.simulator.feed import Feed
-from producers.simulator.instrument import LEVELS, SimulatedInstrument, distances
+from producers.simulator.instrument import LEVELS, SimulatedInstrument
 from producers.simulator.kraken import KrakenFeed
+from producers.simulator.liquidity import distances
 from producers.simulator.listings import Listing, make_listings
 from producers.simulator.market import Market
 from tests.fixtures.protocol_run import run
@@ -120,7 +121,7 @@ def test_books_are_the_same_after_hours(symbol: str, rate: float) -> None:
     simulated = market(3, "kraken", symbol=symbol, rate=rate)
     instrument = simulated.instruments["kraken", symbol]
     listing = instrument.listing
-    usual = distances(listing.liquidity, listing.start_price * 10**listing.price_decimals)
+    usual = distances(listing.liquidity, listing.start_price * 10**listing.price_decimals, LEVELS + 1)
     counts: list[int] = []
     spans: list[list[float]] = [[] for _ in range(hours)]
     depths: list[list[float]] = [[] for _ in range(hours)]
@@ -149,7 +150,7 @@ def test_no_hole_behind_the_best_price_stays(venue: str, symbol: str) -> None:
     simulated = market(5, venue, symbol=symbol, rate=30.0)
     instrument = simulated.instruments[venue, symbol]
     listing = instrument.listing
-    usual = distances(listing.liquidity, listing.start_price * 10**listing.price_decimals)
+    usual = distances(listing.liquidity, listing.start_price * 10**listing.price_decimals, LEVELS + 1)
     widest = 8 * (usual[20] - usual[19]) + 1
     lasting = [0, 0]
     wide = 0

@@ -9,7 +9,8 @@ import pytest
 
 from alphapulse.book import BookSide, OrderBook
 from producers.simulator.events import BookChange, Trades
-from producers.simulator.instrument import LEVELS, SimulatedInstrument, distances
+from producers.simulator.instrument import LEVELS, SimulatedInstrument
+from producers.simulator.liquidity import distances
 from producers.simulator.listings import Listing, make_listings
 from producers.simulator.market import Market
 
@@ -38,7 +39,7 @@ def best(book: OrderBook) -> tuple[int, int]:
 @pytest.mark.parametrize("listing", [LISTING, THIN, COARSE])
 def test_a_book_starts_in_its_usual_shape_around_the_fair_price(listing: Listing) -> None:
     instrument, fair = made(listing)
-    usual = distances(listing.liquidity, fair)
+    usual = distances(listing.liquidity, fair, LEVELS + 1)
     bid, ask = best(instrument.book)
     assert bid <= fair <= ask
     assert ask - bid <= max(1.4 * listing.liquidity.spread * fair + 2, 1)
@@ -51,10 +52,10 @@ def test_a_book_starts_in_its_usual_shape_around_the_fair_price(listing: Listing
 
 def test_usual_distances_grow_by_a_tick_at_least() -> None:
     for listing in (LISTING, THIN, COARSE):
-        found = distances(listing.liquidity, made(listing)[1])
+        found = distances(listing.liquidity, made(listing)[1], LEVELS + 1)
         assert found[0] == 0
         assert all(further > nearer for nearer, further in pairwise(found))
-    coarse = distances(COARSE.liquidity, made(COARSE)[1])
+    coarse = distances(COARSE.liquidity, made(COARSE)[1], LEVELS + 1)
     assert list(coarse[:50]) == list(range(50))  # a tick is wider than the usual gap
 
 
@@ -114,7 +115,7 @@ def test_what_a_jump_of_the_fair_price_passes_is_traded_more_often_than_not(way:
 @pytest.mark.parametrize("way", [+1, -1])
 def test_a_jump_leaves_no_hole_for_long(listing: Listing, way: int) -> None:
     instrument, fair = made(listing)
-    usual = distances(listing.liquidity, fair)
+    usual = distances(listing.liquidity, fair, LEVELS + 1)
     jumped = fair * (1 + way * 30e-4)
     for number in range(1, 91):
         instrument.evolve(number * TICK_NS, jumped)
@@ -131,7 +132,7 @@ def test_a_jump_leaves_no_hole_for_long(listing: Listing, way: int) -> None:
 @pytest.mark.parametrize("way", [+1, -1])
 def test_levels_follow_the_price_however_far_it_goes(way: int) -> None:
     instrument, fair = made(LISTING)
-    usual = distances(LISTING.liquidity, fair)
+    usual = distances(LISTING.liquidity, fair, LEVELS + 1)
     for number in range(1, 9001):
         instrument.evolve(number * TICK_NS, fair * (1 + way * number * 0.5e-5))  # 4.5 % in five minutes
     for side in (instrument.book.bids, instrument.book.asks):
@@ -143,7 +144,7 @@ def test_levels_follow_the_price_however_far_it_goes(way: int) -> None:
 @pytest.mark.parametrize("events_a_second", [0.2, 5.0, 2000.0])
 def test_a_hole_is_filled_within_seconds_at_any_rate(events_a_second: float) -> None:
     instrument, fair = made(LISTING)
-    usual = distances(LISTING.liquidity, fair)
+    usual = distances(LISTING.liquidity, fair, LEVELS + 1)
     step = int(S / events_a_second)
     instrument.evolve(step, fair * 1.001)
     end = 2 * step + 4 * S
