@@ -39,9 +39,10 @@ EXIT_INCOMPLETE = 1
 EXIT_AT_ONCE = 130
 """Stopped at once, by a second Ctrl-C."""
 
-# Taker fees of the simulated accounts, basis points: an active desk's, so that differences sometimes pay.
-TAKER_FEES = {"kraken": Decimal(10), "coinbase": Decimal(12), "binance": Decimal(5), "binance_us": Decimal(5)}
-DEFAULT_TAKER_FEE = Decimal(10)
+# Taker fees of the simulated accounts, basis points: lower than those of the largest traders in life, so that an
+# ordinary difference between two venues pays now and then.
+TAKER_FEES = {"kraken": Decimal(4), "coinbase": Decimal(4), "binance": Decimal(3), "binance_us": Decimal(3)}
+DEFAULT_TAKER_FEE = Decimal(4)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from producers.simulator.events import BookChange, Trade, Trades
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.limits import Limits
+from producers.simulator.liquidity import VenueMarket
 from producers.simulator.listings import Listing
 
 _IEX: Final = "V"
@@ -95,6 +96,8 @@ def _time(time_ns: int) -> str:
 
 
 FEED: Final = AlpacaFeed
+
+MARKET: Final = VenueMarket(thinness=0.5, latency_ns=(5_000_000, 40_000_000), size_decimals=0)
 
 # https://docs.alpaca.markets/docs/streaming-market-data#connection-limit; of messages it says nothing.
 # A connection that was dropped may count for up to 90 seconds.

@@ -15,6 +15,7 @@ from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.limits import Limits
+from producers.simulator.liquidity import VenueMarket
 from producers.simulator.texts import Spelling
 
 _REPEATED = 100
@@ -100,6 +101,8 @@ def _trades(kind: str, trades: Iterable[str], time_ns: int) -> bytes:
 
 
 FEED = CoinbaseAdvancedFeed
+
+MARKET: Final = VenueMarket(thinness=0.2, latency_ns=(20_000_000, 90_000_000), size_decimals=8)
 
 LIMITS: Final = Limits(
     # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits; what becomes of

@@ -12,6 +12,7 @@ from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.limits import Limits
+from producers.simulator.liquidity import VenueMarket
 from producers.simulator.texts import Spelling
 
 
@@ -108,6 +109,8 @@ def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
 
 
 FEED = OkxFeed
+
+MARKET: Final = VenueMarket(thinness=0.1, latency_ns=(5_000_000, 60_000_000))
 
 LIMITS: Final = Limits(
     # Per address, and per connection and hour: https://www.okx.com/docs-v5/en/#overview-websocket-connect

@@ -13,7 +13,7 @@ from producers.endpoint import binance
 from producers.endpoint.session import BOOK, TRADES, Subscription, encode
 from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
-from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.instrument import MOST_UNITS, SimulatedInstrument
 from producers.simulator.listings import Listing
 from producers.simulator.texts import Spelling
 
@@ -136,7 +136,7 @@ def _symbol_info(listing: Listing) -> dict[str, Any]:
         "orderTypes": ["LIMIT", "MARKET"],
         "isSpotTradingAllowed": True,
         "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
-            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000.00000000", "stepSize": lot},
+            {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000000.00000000", "tickSize": tick},
+            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": f"{MOST_UNITS}.00000000", "stepSize": lot},
         ],
     }

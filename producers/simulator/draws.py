@@ -1,10 +1,15 @@
-"""Normally distributed numbers at the price of one uniform one: the simulation draws many, and none has to be exact."""
+"""Random numbers at the price of one uniform one: the simulation draws many, and none has to be exact."""
 
 from __future__ import annotations
 
+from math import log
 from statistics import NormalDist
 from typing import Final
 
 DRAWS: Final = 8192
-NORMAL: Final = tuple(NormalDist().inv_cdf((number + 0.5) / DRAWS) for number in range(DRAWS))
-"""Draw with ``NORMAL[int(random() * DRAWS)]``."""
+_MIDDLES: Final = tuple((number + 0.5) / DRAWS for number in range(DRAWS))
+
+NORMAL: Final = tuple(NormalDist().inv_cdf(middle) for middle in _MIDDLES)
+"""Standard normal. Draw with ``NORMAL[int(random() * DRAWS)]``."""
+EXPONENTIAL: Final = tuple(-log(1.0 - middle) for middle in _MIDDLES)
+"""Exponential with mean 1, drawn likewise."""

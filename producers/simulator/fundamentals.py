@@ -1,8 +1,9 @@
-"""What everybody agrees the symbols are worth, and who has not heard of it yet. Pure and seeded.
+"""Simulated fair prices: correlated random walks with stochastic volatility and jumps. Pure and seeded.
 
-A symbol's fundamental price is a mean-reverting random walk that shares a common factor with the other symbols. A few
-times a minute a symbol jumps, and one venue follows late: until it does, its prices stand apart from the others' by
-more than the fees of trading on both.
+Venues do not see a walk itself but the *consensus* about it, which stands still until the walk has left it by a basis
+point or so and then follows at once: quotes are not moved for less, and the best price of a liquid market changes every
+second or two, not with every order (that of the recorded BTC-USDT did not in 92 % of all tenths of a second,
+docs/simulated-market.md). A jump is missed by one venue at first, which makes an arbitrage.
 """
 
 from __future__ import annotations
@@ -10,40 +11,53 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from producers.simulator.draws import DRAWS, NORMAL
+from producers.simulator.draws import DRAWS, EXPONENTIAL, NORMAL
+from producers.simulator.liquidity import volatility
 
-STEP_NS = 10_000_000
+STEP_NS: Final = 50_000_000
 """The walk's step."""
 
-_BASIS_POINT = 1e-4
-_STEP_SECONDS = STEP_NS / 1e9
-_VOLATILITY = 0.9 * _BASIS_POINT * math.sqrt(_STEP_SECONDS)  # of a step; 0.9 bp a second is about 50 % a year
-_COMMON_SHARE = 0.7  # correlation with the common factor
-_COMMON = _VOLATILITY * _COMMON_SHARE
-_OWN = _VOLATILITY * math.sqrt(1 - _COMMON_SHARE**2)
-_KEPT = 1.0 - _STEP_SECONDS / 600.0  # back to the start within some ten minutes
-_HISTORY_STEPS = 500  # five seconds: more than any latency
+_STEP_SECONDS: Final = STEP_NS / 1e9
+_STEP_DEVIATION: Final = math.sqrt(_STEP_SECONDS)  # as a part of a second's
+_STEPS_A_SECOND: Final = round(1 / _STEP_SECONDS)
+_COMMON_SHARE: Final = 0.85  # correlation with the common factor
+_OWN_SHARE: Final = math.sqrt(1 - _COMMON_SHARE**2)
+_KEPT: Final = 1.0 - _STEP_SECONDS / 10_800.0  # back towards the start within some hours
+_HISTORY_STEPS: Final = round(6 / _STEP_SECONDS)  # six seconds: more than any latency and lag together
 
-_FIRST_SHOCK_SECONDS = (3.0, 7.0)
-_SHOCK_GAP_SECONDS = (6.0, 18.0)
-_SHOCK_SIZE = (95 * _BASIS_POINT, 145 * _BASIS_POINT)
-_SHOCK_LAG_SECONDS = (0.6, 2.8)
-_SHOCK_RAMP_STEPS = 10
-_CATCH_UP_NS = 150_000_000
-_TURN_BACK = 100 * _BASIS_POINT  # this far from the start a shock leads back
+# Volatility: the logarithm of its factor is the sum of a slow part and a quick one, either half common to all symbols.
+_SLOW_DEVIATION: Final = 0.55
+_SLOW_KEPT: Final = math.exp(-1.0 / 150.0)  # after a second
+_QUICK_DEVIATION: Final = 0.6
+_QUICK_KEPT: Final = math.exp(-1.0 / 4.0)
+_FACTOR_MEAN: Final = -(_SLOW_DEVIATION**2) - _QUICK_DEVIATION**2  # so that the mean of the factor's square is 1
+
+# The consensus follows when the walk has left it by this many standard deviations of a second, drawn anew each time. In
+# times of high volatility it waits for more, though not for as much more: prices change more often then, and by more.
+_PATIENCE: Final = (0.3, 0.8)  # least, and mean of what is added
+
+_FIRST_SHOCK_SECONDS: Final = (20.0, 40.0)
+_SHOCK_GAP_SECONDS: Final = 300.0  # mean, of one symbol
+# At first some come in a row, of any symbol: who has just started a demo does not wait for minutes.
+_OPENING_NS: Final = 60_000_000_000
+_OPENING_GAP_SECONDS: Final = (15.0, 35.0)
+_SHOCK_SIZE: Final = (13.0, 21.0)  # standard deviations of a second: 9 to 15 basis points of BTC
+_SHOCK_LAG_SECONDS: Final = (0.6, 2.8)
+_SHOCK_RAMP_STEPS: Final = 8
+_CATCH_UP_NS: Final = 150_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Shock:
-    """A jump that one venue follows late.
+    """A jump that one venue does not see at first: from ``start_ns`` to ``end_ns`` its price stays what it was.
 
     Attributes:
-        start_ns: since the market's start.
+        start_ns, end_ns: since the market's start.
         size: of the jump, in log price.
-        laggard: the venue that does not follow until ``end_ns``.
     """
 
     symbol: str
@@ -52,38 +66,101 @@ class Shock:
     end_ns: int
     size: float
 
-    def done(self, time_ns: int) -> float:
-        """Return which part of the jump has happened at ``time_ns``."""
-        return min(max((time_ns - self.start_ns) / (_SHOCK_RAMP_STEPS * STEP_NS), 0.0), 1.0)
+    def missed(self, time_ns: int) -> float:
+        """Return which part of what happened since the start the laggard does not know of at ``time_ns``."""
+        if time_ns <= self.start_ns:
+            return 0.0
+        return min(max(1.0 - (time_ns - self.end_ns) / _CATCH_UP_NS, 0.0), 1.0)
 
-    def withheld(self, time_ns: int) -> float:
-        """Return the part of the jump, in log price, that the laggard does not know of at ``time_ns``."""
-        known = min(max((time_ns - self.end_ns) / _CATCH_UP_NS, 0.0), 1.0)
-        return self.size * self.done(time_ns) * (1.0 - known)
+
+class _Volatility:
+    """Half of what the logarithm of the volatility's factor consists of: one symbol's own half, or the common one."""
+
+    __slots__ = ("_quick", "_slow")
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._slow = _SLOW_DEVIATION * NORMAL[int(chance() * DRAWS)]
+        self._quick = 0.0
+
+    def next(self, chance: Callable[[], float]) -> float:
+        """Return that of the next second."""
+        news = _SLOW_DEVIATION * math.sqrt(1.0 - _SLOW_KEPT**2) * NORMAL[int(chance() * DRAWS)]
+        self._slow = self._slow * _SLOW_KEPT + news
+        news = _QUICK_DEVIATION * math.sqrt(1.0 - _QUICK_KEPT**2) * NORMAL[int(chance() * DRAWS)]
+        self._quick = self._quick * _QUICK_KEPT + news
+        return math.sqrt(0.5) * (self._slow + self._quick)
+
+
+class _Path:
+    """One symbol's walk and the consensus about it."""
+
+    __slots__ = (
+        "chance",
+        "consensus",
+        "factor",
+        "history",
+        "jump",
+        "jump_steps",
+        "patience",
+        "scale",
+        "shock",
+        "volatility",
+        "walk",
+    )
+
+    def __init__(self, symbol: str, seed: int) -> None:
+        self.chance = random.Random(f"{seed}/{symbol}/walk").random  # noqa: S311 a simulation
+        self.scale = volatility(symbol)  # of a second
+        self.factor = 1.0
+        self.volatility = _Volatility(self.chance)
+        self.walk = self.consensus = 0.0
+        self.patience = 0.0
+        self.history: deque[float] = deque([0.0], _HISTORY_STEPS)
+        self.shock: Shock | None = None  # the last
+        self.jump = 0.0  # of each of the next ``jump_steps`` steps
+        self.jump_steps = 0
+
+    def change_volatility(self, common: float) -> None:
+        """Draw the next second's volatility; ``common`` is what it has in common with the other symbols."""
+        self.factor = math.exp(_FACTOR_MEAN + common + self.volatility.next(self.chance))
+
+    def step(self, common: float) -> None:
+        """Go one step; ``common`` is the standard normal news that all symbols share."""
+        chance = self.chance
+        news = _COMMON_SHARE * common + _OWN_SHARE * NORMAL[int(chance() * DRAWS)]
+        self.walk = walk = self.walk * _KEPT + _STEP_DEVIATION * self.scale * self.factor * news
+        if self.jump_steps:
+            self.jump_steps -= 1
+            self.walk = walk = walk + self.jump
+        if abs(walk - self.consensus) > self.patience:
+            self.consensus = walk
+            self.patience = (
+                self.scale * math.sqrt(self.factor) * (_PATIENCE[0] + _PATIENCE[1] * EXPONENTIAL[int(chance() * DRAWS)])
+            )
+        self.history.append(self.consensus)
 
 
 class Fundamentals:
-    """The symbols' fundamental prices, relative to their start, as log prices.
+    """The symbols' fair prices, relative to their start, as log prices.
 
     Times are nanoseconds since the market's start and must not run back by more than five seconds.
 
     Args:
         symbols: their names.
-        venues: who may lag.
+        venues: who may miss a jump.
         seed: the same seed, the same prices.
     """
 
     def __init__(self, symbols: Sequence[str], venues: Sequence[str], seed: int) -> None:
-        self._symbols = list(symbols)
         self._venues = list(venues)
-        self._walk = random.Random(f"{seed}/walk")  # noqa: S311 a simulation
+        self._paths = {symbol: _Path(symbol, seed) for symbol in symbols}
+        self._chance = random.Random(f"{seed}/market").random  # noqa: S311
         self._shock_random = random.Random(f"{seed}/shocks")  # noqa: S311
-        self._paths: dict[str, deque[float]] = {symbol: deque([0.0], _HISTORY_STEPS) for symbol in symbols}
+        self._volatility = _Volatility(self._chance)
         self._step = 0
+        self._shocks: deque[Shock] = deque(maxlen=64)
+        self._gap_seconds = _SHOCK_GAP_SECONDS / len(symbols)
         self._next_shock_ns = round(self._shock_random.uniform(*_FIRST_SHOCK_SECONDS) * 1e9)
-        self._shocks: deque[Shock] = deque(maxlen=16)
-        self._calm_from = 0  # nobody lags any more
-        self._jumping_until = 0  # the last shock has fully happened
 
     def log_price(self, symbol: str, venue: str, time_ns: int) -> float:
         """Return what ``venue`` takes for the log price of ``symbol`` at ``time_ns``."""
@@ -91,53 +168,51 @@ class Fundamentals:
         if step > self._step:
             self._extend(step)
         path = self._paths[symbol]
-        price = path[max(len(path) - 1 - (self._step - step), 0)]
-        if time_ns < self._calm_from:
-            for shock in self._shocks:
-                if shock.laggard == venue and shock.symbol == symbol:
-                    price -= shock.withheld(time_ns)
+        price = self._at(path, step)
+        shock = path.shock
+        if shock is not None and shock.laggard == venue and (missed := shock.missed(time_ns)):
+            price += missed * (self._at(path, shock.start_ns // STEP_NS) - price)
         return price
 
     def unchanged_until(self, time_ns: int) -> int:
-        """Return up to when prices stay what they are at ``time_ns``, which was asked for: the walk goes by steps."""
-        return time_ns if time_ns < self._calm_from else max(time_ns, 0) // STEP_NS * STEP_NS + STEP_NS
+        """Return up to when prices stay what they are at ``time_ns``, which was asked for: they go by steps."""
+        return max(time_ns, 0) // STEP_NS * STEP_NS + STEP_NS
 
     @property
     def shocks(self) -> Sequence[Shock]:
         """The latest shocks, oldest first."""
         return tuple(self._shocks)
 
-    def _extend(self, step: int) -> None:
-        chance, paths = self._walk.random, list(self._paths.values())
-        while self._step < step:
-            self._step += 1
-            now = self._step * STEP_NS
-            if now >= self._next_shock_ns:
-                self._shock(now)
-            common = _COMMON * NORMAL[int(chance() * DRAWS)]
-            for path in paths:
-                path.append(path[-1] * _KEPT + common + _OWN * NORMAL[int(chance() * DRAWS)])
-            if now <= self._jumping_until:
-                for symbol in {shock.symbol for shock in self._shocks}:
-                    self._paths[symbol][-1] += self._jump(symbol, now)
+    def _at(self, path: _Path, step: int) -> float:
+        history = path.history
+        return history[max(len(history) - 1 - (self._step - step), 0)]
 
-    def _jump(self, symbol: str, now: int) -> float:
-        """Return what the shocks under way add in the step that ends at ``now``."""
-        return sum(
-            shock.size * (shock.done(now) - shock.done(now - STEP_NS))
-            for shock in self._shocks
-            if shock.symbol == symbol
-        )
+    def _extend(self, step: int) -> None:
+        chance, paths = self._chance, list(self._paths.values())
+        while self._step < step:
+            if self._step % _STEPS_A_SECOND == 0:
+                volatile = self._volatility.next(chance)
+                for path in paths:
+                    path.change_volatility(volatile)
+            self._step += 1
+            if self._step * STEP_NS >= self._next_shock_ns:
+                self._shock(self._step * STEP_NS)
+            common = NORMAL[int(chance() * DRAWS)]
+            for path in paths:
+                path.step(common)
 
     def _shock(self, now: int) -> None:
         chance = self._shock_random
-        symbol = chance.choice(self._symbols)
-        size, sign = chance.uniform(*_SHOCK_SIZE), chance.choice((-1.0, 1.0))
-        away = self._paths[symbol][-1]
-        if abs(away) > _TURN_BACK:
-            sign = -math.copysign(1.0, away)
+        symbol = chance.choice(list(self._paths))
+        path = self._paths[symbol]
+        size = path.scale * chance.uniform(*_SHOCK_SIZE) * chance.choice((-1.0, 1.0))
         end = now + round(chance.uniform(*_SHOCK_LAG_SECONDS) * 1e9)
-        self._shocks.append(Shock(symbol, chance.choice(self._venues), now, end, sign * size))
-        self._jumping_until = now + (_SHOCK_RAMP_STEPS + 1) * STEP_NS
-        self._calm_from = max(self._calm_from, end + _CATCH_UP_NS)
-        self._next_shock_ns = now + round(chance.uniform(*_SHOCK_GAP_SECONDS) * 1e9)
+        gap = chance.expovariate(1.0 / self._gap_seconds)
+        if now < _OPENING_NS:
+            gap = min(gap, chance.uniform(*_OPENING_GAP_SECONDS))
+        self._next_shock_ns = now + round(gap * 1e9)
+        if path.shock is not None and path.shock.missed(now):
+            return  # it has hardly got over the last one
+        path.shock = Shock(symbol, chance.choice(self._venues), now, end, size)
+        path.jump, path.jump_steps = size / _SHOCK_RAMP_STEPS, _SHOCK_RAMP_STEPS
+        self._shocks.append(path.shock)

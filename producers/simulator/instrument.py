@@ -1,48 +1,82 @@
 """One symbol's market on one venue: a book, and the orders that move it. Pure and seeded.
 
-Each event first takes away what the fair price has run over (somebody trades with it, or it is cancelled), then new
-quotes come near the fair price, others change or go; now and then an aggressive order eats levels. Bids stay below the
-fair price and asks above it, so the book never crosses.
+The book has a usual shape: how far from the best price each of its levels is (:func:`.liquidity.distances`). Orders
+come and go at random places of it; where levels are missing compared with that shape they come, where there are too
+many they go. So whatever the price does, the book is soon the usual one around it: what was passed is filled up, far
+levels follow, and the number of levels stays.
+
+The best bid and ask are quoted around the fair price. They stay until it has moved away from where it was quoted; then
+what it passed is traded or cancelled and new quotes come. Bids stay below the fair price and asks above it, so the book
+never crosses. An aggressive order comes before anything else of its event, so it meets the book as it was shown.
 """
 
 from __future__ import annotations
 
 import random
-from math import ceil, exp, floor, log
+from bisect import bisect_left
+from math import ceil, floor, inf
 from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
-from producers.simulator.draws import DRAWS, NORMAL
+from producers.simulator.draws import DRAWS, EXPONENTIAL
 from producers.simulator.events import BookChange, Event, Level, Trade, Trades
+from producers.simulator.liquidity import distances
 from producers.simulator.listings import Listing
+from producers.simulator.sizes import BEST_SIZES, LEVEL_SIZES, ORDER_SIZES, SIZE_DRAWS, rounded
 
 LEVELS: Final = 260
 """A side's usual number of levels."""
+MOST_UNITS: Final = 46_116_860_414
+"""No level is greater, in the base asset: Binance's limit for SHIB, half of what fits 64 bits at eight decimals."""
 
-_LEAST_LEVELS, _MOST_LEVELS = 230, 300
-_SPAN = 0.02  # a side reaches this part of the price away from it
-_REFILL = 25  # levels that come at the far end in one event at most
-_TRADE_SHARE = 0.2  # of the events
-_SWEPT_LEVELS = 5  # an aggressive order eats at most
-_RUN_OVER_TRADES = 3  # levels that the fair price ran over and somebody still trades with
-_QUOTES = (0, 1, 1, 2)  # new ones on a side in one event
-_LOOK_EVERY = 3  # sides: how often their levels are counted; odd, so that it is the turn of either
-_PLACE = 8.0  # new quotes come so many levels behind the best, in the mean
+_LEAST_LEVELS, _MOST_LEVELS = 250, 270
+_SWEPT_LEVELS: Final = 6  # an aggressive order eats at most
+_SWEPT: Final = 2e-4  # of the price, or the usual spread if that is more: so far from the best price at most
+_PASSED_TRADES: Final = 3  # levels that the fair price passed and somebody still trades with
+_PASSED_SHARE: Final = 0.7  # of the times
+_CHURN: Final = (0, 1, 1, 2)  # places of a side looked at in one event
+_FREE_PLACES: Final = 6  # behind the best, where distances are left to chance
+_HOLE: Final = 5  # usual gaps; a greater one is filled
+_MOST_DEBT: Final = 120
+_LOOKED_AT, _WINDOW = 3, 8  # places, to find one where levels are many, and levels from each
 
-_QUOTED = tuple(exp(0.8 * value) for value in NORMAL)
-_AGGRESSIVE = tuple(exp(1.2 * value - 1.2) for value in NORMAL)
+# Everything that takes time takes it in seconds, however many events there are in one.
+_REFILL_NS: Final = 600_000_000  # a passed stretch of the book fills up with this time constant
+_FOLLOW_NS: Final = 1_000_000_000  # likewise missing levels at the far end
+_TOUCH_NS: Final = 120_000_000  # mean time until a best level that was eaten or cancelled comes again
+_QUOTE_NS: Final = 2_000_000_000  # mean time until a wide spread is quoted anew
+_BUSY_NS, _CALM_NS = 500_000_000, 2_500_000_000  # mean times of many and of few trades
+
+_TRADES_BUSY, _TRADES_CALM = 0.7, 0.1  # aggressive orders an event
+_SAME_SIDE: Final = 0.7  # of aggressive orders, as the one before
+_MORE_ORDERS: Final = 0.45  # chance that an order takes one more of the orders that make up a level
+_MEAN_ORDER: Final = 0.35  # of a usual level
+_PATIENCE: Final = 0.3  # of half the spread: so far the fair price may go without new quotes
+
+
+# Where orders come and go: mostly near the best price, a quarter anywhere. What happens there is drawn along with it.
+_CHURN_PLACES: Final = tuple(
+    int(6.0 * EXPONENTIAL[number * 4 % DRAWS]) if number % 4 else number * (LEVELS + 8) // DRAWS
+    for number in range(DRAWS)
+)
+_ACTIONS: Final = 16
+_RESIZED, _GONE, _JUST_BEHIND, _JUST_AHEAD = 8, 12, 14, 15  # below the first the size changes, below the second …
 
 
 class _Side:
     """One side of the book, and what its levels were before the event under way and are by now."""
 
-    __slots__ = ("after", "before", "levels", "sign")
+    __slots__ = ("after", "before", "debt", "edge", "fresh", "levels", "sign", "stretch")
 
     def __init__(self, sign: int, levels: BookSide) -> None:
         self.sign = sign
         self.levels = levels
         self.before: dict[int, int] = {}
         self.after: dict[int, int] = {}
+        self.edge = 0  # the best price quoted
+        self.fresh = True  # it is new, and quoted at once
+        self.debt = 0  # levels that are missing behind it
+        self.stretch = 1  # places among which they are missing
 
     def set(self, price: int, size: int) -> None:
         self.before.setdefault(price, self.levels.set(price, size))
@@ -73,28 +107,44 @@ class SimulatedInstrument:
         self.trades = first_trade - 1
         self._chance = random.Random(f"{seed}/{listing.venue}/{listing.symbol}").random  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
-        self._half_spread = max(1.0, fair * 0.2e-4)
-        span: float = max(listing.start_price * 10**listing.price_decimals * _SPAN, 1.2 * LEVELS)
-        self._widening = 2.0 * max(span / LEVELS - 1.0, 0.0) / LEVELS
+        self._most_lots: int = MOST_UNITS * 10**listing.size_decimals
+        self._best_unit = self._unit * listing.liquidity.touch
+        self._away = distances(listing.liquidity, fair, _MOST_LEVELS + 2)
+        self._furthest = self._away[LEVELS] * 5 // 4
+        self._half_spread = max(0.5, listing.liquidity.spread * fair / 2)
+        self._wide = self._half_spread > 0.5
+        self._swept = max(1, round(max(_SWEPT, listing.liquidity.spread) * fair))
+        self._patience = max(0.5, _PATIENCE * self._half_spread)
+        self._fair = fair
+        self._middle = floor(fair) + 0.5
+        self._time_ns = self._quote_ns = self._turn_ns = 0
+        self._busy = self._buying = False
         self._bids, self._asks = _Side(+1, self.book.bids), _Side(-1, self.book.asks)
+        self._quote()
         for side in (self._bids, self._asks):
-            self._extend(side, self._edge(side.sign, fair), LEVELS)
+            side.set(side.edge, self._best_size())
+            self._complete(side, LEVELS - 1)
             side.changes()
-        self._turn = 0
 
     def evolve(self, time_ns: int, fair: float) -> list[Event]:
         """Let one thing happen at ``time_ns``, with the fair price at ``fair`` ticks; return it, trades first."""
         chance, bids, asks = self._chance, self._bids, self._asks
+        elapsed_ns = time_ns - self._time_ns
+        self._time_ns = time_ns
         trades: list[Trade] = []
-        best, best_ask = bids.levels.best_price(), asks.levels.best_price()
-        if best is not None and best >= fair:
-            best = self._run_over(bids, fair, trades)
-        if best_ask is not None and best_ask <= fair:
-            best_ask = self._run_over(asks, fair, trades)
-        self._requote(bids, fair, best)
-        self._requote(asks, fair, best_ask)
-        if chance() < _TRADE_SHARE:
-            self._sweep(bids if chance() < 0.5 else asks, trades)
+        if abs(fair - self._middle) > self._patience:
+            self._follow(fair, trades)
+        else:
+            if time_ns >= self._turn_ns:
+                self._turn()
+            if chance() < (_TRADES_BUSY if self._busy else _TRADES_CALM):
+                self._take(trades)
+            if time_ns >= self._quote_ns and self._wide:
+                self._quote()
+                self._clear(bids, trades)
+                self._clear(asks, trades)
+        self._requote(bids, elapsed_ns)
+        self._requote(asks, elapsed_ns)
         events: list[Event] = [Trades(self.listing, time_ns, tuple(trades))] if trades else []
         changed = bids.changes() if bids.after else ()
         changed_asks = asks.changes() if asks.after else ()
@@ -102,80 +152,209 @@ class SimulatedInstrument:
             events.append(BookChange(self.listing, time_ns, changed, changed_asks))
         return events
 
-    def _edge(self, sign: int, fair: float) -> int:
-        """Return the best price a new quote may have."""
-        half = self._half_spread * (0.7 + 0.9 * self._chance())
-        return max(floor(fair - half), 1) if sign > 0 else ceil(fair + half)
+    # --- quotes ---
 
-    def _run_over(self, side: _Side, fair: float, trades: list[Trade]) -> int | None:
-        """Take away what the fair price has passed; return the best price that is left."""
-        taken, sign = self._chance() < 0.7, side.sign
-        while (best := side.levels.best_price()) is not None and sign * best >= sign * fair:
-            if taken and len(trades) < _RUN_OVER_TRADES:
-                trades.append(self._match(sign, best, side.levels.size_at(best)))
+    def _quote(self) -> None:
+        """Choose the prices of the best bid and ask anew."""
+        chance, half, middle = self._chance, self._half_spread, self._middle
+        bids, asks = self._bids, self._asks
+        below = above = half
+        if self._wide:
+            below, above = max(half * (0.6 + 0.8 * chance()), 0.5), max(half * (0.6 + 0.8 * chance()), 0.5)
+        bid = max(floor(middle - below), 1)
+        ask = max(ceil(middle + above), bid + 1)
+        for side, edge in ((bids, bid), (asks, ask)):
+            if edge != side.edge:
+                side.edge, side.fresh = edge, True
+        if self._wide:
+            self._quote_ns = self._time_ns + int(_QUOTE_NS * EXPONENTIAL[int(chance() * DRAWS)])
+
+    def _follow(self, fair: float, trades: list[Trade]) -> None:
+        """Quote around a fair price that has moved; what it passed is traded or cancelled."""
+        moved = abs(fair - self._fair)
+        self._fair, self._middle = fair, floor(fair) + 0.5
+        self._quote()
+        places = min(bisect_left(self._away, moved) - 1, _MOST_DEBT)
+        for side in (self._bids, self._asks):
+            # On either side the levels that are usual next to the best price are missing now.
+            self._clear(side, trades)
+            side.debt = min(side.debt + places, _MOST_DEBT)
+            side.stretch = max(side.stretch, places)
+
+    def _clear(self, side: _Side, trades: list[Trade]) -> None:
+        """Take away what is better than the price quoted: beyond the fair price somebody may trade with it."""
+        sign, edge, fair, levels = side.sign, side.edge, self._fair, side.levels
+        best = levels.best_price()
+        passed = best is not None and sign * (best - fair) >= 0
+        traded = _PASSED_TRADES if passed and self._chance() < _PASSED_SHARE else 0
+        while best is not None and sign * (best - edge) > 0:
+            if traded and sign * (best - fair) >= 0:
+                traded -= 1
+                self._match(trades, sign, best, levels.size_at(best))
             side.set(best, 0)
-        return best
+            best = levels.best_price()
 
-    def _requote(self, side: _Side, fair: float, best: int | None) -> None:
-        chance, sign, levels = self._chance, side.sign, side.levels
-        edge = self._edge(sign, fair)
-        if best is None or sign * (edge - best) > self._half_spread:
-            side.set(edge, self._size(0))
-        for _ in range(_QUOTES[int(chance() * 4)]):
-            place = int(-_PLACE * log(1.0 - chance()))
-            if chance() < 0.35 and place < len(levels):
-                side.set(levels.price_at(place), 0 if chance() < 0.5 else self._size(place))
-            else:
-                away = place * (1.0 + self._widening * place) * (0.4 + 0.6 * chance())
-                price = edge - sign * round(away)
-                if price > 0:
-                    side.set(price, self._size(place))
-        self._turn = turn = (self._turn + 1) % _LOOK_EVERY
-        if not turn and not _LEAST_LEVELS <= len(levels) <= _MOST_LEVELS:
-            self._restore(side, edge)
+    def _requote(self, side: _Side, elapsed_ns: int) -> None:
+        """Let orders come and go on one side."""
+        chance, levels = self._chance, side.levels
+        if levels.best_price() != side.edge and (side.fresh or chance() * _TOUCH_NS < elapsed_ns):
+            side.set(side.edge, self._best_size())
+            side.fresh = False
+        for _ in range(_CHURN[int(chance() * 4)]):
+            self._churn(side)
+        if side.debt:
+            self._refill(side, elapsed_ns)
+        count = len(levels)
+        if count < _LEAST_LEVELS:
+            missing = min(LEVELS, side.edge if side.sign > 0 else LEVELS) - count
+            if missing > 0:
+                at_once = missing if count < LEVELS // 2 else 1 + int(missing * elapsed_ns / _FOLLOW_NS)
+                self._complete(side, min(missing, at_once))
+        elif count > _MOST_LEVELS:
+            for _ in range(count - _MOST_LEVELS):
+                self._thin(side)
 
-    def _restore(self, side: _Side, edge: int) -> None:
-        """Bring the number of levels back to the usual, at the far end."""
-        levels = side.levels
-        if (count := len(levels)) < LEVELS:
-            worst = levels.price_at(count - 1) if count else edge
-            self._extend(side, worst, min(LEVELS - count, _REFILL))
-        else:
-            for price in levels.prices(count)[LEVELS:]:
-                side.set(price, 0)
+    def _churn(self, side: _Side) -> None:
+        """Let an order come, change or go at some place; where levels are missing one comes, of too many one goes."""
+        chance, levels, sign = self._chance, side.levels, side.sign
+        drawn = int(chance() * (DRAWS * _ACTIONS))
+        place, action = _CHURN_PLACES[drawn // _ACTIONS], drawn % _ACTIONS
+        if place >= len(levels):
+            self._complete(side, 1)
+            return
+        price = levels.price_at(place)
+        if not place:
+            side.set(price, self._best_size())
+            return
+        away, usual = sign * (side.edge - price), self._away
+        if place > _FREE_PLACES:
+            if 4 * away > 5 * usual[place]:
+                self._insert(side, 1 + int(chance() * place))
+                if away > self._furthest:
+                    side.set(price, 0)
+                return
+            if 4 * away < 3 * usual[place]:
+                side.set(levels.price_at(1 + int(chance() * place)), 0)
+                return
+        gap = sign * (levels.price_at(place - 1) - price)
+        usual_gap = usual[place] - usual[place - 1]
+        if gap > _HOLE * usual_gap or gap > usual_gap == 1:
+            side.set(price + sign * (1 + int(chance() * (gap - 1))), self._size(place))
+        elif action < _RESIZED or usual_gap == 1:  # where every tick has its level none goes
+            side.set(price, self._size(place))
+        elif action < _GONE:
+            side.set(price, 0)
+        elif gap > 1:  # a new one: a tick behind the level in front of it, a tick ahead of it, or between the two
+            ahead = gap - 1 if action < _JUST_BEHIND else 1 if action < _JUST_AHEAD else 1 + int(chance() * (gap - 1))
+            side.set(price + sign * ahead, self._size(place))
 
-    def _extend(self, side: _Side, start: int, count: int) -> None:
-        """Add ``count`` levels behind ``start``."""
-        price = start
+    def _refill(self, side: _Side, elapsed_ns: int) -> None:
+        """Let levels come where the fair price has left none, and as many go further away if there are too many."""
+        chance, levels = self._chance, side.levels
+        count = min(int(side.debt * elapsed_ns / _REFILL_NS + chance()), side.debt)
         for _ in range(count):
-            place = len(side.levels)
-            gap = 1.0 + self._widening * place
-            price -= side.sign * max(1, round(-gap * log(1.0 - self._chance())))
+            self._insert(side, 1 + int(chance() * side.stretch))
+            if len(levels) > LEVELS:
+                self._thin(side)
+        side.debt -= count
+        if not side.debt:
+            side.stretch = 1
+
+    def _thin(self, side: _Side) -> None:
+        """Let a level go where they are closer to each other than usual, and the last if it is too far away."""
+        levels, sign, usual = side.levels, side.sign, self._away
+        last = levels.price_at(len(levels) - 1)
+        if sign * (side.edge - last) > self._furthest:
+            side.set(last, 0)
+        least, found = inf, last
+        for number in range(_LOOKED_AT):
+            drawn = self._chance()
+            place = 1 + int((LEVELS - _WINDOW - 2) * (drawn if number else drawn * drawn * drawn))
+            price = levels.price_at(place)
+            width = sign * (price - levels.price_at(place + _WINDOW))
+            if (part := width / (usual[place + _WINDOW] - usual[place])) < least:
+                least, found = part, price
+        side.set(found, 0)
+
+    def _insert(self, side: _Side, place: int) -> None:
+        """Let an order come where the level number ``place`` usually is."""
+        nearer, further = self._away[place - 1], self._away[place]
+        price = side.edge - side.sign * (nearer + 1 + int(self._chance() * (further - nearer)))
+        if price > 0:
+            side.set(price, self._size(place))
+
+    def _complete(self, side: _Side, count: int) -> None:
+        """Add ``count`` levels: behind the last, or anywhere if that is as far away as usual."""
+        levels, sign, usual, chance = side.levels, side.sign, self._away, self._chance
+        price = levels.price_at(len(levels) - 1)
+        for _ in range(count):
+            place = len(levels)
+            if place > _MOST_LEVELS or sign * (side.edge - price) > usual[LEVELS - 1]:
+                self._insert(side, 1 + int(chance() * (LEVELS - 1)))
+                continue
+            gap = usual[place] - usual[place - 1]
+            price -= sign * (1 if gap < 2 else max(1, round(gap * EXPONENTIAL[int(chance() * DRAWS)])))
             if price <= 0:
                 return
             side.set(price, self._size(place))
 
     def _size(self, place: int) -> int:
-        """Return the size of a new level: the further away, the greater; some are round."""
-        chance = self._chance
-        lots = round(self._unit * (0.3 + place / 40.0) * _QUOTED[int(chance() * DRAWS)])
-        if chance() < 0.3:
-            unit = 10 ** max(len(str(lots)) - 2, 0)
-            lots -= lots % unit
-        return max(lots, 1)
+        """Return the size of a new level, which grows with the distance; some are round."""
+        drawn = int(self._chance() * SIZE_DRAWS)
+        lots = round(self._unit * (0.6 + place / 100.0) * LEVEL_SIZES[drawn])
+        if lots > self._most_lots:
+            return self._most_lots
+        return (lots if drawn < DRAWS else rounded(lots)) or 1
 
-    def _sweep(self, side: _Side, trades: list[Trade]) -> None:
-        """Let an aggressive order eat into ``side``."""
-        left = max(1, round(self._unit * _AGGRESSIVE[int(self._chance() * DRAWS)]))
-        for price, size in side.levels.top(_SWEPT_LEVELS):
+    def _best_size(self) -> int:
+        """Return the size of a new best level."""
+        drawn = int(self._chance() * SIZE_DRAWS)
+        lots = min(round(self._best_unit * BEST_SIZES[drawn]), self._most_lots)
+        return (lots if drawn < DRAWS else rounded(lots)) or 1
+
+    # --- trades ---
+
+    def _turn(self) -> None:
+        """Change between times of many and of few trades."""
+        self._busy = not self._busy
+        mean = _BUSY_NS if self._busy else _CALM_NS
+        self._turn_ns = self._time_ns + int(mean * EXPONENTIAL[int(self._chance() * DRAWS)])
+
+    def _take(self, trades: list[Trade]) -> None:
+        """Let an aggressive order meet the best levels."""
+        chance = self._chance
+        if chance() >= _SAME_SIDE:
+            self._buying = not self._buying
+        side = self._asks if self._buying else self._bids
+        drawn = int(chance() * SIZE_DRAWS)
+        left = round(_MEAN_ORDER * self._unit * ORDER_SIZES[drawn])
+        left = (left if drawn < DRAWS else rounded(left)) or 1
+        levels = side.levels
+        limit = -1
+        for _ in range(_SWEPT_LEVELS):
+            price = levels.best_price()
+            if price is None or len(levels) == 1:
+                return
+            if limit < 0:
+                limit = price - side.sign * self._swept
+            if side.sign * (price - limit) < 0:
+                return
+            size = levels.size_at(price)
             matched = min(left, size)
-            trades.append(self._match(side.sign, price, matched))
+            self._match(trades, side.sign, price, matched)
             side.set(price, size - matched)
             left -= matched
             if not left:
                 return
 
-    def _match(self, sign: int, price: int, size: int) -> Trade:
-        self.trades += 1
+    def _match(self, trades: list[Trade], sign: int, price: int, size: int) -> None:
+        """Trade with a level: with one of the orders that make it up, or with several."""
         side: Literal["buy", "sell"] = "sell" if sign > 0 else "buy"
-        return Trade(self.trades, side, price, size)
+        chance = self._chance
+        while size > 1 and chance() < _MORE_ORDERS:
+            part = rounded(1 + int(chance() * (size - 1)))
+            self.trades += 1
+            trades.append(Trade(self.trades, side, price, part))
+            size -= part
+        self.trades += 1
+        trades.append(Trade(self.trades, side, price, size))

@@ -7,11 +7,14 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Final
 
 from alphapulse.instruments import check_symbol
 from producers.endpoint.dialects import dialect
+from producers.simulator.liquidity import Liquidity, liquidity, venue_market
 
-_PRICES = {
+_DOLLARS: Final = {
+    # Of about the day of the recording of Binance; other assets get a price that follows from their name.
     "BTC": 61_800.0,
     "ETH": 2_650.0,
     "SOL": 152.0,
@@ -20,15 +23,22 @@ _PRICES = {
     "ADA": 0.34,
     "LTC": 62.0,
     "SHIB": 0.0000138,
+    "USD": 1.0,
+    "USDT": 1.0,
+    "USDC": 1.0,
+    "EUR": 1.08,
+    "GBP": 1.27,
+    "CHF": 1.15,
+    "JPY": 0.0068,
+    "AUD": 0.66,
+    "CAD": 0.73,
 }
-"""In dollars, of about the day of the recordings; other assets get a price that follows from their name."""
-
-_QUOTES = {"USD": 1.0, "USDT": 1.0, "USDC": 1.0, "EUR": 1.08, "GBP": 1.27, **_PRICES}
-
-_LEVEL_NOTIONAL = 2_500.0
-"""A usual level is worth this much, in the quote asset."""
-
-_SIZE_DECIMALS = {"kraken": 8, "coinbase": 8}
+_OTHER_MAGNITUDES: Final = (-3.0, 3.0)  # of a price that follows from the name
+_STOCK_MAGNITUDES: Final = (1.0, 2.7)
+_STOCK_DECIMALS: Final = 2
+_MOST_DECIMALS: Final = 8  # of venues' prices and sizes
+_LEAST_DIGITS: Final = 4  # of a price, though it takes more decimals than that
+_SIZE_DIGITS: Final = 14  # of a usual size at most, so that the greatest fits 64 bits by far
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ class Listing:
         venue_symbol: the venue's spelling.
         start_price: in the quote asset.
         unit_size: of a usual level, in the base asset.
+        liquidity: the shape of the book.
     """
 
     venue: str
@@ -51,6 +62,7 @@ class Listing:
     size_decimals: int
     start_price: float
     unit_size: float
+    liquidity: Liquidity
 
     def price_text(self, ticks: int, decimals: int | None = None) -> str:
         """Return a price as the venue writes it, with ``decimals`` places (as many as the tick has, or more)."""
@@ -85,10 +97,23 @@ def _listing(venue: str, symbol: str) -> Listing:
     dialect(venue)
     venue_symbol: str = import_module(f"producers.{venue}.symbols").venue_symbol(check_symbol(symbol))
     base, _, quote = symbol.partition("-")
-    price = _PRICES.get(base, random.Random(base).uniform(0.5, 150.0)) / _QUOTES.get(quote, 1.0)  # noqa: S311
+    own = venue_market(venue)
+    shape = liquidity(symbol, own)
+    dollars = _dollars(base, _OTHER_MAGNITUDES if quote else _STOCK_MAGNITUDES)
+    price = dollars / (_dollars(quote) if quote else 1.0)
     magnitude = math.floor(math.log10(price))
-    # A tick of about a basis point or less, as venues choose it; Kraken's is ten times the others' for dear assets.
-    price_decimals = max(2 if magnitude < 4 or venue != "kraken" else 1, 4 - magnitude)
-    unit = _LEVEL_NOTIONAL / price
-    size_decimals = _SIZE_DECIMALS.get(venue, min(8, max(0, 4 - math.floor(math.log10(unit)))))
-    return Listing(venue, symbol, venue_symbol, price_decimals, size_decimals, price, unit)
+    # A tick of about a basis point or less, as venues choose it, but of no more than eight decimals: the tick of a
+    # SHIB is then some basis points wide, as it is in life.
+    usual = min(max(2 if magnitude < 4 else own.price_decimals, 4 - magnitude), _MOST_DECIMALS)
+    price_decimals = max(usual, _LEAST_DIGITS - 1 - magnitude) if quote else _STOCK_DECIMALS
+    unit = shape.notional / dollars
+    digits = math.floor(math.log10(unit)) + 1
+    size_decimals = max(0, 5 - digits) if own.size_decimals is None else own.size_decimals
+    size_decimals = max(min(size_decimals, _MOST_DECIMALS, _SIZE_DIGITS - digits), 0)
+    return Listing(venue, symbol, venue_symbol, price_decimals, size_decimals, price, unit, shape)
+
+
+def _dollars(asset: str, magnitudes: tuple[float, float] = _OTHER_MAGNITUDES) -> float:
+    """Return what one of ``asset`` costs in dollars."""
+    known = _DOLLARS.get(asset)
+    return known if known is not None else 10.0 ** random.Random(asset).uniform(*magnitudes)  # noqa: S311

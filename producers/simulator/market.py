@@ -1,4 +1,4 @@
-"""The simulated market: all venues' instruments, moved by the same fundamentals. Pure and seeded."""
+"""The simulated market: all venues' instruments, moved by the same fair prices. Pure and seeded."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import heapq
 import math
 import random
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from producers.simulator.draws import DRAWS, NORMAL
+from producers.simulator.draws import DRAWS, EXPONENTIAL, NORMAL
 from producers.simulator.events import Event
 from producers.simulator.fundamentals import Fundamentals
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.liquidity import venue_market
 from producers.simulator.listings import Listing
 
-_BASIS = 0.6e-4  # a venue's prices stray this far from the others'
-_BASIS_SECONDS = 4.0  # and come back within this time
-_NEVER_NS = 2**62
-_LATENCY_NS = (2_000_000, 45_000_000)  # how long news take to a venue
+_BASIS: Final = 0.1  # of the usual spread: so far a venue's prices stray from the others'
+_BASIS_SECONDS: Final = 20.0  # and come back within this time
+_NEVER_NS: Final = 2**62
 
 
 class Market:
@@ -72,25 +73,28 @@ class _Place:
         self.instrument = instrument
         self._chance = chance.random
         self._ticks = ticks
-        self._latency_ns = chance.randint(*_LATENCY_NS)
-        self._basis = chance.gauss(0.0, _BASIS)
+        listing = instrument.listing
+        self._latency_ns = chance.randint(*venue_market(listing.venue).latency_ns)
+        self._stray = _BASIS * listing.liquidity.spread
+        self._basis = chance.gauss(0.0, self._stray)
         self._time_ns = 0
-        self._log_price = 0.0
-        self._price_until_ns = -_NEVER_NS
+        self._fair = ticks
+        self._fair_until_ns = -_NEVER_NS
 
     def wait_ns(self, rate: float) -> int:
         """Return the time to the next event."""
-        return round(-math.log(1.0 - self._chance()) / rate * 1e9)
+        return int(EXPONENTIAL[int(self._chance() * DRAWS)] / rate * 1e9)
 
     def fair(self, fundamentals: Fundamentals, now: int) -> float:
         """Return the price in ticks that the venue takes for fair at ``now``."""
-        keep = math.exp((self._time_ns - now) / (1e9 * _BASIS_SECONDS))
-        self._time_ns = now
-        news = _BASIS * NORMAL[int(self._chance() * DRAWS)]
-        self._basis = self._basis * keep + news * math.sqrt(1.0 - keep * keep)
-        listing = self.instrument.listing
         heard = now - self._latency_ns
-        if heard >= self._price_until_ns:
-            self._log_price = fundamentals.log_price(listing.symbol, listing.venue, heard)
-            self._price_until_ns = fundamentals.unchanged_until(heard)
-        return self._ticks * math.exp(self._log_price + self._basis)
+        if heard >= self._fair_until_ns:
+            kept = math.exp((self._time_ns - now) / (1e9 * _BASIS_SECONDS))
+            self._time_ns = now
+            news = self._stray * NORMAL[int(self._chance() * DRAWS)]
+            self._basis = self._basis * kept + news * math.sqrt(1.0 - kept * kept)
+            listing = self.instrument.listing
+            log_price = fundamentals.log_price(listing.symbol, listing.venue, heard)
+            self._fair_until_ns = fundamentals.unchanged_until(heard)
+            self._fair = self._ticks * math.exp(log_price + self._basis)
+        return self._fair

@@ -1,7 +1,7 @@
 """What a simulated venue's books truly are: at every change, and so at every frame that tells of one.
 
 Tests hold what a collector publishes against it. Mantissas are at eight decimals, prices and sizes, as a collector's
-epochs start with.
+epochs start with, or at as many as the listing has where it has more.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class TrueBook:
 
     def __init__(self, instrument: SimulatedInstrument) -> None:
         listing = instrument.listing
-        self.price_unit = 10 ** (DECIMALS - listing.price_decimals)
-        self.size_unit = 10 ** (DECIMALS - listing.size_decimals)
+        self.price_unit = 10 ** max(DECIMALS - listing.price_decimals, 0)
+        self.size_unit = 10 ** max(DECIMALS - listing.size_decimals, 0)
         self._log: list[tuple[list[int], list[int], list[int], list[int]]] = []
         self._by_frame: dict[int, int] = {}
         self._by_sequence: dict[int, int] = {}

@@ -155,7 +155,7 @@ ALL_BOOKS = {(venue, symbol) for venue in ("kraken", "coinbase", "binance_us") f
 
 async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after_ctrl_c(demo: Demo) -> None:
     async def everything_moves() -> bool:
-        told = await demo.get("/api/v1/arbitrage/opportunities")
+        told = await demo.get("/api/v1/arbitrage/opportunities?state=all")
         return bool(told.get("opportunities")) and await demo.whole()
 
     await demo.until(everything_moves, 60)

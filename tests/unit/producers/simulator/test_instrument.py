@@ -2,58 +2,165 @@
 
 from __future__ import annotations
 
-from producers.simulator.events import BookChange
+from itertools import pairwise
+from statistics import fmean, median
+
+import pytest
+
+from alphapulse.book import BookSide, OrderBook
+from producers.simulator.events import BookChange, Trades
 from producers.simulator.instrument import LEVELS, SimulatedInstrument
-from producers.simulator.listings import make_listings
+from producers.simulator.liquidity import distances
+from producers.simulator.listings import Listing, make_listings
 from producers.simulator.market import Market
 
 S = 1_000_000_000
+TICK_NS = S // 30
 (LISTING,) = make_listings(["coinbase"], ["BTC-USD"])
+(THIN,) = make_listings(["kraken"], ["XMR-USD"])
+(COARSE,) = make_listings(["binance"], ["SHIB-USDT"])
 FAIR = LISTING.start_price * 10**LISTING.price_decimals
 
 
-def test_a_book_starts_deep_around_the_fair_price() -> None:
-    book = SimulatedInstrument(LISTING, 1, FAIR).book
-    assert len(book.bids) == len(book.asks) == LEVELS >= 200
-    bid, ask = book.bids.best_price(), book.asks.best_price()
-    assert bid is not None
-    assert ask is not None
-    assert FAIR * 0.999 < bid < FAIR < ask < FAIR * 1.001
+def made(listing: Listing, seed: int = 1) -> tuple[SimulatedInstrument, float]:
+    fair = listing.start_price * 10**listing.price_decimals
+    return SimulatedInstrument(listing, seed, fair), fair
 
 
-def test_sizes_grow_away_from_the_best_price() -> None:
-    sizes = [size for _, size in SimulatedInstrument(LISTING, 1, FAIR).book.bids]
-    assert sum(sizes[-50:]) > 2 * sum(sizes[:50])
+def away(side: BookSide, place: int) -> int:
+    """Return how far the level at ``place`` is from the best."""
+    return abs(side.price_at(place) - side.price_at(0))
 
 
-def test_what_a_jump_of_the_fair_price_runs_over_is_traded_more_often_than_not() -> None:
-    jumped = [SimulatedInstrument(LISTING, seed, FAIR) for seed in range(20)]
-    for one in jumped:
-        one.evolve(1, FAIR * 1.01)
-    assert 10 <= sum(bool(one.trades) for one in jumped) <= 20
+def best(book: OrderBook) -> tuple[int, int]:
+    return book.bids.price_at(0), book.asks.price_at(0)
 
 
-def test_a_jump_of_the_fair_price_runs_over_levels_that_come_again() -> None:
-    instrument = SimulatedInstrument(LISTING, 1, FAIR)
-    for time in range(1, 5):
-        events = instrument.evolve(time, FAIR * 1.01)
-    ask = instrument.book.asks.best_price()
-    assert ask is not None
-    assert ask > FAIR * 1.01
-    for time in range(5, 50):
-        events = instrument.evolve(time, FAIR * 1.01)
-    assert any(isinstance(event, BookChange) for event in events)
-    assert len(instrument.book.asks) >= 200
-    bid = instrument.book.bids.best_price()
-    assert bid is not None
-    assert bid > FAIR * 1.009
+@pytest.mark.parametrize("listing", [LISTING, THIN, COARSE])
+def test_a_book_starts_in_its_usual_shape_around_the_fair_price(listing: Listing) -> None:
+    instrument, fair = made(listing)
+    usual = distances(listing.liquidity, fair, LEVELS + 1)
+    bid, ask = best(instrument.book)
+    assert bid <= fair <= ask
+    assert ask - bid <= max(1.4 * listing.liquidity.spread * fair + 2, 1)
+    for side in (instrument.book.bids, instrument.book.asks):
+        assert len(side) == LEVELS
+        assert away(side, 0) == 0
+        for place in (50, 100, 200):
+            assert 0.6 < away(side, place) / usual[place] < 1.6
+
+
+def test_usual_distances_grow_by_a_tick_at_least() -> None:
+    for listing in (LISTING, THIN, COARSE):
+        found = distances(listing.liquidity, made(listing)[1], LEVELS + 1)
+        assert found[0] == 0
+        assert all(further > nearer for nearer, further in pairwise(found))
+    coarse = distances(COARSE.liquidity, made(COARSE)[1], LEVELS + 1)
+    assert list(coarse[:50]) == list(range(50))  # a tick is wider than the usual gap
+
+
+def test_the_best_level_is_great_and_sizes_grow_behind_it() -> None:
+    sizes = [[size for _, size in made(LISTING, seed)[0].book.bids] for seed in range(40)]
+
+    def mean(first: int, last: int) -> float:
+        return fmean(fmean(one[first:last]) for one in sizes)
+
+    assert mean(0, 1) > 4 * mean(1, 50)
+    assert mean(200, 250) > 2 * mean(1, 50)
+
+
+def test_sizes_have_a_heavy_tail_and_some_are_round() -> None:
+    sizes = sorted(size for seed in range(10) for _, size in made(LISTING, seed)[0].book.asks)
+    assert sizes[int(0.99 * len(sizes))] > 20 * median(sizes)
+    assert 0.2 < fmean(size % 10 ** (len(str(size)) - 2) == 0 for size in sizes if size >= 1000) < 0.5
+
+
+def test_while_the_fair_price_stays_so_do_the_best_quotes_of_a_liquid_market() -> None:
+    instrument, fair = made(LISTING)
+    quotes = best(instrument.book)
+    changed = 0
+    for number in range(1, 3000):
+        instrument.evolve(number * TICK_NS, fair)
+        changed += best(instrument.book) != quotes
+    assert quotes[1] - quotes[0] == 1
+    assert 0 < changed < 500  # while a best level that was eaten has not come again
+
+
+def test_a_thin_market_is_quoted_anew_now_and_then() -> None:
+    instrument, fair = made(THIN)
+    quotes = set()
+    for number in range(1, 3000):
+        instrument.evolve(number * TICK_NS, fair)
+        quotes.add(best(instrument.book))
+    assert len(quotes) > 50
+    spreads = sorted(1e4 * (ask - bid) / fair for bid, ask in quotes)
+    assert 3 < median(spreads) < 30
+
+
+@pytest.mark.parametrize("way", [+1, -1])
+def test_what_a_jump_of_the_fair_price_passes_is_traded_more_often_than_not(way: int) -> None:
+    traded = 0
+    for seed in range(20):
+        instrument, fair = made(LISTING, seed)
+        bid, ask = best(instrument.book)
+        for event in instrument.evolve(1, fair * (1 + way * 10e-4)):
+            if isinstance(event, Trades):
+                traded += 1
+                assert {trade.side for trade in event.trades} == {"buy" if way > 0 else "sell"}
+                assert event.trades[0].price == (ask if way > 0 else bid)
+    assert 10 <= traded < 20
+
+
+@pytest.mark.parametrize("listing", [LISTING, THIN, COARSE])
+@pytest.mark.parametrize("way", [+1, -1])
+def test_a_jump_leaves_no_hole_for_long(listing: Listing, way: int) -> None:
+    instrument, fair = made(listing)
+    usual = distances(listing.liquidity, fair, LEVELS + 1)
+    jumped = fair * (1 + way * 30e-4)
+    for number in range(1, 91):
+        instrument.evolve(number * TICK_NS, jumped)
+        bid, ask = best(instrument.book)
+        assert bid <= jumped <= ask or number == 1
+    for side in (instrument.book.bids, instrument.book.asks):
+        assert LEVELS - 12 <= len(side) <= LEVELS + 12
+        for place in (10, 30, 60, 120):
+            assert away(side, place) < (2.5 if place == 10 else 2) * usual[place] + 3
+        prices = side.prices(31)
+        assert max(abs(a - b) for a, b in pairwise(prices)) < 12 * (usual[31] - usual[30])
+
+
+@pytest.mark.parametrize("way", [+1, -1])
+def test_levels_follow_the_price_however_far_it_goes(way: int) -> None:
+    instrument, fair = made(LISTING)
+    usual = distances(LISTING.liquidity, fair, LEVELS + 1)
+    for number in range(1, 9001):
+        instrument.evolve(number * TICK_NS, fair * (1 + way * number * 0.5e-5))  # 4.5 % in five minutes
+    for side in (instrument.book.bids, instrument.book.asks):
+        assert LEVELS - 30 <= len(side) <= LEVELS + 12
+        assert 0.5 < away(side, 200) / usual[200] < 1.5
+        assert away(side, len(side) - 1) < 1.5 * usual[LEVELS]
+
+
+@pytest.mark.parametrize("events_a_second", [0.2, 5.0, 2000.0])
+def test_a_hole_is_filled_within_seconds_at_any_rate(events_a_second: float) -> None:
+    instrument, fair = made(LISTING)
+    usual = distances(LISTING.liquidity, fair, LEVELS + 1)
+    step = int(S / events_a_second)
+    instrument.evolve(step, fair * 1.001)
+    end = 2 * step + 4 * S
+    for time in range(2 * step, end, step):
+        instrument.evolve(time, fair * 1.001)
+    for side in (instrument.book.bids, instrument.book.asks):
+        assert away(side, 30) < 2 * usual[30]
 
 
 def test_prices_near_zero_stay_above_it() -> None:
     instrument = SimulatedInstrument(LISTING, 1, 3.0)
     for time in range(200):
         instrument.evolve(time, 2.5)
+        instrument.evolve(time, 3.6)
     assert all(price > 0 for price, _ in instrument.book.bids)
+    assert len(instrument.book.bids) > 0
     assert not instrument.book.crossed
 
 
