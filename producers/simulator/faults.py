@@ -135,6 +135,11 @@ class VenueFaults:
             return ()
         return (sent,)
 
+    @property
+    def holding(self) -> bool:
+        """Whether a stall holds something back."""
+        return bool(self._stalled)
+
     def due(self, now_ns: int) -> Sequence[Sent]:
         """Return what was held back by a stall that is over."""
         if not self._stalled or now_ns < self._stalled_until:

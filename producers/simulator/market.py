@@ -50,6 +50,11 @@ class Market:
             self._places.append(place)
             heapq.heappush(self._queue, (place.wait_ns(rate), number))
 
+    @property
+    def next_ns(self) -> int:
+        """When the next event is to happen, ns since the epoch."""
+        return self._start_ns + self._queue[0][0] if self._queue else _NEVER_NS
+
     def pause(self, duration_ns: int) -> None:
         """Let nothing happen for ``duration_ns``: all that comes, comes by so much later."""
         self._start_ns += duration_ns

@@ -52,6 +52,8 @@ def feed_of(venue: str) -> MakeFeed:
 
 
 _TICK_SECONDS = 0.005
+_REST_SECONDS = 0.1
+"""The longest sleep while nothing is to happen; whoever looks at ``reached_ns`` waits so long for it at most."""
 _SLICE_NS = 20_000_000  # of market time between two turns of the loop
 _SECOND_NS = 1_000_000_000
 _MOST_BEHIND_NS = _SECOND_NS
@@ -144,12 +146,20 @@ class Simulation:
             while done < now:
                 done = min(done + _SLICE_NS, now)
                 self.step(done)
-                await asyncio.sleep(0)
+                if done < now:
+                    await asyncio.sleep(0)
             if now >= next_beat:
                 next_beat = now + _SECOND_NS
                 for venue in self.venues.values():
                     venue.beat(now)
-            await asyncio.sleep(_TICK_SECONDS)
+            await asyncio.sleep(self._rest_seconds(done, next_beat))
+
+    def _rest_seconds(self, done: int, next_beat: int) -> float:
+        """Return how long nothing happens, but no less than a tick."""
+        if any(venue.faults.holding for venue in self.venues.values()):
+            return _TICK_SECONDS
+        until = min(self.market.next_ns, next_beat)
+        return min(max((until - done) / 1e9, _TICK_SECONDS), _REST_SECONDS)
 
     def step(self, until_ns: int) -> None:
         """Let everything happen that happens up to ``until_ns``."""

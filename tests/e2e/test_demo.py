@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,11 @@ class Demo:
 
     def told(self) -> dict[str, dict[str, Any]]:
         """Return the announcements of all services that run."""
-        files = (self.data_dir / "run").glob("*.json")
-        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+        found: dict[str, dict[str, Any]] = {}
+        for path in (self.data_dir / "run").glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     async def get(self, path: str) -> Any:
         gateway = self.told().get("gateway")
@@ -92,7 +95,7 @@ class Demo:
         return await asyncio.to_thread(self.process.wait, BOUND_SECONDS)
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(folder: Path, broker: str = "embedded") -> Iterator[Demo]:
     """Run a demo in ``folder / "data"``."""
     data_dir = folder / "data"

@@ -305,3 +305,35 @@ async def test_after_a_sleep_of_the_machine_the_market_goes_on_without_a_rush(tm
         asleep = 3600 * 10**9
         await until(lambda: running.simulation.skipped_seconds > 3590 and running.simulation.events > before)
         assert running.simulation.events - before < 10_000
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 10**18
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.mark.parametrize(("rate", "least", "most"), [(1e-4, 0.1, 0.1), (10_000.0, 0.005, 0.005), (10.0, 0.005, 0.1)])
+def test_it_sleeps_until_something_happens_but_no_less_than_a_tick(rate: float, least: float, most: float) -> None:
+    clock = Clock()
+    simulation = Simulation(make_listings(["kraken"], ["BTC-USD"]), seed=3, rate=rate, clock=clock)
+    for _ in range(50):
+        simulation.step(clock.now)
+        rest = simulation._rest_seconds(clock.now, clock.now + 10**9)
+        assert least <= rest <= most
+        # Nothing that is due is slept through: the next event lies at the end of the rest, or within a tick.
+        upcoming = (simulation.market.next_ns - clock.now) / 1e9
+        assert rest <= max(upcoming, 0.005)
+        clock.now += int(rest * 1e9)
+
+
+def test_it_does_not_sleep_through_a_heartbeat_or_what_a_stall_holds_back() -> None:
+    clock = Clock()
+    simulation = Simulation(make_listings(["kraken"], ["BTC-USD"]), seed=3, rate=1e-4, clock=clock)
+    assert simulation._rest_seconds(clock.now, clock.now + 30_000_000) == pytest.approx(0.03)
+    simulation.venues["kraken"].faults._stalled.append(Sent(("book", "BTC/USD", ""), 1, b"{}"))
+    assert simulation._rest_seconds(clock.now, clock.now + 10**9) == 0.005
