@@ -154,7 +154,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._writing is not None:
                 # The loop ends with an error: whatever the write had still to do, the next owner does again.
                 self._writing.cancel()
-                await asyncio.wait({self._writing})
+                await asyncio.gather(self._writing, return_exceptions=True)
             for asked in (*self._flush_asked, *(self._sealed.asked if self._sealed is not None else ())):
                 asked.cancel()
 

@@ -26,7 +26,7 @@ from tests.fixtures.sink_process import PATIENCE_SECONDS, Process, until
 RECORDS = 2_000
 KILLS = 3
 TOPICS = ("md.trades", "md.l2")
-BOUNDS = {"batch_records": 150, "batch_seconds": 0.2}
+BOUNDS = {"batch_records": 400, "batch_seconds": 0.2}
 """Small batches: while one is written there is always enough for the next to be read."""
 
 
