@@ -75,6 +75,7 @@ class Worker:
             taken_over=self._taken_over,
             publish=self._publish,
         )
+        self._processed = {topic: metrics.PROCESSED.labels(topic) for topic in INPUTS}
         self._depth_alarm = asyncio.Event()
         self._depth_timer: asyncio.TimerHandle | None = None
         self._depth_due = 0
@@ -204,7 +205,7 @@ class Worker:
             state.positions[topic] = offset + 1
             owned.unsaved_bytes += len(record.value or b"")
         self.records += len(records)
-        metrics.PROCESSED.labels(topic).inc(len(records))
+        self._processed[topic].inc(len(records))
         self._publish(out)
 
     def _check_loss(self, state: Partition, topic: str, first: int) -> None:
