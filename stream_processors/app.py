@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import faust
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from faust.sensors import Monitor
 from faust.tables import TableManager
 from faust.types import TP, EventT
 
@@ -43,6 +44,22 @@ class NoTables(TableManager):
         await self.recovery.start()
 
 
+class NoSampling(Monitor):
+    """Faust's monitor without samples of every message, which nobody reads: ours is ``/status`` and ``/metrics``."""
+
+    def on_message_in(self, *_: Any) -> None:
+        """Count nothing."""
+
+    def on_stream_event_in(self, *_: Any) -> None:
+        """Count nothing."""
+
+    def on_stream_event_out(self, *_: Any) -> None:
+        """Count nothing."""
+
+    def on_message_out(self, *_: Any) -> None:
+        """Count nothing."""
+
+
 class ProcessorsApp(faust.App):
     """A Faust app on :class:`~stream_processors.transport.BatchTransport`.
 
@@ -73,6 +90,7 @@ class ProcessorsApp(faust.App):
             topic_disable_leader=True,
             store="memory://",
             TableManager=NoTables,
+            Monitor=NoSampling,
             web_enabled=False,
             autodiscover=False,
             datadir=str(_scratch(settings)),

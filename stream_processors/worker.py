@@ -100,8 +100,10 @@ class Worker:
             publish=self._publish,
             clock=self._clock,
         )
+        self._processed = {topic: metrics.PROCESSED.labels(topic) for topic in INPUTS}
         self._depth_alarm = asyncio.Event()
         self._depth_timer: asyncio.TimerHandle | None = None
+        self._depth_due = 0
         self.records = 0
         self.dead_letters = 0
         self.lost = 0
@@ -298,7 +300,7 @@ class Worker:
             state.positions[topic] = offset + 1
             owned.unsaved_bytes += len(record.value or b"")
         self.records += len(records)
-        metrics.PROCESSED.labels(topic).inc(len(records))
+        self._processed[topic].inc(len(records))
         self._publish(out)
 
     def _check_loss(self, state: Partition, topic: str, first: int) -> None:
@@ -351,13 +353,13 @@ class Worker:
         if due is None:
             return
         due += -due % DEPTH_GRID_NS
-        loop = asyncio.get_running_loop()
-        at = loop.time() + (due - self._clock()) / 1e9
         if self._depth_timer is not None:
-            if self._depth_timer.when() <= at:
+            if self._depth_due <= due:
                 return
             self._depth_timer.cancel()
-        self._depth_timer = loop.call_at(at, self._depth_alarm.set)
+        self._depth_due = due
+        delay = max(0, due - self._clock()) / 1e9
+        self._depth_timer = asyncio.get_running_loop().call_later(delay, self._depth_alarm.set)
 
     async def _publish_depths(self) -> None:
         """Publish the books whose interval is over though no record came; sleep until there may be one."""
