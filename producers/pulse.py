@@ -59,7 +59,6 @@ class Pulse:
         self._asking: asyncio.Task[None] | None = None
         self._asked = 0
         self._catching_up: asyncio.Task[None] | None = None
-        self._told = False
         self._ticked = 0
         self._looked = 0
         self._due = 0
@@ -86,7 +85,6 @@ class Pulse:
                 task.cancel()
         self._asking = self._catching_up = None
         self._lateness.begin()
-        self._told = False
         for outputs in self._keeper.protocol.resume(self._host.now):
             self._keeper.act(outputs)
 
@@ -158,11 +156,9 @@ class Pulse:
 
     def _begin_late(self, reason: str) -> None:
         outputs = self._keeper.protocol.withhold(self._host.now())
-        if outputs:
-            self._told = True
-            books = f"{len(outputs)} books are withheld" if len(outputs) > 1 else "the book is withheld"
-            outputs.append(Note("late", "WARNING", f"{reason}; {books} until it has caught up", loss="late"))
-        self._keeper.act(outputs)
+        books = {"ended": str(len(outputs))}
+        text = f"{reason}; its books are withheld until it has caught up"
+        self._keeper.act([*outputs, Note("late", "WARNING", text, loss="late", details=books)])
         if self._catching_up is not None:
             self._catching_up.cancel()  # it may still be at work on the books of the last time
         self._catching_up = self._host.spawn(self._catch_up())
@@ -178,7 +174,5 @@ class Pulse:
             # One after the other, or the time that hundreds of books take would make it late again.
             await host.publisher.room()
             await asyncio.sleep(0)
-        if self._told:
-            self._told = False
-            seconds = (host.now() - began) / _SECOND
-            self._keeper.act([Note("caught_up", "INFO", f"caught up after {seconds:.1f} s")])
+        seconds = (host.now() - began) / _SECOND
+        self._keeper.act([Note("caught_up", "INFO", f"caught up after {seconds:.1f} s")])
