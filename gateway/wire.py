@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from starlette.types import Scope
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -83,6 +84,13 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         if self.drained is not None:
             self.drained()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        # uvicorn 0.54 forgets to, and would log each refused handshake as an error of the application's:
+        # https://github.com/Kludex/uvicorn/pull/3138
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
     @property
     def can_write(self) -> bool:

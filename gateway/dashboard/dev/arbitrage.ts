@@ -19,20 +19,23 @@ export class Arbitrage {
   readonly closed: OpportunityJson[] = [];
   #nextId = 1;
 
-  /** Looks at every pair of venues; returns what opened, changed or closed. */
-  update(market: Market, time: number): OpportunityJson[] {
+  /** Looks at every pair of venues whose books are not stale; returns what opened, changed or closed. */
+  update(market: Market, stale: ReadonlySet<VenueBook>, time: number): OpportunityJson[] {
     const pairs = market.books.flatMap((buy) =>
       market.books.filter((sell) => sell.spec === buy.spec && sell !== buy).map((sell) => [buy, sell] as const),
     );
-    return pairs.map(([buy, sell]) => this.#pair(buy, sell, time)).filter((change) => change !== null);
+    return pairs
+      .map(([buy, sell]) => this.#pair(buy, sell, stale.has(buy) || stale.has(sell), time))
+      .filter((change) => change !== null);
   }
 
-  #pair(buy: VenueBook, sell: VenueBook, time: number): OpportunityJson | null {
+  #pair(buy: VenueBook, sell: VenueBook, stale: boolean, time: number): OpportunityJson | null {
     const key = `${buy.spec.symbol}|${buy.venue}|${sell.venue}`;
     const before = this.open.get(key);
+    if (stale) return before ? this.#close(key, before, time, 'stale_book') : null;
     const { buyPrice, sellPrice, size, bps } = evaluate(buy, sell);
     if (bps <= 0 && !before) return null;
-    if (bps <= 0 && before) return this.#close(key, before, time);
+    if (bps <= 0 && before) return this.#close(key, before, time, 'prices');
     const { symbol, decimals } = buy.spec;
     // Mantissas of price and size multiplied: their decimals add up.
     const cost = (buyPrice * size) / 10 ** (decimals + 4);
@@ -58,8 +61,8 @@ export class Arbitrage {
   }
 
   /** A closed one keeps the figures of when it last paid. */
-  #close(key: string, before: OpportunityJson, time: number): OpportunityJson {
-    const closed = { ...before, state: 'closed', updated_time: time, close_reason: 'prices' };
+  #close(key: string, before: OpportunityJson, time: number, reason: string): OpportunityJson {
+    const closed = { ...before, state: 'closed', updated_time: time, close_reason: reason };
     this.open.delete(key);
     this.closed.unshift(closed);
     this.closed.length = Math.min(this.closed.length, 50);

@@ -97,7 +97,7 @@ class Gateway {
       }
       if (Math.random() < 0.06) this.#trade(book);
     }
-    for (const opportunity of this.#arbitrage.update(this.#market, Date.now() * 1000)) {
+    for (const opportunity of this.#arbitrage.update(this.#market, this.#stale, Date.now() * 1000)) {
       this.#publish({ channel: 'arbitrage', symbol: '*' }, () => opportunity);
     }
     if (this.#ticks % (1000 / TICK_MS) === 0) this.#stats();

@@ -13,7 +13,7 @@ import { Tape } from './components/Tape.tsx';
 import { VenueQuotes } from './components/VenueQuotes.tsx';
 import { Venues } from './components/Venues.tsx';
 import { CATCHING_UP, get, readExchanges, readHealth, readInstruments, readOpportunities, RequestError, type Instrument } from './rest/api.ts';
-import { usePolled } from './rest/polled.ts';
+import { usePolled, type Polled } from './rest/polled.ts';
 import type { Subscription } from './stream/protocol.ts';
 import { coloursOf } from './view/colours.ts';
 import { useSelection, venuesOf, type Selection } from './view/selection.ts';
@@ -32,7 +32,7 @@ function subscriptionsFor({ venue, symbol }: Selection, venues: readonly string[
   ];
 }
 
-function useStore(store: Store): void {
+function useStore(store: Store, catchingUp: boolean): void {
   useEffect(() => {
     store.start();
     return () => {
@@ -41,6 +41,8 @@ function useStore(store: Store): void {
   }, [store]);
 
   useEffect(() => {
+    // It has no history to give yet.
+    if (catchingUp) return;
     const stopped = new AbortController();
     get(HISTORY_PATH, readOpportunities, stopped.signal).then(
       (opportunities) => {
@@ -54,7 +56,7 @@ function useStore(store: Store): void {
     return () => {
       stopped.abort();
     };
-  }, [store]);
+  }, [store, catchingUp]);
 }
 
 /** A gateway that has caught up is there at once: the stream need not wait for its next try. */
@@ -117,16 +119,19 @@ function Board({ store, selection, venueList, colours, onSelect }: BoardProps) {
   );
 }
 
-function Waiting({ problem }: { readonly problem: string | null }) {
+function Waiting({ problem, code }: Pick<Polled<unknown>, 'problem' | 'code'>) {
+  const words =
+    code === CATCHING_UP
+      ? 'The gateway has just started: it reads what came before, and shows nothing until it knows the present.'
+      : (problem ?? 'Waiting for the first instrument: the collectors are starting.');
   return (
     <section className="panel waiting" role="status">
-      <p>{problem ?? 'Waiting for the first instrument: the collectors are starting.'}</p>
+      <p>{words}</p>
     </section>
   );
 }
 
 export function App({ store }: { readonly store: Store }) {
-  useStore(store);
   const listed = usePolled('instruments', readInstruments, 3_000);
   const exchanges = usePolled('exchanges', readExchanges, 1_000);
   const health = usePolled('system/health', readHealth, 2_000);
@@ -136,6 +141,7 @@ export function App({ store }: { readonly store: Store }) {
   const venueNames = [...new Set(allVenues)].sort().join(',');
   const colours = useMemo(() => coloursOf(venueNames.split(',')), [venueNames]);
   const catchingUp = exchanges.code === CATCHING_UP;
+  useStore(store, catchingUp);
   useReconnection(store, catchingUp);
 
   return (
@@ -164,7 +170,7 @@ export function App({ store }: { readonly store: Store }) {
             onSelect={select}
           />
         ) : (
-          <Waiting problem={listed.problem} />
+          <Waiting problem={listed.problem} code={listed.code} />
         )}
         <Arbitrage
           picture={store.opportunities}

@@ -64,7 +64,9 @@ async def test_a_gone_client_leaves_its_feeds(tmp_path: Path) -> None:
         served.hub.apply(market.depth(), START)
 
 
-async def test_pages_of_other_hosts_are_refused_with_a_reason(tmp_path: Path) -> None:
+async def test_pages_of_other_hosts_are_refused_with_a_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving(tmp_path, allowed_origins=("https://desk.example",)) as served:
         with pytest.raises(InvalidStatus) as refused:
             await connect(served.stream, origin="http://evil.example").__aenter__()  # type: ignore[arg-type]
@@ -75,9 +77,10 @@ async def test_pages_of_other_hosts_are_refused_with_a_reason(tmp_path: Path) ->
         for origin in (served.url, "https://desk.example"):
             async with connect(served.stream, origin=origin) as client:  # type: ignore[arg-type]
                 assert (await receive(client))[0]["type"] == "hello"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_while_it_catches_up_no_client_gets_in(tmp_path: Path) -> None:
+async def test_while_it_catches_up_no_client_gets_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path, live=False) as served:
         served.hub.apply(market.depth(), START)
         with pytest.raises(InvalidStatus) as refused:
@@ -93,6 +96,7 @@ async def test_while_it_catches_up_no_client_gets_in(tmp_path: Path) -> None:
             while messages[-1]["type"] != "snapshot":
                 messages += await receive(client)
             assert messages[-1]["sequence"] == 1
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_connections_are_bounded(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ interface SummaryProps {
 export function Summary({ venue, symbol, book, tape, stats }: SummaryProps) {
   const { ladder } = usePicture(book);
   const { prints, priceDecimals } = usePicture(tape);
-  const window = usePicture(stats);
+  const { status } = ladder;
+  const latest = usePicture(stats);
+  // The windows of a book that nobody hears of stop with it: the last one is not of the last second.
+  const window = status === 'stale' || status === 'awaiting' ? null : latest;
   const last = prints[0]?.trade;
   return (
     <section className="panel summary" aria-label={`${symbol} on ${venueName(venue)}`}>

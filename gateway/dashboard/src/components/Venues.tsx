@@ -1,4 +1,4 @@
-import type { Exchange } from '../rest/api.ts';
+import { CATCHING_UP, type Exchange } from '../rest/api.ts';
 import type { Polled } from '../rest/polled.ts';
 import { duration, rate, toneOf, venueName } from '../view/words.ts';
 import { Panel } from './Panel.tsx';
@@ -34,6 +34,10 @@ function Row({ exchange, colour, current }: RowProps) {
   );
 }
 
+function Problem({ problem, code }: Pick<Polled<unknown>, 'problem' | 'code'>) {
+  return code === CATCHING_UP ? <span className="doubtful">catching up</span> : <span className="bad">{problem}</span>;
+}
+
 interface VenuesProps {
   readonly exchanges: Polled<readonly Exchange[]>;
   readonly colours: ReadonlyMap<string, string>;
@@ -45,7 +49,7 @@ export function Venues({ exchanges, colours }: VenuesProps) {
     <Panel
       title="Venues"
       area="venues"
-      aside={exchanges.problem ? <span className="bad">{exchanges.problem}</span> : undefined}
+      aside={exchanges.problem ? <Problem {...exchanges} /> : undefined}
     >
       <div className="scroll">
         <table>

@@ -117,22 +117,26 @@ export class RequestError extends Error {
   }
 }
 
-/** The fault in an answer that is not 2xx. */
-async function faultOf(path: string, response: Response): Promise<RequestError> {
-  let body: unknown = null;
+/** The JSON in an answer; undefined where it is none. Throws RequestError when the answer breaks off. */
+async function bodyOf(path: string, response: Response): Promise<unknown> {
   try {
-    body = await response.json();
+    return await response.json();
   } catch (error) {
-    // Not the gateway's own words: those of a proxy before it.
-    if (!(error instanceof SyntaxError)) throw error;
+    if (error instanceof SyntaxError) return undefined;
+    // The connection is gone, or the time is over, in the middle of the answer.
+    throw new RequestError(`${path}: the gateway does not answer`, null, { cause: error });
   }
+}
+
+/** What is wrong by an answer that is not 2xx; its body may be that of a proxy before the gateway. */
+function faultOf(path: string, status: number, body: unknown): RequestError {
   const fields = typeof body === 'object' && body !== null ? (body as Fields) : {};
   const code = typeof fields['code'] === 'string' ? fields['code'] : null;
   if (code === CATCHING_UP && typeof fields['message'] === 'string') return new RequestError(fields['message'], code);
-  return new RequestError(`${path}: the gateway answered ${response.status}`, code);
+  return new RequestError(`${path}: the gateway answered ${status}`, code);
 }
 
-/** GET api/v1/<path> relative to the page; throws RequestError naming the path and what went wrong. */
+/** GET api/v1/<path> relative to the page; throws RequestError, and nothing else, naming the path and what went wrong. */
 export async function get<T>(path: string, read: (body: unknown) => T, signal: AbortSignal): Promise<T> {
   const url = new URL(`api/v1/${path}`, document.baseURI);
   let response: Response;
@@ -141,13 +145,12 @@ export async function get<T>(path: string, read: (body: unknown) => T, signal: A
   } catch (error) {
     throw new RequestError(`${path}: the gateway does not answer`, null, { cause: error });
   }
-  if (!response.ok) throw await faultOf(path, response);
+  const body = await bodyOf(path, response);
+  if (!response.ok) throw faultOf(path, response.status, body);
   try {
-    return read(await response.json());
+    return read(body);
   } catch (error) {
-    if (error instanceof ProtocolError || error instanceof SyntaxError) {
-      throw new RequestError(`${path}: ${error.message}`, null, { cause: error });
-    }
+    if (error instanceof ProtocolError) throw new RequestError(`${path}: ${error.message}`, null, { cause: error });
     throw error;
   }
 }

@@ -340,6 +340,30 @@ describe('Summary and title', () => {
     ]);
   });
 
+  it('tell no figures of the last second of a book that is stale', () => {
+    const source = new Book();
+    source.apply(snapshot({ bids: [['61600.00', '1']], asks: [['61601.01', '1']] }));
+    source.apply(snapshot({ valid: false, reason: 'stale' }));
+    const tape = new TapeState();
+    tape.push([trade('1', { price: '61600.5' })]);
+    const stats = { type: 'stats', venue: 'kraken', symbol: 'BTC-USD', deltas: 3, trades: 2 } as const;
+    const window = { ...stats, levelChanges: 1234, bidLevels: 900, askLevels: 1100, latencyMean: 18_400 };
+    const stale = new LivePicture(() => ({ ladder: ladderOf(source), problem: null }));
+    render(
+      <Summary
+        venue="kraken"
+        symbol="BTC-USD"
+        book={stale}
+        tape={new LivePicture(() => tapeOf(tape))}
+        stats={new LivePicture(() => window)}
+      />,
+    );
+    const figures = screen.getAllByRole('definition').map(({ textContent }) => textContent);
+    expect(figures).toEqual(['61,600.50', '—', '—', '—', '—', '—']);
+    render(<PageTitle symbol="BTC-USD" book={stale} />);
+    expect(document.title).toBe('BTC-USD · AlphaPulse');
+  });
+
   it('put the mid in the tab', () => {
     render(<PageTitle symbol="BTC-USD" book={book} />);
     expect(document.title).toBe('61,600.51 BTC-USD · AlphaPulse');

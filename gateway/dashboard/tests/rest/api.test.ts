@@ -61,6 +61,16 @@ describe('readers', () => {
   });
 });
 
+/** The time is over in the middle of the body. */
+function brokenOff(status = 200): Response {
+  const body = new ReadableStream({
+    start(controller) {
+      controller.error(new DOMException('signal timed out', 'TimeoutError'));
+    },
+  });
+  return new Response(body, { status });
+}
+
 describe('get', () => {
   it('asks below the page and gives what the reader makes of the answer', async () => {
     const fetched = vi.fn(() => Promise.resolve(Response.json({ instruments: [] })));
@@ -73,6 +83,8 @@ describe('get', () => {
     ['no answer', () => Promise.reject(new TypeError('refused')), 'instruments: the gateway does not answer'],
     ['a refusal', () => Promise.resolve(new Response('', { status: 503 })), 'instruments: the gateway answered 503'],
     ['no JSON', () => Promise.resolve(new Response('<html>')), 'instruments: '],
+    ['an answer that breaks off', () => Promise.resolve(brokenOff()), 'instruments: the gateway does not answer'],
+    ['a refusal that breaks off', () => Promise.resolve(brokenOff(500)), 'instruments: the gateway does not answer'],
     ['another shape', () => Promise.resolve(Response.json({})), 'instruments: instruments: expected a list'],
   ])('names the path when there is %s', async (_, answer, words) => {
     vi.stubGlobal('fetch', answer);
