@@ -32,9 +32,3 @@ def test_what_cannot_be_collected_is_told_in_one_message(
 ) -> None:
     assert main([venue, "--config", config(data, text)]) == service.EXIT_REFUSED
     assert told in capsys.readouterr().err
-
-
-def test_a_broker_that_cannot_be_reached_is_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = config(data, '[venues.kraken]\nsymbols = ["BTC-USD"]\n[kafka]\nbootstrap = "127.0.0.1:1"')
-    assert main(["kraken", "--name", "collector-x", "--config", folder]) == service.EXIT_REFUSED
-    assert "127.0.0.1:1" in capsys.readouterr().err
