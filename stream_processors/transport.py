@@ -43,8 +43,8 @@ from alphapulse.kafka import NativeConsumer, NativeProducer, native_consumer, na
 from stream_processors.deliveries import Batch, Deliveries
 
 COALESCE_MS: Final = 2.0
-"""How long after a record to wait for more of all topics. With ``LINGER_MS`` less than what the processors once let each
-record wait on its way out, and at a few hundred records a second half as many turns of the loop."""
+"""How long after a record to wait for more of all topics: at a few hundred records a second half as many turns of the
+loop, and with ``LINGER_MS`` less than the 5 ms that each record waited on its way out before."""
 LINGER_MS: Final = 2
 """How long a record may wait for others of its partition on its way out."""
 
