@@ -64,9 +64,7 @@ async def test_a_gone_client_leaves_its_feeds(tmp_path: Path) -> None:
         served.hub.apply(market.depth(), START)
 
 
-async def test_pages_of_other_hosts_are_refused_with_a_reason(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_pages_of_other_hosts_are_refused_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path, allowed_origins=("https://desk.example",)) as served:
         with pytest.raises(InvalidStatus) as refused:
             await connect(served.stream, origin="http://evil.example").__aenter__()  # type: ignore[arg-type]
