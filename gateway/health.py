@@ -291,7 +291,9 @@ class HealthMonitor:
                 if response.status == 200:
                     return ServiceHealth(status="ok")
                 return ServiceHealth(status="degraded", message=_reason(url, response.status, await response.text()))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except TimeoutError:
+            return ServiceHealth(status="down", message=f"{url} does not answer within {TIMEOUT_SECONDS:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             self._log.debug("service does not answer", service=path.stem, error=str(error))
             return ServiceHealth(status="down", message=f"{url} does not answer: {str(error) or type(error).__name__}")
 

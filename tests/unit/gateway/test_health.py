@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -212,6 +213,18 @@ async def test_what_is_not_well_is_named_and_degrades_the_whole(tmp_path: Path, 
         "portless",
         "processors",
     ]
+
+
+async def test_a_service_that_stands_still_is_told_by_its_silence(
+    tmp_path: Path, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "TIMEOUT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts, and never answers
+        announce(tmp_path, "processors", json.dumps({"ops_port": deaf.getsockname()[1]}))
+        async with monitor(tmp_path, kafka) as made:
+            found = await made.read()
+    assert found.services["processors"].status == "down"
+    assert (found.services["processors"].message or "").endswith("/ready does not answer within 0.1 s")
 
 
 async def test_without_a_broker_it_is_degraded_not_failing(tmp_path: Path) -> None:
