@@ -131,13 +131,14 @@ class Service:
         Raises:
             ServiceError: the folder cannot be written.
         """
-        self._announced.update(fields)
+        announced = self._announced | fields
         path = announcement_path(self.settings, self.name)
-        text = json.dumps({"service": self.name, "pid": os.getpid(), **self._announced})
+        text = json.dumps({"service": self.name, "pid": os.getpid(), **announced})
         try:
             _write_whole(path, text)
         except OSError as error:
             raise ServiceError(f"data_dir: cannot write {path}: {error.strerror or error}") from error
+        self._announced = announced
 
     def lost_its_broker(self, reasons: Collection[AlphaPulseError]) -> bool:
         """Return whether ``reasons``, of which ``main`` ended, are such that it had better begin again.

@@ -250,18 +250,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         with EmbeddedBroker(topics) as broker:
-            running.report(
-                lambda: {
-                    "bootstrap": broker.bootstrap,
-                    "incarnation": broker.incarnation,
-                    "topics": broker.topics,
-                    "bytes": broker.sizes(),
-                }
-            )
+            told = {"bootstrap": broker.bootstrap, "incarnation": broker.incarnation, "topics": broker.topics}
+            running.report(lambda: {**told, "bytes": broker.sizes()})
             running.announce(bootstrap=broker.bootstrap, incarnation=broker.incarnation)
             running.log.info("listening", bootstrap=broker.bootstrap, topics=len(broker.topics))
             running.ready = True
             await running.stopping.wait()
+            last = {**told, "bytes": broker.sizes()}
+        running.report(lambda: last)
 
     return service.run(SERVICE, serve, folder=options.config)
 

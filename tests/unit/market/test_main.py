@@ -8,18 +8,34 @@ import pytest
 
 from tests.market.__main__ import main
 from tests.market.table import BOOK, GROUPS, PRICES, Row, cell, number, table
+from tests.recordings import ours, real
 
 
-def test_a_recording_stands_beside_its_simulation(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(recordings / "coinbase_exchange_20210417.rec.gz"), "--seconds", "20"]) == 0
+def beside(recording: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """Return the rows of the table of ``recording``: name → recorded, simulated."""
+    assert main([str(recording), "--seconds", "20"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("### coinbase_exchange_20210417.rec.gz: ")
+    assert lines[0].startswith(f"### {recording.name}: ")
     assert lines[2] == "| | unit | recorded | simulated |"
-    rows = {line.split(" | ")[0]: line.split(" | ")[2:] for line in lines[4:] if line}
-    assert rows["| spread, median"][0].startswith("15.6 (9.11 … 18.1)")
-    assert rows["| length"] == ["30.7 (30.7 … 30.8)", "20 |"]
-    assert rows["| time with the venue's own book crossed"] == ["0", "0 |"]
-    assert rows["| orders at the best price that the book had shown"][1] == "100 |"
+    rows = [line.strip("| ").split(" | ") for line in lines[4:] if line]
+    return {row[0]: row[2:] for row in rows}
+
+
+def test_a_recording_stands_beside_its_simulation(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = beside(ours("coinbase").path, capsys)
+    assert rows["length"][1] == "20"
+    assert rows["time with the venue's own book crossed"] == ["0", "0"]
+    assert rows["orders at the best price that the book had shown"][1] == "100"
+
+
+@pytest.mark.skipif(real() is None, reason="the real recordings are not present")
+def test_a_real_recording_stands_beside_its_simulation(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = real()
+    assert folder is not None
+    rows = beside(folder / "coinbase_exchange_20210417.rec.gz", capsys)
+    assert rows["spread, median"][0] == "15.6 (9.11 … 18.1)"
+    assert rows["length"][0] == "30.7 (30.7 … 30.8)"
+    assert rows["time with the venue's own book crossed"] == ["0", "0"]
 
 
 def test_a_simulated_market_shows_its_crosses(capsys: pytest.CaptureFixture[str]) -> None:
