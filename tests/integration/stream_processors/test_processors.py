@@ -198,11 +198,15 @@ async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
     try:
         async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
 
+            killed = asyncio.Event()
+
             async def load() -> None:
-                for _ in range(60):
+                rounds = 0
+                while rounds < 60 or not killed.is_set():
                     for feed in made:
                         await publish(producer, feed.run(30))
                     await asyncio.sleep(0.02)
+                    rounds += 1
 
             async with asyncio.TaskGroup() as group:
                 group.create_task(load())
@@ -215,6 +219,7 @@ async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
                     await until(checkpointed, "some checkpoints")
                     processors.kill()
                     await processors.start()
+                killed.set()
         await until(await caught_up(settings, INPUTS), "everything committed")
         await until(lambda: applied(processors, made), "everything applied")
         await check_books(processors, made)

@@ -155,7 +155,7 @@ async def test_the_consumer_has_our_timings_and_shares_by_range(settings: Settin
     async with faust(settings, Application()) as app:
         consumer: Any = app.consumer
         properties = consumer.reader._properties
-        assert properties["fetch.wait.max.ms"] == settings.kafka.fetch_max_wait_ms == 20
+        assert properties["fetch.wait.max.ms"] == settings.kafka.fetch_max_wait_ms
         assert properties["session.timeout.ms"] == settings.kafka.session_timeout_ms
         assert properties["partition.assignment.strategy"] == "range"
         assert app.conf.stream_buffer_maxsize == STREAM_BUFFER
@@ -176,22 +176,28 @@ async def test_a_slow_agent_holds_the_fetching_up(settings: Settings) -> None:
     application = Application()
     application.open.clear()
     async with producing(settings.kafka) as producer, faust(settings, application) as app:
-        for _ in range(3 * STREAM_BUFFER):
-            await send(producer, 1)
         consumer: Any = app.consumer
         deliveries = consumer._deliveries[TP(TOPIC, 0)]
+        sent = 0
 
         async def full() -> bool:
+            nonlocal sent
+            await send(producer, 1)  # one by one, or they would come as one batch
+            sent += 1
             return len(deliveries) > STREAM_BUFFER // 2
 
         await until(full, "batches waiting")
+        more = 3 * STREAM_BUFFER
+        for _ in range(more):
+            await send(producer, 1)
+            await asyncio.sleep(0.01)
         for _ in range(20):
             await send(producer, 1, partition=1)
         assert len(deliveries) <= STREAM_BUFFER + 4
         application.open.set()
 
         async def done() -> bool:
-            return len(application.offsets) == 3 * STREAM_BUFFER + 20
+            return len(application.offsets) == sent + more + 20
 
         await until(done, "all records")
 
