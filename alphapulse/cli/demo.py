@@ -24,7 +24,7 @@ from alphapulse.cli.ledger import Account, Ledger
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, ServiceError
-from alphapulse.kafka.lag import LagReader
+from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor import Child, Supervisor
 
 SIMULATOR = "simulator"
@@ -242,6 +242,17 @@ class Demo:
                 stack.supervisor.check()
                 await asyncio.sleep(REFRESH_SECONDS)
 
+    async def _first_offsets(self, stack: Stack, reader: LagReader) -> dict[str, GroupLag]:
+        """Read where the topics end before anything is published; a real broker may be away once more."""
+        while True:
+            try:
+                return await reader.read()
+            except BrokerError:
+                if self.broker == "embedded":
+                    raise
+                stack.supervisor.check()
+                await asyncio.sleep(REFRESH_SECONDS)
+
     async def _start(self, stack: Stack, status: Status, clients: contextlib.AsyncExitStack) -> list[str]:
         def waiting(name: str, reason: str) -> None:
             status.update(f"{name} waits: {reason}")
@@ -249,7 +260,7 @@ class Demo:
         status.update("starting the broker")
         await stack.start_broker(self.broker)
         self._offsets = await self._lag_reader(stack, clients)
-        self._ledger = stack.ledger(await self._offsets.read())
+        self._ledger = stack.ledger(await self._first_offsets(stack, self._offsets))
         status.update("starting the simulated venues")
         arguments = ("--venues", ",".join(self.venues), "--symbols", ",".join(self.symbols), "--seed", str(self.seed))
         await stack.start_venues(SIMULATOR, "producers.simulator", arguments)

@@ -7,6 +7,8 @@ processor.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,12 +30,16 @@ from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka.client import unusable
 from alphapulse.kafka.native import configuration
-from alphapulse.kafka.native.configuration import LOGGER
 from alphapulse.kafka.native.connecting import Reach, connect
 from alphapulse.kafka.native.errors import checked, fault_of, translate
 
 ANSWER_SECONDS: Final = 3.0
-"""How long the broker may take for each answer."""
+"""How long the broker may take for each answer, and all together to get over what it says will pass."""
+AGAIN_SECONDS: Final = 0.1
+
+_LOGGER: Final = logging.getLogger("librdkafka.lag")
+# What fails is raised: librdkafka's lines would tell it a second time, on the terminal of the demo too.
+_LOGGER.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +119,11 @@ class LagReader:
         properties = configuration.connection(settings) | {"client.id": "alphapulse-lag"}
         reach = Reach()
         try:
-            self._admin = AdminClient(properties, logger=LOGGER)
+            self._admin = AdminClient(properties, logger=_LOGGER)
             # It never joins a group: it answers what the admin client answers partition by partition.
             consumer = self._consumer = Consumer(
                 properties | {"group.id": "alphapulse-lag", "isolation.level": "read_uncommitted", "error_cb": reach},
-                logger=LOGGER,
+                logger=_LOGGER,
             )
 
             async def attempt(seconds: float) -> None:
@@ -159,11 +165,16 @@ class LagReader:
         async with self._reading:
             if self._consumer is None or self._admin is None:
                 raise RuntimeError("LagReader is used as an async context manager")
-            try:
-                return await self._read(self._consumer, self._admin)
-            except KafkaException as error:
-                reason = translate(fault_of(error))
-                raise BrokerError(f"cannot read lag from the broker at {self._settings.bootstrap}: {reason}") from error
+            until = time.monotonic() + ANSWER_SECONDS
+            while True:
+                try:
+                    return await self._read(self._consumer, self._admin)
+                except KafkaException as error:
+                    reason = translate(fault_of(error))
+                    if not reason.retriable or time.monotonic() >= until:
+                        where = f"the broker at {self._settings.bootstrap}"
+                        raise BrokerError(f"cannot read lag from {where}: {reason}") from error
+                await asyncio.sleep(AGAIN_SECONDS)  # it has just begun, say, and its partitions have no leader yet
 
     async def _read(self, consumer: Consumer, admin: AdminClient) -> dict[str, GroupLag]:
         await self._find_partitions(consumer)

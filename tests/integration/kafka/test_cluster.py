@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from alphapulse.config import KafkaSettings
 from alphapulse.embedded import kafka_cluster
@@ -42,9 +44,15 @@ async def numbers(settings: KafkaSettings, count: int) -> list[int]:
 
 
 async def topic_settings(settings: KafkaSettings, topic: str) -> dict[str, str]:
-    """Return a topic's settings as the broker has them."""
-    async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
-        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    """Return a topic's settings as the broker has them, once the node asked has heard of the topic."""
+    async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin, asyncio.timeout(30):
+        while True:
+            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+            (code,) = {resource[0] for answer in answers for resource in answer.resources}
+            if code != UnknownTopicOrPartitionError.errno:
+                assert code == 0
+                break
+            await asyncio.sleep(0.1)
     return {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
 
 

@@ -24,6 +24,7 @@ from producers.record.recorder import Recorder
 from producers.replay.lines import read
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
+from producers.simulator import server
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
@@ -197,7 +198,11 @@ async def test_what_was_recorded_on_two_connections_is_replayed_on_one_and_on_tw
         await check(path, status, markets, tmp_path / str(most), symbols_per_connection=most)
 
 
-async def test_a_recording_replayed_gives_the_trades_quotes_and_bars_of_a_venue_without_books(tmp_path: Path) -> None:
+async def test_a_recording_replayed_gives_the_trades_quotes_and_bars_of_a_venue_without_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The simulation sleeps by its own clock, which here is twenty times too long.
+    monkeypatch.setattr(server, "_REST_SECONDS", server._TICK_SECONDS)
     path, status, markets = await record("alpaca", ["AAPL"], tmp_path, speed=20)
     assert status["connected"]
     recorded = ProtocolRun(load("alpaca").protocol(VenueSettings(symbols=("AAPL",), **ACCOUNT)))

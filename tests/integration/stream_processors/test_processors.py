@@ -197,7 +197,6 @@ async def test_killed_under_load_they_go_on_as_if_nothing_had_happened(
     await processors.start()
     try:
         async with kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer:
-
             killed = asyncio.Event()
 
             async def load() -> None:
