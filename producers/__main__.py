@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
 from alphapulse import kafka, service, topics
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError, ConfigError
@@ -40,11 +42,12 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     venue.protocol(configured.model_copy(update={"symbols": ()}))  # what it does not offer is told before any waiting
     codec = await prepared_codec(running)
     await kafka.reachable(running, WRITTEN)
-    client = kafka.producer(settings.kafka, client_id=running.name, linger_ms=0, give_up=False)
+    client = kafka.native_producer(
+        settings.kafka, client_id=running.name, linger_ms=settings.publisher.linger_ms, give_up=False
+    )
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name)
-        await publisher.start()
-        partitions = await client.partitions_for(topics.TRADES)
+        partitions = await _partitions(client)
         published = await read_back(
             settings.kafka, settings.publisher, partitions, venue.name, configured.symbols, codec, running.name
         )
@@ -68,6 +71,13 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
         except TimeoutError as error:
             left = publisher.in_flight
             raise BrokerError(f"{left} records were not acknowledged within {FLUSH_SECONDS:g} s") from error
+
+
+async def _partitions(client: kafka.NativeProducer) -> set[int]:
+    try:
+        return await client.partitions_for(topics.TRADES)
+    except KafkaError as error:
+        raise BrokerError(f"cannot learn the partitions of {topics.TRADES}: {error}") from error
 
 
 def main(arguments: list[str]) -> int:

@@ -184,14 +184,18 @@ def native_consumer(
     return made
 
 
-def native_producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5) -> NativeProducer:
+def native_producer(
+    settings: KafkaSettings, *, client_id: str, linger_ms: int = 5, give_up: bool = True
+) -> NativeProducer:
     """Return a producer on librdkafka that promises what :func:`producer`'s does: order, no doubles, the same keys.
+
+    The arguments are those of :func:`alphapulse.kafka.native.configuration.producer`.
 
     Raises:
         BrokerError: ``ssl_cafile`` cannot be read.
     """
     return NativeProducer(
-        configuration.producer(settings, client_id=client_id, linger_ms=linger_ms),
+        configuration.producer(settings, client_id=client_id, linger_ms=linger_ms, give_up=give_up),
         request_timeout_ms=settings.request_timeout_ms,
     )
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from websockets.frames import Frame, Opcode
 from websockets.sync.server import ServerConnection, serve
 
@@ -31,12 +32,13 @@ from alphapulse import kafka, topics
 from alphapulse.cli.stack import BrokerKind, Stack
 from alphapulse.config import KafkaSettings, PublisherSettings, Settings, VenueSettings
 from alphapulse.embedded import kafka_install
+from alphapulse.kafka.native.producer import Told
 from alphapulse.supervisor import Supervisor
 from producers.collector import Collector
 from producers.publisher import Publisher
 from producers.venues import load
 from schemas.codec import Codec
-from schemas.records import TOPIC_OF, L2Update, Record, Trade, key_of
+from schemas.records import Record
 
 WARM_SECONDS = 3.0
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")
@@ -116,24 +118,32 @@ def play(rate: float, seconds: float) -> None:
 class TimedPublisher(Publisher):
     """Notes when the record of each frame was acknowledged."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, producer: kafka.NativeProducer, *arguments: Any) -> None:
+        super().__init__(self, *arguments)
         self.acknowledged_at: dict[int, int] = {}
-        self._frames: dict[int, list[int]] = {}
+        self._client = producer
+        self._frame = 0
 
     def publish(self, record: Record, frame: int) -> None:
+        self._frame = frame
         super().publish(record, frame)
-        if isinstance(record, (Trade, L2Update)):
-            lane = self._lane_of[TOPIC_OF[type(record)], key_of(record)]
-            self._frames.setdefault(id(lane.filling), []).append(frame)
 
-    async def _send(self, lane: Any, batch: Any) -> None:
-        carried = self._frames.pop(id(batch), [])
-        before = self.acknowledged
-        await super()._send(lane, batch)
-        now = time.monotonic_ns()
-        if self.acknowledged > before:
-            self.acknowledged_at.update(dict.fromkeys(carried, now))
+    def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
+        """Hand a record to the client, as the publisher's producer."""
+        if topic not in (topics.TRADES, topics.L2):
+            return self._client.send(topic, value, key=key, told=told)
+        frame, sent = self._frame, time.monotonic_ns()
+
+        def noted(error: KafkaError | None, seconds: float) -> None:
+            if error is None:
+                self.acknowledged_at[frame] = sent + int(seconds * 1e9)
+            told(error, seconds)
+
+        return self._client.send(topic, value, key=key, told=noted)
+
+    def poll(self) -> None:
+        """Hear of acknowledgements, as the publisher's producer."""
+        self._client.poll()
 
 
 async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: int) -> list[float]:
@@ -146,11 +156,10 @@ async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: int)
     )
     assert venue.stdin is not None and venue.stdout is not None  # noqa: PT018 pipes were asked for
     port = int(await venue.stdout.readline())
-    client = kafka.producer(kind, client_id="collector", linger_ms=0)
+    client = kafka.native_producer(kind, client_id="collector", linger_ms=linger_ms, give_up=False)
     try:
         async with kafka.running(client, kind):
             publisher = TimedPublisher(client, Codec(), PublisherSettings(linger_ms=linger_ms), "coinbase")
-            await publisher.start()
             feed = VenueSettings(symbols=SYMBOLS, websocket_url=f"ws://127.0.0.1:{port}")
             collector = Collector(load("coinbase"), feed, publisher, "collector")
             stopping = asyncio.Event()

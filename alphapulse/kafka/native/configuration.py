@@ -33,6 +33,13 @@ PARTITION_FETCH_BYTES: Final = 1024 * 1024
 PREFETCH_PAUSE_MS: Final = 20
 """Between two looks whether there is room for more; librdkafka's own is a second, and a reader that is quick waits."""
 
+_PATIENT: Final = {
+    "message.timeout.ms": 0,
+    "queue.buffering.max.messages": 0,
+    "queue.buffering.max.kbytes": 2**31 - 1,
+}
+"""A producer that never gives a record up, nor refuses one."""
+
 BATCH_BYTES: Final = 128 * 1024
 """Of one partition's records before compression."""
 
@@ -110,20 +117,32 @@ def consumer(
     }
 
 
-def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int) -> dict[str, Any]:
+def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int, give_up: bool = True) -> dict[str, Any]:
     """Return the properties of a producer that keeps the order of each partition and survives retries without doubles.
+
+    Args:
+        settings: the broker.
+        client_id: as it shows in the broker's logs and metrics.
+        linger_ms: how long a record may wait for others to share its batch.
+        give_up: fail a record that is not acknowledged for five minutes, and bound by librdkafka's own measure what
+            waits; if not, a record waits as long as it takes, and the bounds are the caller's.
 
     Raises:
         BrokerError: as for :func:`connection`.
     """
-    return connection(settings) | {
-        "client.id": client_id,
-        "enable.idempotence": True,
-        "acks": "all",
-        "compression.type": settings.compression,
-        "linger.ms": linger_ms,
-        "batch.size": BATCH_BYTES,
-        "message.max.bytes": MAX_RECORD_BYTES,
-        # As aiokafka and Kafka's Java client choose it, so that a key has one partition whoever writes.
-        "partitioner": "murmur2_random",
-    }
+    patience = {} if give_up else dict(_PATIENT)
+    return (
+        connection(settings)
+        | patience
+        | {
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": settings.compression,
+            "linger.ms": linger_ms,
+            "batch.size": BATCH_BYTES,
+            "message.max.bytes": MAX_RECORD_BYTES,
+            # As aiokafka and Kafka's Java client choose it, so that a key has one partition whoever writes.
+            "partitioner": "murmur2_random",
+        }
+    )

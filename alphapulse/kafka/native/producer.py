@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
@@ -31,6 +33,10 @@ class Delivered(Protocol):
 
     def __call__(self, topic: str, partition: int, offset: int, error: KafkaError | None) -> None:
         """The record is at ``offset`` of the partition, or could not be delivered for ``error``."""
+
+
+Told = Callable[[KafkaError | None, float], None]
+"""Told of one record: why it could not be delivered, if so, and how many seconds after it was sent that was known."""
 
 
 class NativeProducer:
@@ -102,11 +108,37 @@ class NativeProducer:
         """Return how many records are not acknowledged, as far as the loop has looked."""
         return sum(window.open for window in self._windows)
 
-    def send(self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None) -> bool:
+    async def partitions_for(self, topic: str) -> set[int]:
+        """Return the partitions of ``topic``.
+
+        Raises:
+            KafkaError: the broker does not tell them.
+        """
+        if self._producer is None:
+            raise ProducerClosed
+        try:
+            found = (await asyncio.to_thread(self._producer.list_topics, topic, self._timeout)).topics[topic]
+        except KafkaException as error:
+            raise translate(fault_of(error)) from error
+        if found.error is not None:
+            raise translate(found.error)
+        return set(found.partitions)
+
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        told: Told | None = None,
+    ) -> bool:
         """Take a record; return False if librdkafka has no room for it.
 
         Args:
+            topic, value, key: of the record.
             partition: None: the key chooses it, as Kafka's Java client would.
+            told: told of this record's fate, in place of ``delivered``.
 
         Raises:
             MessageSizeTooLargeError: the record exceeds the broker's limit.
@@ -115,11 +147,12 @@ class NativeProducer:
         if self._producer is None or self._closed:
             raise ProducerClosed
         window = self._window
+        settle = window.settle if told is None else partial(window.settle_one, told)
         try:
             if partition is None:
-                self._producer.produce(topic, value=value, key=key, on_delivery=window.settle)
+                self._producer.produce(topic, value=value, key=key, on_delivery=settle)
             else:
-                self._producer.produce(topic, value=value, key=key, partition=partition, on_delivery=window.settle)
+                self._producer.produce(topic, value=value, key=key, partition=partition, on_delivery=settle)
         except BufferError:
             return False
         except KafkaException as error:
@@ -178,6 +211,11 @@ class _Window:
         self.open -= 1
         error = None if fault is None else translate(fault)
         self._producer.delivered(message.topic(), message.partition(), message.offset(), error)
+
+    def settle_one(self, told: Told, fault: Fault | None, message: Any) -> None:
+        """Tell ``told`` of an acknowledgement, or of a failure (called by librdkafka within a poll)."""
+        self.open -= 1
+        told(None if fault is None else translate(fault), message.latency() or 0.0)
 
 
 def _forget(topic: str, partition: int, offset: int, error: KafkaError | None) -> None:

@@ -95,7 +95,7 @@ async def test_a_slow_broker_holds_the_venue_back_and_memory_stays_bounded() -> 
             sent += 1
         await socket.wait_closed()
 
-    producer = HeldProducer(capacity=10_000)
+    producer = HeldProducer()
     async with websocket_venue(talk) as url:
         settings = VenueSettings(symbols=("BTC-USD",), websocket_url=url)
         async with live(load("coinbase"), settings, producer=producer, max_in_flight=100) as it:
@@ -117,12 +117,12 @@ async def test_a_failed_send_ends_the_collector_and_is_not_logged_away() -> None
         await socket.wait_closed()
 
     async def run() -> None:
-        producer = HeldProducer(capacity=10_000)
+        producer = HeldProducer()
         async with websocket_venue(talk) as url:
             settings = VenueSettings(symbols=("BTC-USD",), websocket_url=url)
             async with live(load("coinbase"), settings, producer=producer) as it:
                 await until(lambda: producer.sent)
-                producer.sent[0][3].set_exception(KafkaError("gone"))
+                producer.fault = KafkaError("gone")
                 await until(it.publisher.failed.is_set)
 
     with pytest.raises(BrokerError, match="were refused"):

@@ -43,9 +43,8 @@ async def test_books_heal_and_trades_come_once(venue: str, tmp_path: Path) -> No
     listings = make_listings([venue], ["BTC-USD"])
     simulation = Simulation(listings, seed=2, rate=300.0, faults=faults, limits=1.0, clock=clock)
     async with serving(tmp_path, "simulator", simulation.serve) as told:
-        producer = HeldProducer(capacity=10_000, prompt=True)
+        producer = HeldProducer(prompt=True)
         publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=0), venue)
-        await publisher.start()
         backoff = partial(Backoff, base=0.05, cap=0.1)
         settings = VenueSettings(**feed(told["venues"][venue]))
         collector = Collector(load(venue), settings, publisher, "collector", backoff=backoff)

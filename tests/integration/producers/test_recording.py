@@ -128,9 +128,8 @@ async def replay(
     assert found.faults == []
     replayed = ReplayServer(found, speed=None, paced=False)
     async with serving(folder / "r", "replay", replayed.serve) as told:
-        producer, codec = HeldProducer(capacity=10_000, prompt=True), Codec()
+        producer, codec = HeldProducer(prompt=True), Codec()
         publisher = Publisher(producer, codec, PublisherSettings(linger_ms=0), found.venue)
-        await publisher.start()
         collector = Collector(load(found.venue), VenueSettings(**feed(told, **more)), publisher, "collector")
         stopping = asyncio.Event()
         work = asyncio.create_task(collector.run(stopping, lambda state: None))

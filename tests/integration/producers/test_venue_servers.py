@@ -63,9 +63,8 @@ async def collecting(venue: str, told: dict[str, Any]) -> AsyncIterator[Collecti
     feed = {name: told[name] for name in ("websocket_url", "rest_url")}
     feed |= {"symbols": tuple(told["symbols"]), "depth": told.get("depth")}
     settings = samples(venue).settings.model_copy(update=feed)
-    producer = HeldProducer(capacity=10_000, prompt=True)
+    producer = HeldProducer(prompt=True)
     publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=0), venue)
-    await publisher.start()
     collector = Collector(load(venue), settings, publisher, f"collector-{venue}")
     stopping = asyncio.Event()
     work = asyncio.create_task(collector.run(stopping, lambda _: None))

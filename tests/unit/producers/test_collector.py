@@ -67,10 +67,9 @@ async def running(
     patience: float = 10.0,
     known: KnownTrades | None = None,
 ) -> AsyncIterator[Running]:
-    producer = producer if producer is not None else HeldProducer(capacity=10_000, prompt=True)
+    producer = producer if producer is not None else HeldProducer(prompt=True)
     bounds = PublisherSettings(max_in_flight=max_in_flight, linger_ms=0, broker_patience_s=patience)
     publisher = Publisher(producer, Codec(), bounds, venue.name)
-    await publisher.start()
     backoff = partial(Backoff, base=0.01, cap=0.02)
     it = Running(
         Collector(venue, settings, publisher, "collector-test", backoff=backoff, known=known),
@@ -216,7 +215,7 @@ async def test_a_full_pipe_holds_the_venue_back_and_loses_nothing() -> None:
             await socket.send(update(f"{number % 9}.5") + b" " * 10_000)
         await stay(socket)
 
-    producer = HeldProducer(capacity=10_000)
+    producer = HeldProducer()
     async with (
         websocket_venue(talk) as url,
         # Silence that is of our own making is none.
@@ -247,7 +246,7 @@ async def test_a_broker_that_takes_nothing_closes_the_venues_connection() -> Non
         except ConnectionClosed:
             return
 
-    producer = HeldProducer(capacity=10_000)
+    producer = HeldProducer()
     async with (
         websocket_venue(talk) as url,
         running(*coinbase(url), producer=producer, max_in_flight=5, patience=0.1) as it,
@@ -274,7 +273,7 @@ async def test_a_broker_that_goes_again_and_again_is_not_held_against_the_venue(
         except ConnectionClosed:
             return
 
-    producer = HeldProducer(capacity=10_000)
+    producer = HeldProducer()
     async with (
         websocket_venue(talk) as url,
         running(*coinbase(url), producer=producer, max_in_flight=5, patience=0.05) as it,
@@ -296,11 +295,11 @@ async def test_refused_records_end_the_collector() -> None:
     async def live(producer: HeldProducer) -> None:
         async with websocket_venue(talk) as url, running(*coinbase(url), producer=producer) as it:
             await until(lambda: producer.sent)
-            producer.sent[0][3].set_exception(KafkaError("gone"))
+            producer.fault = KafkaError("gone")
             await until(it.publisher.failed.is_set)
 
     with pytest.raises(BrokerError, match="were refused"):
-        await live(HeldProducer(capacity=10_000))
+        await live(HeldProducer())
 
 
 async def test_refused_frames_go_to_the_dead_letters_and_the_rest_goes_on() -> None:

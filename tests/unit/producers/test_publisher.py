@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from alphapulse import kafka as clients
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, PublisherSettings
 from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.kafka.native.producer import Told
+from producers import publisher as publishing
 from producers.publisher import Publisher
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event, Record, Trade
@@ -36,46 +38,41 @@ def trade(number: int, symbol: str = "BTC-USD") -> Trade:
 @pytest.fixture
 async def held() -> tuple[HeldProducer, Publisher]:
     producer = HeldProducer()
-    publisher = Publisher(producer, Codec(), PublisherSettings(max_in_flight=6, linger_ms=0), "kraken")
-    await publisher.start()
-    return producer, publisher
+    return producer, Publisher(producer, Codec(), PublisherSettings(max_in_flight=6, linger_ms=0), "kraken")
 
 
-async def test_one_batch_of_a_partition_is_on_its_way_at_a_time(held: tuple[HeldProducer, Publisher]) -> None:
+async def test_what_is_published_is_handed_over_at_once_in_its_order(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
-    codec = Codec()
     for number in range(1, 6):
         publisher.publish(trade(number), number)
-    await settle()
-    assert [len(values) for _, _, values, _ in producer.sent] == [3]
-    assert publisher.in_flight == 5
-    producer.sent[0][3].set_result(None)
-    await settle()
-    assert [len(values) for _, _, values, _ in producer.sent] == [3, 2]
-    assert (publisher.in_flight, publisher.acknowledged) == (2, 3)
-    producer.sent[1][3].set_result(None)
+    assert producer.records() == [trade(number) for number in range(1, 6)]
+    assert {(sent.topic, sent.key) for sent in producer.sent} == {(topics.TRADES, b"kraken|BTC-USD")}
+    assert (publisher.in_flight, publisher.acknowledged) == (5, 0)
+    producer.acknowledge()
     await publisher.flush()
-    decoded = [codec.decode(value) for _, _, values, _ in producer.sent for value in values]
-    assert decoded == [trade(number) for number in range(1, 6)]
+    assert (publisher.in_flight, publisher.acknowledged) == (0, 5)
+    assert publisher.published == {topics.TRADES: 5}
 
 
 async def test_done_never_passes_a_record_that_is_not_acknowledged(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
     assert publisher.done(9) == 9
-    for number in (10, 11, 12, 13):
+    for number in (10, 11):
         publisher.publish(trade(number), number)
+    assert publisher.done(11) == 9  # within the turn as well
+    await settle()
+    publisher.publish(trade(12), 12)
     await settle()
     assert publisher.done(15) == 9
-    producer.sent[0][3].set_result(None)
-    await settle()
-    assert publisher.done(15) == 12
+    producer.acknowledge(1)  # of two records of a turn
+    assert publisher.done(15) == 9
+    producer.acknowledge(1)
+    assert publisher.done(15) == 11
     publisher.publish(trade(5), 5)  # of a frame held back until now
     assert publisher.done(15) == 4
-    for _ in range(3):
-        for _, _, _, future in producer.sent:
-            if not future.done():
-                future.set_result(None)
-        await settle()
+    await settle()
+    assert publisher.done(15) == 4
+    producer.acknowledge()
     assert publisher.done(15) == 15
 
 
@@ -84,19 +81,47 @@ async def test_at_the_bound_the_caller_waits(held: tuple[HeldProducer, Publisher
     for number in range(6):
         assert not publisher.full
         publisher.publish(trade(number), number)
+        await settle()
     assert publisher.full
     waiting = asyncio.create_task(publisher.room())
     await settle()
     assert not waiting.done()
-    producer.sent[0][3].set_result(None)
-    await waiting
+    producer.acknowledge(1)
+    async with asyncio.timeout(5):
+        await waiting
     assert not publisher.full
 
 
+async def test_acknowledgements_are_looked_for_also_when_nothing_more_comes(
+    held: tuple[HeldProducer, Publisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.01)
+    producer, publisher = held
+    publisher.publish(trade(1), 1)
+    await settle()
+    producer.acknowledge()
+    async with asyncio.timeout(5):
+        while publisher.acknowledged == 0:
+            await asyncio.sleep(0.005)
+    looks = producer.looks
+    await asyncio.sleep(0.05)
+    assert producer.looks == looks, "nobody looks while nothing is in flight"
+
+
+async def test_a_refusal_is_told_also_when_nothing_more_comes(
+    held: tuple[HeldProducer, Publisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.01)
+    producer, publisher = held
+    publisher.publish(trade(1), 1)
+    producer.fault = KafkaError("no")
+    async with asyncio.timeout(5):
+        await publisher.failed.wait()
+
+
 async def test_bytes_are_bounded_as_records_are() -> None:
-    producer = HeldProducer(capacity=10)
+    producer = HeldProducer()
     publisher = Publisher(producer, Codec(), PublisherSettings(max_in_flight_bytes=65_536, linger_ms=0), "kraken")
-    await publisher.start()
     letter = DeadLetter(time=1, service="s", source="v", value=b"x" * 30_000, error="E", reason="r")
     for number in range(3):
         assert not publisher.full
@@ -111,15 +136,15 @@ async def test_bytes_are_bounded_as_records_are() -> None:
     assert publisher.in_flight_bytes == 0
 
 
-@pytest.mark.parametrize("error", [KafkaError("no"), RuntimeError("a bug of the client's")])
-async def test_a_refused_batch_is_never_swallowed(held: tuple[HeldProducer, Publisher], error: Exception) -> None:
+async def test_a_refused_record_is_never_swallowed(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
     for number in range(6):
         publisher.publish(trade(number), number)
+    producer.acknowledge(2)
     waiting = asyncio.create_task(publisher.room())
     await settle()
-    producer.sent[0][3].set_exception(error)
-    with pytest.raises(BrokerError, match=r"3 records to md\.trades-[01] were refused"):
+    producer.fault = KafkaError("no")
+    with pytest.raises(BrokerError, match=r"records to md\.trades were refused.*no"):
         await waiting
     assert publisher.failed.is_set()
     assert publisher.full
@@ -128,6 +153,28 @@ async def test_a_refused_batch_is_never_swallowed(held: tuple[HeldProducer, Publ
         publisher.publish(trade(7), 7)
     with pytest.raises(BrokerError):
         await publisher.flush()
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError("too large"), RuntimeError("a bug of the client's")])
+async def test_a_record_that_the_client_does_not_take_is_never_swallowed(error: Exception) -> None:
+    class Refusing(HeldProducer):
+        def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
+            raise error
+
+    publisher = Publisher(Refusing(), Codec(), PublisherSettings(), "kraken")
+    publisher.publish(trade(1), 1)
+    assert publisher.failed.is_set()
+    assert publisher.done(1) == 0
+    with pytest.raises(BrokerError, match=r"1 records to md\.trades were refused"):
+        await publisher.flush()
+
+
+async def test_a_client_without_room_is_a_failure_and_no_loss_in_silence() -> None:
+    publisher = Publisher(HeldProducer(room=1), Codec(), PublisherSettings(), "kraken")
+    publisher.publish(trade(1), 1)
+    publisher.publish(trade(2), 2)
+    with pytest.raises(BrokerError, match="the client has no room"):
+        await publisher.room()
 
 
 async def test_a_record_that_does_not_fit_its_schema_is_told(held: tuple[HeldProducer, Publisher]) -> None:
@@ -139,23 +186,11 @@ async def test_a_record_that_does_not_fit_its_schema_is_told(held: tuple[HeldPro
     assert publisher.in_flight == 0
 
 
-async def test_partitions_that_cannot_be_learned_are_told() -> None:
-    class Deaf(HeldProducer):
-        async def partitions_for(self, topic: str) -> set[int]:
-            raise KafkaError("no answer")
-
-    publisher = Publisher(Deaf(), Codec(), PublisherSettings(), "kraken")
-    with pytest.raises(BrokerError, match=r"partitions of md\.l2"):
-        await publisher.start()
-
-
 @pytest.fixture
 async def real(kafka: KafkaSettings) -> AsyncIterator[Publisher]:
-    producer = clients.producer(kafka, client_id="test", linger_ms=0)
+    producer = clients.native_producer(kafka, client_id="test", linger_ms=1, give_up=False)
     async with clients.running(producer, kafka):
-        publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=1), "kraken")
-        await publisher.start()
-        yield publisher
+        yield Publisher(producer, Codec(), PublisherSettings(), "kraken")
 
 
 async def test_records_arrive_in_order_per_key(real: Publisher, broker: EmbeddedBroker, kafka: KafkaSettings) -> None:
