@@ -63,7 +63,7 @@ async def play(
             await _outage(seen, cluster, supervisor, reader, tell)
             seen.last = await supervisor.ask("simulator", "POST", "/stop")
             seen.stopped = time.time_ns()
-            await _all_arrived(seen, reader)
+            await _all_arrived(seen, reader, supervisor)
             for venue in plan.venues:
                 seen.gaps[venue] = await _gaps(supervisor, venue)
             status = await supervisor.ask("simulator", "GET", "/status")
@@ -224,8 +224,8 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
-async def _all_arrived(seen: Observed, reader: LogReader) -> None:
-    """Wait until each instrument's last change and last trade have come, or for long enough."""
+async def _all_arrived(seen: Observed, reader: LogReader, supervisor: Supervisor) -> None:
+    """Wait until each instrument's last change and last trade have come, and all events, or for long enough."""
     codec = Codec()
 
     def arrived(key: str, last: dict[str, int]) -> bool:
@@ -237,9 +237,18 @@ async def _all_arrived(seen: Observed, reader: LogReader) -> None:
             and int(trade.trade_id) == last.get("trade")
         )
 
+    async def all_told() -> bool:
+        """Whether what the collectors had to tell is acknowledged, and has been read."""
+        told = [await supervisor.ask(_name(venue), "GET", "/status") for venue in seen.plan.venues]
+        read = sum(len(found) for (topic, _), found in reader.arrived.items() if topic == topics.EVENTS)
+        unread = sum(status["published"].get(topics.EVENTS, 0) for status in told) - read
+        return unread <= 0 and not any(status["in_flight"] for status in told)
+
     deadline = time.monotonic() + seen.plan.patience
-    while not all(arrived(key, last) for key, last in seen.last.items()) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         reader.check()
+        if all(arrived(key, last) for key, last in seen.last.items()) and await all_told():
+            return
         await asyncio.sleep(_POLL_SECONDS)
 
 
