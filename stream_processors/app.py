@@ -11,18 +11,19 @@ import faust
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.sensors import Monitor
 from faust.tables import TableManager
-from faust.types import TP, EventT
+from faust.types import TP
 
 from alphapulse.config import Settings
 from alphapulse.kafka import NativeProducer
+from stream_processors.deliveries import Batch
 from stream_processors.transport import BatchTransport, Listener
 
-Handler = Callable[[EventT[Any]], Awaitable[None]]
-"""Gets an event whose value is a :class:`~stream_processors.deliveries.Batch`; acknowledges it when it is done."""
+Handler = Callable[[TP, Batch], Awaitable[None]]
+"""Gets a batch of a partition, which it acknowledges (``acked``) when it is done."""
 
-STREAM_BUFFER: Final = 16
-"""Batches that may wait for an agent before its partitions are no longer fetched. An event is a whole batch here, so
-Faust's default of 4096 would hold gigabytes."""
+STREAM_BUFFER: Final = 4
+"""Events that may wait for an agent before its partitions are no longer fetched. An event is what one fetch brought of
+a topic, up to ``MAX_POLL_RECORDS``, so Faust's default of 4096 would hold gigabytes."""
 
 MAX_POLL_RECORDS: Final = 4_000
 """Records of one fetch over all partitions: what the event loop of the consumer hands over at once."""
@@ -149,7 +150,7 @@ class _Batches(faust.Schema[Any, Any]):
 
 
 def add_agents(app: ProcessorsApp, handlers: Mapping[str, Handler]) -> None:
-    """Let each handler have the batches of its topic, one at a time.
+    """Let each handler have the batches of its topic, one after the other.
 
     A handler that raises stops the app: the batch is not acknowledged and will be read again.
     """
@@ -162,9 +163,14 @@ def _add_agent(app: ProcessorsApp, topic: str, handler: Handler) -> None:
     async def agent(stream: Any) -> None:
         async for event in stream.noack().events():
             try:
-                await handler(event)
+                for tp, batch in event.value:
+                    # As Faust does with events: what came before a rebalance is read again from where that says.
+                    if event.message.generation_id != app.consumer_generation_id:
+                        break
+                    await handler(tp, batch)
             except Exception as error:
                 await app.crash(error)
                 raise
+            event.message.ack(app.consumer)
 
     app.agent(app.topic(topic, schema=_Batches(), acks=True), name=f"{__name__}.{topic}")(agent)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
+
+from faust.types import TP
 
 
 class Batch:
-    """Consecutive records of one partition, fetched together: the value of one Faust event.
+    """Consecutive records of one partition, fetched together.
 
     Attributes:
         records: as fetched (``offset``, ``key``, ``value``, …), at least one.
         next_offset: one past the last of them.
-        acked: whether the agent is done with all of them.
+        acked: whether the agent is done with all of them; it says so here.
     """
 
     __slots__ = ("acked", "next_offset", "records")
@@ -29,6 +31,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+Bundle: TypeAlias = list[tuple[TP, Batch]]
+"""What was fetched of one topic together, by partition: the value of one Faust event."""
 
 
 class Deliveries:

@@ -1,8 +1,8 @@
-"""Faust's transport on librdkafka's consumer, carrying a whole fetched batch of a partition in one event.
+"""Faust's transport on librdkafka's consumer, carrying all that was fetched of a topic in one event.
 
-Stock Faust spends four tasks on each record; with one event per fetched batch it is forty times quicker, while agents,
-flow control, generation checks and the commit timer stay Faust's own. What an agent gets is a
-:class:`~stream_processors.deliveries.Batch`.
+Stock Faust spends four tasks on each record; with one event per topic and fetch it is forty times quicker, while
+agents, flow control, generation checks and the commit timer stay Faust's own. What an agent gets is a
+:data:`~stream_processors.deliveries.Bundle`: a batch per partition, each acknowledged for itself.
 
 Faust's driver keeps aiokafka's consumer in a thread with a loop of its own, so that heartbeats go on while agents keep
 theirs busy, and pays for each call with several turns of both. librdkafka sends heartbeats by itself: here the consumer
@@ -40,11 +40,11 @@ from faust.types import TP, ConsumerMessage, Message
 from alphapulse import logs
 from alphapulse.config import KafkaSettings
 from alphapulse.kafka import NativeConsumer, NativeProducer, native_consumer, native_producer
-from stream_processors.deliveries import Batch, Deliveries
+from stream_processors.deliveries import Batch, Bundle, Deliveries
 
-COALESCE_MS: Final = 2.0
-"""How long after a record to wait for more of all topics: at a few hundred records a second half as many turns of the
-loop, and with ``LINGER_MS`` less than the 5 ms that each record waited on its way out before."""
+COALESCE_MS: Final = 5.0
+"""How long after a record to wait for more of all topics, so that a few hundred records a second are fewer turns of the
+loop; with ``LINGER_MS`` hardly more than the 5 ms that each record once waited on its way out."""
 LINGER_MS: Final = 2
 """How long a record may wait for others of its partition on its way out."""
 
@@ -178,7 +178,7 @@ class BatchConsumer(consumer.Consumer):
         return any(channel.queue.full() for channel in topics._tp_index.get(tp, ()))  # noqa: SLF001
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Fetch, and yield one message per partition that has records."""
+        """Fetch, and yield one message per topic that has records, under the name of one of its partitions."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # it takes asyncio's events, too
             if self.should_stop:
@@ -194,21 +194,24 @@ class BatchConsumer(consumer.Consumer):
             if self._sought:
                 await self.perform_seek()
             return
-        for tp, fetched in records.items():
+        bundles: defaultdict[str, Bundle] = defaultdict(list)
+        for partition, fetched in records.items():
+            bundles[partition.topic].append((TP(*partition), Batch(fetched)))
+        for bundle in bundles.values():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            tp = TP(*tp)
-            batch = Batch(fetched)
-            self._deliveries[tp].add(batch)
-            yield tp, self._message(tp, batch)
+            for tp, batch in bundle:
+                self._deliveries[tp].add(batch)
+            tp = bundle[0][0]
+            yield tp, self._message(tp, bundle)
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Take note that an agent has room again, and look at once for what waits for it."""
         super().on_buffer_drop(tp)
         self.reader.look()
 
-    def _message(self, tp: TP, batch: Any) -> ConsumerMessage:
-        last = batch.records[-1]
+    def _message(self, tp: TP, bundle: Any) -> ConsumerMessage:
+        last = bundle[0][1].records[-1]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -217,7 +220,7 @@ class BatchConsumer(consumer.Consumer):
             last.timestamp_type,
             [],
             None,
-            batch,
+            bundle,
             None,
             0,
             0,
@@ -226,11 +229,10 @@ class BatchConsumer(consumer.Consumer):
         )
 
     def ack(self, message: Any) -> bool:
-        """Note that the agent is done with a batch."""
-        if message.value.acked:
+        """Note that the agent is done with a message; which of its batches are done with, they say themselves."""
+        if message.acked:
             return False
         message.acked = True
-        message.value.acked = True
         self._unacked_messages.discard(message)
         return True
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from alphapulse import metrics, topics
 from alphapulse.clock import Clock
@@ -24,6 +25,7 @@ from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
 from schemas.refusals import count, dead_letter, lost_records
 from stream_processors.app import ProcessorsApp, add_agents
 from stream_processors.arbitrage import ArbitrageRules
+from stream_processors.deliveries import Batch
 from stream_processors.instrument import SERVICE, Rules
 from stream_processors.outputs import Outputs
 from stream_processors.ownership import OwnedPartition, Ownership
@@ -259,9 +261,8 @@ class Worker:
 
     # --- input ---
 
-    async def _process(self, event: Any) -> None:
+    async def _process(self, tp: TP, batch: Batch) -> None:
         """Apply a batch, and acknowledge it unless its partition has gone in the meantime."""
-        tp, batch = event.message.tp, event.message.value
         tenure = self.ownership.tenure
         owned = self.ownership.partitions.get(tp.partition)
         if owned is None:
@@ -279,9 +280,11 @@ class Worker:
             if self.ownership.tenure != tenure:
                 return
         self.ownership.grown(owned)
-        event.message.ack(self.app.consumer)
+        batch.acked = True
 
-    def _apply(self, owned: OwnedPartition, topic: str, records: list[Any], kind: type[Record], apply: Apply) -> None:
+    def _apply(
+        self, owned: OwnedPartition, topic: str, records: Sequence[Any], kind: type[Record], apply: Apply
+    ) -> None:
         state = owned.state
         out: list[Record] = []
         clock, decode_as = self._clock, self._codec.decode_as

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,10 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running(folder: Path, broker: str = "embedded") -> Iterator[Demo]:
+def running(folder: Path, broker: str = "embedded", symbols: Sequence[str] = ("BTC-USD", "ETH-USD")) -> Iterator[Demo]:
     """Run a demo in ``folder / "data"``."""
     data_dir = folder / "data"
-    options = ("--data-dir", str(data_dir), "--port", "0", "--symbols", "BTC-USD,ETH-USD", "--broker", broker)
+    options = ("--data-dir", str(data_dir), "--port", "0", "--symbols", ",".join(symbols), "--broker", broker)
     with (folder / "demo.err").open("wb") as log:
         process = subprocess.Popen(
             [*ALPHAPULSE, "demo", *options],
@@ -181,7 +181,7 @@ async def test_books_trades_and_an_opportunity_come_up_and_nothing_is_left_after
     pids = [told["pid"] for told in demo.told().values()]
     assert len(pids) == 9
     assert all(alive(pid) for pid in pids)
-    assert await demo.stop() == 0
+    assert await demo.stop() == 0, demo.log.read_text(encoding="utf-8")[-2000:]
     assert not any(alive(pid) for pid in pids)
     assert demo.told() == {}
     assert rows() > 10  # the tables can be read after the run as well
@@ -244,6 +244,6 @@ async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: 
     assert {name: told["pid"] for name, told in demo.told().items() if name != "broker"} == {
         name: pid for name, pid in before.items() if name != "broker"
     }
-    assert await demo.stop() == 0
+    assert await demo.stop() == 0, demo.log.read_text(encoding="utf-8")[-2000:]
     assert not alive(again["nodes"][0]["pid"])
     assert (demo.data_dir / "kafka" / "cluster.json").is_file()

@@ -52,14 +52,13 @@ class Application:
     async def before_leaving(self) -> None:
         self.left += 1
 
-    async def handle(self, event: Any) -> None:
+    async def handle(self, tp: TP, batch: Batch) -> None:
         await self.open.wait()
         if self.fault is not None:
             raise self.fault
-        batch = event.message.value
         self.batches.append(batch)
         self.offsets += [record.offset for record in batch.records]
-        event.message.ack(event.app.consumer)
+        batch.acked = True
 
     def has(self, offsets: list[int]) -> Callable[[], Awaitable[bool]]:
         async def condition() -> bool:

@@ -1,0 +1,1 @@
+"""The demo under a competing load: what it costs who waits for it. ``watch.py`` looks, ``__main__.py`` tells."""
