@@ -16,15 +16,9 @@ from typing import Final, Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-)
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException
+from confluent_kafka import KafkaError as Fault
 from confluent_kafka import TopicPartition as Place
-from confluent_kafka.admin import AdminClient
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
@@ -36,6 +30,9 @@ from alphapulse.kafka.native.errors import checked, fault_of, translate
 ANSWER_SECONDS: Final = 3.0
 """How long the broker may take for each answer, and all together to get over what it says will pass."""
 AGAIN_SECONDS: Final = 0.1
+
+_OF_LEADERS: Final = frozenset({Fault.FENCED_LEADER_EPOCH, Fault.UNKNOWN_LEADER_EPOCH, Fault.OFFSET_NOT_AVAILABLE})
+"""A broker's answers while partitions change leaders; librdkafka asks for the new ones by itself."""
 
 _LOGGER: Final = logging.getLogger("librdkafka.lag")
 # What fails is raised: librdkafka's lines would tell it a second time, on the terminal of the demo too.
@@ -109,28 +106,29 @@ class LagReader:
     def __init__(self, settings: KafkaSettings, groups: Mapping[str, Collection[str]]) -> None:
         self._settings = settings
         self._groups = {group: tuple(topics) for group, topics in groups.items()}
-        self._consumer: Consumer | None = None
-        self._admin: AdminClient | None = None
+        self._consumers: dict[str, Consumer] = {}
         self._reading = asyncio.Lock()
         self._partitions: dict[str, list[TopicPartition]] = {}
 
     async def __aenter__(self) -> Self:
         settings = self._settings
-        properties = configuration.connection(settings) | {"client.id": "alphapulse-lag"}
         reach = Reach()
         try:
-            self._admin = AdminClient(properties, logger=_LOGGER)
-            # It never joins a group: it answers what the admin client answers partition by partition.
-            consumer = self._consumer = Consumer(
-                properties | {"group.id": "alphapulse-lag", "isolation.level": "read_uncommitted", "error_cb": reach},
-                logger=_LOGGER,
-            )
+            properties = configuration.connection(settings) | {
+                "client.id": "alphapulse-lag",
+                "isolation.level": "read_uncommitted",
+                "error_cb": reach,
+            }
+            for group in self._groups:
+                # None subscribes, so none joins its group. (librdkafka's admin client, which could ask for all groups,
+                # does not find their coordinator again once its broker was away, or crashes.)
+                self._consumers[group] = Consumer(properties | {"group.id": group}, logger=_LOGGER)
 
             async def attempt(seconds: float) -> None:
                 try:
-                    await asyncio.to_thread(consumer.list_topics, timeout=seconds)
+                    await asyncio.to_thread(self._any.list_topics, timeout=seconds)
                 finally:
-                    consumer.poll(0)
+                    self._any.poll(0)
 
             await connect(attempt, reach, settings.bootstrap, settings.request_timeout_ms / 1000)
         except (KafkaError, KafkaException) as error:
@@ -147,12 +145,15 @@ class LagReader:
     ) -> None:
         await self.close()
 
+    @property
+    def _any(self) -> Consumer:
+        return next(iter(self._consumers.values()))
+
     async def close(self) -> None:
         """Close the connections."""
         async with self._reading:
-            consumer, self._consumer, self._admin = self._consumer, None, None
-            if consumer is not None:
-                await asyncio.to_thread(consumer.close)
+            consumers, self._consumers = self._consumers, {}
+            await asyncio.gather(*(asyncio.to_thread(consumer.close) for consumer in consumers.values()))
 
     async def read(self) -> dict[str, GroupLag]:
         """Return group → lag, now. Commits are read before the ends, so a lag is never too small.
@@ -163,29 +164,32 @@ class LagReader:
             BrokerError: the broker cannot be reached, refuses, or does not answer within ``ANSWER_SECONDS``.
         """
         async with self._reading:
-            if self._consumer is None or self._admin is None:
+            if not self._consumers:
                 raise RuntimeError("LagReader is used as an async context manager")
             until = time.monotonic() + ANSWER_SECONDS
             while True:
                 try:
-                    return await self._read(self._consumer, self._admin)
+                    return await self._read()
                 except KafkaException as error:
-                    reason = translate(fault_of(error))
-                    if not reason.retriable or time.monotonic() >= until:
+                    fault = fault_of(error)
+                    reason = translate(fault)
+                    passing = reason.retriable or fault.code() in _OF_LEADERS
+                    if not passing or time.monotonic() >= until:
                         where = f"the broker at {self._settings.bootstrap}"
                         raise BrokerError(f"cannot read lag from {where}: {reason}") from error
                 await asyncio.sleep(AGAIN_SECONDS)  # it has just begun, say, and its partitions have no leader yet
 
-    async def _read(self, consumer: Consumer, admin: AdminClient) -> dict[str, GroupLag]:
-        await self._find_partitions(consumer)
+    async def _read(self) -> dict[str, GroupLag]:
+        await self._find_partitions(self._any)
         wanted = {
             group: [partition for topic in topics for partition in self._partitions.get(topic, ())]
             for group, topics in self._groups.items()
         }
-        admin.poll(0)
-        commits = await asyncio.gather(*(self._commits(admin, *item) for item in wanted.items()))
+        commits = await asyncio.gather(
+            *(asyncio.to_thread(_commits, self._consumers[group], places) for group, places in wanted.items())
+        )
         every = sorted({partition for partitions in wanted.values() for partition in partitions})
-        starts, ends = await asyncio.to_thread(_bounds, consumer, every)
+        starts, ends = await asyncio.to_thread(_bounds, self._any, every)
         return {
             group: GroupLag(
                 group,
@@ -205,21 +209,19 @@ class LagReader:
             numbers = sorted(told.topics[topic].partitions)
             self._partitions[topic] = [TopicPartition(topic, number) for number in numbers]
 
-    @staticmethod
-    async def _commits(
-        admin: AdminClient, group: str, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        if not partitions:
-            return {}
-        wanted = ConsumerGroupTopicPartitions(group, [Place(one.topic, one.partition) for one in partitions])
-        asked = admin.list_consumer_group_offsets([wanted], request_timeout=ANSWER_SECONDS)
-        found = await asyncio.wrap_future(asked[group])
-        # librdkafka says "no commit" with an offset below zero.
-        return {
-            TopicPartition(place.topic, place.partition): place.offset
-            for place in checked(found.topic_partitions)
-            if place.offset >= 0
-        }
+
+def _commits(consumer: Consumer, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return what the consumer's group has committed (waits for the broker)."""
+    consumer.poll(0)
+    if not partitions:
+        return {}
+    wanted = [Place(one.topic, one.partition) for one in partitions]
+    # librdkafka says "no commit" with an offset below zero.
+    return {
+        TopicPartition(place.topic, place.partition): place.offset
+        for place in checked(consumer.committed(wanted, timeout=ANSWER_SECONDS))
+        if place.offset >= 0
+    }
 
 
 def _bounds(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from aiokafka import TopicPartition
 
+from alphapulse import kafka as clients
+from alphapulse import topics
 from alphapulse.config import KafkaSettings
+from alphapulse.embedded.kafka_cluster import KafkaCluster
+from alphapulse.errors import BrokerError
 from alphapulse.kafka import LagReader, PartitionLag, producer, running
+from tests.fixtures.kafka_cluster import ON_KAFKA
 from tests.integration.kafka.backends import Backend
 from tests.integration.kafka.conftest import NewConsumer, NewTopic
 from tests.integration.kafka.reading import read, write
@@ -65,3 +73,32 @@ async def test_a_topic_that_does_not_exist_yet_is_left_out_and_found_later(
             assert (await lag.read())[group].partitions == {}
         await backend.create_topic(name, 2)
         assert set((await lag.read())[group].partitions) == {TopicPartition(name, 0), TopicPartition(name, 1)}
+
+
+@ON_KAFKA
+async def test_it_goes_on_when_a_broker_that_was_killed_is_back(
+    kafka_cluster: KafkaCluster, real_kafka: KafkaSettings
+) -> None:
+    """librdkafka's admin client, for one, never found the group's coordinator again."""
+    async with running(producer(real_kafka, client_id="test"), real_kafka) as writer:
+        await write(writer, topics.L2, [b"value"] * 5, partition=3)
+    place = TopicPartition(topics.L2, 3)
+    async with running(clients.consumer(real_kafka, group_id="kept", client_id="test"), real_kafka) as reader:
+        reader.subscribe([topics.L2])
+        await read(reader, 5)
+        await reader.commit({place: 2})
+    async with LagReader(real_kafka, {"kept": [topics.L2]}) as lag:
+        assert (await lag.read())["kept"].total == 3
+        kafka_cluster.nodes[0].kill()
+        with pytest.raises(BrokerError, match="cannot read lag from the broker"):
+            await lag.read()
+        await kafka_cluster.start_node(kafka_cluster.nodes[0])
+        await kafka_cluster.wait_ready()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    found = (await lag.read())["kept"]
+                    break
+                except BrokerError:
+                    await asyncio.sleep(0.1)
+    assert found.partitions[place] == PartitionLag(start=0, end=5, committed=2)
