@@ -134,9 +134,9 @@ class PublisherSettings(Section):
     max_in_flight: Annotated[int, Field(ge=1)] = 20_000
     """Records handed to the client and not yet acknowledged; at the bound the venue's socket is read no further."""
     max_in_flight_bytes: Annotated[int, Field(ge=65_536)] = 64 * 2**20
-    """Their size, encoded: it bounds a collector's memory, which grows by at most 1.3 times this and 16 MiB while the
-    broker is away (docs/integrity.md). Both bounds may be passed by what a single frame or snapshot leads to, and by a
-    few events."""
+    """Their size in memory (encoded, and 768 bytes each): it bounds a collector's memory, which grows by at most 1.3
+    times this and 16 MiB while the broker is away (docs/integrity.md). Both bounds may be passed by what a single frame
+    or snapshot leads to, and by a few events."""
     broker_patience_s: Annotated[float, Field(gt=0)] = 10.0
     """At a bound for so long, the venue's connections are closed; they are opened again when the broker is back."""
     dedupe_seconds: Annotated[float, Field(ge=0)] = 600.0

@@ -37,10 +37,16 @@ class Topic:
 
     def broker_config(self) -> dict[str, str]:
         """Return the topic's settings in Kafka's own names."""
-        return {
-            "cleanup.policy": "compact" if self.compacted else "delete",
-            "retention.ms": str(self.retention_ms),
-            "max.message.bytes": str(MAX_RECORD_BYTES),
+        common = {"retention.ms": str(self.retention_ms), "max.message.bytes": str(MAX_RECORD_BYTES)}
+        if not self.compacted:
+            return common | {"cleanup.policy": "delete"}
+        # A broker compacts no segment that is still written to: by default one of a week, or of 1 GiB, all of which
+        # whoever takes a partition over would read.
+        return common | {
+            "cleanup.policy": "compact",
+            "segment.bytes": str(2 * MAX_RECORD_BYTES),
+            "segment.ms": str(10 * 60_000),
+            "min.cleanable.dirty.ratio": "0.1",
         }
 
 

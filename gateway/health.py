@@ -20,7 +20,7 @@ from aiokafka import TopicPartition
 
 from alphapulse import logs, topics
 from alphapulse.config import Settings
-from alphapulse.errors import BrokerError
+from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka import LagReader
 from gateway.answers import Health, Lag, ServiceHealth
 from gateway.fanout import Hub
@@ -97,7 +97,8 @@ class LagWatch:
         except TimeoutError:
             await self._failed(f"did not answer within {LAG_TIMEOUT_SECONDS:g} s", down=False)
         except BrokerError as error:
-            await self._failed(str(error), down=True)
+            # Who does not answer in time may be slow; over new connections it shows whether anybody is there.
+            await self._failed(str(error), down=isinstance(error, BrokerUnavailable))
         finally:
             self._reading = None
 

@@ -25,6 +25,8 @@ STREAM_BUFFER: Final = 4
 """Events that may wait for an agent before its partitions are no longer fetched. An event is what one fetch brought of
 a topic, up to ``MAX_POLL_RECORDS``, so Faust's default of 4096 would hold gigabytes."""
 
+NEVER_SECONDS: Final = 10 * 365 * 86_400.0
+
 MAX_POLL_RECORDS: Final = 4_000
 """Records of one fetch over all partitions: what the event loop of the consumer hands over at once."""
 
@@ -80,7 +82,9 @@ class ProcessorsApp(faust.App):
             broker_client_id="alphapulse-processors",
             broker_commit_interval=processors.commit_interval_ms / 1000,
             broker_max_poll_records=MAX_POLL_RECORDS,
-            broker_request_timeout=kafka.request_timeout_ms / 1000,
+            # Our clients have bounds of their own. By this one Faust would give up a takeover that takes long, without
+            # a crash: the worker would keep its partitions and never read them.
+            broker_request_timeout=NEVER_SECONDS,
             broker_session_timeout=kafka.session_timeout_ms / 1000,
             broker_heartbeat_interval=kafka.heartbeat_interval_ms / 1000,
             stream_buffer_maxsize=STREAM_BUFFER,

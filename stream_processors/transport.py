@@ -183,9 +183,10 @@ class BatchConsumer(consumer.Consumer):
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # it takes asyncio's events, too
             if self.should_stop:
                 return
-        generation = self.app.consumer_generation_id
         # Faust changes this set in place: it is looked at again whenever something comes.
         records = await self.reader.take(self._active_partitions, timeout)
+        # Not before: a whole rebalance may go by while nothing comes, and what comes then is of the new generation.
+        generation = self.app.consumer_generation_id
         if not records or self.should_stop:
             return
         if not self.flow_active:

@@ -153,11 +153,17 @@ class Worker:
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
-                raise result
+                raise self._told(result) from result
         if not stopped:
             raise BrokerError(f"the broker at {self._bootstrap} does not answer; the clients were cut short")
         if app.crash_reason is not None:
-            raise app.crash_reason
+            raise self._told(app.crash_reason) from app.crash_reason
+
+    def _told(self, reason: BaseException) -> BaseException:
+        """Return what ended the app as the service knows it: what a client gives up is a lost broker, not a fault."""
+        if isinstance(reason, KafkaError):
+            return BrokerError(f"the broker at {self._bootstrap}: {reason!r}")
+        return reason
 
     @property
     def published(self) -> dict[str, int]:

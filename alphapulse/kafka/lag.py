@@ -119,7 +119,7 @@ class LagReader:
                 "isolation.level": "read_uncommitted",
                 "error_cb": reach,
             }
-            for group in self._groups:
+            for group in self._groups or ("alphapulse-lag",):
                 # None subscribes, so none joins its group. (librdkafka's admin client, which could ask for all groups,
                 # does not find their coordinator again once its broker was away, or crashes.)
                 self._consumers[group] = Consumer(properties | {"group.id": group}, logger=_LOGGER)

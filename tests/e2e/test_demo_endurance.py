@@ -22,7 +22,7 @@ BEHIND = 3_000
 
 
 @pytest.mark.unmeasured
-async def test_it_keeps_up_beside_a_competing_load_and_stores_everything(tmp_path: Path) -> None:
+async def test_it_keeps_up_beside_a_competing_load_finds_arbitrage_and_stores_everything(tmp_path: Path) -> None:
     with running(tmp_path) as demo:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as demo.http,
@@ -43,5 +43,7 @@ async def test_it_keeps_up_beside_a_competing_load_and_stores_everything(tmp_pat
             for group, points in seen.lag.items():
                 late = [lag for at, lag in points if at >= began + SECONDS / 2]
                 assert median(late) < BEHIND, group
+            told = await demo.get("/api/v1/arbitrage/opportunities?state=all")
+            assert told["opportunities"], "the first comes within a minute"
             assert await demo.stop() == 0
         assert_all_is_stored(demo)

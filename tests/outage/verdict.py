@@ -30,10 +30,9 @@ class Promises:
         gaps: how often a connection is lost each time the broker dies. A broker without time serves one partition after
             the other, and where patience is short that may be an outage of its own.
         factor, allowance_bytes: a collector's resident memory grows by at most ``max_in_flight_bytes`` × ``factor``
-            + ``allowance_bytes``. The factor: a record in its batch takes some 10 bytes more than its key and value,
-            and a growing batch's buffer is up to an eighth larger than what it holds; measured 1.20 to 1.28 with the
-            smallest records there are. The allowance: what a collector's memory varies by anyhow (sockets' buffers,
-            the snapshots of all books at once); measured up to 2 MiB.
+            + ``allowance_bytes``. The factor: what an allocator needs beside what is counted of a record
+            (``producers.publisher.RECORD_BYTES`` and its own). The allowance: what a collector's memory varies by
+            anyhow (sockets' buffers, the snapshots of all books at once); measured up to 2 MiB.
     """
 
     soon: float = 5.0

@@ -73,7 +73,7 @@ def test_books_are_deep_positive_and_never_crossed(seed: int, symbol: str, rate:
         last_time = event.time_ns
         book = simulated.instruments[event.listing.venue, symbol].book
         assert not book.crossed
-        assert min(len(book.bids), len(book.asks)) > LEVELS - 50
+        assert min(len(book.bids), len(book.asks)) > LEVELS - 100  # after a jump, at five events a second
         assert max(len(book.bids), len(book.asks)) < LEVELS + 30
         assert all(0 < price < 2**62 and 0 < size < 2**62 for side in (book.bids, book.asks) for price, size in side)
         if isinstance(event, BookChange):

@@ -168,7 +168,7 @@ class NativeProducer:
     async def flush(self) -> None:
         """Return when all records sent before have been acknowledged, or have failed; see ``delivered``."""
         window = self._window
-        if window.open:
+        if window.open or len(self._windows) > 1:  # what is sent from now on must not be waited for
             self._window = _Window(self)
             self._windows.append(self._window)
         await self._delivered(window)

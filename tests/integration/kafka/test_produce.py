@@ -10,7 +10,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka import incarnation, producer, running
+from alphapulse.kafka import incarnation, native_producer, producer, running
 from alphapulse.topics import MAX_RECORD_BYTES
 from tests.integration.kafka.conftest import NewConsumer, NewTopic
 from tests.integration.kafka.reading import read, write
@@ -157,3 +157,21 @@ async def test_a_broker_that_is_not_there_is_named(settings: KafkaSettings, cons
                 pass
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
         await incarnation(nowhere)
+
+
+async def test_a_flush_does_not_wait_for_what_is_sent_after_it(settings: KafkaSettings, new_topic: NewTopic) -> None:
+    topic = await new_topic(1)
+    async with running(native_producer(settings, client_id="test"), settings) as writer:
+
+        async def load() -> None:
+            while True:
+                writer.send(topic, b"value", partition=0)
+                await asyncio.sleep(0.001)
+
+        loading = asyncio.create_task(load())
+        try:
+            for _ in range(20):  # at most of the times one comes before the next record
+                async with asyncio.timeout(10):
+                    await asyncio.gather(writer.flush(), writer.flush())
+        finally:
+            loading.cancel()

@@ -18,7 +18,7 @@ from tests.outage.verdict import Promises, judge, report
 
 pytestmark = ON_KAFKA
 
-BOUNDS = PublisherSettings(max_in_flight=300, max_in_flight_bytes=65_536, broker_patience_s=0.5)
+BOUNDS = PublisherSettings(max_in_flight=300, max_in_flight_bytes=262_144, broker_patience_s=0.5)
 GENEROUS = Promises(soon=60.0, gaps=5, allowance_bytes=40_000_000)  # on a busy machine
 
 

@@ -288,3 +288,15 @@ async def test_records_that_came_while_the_flow_was_stopped_are_fetched_again(se
         await until(sought, "a second seek")
         consumer.resume_flow()
         await until(application.has([0, 1, 2, 3, 4]), "what came in between")
+
+
+async def test_what_comes_after_a_rebalance_that_went_by_in_silence_is_delivered(settings: Settings) -> None:
+    """It was dropped, as of the generation before, and nothing fetched it again until the next rebalance."""
+    application = Application()
+    async with producing(settings.kafka) as producer, faust(settings, application) as app:
+        await send(producer, 1)
+        await until(application.has([0]), "the first record")
+        await asyncio.sleep(0.05)  # the consumer waits again
+        app.consumer_generation_id += 1
+        await send(producer, 2)
+        await until(application.has([0, 1, 2]), "the records behind it", seconds=20)
