@@ -1,7 +1,7 @@
 """Records to the broker: ordered per key, bounded in flight, every acknowledgement accounted for.
 
-A record is handed to the client at once, which sends, gathers and compresses in threads of its own; librdkafka does it
-for a fifth of what it costs in Python (DESIGN.md, "Decisions"). Nobody waits for a single acknowledgement, so none
+A record is handed to the client at once, which gathers, compresses and sends in threads of its own, outside of Python
+(DESIGN.md, "Decisions"). Nobody waits for a single acknowledgement, so none
 wakes the event loop: they are looked for when further records are published, when somebody asks or waits, and four
 times a second. Nothing is dropped: at the bound the caller waits, and a record the broker refuses ends the publisher
 with an error.
