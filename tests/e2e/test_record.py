@@ -42,7 +42,7 @@ async def record(folder: Path, *, kilobytes: int) -> list[Path]:
         )
 
         def written() -> bool:
-            sizes = [path.stat().st_size for path in (folder / "out").glob("*.part")]
+            sizes = [path.stat().st_size for path in (folder / "out").glob("[!.]*.part")]
             return len(sizes) == len(SYMBOLS) and min(sizes) > kilobytes * 1000
 
         try:

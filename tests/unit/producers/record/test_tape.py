@@ -36,8 +36,8 @@ def tape(folder: Path, clock: Clock, **rotation: float) -> Tape:
 
 
 def parts(folder: Path) -> list[Path]:
-    """Return the files that are being written."""
-    return list(folder.glob(f"*{PART}"))
+    """Return the files that are being written and locked; one that starts with a dot is not locked yet."""
+    return list(folder.glob(f"[!.]*{PART}"))
 
 
 async def test_what_is_taken_is_read_back_in_order(tmp_path: Path, clock: Clock) -> None:
