@@ -49,7 +49,7 @@ async def main(service: Service) -> None:
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
-            running(native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=2.0), settings.kafka)
+            running(native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=5.0), settings.kafka)
         )
         reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, clock))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))

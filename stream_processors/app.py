@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +22,8 @@ Handler = Callable[[TP, Batch], Awaitable[None]]
 """Gets a batch of a partition, which it acknowledges (``acked``) when it is done."""
 
 STREAM_BUFFER: Final = 4
-"""Events that may wait for an agent before its partitions are no longer fetched. An event is what one fetch brought of
-a topic, up to ``MAX_POLL_RECORDS``, so Faust's default of 4096 would hold gigabytes."""
+"""Events that may wait for the agent before nothing more is fetched. An event is what one fetch brought, up to
+``MAX_POLL_RECORDS``, so Faust's default of 4096 would hold gigabytes."""
 
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 
@@ -153,16 +153,12 @@ class _Batches(faust.Schema[Any, Any]):
         return message.value
 
 
-def add_agents(app: ProcessorsApp, handlers: Mapping[str, Handler]) -> None:
-    """Let each handler have the batches of its topic, one after the other.
+def add_agent(app: ProcessorsApp, topics: Sequence[str], handler: Handler) -> None:
+    """Let ``handler`` have the batches of all ``topics``, one after the other.
 
     A handler that raises stops the app: the batch is not acknowledged and will be read again.
     """
-    for topic, handler in handlers.items():
-        _add_agent(app, topic, handler)
 
-
-def _add_agent(app: ProcessorsApp, topic: str, handler: Handler) -> None:
     # Stream's own class has noack(); its interface in faust.types has not.
     async def agent(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -177,4 +173,4 @@ def _add_agent(app: ProcessorsApp, topic: str, handler: Handler) -> None:
                 raise
             event.message.ack(app.consumer)
 
-    app.agent(app.topic(topic, schema=_Batches(), acks=True), name=f"{__name__}.{topic}")(agent)
+    app.agent(app.topic(*topics, schema=_Batches(), acks=True), name=f"{__name__}.agent")(agent)

@@ -34,7 +34,7 @@ class Batch:
 
 
 Bundle: TypeAlias = list[tuple[TP, Batch]]
-"""What was fetched of one topic together, by partition: the value of one Faust event."""
+"""What was fetched together, by partition: the value of one Faust event."""
 
 
 class Deliveries:

@@ -23,7 +23,7 @@ from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
 from schemas.refusals import count, dead_letter, lost_records
-from stream_processors.app import ProcessorsApp, add_agents
+from stream_processors.app import ProcessorsApp, add_agent
 from stream_processors.arbitrage import ArbitrageRules
 from stream_processors.deliveries import Batch
 from stream_processors.instrument import SERVICE, Rules
@@ -112,7 +112,7 @@ class Worker:
         self.unread: Counter[str] = Counter()
         self._worked = False
         self.app = ProcessorsApp(settings, self.ownership)
-        add_agents(self.app, dict.fromkeys(INPUTS, self._process))
+        add_agent(self.app, tuple(INPUTS), self._process)
 
     async def run(self) -> None:
         """Process until the service is asked to stop, and on to the ends of the inputs at that moment.

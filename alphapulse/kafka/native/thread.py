@@ -34,6 +34,8 @@ POLL_SECONDS: Final = 0.02
 """The longest a command waits while nothing comes. An idle thread costs a tenth of a percent of a core by it."""
 BURST_RECORDS: Final = 1_000
 """Taken over in one go: about two milliseconds in which the event loop has to wait."""
+COALESCED_RECORDS: Final = 100
+"""Whoever finds so many need not wait for more."""
 PATIENCE_SECONDS: Final = 1.0
 """How long the queues may be full before their partitions are held, and rebalances told again."""
 WATERMARK_SECONDS: Final = 1.0
@@ -225,7 +227,7 @@ class ConsumerThread:
                 self._hold(consumer, lambda lane: lane.records > 0)
         first = consumer.poll(POLL_SECONDS)
         if first is not None:
-            self._hand_over(consumer, [first, *consumer.consume(BURST_RECORDS, self._coalesce)])
+            self._hand_over(consumer, [first, *self._more(consumer)])
         if (now := time.monotonic()) >= self._next_watermarks:
             self._next_watermarks = now + WATERMARK_SECONDS
             self._note_watermarks(consumer, lanes)
@@ -252,6 +254,15 @@ class ConsumerThread:
             self._closing = True
 
     # --- records ---
+
+    def _more(self, consumer: Consumer) -> list[Any]:
+        """Return what else has come, or comes within the time to coalesce."""
+        more: list[Any] = consumer.consume(BURST_RECORDS, 0)
+        if self._coalesce and len(more) < COALESCED_RECORDS:
+            # Asleep, not within librdkafka: there each fetch would wake this thread, and so would each partition.
+            time.sleep(self._coalesce)
+            more += consumer.consume(BURST_RECORDS, 0)
+        return more
 
     def _hand_over(self, consumer: Consumer, messages: list[Any]) -> None:
         chunks: dict[Lane[Record], Chunk[Record]] = {}

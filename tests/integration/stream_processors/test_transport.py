@@ -15,7 +15,7 @@ from faust.types import TP
 
 from alphapulse import kafka
 from alphapulse.config import KafkaSettings, Settings
-from stream_processors.app import STREAM_BUFFER, ProcessorsApp, add_agents
+from stream_processors.app import STREAM_BUFFER, ProcessorsApp, add_agent
 from stream_processors.deliveries import Batch
 from tests.integration.stream_processors.processes import settings_for, until
 
@@ -70,7 +70,7 @@ class Application:
 @asynccontextmanager
 async def faust(settings: Settings, application: Application, *topics: str) -> AsyncIterator[ProcessorsApp]:
     app = ProcessorsApp(settings, application)
-    add_agents(app, dict.fromkeys(topics or (TOPIC,), application.handle))
+    add_agent(app, topics or (TOPIC,), application.handle)
     await app.start()
     try:
         yield app
