@@ -185,8 +185,6 @@ class BatchConsumer(consumer.Consumer):
                 return
         # Faust changes this set in place: it is looked at again whenever something comes.
         records = await self.reader.take(self._active_partitions, timeout)
-        # Not before: a whole rebalance may go by while nothing comes, and what comes then is of the new generation.
-        generation = self.app.consumer_generation_id
         if not records or self.should_stop:
             return
         if not self.flow_active:
@@ -201,6 +199,7 @@ class BatchConsumer(consumer.Consumer):
             self._deliveries[tp].add(batch)
             bundle.append((tp, batch))
         tp = bundle[0][0]
+        # Of the generation of now: a whole rebalance may have gone by while nothing came.
         yield tp, self._message(tp, bundle)
 
     def on_buffer_drop(self, tp: TP) -> None:
