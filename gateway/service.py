@@ -24,6 +24,9 @@ from schemas.waiting import prepared_codec
 NAME: Final = "gateway"
 TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS})
 """All that it reads or writes."""
+COALESCE_MS: Final = 5.0
+"""How long after a record to wait for more, so that a few hundred records a second are fewer turns of the loop. 5 ms
+instead of 2 take a tenth of the gateway's CPU, and 2.5 ms longer to the page."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
 """How long clients have to answer the close frame before the server cuts them off."""
@@ -49,7 +52,9 @@ async def main(service: Service) -> None:
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
-            running(native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=5.0), settings.kafka)
+            running(
+                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
+            )
         )
         reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, clock))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))

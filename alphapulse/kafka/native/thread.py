@@ -31,11 +31,11 @@ from alphapulse.kafka.native.lanes import Chunk, Lane, Lanes
 from alphapulse.kafka.native.record import Record
 
 POLL_SECONDS: Final = 0.02
-"""The longest a command waits while nothing comes. An idle thread costs a tenth of a percent of a core by it."""
+"""The longest a command waits while nothing comes. An idle thread costs half a per cent of a core by it."""
 BURST_RECORDS: Final = 1_000
 """Taken over in one go: about two milliseconds in which the event loop has to wait."""
 COALESCED_RECORDS: Final = 100
-"""Whoever finds so many need not wait for more."""
+"""When so many records are there at once, they are handed over without waiting for more."""
 PATIENCE_SECONDS: Final = 1.0
 """How long the queues may be full before their partitions are held, and rebalances told again."""
 WATERMARK_SECONDS: Final = 1.0
@@ -256,7 +256,7 @@ class ConsumerThread:
     # --- records ---
 
     def _more(self, consumer: Consumer) -> list[Any]:
-        """Return what else has come, or comes within the time to coalesce."""
+        """Return what else is there; if that is little, also what comes within ``coalesce_seconds``."""
         more: list[Any] = consumer.consume(BURST_RECORDS, 0)
         if self._coalesce and len(more) < COALESCED_RECORDS:
             # Asleep, not within librdkafka: there each fetch would wake this thread, and so would each partition.

@@ -95,11 +95,11 @@ def settings(kafka_settings: KafkaSettings, tmp_path: Path) -> Settings:
     return settings_for(tmp_path, kafka_settings, commit_interval_ms=20)
 
 
-def at_commit(settings: Settings, offset: int, partition: int = 0) -> Callable[[], Awaitable[bool]]:
+def at_commit(settings: Settings, offset: int, partition: int = 0, topic: str = TOPIC) -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
-        async with kafka.LagReader(settings.kafka, {settings.processors.group: [TOPIC]}) as reader:
+        async with kafka.LagReader(settings.kafka, {settings.processors.group: [topic]}) as reader:
             found = (await reader.read())[settings.processors.group]
-        return found.partitions[TopicPartition(TOPIC, partition)].committed == offset
+        return found.partitions[TopicPartition(topic, partition)].committed == offset
 
     return condition
 
@@ -114,6 +114,37 @@ async def test_an_event_is_a_whole_batch_and_all_are_committed(settings: Setting
             await until(at_commit(settings, 500), "the commit")
     # Faust also tells of the partitions given up at the first join: none.
     assert application.left == 2
+
+
+async def test_all_inputs_come_in_one_event_and_each_is_committed(settings: Settings) -> None:
+    """Five hundred records of two topics, and an agent that stands still until all are sent: its queue is full."""
+    application = Application()
+    application.open.clear()
+    async with producing(settings.kafka) as producer, faust(settings, application, TOPIC, OTHER) as app:
+        consumer: Any = app.consumer
+        yielded: list[set[str]] = []
+        deliver = consumer._deliver
+
+        async def watched(tp: TP, message: Any) -> None:
+            yielded.append({one.topic for one, _ in message.value})
+            await deliver(tp, message)
+
+        consumer._deliver = watched
+        for number in range(250):
+            for topic in (TOPIC, OTHER):
+                await producer.send(topic, b"%d" % number, partition=number % 3)
+        await producer.flush()
+        application.open.set()
+
+        async def done() -> bool:
+            return len(application.offsets) == 500
+
+        await until(done, "all records of both topics")
+        for partition in range(3):
+            for topic in (TOPIC, OTHER):
+                end = len(range(partition, 250, 3))
+                await until(at_commit(settings, end, partition, topic), f"the commit of {topic} {partition}")
+    assert {TOPIC, OTHER} in yielded
 
 
 async def test_a_first_message_alone_does_not_stall_the_commits(settings: Settings) -> None:
