@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Source(Protocol):
@@ -19,6 +19,16 @@ class Source(Protocol):
     def snapshot(self) -> Sequence[str]:
         """Return the messages that put a client in step with the feed as it is now."""
         ...
+
+
+class _Left:
+    """Stands for the feeds that a client has left while messages of them waited."""
+
+    def snapshot(self) -> Sequence[str]:
+        return ()
+
+
+_LEFT: Final[Source] = _Left()
 
 
 class Outbox:
@@ -74,15 +84,16 @@ class Outbox:
         return self._conflate() if self.waiting > self._limit else 0
 
     def _conflate(self) -> int:
-        stale = {source: None for source, _ in self._entries if source is not None}
+        stale = {source: None for source, _ in self._entries if source is not None and source is not _LEFT}
         self._entries = deque(entry for entry in self._entries if entry[0] is None)
         self.waiting = sum(len(text) for _, text in self._entries)
         self._stale |= stale
         return len(stale)
 
     def forget(self, source: Source) -> None:
-        """Owe the client nothing more of a feed it has left."""
+        """Owe the client nothing more of a feed it has left: what waits of it keeps its place, and may be dropped."""
         self._stale.pop(source, None)
+        self._entries = deque((_LEFT if of is source else of, text) for of, text in self._entries)
 
     def take(self, size: int) -> tuple[str, ...]:
         """Return the next messages, in order: at least one if any waits, then as many as fit into ``size``."""

@@ -150,6 +150,8 @@ class Client:
         self.session: Session = hub.open(self.wire)
         self.books: dict[str, ClientBook] = {}
         self.wanted: set[str] = set()
+        self.following: set[str] = set()
+        """Those whose ``subscribed`` has been read, and no ``unsubscribed`` since."""
 
     def say(self, op: str, symbol: str) -> None:
         fields = "" if op == "ping" else f',"channel":"book","venue":"kraken","symbol":"{symbol}"'
@@ -161,10 +163,15 @@ class Client:
 
     def read(self) -> None:
         for message in self.wire.read():
-            if message.get("channel") == "book" and "bids" in message:
+            if message["type"] in ("subscribed", "unsubscribed"):
+                (self.following.add if message["type"] == "subscribed" else self.following.discard)(message["symbol"])
+            elif message.get("channel") == "book" and "bids" in message:
+                assert message["symbol"] in self.following, (
+                    "nothing of a book before it is subscribed or after it is left"
+                )
                 self.books.setdefault(message["symbol"], ClientBook()).apply(message)
             else:
-                assert message["type"] in ("hello", "subscribed", "unsubscribed", "pong")
+                assert message["type"] in ("hello", "pong")
 
     def check(self, gateway: Gateway) -> None:
         """Fail unless every book it follows is the gateway's, and good or not by the freshness rule."""

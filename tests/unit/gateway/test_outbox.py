@@ -109,6 +109,25 @@ def test_a_feed_that_was_left_is_owed_nothing() -> None:
     assert everything(outbox) == []
 
 
+def test_what_waits_of_a_feed_that_was_left_brings_no_snapshot_of_it() -> None:
+    outbox, left, kept = Outbox(30), Numbers("a"), Numbers("b")
+    outbox.put(left, left.next())
+    outbox.forget(left)
+    outbox.answer("unsubscribed")
+    while not outbox.conflated:
+        outbox.put(kept, kept.next())
+    assert everything(outbox) == ["unsubscribed", f"b={kept.latest}"]
+
+
+def test_what_waits_of_a_feed_that_was_left_still_comes_to_a_client_that_keeps_up() -> None:
+    outbox, feed = Outbox(1000), Numbers("a")
+    outbox.put(feed, feed.next())
+    outbox.forget(feed)
+    outbox.answer("unsubscribed")
+    outbox.restart(feed)
+    assert everything(outbox) == ["a1", "unsubscribed", "a=1"]
+
+
 def test_a_conflated_feed_with_nothing_to_say_is_in_step() -> None:
     outbox, feed = Outbox(5), Silent()
     outbox.put(feed, "x" * 6)
