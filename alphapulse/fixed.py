@@ -16,6 +16,9 @@ INT64_MIN = -(2**63)
 EXPONENT_LIMIT = 100
 """No exponent on the wire lies beyond ± this: it fits a byte, and no text made of it is longer than a line."""
 
+TEXT_EXPONENT_LIMIT = 3 * EXPONENT_LIMIT
+"""The same for what is computed of several such numbers, as a price times a size times a fee."""
+
 _DECIMAL = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
 
 
@@ -98,12 +101,12 @@ def decimal_text(value: int, exponent: int) -> str:
     """Return ``value × 10**exponent`` as plain decimal text without trailing zeros: (61686000, -3) → ``"61686"``.
 
     Raises:
-        ValueRefused: ``exponent`` lies beyond :data:`EXPONENT_LIMIT`; the text could fill the memory.
+        ValueRefused: ``exponent`` lies beyond :data:`TEXT_EXPONENT_LIMIT`; the text could fill the memory.
     """
     if value == 0:
         return "0"
-    if not -EXPONENT_LIMIT <= exponent <= EXPONENT_LIMIT:
-        raise ValueRefused(f"exponent {exponent} is beyond ±{EXPONENT_LIMIT}")
+    if not -TEXT_EXPONENT_LIMIT <= exponent <= TEXT_EXPONENT_LIMIT:
+        raise ValueRefused(f"exponent {exponent} is beyond ±{TEXT_EXPONENT_LIMIT}")
     if exponent >= 0:
         return str(value * 10**exponent)
     sign = "-" if value < 0 else ""
@@ -114,18 +117,41 @@ def decimal_text(value: int, exponent: int) -> str:
 
 
 def rescale(value: int, exponent: int, target: int) -> int:
-    """Return the mantissa of the same number at exponent ``target`` ≤ ``exponent``.
+    """Return the mantissa of the same number at exponent ``target``.
 
     Raises:
-        ValueError: ``target`` is coarser than ``exponent``; the caller would lose digits.
+        ValueError: ``target`` is so coarse that digits would be lost.
         MantissaOverflow: the result does not fit a signed 64-bit integer.
     """
-    if target > exponent:
-        raise ValueError(f"target exponent {target} is coarser than {exponent}")
     if value == 0:
         return 0
+    if target > exponent:
+        # No 64-bit number has more digits to spare.
+        quotient, rest = divmod(value, int(10 ** min(target - exponent, 20)))
+        if rest:
+            raise ValueError(f"{decimal_text(value, exponent)} has digits beyond the coarser exponent {target}")
+        return quotient
     # 10**19 alone is beyond an int64; a power of millions would be computed for minutes only to be refused.
     result = value * int(10 ** min(exponent - target, 19))
     if not INT64_MIN <= result <= INT64_MAX:
         raise MantissaOverflow(decimal_text(value, exponent), target)
     return result
+
+
+def surplus_digits(*values: int) -> int:
+    """Return how many digits must go from the right of ``values`` for all to fit an int64, rounded up or down; ≥ 0."""
+    largest = max(map(abs, values), default=0)
+    digits = 0
+    while largest > INT64_MAX:
+        largest = -(-largest // 10)
+        digits += 1
+    return digits
+
+
+def divided(dividend: int, divisor: int) -> int:
+    """Return the quotient by ``divisor`` > 0, rounded half to even."""
+    quotient, rest = divmod(dividend, divisor)
+    twice = 2 * rest
+    if twice > divisor or (twice == divisor and quotient % 2):
+        return quotient + 1
+    return quotient

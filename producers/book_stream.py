@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, Final, Literal, TypeAlias
 
 from alphapulse.book import OrderBook
 from alphapulse.errors import MantissaOverflow, PrecisionExceeded, ValueRefused
-from alphapulse.fixed import needed_exponent, rescale
+from alphapulse.fixed import decimal_text, needed_exponent, rescale
 from alphapulse.instruments import Instrument
-from producers.levels import Levels, fitting, stated_decimals, tightest_exponent
+from producers.levels import Levels, exact, fitting, stated_decimals, tightest_exponent
 from producers.tally import Tally
 from schemas.records import L2Kind, L2Update
 
@@ -25,6 +26,8 @@ DoubtKind: TypeAlias = Literal["sequence", "checksum", "crossed", "refused", "si
 
 LEAST_DECIMALS: Final = 8
 """Decimals an epoch starts with at least: hardly any later value needs more, which would cost a new epoch."""
+_HEADROOM: Final = 2
+"""Digits by which numbers may grow after one did not fit, before the epoch's exponent has to change again."""
 _MOST_DECIMALS: Final = 18
 """More could not hold the number 10 in an int64; trailing zeros beyond are not worth it."""
 
@@ -142,7 +145,7 @@ class BookStream:
         exchange_sequence: int | None = None,
         checksum: int | None = None,
     ) -> Doubt | None:
-        """Apply the venue's update; append its record, before it a SNAPSHOT if the exponents had to be widened.
+        """Apply the venue's update; append its record, before it a SNAPSHOT if the exponents had to change.
 
         An update that comes while the book is invalid is counted as ignored, one while it is withheld as withheld.
 
@@ -161,8 +164,8 @@ class BookStream:
                 *bids.mantissas(self.price_exponent, self.size_exponent),
                 *asks.mantissas(self.price_exponent, self.size_exponent),
             )
-        except PrecisionExceeded:
-            arrays = self._widen(outputs, bids, asks, received_time)
+        except (MantissaOverflow, PrecisionExceeded):
+            arrays = self._change_exponents(outputs, bids, asks, received_time)
         changes = len(arrays[0]) + len(arrays[2])
         self.book.apply(*arrays)
         if self._depth is not None:
@@ -252,20 +255,27 @@ class BookStream:
             return [], []
         return self.book.bids.truncate(depth), self.book.asks.truncate(depth)
 
-    def _widen(self, outputs: list[Any], bids: Levels, asks: Levels, received_time: int) -> Arrays:
-        """Open an epoch of the same book with exponents at which the update is exact; return the update's arrays."""
+    def _change_exponents(self, outputs: list[Any], bids: Levels, asks: Levels, received_time: int) -> Arrays:
+        """Open an epoch of the same book with exponents at which book and update are exact; return the update's arrays.
+
+        Raises:
+            ValueRefused: there are none; nothing was changed.
+        """
         (bid_prices, bid_sizes), (ask_prices, ask_sizes) = bids.texts(), asks.texts()
-        price_exponent = min(self.price_exponent, tightest_exponent(bid_prices + ask_prices))
-        size_exponent = min(self.size_exponent, tightest_exponent(bid_sizes + ask_sizes))
+        book = self._levels()
+        price_exponent = _common_exponent(book[0] + book[2], self.price_exponent, bid_prices + ask_prices, "price")
+        size_exponent = _common_exponent(book[1] + book[3], self.size_exponent, bid_sizes + ask_sizes, "size")
         arrays = (
             *bids.mantissas(price_exponent, size_exponent),
             *asks.mantissas(price_exponent, size_exponent),
         )
-        try:
-            book = self._rescaled(price_exponent, size_exponent)
-        except MantissaOverflow as error:
-            finest = min(bid_prices + ask_prices + bid_sizes + ask_sizes, key=needed_exponent)
-            raise ValueRefused(f"{finest[:80]!r} needs decimals with which the book does not fit: {error}") from error
+        old_price, old_size = self.price_exponent, self.size_exponent
+        book = (
+            [rescale(price, old_price, price_exponent) for price in book[0]],
+            [rescale(size, old_size, size_exponent) for size in book[1]],
+            [rescale(price, old_price, price_exponent) for price in book[2]],
+            [rescale(size, old_size, size_exponent) for size in book[3]],
+        )
         self.book.replace(*book)
         self.price_exponent, self.size_exponent = price_exponent, size_exponent
         if not self.withheld:
@@ -273,16 +283,6 @@ class BookStream:
             outputs.append(self._record("SNAPSHOT", received_time, self.times[1], book, None))
             self._tally.published_l2 += 1
         return arrays
-
-    def _rescaled(self, price_exponent: int, size_exponent: int) -> Arrays:
-        bid_prices, bid_sizes, ask_prices, ask_sizes = self._levels()
-        old_price, old_size = self.price_exponent, self.size_exponent
-        return (
-            [rescale(price, old_price, price_exponent) for price in bid_prices],
-            [rescale(size, old_size, size_exponent) for size in bid_sizes],
-            [rescale(price, old_price, price_exponent) for price in ask_prices],
-            [rescale(size, old_size, size_exponent) for size in ask_sizes],
-        )
 
     def _levels(self) -> Arrays:
         bids, asks = list(self.book.bids), list(self.book.asks)
@@ -322,3 +322,33 @@ class BookStream:
 def _initial(decimals: int, stated_exponent: int | None) -> int:
     """Return the exponent an epoch starts with, if all values fit at it."""
     return -min(max(LEAST_DECIMALS, decimals, -(stated_exponent or 0)), _MOST_DECIMALS)
+
+
+def _common_exponent(values: list[int], exponent: int, texts: list[str], what: str) -> int:
+    """Return the finest exponent at which ``values`` (mantissas at ``exponent``) and ``texts`` are exact and fit.
+
+    It is no finer than ``exponent`` and ``texts`` ask for. A coarser one leaves room for longer numbers, where it can.
+
+    Raises:
+        ValueRefused: there is none; ``what`` names the numbers.
+    """
+    needed = tightest_exponent(texts)
+    finest, coarsest = min(exponent, needed), min(needed, exponent + _shared_zeros(values))
+    for found in range(finest, coarsest + 1):
+        try:
+            exact(texts, found, what)
+            for value in values:
+                rescale(value, exponent, found)
+        except MantissaOverflow:
+            continue
+        return found if found == finest else min(found + _HEADROOM, coarsest)
+    raise ValueRefused(
+        f"no exponent at which {what}s {min(texts, key=needed_exponent, default='')[:80]!r} and "
+        f"{max((decimal_text(value, exponent) for value in values), key=len, default='')[:80]!r} both fit 64 bits"
+    )
+
+
+def _shared_zeros(values: list[int]) -> int:
+    """Return how many zeros all ``values`` end with; 0 if there are none but zeros."""
+    whole = gcd(*values)
+    return len(str(whole)) - len(str(whole).rstrip("0")) if whole else 0

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, ValueRefused
-from alphapulse.fixed import EXPONENT_LIMIT, INT64_MAX, INT64_MIN, decimal_text, mantissa, needed_exponent, rescale
+from alphapulse.fixed import (
+    EXPONENT_LIMIT,
+    INT64_MAX,
+    INT64_MIN,
+    TEXT_EXPONENT_LIMIT,
+    decimal_text,
+    divided,
+    mantissa,
+    needed_exponent,
+    rescale,
+    surplus_digits,
+)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +147,7 @@ def test_decimal_text(value: int, exponent: int, expected: str) -> None:
     assert decimal_text(value, exponent) == expected
 
 
-@pytest.mark.parametrize("exponent", [EXPONENT_LIMIT + 1, -EXPONENT_LIMIT - 1, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("exponent", [TEXT_EXPONENT_LIMIT + 1, -TEXT_EXPONENT_LIMIT - 1, 2**31 - 1, -(2**31)])
 def test_an_absurd_exponent_makes_no_text(exponent: int) -> None:
     with pytest.raises(ValueRefused, match=f"exponent {exponent} is beyond"):
         decimal_text(1, exponent)
@@ -147,8 +158,11 @@ def test_rescale() -> None:
     assert rescale(15, -1, -1) == 15
     assert rescale(0, 0, -(10**9)) == 0
     assert rescale(-9, 0, -18) == -9 * 10**18
-    with pytest.raises(ValueError, match="coarser"):
-        rescale(1500, -3, -1)
+    assert rescale(-1500, -3, -1) == -15
+    assert rescale(0, 0, 10**9) == 0
+    for target in (0, 10**9):
+        with pytest.raises(ValueError, match="coarser"):
+            rescale(1500, -3, target)
     with pytest.raises(MantissaOverflow):
         rescale(10, 0, -18)
 
@@ -156,3 +170,26 @@ def test_rescale() -> None:
 def test_rescale_refuses_the_absurd_at_once() -> None:
     with pytest.raises(MantissaOverflow):
         rescale(1, 0, -(10**9))
+
+
+@pytest.mark.parametrize(
+    ("dividend", "divisor", "quotient"), [(5, 2, 2), (7, 2, 4), (1, 3, 0), (2, 3, 1), (6, 3, 2), (0, 7, 0), (-5, 2, -2)]
+)
+def test_half_goes_to_the_even_neighbour(dividend: int, divisor: int, quotient: int) -> None:
+    assert divided(dividend, divisor) == quotient
+
+
+@pytest.mark.parametrize(
+    ("values", "digits"),
+    [
+        ((), 0),
+        ((INT64_MAX, 0), 0),
+        ((INT64_MAX + 1,), 1),
+        ((-(10**20), 7), 2),
+        ((INT64_MAX * 10,), 1),
+        ((10 * INT64_MAX + 1,), 2),
+    ],
+)
+def test_surplus_digits(values: tuple[int, ...], digits: int) -> None:
+    assert surplus_digits(*values) == digits
+    assert all(-(-abs(value) // 10**digits) <= INT64_MAX for value in values)

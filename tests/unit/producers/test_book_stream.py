@@ -165,6 +165,47 @@ def test_a_value_that_does_not_fit_changes_nothing(price: str) -> None:
     assert len(outputs) == 1
 
 
+def test_a_size_beyond_the_exponent_opens_an_epoch_at_a_coarser_one() -> None:
+    reader = BookReader()
+    book = stream()
+    outputs = opened(book)
+    changes = [("9", "100000000000"), ("9", "900000000000"), ("8", "0.5"), ("9", "0"), ("8", "0.000000001")]
+    for number, (price, size) in enumerate(changes):
+        assert book.delta(outputs, levels((price, size)), NONE, received_time=2000 + number) is None
+    for record in outputs:
+        reader.apply(record)
+        assert reader.valid
+    # Room for numbers a hundred times as large; in the end more decimals again.
+    assert [(r.kind, r.size_exponent) for r in outputs] == [
+        ("SNAPSHOT", -8),
+        ("SNAPSHOT", -5),
+        ("DELTA", -5),
+        ("DELTA", -5),
+        ("DELTA", -5),
+        ("DELTA", -5),
+        ("SNAPSHOT", -9),
+        ("DELTA", -9),
+    ]
+    assert reader.book.text(-8, -9) == "B 10 1\nB 8 0.000000001\nA 11 2\n"
+
+
+def test_a_price_beyond_the_exponent_opens_an_epoch_at_a_coarser_one() -> None:
+    book = stream()
+    outputs = opened(book)
+    assert book.delta(outputs, NONE, levels(("1" + "0" * 15, "1")), received_time=2) is None
+    assert [(r.kind, r.price_exponent) for r in outputs[1:]] == [("SNAPSHOT", -1), ("DELTA", -1)]
+
+
+def test_numbers_that_no_exponent_holds_together_are_refused_with_both_named() -> None:
+    book = stream()
+    outputs = opened(book)
+    book.delta(outputs, levels(("9", "0.00000001")), NONE, received_time=2)
+    with pytest.raises(ValueRefused, match=r"sizes '100000000000' and .* both fit 64 bits"):
+        book.delta(outputs, levels(("8", "100000000000")), NONE, received_time=3)
+    assert [r.kind for r in outputs] == ["SNAPSHOT", "DELTA"]
+    assert book.valid
+
+
 def test_levels_out_of_depth_are_deleted_in_the_records_too() -> None:
     tally, reader = Tally(), BookReader()
     book = stream(tally=tally, depth=2)
