@@ -179,19 +179,21 @@ class SymbolState:
         self, pair: Pair, trade: Execution, time: int, known: ArbitrageOpportunity | None
     ) -> ArbitrageOpportunity:
         buy, sell = self.books[pair[0]], self.books[pair[1]]
+        prices, price_exponent = trade.told_prices
+        size, size_exponent = trade.told_size
         return ArbitrageOpportunity(
             opportunity_id=known.opportunity_id if known is not None else identity(self.symbol, buy, sell),
             state="OPENED" if known is None else "CHANGED",
             symbol=self.symbol,
             buy_venue=pair[0],
             sell_venue=pair[1],
-            buy_price=trade.buy_price,
-            sell_price=trade.sell_price,
-            buy_limit_price=trade.buy_limit_price,
-            sell_limit_price=trade.sell_limit_price,
-            size=trade.size,
-            price_exponent=trade.price_exponent,
-            size_exponent=trade.size_exponent,
+            buy_price=prices.buy,
+            sell_price=prices.sell,
+            buy_limit_price=prices.buy_limit,
+            sell_limit_price=prices.sell_limit,
+            size=size,
+            price_exponent=price_exponent,
+            size_exponent=size_exponent,
             gross_profit=decimal_text(trade.proceeds - trade.cost, trade.price_exponent + trade.size_exponent),
             net_profit=decimal_text(trade.net, trade.net_exponent),
             net_basis_points=trade.net_basis_points,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
+from alphapulse.fixed import INT64_MAX, surplus_digits
 from schemas.records import Depth
 
 BASIS_POINT_EXPONENT = -4
+
+_UNLIMITED = 1 << 512
+"""Units: more than any book can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,22 @@ def _exponent(value: Decimal) -> int:
     return exponent
 
 
+class Prices(NamedTuple):
+    """Average prices paid and received, and the worst ones taken; mantissas of one exponent."""
+
+    buy: int
+    sell: int
+    buy_limit: int
+    sell_limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """The most profitable trade: buy ``size`` from the asks of one venue, sell it to the bids of the other.
 
     Prices are mantissas at ``price_exponent``, sizes at ``size_exponent``, ``cost`` and ``proceeds`` (before fees) at
-    the sum of both, ``net`` (proceeds minus cost after both fees) at ``net_exponent``.
+    the sum of both, ``net`` (proceeds minus cost after both fees) at ``net_exponent``. ``size`` fits an int64, if need
+    be without its last digits (:attr:`told_size`); prices may not (:attr:`told_prices`).
     """
 
     price_exponent: int
@@ -73,6 +88,28 @@ class Execution:
         return self.proceeds // self.size
 
     @property
+    def told_size(self) -> tuple[int, int]:
+        """``size`` as a 64-bit mantissa and its exponent: exact."""
+        digits = surplus_digits(self.size)
+        return self.size // 10**digits, self.size_exponent + digits
+
+    @property
+    def told_prices(self) -> tuple[Prices, int]:
+        """Prices as 64-bit mantissas and their exponent.
+
+        Where an int64 cannot hold all of them at ``price_exponent`` they are rounded so that nothing looks better than
+        it is: what is paid up, what is received down.
+        """
+        digits = surplus_digits(self.buy_price, self.sell_price, self.buy_limit_price, self.sell_limit_price)
+        unit = 10**digits
+        return Prices(
+            -(-self.buy_price // unit),
+            self.sell_price // unit,
+            -(-self.buy_limit_price // unit),
+            self.sell_limit_price // unit,
+        ), self.price_exponent + digits
+
+    @property
     def net_basis_points(self) -> float:
         """Net profit over cost: a ratio, not a price."""
         digits = self.price_exponent + self.size_exponent - self.net_exponent
@@ -83,8 +120,17 @@ def execute(buy: Depth, sell: Depth, costs: Costs) -> Execution | None:
     """Return what buying at ``buy``'s asks and selling to ``sell``'s bids earns; None if nothing.
 
     Both ladders are taken from the best level on, for as long as one more unit pays after both fees (by more
-    than ``costs.least``). Levels must be best first; exponents of the two may differ.
+    than ``costs.least``). Levels must be best first; exponents of the two may differ. A size over several levels that
+    has more digits than an int64 is reduced to what one can tell exactly.
     """
+    made = _walk(buy, sell, costs, _UNLIMITED)
+    if made is not None and made.size > INT64_MAX:
+        return _walk(buy, sell, costs, made.size - made.size % 10 ** surplus_digits(made.size))
+    return made
+
+
+def _walk(buy: Depth, sell: Depth, costs: Costs, most: int) -> Execution | None:
+    """As :func:`execute`, of ``most`` units at most."""
     if not buy.ask_prices or not sell.bid_prices:
         return None
     price_exponent = min(buy.price_exponent, sell.price_exponent)
@@ -102,9 +148,9 @@ def execute(buy: Depth, sell: Depth, costs: Costs) -> Execution | None:
     ask_left, bid_left = buy.ask_sizes[0] * ask_size_scale, sell.bid_sizes[0] * bid_size_scale
     while True:
         ask, bid = buy.ask_prices[a] * ask_scale, sell.bid_prices[b] * bid_scale
-        if bid * received <= ask * paid:
+        if bid * received <= ask * paid or size == most:
             break
-        taken = min(ask_left, bid_left)
+        taken = min(ask_left, bid_left, most - size)
         size, cost, proceeds = size + taken, cost + ask * taken, proceeds + bid * taken
         ask_limit, bid_limit = ask, bid
         ask_left, bid_left = ask_left - taken, bid_left - taken

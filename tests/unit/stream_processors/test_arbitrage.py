@@ -3,6 +3,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from alphapulse.fixed import INT64_MAX, decimal_text
+from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth
 from stream_processors.arbitrage import ArbitrageRules, SymbolState
 from tests.fixtures.market import SECOND, START, depth
@@ -275,3 +277,53 @@ def test_the_end_of_an_earlier_life_does_not_close_a_later_one() -> None:
 
 def test_a_venue_without_a_configured_fee_has_none() -> None:
     assert ArbitrageRules().fee("kraken") == 0
+
+
+def test_a_sum_beyond_64_bits_is_told_at_a_coarser_exponent_from_its_opening_to_its_end() -> None:
+    codec, size = Codec(), 8 * 10**18 + 1
+    state = symbol()
+
+    def cheap(venue: str, bid: int, ask: int, ms: int, levels: int = 5) -> Depth:
+        return depth(
+            bids=[(bid - i, size) for i in range(levels)],
+            asks=[(ask + i, size) for i in range(levels)],
+            venue=venue,
+            sequence=ms,
+            received_time=START + ms * MS,
+            price_exponent=-12,
+            size_exponent=-8,
+        )
+
+    made = state.take_in(cheap("kraken", 7_000_000, 7_000_100, 1, levels=1))
+    made += state.take_in(cheap("coinbase", 7_100_000, 7_100_100, 2))
+    made += state.take_in(cheap("kraken", 7_000_000, 7_000_100, 3))
+    made += state.take_in(cheap("kraken", 7_200_000, 7_200_100, 4, levels=0))
+    assert [one.state for one in made] == ["OPENED", "CHANGED", "CLOSED"]
+    for one in made:
+        assert codec.decode(codec.encode(one)) == one
+    assert (made[0].size, made[0].size_exponent) == (size, -8)
+    # 40,000,000,000,000,000,005 units less the five that an int64 cannot tell; the profit is that of the size told.
+    assert (made[1].size, made[1].size_exponent) == (4 * 10**18, -7)
+    spent = sum((7_000_100 + i) * size for i in range(5)) - 5 * 7_000_104
+    received = sum((7_100_000 - i) * size for i in range(5)) - 5 * 7_099_996
+    assert made[1].gross_profit == decimal_text(received - spent, -20)
+
+
+def test_prices_of_very_different_exponents_are_rounded_against_the_trade() -> None:
+    codec, state = Codec(), symbol()
+    state.take_in(book("kraken", 9_000_000, 9_000_001, 1))
+    (made,) = state.take_in(
+        depth(
+            bids=[(INT64_MAX, 1000)],
+            asks=[(INT64_MAX, 1000)],
+            venue="coinbase",
+            sequence=2,
+            received_time=START + 2 * MS,
+            price_exponent=-13,
+        )
+    )
+    assert codec.decode(codec.encode(made)) == made
+    unit = Decimal(1).scaleb(made.price_exponent)
+    assert Decimal(made.buy_limit_price) * unit == Decimal("90000.01")
+    told, exact = Decimal(made.sell_limit_price) * unit, Decimal(INT64_MAX).scaleb(-13)
+    assert 0 <= exact - told < unit
