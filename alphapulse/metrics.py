@@ -48,6 +48,10 @@ BOOKS = Gauge("alphapulse_books", "Books held by this worker", ["valid"])
 CHECKPOINTS = Counter("alphapulse_checkpoints", "Checkpoints of a partition written by the stream processors")
 CHECKPOINT_BYTES = Counter("alphapulse_checkpoint_bytes", "Their size before compression")
 LATE_TRADES = Gauge("alphapulse_late_trades", "Trades that came too late to change their candle, on this worker")
+DOUBTED_TRADES = Gauge(
+    "alphapulse_doubted_trades",
+    "Trades without a credible time of their venue, on this worker: they count at their receipt",
+)
 OPPORTUNITIES = Gauge("alphapulse_open_opportunities", "Arbitrage opportunities open on this worker")
 
 # --- simulated venues (producers/simulator/) -----------------------------------------------------------------

@@ -276,7 +276,7 @@ def candle(record: Candle) -> str:
     fields["volume"] = decimal_text(record.volume, record.size_exponent)
     fields["quote_volume"] = record.quote_volume
     fields["vwap"] = decimal_text(record.vwap, record.vwap_exponent)
-    return _json(fields | {"trades": record.trades, "revision": record.revision})
+    return _json(fields | {"trades": record.trades, "revision": record.revision, "partial": record.partial})
 
 
 _OPPORTUNITY_PRICES: Final = ("buy_price", "sell_price", "buy_limit_price", "sell_limit_price")

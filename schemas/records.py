@@ -111,6 +111,9 @@ class Candle:
     size_exponent: int
     revision: int
     received_time: int
+    first_trade_time: int = 0
+    last_trade_time: int = 0
+    partial: bool = False
 
 
 @dataclass(kw_only=True)

@@ -9,13 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from alphapulse.errors import MantissaOverflow
-from alphapulse.fixed import INT64_MAX, decimal_text
+from alphapulse.fixed import EXPONENT_LIMIT, INT64_MAX, decimal_text, divided, surplus_digits
 from schemas.records import Candle, Trade
 from stream_processors.trade_ids import number_of
-
-CREDIBLE_NS = 3_600_000_000_000
-"""An exchange time further from the received time than this is a fault (the year 0001 occurs); the latter counts."""
 
 VWAP_DIGITS = 4
 """Decimals of the average price beyond those of the prices."""
@@ -34,13 +30,6 @@ def place_of(time: int, trade_id: str) -> Place:
     """Return the place of a trade that counts at ``time``."""
     number = number_of(trade_id)
     return time, -1 if number is None else number, trade_id
-
-
-def time_of(trade: Trade) -> int:
-    """Return the time a trade counts at: the venue's own if it is credible, else that of its receipt."""
-    if trade.exchange_time > 0 and abs(trade.exchange_time - trade.received_time) <= CREDIBLE_NS:
-        return trade.exchange_time
-    return trade.received_time
 
 
 @dataclass(slots=True)
@@ -163,11 +152,17 @@ class Bar:
         self.quote *= prices * sizes
 
 
-def candle_of(venue: str, symbol: str, interval: int, bar: Bar) -> Candle:
+def candle_of(venue: str, symbol: str, interval: int, bar: Bar, *, partial: bool = False) -> Candle:
     """Return the record of ``bar`` as it is now.
 
-    Raises:
-        MantissaOverflow: a number does not fit it.
+    It always fits: what is beyond an int64 at the bar's exponent is told at a coarser one, rounded half to even where
+    that is not exact (it keeps at least 18 digits). ``quote_volume`` is text, and exact.
+
+    Args:
+        venue, symbol: the instrument.
+        interval: length, nanoseconds.
+        bar: its content.
+        partial: whether trades of the interval may have been before the first one seen.
     """
     prices, price_exponent = _fit((bar.open, bar.high, bar.low, bar.close), bar.price_exponent)
     (volume,), size_exponent = _fit((bar.volume,), bar.size_exponent)
@@ -190,20 +185,18 @@ def candle_of(venue: str, symbol: str, interval: int, bar: Bar) -> Candle:
         size_exponent=size_exponent,
         revision=bar.revision,
         received_time=bar.received_time,
+        first_trade_time=bar.first[0],
+        last_trade_time=bar.last[0],
+        partial=partial,
     )
 
 
 def _fit(values: tuple[int, ...], exponent: int) -> tuple[tuple[int, ...], int]:
-    """Return ``values`` as 64-bit mantissas, at a coarser exponent if that is needed and exact.
-
-    Raises:
-        MantissaOverflow: it is needed, but not exact.
-    """
-    while any(abs(value) > INT64_MAX for value in values):
-        if any(value % 10 for value in values):
-            raise MantissaOverflow(decimal_text(max(values, key=abs), exponent), exponent)
-        values, exponent = tuple(value // 10 for value in values), exponent + 1
-    return values, exponent
+    """Return ``values`` as 64-bit mantissas and their exponent, coarser where that is needed."""
+    digits = surplus_digits(*values)
+    if not digits:
+        return values, exponent
+    return tuple(divided(value, 10**digits) for value in values), exponent + digits
 
 
 def _vwap(bar: Bar) -> tuple[int, int]:
@@ -211,17 +204,9 @@ def _vwap(bar: Bar) -> tuple[int, int]:
     if bar.volume == 0:
         (close,), exponent = _fit((bar.close,), bar.price_exponent)
         return close, exponent
-    for digits in range(VWAP_DIGITS, -1, -1):
-        mantissa = _divide(bar.quote * int(10**digits), bar.volume)
+    digits = min(VWAP_DIGITS, bar.price_exponent + EXPONENT_LIMIT)
+    while True:
+        mantissa = divided(bar.quote * 10 ** max(0, digits), bar.volume * 10 ** max(0, -digits))
         if abs(mantissa) <= INT64_MAX:
             return mantissa, bar.price_exponent - digits
-    raise MantissaOverflow(decimal_text(bar.quote // bar.volume, bar.price_exponent), bar.price_exponent)
-
-
-def _divide(dividend: int, divisor: int) -> int:
-    """Return the quotient, rounded half to even."""
-    quotient, rest = divmod(dividend, divisor)
-    twice = 2 * rest
-    if twice > divisor or (twice == divisor and quotient % 2):
-        return quotient + 1
-    return quotient
+        digits -= 1

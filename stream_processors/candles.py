@@ -1,8 +1,10 @@
 """Open, high, low, close and volume of an instrument's trades: ``md.candles``.
 
-Pure. A trade belongs to the interval of its exchange time. A candle is published (revision 0) when the instrument's
-trades have gone past its end, or, when no more come, when as much time has gone by; a trade that comes later makes
-a new revision. Whatever the order of the trades, the highest revision is the same (:mod:`stream_processors.bars`).
+Pure. A trade belongs to the interval of its exchange time (:mod:`stream_processors.market_clock`). A candle is
+published (revision 0) when the instrument's trades have gone past its end, or, when no more come, when as much time
+has gone by; a trade that comes later makes a new revision. Whatever the order of the trades, the highest revision is
+the same (:mod:`stream_processors.bars`). An interval without trades has no candle. The first candle of an instrument
+is *partial*, and so is what late trades make before it: there may have been trades that were not seen.
 
 Trades must come without duplicates (:class:`~stream_processors.trade_ids.TradeIds`).
 """
@@ -15,8 +17,8 @@ from dataclasses import dataclass
 import msgspec
 
 from schemas.records import Candle, Trade
-from stream_processors.bars import Bar, BarState, Place, candle_of, place_of, time_of
-from stream_processors.stream_clock import StreamClock
+from stream_processors.bars import Bar, BarState, Place, candle_of, place_of
+from stream_processors.market_clock import MarketClock
 
 GRACE_NS = 250_000_000
 """How far the trades must be past a candle's end: venues deliver trades a little out of order."""
@@ -44,10 +46,10 @@ class CandleSeries:
     Attributes:
         bars: by open time: those being built and those that may still change.
         published: by open time: what an earlier owner published and this one may not contradict.
-        too_late: trades that came after that.
+        forgotten: end of the newest interval of which nothing is known any more: what belongs before it is too late.
     """
 
-    __slots__ = ("_interval", "_lateness", "_next_close", "_symbol", "_venue", "bars", "published", "too_late")
+    __slots__ = ("_interval", "_lateness", "_next_close", "_symbol", "_venue", "bars", "forgotten", "published")
 
     def __init__(self, venue: str, symbol: str, interval: int, lateness: int) -> None:
         self._venue = venue
@@ -57,7 +59,7 @@ class CandleSeries:
         self._next_close: int | None = None
         self.bars: dict[int, Bar] = {}
         self.published: dict[int, Published] = {}
-        self.too_late = 0
+        self.forgotten = 0
 
     def restore(self, bars: Iterable[Bar]) -> None:
         """Go on with ``bars``."""
@@ -75,18 +77,18 @@ class CandleSeries:
         if known is None or known.revision <= candle.revision:
             self.published[candle.open_time] = Published(candle.revision, candle.trades)
 
-    def add(self, trade: Trade, place: Place, watermark: int) -> list[Candle]:
-        """Count a trade; return the revision it makes, if it is late.
+    def add(self, trade: Trade, place: Place, watermark: int, since: int) -> list[Candle] | None:
+        """Count a trade; return the revision it makes, if it is late; None if it is too late to be counted.
 
         Args:
             trade: not seen before.
             place: its place among the trades.
-            watermark: the latest trade time before it.
+            watermark: the market's time before it.
+            since: time of the first trade seen.
         """
         open_time = place[0] - place[0] % self._interval
-        if open_time + self._interval + self._lateness < watermark:
-            self.too_late += 1
-            return []
+        if open_time < self.forgotten or open_time + self._interval + self._lateness < watermark:
+            return None
         bar = self.bars.get(open_time)
         if bar is None:
             self.bars[open_time] = Bar.of(open_time, trade, place)
@@ -94,9 +96,9 @@ class CandleSeries:
             self._next_close = end if self._next_close is None else min(self._next_close, end)
             return []
         bar.add(trade, place)
-        return self._publish(bar) if bar.closed else []
+        return self._publish(bar, since) if bar.closed else []
 
-    def close(self, time: int, watermark: int) -> list[Candle]:
+    def close(self, time: int, watermark: int, since: int) -> list[Candle]:
         """Return the candles whose end is at or before ``time``, each once; forget those too old for late trades."""
         if self._next_close is None or time < self._next_close:
             return []
@@ -104,16 +106,16 @@ class CandleSeries:
         for bar in sorted(self.bars.values(), key=lambda bar: bar.open_time):
             if not bar.closed and bar.open_time + self._interval <= time:
                 bar.closed = True
-                made += self._publish(bar)
+                made += self._publish(bar, since)
         self._forget(watermark)
         self._find_next_close()
         return made
 
-    def flush(self) -> list[Candle]:
+    def flush(self, since: int) -> list[Candle]:
         """Return the candles that have not ended, as they are: the process ends. They go on, with new revisions."""
         made: list[Candle] = []
         for bar in self.bars.values():
-            if not bar.closed and (candles := self._publish(bar)):
+            if not bar.closed and (candles := self._publish(bar, since)):
                 self.was_published(candles[0])
                 made += candles
         return made
@@ -127,16 +129,19 @@ class CandleSeries:
         oldest = watermark - self._lateness - self._interval
         for open_time in [key for key, bar in self.bars.items() if key < oldest and bar.closed]:
             del self.bars[open_time]
+            self.forgotten = max(self.forgotten, open_time + self._interval)
         for open_time in [key for key in self.published if key < oldest]:
             del self.published[open_time]
+            self.forgotten = max(self.forgotten, open_time + self._interval)
 
-    def _publish(self, bar: Bar) -> list[Candle]:
+    def _publish(self, bar: Bar, since: int) -> list[Candle]:
         if (earlier := self.published.get(bar.open_time)) is not None:
             # The same trades, read again: a revision that says less must not count as a newer one.
             bar.revision = max(bar.revision, earlier.revision + 1)
             if bar.trades <= earlier.trades:
                 return []
-        candle = candle_of(self._venue, self._symbol, self._interval, bar)
+        partial = bar.open_time < since
+        candle = candle_of(self._venue, self._symbol, self._interval, bar, partial=partial)
         bar.revision += 1
         return [candle]
 
@@ -147,11 +152,17 @@ class CandleState(msgspec.Struct, array_like=True):
     Attributes:
         published: interval → open time → revision and trades, see :class:`CandleSeries`. The next owner reads back only
             what was published after the checkpoint, so what was read back before it is kept in it.
+        forgotten: interval → see there.
+        received: receipt of the trade that set ``latest``.
+        since: time of the first trade; 0 in a checkpoint of an earlier release: not known, so nothing is partial.
     """
 
     latest: int
     bars: dict[int, list[BarState]]
     published: dict[int, dict[int, tuple[int, int]]] = {}
+    forgotten: dict[int, int] = {}
+    received: int = 0
+    since: int = 0
 
 
 class Candles:
@@ -160,13 +171,19 @@ class Candles:
     Attributes:
         series: by interval, nanoseconds.
         clock: the time of the trades.
+        since: time of the first trade seen; None before it.
+        doubted: trades that had no credible time of the venue's.
+        too_late: trades that an interval did not count any more.
     """
 
-    __slots__ = ("clock", "series")
+    __slots__ = ("clock", "doubted", "series", "since", "too_late")
 
     def __init__(self, venue: str, symbol: str, intervals: Iterable[int], lateness: int) -> None:
-        self.clock = StreamClock()
+        self.clock = MarketClock(lateness)
         self.series = {interval: CandleSeries(venue, symbol, interval, lateness) for interval in intervals}
+        self.since: int | None = None
+        self.doubted = 0
+        self.too_late = 0
 
     def state(self) -> CandleState:
         """Return what a later owner needs to go on."""
@@ -175,16 +192,23 @@ class Candles:
             interval: {time: (known.revision, known.trades) for time, known in series.published.items()}
             for interval, series in self.series.items()
         }
-        return CandleState(self.clock.latest, bars, published)
+        forgotten = {interval: series.forgotten for interval, series in self.series.items()}
+        clock = self.clock
+        return CandleState(clock.latest, bars, published, forgotten, clock.received, self.since or 0)
 
     def restore(self, state: CandleState, now: int) -> None:
         """Go on where an earlier owner stopped; intervals that are no longer configured are left out."""
-        self.clock.advance(state.latest, now)
+        # An earlier release kept no receipt: live, it is the trade's own time but for the delay.
+        self.clock.restore(state.latest, state.received or state.latest, now)
+        if state.latest or state.since:
+            self.since = state.since
         for interval, bars in state.bars.items():
             if interval in self.series:
-                self.series[interval].restore(map(Bar.restored, bars))
+                series = self.series[interval]
+                series.restore(map(Bar.restored, bars))
                 known = state.published.get(interval, {})
-                self.series[interval].published = {time: Published(*of) for time, of in known.items()}
+                series.published = {time: Published(*of) for time, of in known.items()}
+                series.forgotten = state.forgotten.get(interval, 0)
 
     def was_published(self, candle: Candle) -> None:
         """Take note of a candle that an earlier owner published after its last checkpoint."""
@@ -197,40 +221,42 @@ class Candles:
         """Whether :meth:`tick` has something to wait for."""
         return any(series.waiting for series in self.series.values())
 
-    @property
-    def too_late(self) -> int:
-        """Trades that could change no candle any more, by interval and trade."""
-        return sum(series.too_late for series in self.series.values())
-
     def add(self, trade: Trade, now: int) -> list[Candle]:
-        """Count a trade not seen before; return the candles to publish.
+        """Count a trade not seen before; return the candles to publish (:attr:`doubted`, :attr:`too_late` tell more).
 
-        Raises:
-            MantissaOverflow: a candle does not fit its record.
+        Args:
+            trade: the trade.
+            now: the time of its arrival here, by the reader's clock.
         """
-        time = time_of(trade)
+        clock = self.clock
+        time, credible = clock.time_of(trade.exchange_time, trade.received_time)
+        if not credible:
+            self.doubted += 1
+        if self.since is None:
+            self.since = time
         place = place_of(time, trade.trade_id)
+        watermark, since = clock.latest, self.since
+        clock.observe(time, trade.received_time, now)
         made: list[Candle] = []
-        watermark = self.clock.latest
-        self.clock.advance(time, now)
+        missed = False
         for series in self.series.values():
-            made += series.add(trade, place, watermark)
-            made += series.close(self.clock.latest - GRACE_NS, self.clock.latest)
+            revision = series.add(trade, place, watermark, since)
+            if revision is None:
+                missed = True
+            else:
+                made += revision
+            made += series.close(clock.latest - GRACE_NS, clock.latest, since)
+        self.too_late += missed
         return made
 
     def flush(self) -> list[Candle]:
-        """Return the candles that have not ended, as they are.
-
-        Raises:
-            MantissaOverflow: a candle does not fit its record.
-        """
-        return [candle for series in self.series.values() for candle in series.flush()]
+        """Return the candles that have not ended, as they are."""
+        return [candle for series in self.series.values() for candle in series.flush(self.since or 0)]
 
     def tick(self, now: int) -> list[Candle]:
-        """Return the candles that end by the clock alone at ``now``.
-
-        Raises:
-            MantissaOverflow: a candle does not fit its record.
-        """
-        time = self.clock.at(now) - TIMER_GRACE_NS
-        return [candle for series in self.series.values() for candle in series.close(time, self.clock.latest)]
+        """Return the candles that end by the clock alone at ``now``."""
+        clock = self.clock
+        time = clock.at(now) - TIMER_GRACE_NS
+        return [
+            candle for series in self.series.values() for candle in series.close(time, clock.latest, self.since or 0)
+        ]

@@ -5,12 +5,10 @@ Pure: records and times come in as arguments, records to publish are put on a li
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from alphapulse.errors import MantissaOverflow
 from schemas.book_reader import BookReader, Outcome
-from schemas.records import Candle, DeltaStatistics, Event, L2Update, Record, Trade
+from schemas.records import Event, L2Update, Record, Trade
 from stream_processors.candles import Candles
 from stream_processors.depth import DepthConflation
 from stream_processors.state import VERSION, BookState, InstrumentRecord, Positions, Totals
@@ -38,7 +36,7 @@ class InstrumentState:
         dirty: whether it has changed since it was last checkpointed.
     """
 
-    __slots__ = ("candles", "depth", "dirty", "ids", "reader", "symbol", "totals", "venue", "windows")
+    __slots__ = ("_doubting", "candles", "depth", "dirty", "ids", "reader", "symbol", "totals", "venue", "windows")
 
     def __init__(self, venue: str, symbol: str, rules: Rules) -> None:
         self.venue = venue
@@ -50,6 +48,8 @@ class InstrumentState:
         self.depth = DepthConflation(venue, symbol, reader, levels=rules.depth_levels, interval_ns=rules.depth_interval)
         self.windows = DeltaWindows(venue, symbol, reader, rules.stats_interval)
         self.candles = Candles(venue, symbol, rules.candle_intervals, rules.candle_lateness)
+        # Whether the last trade had no credible time: told once for all trades in a row that have none.
+        self._doubting = False
 
     def apply_l2(self, update: L2Update, now: int, out: list[Record]) -> Outcome:
         """Apply a record of ``md.l2`` and return what it did to the book.
@@ -100,10 +100,16 @@ class InstrumentState:
             return
         self.totals.trade(trade.size, trade.size_exponent)
         self.windows.trade(trade.received_time)
-        try:
-            out += self.candles.add(trade, now)
-        except MantissaOverflow as error:
-            out.append(self._refused_candle(error, trade.received_time))
+        candles = self.candles
+        doubted, too_late = candles.doubted, candles.too_late
+        out += candles.add(trade, now)
+        if candles.too_late != too_late:
+            out.append(self._too_late(trade))
+        if candles.doubted == doubted:
+            self._doubting = False
+        elif not self._doubting:
+            self._doubting = True
+            out.append(self._doubted(trade))
 
     @property
     def active(self) -> bool:
@@ -112,20 +118,15 @@ class InstrumentState:
 
     def tick(self, now: int, out: list[Record]) -> None:
         """Publish the windows and candles that end by the clock alone."""
-        self._publish(self.windows.tick(now), lambda: self.candles.tick(now), out)
+        self._publish([*self.windows.tick(now), *self.candles.tick(now)], out)
 
     def flush(self, out: list[Record]) -> None:
         """Publish what has not ended as it is: the process ends."""
-        self._publish(self.windows.flush(), self.candles.flush, out)
+        self._publish([*self.windows.flush(), *self.candles.flush()], out)
 
-    def _publish(self, windows: list[DeltaStatistics], candles: Callable[[], list[Candle]], out: list[Record]) -> None:
-        before = len(out)
-        out += windows
-        try:
-            out += candles()
-        except MantissaOverflow as error:
-            out.append(self._refused_candle(error, self.candles.clock.latest))
-        self.dirty = self.dirty or len(out) > before
+    def _publish(self, made: list[Record], out: list[Record]) -> None:
+        out += made
+        self.dirty = self.dirty or bool(made)
 
     def state(self, positions: Positions) -> InstrumentRecord:
         """Return what a later owner needs to go on at ``positions``."""
@@ -170,13 +171,31 @@ class InstrumentState:
             },
         )
 
-    def _refused_candle(self, error: MantissaOverflow, time: int) -> Event:
+    def _too_late(self, trade: Trade) -> Event:
+        return self._trade_event(
+            trade, "late_trade", "a trade came too late for its candle, which does not count it (it is on md.trades)"
+        )
+
+    def _doubted(self, trade: Trade) -> Event:
+        return self._trade_event(
+            trade,
+            "trade_time_doubted",
+            "the venue gives no credible time of trades: they count in the candle of their receipt until it does",
+        )
+
+    def _trade_event(self, trade: Trade, kind: str, message: str) -> Event:
         return Event(
-            time=time,
+            time=trade.received_time,
             service=SERVICE,
-            kind="candle_refused",
-            severity="ERROR",
+            kind=kind,
+            severity="WARNING",
             venue=self.venue,
             symbol=self.symbol,
-            message=f"a candle does not fit its record: {error}",
+            message=message,
+            details={
+                "trade_id": trade.trade_id,
+                "exchange_time": str(trade.exchange_time),
+                "received_time": str(trade.received_time),
+                "market_time": str(self.candles.clock.latest),
+            },
         )

@@ -39,6 +39,7 @@ def tell_book(instrument: InstrumentState, *, full: bool = False) -> dict[str, A
         "duplicate_trades": totals.duplicate_trades,
         "base_volume": decimal_text(int(totals.base_volume), totals.volume_exponent),
         "late_trades": instrument.candles.too_late,
+        "doubted_trades": instrument.candles.doubted,
         "gaps": totals.gaps,
         "invalidated": totals.invalidated,
         "bid_levels": len(book.bids),
@@ -67,6 +68,7 @@ class Ops:
         # Asked for when the metrics are read.
         metrics.BOOKS.labels("true").set_function(lambda: sum(one.reader.valid for one in self._instruments()))
         metrics.BOOKS.labels("false").set_function(lambda: sum(not one.reader.valid for one in self._instruments()))
+        metrics.DOUBTED_TRADES.set_function(lambda: sum(one.candles.doubted for one in self._instruments()))
         metrics.LATE_TRADES.set_function(lambda: sum(one.candles.too_late for one in self._instruments()))
         metrics.OPPORTUNITIES.set_function(self._opportunities)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from alphapulse import topics
 from alphapulse.instruments import instrument_key
 from schemas.book_reader import Outcome
-from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, L2Update, Record, Trade
+from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Event, L2Update, Record, Trade
 from stream_processors.arbitrage import ArbitrageRules, SymbolState
 from stream_processors.instrument import InstrumentState, Rules
 from stream_processors.state import InstrumentRecord, Positions
@@ -95,7 +95,10 @@ class Partition:
         instrument = self.instrument(trade.venue, trade.symbol)
         if self._ahead and self._applied(instrument_key(trade.venue, trade.symbol), topics.TRADES, offset):
             return
+        before = len(out)
         instrument.apply_trade(trade, now, out)
+        if self.muted(topics.TRADES, offset):
+            out[before:] = [record for record in out[before:] if not isinstance(record, Event)]
         self._active.add(instrument)
 
     def apply_depth(self, offset: int, depth: Depth, now: int, out: list[Record]) -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from alphapulse.errors import MantissaOverflow
 from alphapulse.fixed import INT64_MAX
 from schemas.records import Candle, Trade
 from stream_processors.candles import GRACE_NS, TIMER_GRACE_NS, Candles
@@ -51,6 +50,9 @@ def test_a_candle_is_published_once_trades_are_past_its_end() -> None:
         size_exponent=-3,
         revision=0,
         received_time=START + 1_004 * MS,
+        first_trade_time=START + 100 * MS,
+        last_trade_time=START + 999 * MS,
+        partial=True,
     )
 
 
@@ -146,12 +148,12 @@ def test_the_average_price_is_rounded_half_to_even(sizes: tuple[int, int], vwap:
     assert made[0].vwap_exponent == (-2 if sizes == (0, 0) else -6)
 
 
-def test_a_volume_beyond_64_bits_is_told_at_a_coarser_exponent_if_that_is_exact() -> None:
+def test_a_volume_beyond_64_bits_is_told_at_a_coarser_exponent() -> None:
     huge = INT64_MAX // 10 * 10
     (made,) = take(candles(), at(1, 1, huge), at(2, 1, huge), at(2_000))
     assert (made.volume, made.size_exponent) == (huge // 10 * 2, -2)
-    with pytest.raises(MantissaOverflow):
-        take(candles(), at(1, 1, INT64_MAX), at(2, 1, INT64_MAX - 1), at(2_000))
+    (made,) = take(candles(), at(1, 1, INT64_MAX), at(2, 1, INT64_MAX - 1), at(2_000))
+    assert (made.volume, made.size_exponent) == (1_844_674_407_370_955_161, -2)  # …613 rounded
 
 
 def test_a_price_near_64_bits_has_an_average_with_fewer_decimals() -> None:
@@ -221,3 +223,48 @@ def test_at_the_end_of_the_process_open_candles_are_published_and_go_on() -> Non
     assert take(quiet, at(1_500)) == []
     (second,) = take(busy, at(200), at(1_500))
     assert (second.revision, second.trades) == (1, 2)
+
+
+def test_one_trade_stamped_ahead_takes_no_other_with_it() -> None:
+    taker = candles(120 * SECOND, (SECOND, 60 * SECOND))
+    made = take(taker, *(at(1_000 * second) for second in range(60)))
+    made += take(taker, replace(at(60_200), exchange_time=START + 3_060 * SECOND))
+    made += take(taker, *(at(1_000 * second) for second in range(61, 361)))
+    assert taker.too_late == 0
+    assert taker.doubted == 1
+    newest = {(one.interval, one.open_time): one.trades for one in made}
+    for interval in (SECOND, 60 * SECOND):
+        assert sum(trades for (length, _), trades in newest.items() if length == interval) >= 300
+    assert max(open_time for _, open_time in newest) < START + 361 * SECOND
+
+
+def test_a_replay_has_the_candles_of_the_recorded_market() -> None:
+    """The trades of ten seconds, five years ago, received within a few milliseconds."""
+    taker, years = candles(), 5 * 365 * 86_400 * SECOND
+    trades = [replace(at(ms, number=ms + 1), received_time=START + years + ms * 100) for ms in range(0, 10_000, 500)]
+    made = take(taker, *trades) + taker.flush()
+    assert [(one.open_time - START) // SECOND for one in made] == list(range(10))
+    assert {one.trades for one in made} == {2}
+    assert taker.too_late == taker.doubted == 0
+
+
+def test_what_is_forgotten_is_not_begun_anew_when_the_market_goes_back() -> None:
+    taker, later = candles(lateness=SECOND), START + 10**18
+    ahead = [at(100_000 + ms, number=9_000 + ms) for ms in range(3)]
+    trades = [at(ms, number=ms + 1) for ms in range(0, 10_000, 500)]
+    back = [at(ms, number=20_000 + ms) for ms in range(1, 10_000, 500)]
+    made = take(taker, *(replace(one, received_time=later) for one in [*trades, *ahead, *back]))
+    made += taker.flush()
+    keys = [(one.open_time, one.revision) for one in made]
+    assert len(set(keys)) == len(keys)
+    assert taker.too_late > 0
+
+
+def test_the_first_candle_is_partial_and_so_is_what_is_before_it() -> None:
+    taker = candles(intervals=(SECOND, 60 * SECOND))
+    made = take(taker, at(5_400), at(4_900), at(6_100), at(7_300)) + taker.flush()
+    partial = {(one.interval // SECOND, (one.open_time - START) // SECOND): one.partial for one in made}
+    assert partial == {(1, 5): True, (1, 4): True, (1, 6): False, (1, 7): False, (60, -20): True}
+    later = candles(intervals=(SECOND, 60 * SECOND))
+    later.restore(taker.state(), START)
+    assert [one.partial for one in take(later, at(8_100), at(9_300))] == [False]

@@ -65,6 +65,7 @@ async def test_books_tells_every_instrument(tmp_path: Path) -> None:
         "duplicate_trades": 0,
         "base_volume": f"{sum(one.size for one in trades) / 1e8:.8f}".rstrip("0"),
         "late_trades": 0,
+        "doubted_trades": 0,
         "gaps": 0,
         "invalidated": 0,
         "bid_levels": len(reader.book.bids),

@@ -206,18 +206,43 @@ def test_what_was_published_before_is_held_back() -> None:
     assert kinds(out).count("Candle") == 0
 
 
-def test_a_candle_that_does_not_fit_is_told() -> None:
+def test_a_trade_that_no_candle_counts_is_an_event_and_a_count() -> None:
     one, out = partition(), list[Record]()
-    huge = {"size": 2**63 - 1, "size_exponent": -3}
-    for number in range(3):
-        one.apply_trade(number, trade(str(number), **huge), START, out)
-    one.apply_trade(3, trade("3", exchange_time=START + 5 * SECOND), START, out)
-    assert [(made.kind, made.severity) for made in out if isinstance(made, Event)] == [("candle_refused", "ERROR")]
-    out.clear()
-    for number in range(4, 7):
-        one.apply_trade(number, trade(str(number), exchange_time=START + 6 * SECOND, **huge), START, out)
-    one.tick(START + 60 * SECOND, out)
-    assert "candle_refused" in [made.kind for made in out if isinstance(made, Event)]
+    one.apply_trade(0, trade("1", exchange_time=START, received_time=START), START, out)
+    later = START + 600 * SECOND
+    one.apply_trade(1, trade("2", exchange_time=later, received_time=later), later, out)
+    one.apply_trade(2, trade("3", exchange_time=START + SECOND, received_time=later), later, out)
+    (event,) = [made for made in out if isinstance(made, Event)]
+    assert (event.kind, event.severity, event.venue, event.symbol) == ("late_trade", "WARNING", "kraken", "BTC-USD")
+    assert event.details["trade_id"] == "3"
+    assert event.details["exchange_time"] == str(START + SECOND)
+    (instrument,) = one.instruments.values()
+    assert instrument.candles.too_late == 1
+
+
+def test_trades_without_a_credible_time_are_told_once_for_all_in_a_row() -> None:
+    one, out = partition(), list[Record]()
+    for number, ahead in enumerate((0, 3_000, 3_000, 0, 3_000)):
+        received = START + number * SECOND
+        one.apply_trade(
+            number, trade(str(number), exchange_time=received + ahead * SECOND, received_time=received), received, out
+        )
+    events = [made for made in out if isinstance(made, Event)]
+    assert [(event.kind, event.details["trade_id"]) for event in events] == [
+        ("trade_time_doubted", "1"),
+        ("trade_time_doubted", "4"),
+    ]
+    (instrument,) = one.instruments.values()
+    assert instrument.candles.doubted == 3
+
+
+def test_events_of_trades_that_are_read_again_are_not_told_again() -> None:
+    one, out = partition(), list[Record]()
+    one.muted_until = {topics.TRADES: 1}
+    for number in (0, 1):
+        one.apply_trade(number, trade(str(number), exchange_time=1, received_time=START), START, out)
+        one.apply_trade(number, trade(f"good {number}", exchange_time=START, received_time=START), START, out)
+    assert [made.details["trade_id"] for made in out if isinstance(made, Event)] == ["1"]
 
 
 def test_two_feeds_share_a_partition() -> None:

@@ -71,6 +71,56 @@ async def test_the_latest_revision_of_a_candle_counts(engine: Engine) -> None:
     ]
 
 
+CANDLE = (
+    "INSERT INTO candles (venue, symbol, interval, open_time, open, high, low, close, volume, quote_volume, vwap, "
+    "trades, revision, received_time, first_trade_time, last_trade_time, partial, _incarnation) VALUES "
+)
+
+
+async def test_a_candle_over_two_lives_of_the_log_is_both_parts(engine: Engine) -> None:
+    await migrate(engine)
+    await engine.command(
+        CANDLE + "('k', 'B', 60000000000, 0, 5, 9, 4, 8, 10, '70', 7, 25, 0, 20, 1, 19, false, 'one'), "
+        "('k', 'B', 60000000000, 0, 5, 9, 4, 8, 12, '84', 7, 26, 1, 21, 1, 20, false, 'one'), "
+        "('k', 'B', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 10, 0, 59, 30, 58, true, 'two')"
+    )
+    rows = await engine.rows(
+        "SELECT open, high, low, close, volume, quote_volume, vwap, trades, partial, toUnixTimestamp(received_time) "
+        "FROM v_candles"
+    )
+    assert rows == [(5, 9, 3, 6, 20, 124, Decimal("6.2"), 36, True, 59)]
+
+
+async def test_parts_that_overlap_are_not_added_up(engine: Engine) -> None:
+    """A venue repeats trades to a collector that begins anew: the parts share them, nobody knows which."""
+    await migrate(engine)
+    await engine.command(
+        CANDLE + "('k', 'B', 60000000000, 0, 5, 9, 4, 8, 10, '70', 7, 25, 0, 20, 1, 19, false, 'one'), "
+        "('k', 'B', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 30, 0, 59, 12, 58, true, 'two'), "
+        "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 30, 0, 59, 0, 0, false, 'one'), "
+        "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 9, '45', 5, 31, 0, 90, 0, 0, false, 'two')"
+    )
+    rows = await engine.rows("SELECT symbol, open, volume, trades, partial FROM v_candles ORDER BY symbol")
+    assert rows == [("B", 7, 8, 30, True), ("C", 7, 9, 31, True)]
+
+
+@pytest.mark.parametrize(
+    ("insert", "select"),
+    [
+        ("INSERT INTO candles (symbol, quote_volume) VALUES ", "SELECT quote_volume FROM v_candles"),
+        ("INSERT INTO arbitrage (net_profit, gross_profit) VALUES ", "SELECT gross_profit FROM v_arbitrage"),
+    ],
+)
+async def test_text_is_exact_or_an_error(engine: Engine, insert: str, select: str) -> None:
+    await migrate(engine)
+    fits, beyond = "0." + "0" * 35 + "1", "0." + "0" * 36 + "1"
+    await engine.command(insert + f"('{fits}', '{fits}')")
+    assert await engine.rows(select) == [(Decimal(fits),)]
+    await engine.command(insert + f"('{beyond}', '{beyond}')")
+    with pytest.raises(ServiceError, match="more than 36 decimals"):
+        await engine.rows(select)
+
+
 @pytest.mark.parametrize("view", ["v_quotes", "v_stats", "v_arbitrage"])
 async def test_the_other_views_can_be_read(engine: Engine, view: str) -> None:
     await migrate(engine)
