@@ -153,7 +153,7 @@ class CandleState(msgspec.Struct, array_like=True):
         published: interval → open time → revision and trades, see :class:`CandleSeries`. The next owner reads back only
             what was published after the checkpoint, so what was read back before it is kept in it.
         forgotten: interval → see there.
-        received: receipt of the trade that set ``latest``.
+        received, standing_in: see :class:`~stream_processors.market_clock.MarketClock`.
         since: time of the first trade; 0 in a checkpoint of an earlier release: not known, so nothing is partial.
     """
 
@@ -163,6 +163,7 @@ class CandleState(msgspec.Struct, array_like=True):
     forgotten: dict[int, int] = {}
     received: int = 0
     since: int = 0
+    standing_in: bool = False
 
 
 class Candles:
@@ -194,12 +195,14 @@ class Candles:
         }
         forgotten = {interval: series.forgotten for interval, series in self.series.items()}
         clock = self.clock
-        return CandleState(clock.latest, bars, published, forgotten, clock.received, self.since or 0)
+        return CandleState(
+            clock.latest, bars, published, forgotten, clock.received, self.since or 0, standing_in=clock.standing_in
+        )
 
     def restore(self, state: CandleState, now: int) -> None:
         """Go on where an earlier owner stopped; intervals that are no longer configured are left out."""
         # An earlier release kept no receipt: live, it is the trade's own time but for the delay.
-        self.clock.restore(state.latest, state.received or state.latest, now)
+        self.clock.restore(state.latest, state.received or state.latest, now, standing_in=state.standing_in)
         if state.latest or state.since:
             self.since = state.since
         for interval, bars in state.bars.items():
@@ -235,8 +238,8 @@ class Candles:
         if self.since is None:
             self.since = time
         place = place_of(time, trade.trade_id)
-        watermark, since = clock.latest, self.since
-        clock.observe(time, trade.received_time, now)
+        watermark, since = clock.watermark, self.since
+        clock.observe(time, trade.received_time, now, own=credible)
         made: list[Candle] = []
         missed = False
         for series in self.series.values():

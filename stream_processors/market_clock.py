@@ -36,21 +36,28 @@ class MarketClock:
     Attributes:
         latest: the watermark: the latest trade time that is believed; 0 before there is one.
         received: receipt of the trade that set it.
+        standing_in: whether that was the receipt itself, because no trade had a time of its own yet.
     """
 
-    __slots__ = ("_arrived", "_lateness", "_leap", "_witnesses", "latest", "received")
+    __slots__ = ("_arrived", "_lateness", "_leap", "_witnesses", "latest", "received", "standing_in")
 
     def __init__(self, lateness: int) -> None:
         self.latest = 0
         self.received = 0
+        self.standing_in = False
         self._lateness = lateness
         self._leap = min(TOLERANCE_NS, lateness)
         self._arrived = 0
         self._witnesses: list[int] = []
 
-    def restore(self, latest: int, received: int, now: int) -> None:
+    def restore(self, latest: int, received: int, now: int, *, standing_in: bool = False) -> None:
         """Go on where an earlier owner stopped."""
-        self.latest, self.received, self._arrived = latest, received, now
+        self.latest, self.received, self._arrived, self.standing_in = latest, received, now, standing_in
+
+    @property
+    def watermark(self) -> int:
+        """What a trade's own time is held against: 0 while only receipts are known, which say nothing of it."""
+        return 0 if self.standing_in else self.latest
 
     def time_of(self, exchange_time: int, received_time: int) -> tuple[int, bool]:
         """Return the time a trade counts at, and whether that is the venue's own."""
@@ -59,20 +66,30 @@ class MarketClock:
         return self.expected(received_time), False
 
     def expected(self, received_time: int) -> int:
-        """Return the market's time at a receipt, from the watermark and what has gone by; without one the receipt."""
+        """Return the market's time at a receipt: the watermark and what has gone by, or what else is known."""
         if not self.latest:
-            return received_time
+            return self._witnesses[-1] if self._witnesses else received_time
         return self.latest + max(0, received_time - self.received)
 
-    def observe(self, time: int, received_time: int, now: int) -> None:
+    def observe(self, time: int, received_time: int, now: int, *, own: bool = True) -> None:
         """Take note of a trade that counts at ``time``.
 
         Args:
-            time: as :meth:`time_of` says.
+            time, own: as :meth:`time_of` says.
             received_time: its receipt, by the collector's clock.
             now: the time of its arrival here, by the reader's clock.
         """
+        if not own:
+            # It says nothing new of the market's time, but where no trade has one, the receipts must do.
+            if (self.standing_in or not (self.latest or self._witnesses)) and time > self.latest:
+                self._set(time, received_time, now)
+                self.standing_in = True
+            return
         time = min(time, received_time)
+        if received_time - time <= TOLERANCE_NS:
+            self.standing_in = False
+        elif self.standing_in:
+            self.latest, self.standing_in = 0, False
         if received_time - time > TOLERANCE_NS and not self._follows(time, received_time):
             self._doubt(time, received_time, now)
             return

@@ -209,6 +209,39 @@ def test_after_a_crash_the_highest_revision_is_right(
         )
 
 
+@st.composite
+def a_market_with_one_wrong_stamp(draw: st.DrawFn) -> tuple[list[Trade], int]:
+    """Trades in order, live or of a replay years ago at any speed; one of them has a time that is wrong by anything."""
+    gaps = draw(st.lists(st.integers(0, 40_000), min_size=4, max_size=60))
+    ago, speed = draw(st.sampled_from([(0, 1), (10**17, 1), (10**17, 40), (10**17, 10**6)]))
+    made, ms = [], 0
+    for number, gap in enumerate(gaps):
+        ms += gap
+        received = START + ago + ms * MS // speed + draw(st.integers(0, 300)) * MS
+        made.append(trade(str(number), price=number + 1, size=1, exchange_time=START + ms * MS, received_time=received))
+    bad = draw(st.integers(0, len(made) - 1))
+    off = draw(st.one_of(st.integers(-(10**10), 10**10).map(lambda ms: ms * MS), st.just(-START), st.just(2**62)))
+    made[bad] = replace(made[bad], exchange_time=made[bad].exchange_time + off)
+    return made, bad
+
+
+@given(a_market_with_one_wrong_stamp())
+def test_one_wrong_stamp_takes_no_other_trade_out_of_its_candle(market: tuple[list[Trade], int]) -> None:
+    trades, bad = market
+    taker = Candles("kraken", "BTC-USD", (60 * SECOND,), 120 * SECOND)
+    published: list[Candle] = []
+    for one in trades:
+        published += taker.add(one, one.received_time)
+    published += taker.flush()
+    assert taker.too_late <= 1
+    newest = {candle.open_time: candle for candle in published}
+    others = reference_candles([one for number, one in enumerate(trades) if number != bad], 60 * SECOND)
+    for open_time, expected in others.items():
+        assert newest[open_time].trades - expected.trades in (0, 1)
+    counted = sum(candle.trades for candle in newest.values())
+    assert counted == len(trades) - taker.too_late
+
+
 # --- depth and statistics --------------------------------------------------------------------------------------
 
 LEVELS = 3

@@ -18,8 +18,8 @@ def clock() -> MarketClock:
 
 def see(it: MarketClock, time: int, received: int) -> int:
     """Let a trade come; return the watermark."""
-    counts_at, _ = it.time_of(time, received)
-    it.observe(counts_at, received, received)
+    counts_at, own = it.time_of(time, received)
+    it.observe(counts_at, received, received, own=own)
     return it.latest
 
 
@@ -98,3 +98,22 @@ def test_a_later_owner_goes_on() -> None:
     later.restore(it.latest, it.received, START)
     assert see(later, START - YEARS + SECOND, START) == START - YEARS + SECOND
     assert clock().at(START) == 0
+
+
+def test_where_no_trade_has_a_time_the_receipts_are_the_market() -> None:
+    it = clock()
+    for second in (0, 2, 1):
+        assert see(it, 0, START + second * SECOND) == START + min(second * 2, 2) * SECOND
+        assert it.watermark == 0
+    assert it.at(START + 3 * SECOND) == START + 3 * SECOND
+
+
+@pytest.mark.parametrize("ago", [0, YEARS])
+def test_the_first_time_of_a_trade_takes_the_place_of_receipts(ago: int) -> None:
+    it = clock()
+    see(it, 0, START)
+    for second in range(1, WITNESSES + 1):
+        see(it, START - ago + second * SECOND, START + second * SECOND)
+    see(it, 0, START + 3_600 * SECOND)
+    assert it.latest == it.watermark
+    assert START - ago < it.latest <= START - ago + WITNESSES * SECOND
