@@ -3,8 +3,9 @@
 ``python -m alphapulse.embedded.broker [--config DIR] [--topic NAME:PARTITIONS …]`` makes all topics of
 :mod:`alphapulse.topics` and those named, and tells ``bootstrap`` and ``incarnation`` in ``data_dir/run/broker.json``.
 
-What it keeps, it keeps in memory: ``RETENTION_BYTES`` of batches as sent (compressed) a partition, the oldest dropped
-first. A reader that comes too late finds its offset out of range; :class:`alphapulse.kafka.LossWatch` counts.
+What it keeps, it keeps in memory: ``RETENTION_BYTES`` of batches as sent (compressed) a partition; when that is full,
+the oldest eighth is dropped. A reader that comes too late finds its offset out of range;
+:class:`alphapulse.kafka.LossWatch` counts.
 
 It speaks the part of Kafka's protocol that producers, consumers, groups and the admin client need (:mod:`.memory.node`
 lists the requests), and behaves as Kafka does (``tests/integration/kafka`` runs over both), with these differences:

@@ -23,6 +23,9 @@ PRODUCERS_KEPT: Final = 200
 BATCHES_KEPT: Final = 5
 """Of an idempotent producer: as many as it may have in flight (Kafka's own number)."""
 
+DROPPED_AT_ONCE: Final = 8
+"""When a log is full, the oldest of so many parts of it goes."""
+
 _LENGTH: Final = struct.Struct(">qi")
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _BASE: Final = struct.Struct(">q")
@@ -74,7 +77,8 @@ class PartitionLog:
     """The records of one partition.
 
     Args:
-        retention_bytes: size of the batches kept; the oldest go first, the newest stays whatever its size.
+        retention_bytes: size of the batches kept; the oldest eighth goes when it is reached, the newest batch stays
+            whatever its size.
 
     Attributes:
         start: the oldest offset that can be read.
@@ -165,7 +169,12 @@ class PartitionLog:
         self._producers.move_to_end(header.producer)
 
     def _retain(self) -> None:
-        while self.size > self._retention and len(self) > 1:
+        if self.size <= self._retention:
+            return
+        # Much at once and then nothing for a while, as Kafka drops segments: if the log began elsewhere after each
+        # append, a reader that begins at its oldest record would be too late whenever it asks.
+        kept = self._retention - self._retention // DROPPED_AT_ONCE
+        while self.size > kept and len(self) > 1:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:

@@ -53,10 +53,21 @@ def test_a_read_is_bounded_but_for_its_first_batch() -> None:
 def test_the_oldest_batches_go_and_the_newest_stays_whatever_its_size() -> None:
     size = len(batch([bytes(100)]))
     log = log_of(*(batch([bytes(100)]) for _ in range(10)), retention=3 * size)
-    assert (log.start, log.end, len(log), log.size) == (7, 10, 3, 3 * size)
+    assert (log.start, log.end, len(log), log.size) == (8, 10, 2, 2 * size)
     log.append(batch([bytes(1000)]))
     assert (log.start, log.end, len(log)) == (10, 11, 1)
     assert [offset for offset, _ in read(log, 10)] == [10]
+
+
+def test_a_full_log_begins_elsewhere_rarely() -> None:
+    """Whoever begins at its oldest record must have time to ask for it, whatever comes meanwhile."""
+    size = len(batch([bytes(100)]))
+    log, starts = PartitionLog(80 * size), []
+    for _ in range(200):
+        log.append(batch([bytes(100)]))
+        assert 70 * size <= log.size <= 80 * size or log.end <= 80
+        starts.append(log.start)
+    assert len(set(starts)) == 1 + len(range(80, 200, 11))
 
 
 def test_deleting_before_an_offset_within_a_batch_keeps_the_batch() -> None:
