@@ -91,8 +91,8 @@ async def test_a_candle_over_two_lives_of_the_log_is_both_parts(engine: Engine) 
     assert rows == [(5, 9, 3, 6, 20, 124, Decimal("6.2"), 36, True, 59)]
 
 
-async def test_parts_that_overlap_are_not_added_up(engine: Engine) -> None:
-    """A venue repeats trades to a collector that begins anew: the parts share them, nobody knows which."""
+async def test_sums_that_overlap_are_not_added_up(engine: Engine) -> None:
+    """A venue repeats trades to a collector that begins anew: two lives share them, nobody knows which."""
     await migrate(engine)
     await engine.command(
         CANDLE + "('k', 'B', 60000000000, 0, 5, 9, 4, 8, 10, '70', 7, 25, 0, 20, 1, 19, false, 'one'), "
@@ -100,8 +100,10 @@ async def test_parts_that_overlap_are_not_added_up(engine: Engine) -> None:
         "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 30, 0, 59, 0, 0, false, 'one'), "
         "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 9, '45', 5, 31, 0, 90, 0, 0, false, 'two')"
     )
-    rows = await engine.rows("SELECT symbol, open, volume, trades, partial FROM v_candles ORDER BY symbol")
-    assert rows == [("B", 7, 8, 30, True), ("C", 7, 9, 31, True)]
+    rows = await engine.rows(
+        "SELECT symbol, open, high, close, volume, quote_volume, trades, partial FROM v_candles ORDER BY symbol"
+    )
+    assert rows == [("B", 5, 9, 6, 8, 40, 30, True), ("C", 7, 8, 6, 9, 45, 31, True)]
 
 
 @pytest.mark.parametrize(
