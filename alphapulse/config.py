@@ -157,7 +157,7 @@ class ProcessorSettings(Section):
     stats_interval_s: Annotated[int, Field(ge=1)] = 1
     candle_intervals_s: tuple[Annotated[int, Field(ge=1)], ...] = (1, 60)
     candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
-    """A trade that comes later than this after its candle closed changes it no more (it is counted)."""
+    """How long after its last trade was received, and its length, a candle may still change."""
     commit_interval_ms: Annotated[int, Field(ge=10)] = 200
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
     """How long a worker that is asked to stop may go on reading what the broker has at that moment. It allows itself so

@@ -333,12 +333,11 @@ def _common_exponent(values: list[int], exponent: int, texts: list[str], what: s
         ValueRefused: there is none; ``what`` names the numbers.
     """
     needed = tightest_exponent(texts)
-    finest, coarsest = min(exponent, needed), min(needed, exponent + _shared_zeros(values))
+    finest, coarsest = min(exponent, needed), min(needed, exponent + _shared_zeros(values)) if values else needed
     for found in range(finest, coarsest + 1):
         try:
             exact(texts, found, what)
-            for value in values:
-                rescale(value, exponent, found)
+            rescale(max(values, default=0), exponent, found)
         except MantissaOverflow:
             continue
         return found if found == finest else min(found + _HEADROOM, coarsest)
@@ -349,6 +348,6 @@ def _common_exponent(values: list[int], exponent: int, texts: list[str], what: s
 
 
 def _shared_zeros(values: list[int]) -> int:
-    """Return how many zeros all ``values`` end with; 0 if there are none but zeros."""
+    """Return how many zeros all ``values`` end with; none are 0."""
     whole = gcd(*values)
-    return len(str(whole)) - len(str(whole).rstrip("0")) if whole else 0
+    return len(str(whole)) - len(str(whole).rstrip("0"))

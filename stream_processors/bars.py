@@ -20,7 +20,8 @@ Place: TypeAlias = tuple[int, int, str]
 """(time, number of the trade or -1, its id): orders the trades of an instrument, whatever order they came in."""
 
 
-STATE_NUMBERS = 15
+STATE_NUMBERS = 16
+"""In a checkpoint; the last one, ``partial``, is missing in those of earlier releases."""
 
 BarState: TypeAlias = tuple[str, str, str]
 """The numbers of a candle as text (they may exceed 64 bits), the ids of its first and last trade."""
@@ -52,9 +53,11 @@ class Bar:
     revision: int = 0
     """Of the next publication."""
     closed: bool = False
+    partial: bool = False
+    """Whether trades of it may have been before the first one seen."""
 
     @classmethod
-    def of(cls, open_time: int, trade: Trade, place: Place) -> Bar:
+    def of(cls, open_time: int, trade: Trade, place: Place, *, partial: bool = False) -> Bar:
         """Return the candle of one trade."""
         return cls(
             open_time=open_time,
@@ -70,6 +73,7 @@ class Bar:
             quote=trade.price * trade.size,
             trades=1,
             received_time=trade.received_time,
+            partial=partial,
         )
 
     def add(self, trade: Trade, place: Place) -> None:
@@ -106,6 +110,7 @@ class Bar:
             self.received_time,
             self.revision,
             int(self.closed),
+            int(self.partial),
         )
         return " ".join(map(str, numbers)), self.first[2], self.last[2]
 
@@ -118,6 +123,8 @@ class Bar:
         """
         numbers, first, last = state
         values = [int(number) for number in numbers.split()]
+        if len(values) == STATE_NUMBERS - 1:
+            values.append(0)
         if len(values) != STATE_NUMBERS:
             raise ValueError(f"{len(values)} numbers instead of {STATE_NUMBERS} in {numbers[:200]!r}")
         return cls(
@@ -136,6 +143,7 @@ class Bar:
             received_time=values[12],
             revision=values[13],
             closed=bool(values[14]),
+            partial=bool(values[15]),
         )
 
     def _refine(self, price_exponent: int, size_exponent: int) -> None:
@@ -152,17 +160,11 @@ class Bar:
         self.quote *= prices * sizes
 
 
-def candle_of(venue: str, symbol: str, interval: int, bar: Bar, *, partial: bool = False) -> Candle:
-    """Return the record of ``bar`` as it is now.
+def candle_of(venue: str, symbol: str, interval: int, bar: Bar) -> Candle:
+    """Return the record of ``bar`` as it is now; ``interval`` in nanoseconds.
 
-    It always fits: what is beyond an int64 at the bar's exponent is told at a coarser one, rounded half to even where
-    that is not exact (it keeps at least 18 digits). ``quote_volume`` is text, and exact.
-
-    Args:
-        venue, symbol: the instrument.
-        interval: length, nanoseconds.
-        bar: its content.
-        partial: whether trades of the interval may have been before the first one seen.
+    It always fits: prices, which share an exponent, and the volume are told at the finest exponent at which the largest
+    of them fits an int64, rounded half to even where that is not exact. ``quote_volume`` is text, and exact.
     """
     prices, price_exponent = _fit((bar.open, bar.high, bar.low, bar.close), bar.price_exponent)
     (volume,), size_exponent = _fit((bar.volume,), bar.size_exponent)
@@ -187,7 +189,7 @@ def candle_of(venue: str, symbol: str, interval: int, bar: Bar, *, partial: bool
         received_time=bar.received_time,
         first_trade_time=bar.first[0],
         last_trade_time=bar.last[0],
-        partial=partial,
+        partial=bar.partial,
     )
 
 

@@ -4,7 +4,10 @@ Pure. A trade belongs to the interval of its exchange time (:mod:`stream_process
 published (revision 0) when the instrument's trades have gone past its end, or, when no more come, when as much time
 has gone by; a trade that comes later makes a new revision. Whatever the order of the trades, the highest revision is
 the same (:mod:`stream_processors.bars`). An interval without trades has no candle. The first candle of an instrument
-is *partial*, and so is what late trades make before it: there may have been trades that were not seen.
+is *partial*, and so is one that goes before all others: there may have been trades that were not seen.
+
+A candle is kept, and may change, until no trade of it has come for its length and ``lateness`` more, by the receipts.
+What counts is when its trades came, not when the market is said to be: no time in the data makes a trade too late.
 
 Trades must come without duplicates (:class:`~stream_processors.trade_ids.TradeIds`).
 """
@@ -13,18 +16,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from schemas.records import Candle, Trade
 from stream_processors.bars import Bar, BarState, Place, candle_of, place_of
 from stream_processors.market_clock import MarketClock
+from stream_processors.number_ranges import NumberRanges
 
 GRACE_NS = 250_000_000
 """How far the trades must be past a candle's end: venues deliver trades a little out of order."""
 
 TIMER_GRACE_NS = 1_000_000_000
 """The same when no trade comes and the clock alone tells."""
+
+LEAST_KEPT: Final = 64
+"""Candles of an interval that are kept at least; a replay may bring many in the time of one."""
+
+FORGOTTEN_RANGES: Final = 64
+"""Of intervals whose candles are not kept any more; beyond that the earliest ones count as one with what is between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +52,51 @@ class CandleSeries:
     Args:
         venue, symbol: the instrument.
         interval: length, nanoseconds.
-        lateness: how long after its end a candle may still change, nanoseconds.
+        lateness: how long after its last trade a candle that has ended may still change, nanoseconds.
 
     Attributes:
         bars: by open time: those being built and those that may still change.
         published: by open time: what an earlier owner published and this one may not contradict.
-        forgotten: end of the newest interval of which nothing is known any more: what belongs before it is too late.
+        forgotten: numbers of the intervals whose candles are not kept any more: what belongs to them is too late.
+        earliest: the earliest open time of all; None before the first, or not known.
     """
 
-    __slots__ = ("_interval", "_lateness", "_next_close", "_symbol", "_venue", "bars", "forgotten", "published")
+    __slots__ = (
+        "_interval",
+        "_kept",
+        "_lateness",
+        "_next_close",
+        "_symbol",
+        "_venue",
+        "bars",
+        "earliest",
+        "forgotten",
+        "published",
+    )
 
     def __init__(self, venue: str, symbol: str, interval: int, lateness: int) -> None:
         self._venue = venue
         self._symbol = symbol
         self._interval = interval
         self._lateness = lateness
+        self._kept = max(LEAST_KEPT, 2 * lateness // interval)
         self._next_close: int | None = None
         self.bars: dict[int, Bar] = {}
         self.published: dict[int, Published] = {}
-        self.forgotten = 0
+        self.forgotten = NumberRanges(most=FORGOTTEN_RANGES, join=True)
+        self.earliest: int | None = None
 
-    def restore(self, bars: Iterable[Bar]) -> None:
-        """Go on with ``bars``."""
+    def state(self) -> SeriesState:
+        """Return what a later owner needs to go on, but for the bars and what was published."""
+        return SeriesState(self.forgotten.pairs, self.earliest)
+
+    def restore(self, bars: Iterable[Bar], published: Iterable[tuple[int, Published]], state: SeriesState) -> None:
+        """Go on where an earlier owner stopped."""
         self.bars = {bar.open_time: bar for bar in bars}
+        self.published = dict(published)
+        self.forgotten = NumberRanges(state.forgotten, most=FORGOTTEN_RANGES, join=True)
+        # An earlier release did not keep it; nothing is partial then.
+        self.earliest = state.earliest if state.earliest is not None else min(self.bars, default=None)
         self._find_next_close()
 
     @property
@@ -77,45 +110,53 @@ class CandleSeries:
         if known is None or known.revision <= candle.revision:
             self.published[candle.open_time] = Published(candle.revision, candle.trades)
 
-    def add(self, trade: Trade, place: Place, watermark: int, since: int) -> list[Candle] | None:
+    def add(self, trade: Trade, place: Place, market: int) -> list[Candle] | None:
         """Count a trade; return the revision it makes, if it is late; None if it is too late to be counted.
 
         Args:
             trade: not seen before.
             place: its place among the trades.
-            watermark: the market's time before it.
-            since: time of the first trade seen.
+            market: the market's time.
         """
         open_time = place[0] - place[0] % self._interval
-        if open_time < self.forgotten or open_time + self._interval + self._lateness < watermark:
-            return None
         bar = self.bars.get(open_time)
-        if bar is None:
-            self.bars[open_time] = Bar.of(open_time, trade, place)
-            end = open_time + self._interval
-            self._next_close = end if self._next_close is None else min(self._next_close, end)
-            return []
-        bar.add(trade, place)
-        return self._publish(bar, since) if bar.closed else []
+        if bar is not None:
+            bar.add(trade, place)
+            return self._publish(bar) if bar.closed else []
+        if open_time // self._interval in self.forgotten:
+            return None
+        partial = self.earliest is None or open_time < self.earliest
+        if partial:
+            self.earliest = open_time
+        self.bars[open_time] = Bar.of(open_time, trade, place, partial=partial)
+        end = open_time + self._interval
+        self._next_close = end if self._next_close is None else min(self._next_close, end)
+        return self._forget(trade.received_time, market) if len(self.bars) > self._kept else []
 
-    def close(self, time: int, watermark: int, since: int) -> list[Candle]:
-        """Return the candles whose end is at or before ``time``, each once; forget those too old for late trades."""
-        if self._next_close is None or time < self._next_close:
+    def close(self, time: int | None, received_time: int, market: int) -> list[Candle]:
+        """Return the candles whose end is at or before ``time``, each once (None: all); forget what is old.
+
+        Args:
+            time: of the market, with a grace.
+            received_time: of the last trade.
+            market: the market's time by its trades alone.
+        """
+        if self._next_close is None or (time is not None and time < self._next_close):
             return []
         made: list[Candle] = []
         for bar in sorted(self.bars.values(), key=lambda bar: bar.open_time):
-            if not bar.closed and bar.open_time + self._interval <= time:
+            if not bar.closed and (time is None or bar.open_time + self._interval <= time):
                 bar.closed = True
-                made += self._publish(bar, since)
-        self._forget(watermark)
+                made += self._publish(bar)
+        made += self._forget(received_time, market)
         self._find_next_close()
         return made
 
-    def flush(self, since: int) -> list[Candle]:
+    def flush(self) -> list[Candle]:
         """Return the candles that have not ended, as they are: the process ends. They go on, with new revisions."""
         made: list[Candle] = []
         for bar in self.bars.values():
-            if not bar.closed and (candles := self._publish(bar, since)):
+            if not bar.closed and (candles := self._publish(bar)):
                 self.was_published(candles[0])
                 made += candles
         return made
@@ -124,26 +165,43 @@ class CandleSeries:
         ends = [bar.open_time + self._interval for bar in self.bars.values() if not bar.closed]
         self._next_close = min(ends, default=None)
 
-    def _forget(self, watermark: int) -> None:
-        # As add() judges: what the clock alone says must not let a candle be begun anew by a late trade.
-        oldest = watermark - self._lateness - self._interval
-        for open_time in [key for key, bar in self.bars.items() if key < oldest and bar.closed]:
-            del self.bars[open_time]
-            self.forgotten = max(self.forgotten, open_time + self._interval)
-        for open_time in [key for key in self.published if key < oldest]:
-            del self.published[open_time]
-            self.forgotten = max(self.forgotten, open_time + self._interval)
+    def _forget(self, received_time: int, market: int) -> list[Candle]:
+        """Forget what has not changed for long, or for longest beyond the bound; return what had not been published.
 
-    def _publish(self, bar: Bar, since: int) -> list[Candle]:
+        What is ahead of the market stays: a wrong stamp has begun it, but its trades are still to come.
+        """
+        made: list[Candle] = []
+        idle_since = received_time - self._lateness - self._interval
+        surplus = len(self.bars) - self._kept
+        for number, bar in enumerate(sorted(self.bars.values(), key=lambda bar: bar.received_time)):
+            if number >= surplus:
+                if bar.received_time >= idle_since:
+                    break
+                if bar.open_time + self._interval > market:
+                    continue
+            if not bar.closed:
+                made += self._publish(bar)
+            del self.bars[bar.open_time]
+            self.published.pop(bar.open_time, None)
+            self.forgotten.add(bar.open_time // self._interval)
+        return made
+
+    def _publish(self, bar: Bar) -> list[Candle]:
         if (earlier := self.published.get(bar.open_time)) is not None:
             # The same trades, read again: a revision that says less must not count as a newer one.
             bar.revision = max(bar.revision, earlier.revision + 1)
             if bar.trades <= earlier.trades:
                 return []
-        partial = bar.open_time < since
-        candle = candle_of(self._venue, self._symbol, self._interval, bar, partial=partial)
+        candle = candle_of(self._venue, self._symbol, self._interval, bar)
         bar.revision += 1
         return [candle]
+
+
+class SeriesState(msgspec.Struct, array_like=True):
+    """What is kept of a :class:`CandleSeries` beside bars and what was published."""
+
+    forgotten: list[tuple[int, int]] = []
+    earliest: int | None = None
 
 
 class CandleState(msgspec.Struct, array_like=True):
@@ -152,18 +210,15 @@ class CandleState(msgspec.Struct, array_like=True):
     Attributes:
         published: interval → open time → revision and trades, see :class:`CandleSeries`. The next owner reads back only
             what was published after the checkpoint, so what was read back before it is kept in it.
-        forgotten: interval → see there.
-        received, standing_in: see :class:`~stream_processors.market_clock.MarketClock`.
-        since: time of the first trade; 0 in a checkpoint of an earlier release: not known, so nothing is partial.
+        series: interval → more of it; missing in checkpoints of earlier releases, as is the next.
+        received: receipt of the trade that set ``latest``.
     """
 
     latest: int
     bars: dict[int, list[BarState]]
     published: dict[int, dict[int, tuple[int, int]]] = {}
-    forgotten: dict[int, int] = {}
+    series: dict[int, SeriesState] = {}
     received: int = 0
-    since: int = 0
-    standing_in: bool = False
 
 
 class Candles:
@@ -171,20 +226,21 @@ class Candles:
 
     Attributes:
         series: by interval, nanoseconds.
-        clock: the time of the trades.
-        since: time of the first trade seen; None before it.
+        clock: the time of the market.
         doubted: trades that had no credible time of the venue's.
         too_late: trades that an interval did not count any more.
     """
 
-    __slots__ = ("clock", "doubted", "series", "since", "too_late")
+    __slots__ = ("_arrived", "_received", "clock", "doubted", "series", "too_late")
 
     def __init__(self, venue: str, symbol: str, intervals: Iterable[int], lateness: int) -> None:
-        self.clock = MarketClock(lateness)
+        self.clock = MarketClock()
         self.series = {interval: CandleSeries(venue, symbol, interval, lateness) for interval in intervals}
-        self.since: int | None = None
         self.doubted = 0
         self.too_late = 0
+        # Of the last trade: its arrival here, and its receipt by the collector.
+        self._arrived = 0
+        self._received = 0
 
     def state(self) -> CandleState:
         """Return what a later owner needs to go on."""
@@ -193,25 +249,23 @@ class Candles:
             interval: {time: (known.revision, known.trades) for time, known in series.published.items()}
             for interval, series in self.series.items()
         }
-        forgotten = {interval: series.forgotten for interval, series in self.series.items()}
-        clock = self.clock
-        return CandleState(
-            clock.latest, bars, published, forgotten, clock.received, self.since or 0, standing_in=clock.standing_in
-        )
+        series = {interval: series.state() for interval, series in self.series.items()}
+        return CandleState(self.clock.latest, bars, published, series, self.clock.received)
 
     def restore(self, state: CandleState, now: int) -> None:
         """Go on where an earlier owner stopped; intervals that are no longer configured are left out."""
         # An earlier release kept no receipt: live, it is the trade's own time but for the delay.
-        self.clock.restore(state.latest, state.received or state.latest, now, standing_in=state.standing_in)
-        if state.latest or state.since:
-            self.since = state.since
+        self.clock.restore(state.latest, state.received or state.latest, now)
+        self._arrived = now
+        self._received = self.clock.received
         for interval, bars in state.bars.items():
             if interval in self.series:
-                series = self.series[interval]
-                series.restore(map(Bar.restored, bars))
                 known = state.published.get(interval, {})
-                series.published = {time: Published(*of) for time, of in known.items()}
-                series.forgotten = state.forgotten.get(interval, 0)
+                self.series[interval].restore(
+                    map(Bar.restored, bars),
+                    ((time, Published(*of)) for time, of in known.items()),
+                    state.series.get(interval, SeriesState()),
+                )
 
     def was_published(self, candle: Candle) -> None:
         """Take note of a candle that an earlier owner published after its last checkpoint."""
@@ -233,33 +287,32 @@ class Candles:
         """
         clock = self.clock
         time, credible = clock.time_of(trade.exchange_time, trade.received_time)
-        if not credible:
-            self.doubted += 1
-        if self.since is None:
-            self.since = time
+        self.doubted += not credible
         place = place_of(time, trade.trade_id)
-        watermark, since = clock.watermark, self.since
-        clock.observe(time, trade.received_time, now, own=credible)
+        clock.observe(time, trade.received_time, now)
+        self._arrived, self._received = now, trade.received_time
         made: list[Candle] = []
         missed = False
         for series in self.series.values():
-            revision = series.add(trade, place, watermark, since)
+            revision = series.add(trade, place, clock.latest)
             if revision is None:
                 missed = True
             else:
                 made += revision
-            made += series.close(clock.latest - GRACE_NS, clock.latest, since)
+            made += series.close(clock.latest - GRACE_NS, trade.received_time, clock.latest)
         self.too_late += missed
         return made
 
     def flush(self) -> list[Candle]:
         """Return the candles that have not ended, as they are."""
-        return [candle for series in self.series.values() for candle in series.flush(self.since or 0)]
+        return [candle for series in self.series.values() for candle in series.flush()]
 
     def tick(self, now: int) -> list[Candle]:
         """Return the candles that end by the clock alone at ``now``."""
-        clock = self.clock
-        time = clock.at(now) - TIMER_GRACE_NS
-        return [
-            candle for series in self.series.values() for candle in series.close(time, clock.latest, self.since or 0)
-        ]
+        time = self.clock.at(now) - TIMER_GRACE_NS
+        made: list[Candle] = []
+        for interval, series in self.series.items():
+            # Wherever in the market's time the last trades were, as long as an interval ago it is over.
+            idle = now - self._arrived >= interval + TIMER_GRACE_NS
+            made += series.close(None if idle else time, self._received, self.clock.latest)
+        return made

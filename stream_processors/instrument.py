@@ -172,9 +172,8 @@ class InstrumentState:
         )
 
     def _too_late(self, trade: Trade) -> Event:
-        return self._trade_event(
-            trade, "late_trade", "a trade came too late for its candle, which does not count it (it is on md.trades)"
-        )
+        message = "its candle was not kept any more: the trade is on md.trades, and not in the candle"
+        return self._trade_event(trade, "late_trade", message)
 
     def _doubted(self, trade: Trade) -> Event:
         return self._trade_event(

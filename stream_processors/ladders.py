@@ -11,8 +11,8 @@ from schemas.records import Depth
 
 BASIS_POINT_EXPONENT = -4
 
-_UNLIMITED = 1 << 512
-"""Units: more than any book can hold."""
+_UNLIMITED = 1 << 1024
+"""Units: more than the levels of two books can sum up to, whatever their exponents (10^100 to 10^-100)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ venue repeats.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
+
+from stream_processors.number_ranges import NumberRanges
 
 MAX_RANGES = 4_096
 MAX_TEXTS = 4_096
@@ -28,18 +29,16 @@ class TradeIds:
     ``ranges`` (first and last number of each, ascending) and ``texts`` (oldest first) are its whole state.
     """
 
-    __slots__ = ("_first", "_last", "_texts")
+    __slots__ = ("_numbers", "_texts")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = (), texts: Iterable[str] = ()) -> None:
-        pairs = list(ranges)
-        self._first = [first for first, _ in pairs]
-        self._last = [last for _, last in pairs]
+        self._numbers = NumberRanges(ranges, most=MAX_RANGES)
         self._texts = dict.fromkeys(texts)
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """First and last number of each range."""
-        return list(zip(self._first, self._last, strict=True))
+        return self._numbers.pairs
 
     @property
     def texts(self) -> list[str]:
@@ -49,27 +48,7 @@ class TradeIds:
     def add(self, trade_id: str) -> bool:
         """Remember ``trade_id``; return whether it is new."""
         number = number_of(trade_id)
-        if number is None:
-            return self._add_text(trade_id)
-        firsts, lasts = self._first, self._last
-        at = bisect_right(firsts, number)  # the range that may hold it is at - 1
-        if at and lasts[at - 1] >= number:
-            return False
-        joins_left = at > 0 and lasts[at - 1] == number - 1
-        joins_right = at < len(firsts) and firsts[at] == number + 1
-        if joins_left and joins_right:
-            lasts[at - 1] = lasts[at]
-            del firsts[at], lasts[at]
-        elif joins_left:
-            lasts[at - 1] = number
-        elif joins_right:
-            firsts[at] = number
-        else:
-            firsts.insert(at, number)
-            lasts.insert(at, number)
-            if len(firsts) > MAX_RANGES:
-                del firsts[0], lasts[0]
-        return True
+        return self._add_text(trade_id) if number is None else self._numbers.add(number)
 
     def _add_text(self, trade_id: str) -> bool:
         if trade_id in self._texts:

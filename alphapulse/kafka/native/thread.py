@@ -233,7 +233,7 @@ class ConsumerThread:
             self._hold(consumer, lambda lane: lane.skipped or lane.paused)
             if lanes.full() and not self._room(consumer):
                 self._hold(consumer, lambda lane: lane.records > 0)
-        idle = self._committing is None and not self._seeks and time.monotonic() >= self._idle_from
+        idle = not (self._committing or self._seeks or self._held) and time.monotonic() >= self._idle_from
         first = consumer.poll(IDLE_POLL_SECONDS if idle else POLL_SECONDS)
         if first is not None:
             self._hand_over(consumer, [first, *self._more(consumer)])

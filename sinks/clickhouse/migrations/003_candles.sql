@@ -47,7 +47,7 @@ FROM
         max(t.received_time) AS received_time,
         max(t.partial) AS partial,
         arraySort(groupArray((t.first_trade_time, t.last_trade_time))) AS times,
-        lives = 1 OR arrayAll(i -> tupleElement(times[i], 2) < tupleElement(times[i + 1], 1), range(1, lives)) AS follow
+        lives = 1 OR min(t.first_trade_time) > toDateTime64(0, 9, 'UTC') AND arrayAll(i -> tupleElement(times[i], 2) < tupleElement(times[i + 1], 1), range(1, lives)) AS follow
     FROM
     (
         WITH

@@ -196,6 +196,13 @@ def test_a_price_beyond_the_exponent_opens_an_epoch_at_a_coarser_one() -> None:
     assert [(r.kind, r.price_exponent) for r in outputs[1:]] == [("SNAPSHOT", -1), ("DELTA", -1)]
 
 
+def test_an_empty_book_takes_any_number() -> None:
+    book, outputs = stream(), list[L2Update]()
+    assert book.snapshot(outputs, NONE, NONE, received_time=1) is None
+    assert book.delta(outputs, levels(("1", "200000000000")), NONE, received_time=2) is None
+    assert [(r.kind, r.size_exponent) for r in outputs] == [("SNAPSHOT", -8), ("SNAPSHOT", -5), ("DELTA", -5)]
+
+
 def test_numbers_that_no_exponent_holds_together_are_refused_with_both_named() -> None:
     book = stream()
     outputs = opened(book)

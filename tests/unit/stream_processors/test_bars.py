@@ -21,7 +21,7 @@ def test_a_bar_survives_as_text() -> None:
     bar.revision = 3
     bar.first, bar.last = (START, 7, "7"), (START + 5, -1, "a b,c")
     assert Bar.restored(bar.state()) == bar
-    with pytest.raises(ValueError, match="2 numbers instead of 15"):
+    with pytest.raises(ValueError, match="2 numbers instead of 16"):
         Bar.restored(("1 2", "", ""))
 
 

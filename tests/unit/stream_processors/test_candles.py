@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
 
 from alphapulse.fixed import INT64_MAX
 from schemas.records import Candle, Trade
-from stream_processors.candles import GRACE_NS, TIMER_GRACE_NS, Candles
+from stream_processors.candles import GRACE_NS, LEAST_KEPT, TIMER_GRACE_NS, Candles, CandleState
 from tests.fixtures.market import SECOND, START, candle, trade
 
 MS = 1_000_000
@@ -85,18 +87,46 @@ def test_a_late_trade_of_an_interval_without_one_makes_its_candle() -> None:
     assert (made.open_time, made.revision, made.trades) == (START, 0, 1)
 
 
+def late(ms: int, received: int, **changes: Any) -> Trade:
+    """A trade of so many ms after the start that is received so many ms after it."""
+    return replace(at(ms, **changes), received_time=START + received * MS)
+
+
 def test_a_trade_too_late_is_counted_and_changes_nothing() -> None:
+    """It is when its candle is forgotten: no trade of it was received for its length and the lateness."""
     taker = candles(lateness=2 * SECOND)
-    take(taker, at(500), at(3_001))
-    assert len(take(taker, at(600, number=9_000))) == 0
+    take(taker, *(at(ms) for ms in (500, 1_500, 2_500, 3_300)))
+    (made,) = take(taker, late(600, 3_310, number=9_000))
+    assert made.revision == 1
+    take(taker, *(at(ms) for ms in range(3_400, 9_000, 500)))
+    assert take(taker, late(601, 9_000, number=9_001)) == []
     assert taker.too_late == 1
-    assert take(candles(lateness=2 * SECOND), at(500), at(3_000), at(600, number=9_000))[-1].revision == 1
 
 
 def test_what_can_change_no_more_is_forgotten() -> None:
     taker = candles(lateness=2 * SECOND)
     take(taker, *(at(1_000 * second) for second in range(100)))
     assert len(taker.series[SECOND].bars) <= 5
+    assert taker.series[SECOND].forgotten.pairs == [(START // SECOND, START // SECOND + 95)]
+
+
+def test_candles_of_a_fast_replay_are_bounded() -> None:
+    taker = candles(lateness=0)
+    made = take(taker, *(late(1_000 * second, 5 * 10**11) for second in range(1_000)))
+    assert len(taker.series[SECOND].bars) <= LEAST_KEPT
+    made += taker.flush()
+    assert [one.open_time for one in made] == [START + second * SECOND for second in range(1_000)]
+
+
+@pytest.mark.parametrize("ahead", [0, 120])
+def test_candles_are_bounded_whatever_the_venues_clock(ahead: int) -> None:
+    taker, made = candles(), list[Candle]()
+    for second in range(1_000):
+        one = late(1_000 * (second + (ahead if second > 10 else 0)), 1_000 * second)
+        made += taker.add(one, one.received_time) + taker.tick(one.received_time)
+    made += taker.flush()
+    assert len(taker.series[SECOND].bars) <= 125
+    assert sum({one.open_time: one.trades for one in made}.values()) == 1_000
 
 
 def test_the_clock_alone_never_makes_a_late_trade_begin_a_candle_anew() -> None:
@@ -248,19 +278,85 @@ def test_a_replay_has_the_candles_of_the_recorded_market() -> None:
     assert taker.too_late == taker.doubted == 0
 
 
-def test_what_is_forgotten_is_not_begun_anew_when_the_market_goes_back() -> None:
-    taker, later = candles(lateness=SECOND), START + 10**18
-    ahead = [at(100_000 + ms, number=9_000 + ms) for ms in range(3)]
-    trades = [at(ms, number=ms + 1) for ms in range(0, 10_000, 500)]
-    back = [at(ms, number=20_000 + ms) for ms in range(1, 10_000, 500)]
-    made = take(taker, *(replace(one, received_time=later) for one in [*trades, *ahead, *back]))
+YEARS = 5 * 365 * 86_400 * SECOND
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        {500: 3_000, 501: 3_600, 502: 7_200},
+        {500 + number: 3_000 + 300 * number for number in range(5)},
+        {500 + number: 86_400 * (1 + number) for number in range(6)},
+        {0: 3_000},
+        {0: 365 * 86_400},
+        {0: -7_200},
+        {500 + number: 3_000 for number in range(300)},
+        {500 + number: 3 * 86_400 for number in range(3)},
+        {1_000: YEARS // SECOND - 30},
+    ],
+)
+@pytest.mark.parametrize("ago", [0, 900 * SECOND, YEARS])
+def test_wrong_stamps_take_no_other_trade_with_them(stamps: dict[int, int], ago: int) -> None:
+    taker, made = candles(120 * SECOND, (SECOND, 60 * SECOND, 3_600 * SECOND)), list[Candle]()
+    for second in range(1_500):
+        one = replace(late(1_000 * (second + stamps.get(second, 0)), 1_000 * second, number=second))
+        one = replace(one, received_time=one.received_time + ago)
+        made += taker.add(one, one.received_time) + taker.tick(one.received_time)
+    made += taker.flush()
+    assert taker.too_late == 0
+    for interval in taker.series:
+        newest = {one.open_time: one for one in made if one.interval == interval}
+        assert sum(one.trades for one in newest.values()) == 1_500
+        right = {(START + second * SECOND) // interval * interval for second in range(1_500) if second not in stamps}
+        assert right <= newest.keys()
+        assert sum(one.partial for one in newest.values()) <= 2
+
+
+def test_a_replay_that_goes_back_is_followed() -> None:
+    taker = candles(120 * SECOND, (SECOND, 60 * SECOND))
+    first = [replace(at(1_000 * second), received_time=START + YEARS + second) for second in range(1_000)]
+    back = [
+        replace(one, trade_id=f"1{one.trade_id}", exchange_time=one.exchange_time - 7 * 86_400 * SECOND)
+        for one in first
+    ]
+    made = take(taker, *first, *back) + taker.flush()
+    assert taker.too_late == 0
+    assert len({one.open_time for one in made if one.interval == SECOND}) == 2_000
+
+
+def test_where_few_trades_come_the_clock_ends_their_candles() -> None:
+    """In a replay of a market with hours between two trades."""
+    taker = candles(120 * SECOND, (SECOND, 60 * SECOND))
+    made = take(taker, *(replace(at(3_600_000 * hour), received_time=START + YEARS + hour) for hour in range(2)))
+    made += taker.tick(START + YEARS + 62 * SECOND)
+    assert {(one.interval // SECOND, one.open_time) for one in made} >= {(1, START), (1, START + 3_600 * SECOND)}
+    assert not taker.active
+
+
+def test_a_checkpoint_of_an_earlier_release_is_read_whatever_its_time() -> None:
+    taker = candles()
+    take(taker, at(100))
+    numbers, first, last = taker.state().bars[SECOND][0]
+    old = msgspec.msgpack.encode([START + 3_000 * SECOND, {SECOND: [[" ".join(numbers.split()[:15]), first, last]]}])
+    later = candles()
+    later.restore(msgspec.msgpack.decode(old, type=CandleState), START)
+    made = take(later, at(200), *(at(1_000 * second) for second in range(1, 100))) + later.flush()
+    assert later.too_late == 0
+    assert {one.open_time: one.trades for one in made}[START] == 2
+    assert not any(one.partial for one in made)
+
+
+def test_what_is_forgotten_is_not_begun_anew() -> None:
+    taker = candles(lateness=SECOND)
+    made = take(taker, *(at(1_000 * second) for second in range(200)))
+    made += take(taker, *(late(1_000 * second + 1, 200_000 + second) for second in range(200)))
     made += taker.flush()
     keys = [(one.open_time, one.revision) for one in made]
     assert len(set(keys)) == len(keys)
-    assert taker.too_late > 0
+    assert taker.too_late > 190
 
 
-def test_the_first_candle_is_partial_and_so_is_what_is_before_it() -> None:
+def test_the_first_candle_is_partial_and_so_is_one_before_all() -> None:
     taker = candles(intervals=(SECOND, 60 * SECOND))
     made = take(taker, at(5_400), at(4_900), at(6_100), at(7_300)) + taker.flush()
     partial = {(one.interval // SECOND, (one.open_time - START) // SECOND): one.partial for one in made}

@@ -98,12 +98,14 @@ async def test_sums_that_overlap_are_not_added_up(engine: Engine) -> None:
         CANDLE + "('k', 'B', 60000000000, 0, 5, 9, 4, 8, 10, '70', 7, 25, 0, 20, 1, 19, false, 'one'), "
         "('k', 'B', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 30, 0, 59, 12, 58, true, 'two'), "
         "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 30, 0, 59, 0, 0, false, 'one'), "
-        "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 9, '45', 5, 31, 0, 90, 0, 0, false, 'two')"
+        "('k', 'C', 60000000000, 0, 7, 8, 3, 6, 9, '45', 5, 31, 0, 90, 0, 0, false, 'two'), "
+        "('k', 'D', 60000000000, 0, 7, 8, 3, 6, 8, '40', 5, 30, 0, 59, 0, 0, false, 'one'), "
+        "('k', 'D', 60000000000, 0, 7, 8, 3, 6, 9, '45', 5, 25, 0, 90, 70, 80, false, 'two')"
     )
     rows = await engine.rows(
         "SELECT symbol, open, high, close, volume, quote_volume, trades, partial FROM v_candles ORDER BY symbol"
     )
-    assert rows == [("B", 5, 9, 6, 8, 40, 30, True), ("C", 7, 8, 6, 9, 45, 31, True)]
+    assert rows == [("B", 5, 9, 6, 8, 40, 30, True), ("C", 7, 8, 6, 9, 45, 31, True), ("D", 7, 8, 6, 8, 40, 30, True)]
 
 
 @pytest.mark.parametrize(
