@@ -54,8 +54,8 @@ class BookStream:
         digest: computes the venue's checksum of the book as it stands.
 
     Attributes:
-        book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``valid``.
-        valid: whether the book follows the venue.
+        book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``follows``.
+        follows: whether the book follows the venue.
         withheld: whether nothing is published of it for the time being, because it is read too late.
         crossing: likewise, because the venue shows it crossed.
         verifying: whether a snapshot was asked for only to be compared: nothing was heard of the book for long.
@@ -76,7 +76,7 @@ class BookStream:
     ) -> None:
         self.instrument = instrument
         self.book = OrderBook()
-        self.valid = False
+        self.follows = False
         self.withheld = False
         self.crossing = Crossing()
         self.verifying = False
@@ -92,9 +92,14 @@ class BookStream:
         self.exchange_sequence: int | None = None
 
     @property
+    def valid(self) -> bool:
+        """Whether the book follows the venue and may be shown."""
+        return self.follows and not self.crossing.hides
+
+    @property
     def published(self) -> bool:
         """Whether readers of the records have it as a valid book."""
-        return self.valid and not self.withheld and not self.crossing.hides
+        return self.follows and not self.crossing.hides and not self.withheld
 
     def snapshot(
         self,
@@ -113,7 +118,7 @@ class BookStream:
         is followed, unpublished.
 
         Returns:
-            Why the book was or is in doubt: :attr:`valid` says whether it can be followed from here. INVALID is
+            Why the book was or is in doubt: :attr:`follows` says whether it can be followed from here. INVALID is
             appended if a published book ends.
 
         Raises:
@@ -147,7 +152,7 @@ class BookStream:
             doubt = self._follow_crossed(outputs, received_time) or doubt
         else:
             self.crossing.ended()
-        self.valid = True
+        self.follows = True
         self.times, self.exchange_sequence = (received_time, exchange_time), exchange_sequence
         if self.crossing.hides:
             self._tally.crossed += 1
@@ -177,14 +182,14 @@ class BookStream:
         while it is hidden as crossed; the one that uncrosses it appends a SNAPSHOT.
 
         Returns:
-            Why the book is in doubt; then INVALID is appended and the update is not. :attr:`valid` says whether it can
-            be followed all the same.
+            Why the book is in doubt; then INVALID is appended and the update is not. :attr:`follows` says whether it
+            can be followed all the same.
 
         Raises:
             ValueRefused: a value is no number or does not fit; nothing was changed.
         """
         tally = self._tally
-        if not self.valid:
+        if not self.follows:
             tally.ignored += 1
             return None
         try:
@@ -224,9 +229,9 @@ class BookStream:
         return None
 
     def end(self, outputs: list[Any], received_time: int) -> None:
-        """End the epoch, appending INVALID, if the book is valid; it is empty from now on."""
+        """End the epoch, appending INVALID, if the book is published; it is empty from now on."""
         self.book.clear()
-        published, self.valid, self.verifying = self.published, False, False
+        published, self.follows, self.verifying = self.published, False, False
         self.crossing.ended()
         if published:
             self._invalidate(outputs, received_time)

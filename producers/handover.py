@@ -42,10 +42,7 @@ class Handover:
     def complete(self) -> bool:
         """Whether nothing valid would be lost with the old connection."""
         return not any(
-            state.book.valid
-            and not state.book.crossing.hides
-            and symbol not in self.taken
-            and symbol in self._new.instruments
+            state.book.valid and symbol not in self.taken and symbol in self._new.instruments
             for symbol, state in self._old.instruments.items()
         )
 

@@ -309,7 +309,7 @@ class VenueProtocol(Roster, ABC):
         """Tell of a book that its own check has put in doubt; unless it is followed all the same ask for a new one."""
         kind = _EVENT_OF_DOUBT[doubt.kind]
         outputs.append(Note(kind, "WARNING", doubt.message, state.symbol, loss=doubt.kind))
-        if not state.book.valid:
+        if not state.book.follows:
             self._resync(state.symbol, doubt, outputs)
 
     def _resync(self, symbol: str, doubt: Doubt, outputs: Outputs) -> None:

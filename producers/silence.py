@@ -142,13 +142,13 @@ class Watchdog:
         awaited = {
             symbol: state.tally.snapshots
             for symbol, state in instruments.items()
-            if state.book.verifying or not state.book.valid
+            if state.book.verifying or not state.book.follows
         }
         silent = self._heard.silent(life, now, listening=listening, asked=asked)
         late = self._awaited.silent(awaited, now, listening=listening, asked=asked)
         mute = self._mute(sum(life.values()), now, listening=listening)
-        if mute >= self._limit and instruments and not any(state.book.valid for state in instruments.values()):
-            return Verdict(drop=f"connected, but no book was heard of for {mute:.0f} s")
+        if mute >= self._limit and instruments and not any(state.book.follows for state in instruments.values()):
+            return Verdict(drop=f"connected, but no instrument was heard of for {self._limit:g} s")
         crossed = {symbol: state.book for symbol, state in instruments.items() if state.book.crossing.known}
         hidden = {symbol for symbol, book in crossed.items() if book.crossing.hides and symbol not in awaited}
         waits = [symbol for symbol in crossed if symbol not in hidden or symbol in asked]

@@ -236,7 +236,7 @@ class BinanceProtocol(VenueProtocol):
         )
         if doubt is not None:
             self._doubt(state, doubt, outputs)
-            if not state.book.valid:
+            if not state.book.follows:
                 return
         kept = sync.join(answer.lastUpdateId)
         self._waiting -= len(kept)

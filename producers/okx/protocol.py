@@ -109,7 +109,7 @@ class OkxProtocol(VenueProtocol):
     ) -> Doubt | None:
         last = self._last.get(state.symbol)
         # While the book waits for a snapshot nothing follows; the last message may come again.
-        if not state.book.valid or (book.prev_seq_id != last and book.seq_id == last):
+        if not state.book.follows or (book.prev_seq_id != last and book.seq_id == last):
             state.tally.ignored += 1
             return None
         if book.prev_seq_id != last:

@@ -109,7 +109,7 @@ def test_a_crossed_snapshot_is_followed_unpublished_until_an_update_uncrosses_it
     outputs: list[L2Update] = opened(book)
     assert crossed(book, outputs, 2000) == "crossed"
     assert kinds(outputs) == ["SNAPSHOT", "INVALID"]
-    assert (book.valid, book.published) == (True, False)
+    assert (book.follows, book.valid, book.published) == (True, False, False)
     assert crossed(book, outputs, 3000) == "", "it is known"
     assert bid(book, outputs, "12", "7", 4000) == ""
     book.confirm(outputs, 4500)
@@ -148,7 +148,7 @@ def test_updates_that_cross_a_book_again_are_the_venues_word_until_it_was_good_f
     crossed(book, outputs, 1000)
     bid(book, outputs, "12", "0", 2000)
     assert bid(book, outputs, "12", "1", 3000) == "crossed"
-    assert (book.valid, kinds(outputs)) == (True, ["INVALID", "SNAPSHOT", "INVALID"])
+    assert (book.follows, kinds(outputs)) == (True, ["INVALID", "SNAPSHOT", "INVALID"])
     # Not a whole snapshot each time it changes its mind: the timer publishes it.
     for time in range(4000, 5000, 100):
         assert bid(book, outputs, "12", "0", time) == ""
@@ -160,7 +160,7 @@ def test_updates_that_cross_a_book_again_are_the_venues_word_until_it_was_good_f
     assert (outputs[-1].kind, outputs[-1].received_time) == ("SNAPSHOT", 5000)
     book.crossing.good()
     assert bid(book, outputs, "12", "1", 6000) == "crossed"
-    assert not book.valid, "a lost update, perhaps"
+    assert not book.follows, "a lost update, perhaps"
 
 
 def test_a_crossed_book_that_is_read_too_late_waits_for_both() -> None:
@@ -183,7 +183,7 @@ def test_a_crossed_book_that_ends_says_nothing_more() -> None:
     outputs: list[L2Update] = opened(book)
     crossed(book, outputs, 2000)
     book.end(outputs, 3000)
-    assert (kinds(outputs), book.valid) == (["SNAPSHOT", "INVALID"], False)
+    assert (kinds(outputs), book.follows) == (["SNAPSHOT", "INVALID"], False)
 
 
 def test_a_snapshot_asked_for_to_compare_changes_nothing_if_it_is_the_same() -> None:

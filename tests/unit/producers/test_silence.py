@@ -76,7 +76,7 @@ def test_a_request_that_waits_for_its_turn_is_given_time_and_does_not_make_it_fo
 def instruments(*symbols: str, valid: bool = True) -> dict[str, InstrumentState]:
     states = CoinbaseProtocol(VenueSettings(symbols=symbols)).instruments
     for state in states.values():
-        state.book.valid = valid
+        state.book.follows = valid
     return states
 
 
@@ -93,7 +93,7 @@ def test_a_book_without_its_snapshot_is_asked_for_again_though_updates_come() ->
         states["BTC-USD"].tally.ignored += 1
         states["ETH-USD"].tally.ignored += 1
         assert watchdog.look(states, (), second, listening=True) == Verdict()
-    states["ETH-USD"].book.valid = True
+    states["ETH-USD"].book.follows = True
     verdict = watchdog.look(states, (), SNAPSHOT_SECONDS, listening=True)
     assert verdict == Verdict(revive={"BTC-USD": SNAPSHOT_SECONDS})
 
@@ -147,8 +147,8 @@ def test_a_connection_on_which_every_snapshot_is_awaited_in_vain_is_dropped() ->
         state.book.verifying = True
     assert looks(watchdog, states, range(301, 332)) == [(331, Verdict(revive=dict.fromkeys(states, 30.0)))]
     for state in states.values():
-        state.book.valid = state.book.verifying = False
-    assert watchdog.look(states, (), 332, listening=True).drop == "connected, but no book was heard of for 332 s"
+        state.book.follows = state.book.verifying = False
+    assert watchdog.look(states, (), 332, listening=True).drop == "connected, but no instrument was heard of for 300 s"
 
 
 def test_a_connection_on_which_no_book_ever_began_is_dropped() -> None:
@@ -156,13 +156,13 @@ def test_a_connection_on_which_no_book_ever_began_is_dropped() -> None:
     watchdog = Watchdog(10.0)
     watchdog.look(states, (), 0, listening=True)
     assert watchdog.look(states, (), 9, listening=True).drop == ""
-    assert watchdog.look(states, (), 10, listening=True).drop.endswith("no book was heard of for 10 s")
+    assert watchdog.look(states, (), 10, listening=True).drop.endswith("no instrument was heard of for 10 s")
 
 
 def test_a_quiet_night_costs_nobody_a_connection() -> None:
     """One symbol of which nothing ever comes; the others are quiet, but answer."""
     states = instruments("BTC-USD", "ETH-USD", "XXX-USD")
-    states["XXX-USD"].book.valid = False
+    states["XXX-USD"].book.follows = False
     watchdog = Watchdog(300.0)
     asked = []
     for second in range(20_000):
@@ -184,7 +184,7 @@ def test_the_snapshot_of_a_crossed_book_is_asked_for_ever_more_rarely_until_it_w
     book.crossing.snapshot()
     for second in range(10_000):
         # It is shown for half a minute now and then.
-        book.crossing.hides = not (book.valid and second % 700 < 30)
+        book.crossing.hides = second % 700 >= 30
         tally.crossed += 1
         states["ETH-USD"].tally.deltas += 1
         verdict = watchdog.look(states, (), second, listening=True)
