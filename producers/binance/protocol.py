@@ -95,6 +95,9 @@ class BinanceProtocol(VenueProtocol):
         # Its update id says whether a diff is missing; the diffs go on meanwhile.
         return [*outputs, self._snapshot_request(symbol, depth=_COMPARED_DEPTH)]
 
+    def recheck(self, symbol: str) -> Outputs:
+        return [*super().recheck(symbol), self._snapshot_request(symbol, depth=_COMPARED_DEPTH)]
+
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
         outputs = super().revive(symbol, received_time, seconds)
         state = self.instruments[symbol]
@@ -292,7 +295,7 @@ class BinanceProtocol(VenueProtocol):
 
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         # The next diff asks: only then is it known where the snapshot has to join.
-        if not self.instruments[symbol].book.published:
+        if not self.instruments[symbol].book.follows:
             self._drop(symbol, self._sync[symbol])
 
     def _about_book(self, frame: bytes) -> bool:

@@ -247,6 +247,26 @@ def test_a_quiet_book_whose_diffs_do_not_come_is_in_doubt() -> None:
     assert run.valid("BTC-USDT")
 
 
+def test_a_book_that_is_withheld_or_hidden_is_followed_while_it_is_compared() -> None:
+    run = made()
+    run.frame(1, diff(5, 6))
+    give(run, answer(6, [["12.0", "1"], ["10.0", "1"]]))
+    run.take(run.protocol.withhold(2))
+    for again in (False, True):
+        run.take(run.protocol.recheck("BTC-USDT") if again else run.protocol.verify("BTC-USDT", 300.0))
+        number = run.protocol.instruments["BTC-USDT"].book.exchange_sequence
+        assert number is not None
+        run.frame(3, diff(number + 1, number + 1, [["9", str(number)]]))
+        assert run.protocol.waiting == 0
+        give(run, answer(number + 1))
+        assert not run.protocol.instruments["BTC-USDT"].book.verifying
+    run.frame(4, diff(9, 9, [["12.0", "0"]]))
+    for outputs in run.protocol.resume(lambda: 5):
+        run.take(outputs)
+    assert run.figures("BTC-USDT")["book"]["bid_levels"] == 2
+    assert run.valid("BTC-USDT")
+
+
 def test_a_diff_while_a_book_is_compared_and_an_answer_that_cannot_be_read() -> None:
     run = quiet()
     run.frame(2, diff(7, 7, [["9", "1"]]))
