@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 
 
 class Backoff:
@@ -37,23 +36,30 @@ class Backoff:
 
 
 class Pace:
-    """Spaces out repairs of one thing: the first few at once, then ever further apart while they go on.
+    """Spaces out repairs of one thing: the first few at once, then ever further apart while they do not help for long.
+
+    A thing that needed no repair for ``window`` seconds is good, and the next one is free again.
 
     Args:
-        free: repairs within ``window`` seconds that need not wait.
-        window: how far back repairs count.
+        free: repairs that need not wait.
+        window: seconds, counted from the last repair, not from when it was asked for.
+        cap: the longest a repair has to wait, seconds.
     """
 
     def __init__(self, free: int = 3, window: float = 60.0, cap: float = 30.0) -> None:
         self._free = free
         self._window = window
         self._cap = cap
-        self._times: deque[float] = deque(maxlen=64)
+        self._repairs = 0
+        self._last = 0.0
 
     def delay(self, now: float) -> float:
         """Return how long the repair asked for at ``now`` has to wait."""
-        while self._times and self._times[0] < now - self._window:
-            self._times.popleft()
-        self._times.append(now)
-        excess = len(self._times) - self._free
-        return min(self._cap, 0.5 * 2.0 ** (excess - 1)) if excess > 0 else 0.0
+        if now - self._last > self._window:
+            self._repairs = 0
+        self._repairs += 1
+        # 2**1000 is no float any more.
+        excess = min(self._repairs - self._free, 60)
+        delay = min(self._cap, 0.5 * 2.0 ** (excess - 1)) if excess > 0 else 0.0
+        self._last = now + delay
+        return delay

@@ -5,6 +5,7 @@ in doubt publishes INVALID, and nothing more until the next snapshot. Pure, like
 
 A book that its collector reads too late (:mod:`producers.lateness`) is withheld: its epoch ends with INVALID, the
 venue's updates are applied all the same, and once the collector has caught up the book goes on in an epoch of its own.
+So it is with one that the venue itself shows crossed (:mod:`producers.crossing`), until it is not any more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from alphapulse.book import OrderBook
 from alphapulse.errors import MantissaOverflow, PrecisionExceeded, ValueRefused
 from alphapulse.fixed import decimal_text, needed_exponent, rescale
 from alphapulse.instruments import Instrument
+from producers.crossing import Crossing
 from producers.levels import Levels, exact, fitting, stated_decimals, tightest_exponent
 from producers.tally import Tally
 from schemas.records import L2Kind, L2Update
@@ -55,9 +57,11 @@ class BookStream:
         digest: computes the venue's checksum of the book as it stands.
 
     Attributes:
-        book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``valid``.
-        valid: whether the book follows the venue.
-        withheld: whether nothing is published of it for the time being.
+        book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``follows``.
+        follows: whether the book follows the venue.
+        withheld: whether nothing is published of it for the time being, because it is read too late.
+        crossing: likewise, because the venue shows it crossed.
+        verifying: whether a snapshot was asked for only to be compared: nothing was heard of the book for long.
         epoch, sequence: of the last record; epoch 0 before the first.
         times: received_time and exchange_time of the venue's last message that changed it.
         exchange_sequence: the venue's own number of that message, where it has one.
@@ -75,8 +79,10 @@ class BookStream:
     ) -> None:
         self.instrument = instrument
         self.book = OrderBook()
-        self.valid = False
+        self.follows = False
         self.withheld = False
+        self.crossing = Crossing()
+        self.verifying = False
         self.epoch = 0
         self.sequence = -1
         self.price_exponent = self.size_exponent = -LEAST_DECIMALS
@@ -87,6 +93,16 @@ class BookStream:
         self.times = (0, 0)
         self.confirmed = 0
         self.exchange_sequence: int | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the book follows the venue and may be shown."""
+        return self.follows and not self.crossing.hides
+
+    @property
+    def published(self) -> bool:
+        """Whether readers of the records have it as a valid book."""
+        return self.follows and not self.crossing.hides and not self.withheld
 
     def snapshot(
         self,
@@ -101,8 +117,12 @@ class BookStream:
     ) -> Doubt | None:
         """Open an epoch with the venue's snapshot; append its record.
 
+        One that was asked for to be compared, and shows the book as it is known, changes nothing. One that is crossed
+        is followed, unpublished.
+
         Returns:
-            Why the snapshot is not to be trusted; then the book is invalid, and INVALID is appended if it was not.
+            Why the book was or is in doubt: :attr:`follows` says whether it can be followed from here. INVALID is
+            appended if a published book ends.
 
         Raises:
             ValueRefused: a value is no number or does not fit; nothing was changed.
@@ -115,24 +135,38 @@ class BookStream:
         sizes, size_exponent = fitting(size_texts, _initial(size_decimals, stated.size_exponent), "size")
         split = len(bid_prices)
         arrays = prices[:split], sizes[:split], prices[split:], sizes[split:]
+        verified, self.verifying = self.verifying, False
+        doubt = None
+        if verified and self.published:
+            if self._is(arrays, price_exponent, size_exponent):
+                self._tally.unchanged += 1
+                return None
+            doubt = Doubt("silence", "it had changed, though nothing was heard of it")
+            self.end(outputs, received_time)
         self.book.replace(*arrays)
         self.price_exponent, self.size_exponent = price_exponent, size_exponent
         self.price_decimals, self.size_decimals = price_decimals, size_decimals
         if any(self._truncate()):
             arrays = self._levels()
-        if (doubt := self._check(checksum)) is not None:
+        if (wrong := self._check(checksum)) is not None:
             self.end(outputs, received_time)
-            return doubt
-        self.valid = True
+            return wrong
+        if self.book.crossed:
+            doubt = self._follow_crossed(outputs, received_time) or doubt
+        else:
+            self.crossing.ended()
+        self.follows = True
         self.times, self.exchange_sequence = (received_time, exchange_time), exchange_sequence
-        if self.withheld:
+        if self.crossing.hides:
+            self._tally.crossed += 1
+        elif self.withheld:
             self._tally.withheld += 1
-            return None
-        self._open_epoch(received_time)
-        outputs.append(self._record("SNAPSHOT", received_time, exchange_time, arrays, checksum))
-        self._tally.snapshots += 1
-        self._tally.published_l2 += 1
-        return None
+        else:
+            self._open_epoch(received_time)
+            outputs.append(self._record("SNAPSHOT", received_time, exchange_time, arrays, checksum))
+            self._tally.snapshots += 1
+            self._tally.published_l2 += 1
+        return doubt
 
     def delta(
         self,
@@ -147,16 +181,18 @@ class BookStream:
     ) -> Doubt | None:
         """Apply the venue's update; append its record, before it a SNAPSHOT if the exponents had to change.
 
-        An update that comes while the book is invalid is counted as ignored, one while it is withheld as withheld.
+        An update that comes while the book is invalid is counted as ignored, one while it is withheld as withheld, one
+        while it is hidden as crossed; the one that uncrosses it appends a SNAPSHOT.
 
         Returns:
-            Why the book is not to be trusted any more; then INVALID is appended and the update is not.
+            Why the book is in doubt; then INVALID is appended and the update is not. :attr:`follows` says whether it
+            can be followed all the same.
 
         Raises:
             ValueRefused: a value is no number or does not fit; nothing was changed.
         """
         tally = self._tally
-        if not self.valid:
+        if not self.follows:
             tally.ignored += 1
             return None
         try:
@@ -181,6 +217,8 @@ class BookStream:
         if (doubt := self._check(checksum)) is not None:
             self.end(outputs, received_time)
             return doubt
+        if self.crossing.hides or self.book.crossed:
+            return self._crossed_delta(outputs, received_time, exchange_time, exchange_sequence)
         self.times, self.exchange_sequence = (received_time, exchange_time), exchange_sequence
         if self.withheld:
             tally.withheld += 1
@@ -194,13 +232,55 @@ class BookStream:
         return None
 
     def end(self, outputs: list[Any], received_time: int) -> None:
-        """End the epoch, appending INVALID, if the book is valid; it is empty from now on."""
+        """End the epoch, appending INVALID, if the book is published; it is empty from now on."""
         self.book.clear()
-        if not self.valid:
-            return
-        self.valid = False
-        if not self.withheld:
+        published, self.follows, self.verifying = self.published, False, False
+        self.crossing.ended()
+        if published:
             self._invalidate(outputs, received_time)
+
+    def _follow_crossed(self, outputs: list[Any], received_time: int) -> Doubt | None:
+        """Follow a snapshot that is crossed, unpublished; return the doubt of it, unless it was known."""
+        known = self.crossing.hides
+        if self.published:
+            self._invalidate(outputs, received_time)
+        elif not self.epoch:
+            self.disown(outputs, received_time)
+        self.crossing.snapshot()
+        if known:
+            return None
+        return Doubt("crossed", f"{self._best()} in the venue's own snapshot: not published until that is over")
+
+    def _crossed_delta(
+        self, outputs: list[Any], received_time: int, exchange_time: int, exchange_sequence: int | None
+    ) -> Doubt | None:
+        """Judge an update, applied already, of a book that it crosses, or that has been crossed before it."""
+        doubt = None
+        if not self.crossing.hides:
+            doubt = Doubt("crossed", self._best())
+            published = self.published
+            if not self.crossing.update():
+                self.end(outputs, received_time)
+                return doubt
+            if published:
+                self._invalidate(outputs, received_time)
+        self.times, self.exchange_sequence = (received_time, exchange_time), exchange_sequence
+        self._tally.crossed += 1
+        self.uncross(outputs)
+        return doubt
+
+    def uncross(self, outputs: list[Any], *, timer: bool = False) -> None:
+        """Publish a book again that the venue shows crossed no more: as it is, in an epoch of its own.
+
+        Args:
+            timer: as of :meth:`Crossing.show`.
+        """
+        if not self.crossing.hides or self.book.crossed or not self.crossing.show(timer=timer) or self.withheld:
+            return
+        received_time, exchange_time = self.times
+        self._open_epoch(received_time)
+        outputs.append(self._record("SNAPSHOT", received_time, exchange_time, self._levels(), None))
+        self._tally.published_l2 += 1
 
     def _invalidate(self, outputs: list[Any], received_time: int) -> None:
         self.sequence += 1
@@ -209,22 +289,22 @@ class BookStream:
 
     def withhold(self, outputs: list[Any], received_time: int) -> None:
         """Publish nothing of the book from now on; if it is valid its epoch ends with INVALID."""
-        if self.valid and not self.withheld:
+        if self.published:
             self._invalidate(outputs, received_time)
         self.withheld = True
 
     def resume(self, outputs: list[Any], received_time: int) -> None:
         """Publish again what was withheld: the book as it is now opens an epoch, if it is valid."""
-        if self.valid and self.withheld:
+        was, self.withheld = self.withheld, False
+        if was and self.published:
             self._open_epoch(received_time)
             outputs.append(self._record("SNAPSHOT", received_time, self.times[1], self._levels(), None))
             self.confirmed = received_time
             self._tally.published_l2 += 1
-        self.withheld = False
 
     def confirm(self, outputs: list[Any], heard: int) -> None:
         """Say that the book is still the same at ``heard``, when the venue was heard last, if that is news."""
-        if not self.valid or self.withheld or heard <= max(self.times[0], self.confirmed):
+        if not self.published or heard <= max(self.times[0], self.confirmed):
             return
         outputs.append(self._record("HEARTBEAT", heard, 0, NO_LEVELS, None))
         self.confirmed = heard
@@ -244,10 +324,18 @@ class BookStream:
                 self._tally.checksums_bad += 1
                 return Doubt("checksum", f"the book's checksum is {found}, the venue's {checksum}")
             self._tally.checksums_ok += 1
-        if self.book.crossed:
-            bid, ask = self.book.bids.best_price(), self.book.asks.best_price()
-            return Doubt("crossed", f"best bid {bid}e{self.price_exponent} is not below best ask {ask}")
         return None
+
+    def _best(self) -> str:
+        bid, ask = self.book.bids.best_price(), self.book.asks.best_price()
+        return f"best bid {bid}e{self.price_exponent} is not below best ask {ask}"
+
+    def _is(self, levels: Arrays, price_exponent: int, size_exponent: int) -> bool:
+        """Whether these levels, at these exponents, are the book as it is."""
+        other = OrderBook(self._depth)
+        other.replace(*levels)
+        known = self.book.sha256(self.price_exponent, self.size_exponent)
+        return other.sha256(price_exponent, size_exponent) == known
 
     def _truncate(self) -> tuple[list[int], list[int]]:
         depth = self._depth
@@ -278,7 +366,7 @@ class BookStream:
         )
         self.book.replace(*book)
         self.price_exponent, self.size_exponent = price_exponent, size_exponent
-        if not self.withheld:
+        if self.published:
             self._open_epoch(received_time)
             outputs.append(self._record("SNAPSHOT", received_time, self.times[1], book, None))
             self._tally.published_l2 += 1

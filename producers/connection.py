@@ -77,10 +77,10 @@ class Connection:
         """Send ``text`` as soon as the venue's limit allows."""
         self._outbox.put_nowait(text)
 
-    async def ask(self) -> bool:
+    async def ask(self) -> bool | None:
         """Ask the venue for a sign of life, if its limit has room to spare; return whether it has answered.
 
-        Where the venue has a ping of its own (:attr:`Venue.text_ping`) the answer is a frame, and False is returned.
+        None: it was asked by a ping of its own (:attr:`Venue.text_ping`), and the answer is a frame.
         """
         socket = self._socket
         if socket is None or self.held_back or self._reason or not self._messages.enter_if_idle():
@@ -88,7 +88,7 @@ class Connection:
         try:
             if self._venue.text_ping is not None:
                 await socket.send(self._venue.text_ping)
-                return False
+                return None
             await (await socket.ping())
         except ConnectionClosed:  # told by who reads it
             return False
@@ -199,8 +199,9 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(tick):
                     await self._dropped.wait()
-            silent = 0.0 if self.held_back or socket.messages != heard else silent + tick
-            heard = socket.messages
+            come = socket.messages + (socket.pings if self._venue.pinged else 0)
+            silent = 0.0 if self.held_back or come != heard else silent + tick
+            heard = come
             if silent >= limit:
                 self.drop(f"nothing heard for {limit:g} s")
         await socket.close()

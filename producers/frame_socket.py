@@ -31,6 +31,7 @@ READ_AHEAD_BYTES: Final = 1 << 18
 _PLAIN: Final = (0x81, 0x82)  # whole text, whole binary: no fragment, no reserved bit
 _RESERVED: Final = 0x70
 _CONTROL: Final = 0x08
+_PING: Final = 0x89
 _MASKED: Final = 0x80
 _MOST_CONTROL_BYTES: Final = 125
 _HEAD_END: Final = b"\r\n\r\n"
@@ -61,11 +62,12 @@ class FrameSocket(ClientConnection):
 
     Attributes:
         messages: handed over so far.
+        pings: that came so far; the library answers them.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.messages = 0
+        self.messages = self.pings = 0
         self._receive: Receive | None = None
         self._data = b""
         self._at = 0  # in _data: the first byte not handed over
@@ -233,6 +235,7 @@ class FrameSocket(ClientConnection):
                         self._hold()
                 elif self._is_lawful(first, second, length):
                     frame, at = data[at:end], end
+                    self.pings += first == _PING
                     super().data_received(frame)
                     if self.protocol.state is not State.OPEN:
                         return False

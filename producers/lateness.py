@@ -3,7 +3,8 @@
 Such frames get a ``received_time`` that has nothing to do with what they tell, so that their books would look young.
 How late they are shows in the difference between that time and the venue's own, against the smallest difference of the
 last minutes. The venue's clock may be wrong, and may jump; therefore a large difference counts only while bytes wait to
-be read, and one that stays without that is taken for the venue's clock. All times are in nanoseconds.
+be read, and one that stays without that is taken for the venue's clock. A clock that stands still says nothing: frames
+with the time of the one before are not judged. All times are in nanoseconds.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Lateness:
         self.late = False
         self._delay = FeedDelay()
         self._excess: int | None = None
+        self._exchange_time = 0
         self._idle_looks = 0
 
     def begin(self) -> None:
@@ -78,7 +80,8 @@ class Lateness:
             newest: received_time and exchange_time of the newest frame since the last look that tells its time.
             waiting: bytes that have come and are not read.
         """
-        if newest is not None:
+        if newest is not None and newest[1] != self._exchange_time:
+            self._exchange_time = newest[1]
             self._excess = self._delay.excess(*newest)
         self._idle_looks = 0 if waiting else self._idle_looks + 1
         old = self._excess is not None and self._excess > self.limit

@@ -229,10 +229,18 @@ class Line:
             self._act(self.protocol.overdue(self._host.now()), self.late_frame())
             instruments = self.protocol.instruments
             asked = {s for s in instruments if s in self._resyncs or self._host.rest.asking(self, s)}
-            verdict = watchdog.look(instruments, asked, clock(), listening=not connection.held_back)
+            # What still waits to be sent cannot be answered.
+            listening = connection.told and not connection.held_back
+            verdict = watchdog.look(instruments, asked, clock(), listening=listening)
             if verdict.drop:
                 connection.drop(verdict.drop)
                 return
+            for symbol in verdict.good:
+                instruments[symbol].book.crossing.good()
+            for symbol, seconds in verdict.verify.items():
+                self._act(self.protocol.verify(symbol, seconds), self.late_frame())
+            for symbol in verdict.recheck:
+                self._act(self.protocol.recheck(symbol), self.late_frame())
             for symbol, seconds in verdict.revive.items():
                 self._act(self.protocol.revive(symbol, self._host.now(), seconds), self.late_frame())
 

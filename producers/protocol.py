@@ -31,12 +31,14 @@ class VenueProtocol(Roster, ABC):
     Attributes:
         ignored: frames that no channel of ours needs, by name.
         refused: frames refused so far.
+        pongs: answers so far to the venue's own ping (:attr:`producers.venue.Venue.text_ping`), which are frames.
     """
 
     def __init__(self, venue: str) -> None:
         super().__init__(venue)
         self.ignored: Counter[str] = Counter()
         self.refused = 0
+        self.pongs = 0
 
     @property
     def waiting(self) -> int:
@@ -83,12 +85,30 @@ class VenueProtocol(Roster, ABC):
         outputs += self._requests("unsubscribe", [state])
         return outputs
 
+    def verify(self, symbol: str, seconds: float) -> Outputs:
+        """Ask for the snapshot of a book of which nothing was heard for ``seconds``, to compare it.
+
+        Most likely nothing has changed: the book stays valid until the snapshot shows another, or does not come.
+        """
+        told = f"nothing heard of it for {seconds:g} s: its snapshot is asked for and compared"
+        outputs: Outputs = [Note("quiet", "INFO", told, symbol)]
+        self.instruments[symbol].book.verifying = True
+        self._ask_again(symbol, outputs)
+        return outputs
+
+    def recheck(self, symbol: str) -> Outputs:
+        """Ask for the snapshot of a book that the venue has shown crossed for long: an update may have got lost."""
+        outputs: Outputs = []
+        self.instruments[symbol].book.verifying = True
+        self._resync(symbol, Doubt("crossed", "the venue shows it crossed"), outputs)
+        return outputs
+
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
-        """Doubt a book of which nothing was heard for ``seconds``, though its connection lives, and ask for it anew."""
+        """Doubt a book whose snapshot was asked for and has not come for ``seconds``, and ask for it anew."""
         outputs: Outputs = []
         state = self.instruments[symbol]
         state.book.end(outputs, received_time)
-        self._doubt(state, Doubt("silence", f"nothing heard of it for {seconds:g} s"), outputs)
+        self._doubt(state, Doubt("silence", f"its snapshot has not come for {seconds:g} s"), outputs)
         return outputs
 
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
@@ -163,7 +183,10 @@ class VenueProtocol(Roster, ABC):
 
     def overdue(self, now: int) -> Outputs:
         """Say what should have come by ``now`` (nanoseconds) and has not; asked about once a second while connected."""
-        return []
+        outputs: Outputs = []
+        for state in self.instruments.values():
+            state.book.uncross(outputs, timer=True)
+        return outputs
 
     @abstractmethod
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
@@ -283,10 +306,11 @@ class VenueProtocol(Roster, ABC):
         outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
 
     def _doubt(self, state: InstrumentState, doubt: Doubt, outputs: Outputs) -> None:
-        """Tell of a book that its own check has just ended, and ask for a new one."""
+        """Tell of a book that its own check has put in doubt; unless it is followed all the same ask for a new one."""
         kind = _EVENT_OF_DOUBT[doubt.kind]
         outputs.append(Note(kind, "WARNING", doubt.message, state.symbol, loss=doubt.kind))
-        self._resync(state.symbol, doubt, outputs)
+        if not state.book.follows:
+            self._resync(state.symbol, doubt, outputs)
 
     def _resync(self, symbol: str, doubt: Doubt, outputs: Outputs) -> None:
         self.instruments[symbol].tally.resyncs += 1
@@ -296,16 +320,25 @@ class VenueProtocol(Roster, ABC):
     def _trade_gap(self, state: InstrumentState, missing: int, outputs: Outputs) -> None:
         outputs.append(self.trade_gap(state, missing))
 
-    def trade_gap(self, state: InstrumentState, missing: int) -> Note:
-        """Count a hole in an instrument's trade ids; return the word of it."""
+    def trade_gap(self, state: InstrumentState, missing: int, *, last: int | None = None) -> Note:
+        """Count a hole in an instrument's trade ids; return the word of it.
+
+        Args:
+            state: the instrument.
+            missing: how many ids.
+            last: the last of them, where no trade behind the hole tells it.
+        """
         state.tally.trade_gaps += 1
+        details = {"missing": str(missing)}
+        if last is not None:
+            details |= {"first": str(last - missing + 1), "last": str(last)}
         return Note(
             "trade_gap",
             "WARNING",
             f"{missing} trade ids are missing",
             state.symbol,
             loss="trade_id",
-            details={"missing": str(missing)},
+            details=details,
         )
 
     def _unreadable(self, error: Exception, data: bytes | msgspec.Raw, symbol: str | None = None) -> FrameRefused:

@@ -4,11 +4,16 @@ A book is confirmed (HEARTBEAT) as of the moment at which its connection was hea
 comes, by the answer to a ping. A ping proves no more than that the venue was there when it was sent, so that is the
 moment it stands for. Where no one can reach the venue's end nothing is confirmed, and the books grow stale by
 themselves (:mod:`alphapulse.freshness`). What is too late is told by :mod:`producers.lateness`.
+
+Frames that waited while nobody listened prove nothing of the time since: the venue may be gone, and its connection only
+seem to stand. So books that were withheld are published again only when a ping that was sent afterwards is answered.
+That answer comes behind everything that the venue had sent before it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final, Protocol
 
 from producers.connection import Connection
@@ -62,6 +67,9 @@ class Pulse:
         self._ticked = 0
         self._looked = 0
         self._due = 0
+        self._pongs = 0
+        self._ponged = asyncio.Event()  # the answer is there that the books wait for to be published again
+        self._ponged.set()
         self.patience = limit or _NEVER
         self.heard = 0
         self.asked = False
@@ -116,7 +124,9 @@ class Pulse:
 
     def answered(self) -> None:
         """Take note of a frame that says nothing while one is awaited that only answers a ping."""
-        self.asked = False
+        if self._keeper.protocol.pongs != self._pongs:
+            self._ponged.set()
+        self.asked = not self._ponged.is_set()
         self._confirm(self.heard)
 
     # --- heartbeats ---
@@ -150,6 +160,21 @@ class Pulse:
         self._looked = now
         return self._lateness.look(newest, connection.waiting)
 
+    async def _answers(self) -> bool:
+        """Ask the venue for a sign of life; return whether it came."""
+        connection = self._connection
+        if connection is None:
+            return False
+        self._pongs, self._ponged, self.asked = self._keeper.protocol.pongs, asyncio.Event(), True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answered = await connection.ask()
+                if answered is None:
+                    await self._ponged.wait()
+                self._ponged.set()
+                return answered is not False
+        return False
+
     def _stood_still(self, nanoseconds: int) -> None:
         self._lateness.stood_still()
         self._begin_late(f"the collector stood still for {nanoseconds / _SECOND:.1f} s")
@@ -165,7 +190,7 @@ class Pulse:
 
     async def _catch_up(self) -> None:
         host, began = self._host, self._host.now()
-        while self._lateness.late:
+        while self._lateness.late or not await self._answers():
             await asyncio.sleep(LOOK_SECONDS)
             if self._connection is not None:
                 self._look(self._connection, host.now())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from producers.backoff import Pace
+
+LONGEST_SECONDS: Final = 120.0
+"""Between two repairs of a book that none of them helps."""
 
 
 class Resubscriptions:
@@ -41,7 +44,7 @@ class Resubscriptions:
                 task.cancel()
 
     async def _wait(self, symbol: str) -> None:
-        pace = self._paces.setdefault(symbol, Pace())
+        pace = self._paces.setdefault(symbol, Pace(cap=LONGEST_SECONDS))
         await asyncio.sleep(pace.delay(asyncio.get_running_loop().time()))
         del self._tasks[symbol]
         self._ask(symbol)

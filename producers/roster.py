@@ -49,8 +49,7 @@ class InstrumentState:
     def report(self) -> dict[str, Any]:
         """Return what ``/status`` tells of it."""
         book = self.book
-        valid = book.valid and not book.withheld
-        return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": valid}
+        return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": book.published}
 
 
 class Roster(ABC):

@@ -30,6 +30,10 @@ class Tally:
     """Updates older than the snapshot, or that came while the book waited for one."""
     withheld: int = 0
     """Updates and snapshots that were applied while the collector was late: the SNAPSHOT after them contains them."""
+    crossed: int = 0
+    """Likewise while the venue itself showed the book crossed."""
+    unchanged: int = 0
+    """Words of the venue that the book has not changed: messages that say just that, snapshots asked for to compare."""
     published_l2: int = 0
     """SNAPSHOT and DELTA records."""
     published_changes: int = 0
@@ -57,9 +61,10 @@ class Tally:
             setattr(self, name, getattr(trades, name) if name in _OF_TRADES else mine + earlier)
 
     @property
-    def activity(self) -> int:
-        """A number that grows with everything the venue says of the instrument."""
-        return self.snapshots + self.deltas + self.withheld + self.ignored + self.trades + self.duplicate_trades
+    def life(self) -> int:
+        """A number that grows with everything that proves the subscription of the book alive. Trades do not: they are
+        subscribed to apart from it."""
+        return self.snapshots + self.deltas + self.withheld + self.crossed + self.ignored + self.unchanged
 
     @property
     def base_volume(self) -> str:

@@ -72,6 +72,16 @@ class SeenTrades:
                 return 0
         return None
 
+    def exists(self, trade_id: int) -> int:
+        """Note that ids up to ``trade_id`` exist; return how many of them are missing that were not known to be."""
+        last = self._last
+        if last is not None and trade_id <= last:
+            return 0
+        self._last = trade_id
+        self._missing.append(_Range(_BEFORE_ALL if last is None else last + 1, trade_id))
+        del self._missing[:-_REMEMBERED_RANGES]
+        return trade_id - last if last is not None else 0
+
 
 class RecentIds:
     """The last 65,536 ids, for venues whose ids are not consecutive; gaps cannot be told."""
@@ -91,6 +101,10 @@ class RecentIds:
         self._ids[trade_id] = None
         if len(self._ids) > _REMEMBERED_IDS:
             self._ids.popitem(last=False)
+        return 0
+
+    def exists(self, trade_id: int) -> int:
+        """As :meth:`SeenTrades.exists`; never reports a gap."""
         return 0
 
 
@@ -156,6 +170,13 @@ class TradeStream:
         self._tally.trades += 1
         self._tally.add_volume(size_mantissa, size_exponent)
         return missing
+
+    def exists(self, trade_id: int) -> int:
+        """Take the venue's word that there are trades up to ``trade_id``; return how many more are missing for that.
+
+        Those before the first one ever heard of are not missing. One that comes after all is published.
+        """
+        return self._seen.exists(trade_id)
 
     def again(self, outputs: list[Any], trade: Trade) -> int:
         """Append ``trade``, a record made by another stream of the same instrument, as :meth:`trade` does."""

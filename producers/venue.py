@@ -45,8 +45,9 @@ class Venue:
 
             Raises:
                 ConfigError: the venue does not offer what the settings ask for.
-        silence_seconds: without any frame for so long a connection is taken for dead; ``inf`` where silence is normal
+        silence_seconds: without any message for so long a connection is taken for dead; ``inf`` where silence is normal
             and the protocol itself knows when it is not (:meth:`VenueProtocol.overdue`).
+        pinged: whether the venue's own WebSocket pings are its heartbeats, and so prove the connection alive.
         ping_seconds: how often to send a WebSocket ping; None where the venue does not want them.
         text_ping: sent as a text message every ``ping_seconds`` in place of WebSocket pings, where it wants that.
         messages_per_second: what may be sent on a connection, or on all together where ``messages_by_address``.
@@ -68,6 +69,7 @@ class Venue:
     protocol: Callable[[VenueSettings], VenueProtocol]
     rest_url: str | None = None
     silence_seconds: float = 30.0
+    pinged: bool = False
     ping_seconds: float | None = 20.0
     text_ping: str | None = None
     messages_per_second: float = 5.0

@@ -15,6 +15,7 @@ VENUE = Venue(
     protocol=BinanceProtocol,
     # The venue pings every 20 s; pings of our own would count against the messages allowed.
     silence_seconds=60.0,
+    pinged=True,
     ping_seconds=None,
     # Five inbound messages, the pongs among them.
     messages_per_second=4.0,

@@ -31,6 +31,8 @@ MOST_WAITING = 100_000
 """Diffs kept for snapshots, of all symbols together: many symbols wait long where REST requests are rationed."""
 LEAST_KEPT = 200
 """Of one symbol: longer than any answer takes."""
+_COMPARED_DEPTH = 5
+"""Levels of a snapshot that is asked for only for its update id."""
 _Trade: TypeAlias = messages.Trade | messages.AggregateTrade
 _DIFFS = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 
@@ -87,6 +89,14 @@ class BinanceProtocol(VenueProtocol):
 
     def resubscribe(self, symbol: str) -> list[FetchSnapshot]:
         return [self._snapshot_request(symbol)]
+
+    def verify(self, symbol: str, seconds: float) -> Outputs:
+        outputs = super().verify(symbol, seconds)
+        # Its update id says whether a diff is missing; the diffs go on meanwhile.
+        return [*outputs, self._snapshot_request(symbol, depth=_COMPARED_DEPTH)]
+
+    def recheck(self, symbol: str) -> Outputs:
+        return [*super().recheck(symbol), self._snapshot_request(symbol, depth=_COMPARED_DEPTH)]
 
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
         outputs = super().revive(symbol, received_time, seconds)
@@ -177,6 +187,8 @@ class BinanceProtocol(VenueProtocol):
                 state.tally.gaps += 1
                 state.book.end(outputs, diff.received_time)
                 return Doubt("sequence", f"update ids {sync.last + 1} to {update.U - 1} are missing")
+        if not sync.request:
+            state.book.verifying = False
         return state.book.delta(
             outputs,
             state.parser.levels("b", update.b),
@@ -187,7 +199,10 @@ class BinanceProtocol(VenueProtocol):
         )
 
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
-        """Take a REST snapshot; if it joins, append its record and those of the diffs kept."""
+        """Take a REST snapshot; if it joins, append its record and those of the diffs kept.
+
+        One that was asked for to compare a quiet book confirms it if no diff is missing; else that has to come yet.
+        """
         outputs: Outputs = []
         state, sync = self.instruments[request.symbol], self._sync[request.symbol]
         if request.number != sync.request:
@@ -206,6 +221,12 @@ class BinanceProtocol(VenueProtocol):
         self, state: InstrumentState, sync: Synchronizer, body: bytes, received_time: int, outputs: Outputs
     ) -> None:
         answer = messages.decode_snapshot(body)
+        if sync.live:
+            sync.request = 0
+            if answer.lastUpdateId <= sync.last:
+                state.book.verifying = False
+                state.tally.unchanged += 1
+            return
         if not sync.joins(answer.lastUpdateId):
             outputs.append(self._snapshot_request(state.symbol, sync.attempt + 1))
             return
@@ -218,7 +239,8 @@ class BinanceProtocol(VenueProtocol):
         )
         if doubt is not None:
             self._doubt(state, doubt, outputs)
-            return
+            if not state.book.follows:
+                return
         kept = sync.join(answer.lastUpdateId)
         self._waiting -= len(kept)
         for diff in kept:  # one that shows a gap or is refused leaves those behind it waiting again
@@ -260,11 +282,11 @@ class BinanceProtocol(VenueProtocol):
         self._number += 1
         return self._number
 
-    def _snapshot_request(self, symbol: str, attempt: int = 0) -> FetchSnapshot:
+    def _snapshot_request(self, symbol: str, attempt: int = 0, *, depth: int | None = None) -> FetchSnapshot:
         sync = self._sync[symbol]
         sync.request, sync.attempt = self._next_number(), attempt
         name = quote(self.instruments[symbol].venue_symbol)
-        return FetchSnapshot(symbol, f"/api/v3/depth?symbol={name}&limit={self._depth}", sync.request, attempt)
+        return FetchSnapshot(symbol, f"/api/v3/depth?symbol={name}&limit={depth or self._depth}", sync.request, attempt)
 
     def _drop(self, symbol: str, sync: Synchronizer) -> None:
         dropped = sync.reset()
@@ -273,7 +295,8 @@ class BinanceProtocol(VenueProtocol):
 
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         # The next diff asks: only then is it known where the snapshot has to join.
-        self._drop(symbol, self._sync[symbol])
+        if not self.instruments[symbol].book.follows:
+            self._drop(symbol, self._sync[symbol])
 
     def _about_book(self, frame: bytes) -> bool:
         return b"depthUpdate" in frame or b"@depth" in frame

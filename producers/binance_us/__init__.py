@@ -15,6 +15,7 @@ VENUE = Venue(
     protocol=BinanceUsProtocol,
     # The venue pings every 3 min; quiet symbols send little in between.
     silence_seconds=240.0,
+    pinged=True,
     ping_seconds=None,
     messages_per_second=4.0,
     symbols_per_connection=200,

@@ -43,9 +43,12 @@ class LastMatch(Match, tag="last_match"):
     pass
 
 
-# https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel
+# One a second and product: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel ;
+# sequence counts all messages of the product, of every channel. For years last_trade_id was 0 whatever had been traded.
 class Heartbeat(Struct, tag="heartbeat"):
-    pass
+    symbol: str = field(name="product_id", default="")
+    last_trade_id: Int64 = 0
+    sequence: Int64 = 0
 
 
 # The answer to subscribe and unsubscribe: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview

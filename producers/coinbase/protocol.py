@@ -1,7 +1,8 @@
 """Coinbase Exchange: ``level2_batch``, ``matches``, ``heartbeat``.
 
 Integrity: book messages carry neither sequence nor checksum. What shows is a crossed book, and a jump in ``trade_id``,
-which tells of lost matches only. So a doubt ends the epoch, and the product's book channel is subscribed again.
+which tells of lost matches only; where no later match does, heartbeats tell (:mod:`producers.coinbase.heartbeats`). So
+a doubt ends the epoch, and the product's book channel is subscribed again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from alphapulse.config import VenueSettings
 from alphapulse.errors import FrameRefused
 from producers.book_stream import Doubt
 from producers.coinbase import messages
+from producers.coinbase.heartbeats import Heartbeats
 from producers.coinbase.symbols import venue_symbol
 from producers.entries import UNREADABLE
 from producers.levels import TextLevels
@@ -34,6 +36,8 @@ class CoinbaseProtocol(VenueProtocol):
 
     def __init__(self, settings: VenueSettings, venue: str = "coinbase") -> None:
         super().__init__(venue)
+        self._heartbeats: dict[str, Heartbeats] = {}
+        self._without_trades: set[str] = set()
         faults = []
         if settings.depth is not None:
             faults.append(f"venues.{venue}.depth: the venue offers no choice, found {settings.depth}")
@@ -41,6 +45,16 @@ class CoinbaseProtocol(VenueProtocol):
 
     def _new_state(self, symbol: str) -> InstrumentState:
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
+
+    def _let_go(self, state: InstrumentState) -> None:
+        super()._let_go(state)
+        self._heartbeats.pop(state.symbol, None)
+        self._without_trades.discard(state.symbol)
+
+    def disconnected(self, received_time: int) -> Outputs:
+        self._heartbeats.clear()
+        self._without_trades.clear()
+        return super().disconnected(received_time)
 
     def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
         return [_request(operation, [state.symbol for state in states], ["level2_batch", "matches", "heartbeat"])]
@@ -66,6 +80,8 @@ class CoinbaseProtocol(VenueProtocol):
                 self._one(message, self._snapshot, BookRefused, frame, received_time, outputs)
             case messages.Heartbeat():
                 self.ignored["heartbeat"] += 1
+                if message.symbol in self._by_venue_symbol:
+                    self._heartbeat(self._by_venue_symbol[message.symbol], message, outputs)
             case messages.Subscriptions():
                 self.ignored["subscriptions"] += 1
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
@@ -101,7 +117,21 @@ class CoinbaseProtocol(VenueProtocol):
             exchange_time=iso_nanoseconds(message.time) if message.time else 0,
         )
 
+    def _heartbeat(self, state: InstrumentState, beat: messages.Heartbeat, outputs: Outputs) -> None:
+        last_trade, unchanged = self._heartbeats.setdefault(state.symbol, Heartbeats()).take(beat)
+        state.tally.unchanged += unchanged
+        if not last_trade or not (missing := state.trades.exists(last_trade)):
+            return
+        state.tally.gaps += 1
+        outputs.append(self.trade_gap(state, missing, last=last_trade))
+        if state.symbol not in self._without_trades:
+            # It may be the channel that is lost: subscribed to once more, it repeats the last match. Where it is not,
+            # that does nothing.
+            self._without_trades.add(state.symbol)
+            outputs.append(_request("subscribe", [state.symbol], ["matches"]))
+
     def _trade(self, state: InstrumentState, message: messages.Match, received_time: int, outputs: Outputs) -> None:
+        self._without_trades.discard(state.symbol)
         missing = state.trades.trade(
             outputs,
             trade_id=message.trade_id,

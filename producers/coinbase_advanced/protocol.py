@@ -125,7 +125,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
     def _gap(self, found: int, received_time: int, outputs: Outputs) -> None:
         missing = f"messages {self._next} to {found - 1} of the connection are missing"
         for state in self.instruments.values():
-            if state.book.valid:
+            if state.book.follows:
                 state.tally.gaps += 1
                 state.book.end(outputs, received_time)
                 self._doubt(state, Doubt("sequence", missing), outputs)

@@ -78,16 +78,22 @@ class CoinbaseSession(Session):
         return frame
 
     def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
-        """Return one heartbeat per product subscribed to and traded so far: it repeats that trade's numbers."""
+        """Return one heartbeat per product subscribed to: with its last trade's numbers, as far as they are known."""
         beats = []
         for feed, product in self.subscriptions:
-            trade = self._last_trades.get(product)
-            if feed == HEARTBEATS and trade is not None:
-                numbers = {"last_trade_id": trade.trade_id or trade.last_trade_id, "sequence": trade.sequence}
+            known = self._last_trade(product) if feed == HEARTBEATS else None
+            if known is not None:
+                numbers = {"last_trade_id": known[0], "sequence": known[1]}
                 beats.append(
                     encode({"type": "heartbeat", **numbers, "product_id": product, "time": timestamp(time_ns)})
                 )
         return beats
+
+    def _last_trade(self, product: str) -> tuple[int, int] | None:
+        sent = self._last_trades.get(product)
+        return self.last_trade(product) or (
+            (sent.trade_id or sent.last_trade_id, sent.sequence) if sent is not None else None
+        )
 
     def _keys(self, channel: str, product: str) -> list[Key]:
         """Return the keys that an unsubscribe means: without products it ends the channel for all of them."""

@@ -79,6 +79,8 @@ class Session(ABC):
         """Of the next frame to this client, where the venue numbers them; what is skipped is lost to the client."""
         self.refuses: Callable[[], bool] = _never
         """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
+        self.last_trade: Callable[[str], tuple[int, int] | None] = _unknown
+        """Asked for heartbeats that name a symbol's last trade and message; None: only what was sent is known."""
 
     def is_ping(self, message: bytes) -> bool:
         """Whether a client's message only asks whether anybody is there; some venues do not count these."""
@@ -133,6 +135,10 @@ class Recorded:
 
 def _never() -> bool:
     return False
+
+
+def _unknown(symbol: str) -> None:
+    return None
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,8 @@
 
 Integrity: each book message names its own ``seqId`` and that of the message before it, ``prevSeqId``; a snapshot has -1
 there. A message whose ``prevSeqId`` is not the last ``seqId`` shows a loss, whatever the numbers are: after
-maintenance they may start again lower. A message that repeats its number and has no levels says that nothing changed.
+maintenance they may start again lower. A message that repeats its number and has no levels says that nothing changed;
+where nothing does, one comes a minute, and so proves the subscription of that book alive.
 https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
 
 The ``checksum`` that messages still carry is 0 since 23 June 2026 and is not looked at:
@@ -66,6 +67,7 @@ class OkxProtocol(VenueProtocol):
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         if frame == messages.PONG:
             self.ignored["pong"] += 1
+            self.pongs += 1
             return
         message = messages.decode_frame(frame)
         if message.event is not None:
@@ -107,7 +109,7 @@ class OkxProtocol(VenueProtocol):
     ) -> Doubt | None:
         last = self._last.get(state.symbol)
         # While the book waits for a snapshot nothing follows; the last message may come again.
-        if not state.book.valid or (book.prev_seq_id != last and book.seq_id == last):
+        if not state.book.follows or (book.prev_seq_id != last and book.seq_id == last):
             state.tally.ignored += 1
             return None
         if book.prev_seq_id != last:
@@ -118,6 +120,7 @@ class OkxProtocol(VenueProtocol):
         bids, asks = messages.pairs(book.bids), messages.pairs(book.asks)
         if bytes(bids) == bytes(asks) == b"[]":
             self.ignored["unchanged"] += 1
+            state.tally.unchanged += 1
             return None
         return state.book.delta(
             outputs,

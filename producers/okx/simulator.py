@@ -22,6 +22,7 @@ class OkxFeed(Feed):
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
         self._sequences = dict.fromkeys(self.instruments, 1_000_000)
+        self._said = dict.fromkeys(self.instruments, 0)
 
     def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
         if subscription.feed != BOOK:
@@ -30,7 +31,19 @@ class OkxFeed(Feed):
         book = self.instruments[symbol].book
         bids, asks = book.bids.top(DEPTH), book.asks.top(DEPTH)
         spelling, sequence = self.spelling[symbol], self._sequences[symbol]
+        self._said[symbol] = time_ns
         return [_book(symbol, spelling, "snapshot", bids, asks, time_ns, sequence, -1)]
+
+    def alive(self, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        # A message without levels that names itself as the one before:
+        # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
+        found = []
+        for symbol, said in self._said.items():
+            topic = (BOOK, symbol, "")
+            if topic in active and time_ns - said >= self.unchanged_ns:
+                self._said[symbol], spelling, last = time_ns, self.spelling[symbol], self._sequences[symbol]
+                found.append((topic, _book(symbol, spelling, "update", (), (), time_ns, last, last)))
+        return found
 
     def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
         if path != "/api/v5/public/instruments":
@@ -73,6 +86,7 @@ class OkxFeed(Feed):
         before = self._sequences[symbol]
         # Numbers rise, but not by one: only the link to the message before counts.
         self._sequences[symbol] = before + 1 + len(event.bids) + len(event.asks)
+        self._said[symbol] = event.time_ns
         topic = (BOOK, symbol, "")
         if topic not in active:
             return []

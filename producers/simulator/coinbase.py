@@ -31,6 +31,10 @@ class CoinbaseFeed(Feed):
             return [_match("last_match", product, self.spelling[product], *self._last[product])]
         return []
 
+    def last_trade(self, symbol: str) -> tuple[int, int] | None:
+        trade_id = self._last[symbol][2].trade_id if symbol in self._last else 0
+        return trade_id, self._sequences[symbol]
+
     def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
         if path != "/products":
             return None

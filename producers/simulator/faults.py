@@ -14,9 +14,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
+from msgspec.structs import replace
+
+from producers.endpoint.session import TRADES
 from producers.simulator.scripts import Fault, random_fault
 
-_ON_FRAMES: Final = frozenset({"drop", "duplicate", "reorder", "corrupt", "checksum", "disconnect", "cut_snapshot"})
+_ON_FRAMES: Final = frozenset(
+    {"drop", "drop_trades", "duplicate", "reorder", "corrupt", "checksum", "disconnect", "cut_snapshot"}
+)
 _CHECKSUM: Final = re.compile(rb'"checksum":\s*(-?\d+)')
 _NEVER: Final = 2**63
 _SECOND_NS: Final = 1_000_000_000
@@ -92,7 +97,8 @@ class VenueFaults:
         self._armed: list[Fault] = []
         self._held: list[tuple[int, int, Sent]] = []  # (frames still to come before it, order, frame)
         self._stalled: list[Sent] = []
-        self._stalled_until = self._muted_until = -_NEVER
+        self._stalled_until = self._muted_until = self._hollow_until = self._lifeless_until = -_NEVER
+        self._auctions: list[tuple[int, str | None]] = []  # (its end, symbol)
         self._dropping = 0
         self._rest: list[Fault] = []
         self._rest_left = self._refusals = 0
@@ -114,7 +120,7 @@ class VenueFaults:
         self._arm(now_ns)
         sent = self._befall(Sent(topic, self.number, frame), symbol, snapshot)
         out = self._overtake(sent)
-        if now_ns < self._muted_until:
+        if now_ns < max(self._muted_until, self._hollow_until):
             out = []
         elif now_ns < self._stalled_until:
             self._stalled += out
@@ -134,6 +140,18 @@ class VenueFaults:
             self._quiet_before = -1
             return ()
         return (sent,)
+
+    def life(self, topic: Any, frame: bytes, now_ns: int) -> Sequence[Sent]:
+        """Return what is sent now that ``frame`` is to be, which only proves that the venue is alive."""
+        silent = self.silent(now_ns)
+        return () if silent or now_ns < self._lifeless_until else self.answer(topic, frame, now_ns)
+
+    def in_auction(self, symbol: str, now_ns: int) -> bool:
+        """Whether a symbol's book is in an auction."""
+        if not self._auctions:
+            return False
+        self._auctions = [(end, whose) for end, whose in self._auctions if now_ns < end]
+        return any(whose in (None, symbol) for _, whose in self._auctions)
 
     @property
     def holding(self) -> bool:
@@ -161,7 +179,7 @@ class VenueFaults:
 
     def connected(self) -> None:
         """Take note of a new connection: it is neither stalled nor mute."""
-        self._muted_until = self._stalled_until = -_NEVER
+        self._muted_until = self._stalled_until = self._hollow_until = -_NEVER
 
     def disconnected(self) -> None:
         """Take note that a connection ended: what was on its way to it is gone."""
@@ -174,6 +192,8 @@ class VenueFaults:
         self._by_time.clear()
         self._armed.clear()
         self._rest.clear()
+        self._auctions.clear()
+        self._lifeless_until = -_NEVER
         self._next_chance = _NEVER
         self._dropping = self._rest_left = self._refusals = self.skew_ns = 0
         self.connected()
@@ -235,8 +255,14 @@ class VenueFaults:
             self.happened[fault.kind] += 1
             if fault.kind == "skew":
                 self.skew_ns = round(fault.seconds * _SECOND_NS)
+            elif fault.kind == "auction":
+                self._auctions.append((now_ns + lasting, fault.symbol))
             elif fault.kind == "stall":
                 self._stalled_until = max(self._stalled_until, now_ns + lasting)
+            elif fault.kind == "no_heartbeats":
+                self._lifeless_until = max(self._lifeless_until, now_ns + lasting)
+            elif fault.kind == "only_heartbeats":
+                self._hollow_until = max(self._hollow_until, now_ns + lasting)
             else:
                 self._muted_until = max(self._muted_until, now_ns + lasting)
 
@@ -247,13 +273,15 @@ class VenueFaults:
             return []
         frames = [sent]
         for fault in list(self._armed):
-            if fault.symbol not in (None, symbol) or (fault.kind == "cut_snapshot" and not snapshot):
-                continue
-            if fault.kind == "checksum" and _CHECKSUM.search(sent.frame) is None:
+            if fault.symbol not in (None, symbol) or not _fits(fault, sent, snapshot=snapshot):
                 continue
             self._armed.remove(fault)
             self.happened[fault.kind] += 1
             match fault.kind:
+                case "drop_trades":
+                    if fault.count > 1:
+                        self._armed.append(replace(fault, count=fault.count - 1))
+                    return []
                 case "drop":
                     self._dropping = fault.count - 1
                     return []
@@ -295,11 +323,23 @@ class VenueFaults:
     def _rest_a_while(self, now_ns: int) -> None:
         """Note up to when frames may pass unlooked at."""
         busy = self._armed or self._held or self._stalled or self._dropping
-        if busy or now_ns < self._stalled_until or now_ns < self._muted_until:
+        if busy or now_ns < max(self._stalled_until, self._muted_until, self._hollow_until):
             self._quiet_before = -1
             return
         self._quiet_before = min(self._next_chance, self._by_frame[0][0] if self._by_frame else _NEVER)
         self._quiet_until_ns = self._by_time[0][0] if self._by_time else _NEVER
+
+
+def _fits(fault: Fault, sent: Sent, *, snapshot: bool) -> bool:
+    """Whether ``fault`` may befall a frame of this kind."""
+    match fault.kind:
+        case "cut_snapshot":
+            return snapshot
+        case "checksum":
+            return _CHECKSUM.search(sent.frame) is not None
+        case "drop_trades":
+            return bool(sent.topic[:1] == (TRADES,))
+    return True
 
 
 def _other_checksum(match: re.Match[bytes]) -> bytes:

@@ -33,6 +33,8 @@ class Feed(ABC):
 
     decimals: int | None = None
     """Of all prices and sizes, where the venue writes the same number of them everywhere."""
+    unchanged_ns = 60_000_000_000
+    """A book that stays the same for so long is said to, by venues that do; so again each time as long after that."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         self.instruments = {instrument.listing.venue_symbol: instrument for instrument in instruments}
@@ -51,6 +53,17 @@ class Feed(ABC):
     @abstractmethod
     def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
         """Return what a new subscriber gets first."""
+
+    def alive(self, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+        """Return what the venue says at a full second only to prove itself alive, for those topics of ``active``."""
+        return []
+
+    def last_trade(self, symbol: str) -> tuple[int, int] | None:
+        """Return the id of a symbol's last trade (0: none yet), and the number of its last message.
+
+        None: the venue's heartbeats do not tell.
+        """
+        return None
 
     def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
         """Answer a REST request; None: the venue has no such path."""

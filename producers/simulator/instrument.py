@@ -7,13 +7,15 @@ levels follow, and the number of levels stays.
 
 The best bid and ask are quoted around the fair price. They stay until it has moved away from where it was quoted; then
 what it passed is traded or cancelled and new quotes come. Bids stay below the fair price and asks above it, so the book
-never crosses. An aggressive order comes before anything else of its event, so it meets the book as it was shown.
+never crosses, but in an auction: then it shows an order, too, that nobody matches yet. An aggressive order comes before
+anything else of its event, so it meets the book as it was shown.
 """
 
 from __future__ import annotations
 
 import random
 from bisect import bisect_left
+from collections.abc import Iterable
 from math import ceil, floor, inf
 from typing import Final, Literal
 
@@ -105,6 +107,7 @@ class SimulatedInstrument:
         self.listing = listing
         self.book = OrderBook()
         self.trades = first_trade - 1
+        self._unmatched: dict[int, int] = {}  # bids that only an auction shows, beside those of the market
         self._chance = random.Random(f"{seed}/{listing.venue}/{listing.symbol}").random  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
         self._most_lots: int = MOST_UNITS * 10**listing.size_decimals
@@ -149,8 +152,40 @@ class SimulatedInstrument:
         changed = bids.changes() if bids.after else ()
         changed_asks = asks.changes() if asks.after else ()
         if changed or changed_asks:
+            if self._unmatched:
+                changed = tuple([(price, size + self._unmatched.get(price, 0)) for price, size in changed])
+                self._show(changed, changed_asks)
             events.append(BookChange(self.listing, time_ns, changed, changed_asks))
         return events
+
+    # --- auctions ---
+
+    def auction(self, time_ns: int, *, on: bool) -> BookChange | None:
+        """Begin an auction or end it; return what that changes, None if it is as it should be.
+
+        The book that is shown has a bid above the best ask meanwhile; the market goes on beneath as ever.
+        """
+        if on is bool(self._unmatched):
+            return None
+        if on:
+            ask = self._asks.levels.best_price()
+            if ask is None:
+                return None
+            market = OrderBook()
+            market.replace(*_columns(self.book.bids), *_columns(self.book.asks))
+            self._bids.levels, self._asks.levels = market.bids, market.asks
+            self._unmatched = {ask + round(2 * self._half_spread): max(1, round(self._best_unit))}
+        changes = tuple(
+            [(price, self._bids.levels.size_at(price) + size * on) for price, size in self._unmatched.items()]
+        )
+        self._show(changes, ())
+        if not on:
+            self._unmatched = {}
+            self._bids.levels, self._asks.levels = self.book.bids, self.book.asks
+        return BookChange(self.listing, time_ns, changes, ())
+
+    def _show(self, bids: tuple[Level, ...], asks: tuple[Level, ...]) -> None:
+        self.book.apply(*_columns(bids), *_columns(asks))
 
     # --- quotes ---
 
@@ -358,3 +393,12 @@ class SimulatedInstrument:
             size -= part
         self.trades += 1
         trades.append(Trade(self.trades, side, price, size))
+
+
+def _columns(levels: Iterable[Level]) -> tuple[list[int], list[int]]:
+    """Return prices and sizes."""
+    prices, sizes = [], []
+    for price, size in levels:
+        prices.append(price)
+        sizes.append(size)
+    return prices, sizes

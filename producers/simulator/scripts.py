@@ -30,6 +30,10 @@ Kind = Literal[
     "rest_503",
     "refuse",
     "skew",
+    "drop_trades",
+    "no_heartbeats",
+    "only_heartbeats",
+    "auction",
 ]
 """``drop``: ``count`` frames never come. ``duplicate``: a frame comes ``count`` times more. ``reorder``: a frame comes
 behind ``count`` later ones. ``corrupt``: part of a frame is overwritten or missing. ``checksum``: the next frame that
@@ -37,7 +41,10 @@ has one has a wrong one. ``stall``: nothing comes for ``seconds``, then all of i
 ``seconds`` and is lost, though the connection stands. ``disconnect``: the connection is cut. ``cut_snapshot``: it is
 cut in the middle of the next snapshot. ``rest_slow``: ``count`` REST answers take ``seconds`` longer. ``rest_418`` …:
 ``count`` requests are answered with this status and ``Retry-After: seconds``. ``refuse``: ``count`` subscriptions are
-refused. ``skew``: from now on the venue's clock is ``seconds`` ahead (less than 0: behind)."""
+refused. ``skew``: from now on the venue's clock is ``seconds`` ahead (less than 0: behind). ``drop_trades``: ``count``
+frames about trades never come. ``no_heartbeats``: for ``seconds`` none of the frames come that only prove life
+(heartbeats, and words that nothing has changed). ``only_heartbeats``: for ``seconds`` only these and answers come; what
+else there is to say is lost. ``auction``: for ``seconds`` the book is crossed, and shown as it is."""
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
@@ -58,6 +65,10 @@ _WEIGHTS: Final = {
     "rest_503": 2,
     "refuse": 3,
     "skew": 2,
+    "drop_trades": 6,
+    "no_heartbeats": 2,
+    "only_heartbeats": 2,
+    "auction": 3,
 }
 _HEADER: Final = re.compile(r"\s*\[\[\s*fault\s*\]\]")
 

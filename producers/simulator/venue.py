@@ -17,7 +17,7 @@ from producers.endpoint import binance
 from producers.endpoint.dialects import dialect
 from producers.endpoint.listener import Connection, Listener, json_response, not_found
 from producers.endpoint.session import BOOK, Answer, Session, Subscription
-from producers.simulator.events import Event
+from producers.simulator.events import BookChange, Event
 from producers.simulator.faults import RestFault, Sent, VenueFaults
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.limits import Limiter, Limits
@@ -90,7 +90,15 @@ class SimulatedVenue:
         await self._listener.close()
 
     def happened(self, event: Event, batch: Batch) -> None:
-        """Encode ``event`` and add its frames to what each client gets."""
+        """Encode ``event`` and add its frames to what each client gets; then begin or end an auction that is due."""
+        self._tell(event, batch)
+        if isinstance(event, BookChange):
+            on = self.faults.in_auction(event.listing.symbol, event.time_ns)
+            instrument = self._feed.instruments[event.listing.venue_symbol]
+            if (change := instrument.auction(event.time_ns, on=on)) is not None:
+                self._tell(change, batch)
+
+    def _tell(self, event: Event, batch: Batch) -> None:
         faults, symbol, now = self.faults, event.listing.symbol, event.time_ns
         if faults.skew_ns:
             event = replace(event, time_ns=now + faults.skew_ns)
@@ -154,12 +162,16 @@ class SimulatedVenue:
         if self.faults.silent(time_ns):
             return
         idle_since = time.monotonic() - _IDLE_SECONDS
-        for connection in list(self._outboxes):
-            beats = connection.session.heartbeat(time_ns, idle=connection.last_sent < idle_since)
-            numbered = [self._numbered(connection, beat) for beat in beats]
-            frames = [sent.frame for beat in numbered for sent in self.faults.answer(connection, beat, time_ns)]
-            if frames:
-                self.deliver(connection, frames)
+        batch: Batch = defaultdict(list)
+        for connection in self._outboxes:
+            for beat in connection.session.heartbeat(time_ns, idle=connection.last_sent < idle_since):
+                for sent in self.faults.life(connection, self._numbered(connection, beat), time_ns):
+                    self._send(sent, batch)
+        for topic, frame in self._feed.alive(time_ns, self._listeners):
+            for sent in self.faults.life(topic, frame, time_ns):
+                self._send(sent, batch)
+        for connection, frames in batch.items():
+            self.deliver(connection, frames)
 
     def status(self) -> dict[str, Any]:
         """Return the venue's figures."""
@@ -177,6 +189,7 @@ class SimulatedVenue:
     def session(self) -> Session:
         """Return a new client's session."""
         session = self._dialect.session(self._feed.instruments)
+        session.last_trade = self._feed.last_trade
         self._numbers_frames = session.numbers_frames
         return session
 

@@ -35,3 +35,9 @@ class Feed(ABC):
         last = self._last_trade.setdefault(symbol, trade_id)
         self._last_trade[symbol] = max(last, trade_id)
         return new and trade_id > last + 1
+
+    def known_trade(self, symbol: str, trade_id: int) -> bool:
+        """Take the venue's word that there are trades up to ``trade_id``; return whether some are missing for that."""
+        last = self._last_trade.setdefault(symbol, trade_id)
+        self._last_trade[symbol] = max(last, trade_id)
+        return trade_id > last

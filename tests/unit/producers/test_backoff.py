@@ -32,3 +32,28 @@ def test_repairs_are_free_at_first_then_ever_further_apart() -> None:
 def test_repairs_long_ago_do_not_count() -> None:
     pace = Pace(free=1, window=60.0)
     assert [pace.delay(now) for now in (0.0, 1.0, 100.0)] == [0.0, 0.5, 0.0]
+
+
+def test_pauses_grow_to_the_bound_and_stay_there_while_nothing_helps() -> None:
+    """Each repair is followed by the next fault half a second later, for an hour."""
+    pace = Pace(free=3, window=60.0, cap=120.0)
+    now, delays = 0.0, []
+    while now < 3600.0:
+        delays.append(pace.delay(now))
+        now += delays[-1] + 0.5
+    assert delays == sorted(delays), "it does not forget"
+    assert delays[-1] == 120.0
+    assert len(delays) < 45
+
+
+def test_what_was_good_for_long_is_repaired_at_once_again() -> None:
+    pace = Pace(free=1, window=60.0, cap=120.0)
+    delays = [pace.delay(0.0) for _ in range(20)]
+    assert delays[-1] == 120.0
+    assert pace.delay(120.0 + 60.0) == 120.0
+    assert pace.delay(300.0 + 60.5) == 0.0
+
+
+def test_repairs_without_number() -> None:
+    pace = Pace()
+    assert {pace.delay(0.0) for _ in range(5000)} == {0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0}

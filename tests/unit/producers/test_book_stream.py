@@ -87,13 +87,138 @@ def test_a_crossed_book_is_a_doubt_and_the_update_is_not_published() -> None:
     assert [r.kind for r in outputs] == ["SNAPSHOT", "INVALID"]
 
 
-def test_a_crossed_snapshot_is_not_published() -> None:
+def kinds(outputs: list[L2Update]) -> list[str]:
+    return [record.kind for record in outputs]
+
+
+def crossed(book: BookStream, outputs: list[L2Update], received_time: int) -> str:
+    """Give a crossed snapshot; return what was said of it."""
+    doubt = book.snapshot(outputs, levels(("12", "1"), ("10", "4")), levels(("11", "2")), received_time=received_time)
+    return doubt.kind if doubt is not None else ""
+
+
+def bid(book: BookStream, outputs: list[L2Update], price: str, size: str, received_time: int) -> str:
+    """Give an update of a bid; return what was said of it."""
+    doubt = book.delta(outputs, levels((price, size)), NONE, received_time=received_time)
+    return doubt.kind if doubt is not None else ""
+
+
+def test_a_crossed_snapshot_is_followed_unpublished_until_an_update_uncrosses_it() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs: list[L2Update] = opened(book)
+    assert crossed(book, outputs, 2000) == "crossed"
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID"]
+    assert (book.follows, book.valid, book.published) == (True, False, False)
+    assert crossed(book, outputs, 3000) == "", "it is known"
+    assert bid(book, outputs, "12", "7", 4000) == ""
+    book.confirm(outputs, 4500)
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID"]
+    assert bid(book, outputs, "12", "0", 5000) == ""
+    record = outputs[-1]
+    assert (record.kind, record.epoch, record.sequence, record.received_time) == ("SNAPSHOT", 5000, 0, 5000)
+    assert (record.bid_prices, record.bid_sizes) == ([1000000000], [400000000])
+    assert book.published
+    assert bid(book, outputs, "9", "1", 6000) == ""
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID", "SNAPSHOT", "DELTA"]
+    assert (tally.crossed, tally.invalidations, tally.snapshots) == (4, 1, 1)
+
+
+def test_a_book_that_begins_crossed_says_that_there_is_none() -> None:
     book = stream()
     outputs: list[L2Update] = []
-    doubt = book.snapshot(outputs, levels(("12", "1")), levels(("11", "2")), received_time=1)
+    assert crossed(book, outputs, 1000) == "crossed"
+    assert [(record.kind, record.epoch, record.sequence) for record in outputs] == [("INVALID", 1000, 0)]
+    assert bid(book, outputs, "12", "0", 1000) == ""
+    assert [(record.kind, record.epoch, record.sequence) for record in outputs[1:]] == [("SNAPSHOT", 1001, 0)]
+
+
+def test_a_snapshot_that_is_not_crossed_ends_the_crossing() -> None:
+    book = stream()
+    outputs: list[L2Update] = []
+    crossed(book, outputs, 1000)
+    outputs += opened(book, 2000)
+    assert kinds(outputs) == ["INVALID", "SNAPSHOT"]
+    assert book.published
+
+
+def test_updates_that_cross_a_book_again_are_the_venues_word_until_it_was_good_for_long() -> None:
+    book = stream()
+    outputs: list[L2Update] = []
+    crossed(book, outputs, 1000)
+    bid(book, outputs, "12", "0", 2000)
+    assert bid(book, outputs, "12", "1", 3000) == "crossed"
+    assert (book.follows, kinds(outputs)) == (True, ["INVALID", "SNAPSHOT", "INVALID"])
+    # Not a whole snapshot each time it changes its mind: the timer publishes it.
+    for time in range(4000, 5000, 100):
+        assert bid(book, outputs, "12", "0", time) == ""
+        assert bid(book, outputs, "12", "1", time + 50) == ""
+        book.uncross(outputs, timer=True)
+    bid(book, outputs, "12", "0", 5000)
+    assert kinds(outputs) == ["INVALID", "SNAPSHOT", "INVALID"]
+    book.uncross(outputs, timer=True)
+    assert (outputs[-1].kind, outputs[-1].received_time) == ("SNAPSHOT", 5000)
+    book.crossing.good()
+    assert bid(book, outputs, "12", "1", 6000) == "crossed"
+    assert not book.follows, "a lost update, perhaps"
+
+
+def test_a_crossed_book_that_is_read_too_late_waits_for_both() -> None:
+    book = stream()
+    outputs: list[L2Update] = opened(book)
+    crossed(book, outputs, 2000)
+    book.withhold(outputs, 2500)
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID"], "one of them is enough"
+    book.resume(outputs, 3000)
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID"]
+    book.withhold(outputs, 3500)
+    bid(book, outputs, "12", "0", 4000)
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID"]
+    book.resume(outputs, 5000)
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
+
+
+def test_a_crossed_book_that_ends_says_nothing_more() -> None:
+    book = stream()
+    outputs: list[L2Update] = opened(book)
+    crossed(book, outputs, 2000)
+    book.end(outputs, 3000)
+    assert (kinds(outputs), book.follows) == (["SNAPSHOT", "INVALID"], False)
+
+
+def test_a_snapshot_asked_for_to_compare_changes_nothing_if_it_is_the_same() -> None:
+    tally = Tally()
+    book = stream(tally=tally)
+    outputs: list[L2Update] = opened(book)
+    bid(book, outputs, "9.5", "1.123456789", 1500)  # with wider exponents than the snapshot's
+    place = book.epoch, book.sequence
+    book.verifying = True
+    same = levels(("10.0", "1.0"), ("9.50", "1.123456789"))
+    assert book.snapshot(outputs, same, levels(("11", "2")), received_time=2000) is None
+    assert (book.epoch, book.sequence) == place
+    assert (tally.unchanged, tally.snapshots, book.verifying) == (1, 1, False)
+    assert bid(book, outputs, "9.5", "0", 3000) == ""
+    assert outputs[-1].sequence == place[1] + 1
+
+
+def test_a_snapshot_asked_for_to_compare_that_shows_another_book_is_a_doubt_of_the_past() -> None:
+    book = stream()
+    outputs: list[L2Update] = opened(book)
+    book.verifying = True
+    doubt = book.snapshot(outputs, levels(("10", "1.5")), levels(("11", "2")), received_time=2000)
     assert doubt is not None
-    assert outputs == []
-    assert not book.valid
+    assert doubt.kind == "silence"
+    assert kinds(outputs) == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
+    assert book.published
+
+
+def test_the_depth_counts_in_the_comparison() -> None:
+    book = stream(depth=1)
+    outputs: list[L2Update] = opened(book)
+    book.verifying = True
+    more = levels(("10", "1"), ("9", "1"))
+    assert book.snapshot(outputs, more, levels(("11", "2")), received_time=2000) is None
+    assert kinds(outputs) == ["SNAPSHOT"]
 
 
 def test_a_bad_checksum_is_a_doubt() -> None:

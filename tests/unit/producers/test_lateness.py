@@ -107,3 +107,13 @@ def test_without_a_limit_nothing_is_late() -> None:
     assert not lateness.late
     assert not lateness.look(frame(SECOND, 3600 * SECOND), 5_000)
     assert not lateness.late
+
+
+def test_a_venues_clock_that_stands_still_says_nothing() -> None:
+    lateness = usual()
+    _, exchange_time = frame(0)
+    for second in range(1, 60):
+        assert not lateness.look((START + second * SECOND, exchange_time), 100)
+    assert not lateness.late
+    assert lateness.look(frame(60 * SECOND, 3 * SECOND), 100), "it goes again, and frames are late by it"
+    assert lateness.late

@@ -35,6 +35,10 @@ def update(symbol: str, price: str = "9.00", time: str = "") -> bytes:
     )
 
 
+def heartbeat() -> bytes:
+    return b'{"type":"heartbeat","product_id":"BTC-USD","sequence":1,"last_trade_id":0,"time":""}'
+
+
 class Collecting:
     """A line with its connection and its collector, as far as a pulse needs them; time is the virtual loop's."""
 
@@ -45,6 +49,7 @@ class Collecting:
         self.roomed = 0
         self.waiting = 0
         self.asked: list[int] = []
+        self.alive = self.textual = False
         self.answer: asyncio.Future[bool] | None = None
         self.published: Outputs = []
         self.readers = {symbol: BookReader() for symbol in SYMBOLS}
@@ -71,8 +76,12 @@ class Collecting:
 
     # --- the connection ---
 
-    async def ask(self) -> bool:
+    async def ask(self) -> bool | None:
         self.asked.append(self.now() - START)
+        if self.textual:
+            return None
+        if self.alive:
+            return True
         self.answer = asyncio.get_running_loop().create_future()
         return await self.answer
 
@@ -240,8 +249,9 @@ def stood_still(it: Collecting) -> None:
 
 
 async def late(**freshness: int) -> Collecting:
-    """Return a collector that has just stood still for 8 s, its books valid before; 500 bytes wait."""
+    """Return a collector that has just stood still for 8 s, its books valid before; 500 bytes wait; pings succeed."""
     it = Collecting(**freshness)
+    it.alive = True
     it.receive(snapshot("BTC-USD"), snapshot("ETH-USD"))
     it.stop_for(8.0)
     it.waiting = 500
@@ -293,6 +303,44 @@ def test_books_begin_again_one_after_the_other_as_the_publisher_takes_them() -> 
         assert it.kinds("ETH-USD") == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
         assert len(it.readers["ETH-USD"].book.bids) == 2
         assert it.notes() == [("late", "late"), ("late", "late"), ("caught_up", None)]
+
+    virtually(work())
+
+
+def test_after_a_standstill_nothing_is_published_before_the_venue_has_answered() -> None:
+    async def work() -> None:
+        it = await late()
+        it.alive = False
+        it.receive(update("BTC-USD", "9.5"), update("ETH-USD", "9.5"))  # what waited in the socket
+        it.waiting = 0
+        await it.wait(30)
+        assert it.kinds() == it.kinds("ETH-USD") == ["SNAPSHOT", "INVALID"], "the connection only seems to stand"
+        asked, answer = it.now(), it.answer
+        assert answer is not None
+        it.alive = True
+        answer.set_result(True)
+        await it.wait(8)
+        assert it.kinds()[:3] == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
+        resumed = [one for one in it.published if isinstance(one, L2Update) and one.kind == "SNAPSHOT"][-1]
+        assert resumed.received_time >= asked
+
+    virtually(work())
+
+
+def test_a_frame_that_waited_is_no_answer() -> None:
+    async def work() -> None:
+        it = await late()
+        it.textual = True
+        it.receive(update("BTC-USD", "9.5"))
+        it.waiting = 0
+        for number in range(50):
+            await asyncio.sleep(0.1)
+            it.receive(update("BTC-USD", f"9.{number}"), heartbeat())
+        assert it.kinds() == ["SNAPSHOT", "INVALID"]
+        it.protocol.pongs += 1  # as the protocol counts an answer of the venue's own kind
+        it.receive(heartbeat())
+        await asyncio.sleep(0.05)
+        assert it.kinds()[:3] == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
 
     virtually(work())
 
@@ -350,7 +398,7 @@ def test_frames_that_wait_and_are_old_by_the_venues_clock_end_the_books() -> Non
         it.pulse.tick()
         assert it.kinds()[-1] == "INVALID"
         assert it.notes() == [("late", "late")]
-        it.waiting = 0
+        it.waiting, it.alive = 0, True
         it.receive(update("BTC-USD", "9.4", time_of(round(4.5 * SECOND))))
         await asyncio.sleep(0.15)
         assert it.kinds()[-1] == "SNAPSHOT"
@@ -400,6 +448,7 @@ def test_the_end_of_the_connection_ends_the_lateness() -> None:
 def test_a_symbol_taken_up_meanwhile_is_withheld_too() -> None:
     async def work() -> None:
         it = Collecting()
+        it.alive = True
         it.protocol.remove("ETH-USD", it.now())
         it.receive(snapshot("BTC-USD"))
         it.stop_for(8.0)

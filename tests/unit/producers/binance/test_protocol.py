@@ -190,15 +190,92 @@ def test_an_answer_that_cannot_be_used_is_refused_and_asked_for_again(body: byte
     assert run.valid("BTC-USDT")
 
 
-def test_a_crossed_snapshot_is_not_used() -> None:
+def test_a_crossed_snapshot_is_followed_by_the_diffs() -> None:
     run = made()
     run.frame(1, diff(5, 6))
-    give(run, answer(6, [["12.0", "1"]]))
-    assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
-    assert run.records == []
-    run.frame(2, diff(7, 8))
+    run.frame(1, diff(7, 8, [["12.0", "3"]]))
+    give(run, answer(6, [["12.0", "1"], ["10.0", "1"]]))
+    assert [note.kind for note in run.notes] == ["crossed_book"]
+    run.frame(2, diff(9, 9))
+    assert not run.wanted
+    assert not run.valid("BTC-USDT")
+    run.frame(3, diff(10, 10, [["12.0", "0"]]))
+    assert run.valid("BTC-USDT")
+    assert run.figures("BTC-USDT")["book"]["best_bid"] == "10"
+    run.frame(4, diff(12, 12))
+    assert [note.kind for note in run.notes][1:] == ["gap", "resync"]
+
+
+def quiet() -> ProtocolRun:
+    """Return a run with a book of which nothing is heard for long, and the request for what it is compared with."""
+    run = made()
+    run.frame(1, diff(5, 6))
+    give(run, answer(6))
+    run.take(run.protocol.verify("BTC-USDT", 300.0))
+    assert [note.kind for note in run.notes] == ["quiet"]
+    assert run.wanted["BTC-USDT"].path.endswith("&limit=5")
+    assert run.valid("BTC-USDT")
+    return run
+
+
+def test_a_quiet_book_is_right_if_the_venue_knows_of_no_later_diff() -> None:
+    run = quiet()
+    state = run.protocol.instruments["BTC-USDT"]
+    give(run, answer(6))
+    assert (state.tally.unchanged, state.book.verifying) == (1, False)
+    run.frame(2, diff(7, 7, [["9", "1"]]))
+    kinds = [record.kind for record in run.records if isinstance(record, L2Update)]
+    assert kinds == ["SNAPSHOT", "DELTA"]
+
+
+def test_a_quiet_book_waits_for_the_diffs_that_the_venue_knows_of() -> None:
+    run = quiet()
+    state = run.protocol.instruments["BTC-USDT"]
+    give(run, answer(8))
+    assert (state.tally.unchanged, state.book.verifying) == (0, True)
+    run.frame(2, diff(7, 8, [["9", "1"]]))
+    assert (state.book.verifying, run.valid("BTC-USDT")) == (False, True)
+
+
+def test_a_quiet_book_whose_diffs_do_not_come_is_in_doubt() -> None:
+    run = quiet()
+    give(run, answer(8))
+    run.take(run.protocol.revive("BTC-USDT", 3, 30.0))
+    assert not run.valid("BTC-USDT")
+    assert run.wanted["BTC-USDT"].path.endswith("&limit=5000")
     give(run, answer(8))
     assert run.valid("BTC-USDT")
+
+
+def test_a_book_that_is_withheld_or_hidden_is_followed_while_it_is_compared() -> None:
+    run = made()
+    run.frame(1, diff(5, 6))
+    give(run, answer(6, [["12.0", "1"], ["10.0", "1"]]))
+    run.take(run.protocol.withhold(2))
+    for again in (False, True):
+        run.take(run.protocol.recheck("BTC-USDT") if again else run.protocol.verify("BTC-USDT", 300.0))
+        number = run.protocol.instruments["BTC-USDT"].book.exchange_sequence
+        assert number is not None
+        run.frame(3, diff(number + 1, number + 1, [["9", str(number)]]))
+        assert run.protocol.waiting == 0
+        give(run, answer(number + 1))
+        assert not run.protocol.instruments["BTC-USDT"].book.verifying
+    run.frame(4, diff(9, 9, [["12.0", "0"]]))
+    for outputs in run.protocol.resume(lambda: 5):
+        run.take(outputs)
+    assert run.figures("BTC-USDT")["book"]["bid_levels"] == 2
+    assert run.valid("BTC-USDT")
+
+
+def test_a_diff_while_a_book_is_compared_and_an_answer_that_cannot_be_read() -> None:
+    run = quiet()
+    run.frame(2, diff(7, 7, [["9", "1"]]))
+    assert run.protocol.instruments["BTC-USDT"].book.verifying
+    give(run, b"no answer")
+    assert [note.kind for note in run.notes][1:] == ["dead_letter"]
+    give(run, answer(7))
+    assert run.valid("BTC-USDT")
+    assert not run.protocol.instruments["BTC-USDT"].book.verifying
 
 
 def test_a_kept_diff_that_is_refused_puts_the_book_in_doubt() -> None:

@@ -10,7 +10,7 @@ from alphapulse.errors import ConfigError
 from producers.coinbase import VENUE
 from producers.coinbase.protocol import CoinbaseProtocol
 from producers.coinbase.symbols import canonical_symbol
-from producers.outputs import Resubscribe
+from producers.outputs import Resubscribe, Send
 from schemas.records import L2Update, Trade
 from tests.fixtures.protocol_run import ProtocolRun
 
@@ -164,13 +164,180 @@ def test_a_refused_frame_about_a_book_puts_that_book_in_doubt(data: bytes, told:
     assert run.commands == [Resubscribe("BTC-USD")]
 
 
-@pytest.mark.parametrize("data", [update(["buy", "11", "1"]), snapshot().replace(b'"10.00"', b'"11.00"')])
-def test_a_crossed_book_is_a_doubt(data: bytes) -> None:
+def test_an_update_that_crosses_the_book_is_a_doubt_and_asks_for_a_snapshot() -> None:
     run = made()
     run.frame(1, snapshot())
-    run.frame(2, data)
+    run.frame(2, update(["buy", "11", "1"]))
     assert not run.valid("BTC-USD")
     assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
+
+
+def test_a_crossed_snapshot_is_the_venues_word() -> None:
+    """An auction: https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproductbook."""
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(2, update(["buy", "11.5", "1"]))
+    run.commands.clear()
+    run.notes.clear()
+    crossed = frame(type="snapshot", bids=[["11.50", "1"], ["10.00", "1"]], asks=[["11.00", "2.5"]])
+    run.frame(3, crossed)
+    run.frame(4, update(["buy", "11.50", "3"]))
+    run.frame(5, crossed)
+    assert run.commands == []
+    assert [note.kind for note in run.notes] == ["crossed_book"]
+    assert "in the venue's own snapshot" in run.notes[0].message
+    run.frame(6, update(["buy", "11.50", "0"], ["sell", "11.00", "2"]))
+    assert run.valid("BTC-USD")
+    assert run.figures("BTC-USD")["book"]["best_bid"] == "10"
+    kinds = [record.kind for record in run.records if isinstance(record, L2Update)]
+    assert kinds == ["SNAPSHOT", "INVALID", "SNAPSHOT"]
+
+
+def test_a_book_crossed_for_long_is_asked_for_again() -> None:
+    run = made()
+    run.frame(1, snapshot().replace(b'"10.00"', b'"11.00"'))
+    run.take(run.protocol.recheck("BTC-USD"))
+    assert run.commands == [Resubscribe("BTC-USD")]
+    assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
+    run.frame(2, snapshot())
+    assert run.valid("BTC-USD")
+
+
+def beat(last_trade_id: int, sequence: int = 0, **fields: Any) -> bytes:
+    return frame(type="heartbeat", last_trade_id=last_trade_id, sequence=sequence, time="x", **fields)
+
+
+def gaps(run: ProtocolRun) -> list[dict[str, str]]:
+    assert all(note.loss == "trade_id" for note in run.notes)
+    return [dict(note.details) for note in run.notes]
+
+
+def test_a_lost_trade_that_no_later_one_shows_is_told_by_the_second_heartbeat_that_knows_of_it() -> None:
+    run = made()
+    for data in (match(5), beat(5), beat(7)):
+        run.frame(1, data)
+    assert run.notes == [], "the match may be on its way"
+    run.frame(1, beat(7))
+    assert gaps(run) == [{"missing": "2", "first": "6", "last": "7"}]
+    for data in (beat(7), match(8), beat(8), beat(8)):
+        run.frame(1, data)
+    assert len(run.notes) == 1, "a loss is told once"
+    tally = run.protocol.instruments["BTC-USD"].tally
+    assert (tally.gaps, tally.trade_gaps, tally.trades) == (1, 1, 2)
+
+
+def test_a_heartbeat_that_overtakes_its_match_tells_of_no_loss() -> None:
+    run = made()
+    for data in (
+        match(5),
+        beat(7),
+        match(6),
+        match(7),
+        beat(7),
+        beat(7),
+        beat(8),
+        match(8),
+        beat(9),
+        match(9),
+        beat(9),
+    ):
+        run.frame(1, data)
+    assert run.notes == []
+
+
+def test_a_trade_that_comes_after_its_loss_was_told_is_published_all_the_same() -> None:
+    run = made()
+    for data in (match(5), beat(7), beat(7), match(7), match(6), match(6), match(8)):
+        run.frame(1, data)
+    assert [int(record.trade_id) for record in run.records if isinstance(record, Trade)] == [5, 7, 6, 8]
+    assert len(run.notes) == 1
+
+
+def test_a_loss_that_a_later_match_shows_is_not_told_again() -> None:
+    run = made()
+    for data in (match(5), beat(7), match(9), beat(9), beat(9)):
+        run.frame(1, data)
+    assert gaps(run) == [{"missing": "3"}]
+
+
+def test_trades_before_the_first_heartbeat_are_not_missing() -> None:
+    run = made()
+    for data in (beat(70), beat(70), match(70, type="last_match"), match(71), beat(71)):
+        run.frame(1, data)
+    assert run.notes == []
+    for data in (beat(73), beat(73)):
+        run.frame(1, data)
+    assert gaps(run) == [{"missing": "2", "first": "72", "last": "73"}]
+
+
+@pytest.mark.parametrize("ids", [(0, 0, 0), (7, 0, 7), (4, 4, 4), (900, 5, 5)])
+def test_ids_that_the_next_heartbeat_does_not_bear_out_are_not_believed(ids: tuple[int, ...]) -> None:
+    # For years the venue sent 0 whatever had been traded.
+    run = made()
+    run.frame(1, match(5))
+    for last_trade_id in ids:
+        run.frame(1, beat(last_trade_id))
+    run.frame(1, match(6))
+    assert run.notes == []
+
+
+def test_heartbeats_of_a_new_connection_are_believed_anew() -> None:
+    run = made()
+    run.frame(1, match(5))
+    run.frame(1, beat(9))
+    run.take(run.protocol.disconnected(2))
+    run.frame(3, beat(9))
+    assert run.notes == []
+    run.frame(4, beat(9))
+    assert gaps(run) == [{"missing": "4", "first": "6", "last": "9"}]
+
+
+def test_matches_that_only_heartbeats_tell_of_are_subscribed_to_again_once() -> None:
+    run = made()
+    for data in (match(5), beat(6), beat(7), beat(8), beat(9)):
+        run.frame(1, data)
+    assert len(run.notes) == 3
+    (send,) = run.commands
+    assert isinstance(send, Send)
+    assert json.loads(send.text) == {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["matches"]}
+    for data in (match(9, type="last_match"), beat(11), beat(11)):
+        run.frame(1, data)
+    assert len(run.commands) == 2
+
+
+def test_a_heartbeat_with_the_number_of_the_one_before_says_that_nothing_has_changed() -> None:
+    run = made()
+    tally = run.protocol.instruments["BTC-USD"].tally
+    for sequence in (90, 90, 91, 92, 92):
+        run.frame(1, beat(5, sequence))
+    assert tally.unchanged == 2
+    run.frame(1, beat(5, 92, product_id="XRP-USD"))
+    run.frame(1, beat(5, 92, product_id="ETH-USD"))
+    assert tally.unchanged == 2
+    run.frame(1, beat(0, 0))
+    run.frame(1, beat(0, 0))
+    assert tally.unchanged == 2, "no number says nothing"
+
+
+@pytest.mark.parametrize("fields", [{"last_trade_id": -1}, {"sequence": "7"}, {"last_trade_id": 2**63}])
+def test_a_heartbeat_that_cannot_be_read_is_refused_and_harms_no_book(fields: dict[str, Any]) -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(2, frame(**{"type": "heartbeat", "last_trade_id": 5, "sequence": 9, **fields}))
+    assert len(run.refused) == 1
+    assert run.valid("BTC-USD")
+
+
+def test_what_is_given_up_is_forgotten() -> None:
+    run = made()
+    for data in (match(5), beat(6), beat(6)):
+        run.frame(1, data)
+    run.take(run.protocol.remove("BTC-USD", 2))
+    run.take(run.protocol.add(["BTC-USD"]))
+    run.notes.clear()
+    for data in (beat(9), match(10)):
+        run.frame(3, data)
+    assert run.notes == []
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,11 @@ def test_heartbeats_repeat_the_last_trade_that_was_sent(session: CoinbaseSession
     session.outgoing(b'{"type":"heartbeat","last_trade_id":6,"sequence":80,"product_id":"BTC-USD"}')
     (beat,) = map(json.loads, session.heartbeat(NOW, idle=False))
     assert (beat["last_trade_id"], beat["sequence"]) == (6, 80)
+
+
+def test_heartbeats_tell_of_trades_that_were_not_sent_where_they_are_known(session: CoinbaseSession) -> None:
+    ask(session, type="subscribe", product_ids=["BTC-USD"], channels=["heartbeat"])
+    session.last_trade = lambda product: (9, 90)
+    session.outgoing(b'{"type":"match","trade_id":5,"sequence":77,"product_id":"BTC-USD"}')
+    (beat,) = map(json.loads, session.heartbeat(NOW, idle=False))
+    assert (beat["last_trade_id"], beat["sequence"]) == (9, 90)

@@ -210,13 +210,41 @@ def test_a_refused_frame_about_a_book_puts_that_book_in_doubt(data: bytes, told:
     assert run.commands == [Resubscribe("BTC-USDT")]
 
 
-@pytest.mark.parametrize("data", [book(10, 11, [["11", "1"]], []), snapshot().replace(b'"10.0"', b'"11.0"')])
-def test_a_crossed_book_is_a_doubt(data: bytes) -> None:
+def test_an_update_that_crosses_the_book_is_a_doubt_and_asks_for_a_snapshot() -> None:
     run = made()
     run.frame(1, snapshot())
-    run.frame(2, data)
+    run.frame(2, book(10, 11, [["11", "1"]], []))
     assert not run.valid("BTC-USDT")
     assert [note.kind for note in run.notes] == ["crossed_book", "resync"]
+
+
+def test_a_crossed_snapshot_is_followed_by_the_chain_of_messages() -> None:
+    run = made()
+    run.frame(1, snapshot().replace(b'"10.0"', b'"11.0"'))
+    run.frame(2, book(10, 12, [["11", "5"]], []))
+    run.frame(3, book(12, 12, [], []))
+    assert [note.kind for note in run.notes] == ["crossed_book"]
+    run.frame(4, book(12, 15, [["11", "0"], ["9", "2"]], []))
+    assert text(run) == "B 9 2\nA 11 2.5\n"
+    # A loss in the midst of it is one.
+    run.frame(5, snapshot(20).replace(b'"10.0"', b'"11.0"'))
+    run.frame(6, book(21, 22, [["11", "0"]], []))
+    assert [note.kind for note in run.notes][1:] == ["crossed_book", "gap", "resync"]
+    assert run.commands == [Resubscribe("BTC-USDT")]
+
+
+def test_what_says_that_nothing_has_changed_proves_the_subscription_of_that_book() -> None:
+    run = made()
+    run.frame(1, snapshot())
+    run.frame(2, snapshot(symbol="ETH-USDT"))
+    lives = {symbol: state.tally.life for symbol, state in run.protocol.instruments.items()}
+    run.frame(3, book(10, 10, [], []))
+    run.frame(3, b"pong")
+    run.frame(3, trade(7))
+    run.frame(3, trade(7, instId="ETH-USDT"))
+    lives["BTC-USDT"] += 1
+    assert {symbol: state.tally.life for symbol, state in run.protocol.instruments.items()} == lives
+    assert run.protocol.pongs == 1
 
 
 def test_requests() -> None:

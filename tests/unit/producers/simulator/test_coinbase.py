@@ -46,3 +46,12 @@ def test_heartbeats_begin_with_nothing() -> None:
     feed = CoinbaseFeed([SimulatedInstrument(LISTING, 1, 6_180_000.0)])
     assert feed.opening(Subscription(HEARTBEATS, "BTC-USD", "heartbeat"), TIME) == []
     assert feed.rest("/nothing", {}, TIME) is None
+
+
+def test_heartbeats_know_the_last_trade_and_the_number_of_the_last_message() -> None:
+    feed = CoinbaseFeed([SimulatedInstrument(LISTING, 1, 6_180_000.0)])
+    assert feed.last_trade("BTC-USD") == (0, 1_000_000)
+    feed.frames(Trades(LISTING, TIME, (Trade(7, "buy", 6_180_001, 5),)), ())
+    assert feed.last_trade("BTC-USD") == (7, 1_000_001)
+    feed.frames(BookChange(LISTING, TIME, ((6_179_900, 0),), ()), ())
+    assert feed.last_trade("BTC-USD") == (7, 1_000_002)

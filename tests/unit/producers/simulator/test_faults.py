@@ -59,6 +59,55 @@ def test_which_frames_come(fault: Fault, expected: list[list[int]]) -> None:
     assert numbers(sent(VenueFaults("kraken", [fault]), 5, step_ns=S)) == expected
 
 
+def test_lost_trades_wait_for_frames_about_trades() -> None:
+    faults = VenueFaults("k", [Fault(kind="drop_trades", frame=1, count=2, symbol="A")])
+    topics = [("book", "A"), ("trades", "B"), ("trades", "A"), ("book", "A"), ("trades", "A"), ("trades", "A")]
+    came = [bool(faults.frame((feed, symbol, ""), symbol, b"x", 0)) for feed, symbol in topics]
+    assert came == [True, True, False, True, False, True]
+
+
+def test_only_what_proves_life_comes() -> None:
+    faults = VenueFaults("k", [Fault(kind="only_heartbeats", frame=2, seconds=2.0)])
+    assert numbers(sent(faults, 5, step_ns=S)) == [[1], [], [], [4], [5]]
+    faults = VenueFaults("k", [Fault(kind="only_heartbeats", frame=1, seconds=9.0)])
+    assert not faults.frame("t", "s", b"1", 0)
+    assert [one.frame for one in faults.life("c", b"beat", S)] == [b"beat"]
+    assert [one.frame for one in faults.answer("c", b"answer", S)] == [b"answer"]
+    faults.connected()
+    assert faults.frame("t", "s", b"2", S)
+
+
+def test_what_proves_life_does_not_come() -> None:
+    faults = VenueFaults("k", [Fault(kind="no_heartbeats", at=1.0, seconds=2.0)])
+    assert [bool(faults.life("c", b"beat", time * S)) for time in range(4)] == [True, False, False, True]
+    assert faults.happened == {"no_heartbeats": 1}
+    faults = VenueFaults("k", [Fault(kind="no_heartbeats", frame=1, seconds=2.0)])
+    assert numbers(sent(faults, 3, step_ns=S)) == [[1], [2], [3]]
+    assert not faults.life("c", b"beat", 2 * S)
+    assert faults.answer("c", b"answer", 2 * S)
+    faults.stop()
+    assert faults.life("c", b"beat", 2 * S)
+
+
+def test_heartbeats_wait_in_a_stall_and_a_mute_venue_has_none() -> None:
+    faults = VenueFaults("k", [Fault(kind="stall", at=0.0, seconds=1.0), Fault(kind="mute", at=5.0, seconds=1.0)])
+    assert not faults.life("c", b"beat", 0)
+    assert [one.frame for one in faults.due(S)] == [b"beat"]
+    assert not faults.life("c", b"beat", 5 * S)
+
+
+def test_an_auction_is_of_one_symbol_or_all_and_ends() -> None:
+    script = [Fault(kind="auction", frame=1, seconds=2.0, symbol="A"), Fault(kind="auction", frame=2, seconds=1.0)]
+    faults = VenueFaults("k", script)
+    assert not faults.in_auction("A", 0)
+    sent(faults, 1, step_ns=S)
+    assert [faults.in_auction(symbol, S) for symbol in "AB"] == [True, False]
+    sent(faults, 1, step_ns=2 * S)
+    assert [faults.in_auction(symbol, 2 * S) for symbol in "AB"] == [True, True]
+    assert [faults.in_auction(symbol, 3 * S) for symbol in "AB"] == [False, False]
+    assert faults.happened == {"auction": 2}
+
+
 def test_a_fault_of_a_symbol_waits_for_its_frame() -> None:
     faults = VenueFaults("kraken", [Fault(kind="drop", frame=1, symbol="ETH-USD")])
     assert faults.frame("t", "BTC-USD", b"1", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from statistics import fmean, median
 
@@ -176,3 +177,31 @@ def test_a_pause_moves_all_that_comes() -> None:
     markets[1].pause(7 * S)
     assert list(markets[1].advance(7 * S)) == []
     assert [event.time_ns - 7 * S for event in markets[1].advance(8 * S)] == [event.time_ns for event in early]
+
+
+def test_an_auction_shows_a_crossed_book_while_the_market_goes_on_beneath() -> None:
+    quiet, fair = made(LISTING)
+    shown, _ = made(LISTING)
+    client = OrderBook()
+    client.replace(*columns(shown.book.bids), *columns(shown.book.asks))
+    held = shown.book
+    for number in range(1, 400):
+        price = fair + 30 * (number // 20)
+        truth, events = quiet.evolve(number * TICK_NS, price), shown.evolve(number * TICK_NS, price)
+        assert [event for event in events if isinstance(event, Trades)] == [e for e in truth if isinstance(e, Trades)]
+        changes = [event for event in events if isinstance(event, BookChange)]
+        toggled = shown.auction(number * TICK_NS, on=100 <= number < 300)
+        assert (toggled is not None) == (number in (100, 300))
+        for change in [*changes, *([toggled] if toggled is not None else [])]:
+            client.apply(*columns(change.bids), *columns(change.asks))
+        assert client.text(0, 0) == shown.book.text(0, 0)
+        assert shown.book is held
+        if number in (100, 110):
+            assert shown.book.crossed
+        if not 100 <= number < 300:
+            assert shown.book.text(0, 0) == quiet.book.text(0, 0)
+
+
+def columns(levels: Iterable[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    pairs = list(levels)
+    return [price for price, _ in pairs], [size for _, size in pairs]
