@@ -11,7 +11,7 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from alphapulse import kafka, service, topics
+from alphapulse import kafka, output, service, topics
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError, ConfigError
 from producers.collector import Collector
@@ -82,7 +82,7 @@ async def _partitions(client: kafka.NativeProducer) -> set[int]:
 
 def main(arguments: list[str]) -> int:
     """Run the collector and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m producers", description="Collect one venue.")
+    parser = argparse.ArgumentParser(prog="collector", description="Collect one venue.")
     parser.add_argument("venue", help="e.g. kraken")
     parser.add_argument("--name", help="name of the service; default: collector-VENUE")
     parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
@@ -97,4 +97,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    output.finish(lambda: main(sys.argv[1:]))

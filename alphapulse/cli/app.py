@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from alphapulse import config
+from alphapulse.cli.query_command import QueryCommand
 from alphapulse.instruments import check_symbol, check_venue
 
 app = typer.Typer(
@@ -35,6 +36,20 @@ BrokerDataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where data and run files go.", show_default="as configured")
 ]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where data, logs and run files go.")]
+
+
+class Target(Enum):
+    """The sinks there are."""
+
+    CLICKHOUSE = "clickhouse"
+    PARQUET = "parquet"
+
+
+class Nodes(Enum):
+    """Sizes of a cluster."""
+
+    ONE = "1"
+    THREE = "3"
 
 
 class Broker(Enum):
@@ -86,7 +101,7 @@ def replay(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings, .rec or .rec.gz.", show_default=False)],
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Where tables and files go; must be new or empty. [default: data/replay/<time>]"),
+        typer.Option(help="Where tables and files go; must be new or empty.", show_default="data/replay/TIME"),
     ] = None,
     speed: Annotated[str, typer.Option(help="'max', or a multiple of the original pace such as 1 or 10.")] = "max",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
@@ -110,7 +125,7 @@ def replay(
 @app.command()
 def collect(
     venues: Annotated[
-        list[str] | None, typer.Argument(help="Venues of exchanges.toml. [default: all enabled]", show_default=False)
+        list[str] | None, typer.Argument(help="Venues of exchanges.toml.", show_default="all enabled")
     ] = None,
 ) -> None:
     """Collect from venues: one process each, under one supervisor; follows the configuration files."""
@@ -126,9 +141,9 @@ def process() -> None:
 
 
 @app.command()
-def sink(target: Annotated[str, typer.Argument(help="clickhouse or parquet")]) -> None:
+def sink(target: Annotated[Target, typer.Argument(help="Where records go.", show_default=False)]) -> None:
     """Run a sink."""
-    _become("sinks", target)
+    _become("sinks", target.value)
 
 
 @app.command()
@@ -149,19 +164,23 @@ def simulate(context: typer.Context) -> None:
     _become("producers.simulator", *context.args)
 
 
-@app.command()
+@app.command(cls=QueryCommand)
 def sql(
     query: Annotated[str, typer.Argument(help="A SELECT, SHOW, DESCRIBE or EXPLAIN.", show_default=False)],
     data_dir: DataDir = Path("data/demo"),
     format: Annotated[  # noqa: A002 the option's name
-        str | None, typer.Option(help="A ClickHouse format. [default: PrettyCompact on a terminal, else TSVWithNames]")
+        str | None,
+        typer.Option(
+            help="A ClickHouse format, for a query that names none.",
+            show_default="PrettyCompact on a terminal, else TSVWithNames",
+        ),
     ] = None,
 ) -> None:
     """Query the tables in a data directory, during and after a run."""
-    from alphapulse.cli.sql import run_query
-
-    chosen = format or ("PrettyCompact" if sys.stdout.isatty() else "TSVWithNames")
-    sys.exit(run_query(query, data_dir, chosen))
+    database = config.load().clickhouse.database
+    chosen = format or ("PrettyCompact" if sys.stdout is not None and sys.stdout.isatty() else "TSVWithNames")
+    options = ("--data-dir", str(data_dir), "--database", database, "--format", chosen)
+    _become("sinks.clickhouse.query", *options, "--", query)
 
 
 @broker_app.command("embedded")
@@ -173,7 +192,7 @@ def embedded_broker(data_dir: BrokerDataDir = None) -> None:
 
 @broker_app.command("kafka")
 def kafka_broker(
-    nodes: Annotated[int, typer.Option(help="1, or 3: no record is lost when one of them dies.")] = 1,
+    nodes: Annotated[Nodes, typer.Option(help="With 3 no record is lost when one of them dies.")] = Nodes.ONE,
     port: Annotated[
         int | None,
         typer.Option(
@@ -185,7 +204,7 @@ def kafka_broker(
 ) -> None:
     """Run Apache Kafka, kept between runs in DATA_DIR/kafka. Needs Java 17; Maven fetches it once."""
     _choose_data_dir(data_dir)
-    arguments = ("--nodes", str(nodes), "--port", str(port or 0))
+    arguments = ("--nodes", nodes.value, "--port", str(port or 0))
     _become("alphapulse.embedded.kafka_broker", *arguments, *(("--clean",) if clean else ()))
 
 
@@ -210,7 +229,9 @@ def register_schemas() -> None:
 
 @schemas_app.command("check")
 def check_schemas(
-    against: Annotated[str | None, typer.Option(help="A git revision or a folder. [default: all release tags]")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A git revision or a folder.", show_default="all release tags")
+    ] = None,
 ) -> None:
     """Check that the schemas can follow those of earlier releases."""
     _become("schemas", "check", *(("--against", against) if against is not None else ()))
@@ -223,5 +244,6 @@ def _choose_data_dir(data_dir: Path | None) -> None:
 
 def _become(module: str, *arguments: str) -> NoReturn:
     """Turn this process into the service: signals and exit code are then the service's own."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 our own interpreter

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from alphapulse import service
+from alphapulse import output, service
 from alphapulse.embedded.kafka_cluster import KafkaCluster, clean
 from alphapulse.embedded.kafka_install import Installation, install, tell_download
 from alphapulse.embedded.kafka_node import KafkaNode
@@ -135,7 +135,7 @@ def _describe(node: KafkaNode) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the broker as a service until it is asked to stop; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m alphapulse.embedded.kafka_broker", description=__doc__.split("\n", maxsplit=1)[0]
+        prog="alphapulse broker kafka", description="Run Apache Kafka on this machine, kept between runs."
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     parser.add_argument("--nodes", type=int, choices=SIZES, default=1, help="nodes of the cluster")
@@ -162,4 +162,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

@@ -6,12 +6,11 @@ import argparse
 import asyncio
 import math
 import re
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import output, service
 from producers.replay.looks import LOOKS
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
@@ -32,7 +31,7 @@ def speed(text: str) -> float | None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    commands = argparse.ArgumentParser(prog="python -m producers.replay", description=__doc__)
+    commands = argparse.ArgumentParser(prog="replay of a venue", description="Serve one recording as its venue would.")
     commands.add_argument("file", type=Path, help="the recording (gzip or plain text)")
     commands.add_argument("--venue", choices=list(LOOKS), help="whose it is (default: by its name, else by its frames)")
     commands.add_argument("--speed", type=speed, default=None, help="max (default), or times the original pace")
@@ -74,4 +73,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

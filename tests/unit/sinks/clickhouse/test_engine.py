@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def test_data_outlive_the_engine(settings: Settings) -> None:
 
 async def test_one_process_at_a_time(engine: Engine, settings: Settings) -> None:
     other = Engine(settings)
-    with pytest.raises(ServiceError, match=r"clickhouse: in use by another process"):
+    with pytest.raises(ServiceError, match=rf"clickhouse is in use by process {os.getpid()}"):
         await other.open(asyncio.Event())
     await other.close()
 
