@@ -29,7 +29,8 @@ def run() -> int:
         # Typer's own way is a frame of 80 columns, which cuts paths in two.
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else NAME
-        if text := error.format_message():  # none after help that nobody asked for
+        # None after help that nobody asked for; the lists of choices are written over several lines.
+        if text := " ".join(error.format_message().replace("Value error, ", "").split()):
             print(f"{path}: {text} (see {path} --help)", file=sys.stderr)
         return EXIT_REFUSED
     except AlphaPulseError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from enum import Enum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +15,7 @@ import typer
 
 from alphapulse import config
 from alphapulse.cli.query_command import QueryCommand
+from alphapulse.errors import ArgumentsRefused, ValueRefused
 from alphapulse.instruments import check_symbol, check_venue
 
 app = typer.Typer(
@@ -59,8 +62,22 @@ class Broker(Enum):
     KAFKA = "kafka"
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"alphapulse {metadata.version('alphapulse')}")
+        except metadata.PackageNotFoundError:
+            print("alphapulse, from a source tree that is not installed")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_tell_version)
+]
+
+
 @app.callback()
-def options(configuration: Config = None) -> None:
+def options(configuration: Config = None, version: Version = False) -> None:
     """Real-time market data on a Kafka log."""
     if configuration is not None:
         os.environ[f"{config.PREFIX}CONFIG"] = str(configuration)
@@ -80,6 +97,11 @@ def demo(
     """Run the whole pipeline on this machine: broker, simulated venues, every service, the page."""
     from alphapulse.cli.demo import Demo
 
+    faults: list[str] = []
+    chosen_venues = _names(venues, "--venues", check_venue, faults)
+    chosen_symbols = _names(symbols, "--symbols", check_symbol, faults)
+    if faults:
+        raise ArgumentsRefused(faults)
     if broker is Broker.KAFKA:
         from alphapulse.embedded.kafka_install import install, tell_download
 
@@ -88,8 +110,8 @@ def demo(
     wanted = Demo(
         data_dir=data_dir,
         port=port,
-        venues=tuple(check_venue(venue.strip()) for venue in venues.split(",")),
-        symbols=tuple(check_symbol(symbol.strip()) for symbol in symbols.split(",")),
+        venues=chosen_venues,
+        symbols=chosen_symbols,
         seed=seed,
         broker=broker.value,
     )
@@ -117,7 +139,7 @@ def replay(
         data_dir=data_dir,
         speed=check_speed(speed),
         json=json,
-        venue=check_venue(venue) if venue is not None else None,
+        venue=venue,
     )
     sys.exit(asyncio.run(wanted.run()))
 
@@ -129,9 +151,13 @@ def collect(
     ] = None,
 ) -> None:
     """Collect from venues: one process each, under one supervisor; follows the configuration files."""
-    from alphapulse.cli.collect import collect as run
+    _become("producers.collect", "--", *(venues or []))
 
-    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues or []])))
+
+@app.command()
+def check() -> None:
+    """Check the configuration, venues' rules included, and tell all its faults at once."""
+    _become("producers.check")
 
 
 @app.command()
@@ -235,6 +261,19 @@ def check_schemas(
 ) -> None:
     """Check that the schemas can follow those of earlier releases."""
     _become("schemas", "check", *(("--against", against) if against is not None else ()))
+
+
+def _names(text: str, option: str, check: Callable[[str], str], faults: list[str]) -> tuple[str, ...]:
+    """Return the names in a list parted by commas, each once; what is wrong with it goes to ``faults``."""
+    found: list[str] = []
+    for name in filter(None, map(str.strip, text.split(","))):
+        try:
+            found.append(check(name))
+        except ValueRefused as error:
+            faults.append(f"{option}: {error}")
+    if not text.strip(", "):
+        faults.append(f"{option}: {text!r} names nothing")
+    return tuple(dict.fromkeys(found))
 
 
 def _choose_data_dir(data_dir: Path | None) -> None:

@@ -40,8 +40,6 @@ _CODE: Final = re.compile(r"Code: \d+\. DB::Exception: ")
 _NAME_AGAIN: Final = re.compile(r"( \(([A-Z_]+)\))(?: \(version [^)]*\)\.? ?\(\2\))+$")
 """`` (SYNTAX_ERROR) (version 26.9.2.1). (SYNTAX_ERROR)``"""
 
-_DATABASE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-
 _TRANSIENT: Final = frozenset(
     {
         159,  # TIMEOUT_EXCEEDED
@@ -111,8 +109,6 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._dsn = settings.clickhouse.dsn
         self.database = settings.clickhouse.database
-        if _DATABASE.fullmatch(self.database) is None:
-            raise ServiceError(f"clickhouse.database: not a plain identifier: {self.database!r:.80}")
         self.embedded = not self._dsn or self._dsn.startswith("chdb:")
         self._folder = self._embedded_folder(settings) if self.embedded else None
         self.place = str(self._folder) if self._folder is not None else re.sub(r"//[^/@]*@", "//", self._dsn)

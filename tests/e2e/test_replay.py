@@ -275,7 +275,7 @@ def test_a_recording_made_at_another_depth_is_kept_at_that_depth(damaged: Played
 @SHARED
 def test_a_book_in_doubt_at_the_end_is_told(damaged: Played) -> None:
     """A checksum is wrong, and the recording holds no later snapshot of that book."""
-    assert "kraken DEF-USD: no book at the end" in damaged.err
+    assert "kraken DEF-USD: book invalid at the end of the recording" in damaged.err
     row = damaged.rows["DEF-USD"]
     assert row["checksums_bad"] == 1
     assert row["book"]["best_bid"] is None

@@ -68,11 +68,6 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         claim(tmp_path / "missing" / "clickhouse")
 
 
-def test_a_database_name_is_an_identifier() -> None:
-    with pytest.raises(ServiceError, match=r"clickhouse.database: not a plain identifier: 'a`b'"):
-        Engine(Settings(clickhouse=ClickHouseSettings(database="a`b")))
-
-
 def test_places_have_no_passwords() -> None:
     engine = Engine(Settings(clickhouse=ClickHouseSettings(dsn="clickhouse://me:secret@host:8123/")))
     assert engine.place == "clickhouse://host:8123/"
