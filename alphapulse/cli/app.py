@@ -32,13 +32,40 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
 
+
+def _folder(text: str | Path) -> Path:
+    """Return the folder that ``text`` names; an empty one would be the current folder, which nobody meant."""
+    if not str(text).strip():
+        raise typer.BadParameter("names no folder")
+    folder = Path(text)
+    if folder.is_file():
+        raise typer.BadParameter(f"{folder} is a file, no folder")
+    return folder
+
+
 Config = Annotated[
-    Path | None, typer.Option("--config", help="Folder with services.toml and exchanges.toml.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Folder with services.toml and exchanges.toml.",
+        show_default=False,
+        parser=_folder,
+        metavar="DIR",
+    ),
 ]
 BrokerDataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where data and run files go.", show_default="as configured")
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where data and run files go.",
+        show_default="as configured",
+        parser=_folder,
+        metavar="DIR",
+    ),
 ]
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where data, logs and run files go.")]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", help="Where data, logs and run files go.", parser=_folder, metavar="DIR")
+]
 
 
 class Target(Enum):
@@ -123,7 +150,12 @@ def replay(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings, .rec or .rec.gz.", show_default=False)],
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Where tables and files go; must be new or empty.", show_default="data/replay/TIME"),
+        typer.Option(
+            help="Where tables and files go; must be new or empty.",
+            show_default="data/replay/TIME",
+            parser=_folder,
+            metavar="DIR",
+        ),
     ] = None,
     speed: Annotated[str, typer.Option(help="'max', or a multiple of the original pace such as 1 or 10.")] = "max",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,

@@ -26,8 +26,10 @@ class QueryCommand(TyperCommand):
             if word == "--":
                 rest += given
             elif word in with_value:
-                options.append(word)
-                options += [value for value in (next(given, None),) if value is not None]
+                value = next(given, None)
+                if value is None:
+                    return super().parse_args(ctx, [word])  # which says what it lacks
+                options += [word, value]
             elif _OPTION.fullmatch(word):
                 options.append(word)
             else:

@@ -130,7 +130,7 @@ def doubts(venue: str, holds_books: Collection[str], instruments: Mapping[str, A
             why = (
                 f"its snapshots were refused ({figures['resyncs']:,} asked for anew; see the events)"
                 if figures["resyncs"]
-                else f"the recording holds no snapshot that its {figures['ignored']:,} updates follow"
+                else "the recording holds no snapshot that its updates follow"
             )
             faults.append(f"{name}: its book never began: {why}")
     return faults, warnings
@@ -143,7 +143,7 @@ def tables(result: Mapping[str, Any], console: Console) -> list[Table]:
         return [whole]
     first = [name for name in COLUMNS if name not in _SECOND]
     second = [name for name in COLUMNS if name in _SECOND or name in _NAMES]
-    return [_table(result, first), _table(result, second, _caption(result["run"]))]
+    return [_table(result, first), _table(result, second, _caption(result["run"]), title="Replay, further figures")]
 
 
 def natural_width(grid: Table, console: Console) -> int:
@@ -158,8 +158,10 @@ def _caption(run: Mapping[str, Any]) -> str:
     )
 
 
-def _table(result: Mapping[str, Any], columns: Sequence[str], caption: str | None = None) -> Table:
-    grid = Table(title="Replay", caption=caption, box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+def _table(
+    result: Mapping[str, Any], columns: Sequence[str], caption: str | None = None, title: str = "Replay"
+) -> Table:
+    grid = Table(title=title, caption=caption, box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
     for name in columns:
         grid.add_column(name, justify="left" if name in ("venue", "symbol", "book") else "right")
     for row in result["instruments"]:
@@ -183,6 +185,6 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "bad": f"[red]{bad:,}[/]" if bad else "0",
         "best bid": str(book["best_bid"] or "-"),
         "best ask": str(book["best_ask"] or "-"),
-        "levels": f"{book['bid_levels']}/{book['ask_levels']}",
-        "book": str(book["sha256"])[:12],
+        "levels": f"{book['bid_levels'] or 0}/{book['ask_levels'] or 0}",
+        "book": str(book["sha256"] or "-")[:12],
     }
