@@ -73,13 +73,17 @@ def _not_written(error: OSError) -> int:
 def _reader_gone(error: BaseException) -> bool:
     """Whether ``error`` came of a write to a standard stream that nobody reads any more.
 
-    A socket may break as well. But typer and rich turn only broken streams into a ``SystemExit``, and then replace the
-    stream, so that it cannot be looked at any more.
+    A socket may break as well. But typer and rich turn only broken streams into a ``SystemExit`` of code 1, and then
+    replace standard output, so that it cannot be looked at any more; on its way through tasks the exit may forget what
+    it came of.
     """
+    closed = any(map(_closed, (1, 2)))
+    if isinstance(error, SystemExit) and error.code == 1 and closed:
+        return True
     chain: BaseException | None = error
     while chain is not None and not isinstance(chain, BrokenPipeError):
         chain = chain.__cause__ or chain.__context__
-    return chain is not None and (isinstance(error, SystemExit) or any(map(_closed, (1, 2))))
+    return chain is not None and (closed or isinstance(error, SystemExit))
 
 
 def _closed(descriptor: int) -> bool:
