@@ -312,6 +312,10 @@ def test_secrets_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         'kafka = "sasl_password=123454321"\n',
         '[clickhouse]\ndsn = ["clickhouse://u:123454321@host"]\n',
         '[kafka.bootstrap]\nsasl_password = "123454321"\n',
+        "[venues.alpaca]\nkey = 123454321\n",
+        '[registry]\nurl = "u:123454321@registry"\n',
+        '[registry]\nurl = "ftp://u:123454321@registry"\n',
+        '[venues.kraken]\nrest_url = "//u:123454321@host"\n',
     ],
 )
 def test_secrets_do_not_show_in_faults(tmp_path: Path, text: str) -> None:
