@@ -10,22 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
-    SerializationInfo,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -34,109 +28,26 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
-from alphapulse.addresses import addresses
-from alphapulse.config_faults import Key, suggestion
+from alphapulse.config_faults import Key
 from alphapulse.config_reading import read
+from alphapulse.config_values import (
+    REVEAL,
+    Addresses,
+    Database,
+    Group,
+    HttpUrl,
+    Listed,
+    Secret,
+    Symbol,
+    Topics,
+    VenueName,
+    WebSocketUrl,
+)
 from alphapulse.errors import ValueRefused
-from alphapulse.instruments import check_symbol_or_pattern, check_venue
+from alphapulse.instruments import check_symbol_or_pattern
 
 FILES = ("services.toml", "exchanges.toml")
 PREFIX = "ALPHAPULSE_"
-
-
-def _as_value_error(check: Any) -> Any:
-    def checked(value: str) -> str:
-        try:
-            return str(check(value))
-        except ValueRefused as error:
-            raise ValueError(str(error)) from error
-
-    return checked
-
-
-VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
-Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
-
-
-def _addresses(text: str) -> str:
-    addresses(text)
-    return ",".join(part.strip() for part in text.split(","))
-
-
-Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
-"""``host:port``, several separated by commas."""
-
-
-def _split(value: object, info: ValidationInfo) -> object:
-    """Take ``a,b`` for a list, as an environment variable gives it; in a file (JSON by then) it is text."""
-    if info.mode == "json" or not isinstance(value, str):
-        return tuple(value) if isinstance(value, list) else value
-    if value.lstrip().startswith("["):
-        raise ValueError('no valid JSON; a list is written a,b or ["a", "b"]')
-    return [part.strip() for part in value.split(",")] if value.strip() else []
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    doubled = [str(value) for number, value in enumerate(values) if value in values[:number]]
-    if doubled:
-        raise ValueError(f"{', '.join(dict.fromkeys(doubled))} stands in it twice")
-    return values
-
-
-Listed = (BeforeValidator(_split), AfterValidator(_distinct))
-"""Of a list whose entries are all different; from the environment also as ``a,b``."""
-
-
-def _topic(name: str) -> str:
-    known = [topic.name for topic in topics.TOPICS]
-    if name not in known:
-        raise ValueError(f"no such topic{suggestion(name, known)}; there are {', '.join(known)}")
-    return name
-
-
-def _not_empty(value: Any) -> Any:
-    if not value:
-        raise ValueError("must not be empty")
-    return value
-
-
-Topics = Annotated[tuple[Annotated[str, AfterValidator(_topic)], ...], *Listed, AfterValidator(_not_empty)]
-Group = Annotated[str, AfterValidator(_not_empty)]
-
-_DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
-
-
-def _database(name: str) -> str:
-    if _DATABASE.fullmatch(name) is None:
-        raise ValueError("must be a plain name (letters, digits and _; no digit first)")
-    return name
-
-
-def _url(*schemes: str) -> AfterValidator:
-    def check(text: str) -> str:
-        try:
-            parts = urlsplit(text)
-            sound = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            sound = False
-        if text and not sound:
-            raise ValueError(
-                f"must be {' or '.join(f'{scheme}://host' for scheme in schemes)}, port and path as needed"
-            )
-        return text
-
-    return AfterValidator(check)
-
-
-_REVEAL: dict[str, bool] = {"reveal": True}
-
-
-def _serialize(secret: SecretStr, info: SerializationInfo) -> str:
-    return secret.get_secret_value() if info.context == _REVEAL else str(secret)
-
-
-Secret = Annotated[SecretStr, PlainSerializer(_serialize, when_used="json")]
-"""Text that no repr, message, log or dump shows; :func:`environment` alone writes it out."""
 
 
 class Section(BaseModel):
@@ -179,7 +90,7 @@ class RegistrySettings(Section):
     """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
 
     # A URL may carry a password: no repr of the settings shows it.
-    url: Annotated[Annotated[str, _url("https", "http")] | None, Field(repr=False)] = None
+    url: Annotated[HttpUrl | None, Field(repr=False)] = None
 
 
 class OpsSettings(Section):
@@ -268,7 +179,7 @@ class ClickHouseSettings(Section):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
     dsn: Annotated[str, Field(repr=False)] = ""
-    database: Annotated[str, AfterValidator(_database)] = "alphapulse"
+    database: Database = "alphapulse"
     group: Group = "alphapulse-sink-clickhouse"
     topics: Topics = (
         topics.TRADES,
@@ -316,9 +227,9 @@ class VenueSettings(Section):
     enabled: bool = True
     symbols: Annotated[tuple[Symbol, ...], *Listed] = ()
     """Canonical symbols, or patterns of them (``*-USD``) that stand for all the venue trades."""
-    websocket_url: Annotated[str, _url("wss", "ws")] | None = None
+    websocket_url: WebSocketUrl | None = None
     """Empty: the venue's public address."""
-    rest_url: Annotated[str, _url("https", "http")] | None = None
+    rest_url: HttpUrl | None = None
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
     connections: Annotated[int, Field(ge=1, le=100)] = 1
@@ -454,7 +365,7 @@ def environment(settings: Settings) -> dict[str, str]:
     those would show through (``ALPHAPULSE_CONFIG``, too).
     """
     variables: dict[str, str] = {}
-    for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=_REVEAL).items():
+    for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=REVEAL).items():
         _flatten(f"{PREFIX}{key.upper()}", value, variables)
     return variables
 

@@ -102,10 +102,13 @@ def _files(folder: Path | None, names: tuple[str, ...], faults: list[str]) -> li
     files: list[_File] = []
     if folder is None:
         return files
-    if not folder.is_dir():
-        faults.append(f"{folder}: {'is no folder' if folder.exists() else 'no such folder'}")
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        reasons: dict[type[OSError], str] = {FileNotFoundError: "no such folder", NotADirectoryError: "is no folder"}
+        faults.append(f"{folder}: {reasons.get(type(error)) or error.strerror or error}")
         return files
-    strangers = [path for path in sorted(folder.glob("*.toml")) if path.name not in names]
+    strangers = [path for path in found if path.suffix == ".toml" and path.name not in names]
     faults += [f"{path}: unknown file{told.suggestion(path.name, names)}" for path in strangers]
     for name in names:
         path = folder / name

@@ -38,8 +38,11 @@ def _folder(text: str | Path) -> Path:
     if not str(text).strip():
         raise typer.BadParameter("names no folder")
     folder = Path(text)
-    if folder.is_file():
-        raise typer.BadParameter(f"{folder} is a file, no folder")
+    try:
+        if folder.is_file():
+            raise typer.BadParameter(f"{folder} is a file, no folder")
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: {error.strerror or error}") from error
     return folder
 
 

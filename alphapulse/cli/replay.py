@@ -105,7 +105,7 @@ class Replay:
         """
         base = config.load()
         folder = self.data_dir or Path("data/replay") / time.strftime("%Y%m%dT%H%M%S")
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _holds_something(folder):
             raise ServiceError(f"--data-dir: {folder} is not an empty folder; a replay fills a new one")
         if faults := [fault for fault in map(_fault_of, self.recordings) if fault]:
             raise ArgumentsRefused(faults)
@@ -309,6 +309,22 @@ class Replay:
             self.console.print(f"{result['run']['dead_letters']} frames were refused and kept in dlq", style="yellow")
         for fault in faults:
             self.console.print(fault, style="red", markup=False)
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether ``folder`` is there and is not empty, or is no folder.
+
+    Raises:
+        ServiceError: it cannot be looked at.
+    """
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return folder.exists()
+    except OSError as error:
+        raise ServiceError(f"--data-dir: {folder}: {error.strerror or error}") from error
 
 
 def _fault_of(path: Path) -> str:
