@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import output, service
-from alphapulse.errors import AlphaPulseError, ArgumentsRefused, ValueRefused
+from alphapulse.errors import ArgumentsRefused, ConfigError, ValueRefused
 from alphapulse.instruments import meant
 from producers.endpoint.dialects import served
 from producers.rules import unknown
@@ -117,17 +117,18 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service; return its exit code."""
     options = parser().parse_args(arguments)
-
-    try:
-        # Before there is a service with a log: this is what the user has typed.
-        wrong = faults_of(options.venues, options.symbols)
-        if wrong:
-            raise ArgumentsRefused(wrong)
-        listings = make_listings(options.venues, options.symbols)
-        script = scripts.load(options.faults) if options.faults is not None else []
-    except AlphaPulseError as error:
-        print(f"simulator: {error}", file=sys.stderr)  # noqa: T201
+    # Before there is a service with a log: this is what the user has typed.
+    wrong = faults_of(options.venues, options.symbols)
+    script: list[scripts.Fault] = []
+    if options.faults is not None:
+        try:
+            script = scripts.load(options.faults)
+        except ConfigError as error:
+            wrong += [f"--faults: {fault}" for fault in error.faults]
+    if wrong:
+        print(f"simulator: {ArgumentsRefused(wrong)}", file=sys.stderr)  # noqa: T201
         return service.EXIT_REFUSED
+    listings = make_listings(options.venues, options.symbols)
 
     async def serve(running: service.Service) -> None:
         start = time.time_ns()
