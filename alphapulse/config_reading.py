@@ -65,6 +65,7 @@ def read(
             for item in told.strict_faults(root, name, json.dumps(value, default=str)):
                 known.add(told.key_of(item))
                 faults.append(f"{file.place(told.key_of(item))}: {told.described(item, root)}")
+    faulty = set(known)
     settings: S | None = None
     try:
         settings = root(**merged)
@@ -75,8 +76,8 @@ def read(
             # What the file alone is guilty of has been told, with its line.
             if variable is not None or key not in known:
                 faults.append(f"{variable or _place(key, origin)}: {told.described(item, root)}")
-            known.add(key)
-    for key, reason in rules(_merged(merged, environment()), known):
+            faulty.add(key)
+    for key, reason in rules(_merged(merged, environment()), faulty):
         faults.append(f"{_variable_of(key, prefix) or _place(key, origin)}: key {'.'.join(key)}: {reason}")
     faults += _unknown_variables(root, prefix, outside)
     if faults or settings is None:

@@ -13,6 +13,8 @@ from alphapulse.cli.invocation import NAME
 from alphapulse.errors import AlphaPulseError
 from alphapulse.service import EXIT_REFUSED
 
+EXIT_INTERRUPTED = 130
+
 
 def main() -> NoReturn:
     """Run the command line; a foreseen error becomes one message and exit code 2."""
@@ -36,6 +38,3 @@ def run() -> int:
     except AlphaPulseError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return EXIT_REFUSED
-
-
-EXIT_INTERRUPTED = 130

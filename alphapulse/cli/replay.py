@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -330,12 +331,15 @@ def _holds_something(folder: Path) -> bool:
 def _fault_of(path: Path) -> str:
     """Return why ``path`` cannot be read as a recording; empty: it can be opened."""
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return f"{path}: is a folder; name the recordings in it, {path / '*.rec.gz'}"
+        if not stat.S_ISREG(mode):
+            return f"{path}: is no regular file; a recording is read twice"
         with path.open("rb"):
             return ""
     except FileNotFoundError:
         return f"{path}: no such recording"
-    except IsADirectoryError:
-        return f"{path}: is a folder; name the recordings in it, {path / '*.rec.gz'}"
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror or error}"
 

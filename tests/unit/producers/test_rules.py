@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ArgumentsRefused, ConfigError
-from producers import check, rules, venues
+from producers import rules, venues
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -142,17 +142,3 @@ def test_venues_of_a_command_line_are_told_apart_unknown_not_configured_and_off(
     )
     assert off == "okx: not enabled; [venues.okx] says enabled = false"
     assert empty.startswith("'': unknown venue; there are ")
-
-
-def test_the_command_tells_what_is_configured_or_what_is_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ALPHAPULSE_CONFIG", str(ROOT / "deploy" / "config"))
-    assert check.main() == 0
-    assert "\n  kraken: BTC-USD, ETH-USD, SOL-USD\n" in capsys.readouterr().out
-    (tmp_path / "exchanges.toml").write_text("[venues.kraken]\ndepth = 7\n")
-    monkeypatch.setenv("ALPHAPULSE_CONFIG", str(tmp_path))
-    assert check.main() == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("alphapulse check: configuration refused, 2 faults:\n  - ")

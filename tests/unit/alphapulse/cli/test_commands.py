@@ -140,11 +140,14 @@ def test_all_wrong_names_are_told_at_once(command: Any, capsys: pytest.CaptureFi
 def test_recordings_that_cannot_be_read_are_all_named(
     command: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert command("replay", str(tmp_path / "none.rec"), str(tmp_path), "--data-dir", str(tmp_path / "d")) == 2
+    os.mkfifo(tmp_path / "pipe")
+    wrong = [str(tmp_path / "none.rec"), str(tmp_path), str(tmp_path / "pipe")]
+    assert command("replay", *wrong, "--data-dir", str(tmp_path / "d")) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "alphapulse: 2 faults:",
+        "alphapulse: 3 faults:",
         f"  - {tmp_path / 'none.rec'}: no such recording",
         f"  - {tmp_path}: is a folder; name the recordings in it, {tmp_path / '*.rec.gz'}",
+        f"  - {tmp_path / 'pipe'}: is no regular file; a recording is read twice",
     ]
     assert not (tmp_path / "d").exists()
 
