@@ -319,7 +319,11 @@ def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settin
     """
 
     def of_venues(values: Mapping[str, Any], faulty: Collection[Key]) -> Iterable[tuple[Key, str]]:
-        return rules(_sound(values.get("venues"), faulty))
+        tables = _sound(values.get("venues"), faulty)
+        # Of a list that is wrong as a whole nothing may be left; that it is empty is then not what is wrong with it.
+        left = {("venues", name, "symbols") for name, table in tables.items() if table.symbols}
+        told = {key[:3] for key in faulty} - left
+        return [(key, reason) for key, reason in rules(tables) if key not in told]
 
     if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
         folder = Path(named)

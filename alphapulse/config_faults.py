@@ -51,7 +51,8 @@ def described(fault: ErrorDetails, root: type[BaseModel]) -> str:
     dotted = ".".join(key)
     if fault["type"] == "extra_forbidden":
         return f"key {dotted}: unknown key{suggestion(key[-1], fields_at(root, key[:-1]))}"
-    reason = fault["msg"].removeprefix("Value error, ")
+    # Pydantic speaks of JSON where a file is checked.
+    reason = fault["msg"].removeprefix("Value error, ").replace("be an object", "be a table")
     if fault["loc"][-1] == "[key]":
         return f"key {dotted}: {reason}"
     found = fault["input"]

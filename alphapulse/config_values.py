@@ -47,8 +47,10 @@ Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
 
 def _split(value: object, info: ValidationInfo) -> object:
     """Take ``a,b`` for a list, as an environment variable gives it; in a file (JSON by then) it is text."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
     if info.mode == "json" or not isinstance(value, str):
-        return tuple(value) if isinstance(value, list) else value
+        raise ValueError('Input should be a list, as ["a", "b"]')
     if value.lstrip().startswith("["):
         raise ValueError('no valid JSON; a list is written a,b or ["a", "b"]')
     return [part.strip() for part in value.split(",")] if value.strip() else []

@@ -189,6 +189,7 @@ def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest
             "key processors.candle_intervals_s: 5 stands in it twice",
         ),
         ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", "BTC-USD,", "key venues.kraken.symbols.1: not a canonical symbol: ''"),
+        ("ALPHAPULSE_PARQUET__TOPICS", '{"a": 1}', "key parquet.topics: Input should be a list"),
         ("ALPHAPULSE_PARQUET__TOPICS", "", "key parquet.topics: must not be empty"),
         (
             "ALPHAPULSE_PARQUET__TOPICS",

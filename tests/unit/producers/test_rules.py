@@ -82,6 +82,28 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
     assert any(fault.startswith(f"{tmp_path / 'services.toml'}:2: key gateway.port") for fault in faults(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("symbols", "told"),
+    [
+        ('"BTC-USD"', ['Input should be a list, as ["a", "b"], found \'BTC-USD\'']),
+        ("[5]", ["Input should be a valid string, found 5"]),
+        ("[]", ["names no symbol; enabled = false switches a venue off"]),
+        (
+            '["AAPL", "AAPL"]',
+            ["AAPL stands in it twice, found ['AAPL', 'AAPL']", "not a pair: 'AAPL' (BASE-QUOTE)"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_told_once(tmp_path: Path, symbols: str, told: list[str]) -> None:
+    (tmp_path / "exchanges.toml").write_text(f"[venues.kraken]\nsymbols = {symbols}\n")
+    assert [fault.partition(": key ")[2].partition(": ")[2] for fault in faults(tmp_path)] == told
+
+
+def test_a_table_is_called_a_table(tmp_path: Path) -> None:
+    (tmp_path / "exchanges.toml").write_text("venues = []\n")
+    assert faults(tmp_path) == [f"{tmp_path / 'exchanges.toml'}:1: key venues: Input should be a table, found []"]
+
+
 def test_a_variable_is_named_where_it_is_at_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "exchanges.toml").write_text('[venues.kraken]\nsymbols = ["BTC-USD"]\ndepth = 10\n')
     monkeypatch.setenv("ALPHAPULSE_VENUES__KRAKEN__DEPTH", "11")
