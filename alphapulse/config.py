@@ -1,26 +1,26 @@
 """Configuration: TOML files, environment on top, validated whole at start.
 
 ``services.toml`` and ``exchanges.toml`` are read from one folder; a variable ``ALPHAPULSE_<SECTION>__<KEY>`` (deeper
-keys by further double underscores, lists and tables as JSON) overrides a key. Unknown keys are refused, and all
-faults are reported at once, each with its file and line or its variable, its key and its value; secrets never show.
+keys by further double underscores, lists as ``a,b`` or JSON, tables as JSON) overrides a key. Unknown keys are refused,
+and all faults are reported at once, each with its file and line or its variable, its key and its value; secrets never
+show. What a venue offers is its own to say: whoever collects passes its rules to :func:`load`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    PlainSerializer,
     SecretStr,
-    SerializationInfo,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -28,46 +28,26 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
-from alphapulse.addresses import addresses
+from alphapulse.config_faults import Key
 from alphapulse.config_reading import read
+from alphapulse.config_values import (
+    REVEAL,
+    Addresses,
+    Database,
+    Group,
+    HttpUrl,
+    Listed,
+    Secret,
+    Symbol,
+    Topics,
+    VenueName,
+    WebSocketUrl,
+)
 from alphapulse.errors import ValueRefused
-from alphapulse.instruments import check_symbol_or_pattern, check_venue
+from alphapulse.instruments import check_symbol_or_pattern
 
 FILES = ("services.toml", "exchanges.toml")
 PREFIX = "ALPHAPULSE_"
-
-
-def _as_value_error(check: Any) -> Any:
-    def checked(value: str) -> str:
-        try:
-            return str(check(value))
-        except ValueRefused as error:
-            raise ValueError(str(error)) from error
-
-    return checked
-
-
-VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
-Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
-
-
-def _addresses(text: str) -> str:
-    addresses(text)
-    return ",".join(part.strip() for part in text.split(","))
-
-
-Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
-"""``host:port``, several separated by commas."""
-
-_REVEAL: dict[str, bool] = {"reveal": True}
-
-
-def _serialize(secret: SecretStr, info: SerializationInfo) -> str:
-    return secret.get_secret_value() if info.context == _REVEAL else str(secret)
-
-
-Secret = Annotated[SecretStr, PlainSerializer(_serialize, when_used="json")]
-"""Text that no repr, message, log or dump shows; :func:`environment` alone writes it out."""
 
 
 class Section(BaseModel):
@@ -110,7 +90,7 @@ class RegistrySettings(Section):
     """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
 
     # A URL may carry a password: no repr of the settings shows it.
-    url: Annotated[str | None, Field(repr=False)] = None
+    url: Annotated[HttpUrl | None, Field(repr=False)] = None
 
 
 class OpsSettings(Section):
@@ -150,12 +130,12 @@ class PublisherSettings(Section):
 class ProcessorSettings(Section):
     """``[processors]``: the stream processors."""
 
-    group: str = "alphapulse-processors"
+    group: Group = "alphapulse-processors"
     depth_levels: Annotated[int, Field(ge=1, le=1000)] = 20
     depth_interval_ms: Annotated[int, Field(ge=0)] = 10
     """At most one Depth record per instrument in this time (0: one per change)."""
     stats_interval_s: Annotated[int, Field(ge=1)] = 1
-    candle_intervals_s: tuple[Annotated[int, Field(ge=1)], ...] = (1, 60)
+    candle_intervals_s: Annotated[tuple[Annotated[int, Field(ge=1)], ...], *Listed] = (1, 60)
     candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
     """How long after its last trade was received, and its length, a candle may still change."""
     commit_interval_ms: Annotated[int, Field(ge=10)] = 200
@@ -199,9 +179,9 @@ class ClickHouseSettings(Section):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
     dsn: Annotated[str, Field(repr=False)] = ""
-    database: str = "alphapulse"
-    group: str = "alphapulse-sink-clickhouse"
-    topics: tuple[str, ...] = (
+    database: Database = "alphapulse"
+    group: Group = "alphapulse-sink-clickhouse"
+    topics: Topics = (
         topics.TRADES,
         topics.L2,
         topics.QUOTES,
@@ -222,8 +202,8 @@ class ParquetSettings(Section):
     """``[parquet]``: the file sink. Empty ``path``: ``data_dir/parquet``."""
 
     path: str = ""
-    group: str = "alphapulse-sink-parquet"
-    topics: tuple[str, ...] = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
+    group: Group = "alphapulse-sink-parquet"
+    topics: Topics = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
     batch_records: Annotated[int, Field(ge=1)] = 500_000
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0
     drain_seconds: DrainSeconds = 10.0
@@ -237,7 +217,7 @@ class GatewaySettings(Section):
     max_connections: Annotated[int, Field(ge=1)] = 1000
     queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
     """What may wait for one slow client before it is conflated, then disconnected."""
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: Annotated[tuple[str, ...], *Listed] = ()
     """Pages of other hosts that may open the stream (``https://desk.example``); the gateway's own always may."""
 
 
@@ -245,11 +225,11 @@ class VenueSettings(Section):
     """``[venues.<name>]``: one exchange feed."""
 
     enabled: bool = True
-    symbols: tuple[Symbol, ...] = ()
+    symbols: Annotated[tuple[Symbol, ...], *Listed] = ()
     """Canonical symbols, or patterns of them (``*-USD``) that stand for all the venue trades."""
-    websocket_url: str | None = None
+    websocket_url: WebSocketUrl | None = None
     """Empty: the venue's public address."""
-    rest_url: str | None = None
+    rest_url: HttpUrl | None = None
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
     connections: Annotated[int, Field(ge=1, le=100)] = 1
@@ -310,6 +290,8 @@ class _Environment(EnvSettingsSource):
     """
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        if not str(value).lstrip().startswith(("[", "{")):
+            return value  # a list as a,b
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -320,18 +302,64 @@ class _Environment(EnvSettingsSource):
 _OUTSIDE = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}RECORDINGS", f"{PREFIX}GATEWAY_URL"})
 
 
-def load(folder: Path | None = None) -> Settings:
+VenueRules: TypeAlias = Callable[[Mapping[str, "VenueSettings"]], Iterable[tuple[Key, str]]]
+"""Given the venues' tables, returns what they ask for and the venues do not offer: (key, reason) each."""
+
+
+def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settings:
     """Read the configuration.
 
     Args:
         folder: holds the TOML files (each optional); default: ``$ALPHAPULSE_CONFIG``, else none.
+        rules: of the venues, for whoever collects from them. What is sound of a table is held against them, whatever
+            else is wrong in it.
 
     Raises:
         ConfigError: with every fault found, in files and environment.
     """
+
+    def of_venues(values: Mapping[str, Any], faulty: Collection[Key]) -> Iterable[tuple[Key, str]]:
+        tables = _sound(values.get("venues"), faulty)
+        # Of a list that is wrong as a whole nothing may be left; that it is empty is then not what is wrong with it.
+        left = {("venues", name, "symbols") for name, table in tables.items() if table.symbols}
+        told = {key[:3] for key in faulty} - left
+        return [(key, reason) for key, reason in rules(tables) if key not in told]
+
     if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
         folder = Path(named)
-    return read(Settings, folder, FILES, prefix=PREFIX, outside=_OUTSIDE)
+    return read(
+        Settings,
+        folder,
+        FILES,
+        prefix=PREFIX,
+        outside=_OUTSIDE,
+        environment=_Environment(Settings),
+        rules=of_venues,
+    )
+
+
+def _sound(venues: object, faulty: Collection[Key]) -> dict[str, VenueSettings]:
+    """Return the venues' tables without the keys at ``faulty``; of their symbols those that can be any."""
+    found: dict[str, VenueSettings] = {}
+    for name, table in venues.items() if isinstance(venues, dict) else ():
+        if ("venues", name) in faulty or not isinstance(table, dict):
+            continue
+        wrong = {key[2] for key in faulty if key[:2] == ("venues", name) and len(key) > 2}
+        sound = {key: value for key, value in table.items() if key not in wrong}
+        if "symbols" in wrong and isinstance(listed := table.get("symbols"), list | tuple):
+            sound["symbols"] = list(dict.fromkeys(symbol for symbol in listed if _is_symbol(symbol)))
+        try:
+            found[name] = VenueSettings(**sound)
+        except ValidationError:  # a rule between keys, of which one is missing now; it has been told
+            continue
+    return found
+
+
+def _is_symbol(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(check_symbol_or_pattern(value))
+    except ValueRefused:
+        return False
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -341,7 +369,7 @@ def environment(settings: Settings) -> dict[str, str]:
     those would show through (``ALPHAPULSE_CONFIG``, too).
     """
     variables: dict[str, str] = {}
-    for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=_REVEAL).items():
+    for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=REVEAL).items():
         _flatten(f"{PREFIX}{key.upper()}", value, variables)
     return variables
 

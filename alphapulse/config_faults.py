@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 Key = tuple[str, ...]
 
-_SECRET = re.compile(r"passw|secret|token|api_?key", re.IGNORECASE)
+_SECRET = re.compile(r"passw|secret|token|api_?key|^key$", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 
 
@@ -35,6 +35,8 @@ def shown(key: Key, value: object) -> str:
         return "a value that is not shown"
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, str) and "@" in value and "://" not in value:
+        return "a value that is not shown"  # an address without its scheme, perhaps with user and password
     return without_password(repr(value))[:80]
 
 
@@ -49,7 +51,8 @@ def described(fault: ErrorDetails, root: type[BaseModel]) -> str:
     dotted = ".".join(key)
     if fault["type"] == "extra_forbidden":
         return f"key {dotted}: unknown key{suggestion(key[-1], fields_at(root, key[:-1]))}"
-    reason = fault["msg"].removeprefix("Value error, ")
+    # Pydantic speaks of JSON where a file is checked.
+    reason = fault["msg"].removeprefix("Value error, ").replace("be an object", "be a table")
     if fault["loc"][-1] == "[key]":
         return f"key {dotted}: {reason}"
     found = fault["input"]

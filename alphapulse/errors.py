@@ -3,6 +3,7 @@
 * :exc:`AlphaPulseError`
 
     * :exc:`ConfigError`: the configuration cannot be used; carries every fault found
+    * :exc:`ArgumentsRefused`: the command line asks for what cannot be done; carries every fault found
     * :exc:`ValueRefused`: a number, symbol or time that cannot be represented exactly
 
         * :exc:`NotANumber`: the text is no decimal number
@@ -48,6 +49,18 @@ class ConfigError(AlphaPulseError):
         self.faults = faults
         noun = "fault" if len(faults) == 1 else "faults"
         super().__init__(f"configuration refused, {len(faults)} {noun}:\n" + "\n".join(f"  - {f}" for f in faults))
+
+
+class ArgumentsRefused(AlphaPulseError):
+    """The command line asks for what cannot be done.
+
+    ``faults`` holds one line per fault, each naming the argument or option and the reason.
+    """
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        text = faults[0] if len(faults) == 1 else "\n".join([f"{len(faults)} faults:", *(f"  - {f}" for f in faults)])
+        super().__init__(text)
 
 
 class ValueRefused(AlphaPulseError):

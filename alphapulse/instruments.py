@@ -12,6 +12,22 @@ _PATTERN = re.compile(r"(?:[A-Z0-9*][A-Z0-9.*]*)(?:-[A-Z0-9*][A-Z0-9.*]*)?", re.
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.]*(?:-[A-Z0-9][A-Z0-9.]*)?", re.ASCII)
 
 
+_SEPARATORS = re.compile(r"[-/_:\s]")
+# Assets that others are priced in, the longest first: USDT ends the name of a pair before T could.
+_QUOTES = ("FDUSD", "USDT", "USDC", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "ETH", "BNB")
+
+
+def meant(text: str) -> str:
+    """Return ``", did you mean BTC-USD?"`` for ``text`` that a person may have written for a symbol, else nothing."""
+    parts = _SEPARATORS.split(text.strip().upper())
+    if len(parts) == 1:
+        parts = next(
+            ([text[: -len(end)], end] for text in parts for end in _QUOTES if text[:1] and text.endswith(end)), parts
+        )
+    likely = "-".join(parts) if text.isascii() else ""
+    return f", did you mean {likely}?" if likely != text and _SYMBOL.fullmatch(likely) is not None else ""
+
+
 def check_venue(venue: str) -> str:
     """Return ``venue`` if it is a well-formed venue name (``kraken``, ``binance_us``).
 
@@ -30,7 +46,9 @@ def check_symbol(symbol: str) -> str:
         ValueRefused: it is not.
     """
     if _SYMBOL.fullmatch(symbol) is None:
-        raise ValueRefused(f"not a canonical symbol: {symbol[:80]!r} (BASE-QUOTE in capitals, or a ticker)")
+        raise ValueRefused(
+            f"not a canonical symbol: {symbol[:80]!r} (BASE-QUOTE in capitals, or a ticker){meant(symbol[:80])}"
+        )
     return symbol
 
 

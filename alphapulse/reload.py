@@ -42,6 +42,7 @@ async def follow(
     changed: Callable[[Settings], object],
     refused: Callable[[ConfigError], object],
     *,
+    load: Callable[[Path], Settings] = config.load,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
     """Call ``changed`` with the new settings each time the files change, for ever.
@@ -53,6 +54,10 @@ async def follow(
             Raises:
                 ConfigError: they cannot be applied; the running configuration stays.
         refused: is told why a change is not applied.
+        load: reads them.
+
+            Raises:
+                ConfigError: with every fault found.
         poll_seconds: between two looks.
     """
     # What was written between the start of the process and now is a change as well.
@@ -73,15 +78,20 @@ async def follow(
                     refused(ConfigError(gone))
                 else:
                     loaded = seen
-                    _load(folder, changed, refused)
+                    _apply(folder, load, changed, refused)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(poll_seconds):
                     await asked.wait()
 
 
-def _load(folder: Path, changed: Callable[[Settings], object], refused: Callable[[ConfigError], object]) -> None:
+def _apply(
+    folder: Path,
+    load: Callable[[Path], Settings],
+    changed: Callable[[Settings], object],
+    refused: Callable[[ConfigError], object],
+) -> None:
     try:
-        changed(config.load(folder))
+        changed(load(folder))
     except ConfigError as error:
         refused(error)
 

@@ -356,14 +356,28 @@ async def _life(service: Service, main: Main) -> None:
         insisting.cancel()
 
 
-def run(name: str, main: Main, *, folder: Path | None = None, settings: config.Settings | None = None) -> int:
+def run(
+    name: str,
+    main: Main,
+    *,
+    folder: Path | None = None,
+    settings: config.Settings | None = None,
+    load: Callable[[Path | None], config.Settings] = config.load,
+) -> int:
     """Load the configuration, run ``main`` and return the process's exit code.
+
+    Args:
+        name: of the service.
+        main: its work.
+        folder: of the configuration; None: see :func:`alphapulse.config.load`.
+        settings: the configuration, if it has been loaded.
+        load: loads it, and may refuse what the command line asks for besides: before there is a line in the log.
 
     A foreseen error (:exc:`AlphaPulseError`), or a group of nothing else, becomes one clear message on standard error.
     """
     service: Service | None = None
     try:
-        loaded = settings if settings is not None else config.load(folder)
+        loaded = settings if settings is not None else load(folder)
         logs.configure(loaded.log, service=name)
         service = Service(name, loaded)
         uvloop.run(_life(service, main))

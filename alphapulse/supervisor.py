@@ -75,6 +75,8 @@ class Child:
     """When, on the monotonic clock."""
     restarts: int = 0
     given_up: str = ""
+    log_start: int = 0
+    """Where the log of its last process begins, bytes: others have written into the same file before."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
     spawning: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -102,7 +104,7 @@ class Supervisor:
 
     Args:
         data_dir: holds ``run`` and ``logs``.
-        on_death: told of each death that was not asked for, with the exit code (negative: a signal).
+        on_death: told of each death after which the child is started again, with the exit code (negative: a signal).
     """
 
     def __init__(self, data_dir: Path, on_death: OnDeath | None = None) -> None:
@@ -151,6 +153,7 @@ class Supervisor:
         path = self.log_path(spec.name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            child.log_start = path.stat().st_size if path.exists() else 0
             role = spare.Role(spec.arguments, variables, str(path.absolute()))
             child.process = await self._spares.take(spec.module, role) if spec.spare else None
             if child.process is None:
@@ -168,14 +171,14 @@ class Supervisor:
             code = await child.process.wait()
             if child.stopping.is_set():
                 return
-            self._log.warning("child died", child=child.spec.name, exit_code=code)
-            if self._on_death is not None:
-                self._on_death(child, code)
             now = time.monotonic()
             pause = child.deaths.died(now, now - child.started, refused=code == EXIT_REFUSED)
             if pause is None or not child.spec.restart:
                 self._give_up(child, code)
                 return
+            self._log.warning("child died", child=child.spec.name, exit_code=code)
+            if self._on_death is not None:
+                self._on_death(child, code)
             await asyncio.sleep(pause)
             async with child.spawning:
                 if child.stopping.is_set():
@@ -199,7 +202,8 @@ class Supervisor:
 
     def _last_words(self, child: Child, code: int) -> str:
         log = self.log_path(child.spec.name)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        written = log.read_bytes()[child.log_start :] if log.is_file() else b""
+        lines = written.decode(errors="replace").splitlines()
         if code == EXIT_REFUSED and lines:
             # The child's own message, the last lines that are no structured log.
             return "\n".join(_message(lines))
@@ -372,10 +376,10 @@ def _message(lines: list[str]) -> list[str]:
 
 def _read_announcement(path: Path) -> dict[str, Any] | None:
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a torn one is not the child's, which writes it whole
         return None
-    return told
+    return told if isinstance(told, dict) and "pid" in told else None
 
 
 def _resident_bytes(pid: int) -> int:

@@ -22,7 +22,8 @@ def key_lines(text: str) -> dict[Key, int]:
     lines: dict[Key, int] = {}
     table: Key = ()
     inside: str | None = None  # the mark that ends the multi-line string we are in
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(), which counts characters in comments and strings that TOML does not take for ends of lines.
+    for number, line in enumerate(text.split("\n"), start=1):
         if inside is not None:
             if inside in line:
                 inside = None

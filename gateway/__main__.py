@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import output, service
 from gateway.service import NAME, main
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the gateway until it is asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m gateway", description="REST, WebSocket and page.")
+    parser = argparse.ArgumentParser(prog="alphapulse gateway", description="REST, WebSocket and page.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml and exchanges.toml")
     return service.run(NAME, main, folder=parser.parse_args(arguments).config)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    output.finish(run)

@@ -11,9 +11,10 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from alphapulse import kafka, service, topics
+from alphapulse import kafka, output, service, topics
 from alphapulse.config import PREFIX, Settings
-from alphapulse.errors import BrokerError, ConfigError
+from alphapulse.errors import BrokerError
+from producers import rules
 from producers.collector import Collector
 from producers.known_trades import read_back
 from producers.publisher import WRITTEN, Publisher
@@ -29,17 +30,12 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     """Collect ``venue_name`` until the service is asked to stop, following the configuration in ``folder``.
 
     Raises:
-        ConfigError: the venue is unknown, not configured, or the settings ask for what it does not offer.
         SchemaError: the schema registry refuses a schema.
         BrokerError: the broker refuses us, or records.
     """
     settings: Settings = running.settings
     venue = load(venue_name)
-    configured = settings.venues.get(venue_name)
-    if configured is None:
-        known = ", ".join(sorted(settings.venues)) or "none"
-        raise ConfigError([f"venues.{venue_name}: not configured (configured: {known})"])
-    venue.protocol(configured.model_copy(update={"symbols": ()}))  # what it does not offer is told before any waiting
+    configured = settings.venues[venue_name]
     codec = await prepared_codec(running)
     await kafka.reachable(running, WRITTEN)
     client = kafka.native_producer(
@@ -82,7 +78,7 @@ async def _partitions(client: kafka.NativeProducer) -> set[int]:
 
 def main(arguments: list[str]) -> int:
     """Run the collector and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m producers", description="Collect one venue.")
+    parser = argparse.ArgumentParser(prog="collector", description="Collect one venue.")
     parser.add_argument("venue", help="e.g. kraken")
     parser.add_argument("--name", help="name of the service; default: collector-VENUE")
     parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
@@ -93,8 +89,13 @@ def main(arguments: list[str]) -> int:
     async def run(running: service.Service) -> None:
         await collect(running, given.venue, folder)
 
-    return service.run(given.name or f"collector-{given.venue}", run, folder=given.config)
+    def configuration(_: Path | None) -> Settings:
+        settings = rules.load(folder, own={given.venue})
+        rules.selected(settings, [given.venue], folder)
+        return settings
+
+    return service.run(given.name or f"collector-{given.venue}", run, load=configuration)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    output.finish(lambda: main(sys.argv[1:]))

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from alphapulse import reload
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ConfigError
-from alphapulse.instruments import is_pattern
+from producers import rules
 from producers.collector import Collector
-from producers.venues import load
 
 _SECRET: Final = {"key", "secret"}
 _MOST_TOLD: Final = 4000
 """Characters of an event."""
-
-
-def check(settings: Settings, own: str) -> None:
-    """Check every enabled venue's table against what the venue offers.
-
-    Args:
-        settings: the whole configuration.
-        own: this collector's venue. The others' keys may be in their own processes' environment only.
-
-    Raises:
-        ConfigError: with every fault of every venue.
-    """
-    faults: list[str] = []
-    for name, configured in settings.venues.items():
-        named = tuple(symbol for symbol in configured.symbols if not is_pattern(symbol))
-        try:
-            venue = load(name)
-            if configured.enabled:
-                venue.protocol(configured.model_copy(update={"symbols": named}))
-        except ConfigError as error:
-            private = () if name == own else tuple(f"venues.{name}.{key}:" for key in sorted(_SECRET))
-            faults += [fault for fault in error.faults if not private or not fault.startswith(private)]
-    if faults:
-        raise ConfigError(faults)
 
 
 def difference(before: VenueSettings, after: VenueSettings) -> dict[str, str]:
@@ -74,15 +50,14 @@ class Follower:
 
     async def follow(self, folder: Path) -> None:
         """Follow the files in ``folder``, for ever."""
-        await reload.follow(folder, self.apply, self.refuse)
+        await reload.follow(folder, self.apply, self.refuse, load=partial(rules.load, own={self._venue}))
 
     def apply(self, settings: Settings) -> None:
         """Go over to ``settings``.
 
         Raises:
-            ConfigError: they ask for what a venue does not offer; nothing was changed.
+            ConfigError: they ask for what the venue does not offer; nothing was changed.
         """
-        check(settings, self._venue)
         # A table that is gone means what enabled = false means, but for good.
         wanted = settings.venues.get(self._venue, VenueSettings(enabled=False))
         changes = difference(self._collector.settings, wanted)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from alphapulse import config
+from alphapulse import config, output
 from alphapulse.errors import AlphaPulseError
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from schemas import compatibility
@@ -31,7 +31,7 @@ def register(folder: Path | None) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command in ``arguments`` (the process's by default); return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m schemas", description=__doc__)
+    parser = argparse.ArgumentParser(prog="alphapulse schemas", description="Schemas and their registry.")
     commands = parser.add_subparsers(dest="command", required=True)
     registering = commands.add_parser("register", help="register all schemas with the configured registry")
     registering.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")
@@ -41,11 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         lines = register(options.config) if options.command == "register" else compatibility.check(options.against)
     except AlphaPulseError as error:
-        print(f"schemas {options.command}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"alphapulse schemas {options.command}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
     print("\n".join(lines))  # noqa: T201
     return EXIT_OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

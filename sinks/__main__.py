@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import output, service
 from sinks.clickhouse import service as clickhouse
 from sinks.parquet import service as parquet
 from sinks.runner import tame_collector
@@ -17,7 +16,7 @@ TARGETS = {"clickhouse": clickhouse.serve, "parquet": parquet.serve}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sink until it is asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sinks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="alphapulse sink", description="Run a sink.")
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     options = parser.parse_args(arguments)
@@ -26,4 +25,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

@@ -1,18 +1,17 @@
-"""What both sinks' services have in common: clients, checks of the topics, figures, ``POST /flush``."""
+"""What both sinks' services have in common: clients, figures, ``POST /flush``."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 
 from alphapulse.config import ClickHouseSettings, ParquetSettings
-from alphapulse.errors import ConfigError
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
 from alphapulse.topics import DEAD_LETTERS, EVENTS
@@ -41,22 +40,6 @@ def tame_collector() -> None:
     """Let Python's cycle collector look rarely, and never at what the start has made: it takes half of the time."""
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
-
-
-def check_topics(section: str, topics: Sequence[str]) -> None:
-    """Refuse topics that hold no records of ours.
-
-    Raises:
-        ConfigError: naming each.
-    """
-    known = {found.topic for found in definitions()}
-    faults = [
-        f"configuration: key {section}.topics: no such topic: {name!r:.80}" for name in topics if name not in known
-    ]
-    if not topics:
-        faults.append(f"configuration: key {section}.topics: is empty")
-    if faults:
-        raise ConfigError(faults)
 
 
 def fetch_wait_ms(batch_seconds: float) -> int:

@@ -17,7 +17,7 @@ from stream_processors.instrument import SERVICE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stream_processors", description="Books, candles and arbitrage.")
+    parser = argparse.ArgumentParser(prog="alphapulse process", description="Books, candles and arbitrage.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml and exchanges.toml")
     options = parser.parse_args(arguments)
 

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
+import typer
+
+from alphapulse import output
 from alphapulse.cli.app import app
+from alphapulse.cli.invocation import NAME
 from alphapulse.errors import AlphaPulseError
 from alphapulse.service import EXIT_REFUSED
 
+EXIT_INTERRUPTED = 130
 
-def main() -> None:
+
+def main() -> NoReturn:
     """Run the command line; a foreseen error becomes one message and exit code 2."""
+    output.finish(run)
+
+
+def run() -> int:
+    """Run the command line of this process; return the exit code."""
     try:
-        app()
+        return int(app(prog_name=NAME, standalone_mode=False) or 0)
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except typer.TyperException as error:
+        # Typer's own way is a frame of 80 columns, which cuts paths in two.
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else NAME
+        # None after help that nobody asked for; the lists of choices are written over several lines.
+        if text := " ".join(error.format_message().replace("Value error, ", "").split()):
+            print(f"{path}: {text} (see {path} --help)", file=sys.stderr)
+        return EXIT_REFUSED
     except AlphaPulseError as error:
-        print(f"alphapulse: {error}", file=sys.stderr)
-        sys.exit(EXIT_REFUSED)
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return EXIT_REFUSED

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from enum import Enum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from alphapulse import config
+from alphapulse.cli.query_command import QueryCommand
+from alphapulse.errors import ArgumentsRefused, ValueRefused
 from alphapulse.instruments import check_symbol, check_venue
 
 app = typer.Typer(
@@ -28,13 +32,57 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
 
+
+def _folder(text: str | Path) -> Path:
+    """Return the folder that ``text`` names; an empty one would be the current folder, which nobody meant."""
+    if not str(text).strip():
+        raise typer.BadParameter("names no folder")
+    folder = Path(text)
+    try:
+        if folder.is_file():
+            raise typer.BadParameter(f"{folder} is a file, no folder")
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: {error.strerror or error}") from error
+    return folder
+
+
 Config = Annotated[
-    Path | None, typer.Option("--config", help="Folder with services.toml and exchanges.toml.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Folder with services.toml and exchanges.toml.",
+        show_default=False,
+        parser=_folder,
+        metavar="DIR",
+    ),
 ]
 BrokerDataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where data and run files go.", show_default="as configured")
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where data and run files go.",
+        show_default="as configured",
+        parser=_folder,
+        metavar="DIR",
+    ),
 ]
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where data, logs and run files go.")]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", help="Where data, logs and run files go.", parser=_folder, metavar="DIR")
+]
+
+
+class Target(Enum):
+    """The sinks there are."""
+
+    CLICKHOUSE = "clickhouse"
+    PARQUET = "parquet"
+
+
+class Nodes(Enum):
+    """Sizes of a cluster."""
+
+    ONE = "1"
+    THREE = "3"
 
 
 class Broker(Enum):
@@ -44,8 +92,22 @@ class Broker(Enum):
     KAFKA = "kafka"
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"alphapulse {metadata.version('alphapulse')}")
+        except metadata.PackageNotFoundError:
+            print("alphapulse, from a source tree that is not installed")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_tell_version)
+]
+
+
 @app.callback()
-def options(configuration: Config = None) -> None:
+def options(configuration: Config = None, version: Version = False) -> None:
     """Real-time market data on a Kafka log."""
     if configuration is not None:
         os.environ[f"{config.PREFIX}CONFIG"] = str(configuration)
@@ -65,6 +127,11 @@ def demo(
     """Run the whole pipeline on this machine: broker, simulated venues, every service, the page."""
     from alphapulse.cli.demo import Demo
 
+    faults: list[str] = []
+    chosen_venues = _names(venues, "--venues", check_venue, faults)
+    chosen_symbols = _names(symbols, "--symbols", check_symbol, faults)
+    if faults:
+        raise ArgumentsRefused(faults)
     if broker is Broker.KAFKA:
         from alphapulse.embedded.kafka_install import install, tell_download
 
@@ -73,8 +140,8 @@ def demo(
     wanted = Demo(
         data_dir=data_dir,
         port=port,
-        venues=tuple(check_venue(venue.strip()) for venue in venues.split(",")),
-        symbols=tuple(check_symbol(symbol.strip()) for symbol in symbols.split(",")),
+        venues=chosen_venues,
+        symbols=chosen_symbols,
         seed=seed,
         broker=broker.value,
     )
@@ -86,7 +153,12 @@ def replay(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings, .rec or .rec.gz.", show_default=False)],
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Where tables and files go; must be new or empty. [default: data/replay/<time>]"),
+        typer.Option(
+            help="Where tables and files go; must be new or empty.",
+            show_default="data/replay/TIME",
+            parser=_folder,
+            metavar="DIR",
+        ),
     ] = None,
     speed: Annotated[str, typer.Option(help="'max', or a multiple of the original pace such as 1 or 10.")] = "max",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
@@ -102,7 +174,7 @@ def replay(
         data_dir=data_dir,
         speed=check_speed(speed),
         json=json,
-        venue=check_venue(venue) if venue is not None else None,
+        venue=venue,
     )
     sys.exit(asyncio.run(wanted.run()))
 
@@ -110,13 +182,17 @@ def replay(
 @app.command()
 def collect(
     venues: Annotated[
-        list[str] | None, typer.Argument(help="Venues of exchanges.toml. [default: all enabled]", show_default=False)
+        list[str] | None, typer.Argument(help="Venues of exchanges.toml.", show_default="all enabled")
     ] = None,
 ) -> None:
     """Collect from venues: one process each, under one supervisor; follows the configuration files."""
-    from alphapulse.cli.collect import collect as run
+    _become("producers.collect", "--", *(venues or []))
 
-    sys.exit(asyncio.run(run([check_venue(venue) for venue in venues or []])))
+
+@app.command()
+def check() -> None:
+    """Check the configuration, venues' rules included, and tell all its faults at once."""
+    _become("producers.check")
 
 
 @app.command()
@@ -126,9 +202,9 @@ def process() -> None:
 
 
 @app.command()
-def sink(target: Annotated[str, typer.Argument(help="clickhouse or parquet")]) -> None:
+def sink(target: Annotated[Target, typer.Argument(help="Where records go.", show_default=False)]) -> None:
     """Run a sink."""
-    _become("sinks", target)
+    _become("sinks", target.value)
 
 
 @app.command()
@@ -149,19 +225,23 @@ def simulate(context: typer.Context) -> None:
     _become("producers.simulator", *context.args)
 
 
-@app.command()
+@app.command(cls=QueryCommand)
 def sql(
     query: Annotated[str, typer.Argument(help="A SELECT, SHOW, DESCRIBE or EXPLAIN.", show_default=False)],
     data_dir: DataDir = Path("data/demo"),
     format: Annotated[  # noqa: A002 the option's name
-        str | None, typer.Option(help="A ClickHouse format. [default: PrettyCompact on a terminal, else TSVWithNames]")
+        str | None,
+        typer.Option(
+            help="A ClickHouse format, for a query that names none.",
+            show_default="PrettyCompact on a terminal, else TSVWithNames",
+        ),
     ] = None,
 ) -> None:
     """Query the tables in a data directory, during and after a run."""
-    from alphapulse.cli.sql import run_query
-
-    chosen = format or ("PrettyCompact" if sys.stdout.isatty() else "TSVWithNames")
-    sys.exit(run_query(query, data_dir, chosen))
+    database = config.load().clickhouse.database
+    chosen = format or ("PrettyCompact" if sys.stdout is not None and sys.stdout.isatty() else "TSVWithNames")
+    options = ("--data-dir", str(data_dir), "--database", database, "--format", chosen)
+    _become("sinks.clickhouse.query", *options, "--", query)
 
 
 @broker_app.command("embedded")
@@ -173,7 +253,7 @@ def embedded_broker(data_dir: BrokerDataDir = None) -> None:
 
 @broker_app.command("kafka")
 def kafka_broker(
-    nodes: Annotated[int, typer.Option(help="1, or 3: no record is lost when one of them dies.")] = 1,
+    nodes: Annotated[Nodes, typer.Option(help="With 3 no record is lost when one of them dies.")] = Nodes.ONE,
     port: Annotated[
         int | None,
         typer.Option(
@@ -185,7 +265,7 @@ def kafka_broker(
 ) -> None:
     """Run Apache Kafka, kept between runs in DATA_DIR/kafka. Needs Java 17; Maven fetches it once."""
     _choose_data_dir(data_dir)
-    arguments = ("--nodes", str(nodes), "--port", str(port or 0))
+    arguments = ("--nodes", nodes.value, "--port", str(port or 0))
     _become("alphapulse.embedded.kafka_broker", *arguments, *(("--clean",) if clean else ()))
 
 
@@ -210,10 +290,25 @@ def register_schemas() -> None:
 
 @schemas_app.command("check")
 def check_schemas(
-    against: Annotated[str | None, typer.Option(help="A git revision or a folder. [default: all release tags]")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A git revision or a folder.", show_default="all release tags")
+    ] = None,
 ) -> None:
     """Check that the schemas can follow those of earlier releases."""
     _become("schemas", "check", *(("--against", against) if against is not None else ()))
+
+
+def _names(text: str, option: str, check: Callable[[str], str], faults: list[str]) -> tuple[str, ...]:
+    """Return the names in a list parted by commas, each once; what is wrong with it goes to ``faults``."""
+    found: list[str] = []
+    for name in filter(None, map(str.strip, text.split(","))):
+        try:
+            found.append(check(name))
+        except ValueRefused as error:
+            faults.append(f"{option}: {error}")
+    if not text.strip(", "):
+        faults.append(f"{option}: {text!r} names nothing")
+    return tuple(dict.fromkeys(found))
 
 
 def _choose_data_dir(data_dir: Path | None) -> None:
@@ -223,5 +318,6 @@ def _choose_data_dir(data_dir: Path | None) -> None:
 
 def _become(module: str, *arguments: str) -> NoReturn:
     """Turn this process into the service: signals and exit code are then the service's own."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 our own interpreter

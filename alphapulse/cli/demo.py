@@ -91,6 +91,7 @@ class Demo:
         self._ledger: Ledger | None = None
         self._offsets: LagReader | None = None
         self._latest: Figures | None = None
+        self._began = False
 
     async def run(self) -> int:
         """Run until Ctrl-C or SIGTERM; return the exit code.
@@ -168,7 +169,8 @@ class Demo:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, AlphaPulseError):
                         await task
-            code = await self._end(stack, clients)
+            # Of a stack that never came up there is nothing to account for.
+            code = await self._end(stack, clients) if fault is None or self._began else 0
         if fault is not None:
             raise fault
         return code
@@ -220,6 +222,7 @@ class Demo:
         began = time.monotonic()
         with self.console.status("starting") as status:
             collectors = await self._start(stack, status, clients)
+        self._began = True
         told = await stack.supervisor.announcement(GATEWAY, "url")
         self.console.print(
             f"[green]running[/] after {time.monotonic() - began:.1f} s: [bold]{told['url']}[/]"

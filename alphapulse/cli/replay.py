@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from alphapulse.cli import summary
 from alphapulse.cli.pacing import Offsets, Pacer
 from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.errors import ConfigError, ServiceError
+from alphapulse.errors import ArgumentsRefused, ServiceError
 from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor import Supervisor
 
@@ -33,12 +35,15 @@ STALL_SECONDS = 120.0
 
 EXIT_MISSING = 1
 
+_UNBOUNDED = 1_000
+"""Columns of an output that is no terminal."""
+
 
 def check_speed(text: str) -> float | None:
     """Return the pace: None for ``max``, else the multiple of the original one.
 
     Raises:
-        ConfigError: it is neither.
+        ArgumentsRefused: it is neither.
     """
     if text == "max":
         return None
@@ -47,7 +52,7 @@ def check_speed(text: str) -> float | None:
     except ValueError:
         speed = 0.0
     if not 0 < speed < float("inf"):
-        raise ConfigError([f"--speed: 'max' or a positive number, found {text!r}"])
+        raise ArgumentsRefused([f"--speed: 'max' or a positive number, found {text!r}"])
     return speed
 
 
@@ -97,15 +102,14 @@ class Replay:
         """Play all recordings, print the summary and return the exit code (1: something is missing).
 
         Raises:
-            ConfigError, ServiceError: it cannot start or go on.
+            ArgumentsRefused, ConfigError, ServiceError: it cannot start or go on.
         """
         base = config.load()
         folder = self.data_dir or Path("data/replay") / time.strftime("%Y%m%dT%H%M%S")
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _holds_something(folder):
             raise ServiceError(f"--data-dir: {folder} is not an empty folder; a replay fills a new one")
-        absent = [f"{path}: no such recording" for path in self.recordings if not path.is_file()]
-        if absent:
-            raise ConfigError(absent)
+        if faults := [fault for fault in map(_fault_of, self.recordings) if fault]:
+            raise ArgumentsRefused(faults)
         with claim(folder):
             settings = self._settings(base, folder)
             logs.configure(settings.log, service="replay")
@@ -172,7 +176,7 @@ class Replay:
             for symbol in feed.told["symbols"]:
                 other = played.setdefault((feed.told["venue"], symbol), feed.path)
                 if other is not feed.path:
-                    raise ConfigError(
+                    raise ArgumentsRefused(
                         [f"{feed.path}: {feed.told['venue']} {symbol} is in {other} as well; replay them one by one"]
                     )
 
@@ -268,6 +272,7 @@ class Replay:
         rows, faults = [], []
         for feed in self.feeds:
             faults += [str(fault) for fault in feed.status.get("incomplete", [])]
+            faults += summary.doubts(feed.told["venue"], feed.told["books"], feed.collected["instruments"])[0]
             for symbol, collected in sorted(feed.collected["instruments"].items()):
                 key = (feed.told["venue"], symbol)
                 processor = books.get(key, {})
@@ -290,21 +295,53 @@ class Replay:
             json.dump(result, sys.stdout, indent=1)
             sys.stdout.write("\n")
         else:
-            console = Console(highlight=False)
-            console.print(summary.table(result, console))
+            # Who reads from a pipe has no edge at which anything would have to be cut off.
+            bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
+            console = Console(highlight=False, width=None if bounded else _UNBOUNDED)
+            for table in summary.tables(result, console):
+                console.print(table, width=max(summary.natural_width(table, console), 1), no_wrap=True, crop=False)
         for feed in self.feeds:
             for warning in map(str, feed.status.get("faults", [])):
                 if warning not in faults:  # it is told below
                     self.console.print(warning, style="yellow", markup=False)
-            for symbol, collected in sorted(feed.collected["instruments"].items()):
-                if collected["snapshots"] and not collected["valid"]:
-                    name = f"{feed.told['venue']} {symbol}"
-                    text = f"{name}: no book at the end: it came into doubt, and no snapshot followed"
-                    self.console.print(text, style="yellow", markup=False)
+            for text in summary.doubts(feed.told["venue"], feed.told["books"], feed.collected["instruments"])[1]:
+                self.console.print(text, style="yellow", markup=False)
         if result["run"]["dead_letters"]:
             self.console.print(f"{result['run']['dead_letters']} frames were refused and kept in dlq", style="yellow")
         for fault in faults:
             self.console.print(fault, style="red", markup=False)
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether ``folder`` is there and is not empty, or is no folder.
+
+    Raises:
+        ServiceError: it cannot be looked at.
+    """
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return folder.exists()
+    except OSError as error:
+        raise ServiceError(f"--data-dir: {folder}: {error.strerror or error}") from error
+
+
+def _fault_of(path: Path) -> str:
+    """Return why ``path`` cannot be read as a recording; empty: it can be opened."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return f"{path}: is a folder; name the recordings in it, {path / '*.rec.gz'}"
+        if not stat.S_ISREG(mode):
+            return f"{path}: is no regular file; a recording is read twice"
+        with path.open("rb"):
+            return ""
+    except FileNotFoundError:
+        return f"{path}: no such recording"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror or error}"
 
 
 def _ends(figures: Mapping[str, GroupLag]) -> Offsets:

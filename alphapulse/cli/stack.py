@@ -213,8 +213,7 @@ class Stack:
 
     def _last_status(self, name: str) -> dict[str, Any]:
         try:
-            text = last_status_path(self.settings, name).read_text(encoding="utf-8")
-        except FileNotFoundError:  # it was killed
+            told = json.loads(last_status_path(self.settings, name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # it was killed; what is left is not its own
             return {}
-        told: dict[str, Any] = json.loads(text)
-        return told
+        return told if isinstance(told, dict) else {}

@@ -6,7 +6,7 @@ processor's; rows are counted in ClickHouse and in the Parquet files. What a lat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +23,9 @@ COLUMNS: Final = (
     *("checksums", "bad", "best bid", "best ask", "levels", "book"),
 )
 """Of the table: ``twice`` are repeated trades, ``bad`` wrong checksums, ``book`` the first digits of its SHA-256."""
-_LEFT_OUT: Final = frozenset({"snaps", "changes", "twice", "checksums", "levels", "book"})
-"""Where the terminal is too narrow: 80 columns hold the others."""
+_SECOND: Final = frozenset({"snaps", "changes", "twice", "checksums", "levels", "book"})
+"""In a table of their own where the terminal is too narrow: 80 columns hold the others."""
+_NAMES: Final = ("venue", "symbol")
 
 # The venue's messages among a book's rows; INVALID and HEARTBEAT carry no levels.
 L2_KINDS = ("SNAPSHOT", "DELTA")
@@ -107,22 +108,60 @@ def clickhouse_counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
     }
 
 
-def table(result: Mapping[str, Any], console: Console) -> Table:
-    """Return the summary for a person: with all columns where ``console`` is wide enough, else with the main ones."""
-    whole = _table(result, COLUMNS)
-    unbounded = console.options.update_width(1_000)  # else it is measured as cut off at the console's edge
-    if console.measure(whole, options=unbounded).maximum <= console.width:
-        return whole
-    return _table(result, [name for name in COLUMNS if name not in _LEFT_OUT])
+def doubts(venue: str, holds_books: Collection[str], instruments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what is to be told of books that are not there at the end: (faults, warnings), a line each.
+
+    A book that never began though the recording has messages of it is a fault: whoever replays it misses a book. One
+    that is invalid only at the end was there, and is what the recording holds.
+
+    Args:
+        venue: of the recording.
+        holds_books: symbols of whose books the recording has messages.
+        instruments: symbol → the collector's figures.
+    """
+    faults, warnings = [], []
+    for symbol, figures in sorted(instruments.items()):
+        name = f"{venue} {symbol}"
+        if figures["snapshots"] and not figures["valid"]:
+            warnings.append(
+                f"{name}: book invalid at the end of the recording: integrity check failed and no later snapshot"
+            )
+        elif not figures["snapshots"] and symbol in holds_books:
+            why = (
+                f"its snapshots were refused ({figures['resyncs']:,} asked for anew; see the events)"
+                if figures["resyncs"]
+                else "the recording holds no snapshot that its updates follow"
+            )
+            faults.append(f"{name}: its book never began: {why}")
+    return faults, warnings
 
 
-def _table(result: Mapping[str, Any], columns: Sequence[str]) -> Table:
-    run = result["run"]
-    caption = (
+def tables(result: Mapping[str, Any], console: Console) -> list[Table]:
+    """Return the summary for a person: one table where ``console`` is wide enough, else two; no figure is left out."""
+    whole = _table(result, COLUMNS, _caption(result["run"]))
+    if natural_width(whole, console) <= console.width:
+        return [whole]
+    first = [name for name in COLUMNS if name not in _SECOND]
+    second = [name for name in COLUMNS if name in _SECOND or name in _NAMES]
+    return [_table(result, first), _table(result, second, _caption(result["run"]), title="Replay, further figures")]
+
+
+def natural_width(grid: Table, console: Console) -> int:
+    """Return the columns that ``grid`` takes if nothing of it is cut off."""
+    return console.measure(grid, options=console.options.update_width(1_000)).maximum
+
+
+def _caption(run: Mapping[str, Any]) -> str:
+    return (
         f"{run['frames']:,} frames, {run['records']:,} records in {run['seconds']:.1f} s "
         f"({run['frames_per_second']:,.0f} frames/s)\npeak memory {run['peak_memory_bytes'] / 2**20:,.0f} MiB"
     )
-    grid = Table(title="Replay", caption=caption, box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
+
+
+def _table(
+    result: Mapping[str, Any], columns: Sequence[str], caption: str | None = None, title: str = "Replay"
+) -> Table:
+    grid = Table(title=title, caption=caption, box=None, padding=(0, 1), collapse_padding=True, pad_edge=False)
     for name in columns:
         grid.add_column(name, justify="left" if name in ("venue", "symbol", "book") else "right")
     for row in result["instruments"]:
@@ -146,6 +185,6 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "bad": f"[red]{bad:,}[/]" if bad else "0",
         "best bid": str(book["best_bid"] or "-"),
         "best ask": str(book["best_ask"] or "-"),
-        "levels": f"{book['bid_levels']}/{book['ask_levels']}",
-        "book": str(book["sha256"])[:12],
+        "levels": f"{book['bid_levels'] or 0}/{book['ask_levels'] or 0}",
+        "book": str(book["sha256"] or "-")[:12],
     }

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +35,7 @@ from typing import Final, Self, TypeVar
 import uvloop
 from aiokafka.errors import for_code
 
-from alphapulse import service
+from alphapulse import output, service
 from alphapulse.config import KafkaSettings
 from alphapulse.embedded.memory.node import Node
 from alphapulse.embedded.memory.server import Connection
@@ -241,7 +240,7 @@ def _topic(text: str) -> tuple[str, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the broker as a service until it is asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m alphapulse.embedded.broker", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="alphapulse broker embedded", description="Run the in-memory broker.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     parser.add_argument(
         "--topic", type=_topic, action="append", default=[], metavar="NAME:PARTITIONS", help="a topic beyond our own"
@@ -264,4 +263,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from alphapulse import service
+from alphapulse import config, output, service
 from alphapulse.embedded.kafka_cluster import KafkaCluster, clean
 from alphapulse.embedded.kafka_install import Installation, install, tell_download
 from alphapulse.embedded.kafka_node import KafkaNode
 from alphapulse.embedded.kafka_plan import HOST, SIZES
-from alphapulse.errors import BrokerError
+from alphapulse.errors import BrokerError, ConfigError
 from alphapulse.kafka.admin import create_topics
 
 SERVICE: Final = "broker"
@@ -135,7 +135,7 @@ def _describe(node: KafkaNode) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the broker as a service until it is asked to stop; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m alphapulse.embedded.kafka_broker", description=__doc__.split("\n", maxsplit=1)[0]
+        prog="alphapulse broker kafka", description="Run Apache Kafka on this machine, kept between runs."
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     parser.add_argument("--nodes", type=int, choices=SIZES, default=1, help="nodes of the cluster")
@@ -145,9 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clean", action="store_true", help="begin with an empty log")
     options = parser.parse_args(arguments)
     try:
+        settings = config.load(options.config)
         # Before the service's life: a download may take minutes, and Ctrl-C ends it as it does any command.
         installation: Installation = install(downloading=tell_download)
-    except BrokerError as error:
+    except (BrokerError, ConfigError) as error:
         print(f"{SERVICE}: {error}", file=sys.stderr)  # noqa: T201
         return service.EXIT_REFUSED
 
@@ -158,8 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cluster = KafkaCluster(folder, installation, nodes=options.nodes, first_port=options.port)
         await KafkaService(running, cluster).live()
 
-    return service.run(SERVICE, serve, folder=options.config)
+    return service.run(SERVICE, serve, settings=settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

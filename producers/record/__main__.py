@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
-from alphapulse.errors import ConfigError
+from alphapulse import output, service
+from alphapulse.config import PREFIX, Settings
+from alphapulse.errors import ServiceError
+from producers import rules
 from producers.record.recorder import Recorder
 from producers.record.tape import Rotation
 from producers.venues import load
@@ -29,27 +31,45 @@ def positive(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    commands = argparse.ArgumentParser(prog="alphapulse record", description=__doc__)
+    commands = argparse.ArgumentParser(
+        prog="alphapulse record", description="Write down what venues send, byte for byte, for `alphapulse replay`."
+    )
     commands.add_argument("venues", nargs="+", metavar="VENUE", help="of exchanges.toml")
-    commands.add_argument("--out", type=Path, default=Path("data/recordings"), help="folder (default data/recordings)")
-    commands.add_argument("--rotate-mb", type=positive, default=256.0, help="size of a file, compressed (default 256)")
-    commands.add_argument("--rotate-minutes", type=positive, default=60.0, help="age of a file (default 60)")
-    commands.add_argument("--config", type=Path, help="folder of the configuration")
+    commands.add_argument(
+        "--out", type=Path, default=Path("data/recordings"), metavar="DIR", help="folder (default data/recordings)"
+    )
+    commands.add_argument(
+        "--rotate-mb", type=positive, default=256.0, metavar="MB", help="size of a file, compressed (default 256)"
+    )
+    commands.add_argument(
+        "--rotate-minutes", type=positive, default=60.0, metavar="MINUTES", help="age of a file (default 60)"
+    )
+    commands.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")
     return commands
+
+
+def usable(folder: Path) -> None:
+    """Make ``folder``, and see that files can be made in it.
+
+    Raises:
+        ServiceError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(f"--out: cannot write {folder}: {error.strerror or error}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ServiceError(f"--out: cannot write {folder}: Permission denied")
 
 
 async def record(running: service.Service, options: argparse.Namespace) -> None:
     """Record until the service is asked to stop.
 
     Raises:
-        ConfigError: a venue is unknown or not configured.
         ServiceError: files cannot be written.
     """
     configured = running.settings.venues
     names = list(dict.fromkeys(options.venues))
-    unknown = [f"venues.{name}: not configured" for name in names if name not in configured]
-    if unknown:
-        raise ConfigError([f"{fault} (configured: {', '.join(sorted(configured)) or 'none'})" for fault in unknown])
     rotation = Rotation(round(options.rotate_mb * 2**20), options.rotate_minutes * 60.0)
     recorders = {
         name: Recorder(load(name), configured[name], options.out, running.name, rotation=rotation) for name in names
@@ -76,8 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     async def run(running: service.Service) -> None:
         await record(running, options)
 
-    return service.run("record", run, folder=options.config)
+    def configuration(_: Path | None) -> Settings:
+        named = os.environ.get(f"{PREFIX}CONFIG")
+        folder = options.config or (Path(named) if named else None)
+        settings = rules.load(folder, own=options.venues)
+        rules.selected(settings, list(dict.fromkeys(options.venues)), folder, enabled=False)
+        usable(options.out)
+        return settings
+
+    return service.run("record", run, load=configuration)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

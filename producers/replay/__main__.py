@@ -11,10 +11,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import output, service
 from producers.replay.looks import LOOKS
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
+from producers.rules import unknown
 
 
 def speed(text: str) -> float | None:
@@ -32,9 +33,9 @@ def speed(text: str) -> float | None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    commands = argparse.ArgumentParser(prog="python -m producers.replay", description=__doc__)
+    commands = argparse.ArgumentParser(prog="replay of a venue", description="Serve one recording as its venue would.")
     commands.add_argument("file", type=Path, help="the recording (gzip or plain text)")
-    commands.add_argument("--venue", choices=list(LOOKS), help="whose it is (default: by its name, else by its frames)")
+    commands.add_argument("--venue", help="whose it is (default: by its name, else by its frames)")
     commands.add_argument("--speed", type=speed, default=None, help="max (default), or times the original pace")
     commands.add_argument("--paced", action="store_true", help="send only as much as POST /credit allows")
     commands.add_argument("--name", help="of the service (default: replay-<recording>)")
@@ -70,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         await ReplayServer(recording, speed=options.speed, paced=options.paced).serve(running, options.port)
 
     name = options.name or "replay-" + re.sub(r"[^A-Za-z0-9_.-]", "_", stem(options.file))
+    if options.venue is not None and options.venue not in LOOKS:
+        print(f"{name}: --venue: {options.venue!r}: {unknown(options.venue, list(LOOKS))}", file=sys.stderr)  # noqa: T201
+        return service.EXIT_REFUSED
     return service.run(name, serve, folder=options.config)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

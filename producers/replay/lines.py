@@ -5,6 +5,7 @@ A line is ``<received_ns> <frame>``. A line of another form is still a line: its
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ def read(path: Path) -> Iterator[Line]:
     number = 0
     rest = b""
     try:
-        for chunk in _chunks(path):
+        for position, chunk in enumerate(_chunks(path)):
+            if position == 0:  # an editor may have put a byte order mark before the text
+                chunk = chunk.removeprefix(codecs.BOM_UTF8)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 number += 1

@@ -14,7 +14,7 @@ from producers.endpoint import binance
 from producers.endpoint.binance import BinanceSession
 from producers.endpoint.dialects import dialect
 from producers.endpoint.listener import Connection, ConnectionGone, Listener, json_response, not_found
-from producers.endpoint.session import Answer, Key, Session
+from producers.endpoint.session import BOOK, Answer, Key, Session
 from producers.replay.gate import Gate
 from producers.replay.pacing import Credit, Schedule
 from producers.replay.recording import Recording
@@ -114,6 +114,7 @@ class ReplayServer:
         return {
             "venue": recording.venue,
             "symbols": list(recording.symbols.values()),
+            "books": [ours for spelled, ours in recording.symbols.items() if (BOOK, spelled) in recording.keys],
             "depth": recording.depth,
             "websocket_url": f"ws://{LOOPBACK}:{port}{path}",
             "rest_url": f"http://{LOOPBACK}:{port}",

@@ -9,7 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import service
+from alphapulse import output, service
+from alphapulse.errors import ArgumentsRefused, ConfigError, ValueRefused
+from alphapulse.instruments import meant
+from producers.endpoint.dialects import served
+from producers.rules import unknown
 from producers.simulator import scripts
 from producers.simulator.faults import VenueFaults
 from producers.simulator.listings import make_listings
@@ -60,38 +64,73 @@ def generosity(text: str) -> float:
     return value
 
 
+def faults_of(venues: Sequence[str], symbols: Sequence[str]) -> list[str]:
+    """Return what of ``venues`` and ``symbols`` cannot be simulated, a line each."""
+    found = [f"--venues: {name!r}: {unknown(name, served())}" for name in venues if name not in served()]
+    for venue in venues:
+        for symbol in symbols if venue in served() else ():
+            try:
+                make_listings([venue], [symbol])
+            except ValueRefused as error:
+                hint = meant(symbol)
+                found.append(f"--symbols: {venue}: {error}{hint if hint not in str(error) else ''}")
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    commands = argparse.ArgumentParser(prog="python -m producers.simulator", description=__doc__)
-    commands.add_argument("--venues", type=names, default=names(DEFAULT_VENUES), help=f"default: {DEFAULT_VENUES}")
-    commands.add_argument("--symbols", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}")
-    commands.add_argument("--seed", type=int, default=1, help="the same seed, the same market (default 1)")
-    commands.add_argument("--rate", type=rate, default=30.0, help="frames a second and instrument, about (default 30)")
+    commands = argparse.ArgumentParser(prog="alphapulse simulate", description="Serve simulated venues on loopback.")
+    commands.add_argument(
+        "--venues", metavar="NAMES", type=names, default=names(DEFAULT_VENUES), help=f"default: {DEFAULT_VENUES}"
+    )
+    commands.add_argument(
+        "--symbols", metavar="NAMES", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}"
+    )
+    commands.add_argument("--seed", metavar="N", type=int, default=1, help="the same seed, the same market (default 1)")
+    commands.add_argument(
+        "--rate", metavar="N", type=rate, default=30.0, help="frames a second and instrument, about (default 30)"
+    )
     commands.add_argument(
         "--faults",
+        metavar="FILE",
         type=Path,
         help=f"a script of faults: TOML, [[fault]] with kind, frame or at; {', '.join(scripts.KINDS)}",
     )
     commands.add_argument(
-        "--fault-probability", type=probability, default=0.0, help="of some fault at each frame (default 0)"
+        "--fault-probability",
+        metavar="P",
+        type=probability,
+        default=0.0,
+        help="of some fault at each frame (default 0)",
     )
     commands.add_argument(
         "--limits",
+        metavar="FACTOR",
         type=generosity,
         default=1.0,
         help="times as much as the venues allow their clients; 0: no limits (default 1: their own)",
     )
-    commands.add_argument("--config", type=Path, help="folder of the configuration")
+    commands.add_argument("--config", metavar="DIR", type=Path, help="folder of the configuration")
     return commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service; return its exit code."""
     options = parser().parse_args(arguments)
+    # Before there is a service with a log: this is what the user has typed.
+    wrong = faults_of(options.venues, options.symbols)
+    script: list[scripts.Fault] = []
+    if options.faults is not None:
+        try:
+            script = scripts.load(options.faults)
+        except ConfigError as error:
+            wrong += [f"--faults: {fault}" for fault in error.faults]
+    if wrong:
+        print(f"simulator: {ArgumentsRefused(wrong)}", file=sys.stderr)  # noqa: T201
+        return service.EXIT_REFUSED
+    listings = make_listings(options.venues, options.symbols)
 
     async def serve(running: service.Service) -> None:
-        listings = make_listings(options.venues, options.symbols)
-        script = scripts.load(options.faults) if options.faults is not None else []
         start = time.time_ns()
 
         def faults(venue: str) -> VenueFaults:
@@ -105,4 +144,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    output.finish(main)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 
 from alphapulse.errors import ConfigError
+from alphapulse.text_files import NoText, read_text
 
 Kind = Literal[
     "drop",
@@ -144,6 +145,8 @@ def load(path: Path) -> list[Fault]:
         ConfigError: it cannot be read, or see :func:`parse`.
     """
     try:
-        return parse(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+        return parse(read_text(path), str(path))
+    except NoText as error:
+        raise ConfigError([f"{path}: {error}"]) from error
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from error

@@ -34,7 +34,10 @@ class SqlEndpoint:
         """Answer the query in the body, in the format named by ``?format=``; 400 with the reason if it is refused."""
         if self._waiting >= WAITING:
             return web.Response(status=503, text=f"{self._waiting} queries are waiting already")
-        query = await request.text()
+        try:
+            query = (await request.read()).decode()
+        except UnicodeDecodeError:
+            return web.Response(status=400, text="the query is not UTF-8 text")
         output_format = request.query.get("format", DEFAULT_FORMAT)
         self._waiting += 1
         try:

@@ -9,7 +9,6 @@ All statements that write run in one thread of the engine's own, so the event lo
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import math
 import os
 import re
@@ -26,6 +25,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
 from alphapulse import logs
+from alphapulse.claim import lock
 from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
 from alphapulse.network import NoConnection, connected
@@ -36,7 +36,9 @@ _EMBEDDED: Final = {"memory_worker_period_ms": 1000}
 """Options of the embedded engine. By default it looks 20 times a second how much memory the process has, which is a
 third of what it takes while it is idle."""
 
-_DATABASE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_CODE: Final = re.compile(r"Code: \d+\. DB::Exception: ")
+_NAME_AGAIN: Final = re.compile(r"( \(([A-Z_]+)\))(?: \(version [^)]*\)\.? ?\(\2\))+$")
+"""`` (SYNTAX_ERROR) (version 26.9.2.1). (SYNTAX_ERROR)``"""
 
 _TRANSIENT: Final = frozenset(
     {
@@ -78,25 +80,18 @@ def database_folder(data_dir: Path) -> Path:
     return data_dir / "clickhouse"
 
 
-def claim(folder: Path) -> IO[bytes]:
+def claim(folder: Path) -> IO[str]:
     """Make the database folder ours until the returned file is closed. The folder's parent must exist.
 
     Raises:
-        ServiceError: another process holds it, or its parent cannot be written.
+        ServiceError: its parent cannot be written.
+        InUse: another process holds it.
     """
     path = folder.with_name(f"{folder.name}.lock")
     try:
-        lock = path.open("ab")
+        return lock(path, f"database {folder}")
     except OSError as error:
         raise ServiceError(f"data_dir: cannot write {path}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ServiceError(
-            f"{folder}: in use by another process; while a ClickHouse sink runs it answers queries on its ops port"
-        ) from error
-    return lock
 
 
 class Engine:
@@ -114,8 +109,6 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._dsn = settings.clickhouse.dsn
         self.database = settings.clickhouse.database
-        if _DATABASE.fullmatch(self.database) is None:
-            raise ServiceError(f"clickhouse.database: not a plain identifier: {self.database!r:.80}")
         self.embedded = not self._dsn or self._dsn.startswith("chdb:")
         self._folder = self._embedded_folder(settings) if self.embedded else None
         self.place = str(self._folder) if self._folder is not None else re.sub(r"//[^/@]*@", "//", self._dsn)
@@ -123,7 +116,7 @@ class Engine:
         self._log = logs.get("clickhouse")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="clickhouse")
         self._client: Client | None = None
-        self._lock: IO[bytes] | None = None
+        self._lock: IO[str] | None = None
 
     def _embedded_folder(self, settings: Settings) -> Path:
         named = self._dsn.removeprefix("chdb:").removeprefix("//")
@@ -287,5 +280,11 @@ class Engine:
 
 
 def message(error: Exception) -> str:
-    """Return what ClickHouse said, on one line and of bounded length."""
-    return " ".join(str(error).split())[:500]
+    """Return what ClickHouse said, on one line and of bounded length.
+
+    Each layer of the client puts code and name around what the one below it said, once more.
+    """
+    text = " ".join(str(error).split())
+    while (repeated := _CODE.match(text)) is not None and text.startswith(repeated[0], repeated.end()):
+        text = text[repeated.end() :]
+    return _NAME_AGAIN.sub(r"\1", text)[:500]

@@ -29,6 +29,9 @@ _SETTINGS: Final = (
     f"SET max_execution_time = {QUERY_SECONDS}, timeout_before_checking_execution_speed = 0",
     f"SET max_result_rows = {RESULT_ROWS}, max_result_bytes = {RESULT_BYTES}, result_overflow_mode = 'throw'",
     f"SET max_memory_usage = {MEMORY_BYTES}",
+    # A JSON number is a double to JavaScript, jq and many others: an epoch or a sum of mantissas would be rounded
+    # without a word. Quoted, every integer of 64 bits and more, and every decimal, is exact text.
+    "SET output_format_json_quote_64bit_integers = 1, output_format_json_quote_decimals = 1",
     # The last one: from here on nothing can be set any more.
     "SET readonly = 1",
 )
@@ -37,6 +40,8 @@ _FORMAT: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 # 'text', `name` and "name", with backslash escapes and doubled quotes, as the formatter writes them.
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.|``)*`|\"(?:[^\"\\]|\\.|\"\")*\"", re.DOTALL)
 _OUTFILE: Final = re.compile(r"\bINTO\s+OUTFILE\b", re.IGNORECASE)
+# The formatter puts the clause at the beginning of a line, where nothing else can be called so: columns are indented.
+_OWN_FORMAT: Final = re.compile(r"^FORMAT ", re.MULTILINE)
 
 
 class QueryRefused(AlphaPulseError):
@@ -52,7 +57,12 @@ def restrict(client: Client) -> None:
 
 
 def ask(client: Client, query: str, output_format: str) -> bytes:
-    """Return the answer to ``query`` in a format of ClickHouse's (blocking). The client must be restricted.
+    """Return the answer to ``query`` (blocking). The client must be restricted.
+
+    Args:
+        client: to ask.
+        query: as it was typed; it may name a format by itself.
+        output_format: of ClickHouse, for a query that names none.
 
     Raises:
         QueryRefused: with ClickHouse's message, or naming what is not allowed.
@@ -61,7 +71,8 @@ def ask(client: Client, query: str, output_format: str) -> bytes:
         raise QueryRefused(f"format: not a name: {output_format!r:.80}")
     try:
         checked = _checked(client, query)
-        answer: bytes = client.raw_query(checked, fmt=output_format)
+        named = _OWN_FORMAT.search(_QUOTED.sub("''", checked)) is not None
+        answer: bytes = client.raw_query(checked, fmt=None if named else output_format)
     except ClickHouseError as error:
         raise QueryRefused(message(error)) from error
     return answer

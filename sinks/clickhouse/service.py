@@ -7,7 +7,7 @@ from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.writer import ClickHouseTarget
-from sinks.runner import WRITTEN, check_topics, consume
+from sinks.runner import WRITTEN, consume
 
 
 async def serve(service: Service) -> None:
@@ -17,7 +17,6 @@ async def serve(service: Service) -> None:
         AlphaPulseError: see :func:`sinks.runner.consume`.
     """
     settings = service.settings
-    check_topics("clickhouse", settings.clickhouse.topics)
     await reachable(service, {*settings.clickhouse.topics, *WRITTEN})
     engine = Engine(settings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alphapulse.kafka import incarnation, reachable
 from alphapulse.service import Service
 from sinks.parquet.writer import ParquetTarget
-from sinks.runner import WRITTEN, check_topics, consume
+from sinks.runner import WRITTEN, consume
 
 
 async def serve(service: Service) -> None:
@@ -15,7 +15,6 @@ async def serve(service: Service) -> None:
         AlphaPulseError: see :func:`sinks.runner.consume`.
     """
     settings = service.settings
-    check_topics("parquet", settings.parquet.topics)
     await reachable(service, {*settings.parquet.topics, *WRITTEN})
     target = ParquetTarget(settings, await incarnation(settings.kafka))
     try:

@@ -217,14 +217,16 @@ class Played:
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Two recordings of Kraken: ours with lines that are wrong, and a small one made up here."""
+    """Three recordings of Kraken: ours with lines that are wrong, and two small ones made up here."""
     folder = tmp_path_factory.mktemp("damaged")
     lines = raw_lines(recordings.ours("kraken").path)
     (folder / "kraken_test.rec").write_bytes(b"".join(damaged_lines(lines)))
     (folder / "kraken_small.rec").write_bytes(b"".join(small_lines()))
     data = folder / "data"
-    ended = alphapulse("replay", folder / "kraken_test.rec", folder / "kraken_small.rec", "--data-dir", data, "--json")
-    assert ended.code == 0, ended.err
+    (folder / "kraken_headless.rec").write_bytes(kraken_book("update", "GHI/USD", {}, {105: 1}, checksum=1))
+    played = [folder / f"kraken_{name}.rec" for name in ("test", "small", "headless")]
+    ended = alphapulse("replay", *played, "--data-dir", data, "--json")
+    assert ended.code == 1, ended.err  # for the one book that never began
     letters = alphapulse(
         "sql", "SELECT value, reason FROM dead_letters ORDER BY time", "--data-dir", data, "--format", "JSONCompact"
     )
@@ -238,7 +240,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Played:
 def test_what_cannot_be_understood_goes_to_dlq_and_the_rest_goes_on(damaged: Played) -> None:
     assert damaged.run["dead_letters"] == len(damaged.letters) == 3
     wanted = {("kraken", symbol): figures for symbol, figures in recordings.ours("kraken").instruments.items()}
-    made_up = {"ABC-USD", "DEF-USD"}
+    made_up = {"ABC-USD", "DEF-USD", "GHI-USD"}
     assert_equal_to_expected(
         {"instruments": [row for symbol, row in damaged.rows.items() if symbol not in made_up]}, wanted
     )
@@ -275,11 +277,17 @@ def test_a_recording_made_at_another_depth_is_kept_at_that_depth(damaged: Played
 @SHARED
 def test_a_book_in_doubt_at_the_end_is_told(damaged: Played) -> None:
     """A checksum is wrong, and the recording holds no later snapshot of that book."""
-    assert "kraken DEF-USD: no book at the end" in damaged.err
+    assert "kraken DEF-USD: book invalid at the end of the recording" in damaged.err
     row = damaged.rows["DEF-USD"]
     assert row["checksums_bad"] == 1
     assert row["book"]["best_bid"] is None
-    assert sum(row["book"]["best_bid"] is None for row in damaged.rows.values()) == 1
+    assert sum(row["book"]["best_bid"] is None for row in damaged.rows.values()) == 2
+
+
+@SHARED
+def test_a_book_that_never_began_is_told_with_its_reason(damaged: Played) -> None:
+    assert "kraken GHI-USD: its book never began: the recording holds no snapshot that its updates" in damaged.err
+    assert damaged.rows["GHI-USD"]["snapshots"] == 0
 
 
 def test_a_recording_that_is_cut_off_is_played_so_far_and_named(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from alphapulse.config import Settings, environment, load
 # What a variable can hold: no NUL, nothing the file system's encoding cannot write.
 text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 ports = st.integers(0, 65535)
-symbols = st.lists(st.from_regex(r"[A-Z0-9]{1,6}-[A-Z]{3,4}", fullmatch=True), max_size=3).map(tuple)
+symbols = st.lists(st.from_regex(r"[A-Z0-9]{1,6}-[A-Z]{3,4}", fullmatch=True), max_size=3, unique=True).map(tuple)
+urls = st.from_regex(r"[a-z][a-z0-9.-]{0,9}[a-z](:[1-9][0-9]{0,3})?(/[a-z0-9]{0,5})?", fullmatch=True)
 seconds = st.floats(min_value=0.001, max_value=1e6)
 flags = st.booleans()
 
@@ -31,8 +32,8 @@ venues = sections(
     config.VenueSettings,
     enabled=flags,
     symbols=symbols,
-    websocket_url=st.one_of(st.none(), text),
-    rest_url=st.one_of(st.none(), text),
+    websocket_url=st.one_of(st.none(), urls.map("wss://{}".format)),
+    rest_url=st.one_of(st.none(), urls.map("http://{}".format)),
     depth=st.one_of(st.none(), st.integers(1, 10_000)),
     taker_fee_basis_points=st.decimals(0, 1000, places=3, allow_nan=False),
 )
@@ -51,19 +52,19 @@ settings = st.fixed_dictionaries(
             ssl_cafile=st.one_of(st.none(), text.map(Path)),
             request_timeout_ms=st.integers(1000, 10**9),
         ),
-        "registry": sections(config.RegistrySettings, url=st.one_of(st.none(), text)),
+        "registry": sections(config.RegistrySettings, url=st.one_of(st.none(), urls.map("https://{}".format))),
         "ops": sections(config.OpsSettings, host=text, port=ports, stop_with_parent=flags),
         "log": sections(config.LogSettings, level=st.sampled_from(["DEBUG", "ERROR"]), format=st.just("json")),
         "publisher": sections(config.PublisherSettings, max_in_flight=st.integers(1, 10**6)),
         "processors": sections(
             config.ProcessorSettings,
-            group=text,
-            candle_intervals_s=st.lists(st.integers(1, 10**6), max_size=4).map(tuple),
+            group=text.filter(bool),
+            candle_intervals_s=st.lists(st.integers(1, 10**6), max_size=4, unique=True).map(tuple),
             checkpoint_interval_s=seconds,
             arbitrage_min_net_basis_points=st.floats(-1e6, 1e6),
         ),
         "clickhouse": sections(config.ClickHouseSettings, dsn=text, batch_seconds=seconds),
-        "gateway": sections(config.GatewaySettings, port=ports, allowed_origins=st.lists(text).map(tuple)),
+        "gateway": sections(config.GatewaySettings, port=ports, allowed_origins=st.lists(text, unique=True).map(tuple)),
         "venues": st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), venues, max_size=3),
     },
 )

@@ -13,6 +13,7 @@ from alphapulse.cli.ledger import Ledger
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, STAGES, Stack, Stage
 from alphapulse.config import Settings
 from alphapulse.kafka.lag import GroupLag, LagReader
+from alphapulse.service import last_status_path
 from alphapulse.supervisor import ChildSpec, Supervisor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,3 +115,13 @@ class Offsets(LagReader):
 
     async def read(self) -> dict[str, GroupLag]:
         return {}
+
+
+async def test_a_last_status_that_is_torn_or_none_counts_nothing(stack: Stack) -> None:
+    path = last_status_path(stack.settings, "sink")
+    path.parent.mkdir(parents=True)
+    for torn in ("", '{"lost": 3', "[3]"):
+        path.write_text(torn, encoding="utf-8")
+        assert stack._last_status("sink") == {}
+    path.write_text('{"lost": 3}', encoding="utf-8")
+    assert stack._last_status("sink") == {"lost": 3}

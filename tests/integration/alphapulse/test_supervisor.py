@@ -171,6 +171,32 @@ async def test_a_child_that_refuses_ends_the_stack_with_its_own_message(supervis
         await supervisor.failure()
 
 
+async def test_nobody_is_told_of_a_restart_that_does_not_come_and_an_earlier_runs_log_is_not_its_reason(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "child.log").write_text("child: a reason of yesterday\n", encoding="utf-8")
+    deaths: list[int] = []
+    async with Supervisor(tmp_path, lambda _, code: deaths.append(code)) as supervisor:
+        await supervisor.start(spec(tmp_path, "refuse"))
+        with pytest.raises(ServiceError, match=r"^child: gateway\.port: 8000 is taken$"):
+            await supervisor.failure()
+    assert deaths == []
+
+
+async def test_a_torn_run_file_is_no_announcement(supervisor: Supervisor, tmp_path: Path) -> None:
+    await supervisor.start(spec(tmp_path, "serve"))
+    told = await supervisor.announcement("child", "bootstrap")
+    path = tmp_path / "run" / "child.json"
+    for torn in ("", '{"pid": ', "[]", "{}"):
+        path.write_text(torn, encoding="utf-8")
+        assert await supervisor.ask("child", "GET", "/status", default={}) == {}
+        with pytest.raises(ServiceError, match="child did not start in 0 s"):
+            await supervisor.announcement("child", "bootstrap", timeout=0.0)
+    path.write_text(json.dumps(told), encoding="utf-8")
+    assert (await supervisor.ask("child", "GET", "/status"))["records"] == 5
+
+
 async def test_a_child_that_has_worked_is_started_again_though_it_refuses(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, Settings
 from alphapulse.embedded.broker import EmbeddedBroker
-from alphapulse.errors import ConfigError, ServiceError
+from alphapulse.errors import ServiceError
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Main, Service, announcement_path
 from schemas.codec import Codec
@@ -170,8 +170,4 @@ async def test_what_cannot_be_used_is_told_in_one_message(settings: Settings, tm
     bad = settings.model_copy(update={"parquet": settings.parquet.model_copy(update={"path": str(tmp_path / "file")})})
     with pytest.raises(ServiceError, match=r"parquet.path: cannot write .*/file: "):
         async with serving("sink-parquet", parquet, bad):
-            pass
-    typo = settings.model_copy(update={"clickhouse": settings.clickhouse.model_copy(update={"topics": ("md.trade",)})})
-    with pytest.raises(ConfigError, match=r"clickhouse.topics: no such topic: 'md.trade'"):
-        async with serving("sink-clickhouse", clickhouse, typo):
             pass

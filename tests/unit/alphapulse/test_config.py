@@ -106,7 +106,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
             f"{services}:6: key gateway.host: Input should be a valid string, found 5",
             (
                 f"{exchanges}:2: key venues.kraken.symbols.1: not a canonical symbol: 'btc/usd' "
-                "(BASE-QUOTE in capitals, or a ticker), found 'btc/usd'"
+                "(BASE-QUOTE in capitals, or a ticker), did you mean BTC-USD?, found 'btc/usd'"
             ),
             (
                 f"{exchanges}:3: key venues.kraken.taker_fee_basis_points: Input should be greater than or equal to 0, "
@@ -177,7 +177,37 @@ def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest
         ("ALPHAPULSE_KAFKA__BOOTSTRP", "a:1", "key kafka.bootstrp: unknown key, did you mean bootstrap?"),
         ("ALPHAPULSE_KAFKA_BOOTSTRAP", "a:1", "unknown variable, did you mean ALPHAPULSE_KAFKA__BOOTSTRAP?"),
         ("ALPHAPULSE_ZZZ", "1", "unknown variable"),
-        ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "5,300", "key processors.candle_intervals_s: Input should be"),
+        ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "5,x", "key processors.candle_intervals_s.1: Input should be"),
+        (
+            "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
+            "[5, 300",
+            "key processors.candle_intervals_s: no valid JSON; a list",
+        ),
+        (
+            "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
+            "5,60,5",
+            "key processors.candle_intervals_s: 5 stands in it twice",
+        ),
+        ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", "BTC-USD,", "key venues.kraken.symbols.1: not a canonical symbol: ''"),
+        ("ALPHAPULSE_PARQUET__TOPICS", '{"a": 1}', "key parquet.topics: Input should be a list"),
+        ("ALPHAPULSE_PARQUET__TOPICS", "", "key parquet.topics: must not be empty"),
+        (
+            "ALPHAPULSE_PARQUET__TOPICS",
+            "md.trade",
+            "key parquet.topics.0: no such topic, did you mean md.trades?",
+        ),
+        (
+            "ALPHAPULSE_VENUES__KRAKEN__WEBSOCKET_URL",
+            "ws.kraken.com/v2",
+            "key venues.kraken.websocket_url: must be wss://host or",
+        ),
+        (
+            "ALPHAPULSE_VENUES__KRAKEN__REST_URL",
+            "wss://a",
+            "key venues.kraken.rest_url: must be https://host or http://host",
+        ),
+        ("ALPHAPULSE_CLICKHOUSE__DATABASE", "a`b", "key clickhouse.database: must be a plain name"),
+        ("ALPHAPULSE_PROCESSORS__GROUP", "", "key processors.group: must not be empty"),
         ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "[0]", "key processors.candle_intervals_s.0: Input should be"),
         ("ALPHAPULSE_VENUES", "{", "key venues: Input should be a valid dictionary"),
         ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", '["x"]', "key venues.kraken.symbols.0: not a canonical symbol"),
@@ -217,9 +247,25 @@ def test_a_file_that_is_no_toml(tmp_path: Path, text: str, expected: str) -> Non
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "services.toml").write_bytes(b"\xff\xfe")
     (tmp_path / "exchanges.toml").mkdir()
-    first, second = faults(tmp_path)
-    assert "services.toml: 'utf-8' codec can't decode" in first
+    second, first = faults(tmp_path)
+    assert first.endswith("services.toml: is UTF-16 text; save it as UTF-8")
     assert second.endswith("exchanges.toml: Is a directory")
+
+
+@pytest.mark.parametrize("name", ["services.toml", "exchanges.toml"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf[gateway]\r\nport = 8500\r\n")
+    assert load(tmp_path).gateway.port == 8500
+
+
+def test_text_of_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "services.toml").write_bytes("# one\n# ünï\n".encode("latin-1"))
+    assert faults(tmp_path) == [
+        f"{tmp_path / 'services.toml'}: is no UTF-8 text: byte 0xfc in line 2; save it as UTF-8",
+    ]
+    (tmp_path / "services.toml").write_text("[gateway]\n# a\x85b\u2028c\nport = -1\n", encoding="utf-8")
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"{tmp_path / 'services.toml'}:3: key gateway.port")
 
 
 def test_a_file_with_a_wrong_name(tmp_path: Path) -> None:
@@ -267,6 +313,10 @@ def test_secrets_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         'kafka = "sasl_password=123454321"\n',
         '[clickhouse]\ndsn = ["clickhouse://u:123454321@host"]\n',
         '[kafka.bootstrap]\nsasl_password = "123454321"\n',
+        "[venues.alpaca]\nkey = 123454321\n",
+        '[registry]\nurl = "u:123454321@registry"\n',
+        '[registry]\nurl = "ftp://u:123454321@registry"\n',
+        '[venues.kraken]\nrest_url = "//u:123454321@host"\n',
     ],
 )
 def test_secrets_do_not_show_in_faults(tmp_path: Path, text: str) -> None:

@@ -35,6 +35,7 @@ def test_the_picture_shows_the_bases() -> None:
 def test_what_can_be_survived() -> None:
     assert {kind.__name__ for kind in CLASSES if not kind.recoverable} == {
         "AlphaPulseError",
+        "ArgumentsRefused",
         "BrokerError",
         "ConfigError",
         "IncompatibleSchema",

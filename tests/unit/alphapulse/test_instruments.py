@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from alphapulse.errors import ValueRefused
-from alphapulse.instruments import Instrument, check_symbol, check_venue, instrument_key, split_key
+from alphapulse.instruments import Instrument, check_symbol, check_venue, instrument_key, meant, split_key
 
 
 @pytest.mark.parametrize("venue", ["kraken", "binance_us", "v2"])
@@ -51,3 +51,23 @@ def test_an_instrument_is_frozen_and_hashable() -> None:
     assert hash(instrument) == hash(Instrument("kraken", "BTC-USD", "BTC/USD", -1, -8))
     with pytest.raises(dataclasses.FrozenInstanceError):
         instrument.symbol = "X"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written", "likely"),
+    [
+        ("BTCUSDT", "BTC-USDT"),
+        ("btcusd", "BTC-USD"),
+        ("btc/usd", "BTC-USD"),
+        ("eth_btc ", "ETH-BTC"),
+        ("btc-usd", "BTC-USD"),
+        ("aapl", "AAPL"),
+    ],
+)
+def test_what_may_have_been_meant(written: str, likely: str) -> None:
+    assert meant(written) == f", did you mean {likely}?"
+
+
+@pytest.mark.parametrize("written", ["", " ", "BTC-USD", "AAPL", "USD", "ß", "a-b-c", "BTC-", "-", "/"])
+def test_nothing_may_have_been_meant(written: str) -> None:
+    assert meant(written) == ""

@@ -22,8 +22,8 @@ def config(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("venue", "text", "told"),
     [
-        ("krakn", "", "venues.krakn: unknown venue; known: "),
-        ("kraken", '[venues.coinbase]\nsymbols = ["BTC-USD"]', "venues.kraken: not configured (configured: coinbase)"),
+        ("krakn", "", "collector-krakn: 'krakn': unknown venue, did you mean kraken?; there are "),
+        ("kraken", '[venues.coinbase]\nsymbols = ["BTC-USD"]', "exchanges.toml; configured: coinbase\n"),
         ("kraken", '[venues.kraken]\nsymbol = ["BTC-USD"]', "key venues.kraken.symbol: unknown key"),
     ],
 )

@@ -3,13 +3,10 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from pydantic import SecretStr
 
-from alphapulse import config
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.errors import ConfigError
-from producers.reload import Follower, check, difference
+from producers.reload import Follower, difference
 from producers.venues import load
 from tests.fixtures.live import live
 from tests.fixtures.venue_server import until
@@ -27,38 +24,6 @@ def test_a_difference_is_told_in_words() -> None:
 def test_secrets_are_not_told() -> None:
     told = difference(VenueSettings(), VenueSettings(key=SecretStr("abc"), secret=SecretStr("def")))
     assert told == {"key": "changed", "secret": "changed"}
-
-
-def test_every_fault_of_every_venue_is_found() -> None:
-    settings = Settings(
-        venues={
-            "kraken": VenueSettings(symbols=("BTC-USD", "AAPL"), depth=7),
-            "krakn": VenueSettings(),
-            "coinbase": VenueSettings(symbols=("*-USD",)),
-        }
-    )
-    with pytest.raises(ConfigError) as caught:
-        check(settings, "kraken")
-    assert [fault.split(":")[0] for fault in caught.value.faults] == [
-        "venues.kraken.depth",
-        "venues.kraken.symbols",
-        "venues.krakn",
-    ]
-
-
-def test_the_shipped_configuration_is_one_that_all_venues_accept() -> None:
-    check(config.load(Path(__file__).resolve().parents[3] / "deploy" / "config"), "kraken")
-
-
-def test_anothers_key_is_no_matter_of_ours_and_a_venue_switched_off_none_of_anybody() -> None:
-    alpaca = VenueSettings(symbols=("AAPL",))
-    check(Settings(venues={"kraken": VenueSettings(), "alpaca": alpaca}), "kraken")
-    with pytest.raises(ConfigError, match=r"venues\.alpaca\.key"):
-        check(Settings(venues={"alpaca": alpaca}), "alpaca")
-    off = VenueSettings(enabled=False, depth=7)
-    check(Settings(venues={"kraken": off}), "kraken")
-    with pytest.raises(ConfigError, match="unknown venue"):
-        check(Settings(venues={"krakn": off}), "kraken")
 
 
 async def test_what_needs_a_restart_is_said() -> None:

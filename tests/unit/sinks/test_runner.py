@@ -2,29 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from alphapulse.config import ClickHouseSettings, ParquetSettings
-from alphapulse.errors import ConfigError
 from sinks.__main__ import main
-from sinks.runner import check_topics, fetch_wait_ms, unread_text
-
-
-def test_the_default_topics_are_ours() -> None:
-    check_topics("clickhouse", ClickHouseSettings().topics)
-    check_topics("parquet", ParquetSettings().topics)
-
-
-def test_each_unknown_topic_is_named() -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_topics("parquet", ["md.trades", "md.trade", "x"])
-    assert caught.value.faults == [
-        "configuration: key parquet.topics: no such topic: 'md.trade'",
-        "configuration: key parquet.topics: no such topic: 'x'",
-    ]
-
-
-def test_no_topics_at_all_are_a_fault() -> None:
-    with pytest.raises(ConfigError, match=r"clickhouse.topics: is empty"):
-        check_topics("clickhouse", [])
+from sinks.runner import fetch_wait_ms, unread_text
 
 
 def test_an_unknown_target_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

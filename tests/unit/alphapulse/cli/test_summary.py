@@ -110,7 +110,8 @@ def printed(width: int, *rows: dict[str, Any]) -> str:
     run = {"frames": 10, "records": 8, "seconds": 2.0, "frames_per_second": 5.0, "peak_memory_bytes": 2**20}
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(summary.table({"instruments": rows, "run": run}, console))
+        for table in summary.tables({"instruments": rows, "run": run}, console):
+            console.print(table)
     return captured.get()
 
 
@@ -123,11 +124,30 @@ def test_the_table_shows_bad_checksums() -> None:
     assert "levels" in text
 
 
-def test_80_columns_hold_the_main_figures_of_long_names_and_tiny_prices() -> None:
+def test_80_columns_hold_all_figures_of_long_names_and_tiny_prices() -> None:
     found = row() | {"venue": "coinbase_advanced", "symbol": "SHIB-USDT", "deltas": 124_073, "trades": 12_345}
     found["book"] = {**found["book"], "best_bid": "0.000013939", "best_ask": "0.000013941"}
     text = printed(80, found)
     for shown in ("coinbase_advanced", "SHIB-USDT", "124,073", "12,345", "0.000013939", "0.000013941"):
         assert shown in text
     assert "…" not in text
-    assert "levels" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    head = [word for line in text.splitlines() if "symbol" in line for word in line.replace("best ", "best_").split()]
+    assert {name.replace(" ", "_") for name in summary.COLUMNS} == set(head)
+    assert text.count("peak memory") == 1
+
+
+def test_a_book_that_never_began_is_a_fault_and_one_in_doubt_at_the_end_a_warning() -> None:
+    never = {"snapshots": 0, "valid": False, "resyncs": 0, "ignored": 1200}
+    refused = {"snapshots": 0, "valid": False, "resyncs": 2, "ignored": 0}
+    doubtful = {"snapshots": 2, "valid": False, "resyncs": 1, "ignored": 0}
+    good = {"snapshots": 1, "valid": True, "resyncs": 0, "ignored": 0}
+    told = {"A-USD": never, "B-USD": refused, "C-USD": doubtful, "D-USD": good, "E-USD": never}
+    faults, warnings = summary.doubts("kraken", ["A-USD", "B-USD", "C-USD", "D-USD"], told)
+    assert faults == [
+        "kraken A-USD: its book never began: the recording holds no snapshot that its updates follow",
+        "kraken B-USD: its book never began: its snapshots were refused (2 asked for anew; see the events)",
+    ]
+    assert warnings == [
+        "kraken C-USD: book invalid at the end of the recording: integrity check failed and no later snapshot"
+    ]

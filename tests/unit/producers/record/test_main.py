@@ -25,4 +25,10 @@ def test_venues_that_are_not_configured_are_told(
     monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("ALPHAPULSE_VENUES", '{"kraken":{"symbols":["BTC-USD"]}}')
     assert main(["mtgox", "kraken", "--out", str(tmp_path / "out")]) == 2
-    assert "venues.mtgox: not configured (configured: kraken)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("record: 'mtgox': unknown venue; there are ")
+    assert "{" not in told  # no log before it
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert main(["kraken", "--out", str(in_the_way)]) == 2
+    assert capsys.readouterr().err == f"record: --out: cannot write {in_the_way}: File exists\n"

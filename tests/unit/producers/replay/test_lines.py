@@ -34,7 +34,7 @@ def read_until_error(path: Path) -> tuple[list[Line], RecordingError]:
     pytest.fail("read to its end without an error")
 
 
-@pytest.mark.parametrize("text", [TEXT, TEXT.rstrip(b"\n"), b"\n" + TEXT, TEXT + b"\n \n"])
+@pytest.mark.parametrize("text", [TEXT, TEXT.rstrip(b"\n"), b"\n" + TEXT, TEXT + b"\n \n", b"\xef\xbb\xbf" + TEXT])
 def test_gzip_and_plain_text_give_the_same_lines(tmp_path: Path, text: bytes) -> None:
     expected = [(line.received_ns, line.frame) for line in LINES]
     for path in (write(tmp_path, gzip.compress(text)), write(tmp_path, text, "r.rec")):

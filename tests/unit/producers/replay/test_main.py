@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from producers.replay.__main__ import main, parser, speed
+from producers.replay.__main__ import main, speed
 from tests.fixtures.venue_server import until
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -98,6 +98,7 @@ def test_speed() -> None:
 
 
 def test_an_unknown_venue_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parser().parse_args(["x", "--venue", "mtgox"])
-    assert "mtgox" in capsys.readouterr().err
+    assert main(["x", "--venue", "krakn"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("replay-x: --venue: 'krakn': unknown venue, did you mean kraken?; there are ")
+    assert len(told.splitlines()) == 1

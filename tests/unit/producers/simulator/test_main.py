@@ -29,8 +29,11 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--venues", "mtgox"], "simulator: unknown venue: 'mtgox' (known: "),
-        (["--symbols", "BTC"], "simulator: not a pair: 'BTC' (BASE-QUOTE)"),
+        (["--venues", "mtgox"], "simulator: --venues: 'mtgox': unknown venue; there are "),
+        (
+            ["--venues", "kraken", "--symbols", "BTCUSD"],
+            "simulator: --symbols: kraken: not a pair: 'BTCUSD' (BASE-QUOTE), did you mean BTC-USD?",
+        ),
     ],
 )
 def test_wrong_names_end_in_one_message(
@@ -42,7 +45,8 @@ def test_wrong_names_end_in_one_message(
 ) -> None:
     monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
     assert main(arguments) == 2
-    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(message)
 
 
 def test_a_script_of_faults_is_checked_before_anything_starts(
@@ -53,6 +57,8 @@ def test_a_script_of_faults_is_checked_before_anything_starts(
     script.write_text('[[fault]]\nkind = "dorp"\nframe = 1\n')
     assert main(["--faults", str(script)]) == 2
     assert f"{script}:1: fault 1:" in capsys.readouterr().err
+    assert main(["--faults", str(tmp_path)]) == 2
+    assert f"{tmp_path}: cannot be read: Is a directory" in capsys.readouterr().err
 
 
 def test_limits_are_the_venues_own_unless_told_otherwise() -> None:

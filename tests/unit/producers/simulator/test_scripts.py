@@ -19,6 +19,15 @@ def test_a_script_is_read() -> None:
     assert parse("", "x") == []
 
 
+def test_a_script_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_bytes(b'\xef\xbb\xbf[[fault]]\nkind = "drop"\nframe = 7\n')
+    assert load(path) == [Fault(kind="drop", frame=7)]
+    path.write_bytes("[[fault]]".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"faults.toml: is UTF-16 text; save it as UTF-8"):
+        load(path)
+
+
 def test_every_fault_of_a_script_is_told_with_its_line() -> None:
     text = """speed = 3
 [[fault]]

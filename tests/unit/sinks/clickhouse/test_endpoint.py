@@ -34,6 +34,9 @@ async def test_queries_are_answered_refused_and_bounded_in_number(engine: Engine
         assert refused.status == 400
         assert "found DROP" in await refused.text()
 
+        no_text = await client.post("/sql", data=b"SELECT '\xff'")
+        assert (no_text.status, await no_text.text()) == (400, "the query is not UTF-8 text")
+
         sql._waiting = endpoint.WAITING
         busy = await client.post("/sql", data="SELECT 1")
         assert busy.status == 503

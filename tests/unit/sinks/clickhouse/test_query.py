@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from alphapulse.config import Settings
+from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine, claim
 from sinks.clickhouse.query import main, query
@@ -17,12 +23,18 @@ from sinks.clickhouse.readonly import QueryRefused
 from sinks.clickhouse.tables import migrate
 
 
-async def fill(data_dir: Path) -> None:
-    engine = Engine(Settings(data_dir=data_dir))
+async def fill(data_dir: Path, database: str = "alphapulse", *, trades: bool = False) -> None:
+    """Make a database; with ``trades`` the tables as well, and a trade."""
+    engine = Engine(Settings(data_dir=data_dir, clickhouse=ClickHouseSettings(database=database)))
     await engine.open(asyncio.Event())
-    await migrate(engine)
-    await engine.command("INSERT INTO trades (price, size, price_exponent) VALUES (6168599, 1, -2)")
+    if trades:
+        await migrate(engine)
+        await engine.command("INSERT INTO trades (price, size, price_exponent) VALUES (6168599, 1, -2)")
     await engine.close()
+
+
+def asked(data_dir: Path, text: str, output_format: str = "TSV", database: str = "alphapulse") -> bytes:
+    return b"".join(query(data_dir, database, text, output_format))
 
 
 def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,30 +48,124 @@ def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_answers_from_the_folder(tmp_path: Path) -> None:
-    await fill(tmp_path)
-    answer = await asyncio.to_thread(run, tmp_path, "--format", "TSV", "SELECT price FROM v_trades")
+    await fill(tmp_path, trades=True)
+    comment = "-- price\n--format=JSON\nSELECT price FROM v_trades -- the only one"
+    answer = await asyncio.to_thread(run, tmp_path, "--format", "TSV", "--", comment)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "61685.99\n", "")
     refused = await asyncio.to_thread(run, tmp_path, "DROP TABLE trades")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("alphapulse sql: only SELECT, ")
-    assert query(tmp_path, "alphapulse", "SELECT count() FROM trades", "TSV") == b"1\n"
+    assert asked(tmp_path, "SELECT count() FROM trades") == b"1\n"
     with pytest.raises(QueryRefused, match="UNKNOWN_TABLE"):
-        query(tmp_path, "alphapulse", "SELECT * FROM nothing", "TSV")
+        asked(tmp_path, "SELECT * FROM nothing")
+
+
+async def test_the_database_is_the_configured_one_and_others_are_named(tmp_path: Path) -> None:
+    await fill(tmp_path, "market")
+    assert asked(tmp_path, "SELECT currentDatabase()", database="market") == b"market\n"
+    with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*clickhouse; it holds market$"):
+        asked(tmp_path, "SELECT 1")
+
+
+async def test_a_reader_that_goes_away_ends_it_like_any_unix_tool(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    long = "SELECT number, repeat('x', 200) FROM numbers(100000)"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sinks.clickhouse.query", "--data-dir", str(tmp_path), "--format", "TSV", long),
+        stdout=(ends := os.pipe())[1],
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(ends[1])
+    os.read(ends[0], 10)
+    os.close(ends[0])
+    _, told = await process.communicate()
+    assert (process.returncode, told) == (-signal.SIGPIPE, b"")
 
 
 def test_no_database_is_one_clear_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data-dir", str(tmp_path), "SELECT 1"]) == 2
     assert "clickhouse: no database there; run 'alphapulse demo'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert main(["--data-dir", str(in_the_way), "SELECT 1"]) == 2
+    assert "file/clickhouse: no database there" in capsys.readouterr().err
 
 
-def test_a_folder_in_use_is_one_clear_message(tmp_path: Path) -> None:
-    (tmp_path / "clickhouse").mkdir()
-    with claim(tmp_path / "clickhouse"), pytest.raises(ServiceError, match="in use by another process"):
-        query(tmp_path, "alphapulse", "SELECT 1", "TSV")
+def test_a_query_that_is_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data-dir", str(tmp_path), "--", os.fsdecode(b"SELECT '\xff'")]) == 2
+    assert capsys.readouterr().err == "alphapulse sql: the query is not UTF-8 text\n"
 
 
 def test_a_folder_that_is_no_database_is_one_clear_message(tmp_path: Path) -> None:
     (tmp_path / "clickhouse").mkdir()
-    with pytest.raises(ServiceError, match="cannot be opened"):
-        query(tmp_path, "alphapulse", "SELECT 1", "TSV")
+    with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*it holds none"):
+        asked(tmp_path, "SELECT 1")
+
+
+@pytest.fixture
+async def sink(tmp_path: Path) -> AsyncIterator[TestServer]:
+    """What answers as a sink does, and says what it was asked; the database is locked by this process."""
+
+    async def answer(request: web.Request) -> web.Response:
+        text = await request.text()
+        if text == "refuse":
+            return web.Response(status=400, text="refused")
+        return web.Response(text=f"{request.query['format']}: {text}")
+
+    app = web.Application()
+    app.router.add_post("/sql", answer)
+    (tmp_path / "clickhouse").mkdir()
+    (tmp_path / "run").mkdir()
+    with claim(tmp_path / "clickhouse"):
+        server = TestServer(app)
+        async with server:
+            yield server
+
+
+def announce(data_dir: Path, text: str) -> None:
+    (data_dir / "run" / "sink-clickhouse.json").write_text(text, encoding="utf-8")
+
+
+async def test_a_sink_that_holds_the_database_is_asked(tmp_path: Path, sink: TestServer) -> None:
+    announce(tmp_path, json.dumps({"pid": os.getpid(), "ops_port": sink.port, "sql": True}))
+    text = "-- comment\nSELECT 1"
+    assert await asyncio.to_thread(asked, tmp_path, text) == b"TSV: -- comment\nSELECT 1"
+    with pytest.raises(QueryRefused, match=r"^refused$"):
+        await asyncio.to_thread(asked, tmp_path, "refuse")
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("", "is torn or no run file"),
+        ('{"pid": 1', "is torn or no run file"),
+        ("[]", "is torn or no run file"),
+        ('{"pid": "x", "ops_port": 1, "sql": true}', "is torn or no run file"),
+        ('{"pid": 1, "ops_port": 1, "sql": true}', "is that of another process, 1"),
+        (json.dumps({"pid": os.getpid(), "ops_port": 1}), "it is still starting"),
+    ],
+)
+def test_a_run_file_that_is_not_the_holders_is_told(tmp_path: Path, told: str, reason: str) -> None:
+    (tmp_path / "clickhouse").mkdir()
+    (tmp_path / "run").mkdir()
+    announce(tmp_path, told)
+    with claim(tmp_path / "clickhouse"), pytest.raises(ServiceError, match=reason) as caught:
+        asked(tmp_path, "SELECT 1")
+    assert f"clickhouse is in use by process {os.getpid()}" in str(caught.value)
+
+
+@pytest.mark.parametrize("told", ["", '{"pid"', json.dumps({"pid": os.getpid(), "ops_port": 1, "sql": True})])
+async def test_a_stale_run_file_is_nothing_where_nobody_holds_the_database(tmp_path: Path, told: str) -> None:
+    await fill(tmp_path)
+    (tmp_path / "run").mkdir()
+    announce(tmp_path, told)
+    assert asked(tmp_path, "SELECT 1") == b"1\n"
+
+
+def test_a_sink_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "clickhouse").mkdir()
+    (tmp_path / "run").mkdir()
+    announce(tmp_path, json.dumps({"pid": os.getpid(), "ops_port": 1, "sql": True}))
+    with claim(tmp_path / "clickhouse"), pytest.raises(ServiceError, match=r"port 1 does not answer: .*refused"):
+        asked(tmp_path, "SELECT 1")

@@ -95,6 +95,48 @@ def test_results_are_bounded(client: Client, query: str) -> None:
         ask(client, query, "TSV")
 
 
+def test_a_query_may_name_its_format(client: Client) -> None:
+    assert ask(client, "SELECT a FROM t FORMAT CSV", "JSON") == b"1\n"
+    assert ask(client, "select a as format from t format TSVWithNames;", "JSON") == b"format\n1\n"
+    assert ask(client, "SELECT a FROM t -- FORMAT CSV", "TSV") == b"1\n"
+    assert ask(client, "SELECT 'x\nFORMAT CSV', a FROM t", "TSV") == b"x\\nFORMAT CSV\t1\n"
+    assert ask(client, "SELECT a FROM t FORMAT Null", "TSV") == b""
+    with pytest.raises(QueryRefused, match="UNKNOWN_FORMAT"):
+        ask(client, "SELECT 1 FORMAT Nonsense", "TSV")
+
+
+def test_a_query_means_what_it_says(client: Client) -> None:
+    """It is rewritten by the formatter before it runs."""
+    for literal in (
+        r"'a\\tb\n\'c'",
+        "'--'",
+        "'/* x */'",
+        "$$a'b$$",
+        "'{x}'",
+        "'%s %(a)s'",
+        "'ünï'",
+        "0x10",
+        "1e3",
+        "'\t'",
+    ):
+        untouched = client.raw_query(f"SELECT {literal}", fmt="TSV")
+        assert ask(client, f"-- c\n/* d */ select {literal} -- e", "TSV") == untouched
+
+
+def test_json_rounds_nothing_in_any_reader(client: Client) -> None:
+    query = (
+        "SELECT toInt64(9007199254740993) AS a, [toUInt64(9007199254740995)] AS b, sum(toInt128(9007199254740997)) AS c"
+        ", toDecimal128('0.1000000000000000055', 19) AS d, toInt32(5) AS e"
+    )
+    for form in ("JSON", "JSONEachRow", "JSONCompact", "JSONCompactEachRow", "JSONColumns"):
+        answer = ask(client, query, form).decode()
+        for exact in ("9007199254740993", "9007199254740995", "9007199254740997", "0.1000000000000000055"):
+            assert f'"{exact}"' in answer
+        assert '"5"' not in answer
+    allowed = "SELECT toInt64(1) SETTINGS output_format_json_quote_64bit_integers = 1"
+    assert ask(client, allowed, "JSONCompactEachRow") == b'["1"]\n'
+
+
 def test_formats_are_clickhouses(client: Client) -> None:
     assert ask(client, "SELECT a FROM t", "TSV") == b"1\n"
     assert "a" in ask(client, "SELECT a FROM t", "PrettyCompact").decode()

@@ -5,16 +5,21 @@ Each collector follows the configuration folder by itself; here only whole venue
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from alphapulse import config, logs, reload
+from alphapulse import logs, output, reload
 from alphapulse.config import PREFIX, Settings
-from alphapulse.errors import ConfigError
+from alphapulse.errors import AlphaPulseError, ArgumentsRefused
+from alphapulse.service import EXIT_REFUSED
 from alphapulse.supervisor import ChildSpec, Supervisor
+from producers import rules
 
 
 async def collect(venues: Sequence[str]) -> int:
@@ -24,23 +29,20 @@ async def collect(venues: Sequence[str]) -> int:
         venues: which; none named: all that are enabled, those enabled later among them.
 
     Raises:
-        ConfigError: a venue is not configured, or switched off; or there is none.
+        ConfigError: the configuration cannot be used.
+        ArgumentsRefused: a venue is not configured, or switched off; or there is none.
         ServiceError: a collector cannot run.
     """
-    settings = config.load()
     named = os.environ.get(f"{PREFIX}CONFIG")
     folder = Path(named) if named else None
-    faults = [
-        f"venues.{venue}: {'not enabled' if venue in settings.venues else 'not configured'}"
-        f" (configured: {', '.join(sorted(settings.venues)) or 'none'})"
-        for venue in venues
-        if venue not in settings.venues or not settings.venues[venue].enabled
-    ]
+    settings = rules.load(folder, own=venues or None)
+    rules.selected(settings, venues, folder)
     wanted = _wanted(settings, venues)
-    if not wanted and not faults:
-        faults = [f"venues: none is enabled (configured: {', '.join(sorted(settings.venues)) or 'none'})"]
-    if faults:
-        raise ConfigError(faults)
+    if not wanted:
+        place = (
+            f"[venues.…] of {folder / 'exchanges.toml'}" if folder is not None else "no configuration: give --config"
+        )
+        raise ArgumentsRefused([f"no venue is enabled ({place})"])
     logs.configure(settings.log, service="collect")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -140,9 +142,30 @@ async def _follow(collectors: Collectors, venues: Sequence[str], folder: Path) -
     async with asyncio.TaskGroup() as group:
         group.create_task(apply())
         group.create_task(
-            reload.follow(folder, latest.put_nowait, lambda error: log.error("config refused", reason=str(error)))
+            reload.follow(
+                folder,
+                latest.put_nowait,
+                lambda error: log.error("config refused", reason=str(error)),
+                load=partial(rules.load, own=venues or None),
+            )
         )
 
 
 async def _never() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until asked to stop; return the exit code."""
+    parser = argparse.ArgumentParser(prog="alphapulse collect", description="Collect from venues.")
+    parser.add_argument("venues", nargs="*", metavar="VENUE", help="of exchanges.toml; none: all that are enabled")
+    options = parser.parse_args(arguments)
+    try:
+        return asyncio.run(collect(list(dict.fromkeys(options.venues))))
+    except AlphaPulseError as error:
+        print(f"alphapulse collect: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+
+
+if __name__ == "__main__":
+    output.finish(main)

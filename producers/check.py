@@ -1,0 +1,39 @@
+"""``alphapulse check``: whether the configuration can be used, with every fault of it at once; nothing is started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from alphapulse import output
+from alphapulse.config import PREFIX, Settings
+from alphapulse.errors import ConfigError
+from alphapulse.service import EXIT_OK, EXIT_REFUSED
+from producers import rules
+
+
+def main() -> int:
+    """Print what is wrong, or what is configured; return the exit code."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    try:
+        settings = rules.load(Path(named) if named else None)
+    except ConfigError as error:
+        print(f"alphapulse check: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    print("\n".join(summary(settings, named)))  # noqa: T201
+    return EXIT_OK
+
+
+def summary(settings: Settings, folder: str | None) -> list[str]:
+    """Return what is configured, in lines: the venues that are enabled, and where the rest goes."""
+    lines = [f"configuration is good ({folder or 'no folder given: defaults and environment'})"]
+    for name, venue in settings.venues.items():
+        listed = ", ".join(venue.symbols)
+        lines.append(f"  {name}: {listed}" if venue.enabled else f"  {name}: not enabled")
+    lines.append(f"  broker: {settings.kafka.bootstrap}")
+    return lines
+
+
+if __name__ == "__main__":
+    output.finish(main)

@@ -1,0 +1,166 @@
+"""The command line: what is passed on to services, and what is told of wrong arguments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapulse import cli
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("ALPHAPULSE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+class Became(Exception):
+    """Raised where this process would have become another one."""
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command line; return its exit code, or the arguments of the process that it became."""
+
+    def become(_: str, arguments: list[str]) -> None:
+        raise Became(arguments[1:])
+
+    def run(*arguments: str) -> int | list[str]:
+        monkeypatch.setattr(sys, "argv", ["alphapulse", *arguments])
+        try:
+            return cli.run()
+        except Became as became:
+            found: list[str] = became.args[0]
+            return found
+        except SystemExit as ended:
+            return int(ended.code or 0)
+
+    monkeypatch.setattr(os, "execv", become)
+    return run
+
+
+def test_the_version(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--version") == 0
+    assert capsys.readouterr().out == f"alphapulse {metadata.version('alphapulse')}\n"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1",
+        "-- trades by venue\nSELECT 1",
+        "--trades\nSELECT 1",
+        "--format=JSON\nSELECT 1",
+        "--help\nSELECT 1",
+        "-- x",
+        "-1",
+        "- 1",
+        "",
+        " \n",
+        "/* --data-dir x */ SELECT 1",
+        "-- ünï\nSELECT '--data-dir'",
+    ],
+)
+def test_a_query_is_passed_on_as_it_is(command: Any, query: str) -> None:
+    options = ["--data-dir", "/d", "--format", "TSV"]
+    wanted = ["-m", "sinks.clickhouse.query", "--data-dir", "/d", "--database", "alphapulse", "--format", "TSV"]
+    for arguments in (
+        [*options, query],
+        [query, *options],
+        [*options[:2], query, *options[2:]],
+        [*options, "--", query],
+    ):
+        assert command("sql", *arguments) == [*wanted, "--", query]
+
+
+def test_a_query_is_asked_in_the_configured_database(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAPULSE_CLICKHOUSE__DATABASE", "market")
+    found = command("sql", "SELECT 1", "--data-dir=/d")
+    assert found[2:] == ["--data-dir", "/d", "--database", "market", "--format", "TSVWithNames", "--", "SELECT 1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["sql"], "alphapulse sql: Missing argument 'query'."),
+        (
+            ["sql", "--fromat", "TSV", "SELECT 1"],
+            "No such option: --fromat (Possible options: --format)",
+        ),
+        (["sql", "SELECT 1", "--format"], "Option '--format' requires an argument."),
+        (["sql", "SELECT 1", "SELECT 2"], "alphapulse sql: Got unexpected extra argument(s) (SELECT 2)"),
+        (["sql", "SELECT 1", "--data-dir", ""], "alphapulse sql: Invalid value for '--data-dir': names no folder"),
+        (["sink"], "alphapulse sink: Missing argument 'target'. Choose from: clickhouse, parquet"),
+        (["sink", "postgres"], "'postgres' is not one of 'clickhouse', 'parquet'."),
+        (
+            ["demo", "--port", "-1"],
+            "alphapulse demo: Invalid value for '--port': Input should be greater",
+        ),
+        (["demo", "--seed", "x"], "alphapulse demo: Invalid value for '--seed': Input should be a valid integer"),
+        (["broker", "kafka", "--nodes", "2"], "'--nodes': '2' is not one of '1', '3'."),
+        (["topics", "create", "--replication", "0"], "alphapulse topics create: Invalid value for '--replication'"),
+        (["nonsense"], "alphapulse: No such command 'nonsense'."),
+        (["check", "x"], "alphapulse check: Got unexpected extra argument(s) (x)"),
+        (["--config", "", "check"], "alphapulse: Invalid value for '--config': names no folder"),
+        (["--config", __file__, "check"], f"'--config': {__file__} is a file, no folder"),
+        (["replay", "a.rec", "--speed", "0"], "alphapulse: --speed: 'max' or a positive number, found '0'"),
+        (["demo", "--venues", " ,", "--symbols", "BTC-USD"], "alphapulse: --venues: ' ,' names nothing"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    command: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert command(*arguments) == 2
+    found = capsys.readouterr()
+    assert told in found.err
+    assert len(found.err.splitlines()) == 1
+    assert "Value error" not in found.err
+
+
+def test_all_wrong_names_are_told_at_once(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("demo", "--venues", "Kraken,coinbase,b-x", "--symbols", "btc/usd,ETH-USD,-") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "alphapulse: 4 faults:",
+        "  - --venues: not a venue name: 'Kraken' (lower-case letters, digits and _)",
+        "  - --venues: not a venue name: 'b-x' (lower-case letters, digits and _)",
+        (
+            "  - --symbols: not a canonical symbol: 'btc/usd' (BASE-QUOTE in capitals, or a ticker), did you mean "
+            "BTC-USD?"
+        ),
+        "  - --symbols: not a canonical symbol: '-' (BASE-QUOTE in capitals, or a ticker)",
+    ]
+
+
+def test_recordings_that_cannot_be_read_are_all_named(
+    command: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    wrong = [str(tmp_path / "none.rec"), str(tmp_path), str(tmp_path / "pipe")]
+    assert command("replay", *wrong, "--data-dir", str(tmp_path / "d")) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "alphapulse: 3 faults:",
+        f"  - {tmp_path / 'none.rec'}: no such recording",
+        f"  - {tmp_path}: is a folder; name the recordings in it, {tmp_path / '*.rec.gz'}",
+        f"  - {tmp_path / 'pipe'}: is no regular file; a recording is read twice",
+    ]
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("group", [[], ["broker"], ["topics"], ["schemas"]])
+def test_help_without_arguments(command: Any, capsys: pytest.CaptureFixture[str], group: list[str]) -> None:
+    assert command(*group) == 2
+    found = capsys.readouterr()
+    assert "Commands" in found.out + found.err
+    assert max(map(len, (found.out + found.err).splitlines())) <= 80
+
+
+def test_a_program_is_passed_its_own_options(command: Any) -> None:
+    assert command("record", "kraken", "--out", "x") == ["-m", "producers.record", "kraken", "--out", "x"]
+    assert command("collect", "kraken", "okx") == ["-m", "producers.collect", "--", "kraken", "okx"]
+    assert command("sink", "parquet") == ["-m", "sinks", "parquet"]
