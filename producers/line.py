@@ -227,7 +227,10 @@ class Line:
             await asyncio.sleep(every)
             self._pulse.tick()
             self._act(self.protocol.overdue(self._host.now()), self.late_frame())
-            instruments = self.protocol.instruments
+            if connection.told and not connection.held_back:
+                self._act(self.protocol.retry(clock()), self.late_frame())
+            unwatched = self.protocol.unwatched()
+            instruments = {s: state for s, state in self.protocol.instruments.items() if s not in unwatched}
             asked = {s for s in instruments if s in self._resyncs or self._host.rest.asking(self, s)}
             verdict = watchdog.look(instruments, asked, clock(), listening=not connection.held_back)
             if verdict.drop:

@@ -48,9 +48,14 @@ class Heartbeat(Struct, tag="heartbeat"):
     pass
 
 
-# The answer to subscribe and unsubscribe: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
+# The answer to subscribe and unsubscribe, all that is subscribed to:
+# https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
+class Channel(Struct):
+    product_ids: list[str] = []
+
+
 class Subscriptions(Struct, tag="subscriptions"):
-    pass
+    channels: list[Channel] = []
 
 
 class Error(Struct, tag="error"):

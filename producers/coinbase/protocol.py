@@ -6,7 +6,7 @@ which tells of lost matches only. So a doubt ends the epoch, and the product's b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,8 +17,8 @@ from producers.coinbase import messages
 from producers.coinbase.symbols import venue_symbol
 from producers.entries import UNREADABLE
 from producers.levels import TextLevels
-from producers.outputs import Note, Outputs, Send
-from producers.protocol import BookRefused, Operation, VenueProtocol, quoted
+from producers.outputs import Note, Outputs
+from producers.protocol import BookRefused, Item, Operation, VenueProtocol, quoted
 from producers.roster import InstrumentState
 from producers.timestamps import iso_nanoseconds
 
@@ -32,6 +32,11 @@ class CoinbaseProtocol(VenueProtocol):
         ConfigError: a symbol that is no pair, or a depth (the channel offers no choice).
     """
 
+    BOOK = "level2_batch"
+    TRADES = "matches"
+    OTHERS = ("heartbeat",)
+    IN_ORDER = True
+
     def __init__(self, settings: VenueSettings, venue: str = "coinbase") -> None:
         super().__init__(venue)
         faults = []
@@ -42,11 +47,17 @@ class CoinbaseProtocol(VenueProtocol):
     def _new_state(self, symbol: str) -> InstrumentState:
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        return [_request(operation, [state.symbol for state in states], ["level2_batch", "matches", "heartbeat"])]
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        """One message for all channels that the same products are wanted of."""
+        channels: dict[str, list[str]] = {}
+        for channel, symbol in items:
+            channels.setdefault(symbol, []).append(channel)
+        for same in dict.fromkeys(map(tuple, channels.values())):
+            yield [(channel, symbol) for channel in same for symbol in channels if tuple(channels[symbol]) == same]
 
-    def resubscribe(self, symbol: str) -> list[Send]:
-        return [_request("unsubscribe", [symbol], ["level2_batch"]), _request("subscribe", [symbol], ["level2_batch"])]
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        channels = quoted(dict.fromkeys(channel for channel, _ in items))
+        return f'{{"type":"{operation}","product_ids":{quoted(self._names(items))},"channels":{channels}}}'
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         try:
@@ -68,11 +79,24 @@ class CoinbaseProtocol(VenueProtocol):
                 self.ignored["heartbeat"] += 1
             case messages.Subscriptions():
                 self.ignored["subscriptions"] += 1
+                # A channel may be listed by another name than it was asked for: a product counts in any of them.
+                products = {name for channel in message.channels for name in channel.product_ids}
+                self._take_listing(lambda item: item[1] in products, outputs)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case messages.Error():
                 self.ignored["error"] += 1
-                text = f"{message.message}: {message.reason}"[:500]
-                outputs.append(Note("subscription_refused", "ERROR", text))
+                self._refused(f"{message.message}: {message.reason}"[:500], outputs)
+
+    def _heard(self, item: Item, before: int) -> bool:
+        # A message is taken or refused as a whole: what shows one channel shows the others.
+        state = self.instruments.get(item[1])
+        return super()._heard(item, before) or (item[0] in self.OTHERS and state is not None and state.book.valid)
+
+    def _refused(self, text: str, outputs: Outputs) -> None:
+        """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
+        operation: Operation = "unsubscribe" if "unsubscribe" in text else "subscribe"
+        named = self._mentioned(text, self._wanted(self.instruments.values()))
+        self._refuse_message(self.subscriptions.oldest(operation, named), text, outputs)
 
     def _snapshot(
         self, state: InstrumentState, message: messages.Snapshot, received_time: int, outputs: Outputs
@@ -129,7 +153,3 @@ class CoinbaseProtocol(VenueProtocol):
         except UNREADABLE:
             return self._named(frame) or list(self.instruments)
         return super()._suspects(frame, part)
-
-
-def _request(operation: Operation, symbols: Sequence[str], channels: Sequence[str]) -> Send:
-    return Send(f'{{"type":"{operation}","product_ids":{quoted(symbols)},"channels":{quoted(channels)}}}')
