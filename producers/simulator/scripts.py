@@ -29,6 +29,9 @@ Kind = Literal[
     "rest_500",
     "rest_503",
     "refuse",
+    "refuse_trades",
+    "unknown",
+    "rate",
     "skew",
 ]
 """``drop``: ``count`` frames never come. ``duplicate``: a frame comes ``count`` times more. ``reorder``: a frame comes
@@ -37,7 +40,9 @@ has one has a wrong one. ``stall``: nothing comes for ``seconds``, then all of i
 ``seconds`` and is lost, though the connection stands. ``disconnect``: the connection is cut. ``cut_snapshot``: it is
 cut in the middle of the next snapshot. ``rest_slow``: ``count`` REST answers take ``seconds`` longer. ``rest_418`` …:
 ``count`` requests are answered with this status and ``Retry-After: seconds``. ``refuse``: ``count`` subscriptions are
-refused. ``skew``: from now on the venue's clock is ``seconds`` ahead (less than 0: behind)."""
+refused; ``refuse_trades``: as many to trades. ``unknown``: the next symbol subscribed to is not known for ``seconds``.
+``rate``: ``count`` messages are answered as if they were too many. ``skew``: from now on the venue's clock is
+``seconds`` ahead (less than 0: behind)."""
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
@@ -57,6 +62,9 @@ _WEIGHTS: Final = {
     "rest_500": 1,
     "rest_503": 2,
     "refuse": 3,
+    "refuse_trades": 3,
+    "unknown": 2,
+    "rate": 2,
     "skew": 2,
 }
 _HEADER: Final = re.compile(r"\s*\[\[\s*fault\s*\]\]")
