@@ -131,10 +131,19 @@ class Subscriber(Roster):
         self._tell_refusal(found, text, outputs)
         outputs += self._ask("subscribe", found.again)
 
-    def _take_listing(self, listed: Callable[[Item], bool], outputs: Outputs) -> None:
-        """Take a list of all that is subscribed to, the answer to the oldest message: what is not on it is refused."""
+    def _take_listing(
+        self, listed: Callable[[Item], bool], outputs: Outputs, *, granted: Callable[[Item], bool] | None = None
+    ) -> None:
+        """Take a list of all that is subscribed to, the answer to the oldest message: what is not on it is refused.
+
+        Args:
+            listed: whether the list has an item.
+            outputs: what follows is appended.
+            granted: whether an item of the message answered is taken for listed, where that is said otherwise.
+        """
         subscriptions = self.subscriptions
         subscriptions.confirm([item for item in subscriptions.refused if listed(item)])
+        listed = granted if granted is not None else listed
         number = subscriptions.oldest()
         request = subscriptions.answered(number) if number is not None else None
         if request is None or request.operation == "unsubscribe":

@@ -51,6 +51,7 @@ class Heartbeat(Struct, tag="heartbeat"):
 # The answer to subscribe and unsubscribe, all that is subscribed to:
 # https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
 class Channel(Struct):
+    name: str = ""
     product_ids: list[str] = []
 
 

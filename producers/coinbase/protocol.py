@@ -79,13 +79,21 @@ class CoinbaseProtocol(VenueProtocol):
                 self.ignored["heartbeat"] += 1
             case messages.Subscriptions():
                 self.ignored["subscriptions"] += 1
-                # A channel may be listed by another name than it was asked for: a product counts in any of them.
-                products = {name for channel in message.channels for name in channel.product_ids}
-                self._take_listing(lambda item: item[1] in products, outputs)
+                self._listed(message, outputs)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case messages.Error():
                 self.ignored["error"] += 1
                 self._refused(f"{message.message}: {message.reason}"[:500], outputs)
+
+    def _listed(self, message: messages.Subscriptions, outputs: Outputs) -> None:
+        """Take the list of all subscriptions, the answer to the oldest message.
+
+        A channel may be listed by another name than it was asked for. As a message is taken or refused as a whole, a
+        product of the one that is answered counts in any channel.
+        """
+        listed = {(channel.name, product) for channel in message.channels for product in channel.product_ids}
+        products = {product for _, product in listed}
+        self._take_listing(listed.__contains__, outputs, granted=lambda item: item[1] in products)
 
     def _heard(self, item: Item, before: int) -> bool:
         # A message is taken or refused as a whole: what shows one channel shows the others.

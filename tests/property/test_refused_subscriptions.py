@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producers.outputs import Send
 from producers.venues import names
 from tests.fixtures.conversation import Conversation, spelled
 
@@ -32,7 +33,10 @@ def test_everything_the_venue_has_is_subscribed_to_and_the_rest_is_named(
     it = Conversation(venue, symbols, unknown)
     for more in refusals:
         it.refusals = more
-        it.go_on(20)
+        it.go_on(10)
+        for symbol in symbols[: more % 3] if it.protocol.BOOK else ():
+            it.act([output for output in it.protocol.resubscribe(symbol) if isinstance(output, Send)])
+        it.go_on(more)
         it.disconnect()
         it.connect()
     it.refusals = 0

@@ -70,6 +70,17 @@ def test_a_repair_that_is_refused_is_asked_for_again_with_its_own_channel() -> N
     assert it.protocol.refusals() == {}
 
 
+def test_a_refused_book_is_not_taken_for_granted_because_its_trades_are() -> None:
+    it = Conversation("coinbase", ["BTC-USD", "ETH-USD"])
+    it.refusals = 1
+    it.act(list(it.protocol.resubscribe("ETH-USD")))
+    it.disconnect()
+    it.connect()
+    assert {*it.protocol.refusals()} == {"ETH-USD"}
+    it.go_on(3)
+    assert it.complete
+
+
 def test_kraken_names_the_request_where_it_names_no_symbol() -> None:
     protocol = made("kraken", ["BTC-USD", "ETH-USD"])
     requests = sent(list(protocol.subscribe()))
