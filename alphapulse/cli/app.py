@@ -93,6 +93,10 @@ def replay(
     venue: Annotated[
         str | None, typer.Option(help="The recordings' venue, where their names do not begin with it.")
     ] = None,
+    symbols: Annotated[
+        str,
+        typer.Option(help="Symbols whose names at the venue do not tell base and quote (BTC-XYZ), comma-separated."),
+    ] = "",
 ) -> None:
     """Play recordings through the whole pipeline into tables and files, and say what came out."""
     from alphapulse.cli.replay import Replay, check_speed
@@ -103,6 +107,7 @@ def replay(
         speed=check_speed(speed),
         json=json,
         venue=check_venue(venue) if venue is not None else None,
+        symbols=tuple(check_symbol(symbol.strip()) for symbol in symbols.split(",") if symbol.strip()),
     )
     sys.exit(asyncio.run(wanted.run()))
 
