@@ -204,7 +204,7 @@ def test_requests() -> None:
         "product_ids": ["BTC-USD", "ETH-USD"],
         "channels": ["level2_batch", "matches", "heartbeat"],
     }
-    again = [json.loads(send.text) for send in protocol.resubscribe("ETH-USD")]
+    again = [json.loads(send.text) for send in protocol.resubscribe_book("ETH-USD")]
     assert again == [
         {"type": kind, "product_ids": ["ETH-USD"], "channels": ["level2_batch"]}
         for kind in ("unsubscribe", "subscribe")

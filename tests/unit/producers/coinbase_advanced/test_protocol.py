@@ -298,7 +298,7 @@ def test_requests() -> None:
         {"type": "subscribe", "product_ids": both, "channel": "level2"},
         {"type": "subscribe", "product_ids": both, "channel": "market_trades"},
     ]
-    assert [json.loads(send.text) for send in protocol.resubscribe("ETH-USD")] == [
+    assert [json.loads(send.text) for send in protocol.resubscribe_book("ETH-USD")] == [
         {"type": kind, "product_ids": ["ETH-USD"], "channel": "level2"} for kind in ("unsubscribe", "subscribe")
     ]
     assert protocol.path() == ""
