@@ -18,6 +18,8 @@ _PASSING: Final = re.compile(
 )
 """Said of the moment, not of what was asked for. A wrong guess costs two repetitions."""
 _WORDS: Final = re.compile(r"[\w./-]+")
+FEW: Final = 3
+"""Symbols that may be asked for one by one: so many messages need not wait for the venues' limits."""
 _TOLD: Final = 10
 """Symbols named in one message; of more, the number is."""
 
@@ -184,6 +186,14 @@ class Subscriber(Roster):
         if state is not None and item[0] == self.BOOK:
             return state.book.valid
         return self._count(item) > before
+
+
+def apart_if_few(batch: Sequence[Item]) -> Iterable[Sequence[Item]]:
+    """Return a batch of few symbols as one for each: where a venue refuses messages as a whole, it refuses one then."""
+    symbols = list(dict.fromkeys(symbol for _, symbol in batch))
+    if len(symbols) > FEW:
+        return [batch]
+    return [[item for item in batch if item[1] == symbol] for symbol in symbols]
 
 
 def _when(pause: float) -> str:

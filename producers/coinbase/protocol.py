@@ -20,6 +20,7 @@ from producers.levels import TextLevels
 from producers.outputs import Note, Outputs
 from producers.protocol import BookRefused, Item, Operation, VenueProtocol, quoted
 from producers.roster import InstrumentState
+from producers.subscriber import apart_if_few
 from producers.timestamps import iso_nanoseconds
 
 _OTHER_KINDS = (b'"match"', b'"last_match"', b'"heartbeat"', b'"subscriptions"', b'"error"')
@@ -48,12 +49,13 @@ class CoinbaseProtocol(VenueProtocol):
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
 
     def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
-        """One message for all channels that the same products are wanted of."""
+        """One message for all channels that the same products are wanted of; few products go one by one."""
         channels: dict[str, list[str]] = {}
         for channel, symbol in items:
             channels.setdefault(symbol, []).append(channel)
         for same in dict.fromkeys(map(tuple, channels.values())):
-            yield [(channel, symbol) for channel in same for symbol in channels if tuple(channels[symbol]) == same]
+            symbols = [symbol for symbol in channels if tuple(channels[symbol]) == same]
+            yield from apart_if_few([(channel, symbol) for channel in same for symbol in symbols])
 
     def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
         channels = quoted(dict.fromkeys(channel for channel, _ in items))

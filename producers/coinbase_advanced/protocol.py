@@ -8,7 +8,7 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from alphapulse.config import VenueSettings
@@ -21,6 +21,7 @@ from producers.levels import TextLevels
 from producers.outputs import Note, Outputs, Send
 from producers.protocol import BookRefused, Item, Operation, VenueProtocol, quoted
 from producers.roster import InstrumentState
+from producers.subscriber import apart_if_few
 from producers.timestamps import iso_nanoseconds
 
 _OTHER_CHANNELS: Final = tuple(
@@ -69,6 +70,10 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             [("heartbeats", "")] if self.instruments and not self.subscriptions.apart(("heartbeats", "")) else []
         )
         return [*self._ask("subscribe", heartbeats), *super().subscribe()]
+
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        for batch in super()._batches(items):
+            yield from apart_if_few(batch)
 
     def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
         channel = items[0][0]

@@ -41,8 +41,9 @@ def retries(protocol: VenueProtocol, seconds: int = 30) -> list[Any]:
 
 
 @pytest.mark.parametrize("venue", ["coinbase", "coinbase_advanced"])
-def test_one_unknown_product_does_not_keep_the_others_out(venue: str) -> None:
-    it = Conversation(venue, ["BTC-USD", "ETH-USD", "GONE-USD"], ["GONE-USD"])
+@pytest.mark.parametrize("others", [["BTC-USD", "ETH-USD"], [f"A{number}-USD" for number in range(9)]])
+def test_one_unknown_product_does_not_keep_the_others_out(venue: str, others: list[str]) -> None:
+    it = Conversation(venue, [*others, "GONE-USD"], ["GONE-USD"])
     assert it.complete, "without waiting: the refusal names it"
     assert it.told() == {"GONE-USD"}
     assert {*it.protocol.refusals()} == {"GONE-USD"}
@@ -50,11 +51,11 @@ def test_one_unknown_product_does_not_keep_the_others_out(venue: str) -> None:
 
 
 def test_a_product_is_not_taken_for_one_whose_name_it_begins() -> None:
-    protocol = made("coinbase", ["BTC-USD", "BTC-USDT", "ETH-USD"])
+    protocol = made("coinbase", ["BTC-USD", "BTC-USDT", "ETH-USD", "SOL-USD", "ADA-USD"])
     protocol.subscribe()
     outputs = hear(protocol, type="error", message="Failed to subscribe", reason="BTC-USDT is not a valid product")
     assert [symbol for symbol, _ in refused(outputs)] == ["BTC-USDT"]
-    assert sent(outputs)[0]["product_ids"] == ["BTC-USD", "ETH-USD"]
+    assert sent(outputs)[0]["product_ids"] == ["BTC-USD", "ETH-USD", "SOL-USD", "ADA-USD"]
 
 
 def test_a_repair_that_is_refused_is_asked_for_again_with_its_own_channel() -> None:
