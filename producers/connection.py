@@ -23,6 +23,8 @@ from producers.venue import Venue
 CLOSE_SECONDS = 1.0
 _REPAIR_MESSAGES = 2
 """Unsubscribe, subscribe."""
+_REFUSING = (400, 404, 414)
+"""Statuses of a handshake whose address is malformed, unknown or too long."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -31,11 +33,13 @@ class Disconnected(Exception):
 
     Attributes:
         retry_after: for so many seconds the venue wants nobody to connect.
+        of_address: whether it is the address that the venue refuses.
     """
 
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after: float = 0.0, *, of_address: bool = False) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.of_address = of_address
 
 
 class Connection:
@@ -141,7 +145,8 @@ class Connection:
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
             reason = f"cannot connect to {self._url.partition('?')[0]}: {error!r}"
-            raise Disconnected(reason, _retry_after(error)) from error
+            refused = isinstance(error, InvalidStatus) and error.response.status_code in _REFUSING
+            raise Disconnected(reason, _retry_after(error), of_address=refused) from error
         assert isinstance(socket, FrameSocket)  # noqa: S101 create_connection makes it
         self._socket = socket
         opened()

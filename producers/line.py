@@ -181,6 +181,8 @@ class Line:
             reason = str(error)
             if error.retry_after:
                 self._host.connects.close(error.retry_after)
+            if error.of_address:
+                self.act(self.protocol.address_refused(reason))
             if isinstance(error, BrokerAway):
                 self.backoff.reset()  # when the broker is back, however often it went, nobody is to wait
         finally:

@@ -73,6 +73,10 @@ class Subscriber(Roster):
             outputs += self._ask("subscribe", [item for item in items if item not in known])
         return outputs
 
+    def address_refused(self, reason: str) -> Outputs:
+        """Take note that the venue refused to connect at the address of :meth:`VenueProtocol.path`."""
+        return []
+
     def unwatched(self) -> Collection[str]:
         """Return the symbols whose book is not subscribed to, and known not to be: silence is no news of them."""
         return {symbol for channel, symbol in self.subscriptions.refused if channel == self.BOOK}

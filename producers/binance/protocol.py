@@ -21,7 +21,7 @@ from producers.binance.symbols import venue_symbol
 from producers.binance.synchronizer import MOST_KEPT, Kept, Step, Synchronizer
 from producers.book_stream import Doubt
 from producers.entries import UNREADABLE
-from producers.outputs import FetchSnapshot, Outputs, Reconnect, Send
+from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Send
 from producers.protocol import BookRefused, Item, Operation, VenueProtocol
 from producers.roster import InstrumentState
 from producers.timestamps import ms_nanoseconds
@@ -55,6 +55,7 @@ class BinanceProtocol(VenueProtocol):
         self._trade_kind: dict[str, type[_Trade]] = {}
         self._waiting = 0
         self._check_list = False
+        self._in_address = streams.NAMED_IN_ADDRESS
         self._set_up(settings, faults)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes, bytes, int, Outputs], None]] = {
             **dict.fromkeys((*_DIFFS, "depthUpdate"), self._depth_update),
@@ -80,12 +81,19 @@ class BinanceProtocol(VenueProtocol):
         return self._waiting
 
     def path(self) -> str:
-        return streams.address(list(self._by_venue_symbol))
+        return streams.address(list(self._by_venue_symbol)[: self._in_address])
+
+    def address_refused(self, reason: str) -> Outputs:
+        """Name no streams in the address any more: one bad name in it keeps all others out."""
+        if not self._in_address:
+            return []
+        self._in_address = 0
+        return [Note("subscription_refused", "ERROR", f"streams are asked for by message: {reason}"[:500])]
 
     def subscribe(self) -> list[Send]:
         # The address asked for the first ones. Neither it nor a message tells what the venue left out: the list does.
         self._check_list = bool(self.instruments)
-        later = list(self.instruments)[streams.NAMED_IN_ADDRESS :]
+        later = list(self.instruments)[self._in_address :]
         return self._ask("subscribe", self._wanted(self.instruments[symbol] for symbol in later))
 
     def retry(self, now: float) -> Outputs:

@@ -20,9 +20,9 @@ CHANNELS: Final = (DIFFS, TRADES)
 
 
 def address(names: Sequence[str]) -> str:
-    """Return path and query that subscribe to the first of ``names`` (the venue's spelling)."""
-    streams = (name(symbol, channel) for symbol in names[:NAMED_IN_ADDRESS] for channel in CHANNELS)
-    return "/stream?streams=" + "/".join(streams)
+    """Return path and query that subscribe to ``names`` (the venue's spelling)."""
+    streams = [name(symbol, channel) for symbol in names for channel in CHANNELS]
+    return "/stream?streams=" + "/".join(streams) if streams else "/stream"
 
 
 def request(operation: Operation, streams: Iterable[str], number: int) -> str:

@@ -52,7 +52,7 @@ class Heartbeat(Struct, tag="heartbeat"):
 # https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
 class Channel(Struct):
     name: str = ""
-    product_ids: list[str] = []
+    product_ids: list[str] | None = None
 
 
 class Subscriptions(Struct, tag="subscriptions"):

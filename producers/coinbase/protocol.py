@@ -93,7 +93,7 @@ class CoinbaseProtocol(VenueProtocol):
         A channel may be listed by another name than it was asked for. As a message is taken or refused as a whole, a
         product of the one that is answered counts in any channel.
         """
-        listed = {(channel.name, product) for channel in message.channels for product in channel.product_ids}
+        listed = {(channel.name, product) for channel in message.channels for product in channel.product_ids or ()}
         products = {product for _, product in listed}
         self._take_listing(listed.__contains__, outputs, granted=lambda item: item[1] in products)
 

@@ -59,7 +59,7 @@ class TradesEvent(Struct):
 
 # Channel subscriptions: all that is subscribed to, by channel.
 class Listing(Struct):
-    subscriptions: dict[str, list[str]] = {}
+    subscriptions: dict[str, list[str] | None] = {}
 
 
 decode_frame = msgspec.json.Decoder(Frame).decode

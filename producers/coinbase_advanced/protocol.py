@@ -197,7 +197,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
 
 def _reader_of(listings: Sequence[messages.Listing]) -> Callable[[Item], bool]:
     """Return what tells whether an item is in a list of all subscriptions; a product goes by either of its names."""
-    listed = {channel: set(names) for listing in listings for channel, names in listing.subscriptions.items()}
+    listed = {channel: set(names or ()) for listing in listings for channel, names in listing.subscriptions.items()}
 
     def is_listed(item: Item) -> bool:
         channel, symbol = item

@@ -8,7 +8,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, serve
 
 from alphapulse.config import VenueSettings
 from producers.outputs import Note, Output, Send
@@ -143,6 +143,34 @@ def test_binance_lists_what_it_left_out() -> None:
     (listing,) = retries(protocol, 2)
     hear(protocol, result=[*there, "ethusdt@trade"], id=listing["id"])
     assert protocol.refusals() == {}
+
+
+def test_a_bad_name_in_the_address_does_not_keep_the_others_out() -> None:
+    def gate(connection: ServerConnection, request: Any) -> Any:
+        return connection.respond(400, "Malformed stream") if "bad" in request.path else None
+
+    async def talk(socket: ServerConnection) -> None:
+        async for text in socket:
+            heard.append(json.loads(text))
+            if "bad" in str(text):
+                await socket.send(json.dumps({"error": {"code": 2, "msg": "Invalid request"}, "id": heard[-1]["id"]}))
+            else:
+                await socket.send(json.dumps({"result": None, "id": heard[-1]["id"]}))
+
+    heard: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        async with serve(talk, "127.0.0.1", 0, compression=None, process_request=gate) as listening:
+            url = f"ws://127.0.0.1:{next(iter(listening.sockets)).getsockname()[1]}"
+            symbols = ("A1-USDT", "A2-USDT", "BAD-USDT", "A3-USDT")
+            async with live(load("binance"), VenueSettings(symbols=symbols, websocket_url=url)) as it:
+                await until(lambda: "BAD-USDT" in it.collector.status()["refused"], 60.0)
+                await asyncio.sleep(5.0)
+                accepted = {name for m in heard for name in m.get("params", ()) if "bad" not in str(m["params"])}
+                assert {name.partition("@")[0] for name in accepted} == {"a1usdt", "a2usdt", "a3usdt"}
+                assert "400" in it.events("subscription_refused")[0].message
+
+    run(work(), sockets=True)
 
 
 def test_a_collector_collects_all_but_the_product_that_is_gone() -> None:
