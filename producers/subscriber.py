@@ -62,15 +62,13 @@ class Subscriber(Roster):
             now: monotonic seconds.
         """
         outputs: Outputs = []
-        due, unanswered = self.subscriptions.look(now, self._heard)
+        due, unanswered = self.subscriptions.look(now, lambda item, before: self._count(item) > before)
         if unanswered:
             reason = f"not answered in {ANSWER_SECONDS:g} s"
             pause = self.subscriptions.refuse(unanswered, reason)
             outputs.append(_note("subscription_unanswered", "WARNING", unanswered, f"{reason}; {_when(pause)}"))
         for items in due:
-            known = [item for item in items if self._heard(item, self._count(item))]
-            self.subscriptions.confirm(known)
-            outputs += self._ask("subscribe", [item for item in items if item not in known])
+            outputs += self._ask("subscribe", items)
         return outputs
 
     def address_refused(self, reason: str) -> Outputs:
@@ -179,17 +177,14 @@ class Subscriber(Roster):
         outputs.append(_note("subscription_refused", "ERROR", items, f"{text}; {_when(pause)}"))
 
     def _count(self, item: Item) -> int:
-        """Return how much was heard of ``item`` so far, where that shows that it is subscribed to."""
+        """Return a number that grows with what shows that ``item`` is subscribed to: snapshots of a book, trades."""
         state = self.instruments.get(item[1])
-        if state is None or item[0] != self.TRADES:
+        if state is None:
             return 0
-        return state.tally.trades + state.tally.duplicate_trades
-
-    def _heard(self, item: Item, before: int) -> bool:
-        state = self.instruments.get(item[1])
-        if state is not None and item[0] == self.BOOK:
-            return state.book.valid
-        return self._count(item) > before
+        tally = state.tally
+        if item[0] == self.BOOK:
+            return tally.snapshots + tally.withheld
+        return tally.trades + tally.duplicate_trades if item[0] == self.TRADES else 0
 
 
 def apart_if_few(batch: Sequence[Item]) -> Iterable[Sequence[Item]]:

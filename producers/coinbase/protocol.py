@@ -97,10 +97,9 @@ class CoinbaseProtocol(VenueProtocol):
         products = {product for _, product in listed}
         self._take_listing(listed.__contains__, outputs, granted=lambda item: item[1] in products)
 
-    def _heard(self, item: Item, before: int) -> bool:
+    def _count(self, item: Item) -> int:
         # A message is taken or refused as a whole: what shows one channel shows the others.
-        state = self.instruments.get(item[1])
-        return super()._heard(item, before) or (item[0] in self.OTHERS and state is not None and state.book.valid)
+        return super()._count((self.BOOK, item[1]) if item[0] in self.OTHERS else item)
 
     def _refused(self, text: str, outputs: Outputs) -> None:
         """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""

@@ -273,3 +273,28 @@ def test_trades_refused_once_are_asked_for_again_though_the_book_is_there(venue:
                 assert (event.symbol, event.details["channels"]) == (symbol, load(venue).protocol(settings).TRADES)
 
     run(work(), sockets=True)
+
+
+def test_a_request_that_got_lost_is_made_again_for_what_does_not_come() -> None:
+    protocol = made("okx", ["BTC-USDT"])
+    protocol.subscribe()
+    book = {"bids": [["9.9", "1", "0", "1"]], "asks": [["10.1", "2", "0", "1"]], "ts": "1", "seqId": 1, "prevSeqId": -1}
+    hear(protocol, arg={"channel": "books", "instId": "BTC-USDT"}, action="snapshot", data=[book])
+    notes = [output for now in range(12) for output in protocol.retry(now) if isinstance(output, Note)]
+    assert [(note.kind, note.symbol) for note in notes] == [("subscription_unanswered", "BTC-USDT")]
+    (again,) = retries(protocol, 20)
+    assert again["args"] == [{"channel": "trades", "instId": "BTC-USDT"}]
+
+
+def test_a_valid_book_does_not_hide_that_its_channel_was_refused() -> None:
+    protocol = made("kraken", ["BTC-USD"])
+    protocol.subscribe()
+    for channel in ("book", "trade"):
+        hear(protocol, method="subscribe", success=True, result={"channel": channel, "symbol": "BTC/USD"})
+    levels = {"bids": [{"price": 9.9, "qty": 1}], "asks": [{"price": 10.1, "qty": 1}]}
+    hear(protocol, channel="book", type="snapshot", data=[{"symbol": "BTC/USD", **levels}])
+    assert protocol.instruments["BTC-USD"].book.valid
+    protocol.resubscribe("BTC-USD")
+    hear(protocol, method="subscribe", success=False, error="Exceeded msg rate", symbol="BTC/USD")
+    assert {*protocol.refusals()["BTC-USD"]} == {"book"}
+    assert [message["params"]["channel"] for message in retries(protocol, 4)][-1] == "book"
