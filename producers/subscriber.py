@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import filterfalse
 from typing import ClassVar, Final
 
 from producers.outputs import Note, Outputs, Send
@@ -135,27 +136,31 @@ class Subscriber(Roster):
         self._tell_refusal(found, text, outputs)
         outputs += self._ask("subscribe", found.again)
 
-    def _take_listing(
-        self, listed: Callable[[Item], bool], outputs: Outputs, *, granted: Callable[[Item], bool] | None = None
-    ) -> None:
-        """Take a list of all that is subscribed to, the answer to the oldest message: what is not on it is refused.
+    def _take_listing(self, listed: Callable[[Item], bool], outputs: Outputs, *, complete: bool) -> None:
+        """Take a list of subscriptions, the answer to the oldest message.
 
         Args:
             listed: whether the list has an item.
             outputs: what follows is appended.
-            granted: whether an item of the message answered is taken for listed, where that is said otherwise.
+            complete: whether what is not on the list is refused; else what comes of it tells.
         """
         subscriptions = self.subscriptions
         subscriptions.confirm([item for item in subscriptions.refused if listed(item)])
-        listed = granted if granted is not None else listed
         number = subscriptions.oldest()
-        request = subscriptions.answered(number) if number is not None else None
-        if request is None or request.operation == "unsubscribe":
+        request = subscriptions.request(number) if number is not None else None
+        if number is None or request is None:
             return
-        subscriptions.confirm([item for item in request.items if listed(item)])
-        missing = [item for item in request.items if not listed(item)]
-        for symbol in dict.fromkeys(symbol for _, symbol in missing):
-            self._refuse_items([item for item in missing if item[1] == symbol], "not subscribed to", outputs)
+        there, missing = list(filter(listed, request.items)), list(filterfalse(listed, request.items))
+        if request.operation == "subscribe" and not complete:
+            subscriptions.left_open(number, missing)
+        else:
+            subscriptions.answered(number)
+        if request.operation == "unsubscribe":
+            return
+        subscriptions.confirm(there)
+        if complete:
+            for symbol in dict.fromkeys(symbol for _, symbol in missing):
+                self._refuse_items([item for item in missing if item[1] == symbol], "not subscribed to", outputs)
 
     def _mentioned(self, text: str, items: Iterable[Item]) -> set[str]:
         """Return those symbols of ``items`` that ``text`` names."""

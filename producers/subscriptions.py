@@ -35,11 +35,13 @@ class Request:
         operation: what it asks for.
         items: those not answered yet, each with how much had been heard of it when it was asked for.
         age: seconds in which an answer could have been seen.
+        answered: whether it was answered without a word of these; what comes of them will tell.
     """
 
     operation: Operation
     items: dict[Item, int]
     age: float = 0.0
+    answered: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ class Subscriptions:
     def oldest(self, operation: Operation | None = None, symbols: Collection[str] = ()) -> int | None:
         """Return the number of the oldest message not answered: of this kind, about one of ``symbols`` (if any)."""
         for number, request in self._open.items():
-            fits = operation in (None, request.operation)
+            fits = not request.answered and operation in (None, request.operation)
             if fits and (not symbols or any(symbol in symbols for _, symbol in request.items)):
                 return number
         return None
@@ -108,6 +110,14 @@ class Subscriptions:
     def answered(self, number: int) -> Request | None:
         """Take a message for answered and return it; its items are confirmed or refused by the caller."""
         return self._open.pop(number, None)
+
+    def left_open(self, number: int, items: Iterable[Item]) -> None:
+        """Take note that message ``number`` was answered, but for ``items``: they are confirmed by what comes."""
+        request = self._open[number]
+        request.answered = True
+        request.items = {item: request.items[item] for item in items}
+        if not request.items:
+            del self._open[number]
 
     def confirm(self, items: Iterable[Item]) -> None:
         """Take note that ``items`` are subscribed to."""

@@ -176,7 +176,7 @@ class AlpacaProtocol(VenueProtocol):
         self._watchdog.subscribed(received_time)
         outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
         listed = {"trades": set(message.trades), "quotes": set(message.quotes), BARS: set(message.bars)}
-        self._take_listing(lambda item: item[1] in listed[item[0]], outputs)
+        self._take_listing(lambda item: item[1] in listed[item[0]], outputs, complete=True)
 
     def _error(self, message: messages.Error, outputs: Outputs) -> None:
         self.ignored["error"] += 1

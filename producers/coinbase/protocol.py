@@ -81,25 +81,18 @@ class CoinbaseProtocol(VenueProtocol):
                 self.ignored["heartbeat"] += 1
             case messages.Subscriptions():
                 self.ignored["subscriptions"] += 1
-                self._listed(message, outputs)
+                # A channel may be listed by another name than it was asked for.
+                listed = {(channel.name, name) for channel in message.channels for name in channel.product_ids or ()}
+                self._take_listing(listed.__contains__, outputs, complete=False)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case messages.Error():
                 self.ignored["error"] += 1
                 self._refused(f"{message.message}: {message.reason}"[:500], outputs)
 
-    def _listed(self, message: messages.Subscriptions, outputs: Outputs) -> None:
-        """Take the list of all subscriptions, the answer to the oldest message.
-
-        A channel may be listed by another name than it was asked for. As a message is taken or refused as a whole, a
-        product of the one that is answered counts in any channel.
-        """
-        listed = {(channel.name, product) for channel in message.channels for product in channel.product_ids or ()}
-        products = {product for _, product in listed}
-        self._take_listing(listed.__contains__, outputs, granted=lambda item: item[1] in products)
-
     def _count(self, item: Item) -> int:
         # A message is taken or refused as a whole: what shows one channel shows the others.
-        return super()._count((self.BOOK, item[1]) if item[0] in self.OTHERS else item)
+        channels = (self.BOOK, self.TRADES)
+        return sum(super(CoinbaseProtocol, self)._count((channel, item[1])) for channel in channels)
 
     def _refused(self, text: str, outputs: Outputs) -> None:
         """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""

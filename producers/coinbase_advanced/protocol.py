@@ -122,7 +122,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                     self._each(oldest_first, self._trade, FrameRefused, frame, received_time, outputs)
             case "subscriptions":
                 self.ignored["subscriptions"] += 1
-                self._take_listing(_reader_of(messages.decode_listings(message.events)), outputs)
+                self._take_listing(_reader_of(messages.decode_listings(message.events)), outputs, complete=False)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case channel:
                 self._ignore("channel", channel, messages.IGNORED, frame)

@@ -286,6 +286,19 @@ def test_a_request_that_got_lost_is_made_again_for_what_does_not_come() -> None:
     assert again["args"] == [{"channel": "trades", "instId": "BTC-USDT"}]
 
 
+@pytest.mark.parametrize("channels", [[], [{"name": "level2_50", "product_ids": ["BTC-USD"]}]])
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_list_that_does_not_name_a_channel_is_judged_by_what_comes(channels: list[Any], comes: bool) -> None:
+    protocol = made("coinbase", ["BTC-USD"])
+    protocol.subscribe()
+    assert refused(hear(protocol, type="subscriptions", channels=channels)) == []
+    if comes:
+        book = {"product_id": "BTC-USD", "bids": [["9.9", "1"]], "asks": [["10.1", "2"]]}
+        hear(protocol, type="snapshot", **book)
+    notes = [output.kind for now in range(12) for output in protocol.retry(now) if isinstance(output, Note)]
+    assert notes == ([] if comes else ["subscription_unanswered"])
+
+
 def test_a_valid_book_does_not_hide_that_its_channel_was_refused() -> None:
     protocol = made("kraken", ["BTC-USD"])
     protocol.subscribe()
