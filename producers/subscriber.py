@@ -63,7 +63,9 @@ class Subscriber(Roster):
             now: monotonic seconds.
         """
         outputs: Outputs = []
-        due, unanswered = self.subscriptions.look(now, lambda item, before: self._count(item) > before)
+        due, silent = self.subscriptions.look(now, lambda item, before: self._count(item) > before)
+        # A book that does not come is asked for again as a silent one; nothing else minds what it hides.
+        unanswered = [item for item in silent if item[0] != self.BOOK]
         if unanswered:
             reason = f"not answered in {ANSWER_SECONDS:g} s"
             pause = self.subscriptions.refuse(unanswered, reason)

@@ -286,17 +286,19 @@ def test_a_request_that_got_lost_is_made_again_for_what_does_not_come() -> None:
     assert again["args"] == [{"channel": "trades", "instId": "BTC-USDT"}]
 
 
-@pytest.mark.parametrize("channels", [[], [{"name": "level2_50", "product_ids": ["BTC-USD"]}]])
+@pytest.mark.parametrize("listed", [[], [{"name": "level2_50", "product_ids": ["BTC-USD"]}]])
 @pytest.mark.parametrize("comes", [True, False])
-def test_a_list_that_does_not_name_a_channel_is_judged_by_what_comes(channels: list[Any], comes: bool) -> None:
+def test_a_list_that_does_not_name_a_channel_is_judged_by_what_comes(listed: list[Any], comes: bool) -> None:
     protocol = made("coinbase", ["BTC-USD"])
     protocol.subscribe()
-    assert refused(hear(protocol, type="subscriptions", channels=channels)) == []
+    assert refused(hear(protocol, type="subscriptions", channels=listed)) == []
     if comes:
         book = {"product_id": "BTC-USD", "bids": [["9.9", "1"]], "asks": [["10.1", "2"]]}
         hear(protocol, type="snapshot", **book)
     notes = [output.kind for now in range(12) for output in protocol.retry(now) if isinstance(output, Note)]
     assert notes == ([] if comes else ["subscription_unanswered"])
+    channels = {channel for now in range(12, 30) for m in sent(protocol.retry(now)) for channel in m["channels"]}
+    assert channels == (set() if comes else {"matches", "heartbeat"}), "the book has a watchdog of its own"
 
 
 def test_a_valid_book_does_not_hide_that_its_channel_was_refused() -> None:
