@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from alphapulse.errors import ValueRefused
 
 _VENUE = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-_PATTERN = re.compile(r"(?:[A-Z0-9*][A-Z0-9.*]*)(?:-[A-Z0-9*][A-Z0-9.*]*)?", re.ASCII)
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.]*(?:-[A-Z0-9][A-Z0-9.]*)?", re.ASCII)
+_SYMBOL = re.compile(r"[^\W_](?:[^\W_]|\.)*(?:-[^\W_](?:[^\W_]|\.)*)?")
+"""Letters and digits of any script, dots; at most one hyphen."""
+_PATTERN = re.compile(r"(?:[^\W_]|\*)(?:[^\W_]|[.*])*(?:-(?:[^\W_]|\*)(?:[^\W_]|[.*])*)?")
 
 
 _SEPARATORS = re.compile(r"[-/_:\s]")
@@ -42,10 +44,13 @@ def check_venue(venue: str) -> str:
 def check_symbol(symbol: str) -> str:
     """Return ``symbol`` if it is canonical: ``BASE-QUOTE`` (``BTC-USD``) or an equity's ticker (``AAPL``).
 
+    Assets are spelled as the venue does, in letters and digits of any script (``AAPLx-USD``, ``币安人生-USDT``), in
+    Unicode's form C. One in small letters alone is refused: it is ``BTC`` that was meant by ``btc``.
+
     Raises:
         ValueRefused: it is not.
     """
-    if _SYMBOL.fullmatch(symbol) is None:
+    if _SYMBOL.fullmatch(symbol) is None or _misspelled(symbol):
         raise ValueRefused(
             f"not a canonical symbol: {symbol[:80]!r} (BASE-QUOTE in capitals, or a ticker){meant(symbol[:80])}"
         )
@@ -65,9 +70,15 @@ def check_symbol_or_pattern(text: str) -> str:
     """
     if not is_pattern(text):
         return check_symbol(text)
-    if _PATTERN.fullmatch(text) is None:
+    if _PATTERN.fullmatch(text) is None or _misspelled(text):
         raise ValueRefused(f"not a pattern of symbols: {text[:80]!r} (as BTC-*, *-USD: capitals, digits and *)")
     return text
+
+
+def _misspelled(text: str) -> bool:
+    """Whether a part of ``text`` is in small letters alone, or a letter is put together of several characters."""
+    small = any(part.islower() and "*" not in part for part in text.split("-"))
+    return small or not unicodedata.is_normalized("NFC", text)
 
 
 def instrument_key(venue: str, symbol: str) -> str:

@@ -15,12 +15,16 @@ class Backoff:
         base: upper end of the first delay.
         cap: upper end of any.
         chance: source of randomness.
+        least: lower end of each, as a part of its upper end.
     """
 
-    def __init__(self, base: float = 0.5, cap: float = 30.0, chance: random.Random | None = None) -> None:
+    def __init__(
+        self, base: float = 0.5, cap: float = 30.0, chance: random.Random | None = None, *, least: float = 0.0
+    ) -> None:
         self._base = base
         self._cap = cap
         self._chance = chance if chance is not None else random.Random()  # noqa: S311 no secret
+        self._least = least
         self.failures = 0
 
     def next(self) -> float:
@@ -28,7 +32,7 @@ class Backoff:
         # 2**1000 is no float any more.
         ceiling = min(self._cap, self._base * 2 ** min(self.failures, 60))
         self.failures += 1
-        return self._chance.uniform(0.0, ceiling)
+        return self._chance.uniform(self._least * ceiling, ceiling)
 
     def reset(self) -> None:
         """Forget the failures: it works again."""

@@ -293,6 +293,7 @@ class Collector:
             "bytes": self.bytes,
             "frames_done": self._frames_done(),
             **self._figures.report(self.lines),
+            "left_out": list(self._instruments.left_out),
             "records": self.publisher.acknowledged,
             "published": dict(self.publisher.published),
             "in_flight": self.publisher.in_flight,

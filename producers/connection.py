@@ -17,10 +17,14 @@ from websockets.exceptions import (
 )
 
 from producers.frame_socket import FrameSocket
-from producers.limits import PAUSING, SLACK, Budget, Gate, Limit, stated_seconds
+from producers.limits import PAUSING, Allowance, Gate, Limit, stated_seconds
 from producers.venue import Venue
 
 CLOSE_SECONDS = 1.0
+_REPAIR_MESSAGES = 2
+"""Unsubscribe, subscribe."""
+_REFUSING = (400, 404, 414)
+"""Statuses of a handshake whose address is malformed, unknown or too long."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -29,11 +33,13 @@ class Disconnected(Exception):
 
     Attributes:
         retry_after: for so many seconds the venue wants nobody to connect.
+        of_address: whether it is the address that the venue refuses.
     """
 
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after: float = 0.0, *, of_address: bool = False) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.of_address = of_address
 
 
 class Connection:
@@ -46,6 +52,8 @@ class Connection:
             holds the venue back.
         room: waits until more can be taken.
         messages: keeps the limit of messages, where all connections share it.
+        exhausted: is told, once, that the venue takes no more requests on this connection for a while. What is to be
+            sent waits; another connection had better be opened.
 
     Attributes:
         held_back: whether the socket is left alone at the moment.
@@ -58,6 +66,7 @@ class Connection:
         receive: Callable[[bytes], bool],
         room: Callable[[], Awaitable[None]],
         messages: Gate | None = None,
+        exhausted: Callable[[], None] = lambda: None,
     ) -> None:
         self._venue = venue
         self._url = url
@@ -65,9 +74,11 @@ class Connection:
         self._room = room
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
         self._messages = messages if messages is not None else message_gate(venue)
-        requests = venue.requests
-        self._requests = Budget(Limit(requests.amount, requests.seconds * SLACK)) if requests is not None else None
-        self._sending = False
+        self._requests = Allowance(venue.requests)
+        self._exhausted = exhausted
+        self._was_exhausted = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._reason = ""
         self._dropped = asyncio.Event()
         self._socket: FrameSocket | None = None
@@ -75,6 +86,7 @@ class Connection:
 
     def send(self, text: str) -> None:
         """Send ``text`` as soon as the venue's limit allows."""
+        self._quiet.clear()
         self._outbox.put_nowait(text)
 
     async def ask(self) -> bool | None:
@@ -102,7 +114,7 @@ class Connection:
     @property
     def told(self) -> bool:
         """Whether everything given to :meth:`send` is sent."""
-        return self._outbox.empty() and not self._sending
+        return self._quiet.is_set()
 
     def drop(self, reason: str) -> None:
         """End the connection from this side."""
@@ -133,13 +145,14 @@ class Connection:
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
             reason = f"cannot connect to {self._url.partition('?')[0]}: {error!r}"
-            raise Disconnected(reason, _retry_after(error)) from error
+            refused = isinstance(error, InvalidStatus) and error.response.status_code in _REFUSING
+            raise Disconnected(reason, _retry_after(error), of_address=refused) from error
         assert isinstance(socket, FrameSocket)  # noqa: S101 create_connection makes it
         self._socket = socket
         opened()
         helpers = [asyncio.create_task(self._send_all(socket)), asyncio.create_task(self._watch(socket))]
         if venue.text_ping is not None and venue.ping_seconds is not None:
-            helpers.append(asyncio.create_task(self._ping(venue.text_ping, venue.ping_seconds)))
+            helpers.append(asyncio.create_task(self._ping(socket, venue.text_ping, venue.ping_seconds)))
         try:
             await self._read(socket)
         except ConnectionClosed as error:
@@ -167,28 +180,53 @@ class Connection:
     async def _send_all(self, socket: FrameSocket) -> None:
         while True:
             text = await self._outbox.get()
-            self._sending = True
-            if text != self._venue.text_ping and not self._may_request():
-                self.drop("the venue takes no more requests on this connection")
-                return
+            await self._take_request()
             await self._messages.enter()
             await socket.send(text)
-            self._sending = False
+            if self._outbox.empty():
+                self._quiet.set()
 
-    def _may_request(self) -> bool:
-        """Whether the venue takes one more request on this connection; if so it is counted."""
-        if self._requests is None:
-            return True
-        now = asyncio.get_running_loop().time()
-        if self._requests.wait(now) > 0:
-            return False
-        self._requests.spend(now)
-        return True
+    async def _take_request(self) -> None:
+        """Wait until the venue takes one more request on this connection, and count it."""
+        clock = asyncio.get_running_loop().time
+        while (delay := self._requests.wait(clock())) > 0:
+            if not self._was_exhausted:
+                self._was_exhausted = True
+                self._exhausted()
+            await asyncio.sleep(delay)
+        self._requests.spend(clock())
 
-    async def _ping(self, text: str, seconds: float) -> None:
+    async def repair_turn(self, symbol: str, waits: Callable[[float], None]) -> None:
+        """Wait until a book may be asked for again: nobody else waits, and enough of the allowance is left for others.
+
+        Args:
+            symbol: of the book.
+            waits: is told how many seconds the allowance will take, when they are more than one.
+        """
+        clock = asyncio.get_running_loop().time
+        while True:
+            async with self._messages.repairs:
+                await self._quiet.wait()
+                await self._messages.idle()
+                delay = self._requests.wait_to_repair(clock(), symbol, _REPAIR_MESSAGES)
+                if delay <= 0:
+                    self._requests.repaired(clock(), symbol)
+                    return  # what it sends is in front of the next repair
+            if delay > 1.0:
+                waits(delay)
+            await asyncio.sleep(delay)
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether there is room for what can wait: nothing else is to be sent, and half of the allowance is left."""
+        return self.told and not self.held_back and self._requests.wait_to_retry(asyncio.get_running_loop().time()) <= 0
+
+    async def _ping(self, socket: FrameSocket, text: str, seconds: float) -> None:
+        # Beside the requests, which may have to wait, and do not count pings.
         while True:
             await asyncio.sleep(seconds)
-            self.send(text)
+            await self._messages.enter()
+            await socket.send(text)
 
     async def _watch(self, socket: FrameSocket) -> None:
         """End the connection when the venue says nothing for too long, or when it is to be dropped."""

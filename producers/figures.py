@@ -54,6 +54,12 @@ class Figures:
             "frames_ignored": ignored.total(),
             "ignored": dict(ignored),
             "dead_letters": self._refused + sum(line.protocol.refused for line in lines),
+            "refused": {
+                symbol: channels
+                for line in lines
+                if line.heir is None
+                for symbol, channels in line.protocol.refusals().items()
+            },
             "instruments": instruments,
         }
 

@@ -77,6 +77,52 @@ class Budget:
             self._total = 0.0  # no rest of sums of floats
 
 
+class Allowance:
+    """A connection's requests within a longer time, so dealt that the repairs of one book leave enough for the others.
+
+    First subscriptions may use all of it. A repair leaves a tenth for them; one of a book that was repaired often
+    within that time leaves half, for the books that seldom need one, and so does asking again for what was refused.
+
+    Args:
+        limit: what is allowed; None: anything.
+    """
+
+    OFTEN: Final = 3
+
+    def __init__(self, limit: Limit | None) -> None:
+        limit = limit if limit is not None else Limit(math.inf, 1.0)
+        kept = Limit(limit.amount, limit.seconds * SLACK)
+        self._budget = Budget(kept)
+        self._seconds = kept.seconds
+        self._half, self._tenth = limit.amount / 2, limit.amount / 10
+        self._repairs: dict[str, deque[float]] = {}
+
+    def wait(self, now: float) -> float:
+        """Return how many seconds from ``now`` on one more request can be sent; 0: now."""
+        return self._budget.wait(now)
+
+    def spend(self, now: float) -> None:
+        """Count a request."""
+        self._budget.spend(now)
+
+    def wait_to_repair(self, now: float, symbol: str, messages: int) -> float:
+        """Return how many seconds from ``now`` on ``symbol`` may be repaired with so many ``messages``; 0: now."""
+        times = self._repairs.get(symbol, ())
+        often = sum(now - time < self._seconds for time in times) >= self.OFTEN
+        return self._wait_leaving(now, messages, self._half if often else self._tenth)
+
+    def repaired(self, now: float, symbol: str) -> None:
+        """Take note that ``symbol`` is being repaired; its messages are counted as they are sent."""
+        self._repairs.setdefault(symbol, deque(maxlen=self.OFTEN)).append(now)
+
+    def wait_to_retry(self, now: float) -> float:
+        """Return how many seconds from ``now`` on what was refused may be asked for again; 0: now."""
+        return self._wait_leaving(now, 1, self._half)
+
+    def _wait_leaving(self, now: float, messages: int, reserve: float) -> float:
+        return self._budget.wait(now, messages + reserve) if math.isfinite(reserve) else 0.0
+
+
 class Gate:
     """Lets through what a budget allows, in the order of asking. Whoever is cancelled while waiting spends nothing.
 
@@ -91,6 +137,8 @@ class Gate:
         self._spare = math.floor(kept.amount / 2) if limit is not None else 0
         self._clock = clock if clock is not None else asyncio.get_running_loop().time
         self._turn = asyncio.Lock()
+        self.repairs = asyncio.Lock()
+        """Held by the one repair whose turn it is."""
 
     async def enter(self, weight: float = 1.0) -> None:
         """Wait until ``weight`` may be spent, and spend it."""
@@ -101,6 +149,11 @@ class Gate:
                 await asyncio.sleep(delay)
                 delay = budget.wait(self._clock(), weight)
             budget.spend(self._clock(), weight)
+
+    async def idle(self) -> None:
+        """Wait until those have passed who wait now."""
+        async with self._turn:
+            return
 
     def enter_if_idle(self) -> bool:
         """Let one through if nobody waits and half of the limit is left after it: for what may be left out."""

@@ -80,7 +80,7 @@ class Line:
         self._reconnect_hours = reconnect_hours
         self._connection: Connection | None = None
         self._dropped: set[str] = set()
-        self._resyncs = Resubscriptions(host.spawn, self._resubscribe)
+        self._resyncs = Resubscriptions(host.spawn, self._resubscribe, self._repair_turn)
         self._pulse = Pulse(host, self)
         self._pause = 0.0
         self._opened = -math.inf
@@ -152,7 +152,7 @@ class Line:
         loop = asyncio.get_running_loop()
         began = loop.time()
         url = self.url + self.protocol.path()
-        connection = Connection(self._host.venue, url, self._receive, self._room, self._host.messages)
+        connection = Connection(self._host.venue, url, self._receive, self._room, self._host.messages, self._exhausted)
         keepers: list[asyncio.Task[None]] = []
         reason = STOPPED
 
@@ -181,6 +181,8 @@ class Line:
             reason = str(error)
             if error.retry_after:
                 self._host.connects.close(error.retry_after)
+            if error.of_address:
+                self.act(self.protocol.address_refused(reason))
             if isinstance(error, BrokerAway):
                 self.backoff.reset()  # when the broker is back, however often it went, nobody is to wait
         finally:
@@ -227,7 +229,10 @@ class Line:
             await asyncio.sleep(every)
             self._pulse.tick()
             self._act(self.protocol.overdue(self._host.now()), self.late_frame())
-            instruments = self.protocol.instruments
+            if connection.may_retry:
+                self._act(self.protocol.retry(clock()), self.late_frame())
+            unwatched = self.protocol.unwatched()
+            instruments = {s: state for s, state in self.protocol.instruments.items() if s not in unwatched}
             asked = {s for s in instruments if s in self._resyncs or self._host.rest.asking(self, s)}
             # What still waits to be sent cannot be answered.
             listening = connection.told and not connection.held_back
@@ -349,6 +354,19 @@ class Line:
 
     def _resubscribe(self, symbol: str) -> None:
         self._act(list(self.protocol.resubscribe(symbol)), self.late_frame())
+
+    async def _repair_turn(self, symbol: str) -> None:
+        def waits(seconds: float) -> None:
+            reason = (
+                f"asked for again in {seconds:.0f} s: the rest of the connection's requests is kept for other books"
+            )
+            self._event("resync_waits", "WARNING", reason, symbol=symbol)
+
+        if self._connection is not None:
+            await self._connection.repair_turn(symbol, waits)
+
+    def _exhausted(self) -> None:
+        self._do(Reconnect("the venue takes no more requests on this connection"), self.late_frame())
 
     def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
         self._host.journal.event(kind, severity, message, self.late_frame(), symbol=symbol)

@@ -18,6 +18,8 @@ from schemas.records import Severity
 RENEWAL_SECONDS: Final = 3600.0
 _NAMED: Final = 50
 """Symbols told in an event; of more, the number is."""
+_LONGEST: Final = 40
+"""Characters of a name that are told."""
 
 
 class Tell(Protocol):
@@ -33,7 +35,10 @@ class Instruments:
         venue: says where it lists them.
         rest: asks it.
         changed: is called when patterns may match other symbols than before.
-        tell: writes events: what each pattern matched, or why the list cannot be had.
+        tell: writes events: what each pattern matched, what cannot be named, or why the list cannot be had.
+
+    Attributes:
+        left_out: the venue's names of instruments that have no canonical symbol, by the last list.
     """
 
     def __init__(self, venue: Venue, rest: RestClient, changed: Callable[[], None], tell: Tell) -> None:
@@ -42,6 +47,7 @@ class Instruments:
         self._changed = changed
         self._tell = tell
         self._listed: tuple[str, ...] | None = None
+        self.left_out: tuple[str, ...] = ()
         self._told: dict[str, tuple[str, ...]] = {}
         self._wake = asyncio.Event()
 
@@ -73,17 +79,32 @@ class Instruments:
             self._tell("listing_failed", "ERROR", f"{self._venue.name} lists no instruments; name the symbols")
             return True
         body, reason = await self._rest.get(listing.path)
+        left_out: list[str] = []
         if body is not None:
             try:
-                self._listed = tuple(listing.parse(body))
+                self._listed = tuple(listing.parse(body, left_out.append))
             except FrameRefused as error:
                 body, reason = None, str(error)
         if body is None:
             self._tell("listing_failed", "WARNING", f"cannot learn what the venue trades: {reason}")
             return False
+        self._tell_left_out(tuple(dict.fromkeys(left_out)))
         self._tell_matches(configured)
         self._changed()
         return True
+
+    def _tell_left_out(self, names: tuple[str, ...]) -> None:
+        """Name, once, what the venue trades and no pattern can match."""
+        if names and names != self.left_out:
+            named = ", ".join(repr(name[:_LONGEST]) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+            self._tell(
+                "symbols_left_out",
+                "WARNING",
+                f"{len(names)} instruments of {self._venue.name} have names that cannot be symbols; no pattern matches "
+                f"them: {named}",
+                {"symbols": str(len(names))},
+            )
+        self.left_out = names
 
     def _tell_matches(self, configured: Sequence[str]) -> None:
         matched = resolve(configured, self._listed or ()).matched

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -18,14 +18,17 @@ from alphapulse.errors import FrameRefused, ValueRefused
 from producers.book_stream import Doubt
 from producers.entries import UNREADABLE, Entries, Entry, split
 from producers.outputs import FetchSnapshot, Note, Outputs, Refused, Resubscribe, Send
-from producers.roster import InstrumentState, Roster
+from producers.roster import InstrumentState
+from producers.subscriber import Subscriber
+from producers.subscriptions import Item, Operation
+
+__all__ = ["BookRefused", "Item", "Operation", "VenueProtocol", "quoted"]
 
 E = TypeVar("E", bound=Entry)
 T = TypeVar("T")
-Operation: TypeAlias = Literal["subscribe", "unsubscribe"]
 
 
-class VenueProtocol(Roster, ABC):
+class VenueProtocol(Subscriber, ABC):
     """One connection's view of a venue. Subclasses hold what is the venue's own.
 
     Attributes:
@@ -49,17 +52,9 @@ class VenueProtocol(Roster, ABC):
         """Return path and query to connect to, behind the venue's address."""
         return ""
 
-    def subscribe(self) -> list[Send]:
-        """Return what to send on a new connection."""
-        return self._requests("subscribe", list(self.instruments.values())) if self.instruments else []
-
-    @abstractmethod
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        """Return what subscribes to all that we want of ``states``, or unsubscribes from it."""
-
-    @abstractmethod
     def resubscribe(self, symbol: str) -> Sequence[Send | FetchSnapshot]:
         """Return what asks for a new snapshot of one book."""
+        return self.resubscribe_book(symbol)
 
     def add(self, symbols: Sequence[str]) -> list[Send]:
         """Take up ``symbols`` on the connection that stands; return what to send.
@@ -74,15 +69,16 @@ class VenueProtocol(Roster, ABC):
             for state in states:
                 self._let_go(state)
             raise
-        return self._requests("subscribe", states)
+        return self._ask("subscribe", self._wanted(states))
 
     def remove(self, symbol: str, received_time: int) -> Outputs:
         """Give up a symbol: end its epoch and tell the venue. Frames of it that still come are ignored."""
         outputs: Outputs = []
         state = self.instruments[symbol]
         state.book.end(outputs, received_time)
+        outputs += self._ask("unsubscribe", self._wanted([state]))
         self._let_go(state)
-        outputs += self._requests("unsubscribe", [state])
+        self.subscriptions.forget(symbol)
         return outputs
 
     def verify(self, symbol: str, seconds: float) -> Outputs:
@@ -130,6 +126,7 @@ class VenueProtocol(Roster, ABC):
     def disconnected(self, received_time: int) -> Outputs:
         """End the epoch of every valid book: what the venue does from now on is not seen."""
         outputs: Outputs = []
+        self.subscriptions.disconnected()
         for state in self.instruments.values():
             state.book.end(outputs, received_time)
         return outputs

@@ -18,6 +18,10 @@ AT_ONCE: Final = 4
 ANSWER_SECONDS: Final = 30.0
 UNSTATED_PAUSES: Final = {429: 10.0, 418: 120.0}
 """Slow down (429), banned for not slowing down (418): how long, where no ``Retry-After`` says it."""
+REFUSING: Final = (400, 404)
+"""There is no such thing: asking again seldom helps, and takes of the weight that the others need."""
+REFUSED_SECONDS: Final = 600.0
+"""The longest pause between two such requests."""
 
 Answered = Callable[[bytes], None]
 Failed = Callable[[str], None]
@@ -79,9 +83,8 @@ class RestClient:
 
     async def get(self, path: str) -> tuple[bytes | None, str]:
         """Return the body at ``path``, as soon as the limits allow to ask for it; None and why if there is none."""
-        async with self._slots:
-            await self._gate.enter(self._weight(path))
-            return await self._get(path)
+        body, reason, _ = await self._in_turn(path)
+        return body, reason
 
     async def _fetch(self, key: tuple[object, str], request: FetchSnapshot, answered: Answered, failed: Failed) -> None:
         pace = self._paces.setdefault(key, Pace())
@@ -89,27 +92,34 @@ class RestClient:
         if request.attempt:
             # The answer was older than the stream; the venue needs a moment to catch up with itself.
             await asyncio.sleep(min(5.0, 0.25 * 2 ** min(request.attempt - 1, 10)))
-        backoff = Backoff(base=1.0, cap=60.0)
+        backoff, refusals = Backoff(base=1.0, cap=60.0), Backoff(base=2.0, cap=REFUSED_SECONDS, least=0.5)
         while True:
-            body, reason = await self.get(request.path)
+            body, reason, refused = await self._in_turn(request.path)
             if body is not None:
                 answered(body)
                 return
             failed(reason)
-            await asyncio.sleep(backoff.next())
+            await asyncio.sleep((refusals if refused else backoff).next())
 
-    async def _get(self, path: str) -> tuple[bytes | None, str]:
+    async def _in_turn(self, path: str) -> tuple[bytes | None, str, bool]:
+        async with self._slots:
+            await self._gate.enter(self._weight(path))
+            return await self._get(path)
+
+    async def _get(self, path: str) -> tuple[bytes | None, str, bool]:
+        """Return the body at ``path``, or why there is none, and whether the venue has nothing of that kind."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS))
         try:
             async with self._session.get(self.base + path) as response:
                 body = await response.read()
                 if response.status == 200:
-                    return body, ""
+                    return body, "", False
                 self._heed(response)
-                return None, f"HTTP {response.status} for {path}: {body[:200]!r}"
+                reason = f"HTTP {response.status} for {path}: {body[:200]!r}"
+                return None, reason, response.status in REFUSING
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: no address at all
-            return None, f"{path}: {error!r}"
+            return None, f"{path}: {error!r}", False
 
     def _heed(self, response: aiohttp.ClientResponse) -> None:
         """Let nothing more through for as long as the venue wants to be left alone."""

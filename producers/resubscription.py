@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from producers.backoff import Pace
@@ -18,13 +18,18 @@ class Resubscriptions:
     Args:
         spawn: makes the tasks.
         ask: asks for a symbol's book.
+        turn: waits until that may be done, for one symbol after its pause.
     """
 
     def __init__(
-        self, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]], ask: Callable[[str], None]
+        self,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        ask: Callable[[str], None],
+        turn: Callable[[str], Awaitable[None]],
     ) -> None:
         self._spawn = spawn
         self._ask = ask
+        self._turn = turn
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._paces: dict[str, Pace] = {}
 
@@ -46,5 +51,6 @@ class Resubscriptions:
     async def _wait(self, symbol: str) -> None:
         pace = self._paces.setdefault(symbol, Pace(cap=LONGEST_SECONDS))
         await asyncio.sleep(pace.delay(asyncio.get_running_loop().time()))
+        await self._turn(symbol)
         del self._tasks[symbol]
         self._ask(symbol)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from alphapulse.config import VenueSettings
+from alphapulse.errors import ValueRefused
 from producers.limits import Limit
 from producers.protocol import VenueProtocol
 
@@ -19,20 +20,38 @@ def one(path: str) -> float:
     return 1.0
 
 
+def no_matter(name: str) -> None:
+    """Take note of nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Where a venue lists its instruments.
 
     Attributes:
         path: of the list, behind the REST address.
-        parse: returns the canonical symbols that are traded, from the answer's body.
+        parse: returns the canonical symbols that are traded, from the answer's body; the callable is told each name
+            that has no canonical symbol, and so is left out.
 
             Raises:
                 FrameRefused: it is no such list.
     """
 
     path: str
-    parse: Callable[[bytes], Sequence[str]]
+    parse: Callable[[bytes, Callable[[str], None]], Sequence[str]]
+
+
+def canonical(
+    names: Iterable[str], symbol_of: Callable[[str], str], left_out: Callable[[str], None] = no_matter
+) -> list[str]:
+    """Return the canonical symbols of a venue's ``names``, each once; ``left_out`` is told those that have none."""
+    found: dict[str, None] = {}
+    for name in names:
+        try:
+            found[symbol_of(name)] = None
+        except ValueRefused:
+            left_out(name)
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True)

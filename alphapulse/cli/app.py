@@ -165,16 +165,25 @@ def replay(
     venue: Annotated[
         str | None, typer.Option(help="The recordings' venue, where their names do not begin with it.")
     ] = None,
+    symbols: Annotated[
+        str,
+        typer.Option(help="Symbols whose names at the venue do not tell base and quote (BTC-XYZ), comma-separated."),
+    ] = "",
 ) -> None:
     """Play recordings through the whole pipeline into tables and files, and say what came out."""
     from alphapulse.cli.replay import Replay, check_speed
 
+    faults: list[str] = []
+    chosen = _names(symbols, "--symbols", check_symbol, faults) if symbols else ()
+    if faults:
+        raise ArgumentsRefused(faults)
     wanted = Replay(
         recordings=tuple(recordings),
         data_dir=data_dir,
         speed=check_speed(speed),
         json=json,
         venue=venue,
+        symbols=chosen,
     )
     sys.exit(asyncio.run(wanted.run()))
 

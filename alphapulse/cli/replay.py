@@ -92,6 +92,7 @@ class Replay:
     speed: float | None
     json: bool
     venue: str | None = None
+    symbols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -164,10 +165,11 @@ class Replay:
     async def _start_replays(self, stack: Stack) -> None:
         pace = ("--speed", "max", "--paced") if self.speed is None else ("--speed", f"{self.speed:g}")
         venue = ("--venue", self.venue) if self.venue is not None else ()
+        symbols = ("--symbols", ",".join(self.symbols)) if self.symbols else ()
         for number, path in enumerate(self.recordings, start=1):
             feed = Feed(path, f"replay-{number}", f"collector-{number}")
             self.feeds.append(feed)
-            arguments = (str(path), *pace, *venue, "--name", feed.replay)
+            arguments = (str(path), *pace, *venue, *symbols, "--name", feed.replay)
             await stack.start_venues(feed.replay, "producers.replay", arguments)
         played: dict[tuple[str, str], Path] = {}
         for feed in self.feeds:
@@ -271,7 +273,7 @@ class Replay:
         books = {(book["venue"], book["symbol"]): book for book in processed}
         rows, faults = [], []
         for feed in self.feeds:
-            faults += [str(fault) for fault in feed.status.get("incomplete", [])]
+            faults += [str(fault) for key in ("incomplete", "unnamed") for fault in feed.status.get(key, [])]
             faults += summary.doubts(feed.told["venue"], feed.told["books"], feed.collected["instruments"])[0]
             for symbol, collected in sorted(feed.collected["instruments"].items()):
                 key = (feed.told["venue"], symbol)

@@ -57,7 +57,7 @@ class AlpacaSession(Session):
             return _error(403, "already authenticated")
         if not request.get("key") or not request.get("secret"):
             return _error(402, "auth failed")
-        if self.refuses():
+        if self.refuses(("", "")):
             return _error(406, "connection limit exceeded")
         self._authenticated = True
         return Answer([_encode({"T": "success", "msg": "authenticated"})])
@@ -77,7 +77,7 @@ class AlpacaSession(Session):
             if len({name for feed, name in {*keys, *self.subscriptions} if feed == TRADES}) > self._most_symbols:
                 return _error(405, "symbol limit exceeded")
             for feed, name in keys:
-                if name in self.symbols and (feed, name) not in self.subscriptions:
+                if (feed, name) not in self.subscriptions and self.knows(name) and not self.refuses((feed, name)):
                     self._subscribe(Subscription(feed, name, feed), answer)
         answer.replies.append(self._listing())
         return answer

@@ -11,7 +11,7 @@ would count the volume twice with every reader that does not know of corrections
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,13 +24,16 @@ from producers.alpaca.messages import number_text
 from producers.alpaca.symbols import venue_symbol
 from producers.alpaca.watchdog import Watchdog
 from producers.outputs import FetchSnapshot, Halt, Note, Outputs, Reconnect, Send
-from producers.protocol import Operation, VenueProtocol
+from producers.protocol import Item, Operation, VenueProtocol
 from producers.roster import InstrumentState
 from producers.timestamps import iso_nanoseconds
 
 TERMINAL: Final = frozenset({402, 405, 408, 409, 410})
 """Wrong key, too many symbols, feed not enabled, feed not in the subscription, channel not on this feed: trying again
 cannot help. https://docs.alpaca.markets/docs/streaming-market-data#errors"""
+OF_A_REQUEST: Final = frozenset({400, 405})
+"""Where a subscription was asked for, the venue refuses that request: it is not understood, or has too many symbols."""
+BARS: Final = "bars"
 CONNECTION_LIMIT: Final = 406
 LIMIT_SECONDS: Final = 30.0
 """A connection that was lost may count for a minute and a half: there is no use in trying every second."""
@@ -46,6 +49,10 @@ class AlpacaProtocol(VenueProtocol):
         ConfigError: no key or secret, a symbol that is no ticker, or a depth (there are no books).
     """
 
+    TRADES = "trades"
+    OTHERS = ("quotes", BARS)
+    IN_ORDER = True
+
     def __init__(self, settings: VenueSettings, venue: str = "alpaca") -> None:
         super().__init__(venue)
         faults = []
@@ -58,7 +65,8 @@ class AlpacaProtocol(VenueProtocol):
         self._key, self._secret = settings.key, settings.secret
         self._bars = Bars()
         self._watchdog = Watchdog()
-        self._subscribed = False
+        self._authenticated = False
+        self._subscribed = False  # or the subscription was answered, at least
         self._waiting_since: int | None = None
         self._set_up(settings, faults)
 
@@ -71,15 +79,30 @@ class AlpacaProtocol(VenueProtocol):
         keys = {"action": "auth", "key": self._key.get_secret_value(), "secret": self._secret.get_secret_value()}
         return [Send(msgspec.json.encode(keys).decode())]
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        # Before the key is taken nothing can be subscribed to; afterwards all of them are.
-        return [_request(operation, [state.symbol for state in states])] if self._subscribed else []
+    def _ask(self, operation: Operation, items: Sequence[Item]) -> list[Send]:
+        # Before the key is taken nothing can be subscribed to; then all of them are.
+        return super()._ask(operation, items) if self._authenticated else []
+
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        return [items]
+
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        request: dict[str, object] = {"action": operation}
+        for channel in dict.fromkeys(channel for channel, _ in items):
+            request[channel] = self._names(item for item in items if item[0] == channel)
+        if BARS in request:
+            request["updatedBars"] = request[BARS]
+        return msgspec.json.encode(request).decode()
+
+    def retry(self, now: float) -> Outputs:
+        return super().retry(now) if self._authenticated else []
 
     def resubscribe(self, symbol: str) -> list[Send | FetchSnapshot]:
         return []  # there are no snapshots to ask for
 
     def disconnected(self, received_time: int) -> Outputs:
-        self._subscribed, self._waiting_since = False, None
+        self._authenticated = self._subscribed = False
+        self._waiting_since = None
         self._watchdog.disconnected()
         return super().disconnected(received_time)
 
@@ -102,9 +125,9 @@ class AlpacaProtocol(VenueProtocol):
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         for message in self._entries(messages.MESSAGES, frame, frame, received_time, outputs):
-            self._message(message, frame, received_time, outputs)
+            self._take(message, frame, received_time, outputs)
 
-    def _message(self, message: messages.Message, frame: bytes, received_time: int, outputs: Outputs) -> None:
+    def _take(self, message: messages.Message, frame: bytes, received_time: int, outputs: Outputs) -> None:
         match message:
             case messages.Success():
                 self._success(message, outputs)
@@ -144,22 +167,25 @@ class AlpacaProtocol(VenueProtocol):
     def _success(self, message: messages.Success, outputs: Outputs) -> None:
         self.ignored["success"] += 1
         if message.msg == "authenticated":
-            outputs.append(_request("subscribe", list(self.instruments)))
+            self._authenticated = True
+            outputs += super().subscribe()
 
     def _confirmed(self, message: messages.Subscription, received_time: int, outputs: Outputs) -> None:
         self.ignored["subscription"] += 1
         self._subscribed = True
         self._watchdog.subscribed(received_time)
         outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
-        for symbol in self.instruments:
-            lists = (("trades", message.trades), ("quotes", message.quotes), ("bars", message.bars))
-            if missing := [name for name, confirmed in lists if symbol not in confirmed]:
-                told = f"not subscribed to: {', '.join(missing)}"
-                outputs.append(Note("subscription_refused", "ERROR", told, symbol))
+        listed = {"trades": set(message.trades), "quotes": set(message.quotes), BARS: set(message.bars)}
+        self._take_listing(lambda item: item[1] in listed[item[0]], outputs, complete=True)
 
     def _error(self, message: messages.Error, outputs: Outputs) -> None:
         self.ignored["error"] += 1
         reason = f"the venue refuses: {message.code} {message.msg[:300]}"
+        number = self.subscriptions.oldest("subscribe")
+        if message.code in OF_A_REQUEST and number is not None:
+            self._subscribed = True
+            self._refuse_message(number, reason, outputs)
+            return
         if message.code in TERMINAL:
             outputs.append(Note("subscription_refused", "ERROR", reason))
             outputs.append(Halt(reason))
@@ -172,11 +198,6 @@ class AlpacaProtocol(VenueProtocol):
 
     def _ask_again(self, symbol: str, outputs: Outputs) -> None:
         """Do nothing: without books there is none to ask for."""
-
-
-def _request(action: Operation, names: list[str]) -> Send:
-    request = {"action": action, "trades": names, "quotes": names, "bars": names, "updatedBars": names}
-    return Send(msgspec.json.encode(request).decode())
 
 
 def _correction(symbol: str, message: messages.Correction) -> Note:

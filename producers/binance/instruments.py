@@ -5,13 +5,14 @@ https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpo
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import FrameRefused
 from alphapulse.instruments import check_symbol
+from producers.venue import canonical, no_matter
 
 
 class Symbol(Struct, rename="camel"):
@@ -27,8 +28,8 @@ class Answer(Struct):
 _decode = msgspec.json.Decoder(Answer).decode
 
 
-def traded(body: bytes) -> list[str]:
-    """Return the canonical symbols that are traded now; what has no canonical name is left out.
+def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
 
     Raises:
         FrameRefused: it is no such list.
@@ -37,9 +38,5 @@ def traded(body: bytes) -> list[str]:
         answer = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameRefused("binance", f"{error} in {body[:200]!r}") from error
-    found = []
-    for symbol in answer.symbols:
-        if symbol.status == "TRADING":
-            with suppress(ValueRefused):
-                found.append(check_symbol(f"{symbol.base_asset}-{symbol.quote_asset}"))
-    return found
+    pairs = (f"{symbol.base_asset}-{symbol.quote_asset}" for symbol in answer.symbols if symbol.status == "TRADING")
+    return canonical(pairs, check_symbol, left_out)

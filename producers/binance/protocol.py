@@ -7,7 +7,7 @@ is fetched. Levels beyond the snapshot's depth are unknown until a diff names th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from producers.binance.synchronizer import MOST_KEPT, Kept, Step, Synchronizer
 from producers.book_stream import Doubt
 from producers.entries import UNREADABLE
 from producers.outputs import FetchSnapshot, Note, Outputs, Reconnect, Send
-from producers.protocol import BookRefused, Operation, VenueProtocol
+from producers.protocol import BookRefused, Item, Operation, VenueProtocol
 from producers.roster import InstrumentState
 from producers.timestamps import ms_nanoseconds
 
@@ -44,6 +44,9 @@ class BinanceProtocol(VenueProtocol):
         ConfigError: a depth beyond what Binance offers, or a symbol that is no pair.
     """
 
+    BOOK = streams.DIFFS
+    TRADES = streams.TRADES
+
     def __init__(self, settings: VenueSettings, venue: str = "binance") -> None:
         super().__init__(venue)
         faults = []
@@ -52,8 +55,9 @@ class BinanceProtocol(VenueProtocol):
             faults.append(f"venues.{venue}.depth: {self._depth} is not offered; at most {MOST_DEPTH}")
         self._sync: dict[str, Synchronizer] = {}
         self._trade_kind: dict[str, type[_Trade]] = {}
-        self._number = 0
         self._waiting = 0
+        self._check_list = False
+        self._in_address = streams.NAMED_IN_ADDRESS
         self._set_up(settings, faults)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes, bytes, int, Outputs], None]] = {
             **dict.fromkeys((*_DIFFS, "depthUpdate"), self._depth_update),
@@ -79,13 +83,43 @@ class BinanceProtocol(VenueProtocol):
         return self._waiting
 
     def path(self) -> str:
-        return streams.address(list(self._by_venue_symbol))
+        return streams.address(list(self._by_venue_symbol)[: self._in_address])
+
+    def address_refused(self, reason: str) -> Outputs:
+        """Name no streams in the address any more: one bad name in it keeps all others out."""
+        if not self._in_address:
+            return []
+        self._in_address = 0
+        return [Note("subscription_refused", "ERROR", f"streams are asked for by message: {reason}"[:500])]
 
     def subscribe(self) -> list[Send]:
-        return streams.rest(list(self._by_venue_symbol))
+        # The address asked for the first ones. Neither it nor a message tells what the venue left out: the list does.
+        self._check_list = bool(self.instruments)
+        later = list(self.instruments)[self._in_address :]
+        return self._ask("subscribe", self._wanted(self.instruments[symbol] for symbol in later))
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        return [streams.request(operation, [state.venue_symbol for state in states], self._next_number())]
+    def retry(self, now: float) -> Outputs:
+        outputs = super().retry(now)
+        if self._check_list:
+            self._check_list = False
+            outputs.append(Send(streams.listing(self._next_number())))
+        return outputs
+
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        symbols = list(dict.fromkeys(symbol for _, symbol in items))
+        for at in range(0, len(symbols), streams.NAMED_IN_ADDRESS):
+            inside = set(symbols[at : at + streams.NAMED_IN_ADDRESS])
+            yield [item for item in items if item[1] in inside]
+
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        wanted = set(items)
+        names = [
+            streams.name(self.instruments[symbol].venue_symbol, channel)
+            for symbol in dict.fromkeys(symbol for _, symbol in items)
+            for channel in streams.CHANNELS
+            if (channel, symbol) in wanted
+        ]
+        return streams.request(operation, names, number)
 
     def resubscribe(self, symbol: str) -> list[FetchSnapshot]:
         return [self._snapshot_request(symbol)]
@@ -104,8 +138,8 @@ class BinanceProtocol(VenueProtocol):
         # A quiet market may send no diff for long; the snapshot is right without one.
         return [
             *outputs,
-            *self._requests("unsubscribe", [state]),
-            *self._requests("subscribe", [state]),
+            *self._ask("unsubscribe", self._wanted([state])),
+            *self._ask("subscribe", self._wanted([state])),
             self._snapshot_request(symbol),
         ]
 
@@ -137,11 +171,26 @@ class BinanceProtocol(VenueProtocol):
             self.ignored["bookTicker"] += 1
         elif message.error is not msgspec.UNSET:
             self.ignored["error"] += 1
-            outputs.append(Note("subscription_refused", "ERROR", f"request refused: {message.error!r:.400}"))
+            number = message.id if isinstance(message.id, int) else None
+            self._refuse_message(number, f"request refused: {message.error!r:.400}", outputs)
         elif message.result is not msgspec.UNSET and message.id is not msgspec.UNSET:
+            if isinstance(message.result, list):
+                self._listed(set(message.result), outputs)
+            elif isinstance(message.id, int) and self.subscriptions.answered(message.id) is not None:
+                self._check_list = True
             self.ignored["result"] += 1
         else:
             raise self._not_understood("neither stream nor event nor answer", frame)
+
+    def _listed(self, listed: Container[Any], outputs: Outputs) -> None:
+        """Take the list of the streams subscribed to: what is missing there and not asked for again was refused."""
+        for state in list(self.instruments.values()):
+            items = self._wanted([state])
+            there = [item for item in items if streams.name(state.venue_symbol, item[0]) in listed]
+            self.subscriptions.confirm(there)
+            missing = [item for item in items if item not in there and not self.subscriptions.asks_for(item)]
+            if missing:
+                self._refuse_items(missing, "not among the streams that the venue lists", outputs)
 
     def _server_shutdown(self, data: Any, frame: bytes, received_time: int, outputs: Outputs) -> None:
         self.ignored["serverShutdown"] += 1

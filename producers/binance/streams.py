@@ -8,28 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from producers.outputs import Send
-from producers.protocol import Operation, quoted
+import msgspec
+
+from producers.subscriptions import Operation
 
 NAMED_IN_ADDRESS: Final = 100
 """Symbols; longer addresses are refused by servers on the way, so further ones are subscribed to by message."""
+DIFFS: Final = "depth@100ms"
+TRADES: Final = "trade"
+CHANNELS: Final = (DIFFS, TRADES)
 
 
 def address(names: Sequence[str]) -> str:
-    """Return path and query that subscribe to the first of ``names`` (the venue's spelling)."""
-    return "/stream?streams=" + "/".join(_streams(names[:NAMED_IN_ADDRESS]))
+    """Return path and query that subscribe to ``names`` (the venue's spelling)."""
+    streams = [name(symbol, channel) for symbol in names for channel in CHANNELS]
+    return "/stream?streams=" + "/".join(streams) if streams else "/stream"
 
 
-def rest(names: Sequence[str]) -> list[Send]:
-    """Return what subscribes to those of ``names`` that the address does not name."""
-    later = range(NAMED_IN_ADDRESS, len(names), NAMED_IN_ADDRESS)
-    return [request("subscribe", names[at : at + NAMED_IN_ADDRESS], at) for at in later]
+def request(operation: Operation, streams: Iterable[str], number: int) -> str:
+    """Return the message that subscribes to ``streams``, or ends them."""
+    return msgspec.json.encode({"method": operation.upper(), "params": list(streams), "id": number}).decode()
 
 
-def request(operation: Operation, names: Iterable[str], number: int) -> Send:
-    """Return the message that subscribes to all streams of ``names``, or ends them."""
-    return Send(f'{{"method":"{operation.upper()}","params":{quoted(_streams(names))},"id":{number}}}')
+def listing(number: int) -> str:
+    """Return the message that asks which streams are subscribed to."""
+    return f'{{"method":"LIST_SUBSCRIPTIONS","id":{number}}}'
 
 
-def _streams(names: Iterable[str]) -> list[str]:
-    return [f"{name.lower()}@{channel}" for name in names for channel in ("depth@100ms", "trade")]
+def name(symbol: str, channel: str) -> str:
+    """Return the name of a stream of ``symbol`` (the venue's spelling)."""
+    return f"{symbol.lower()}@{channel}"

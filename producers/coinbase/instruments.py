@@ -5,13 +5,14 @@ https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproducts
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import FrameRefused
 from producers.coinbase.symbols import canonical_symbol
+from producers.venue import canonical, no_matter
 
 
 class Product(Struct):
@@ -23,8 +24,8 @@ class Product(Struct):
 _decode = msgspec.json.Decoder(list[Product]).decode
 
 
-def traded(body: bytes) -> list[str]:
-    """Return the canonical symbols that are traded now; what has no canonical name is left out.
+def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
 
     Raises:
         FrameRefused: it is no such list.
@@ -33,9 +34,5 @@ def traded(body: bytes) -> list[str]:
         products = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameRefused("coinbase", f"{error} in {body[:200]!r}") from error
-    found = []
-    for product in products:
-        if product.status == "online" and not product.trading_disabled:
-            with suppress(ValueRefused):
-                found.append(canonical_symbol(product.id))
-    return found
+    names = (product.id for product in products if product.status == "online" and not product.trading_disabled)
+    return canonical(names, canonical_symbol, left_out)

@@ -51,9 +51,15 @@ class Heartbeat(Struct, tag="heartbeat"):
     sequence: Int64 = 0
 
 
-# The answer to subscribe and unsubscribe: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
+# The answer to subscribe and unsubscribe, all that is subscribed to:
+# https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
+class Channel(Struct):
+    name: str = ""
+    product_ids: list[str] | None = None
+
+
 class Subscriptions(Struct, tag="subscriptions"):
-    pass
+    channels: list[Channel] = []
 
 
 class Error(Struct, tag="error"):

@@ -7,7 +7,7 @@ a doubt ends the epoch, and the product's book channel is subscribed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -19,9 +19,10 @@ from producers.coinbase.heartbeats import Heartbeats
 from producers.coinbase.symbols import venue_symbol
 from producers.entries import UNREADABLE
 from producers.levels import TextLevels
-from producers.outputs import Note, Outputs, Send
-from producers.protocol import BookRefused, Operation, VenueProtocol, quoted
+from producers.outputs import Note, Outputs
+from producers.protocol import BookRefused, Item, Operation, VenueProtocol, quoted
 from producers.roster import InstrumentState
+from producers.subscriber import apart_if_few
 from producers.timestamps import iso_nanoseconds
 
 _OTHER_KINDS = (b'"match"', b'"last_match"', b'"heartbeat"', b'"subscriptions"', b'"error"')
@@ -33,6 +34,11 @@ class CoinbaseProtocol(VenueProtocol):
     Raises:
         ConfigError: a symbol that is no pair, or a depth (the channel offers no choice).
     """
+
+    BOOK = "level2_batch"
+    TRADES = "matches"
+    OTHERS = ("heartbeat",)
+    IN_ORDER = True
 
     def __init__(self, settings: VenueSettings, venue: str = "coinbase") -> None:
         super().__init__(venue)
@@ -46,6 +52,15 @@ class CoinbaseProtocol(VenueProtocol):
     def _new_state(self, symbol: str) -> InstrumentState:
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
 
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        """One message for all channels that the same products are wanted of; few products go one by one."""
+        channels: dict[str, list[str]] = {}
+        for channel, symbol in items:
+            channels.setdefault(symbol, []).append(channel)
+        for same in dict.fromkeys(map(tuple, channels.values())):
+            symbols = [symbol for symbol in channels if tuple(channels[symbol]) == same]
+            yield from apart_if_few([(channel, symbol) for channel in same for symbol in symbols])
+
     def _let_go(self, state: InstrumentState) -> None:
         super()._let_go(state)
         self._heartbeats.pop(state.symbol, None)
@@ -56,11 +71,9 @@ class CoinbaseProtocol(VenueProtocol):
         self._without_trades.clear()
         return super().disconnected(received_time)
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        return [_request(operation, [state.symbol for state in states], ["level2_batch", "matches", "heartbeat"])]
-
-    def resubscribe(self, symbol: str) -> list[Send]:
-        return [_request("unsubscribe", [symbol], ["level2_batch"]), _request("subscribe", [symbol], ["level2_batch"])]
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        channels = quoted(dict.fromkeys(channel for channel, _ in items))
+        return f'{{"type":"{operation}","product_ids":{quoted(self._names(items))},"channels":{channels}}}'
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         try:
@@ -84,11 +97,24 @@ class CoinbaseProtocol(VenueProtocol):
                     self._heartbeat(self._by_venue_symbol[message.symbol], message, outputs)
             case messages.Subscriptions():
                 self.ignored["subscriptions"] += 1
+                # A channel may be listed by another name than it was asked for.
+                listed = {(channel.name, name) for channel in message.channels for name in channel.product_ids or ()}
+                self._take_listing(listed.__contains__, outputs, complete=False)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case messages.Error():
                 self.ignored["error"] += 1
-                text = f"{message.message}: {message.reason}"[:500]
-                outputs.append(Note("subscription_refused", "ERROR", text))
+                self._refused(f"{message.message}: {message.reason}"[:500], outputs)
+
+    def _count(self, item: Item) -> int:
+        # A message is taken or refused as a whole: what shows one channel shows the others.
+        channels = (self.BOOK, self.TRADES)
+        return sum(super(CoinbaseProtocol, self)._count((channel, item[1])) for channel in channels)
+
+    def _refused(self, text: str, outputs: Outputs) -> None:
+        """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
+        operation: Operation = "unsubscribe" if "unsubscribe" in text else "subscribe"
+        named = self._mentioned(text, self._wanted(self.instruments.values()))
+        self._refuse_message(self.subscriptions.oldest(operation, named), text, outputs)
 
     def _snapshot(
         self, state: InstrumentState, message: messages.Snapshot, received_time: int, outputs: Outputs
@@ -128,7 +154,7 @@ class CoinbaseProtocol(VenueProtocol):
             # It may be the channel that is lost: subscribed to once more, it repeats the last match. Where it is not,
             # that does nothing.
             self._without_trades.add(state.symbol)
-            outputs.append(_request("subscribe", [state.symbol], ["matches"]))
+            outputs += self._ask("subscribe", [(self.TRADES, state.symbol)])
 
     def _trade(self, state: InstrumentState, message: messages.Match, received_time: int, outputs: Outputs) -> None:
         self._without_trades.discard(state.symbol)
@@ -159,7 +185,3 @@ class CoinbaseProtocol(VenueProtocol):
         except UNREADABLE:
             return self._named(frame) or list(self.instruments)
         return super()._suspects(frame, part)
-
-
-def _request(operation: Operation, symbols: Sequence[str], channels: Sequence[str]) -> Send:
-    return Send(f'{{"type":"{operation}","product_ids":{quoted(symbols)},"channels":{quoted(channels)}}}')

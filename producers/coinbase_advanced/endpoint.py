@@ -46,13 +46,14 @@ class CoinbaseAdvancedSession(Session):
         if not isinstance(products, list):
             return _error("product_ids must be a list")
         names = [name if name in self.symbols else sent_as(name) for name in map(str, products)]
-        if unknown := [name for name in names if name not in self.symbols]:
+        if kind == "subscribe" and (unknown := [name for name in names if not self.knows(name)]):
             return _error(f"product {unknown[0]} is not found")
-        if kind == "subscribe" and self.refuses():
+        feed = _FEEDS.get(channel, channel)
+        names = list(dict.fromkeys([""] if feed == HEARTBEATS else names))
+        if kind == "subscribe" and any(self.refuses((feed, name)) for name in names):
             return _error("failed to subscribe")
         answer = Answer()
-        feed = _FEEDS.get(channel, channel)
-        for name in dict.fromkeys([""] if feed == HEARTBEATS else names):
+        for name in names:
             if kind == "unsubscribe":
                 self._unsubscribe((feed, name), answer)
             elif (feed, name) not in self.subscriptions:

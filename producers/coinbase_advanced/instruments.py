@@ -5,13 +5,14 @@ https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/l
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import FrameRefused
 from producers.coinbase_advanced.symbols import canonical_symbol, sent_as
+from producers.venue import canonical, no_matter
 
 
 class _Product(Struct):
@@ -28,8 +29,10 @@ class _Answer(Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-def traded(body: bytes) -> list[str]:
+def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
     """Return the canonical symbols of the spot books; of two names of one book (-USDC, -USD) the one it is sent under.
+
+    ``left_out`` is told the names that have no canonical symbol.
 
     Raises:
         FrameRefused: it is no list of products.
@@ -38,9 +41,6 @@ def traded(body: bytes) -> list[str]:
         answer = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FrameRefused("coinbase_advanced", f"list of products: {error} in {body[:200]!r}") from error
-    found: dict[str, None] = {}
-    for product in answer.products:
-        if product.product_type == "SPOT" and not product.is_disabled and not product.trading_disabled:
-            with suppress(ValueRefused):
-                found[canonical_symbol(sent_as(product.product_id))] = None
-    return list(found)
+    spot = (product for product in answer.products if product.product_type == "SPOT")
+    open_ = (product for product in spot if not product.is_disabled and not product.trading_disabled)
+    return canonical((sent_as(product.product_id) for product in open_), canonical_symbol, left_out)

@@ -57,7 +57,13 @@ class TradesEvent(Struct):
     trades: Raw
 
 
+# Channel subscriptions: all that is subscribed to, by channel.
+class Listing(Struct):
+    subscriptions: dict[str, list[str] | None] = {}
+
+
 decode_frame = msgspec.json.Decoder(Frame).decode
+decode_listings = msgspec.json.Decoder(list[Listing]).decode
 BOOKS = Entries(BookEvent)
 TRADE_EVENTS = Entries(TradesEvent)
 TRADES = Entries(Trade)

@@ -8,7 +8,7 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from alphapulse.config import VenueSettings
@@ -19,14 +19,16 @@ from producers.coinbase_advanced.symbols import sent_as, venue_symbol
 from producers.entries import UNREADABLE
 from producers.levels import TextLevels
 from producers.outputs import Note, Outputs, Send
-from producers.protocol import BookRefused, Operation, VenueProtocol, quoted
+from producers.protocol import BookRefused, Item, Operation, VenueProtocol, quoted
 from producers.roster import InstrumentState
+from producers.subscriber import apart_if_few
 from producers.timestamps import iso_nanoseconds
 
-_CHANNELS: Final = ("level2", "market_trades")
 _OTHER_CHANNELS: Final = tuple(
     f'"{name}"'.encode() for name in ("market_trades", "subscriptions", "error", *sorted(messages.IGNORED))
 )
+
+_HEARTBEATS: Final[Item] = ("heartbeats", "")
 
 
 class CoinbaseAdvancedProtocol(VenueProtocol):
@@ -36,6 +38,10 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         ConfigError: a symbol that is no pair, two symbols of one book (``BTC-USD`` and ``BTC-USDC``), or a depth (the
             channel offers no choice).
     """
+
+    BOOK = "level2"
+    TRADES = "market_trades"
+    IN_ORDER = True
 
     def __init__(self, settings: VenueSettings, venue: str = "coinbase_advanced") -> None:
         super().__init__(venue)
@@ -60,15 +66,23 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
 
     def subscribe(self) -> list[Send]:
         # Without heartbeats quiet channels are closed after a minute or so.
-        heartbeats = Send('{"type":"subscribe","channel":"heartbeats"}')
-        return [heartbeats, *super().subscribe()] if self.instruments else []
+        heartbeats = (
+            [("heartbeats", "")] if self.instruments and not self.subscriptions.apart(("heartbeats", "")) else []
+        )
+        return [*self._ask("subscribe", heartbeats), *super().subscribe()]
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        # One channel a message.
-        return [_request(operation, channel, [state.symbol for state in states]) for channel in _CHANNELS]
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        for batch in super()._batches(items):
+            yield from apart_if_few(batch)
 
-    def resubscribe(self, symbol: str) -> list[Send]:
-        return [_request("unsubscribe", "level2", [symbol]), _request("subscribe", "level2", [symbol])]
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        channel = items[0][0]
+        if items[0] == _HEARTBEATS:
+            return f'{{"type":"{operation}","channel":"{channel}"}}'
+        return f'{{"type":"{operation}","product_ids":{quoted(self._names(items))},"channel":"{channel}"}}'
+
+    def _count(self, item: Item) -> int:
+        return self.ignored["heartbeats"] if item == _HEARTBEATS else super()._count(item)
 
     def disconnected(self, received_time: int) -> Outputs:
         self._next = 0
@@ -84,7 +98,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             raise
         if message.type == "error":
             self.ignored["error"] += 1
-            outputs.append(Note("subscription_refused", "ERROR", f"request refused: {message.message[:450]}"))
+            self._refused(f"request refused: {message.message[:450]}", outputs)
             return
         if message.channel is None or message.sequence_num is None:
             raise self._not_understood("neither channel and sequence_num nor error", frame)
@@ -108,9 +122,15 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                     self._each(oldest_first, self._trade, FrameRefused, frame, received_time, outputs)
             case "subscriptions":
                 self.ignored["subscriptions"] += 1
+                self._take_listing(_reader_of(messages.decode_listings(message.events)), outputs, complete=False)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
             case channel:
                 self._ignore("channel", channel, messages.IGNORED, frame)
+
+    def _refused(self, text: str, outputs: Outputs) -> None:
+        """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
+        named = self._mentioned(text, self._wanted(self.instruments.values()))
+        self._refuse_message(self.subscriptions.oldest(symbols=named), text, outputs)
 
     def _ignore_late(self, message: messages.Frame) -> None:
         """Count the book updates of a message that comes late or twice; one that cannot be read could not do harm."""
@@ -175,5 +195,13 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         return list(self.instruments)
 
 
-def _request(operation: Operation, channel: str, symbols: Sequence[str]) -> Send:
-    return Send(f'{{"type":"{operation}","product_ids":{quoted(symbols)},"channel":"{channel}"}}')
+def _reader_of(listings: Sequence[messages.Listing]) -> Callable[[Item], bool]:
+    """Return what tells whether an item is in a list of all subscriptions; a product goes by either of its names."""
+    listed = {channel: set(names or ()) for listing in listings for channel, names in listing.subscriptions.items()}
+
+    def is_listed(item: Item) -> bool:
+        channel, symbol = item
+        names = listed.get(channel, set())
+        return symbol in names or sent_as(symbol) in names if symbol else channel in listed
+
+    return is_listed

@@ -106,9 +106,10 @@ class BinanceSession(Session):
 
     def _add(self, names: list[str], answer: Answer) -> None:
         for name in names:
-            if name not in self._streams and not self.refuses():  # a stream that it will not have stays silent
-                feed, symbol = stream_key(name)
-                self._streams[name] = Subscription(feed, symbol, name)
+            key = stream_key(name)
+            # A stream that it will not have stays silent.
+            if name not in self._streams and not self.misses(key[1]) and not self.refuses(key):
+                self._streams[name] = Subscription(*key, name)
                 self._subscribe(self._streams[name], answer)
 
     def _drop(self, names: list[str], answer: Answer) -> None:

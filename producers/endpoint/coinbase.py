@@ -55,14 +55,14 @@ class CoinbaseSession(Session):
                     self._unsubscribe(key, answer)
         else:
             reason = self._fault(wanted, signed="signature" in request)
-            if reason is None and self.refuses():
+            keys = [(_FEEDS.get(channel, channel), product) for channel, product in wanted]
+            if reason is None and any(map(self.refuses, keys)):
                 reason = "Too many subscriptions; try again"
             if reason is not None:
                 return _error("Failed to subscribe", reason)
-            for channel, product in wanted:
-                feed = _FEEDS.get(channel, channel)
-                if (feed, product) not in self.subscriptions:
-                    self._subscribe(Subscription(feed, product, channel), answer)
+            for key, (channel, _) in zip(keys, wanted, strict=True):
+                if key not in self.subscriptions:
+                    self._subscribe(Subscription(*key, channel), answer)
         answer.replies.append(self._listing())
         return answer
 
@@ -108,7 +108,7 @@ class CoinbaseSession(Session):
                 return f"{channel} requires authentication"
             if channel not in _FEEDS and channel not in _WITHOUT_DATA and channel not in _WITH_KEYS:
                 return f"{channel} is not a valid channel"
-            if product not in self.symbols and channel != "status":
+            if channel != "status" and not self.knows(product):
                 return f"{product} is not a valid product"
         return None
 

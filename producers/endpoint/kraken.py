@@ -72,11 +72,11 @@ class KrakenSession(Session):
                 answer.replies += _refusal(head, "Subscription depth not supported", time_ns).replies
                 return
         for symbol in _symbols(params):
-            if symbol not in self.symbols:
+            if not self.knows(symbol):
                 self._refuse(head, f"Currency pair not supported {symbol}", symbol, time_ns, answer)
             elif (feed_of(channel), symbol) in self.subscriptions:
                 self._refuse(head, "Already subscribed", symbol, time_ns, answer)
-            elif self.refuses():
+            elif self.refuses((feed_of(channel), symbol)):
                 self._refuse(head, "Exceeded msg rate", symbol, time_ns, answer)
             else:
                 self._accept(head, {**result, "symbol": symbol}, symbol, time_ns, answer)

@@ -242,7 +242,9 @@ class Listener:
     def _answer(self, connection: Connection, message: bytes) -> Answer | None:
         """Return the answer to a message; None: it was one too many."""
         session, now = connection.session, time.time_ns()
-        if self._guard is None or self._guard.heard(connection, ping=session.is_ping(message)):
+        ping = session.is_ping(message)
+        allowed = self._guard is None or self._guard.heard(connection, ping=ping)
+        if allowed and (ping or not session.rations()):
             return session.received(message, now)
         return session.too_many(message, now)
 

@@ -77,10 +77,18 @@ class Session(ABC):
         self.subscriptions: dict[Key, Subscription] = {}
         self.next_number = 0
         """Of the next frame to this client, where the venue numbers them; what is skipped is lost to the client."""
-        self.refuses: Callable[[], bool] = _never
+        self.refuses: Callable[[Key], bool] = _never
         """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
         self.last_trade: Callable[[str], tuple[int, int] | None] = _unknown
         """Asked for heartbeats that name a symbol's last trade and message; None: only what was sent is known."""
+        self.misses: Callable[[str], bool] = _never
+        """Asked for each symbol wanted: whether the venue does not know it at present, though it trades it."""
+        self.rations: Callable[[], bool] = _never
+        """Asked for each message: whether it is one too many, though it is within the limits."""
+
+    def knows(self, symbol: str) -> bool:
+        """Whether the venue has ``symbol``."""
+        return symbol in self.symbols and not self.misses(symbol)
 
     def is_ping(self, message: bytes) -> bool:
         """Whether a client's message only asks whether anybody is there; some venues do not count these."""
@@ -133,7 +141,7 @@ class Recorded:
         return frame, 0
 
 
-def _never() -> bool:
+def _never(*_: object) -> bool:
     return False
 
 

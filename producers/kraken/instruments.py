@@ -5,13 +5,14 @@ https://docs.kraken.com/api/docs/rest-api/get-tradable-asset-pairs
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import FrameRefused
 from producers.kraken.symbols import canonical_symbol
+from producers.venue import canonical, no_matter
 
 
 class Pair(Struct):
@@ -26,8 +27,8 @@ class Answer(Struct):
 _decode = msgspec.json.Decoder(Answer).decode
 
 
-def traded(body: bytes) -> list[str]:
-    """Return the canonical symbols that are traded now; what has no canonical name is left out.
+def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
 
     Raises:
         FrameRefused: it is no such list.
@@ -36,9 +37,5 @@ def traded(body: bytes) -> list[str]:
         answer = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameRefused("kraken", f"{error} in {body[:200]!r}") from error
-    found = []
-    for pair in answer.result.values():
-        if pair.status == "online":
-            with suppress(ValueRefused):
-                found.append(canonical_symbol(pair.wsname))
-    return found
+    names = (pair.wsname for pair in answer.result.values() if pair.status == "online" and pair.wsname)
+    return canonical(names, canonical_symbol, left_out)

@@ -30,6 +30,7 @@ class Frame(Struct):
     error: str | None = None
     symbol: str | None = None
     result: Raw = EMPTY
+    req_id: Int64 | None = None
 
 
 # https://docs.kraken.com/api/docs/websocket-v2/book

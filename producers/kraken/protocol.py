@@ -8,6 +8,7 @@ unsubscribed and subscribed again, and updates are ignored until its new snapsho
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 from zlib import crc32
 
 import msgspec
@@ -20,20 +21,25 @@ from producers.book_stream import BookStream, Doubt
 from producers.kraken import messages
 from producers.kraken.symbols import canonical_symbol, venue_symbol
 from producers.outputs import Note, Outputs, Send
-from producers.protocol import BookRefused, Operation, VenueProtocol
+from producers.protocol import BookRefused, Item, Operation, VenueProtocol
 from producers.roster import InstrumentState
 from producers.timestamps import iso_nanoseconds
 
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKSUM_LEVELS = 10
+_REFERENCE: Final[Item] = ("instrument", "")
+"""Precisions, which the checksums need, come by a channel of their own."""
 
 
 class KrakenProtocol(VenueProtocol):
-    """Kraken's books and trades for the symbols of ``settings``.
+    """Kraken's books and trades for the symbols of ``settings``. Each symbol of a request is answered by itself.
 
     Raises:
         ConfigError: a depth Kraken does not offer, or a symbol that is no pair.
     """
+
+    BOOK = "book"
+    TRADES = "trade"
 
     def __init__(self, settings: VenueSettings, venue: str = "kraken") -> None:
         super().__init__(venue)
@@ -53,28 +59,33 @@ class KrakenProtocol(VenueProtocol):
         )
 
     def subscribe(self) -> list[Send]:
-        instruments = Send('{"method":"subscribe","params":{"channel":"instrument","snapshot":true}}')
-        return [instruments, *super().subscribe()] if self.instruments else []
+        instruments = (
+            [("instrument", "")] if self.instruments and not self.subscriptions.apart(("instrument", "")) else []
+        )
+        return [*self._ask("subscribe", instruments), *super().subscribe()]
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        # Trades before the subscription are asked for once there are earlier ones: they fill the hole of a reconnect.
-        groups = [(known, [state for state in states if state.trades.started is known]) for known in (True, False)]
-        trades = [self._request(operation, "trade", group, snapshot=known) for known, group in groups if group]
-        return [self._request(operation, "book", states), *trades]
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        for batch in super()._batches(items):
+            if batch[0][0] != self.TRADES:
+                yield batch
+                continue
+            # Trades before the subscription are asked for once there are earlier ones: they fill the hole of a
+            # reconnect.
+            for known in (True, False):
+                if group := [item for item in batch if self.instruments[item[1]].trades.started is known]:
+                    yield group
 
-    def resubscribe(self, symbol: str) -> list[Send]:
-        states = [self.instruments[symbol]]
-        return [self._request("unsubscribe", "book", states), self._request("subscribe", "book", states)]
-
-    def _request(
-        self, operation: Operation, channel: str, states: Sequence[InstrumentState], *, snapshot: bool = True
-    ) -> Send:
-        params: dict[str, object] = {"channel": channel, "symbol": [state.venue_symbol for state in states]}
-        if channel == "book":
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        channel = items[0][0]
+        params: dict[str, object] = {"channel": channel}
+        if items[0] == _REFERENCE:
+            return _encode({"method": operation, "params": {**params, "snapshot": True}, "req_id": number})
+        params["symbol"] = self._names(items)
+        if channel == self.BOOK:
             params["depth"] = self._depth
         if operation == "subscribe":
-            params["snapshot"] = snapshot
-        return Send(msgspec.json.encode({"method": operation, "params": params}).decode())
+            params["snapshot"] = channel == self.BOOK or self.instruments[items[0][1]].trades.started
+        return _encode({"method": operation, "params": params, "req_id": number})
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         message = messages.decode_frame(frame)
@@ -89,6 +100,7 @@ class KrakenProtocol(VenueProtocol):
                 trades = self._entries(messages.TRADES, message.data, frame, received_time, outputs)
                 self._each(trades, self._trade, FrameRefused, frame, received_time, outputs)
             case "instrument":
+                self.subscriptions.confirm([_REFERENCE])
                 pairs = messages.decode_reference(message.data).pairs
                 self._reference(self._entries(messages.PAIRS, pairs, frame, received_time, outputs))
             case None:
@@ -141,17 +153,39 @@ class KrakenProtocol(VenueProtocol):
 
     def _answer(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
         if message.error is not None:
-            text = f"{message.method or 'request'} refused: {message.error}"
-            state = self._find(message.symbol) if message.symbol else None
-            outputs.append(Note("subscription_refused", "ERROR", text[:500], state.symbol if state else None))
+            self._refused(message, f"{message.method or 'request'} refused: {message.error}"[:500], outputs)
         elif message.method is None:
             raise self._not_understood("neither channel nor method", frame)
         elif message.method == "subscribe" and bytes(message.result):
             result = messages.decode_result(message.result)
             state = self._find(result.symbol) if result.symbol else None
-            if result.channel == "book" and state is not None:
+            if state is not None:
+                self.subscriptions.confirm([(result.channel, state.symbol)])
+            elif result.channel == _REFERENCE[0]:
+                self.subscriptions.confirm([_REFERENCE])
+            if result.channel == self.BOOK and state is not None:
                 outputs.append(Note("subscribed", "INFO", "book subscribed", state.symbol))
         self.ignored[message.method or "error"] += 1
+
+    def _refused(self, message: messages.Frame, text: str, outputs: Outputs) -> None:
+        """Take a refusal: of one symbol, in whatever channel the request named, or of a whole request."""
+        state = self._find(message.symbol) if message.symbol else None
+        if message.method == "unsubscribe":
+            outputs.append(Note("unsubscription_refused", "WARNING", text, state.symbol if state else None))
+            return
+        named = [state.symbol] if state is not None else []
+        number = message.req_id if message.req_id is not None else self.subscriptions.oldest("subscribe", named)
+        request = self.subscriptions.request(number) if number is not None else None
+        if message.symbol is None:
+            self._refuse_message(number, text, outputs)
+            return
+        items = [item for item in request.items if item[1] in named] if request is not None else []
+        if not items:
+            outputs.append(Note("subscription_refused", "ERROR", text, named[0] if named else None))
+        elif message.error == "Already subscribed":
+            self.subscriptions.confirm(items)
+        else:
+            self._refuse_items(items, text, outputs)
 
     def _find(self, name: str) -> InstrumentState | None:
         state = super()._find(name)
@@ -164,6 +198,10 @@ class KrakenProtocol(VenueProtocol):
 
     def _about_book(self, frame: bytes) -> bool:
         return b'"book"' in frame and b'"data"' in frame
+
+
+def _encode(request: dict[str, object]) -> str:
+    return msgspec.json.encode(request).decode()
 
 
 def _digits(side: BookSide, price_shift: int, size_shift: int) -> str:

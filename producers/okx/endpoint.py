@@ -44,16 +44,16 @@ class OkxSession(Session):
     def _take(self, operation: str, argument: dict[str, Any], answer: Answer) -> None:
         channel, symbol = argument.get("channel"), argument.get("instId")
         known = isinstance(channel, str) and (channel in FEEDS or channel in _WITHOUT_DATA)
-        if not known or not isinstance(symbol, str) or symbol not in self.symbols:
+        if not known or not isinstance(symbol, str) or not self.knows(symbol):
             text = f"channel:{channel},instId:{symbol} doesn't exist"
             answer.replies += _error("60018", f"Wrong URL or {text}. Please use the correct URL, channel.").replies
             return
-        if operation == "subscribe" and self.refuses():
+        key = FEEDS.get(str(channel), str(channel)), symbol
+        if operation == "subscribe" and self.refuses(key):
             answer.replies += _error("50001", "Service temporarily unavailable. Try again later.").replies
             return
         arg = {"channel": channel, "instId": symbol}
         answer.replies.append(encode({"event": operation, "arg": arg, "connId": _CONNECTION}))
-        key = FEEDS.get(str(channel), str(channel)), symbol
         if operation == "unsubscribe":
             self._unsubscribe(key, answer)
         elif key not in self.subscriptions:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
-from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.errors import FrameRefused
 from producers.okx.symbols import canonical_symbol
+from producers.venue import canonical, no_matter
 
 
 class _Instrument(Struct, rename="camel"):
@@ -25,8 +26,8 @@ class _Answer(Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-def traded(body: bytes) -> list[str]:
-    """Return the canonical symbols that are traded; what has no canonical name is left out.
+def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
 
     Raises:
         FrameRefused: it is no list of instruments.
@@ -37,9 +38,5 @@ def traded(body: bytes) -> list[str]:
         raise FrameRefused("okx", f"list of instruments: {error} in {body[:200]!r}") from error
     if answer.code != "0":
         raise FrameRefused("okx", f"list of instruments: {answer.code} {answer.msg[:200]}")
-    found = []
-    for instrument in answer.data:
-        if instrument.state == "live":
-            with suppress(ValueRefused):
-                found.append(canonical_symbol(instrument.inst_id))
-    return found
+    names = (instrument.inst_id for instrument in answer.data if instrument.state == "live")
+    return canonical(names, canonical_symbol, left_out)

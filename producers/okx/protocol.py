@@ -12,7 +12,8 @@ https://www.okx.com/help/okx-order-book-channels-checksum-field-deprecation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from alphapulse.config import VenueSettings
@@ -20,8 +21,8 @@ from alphapulse.errors import FrameRefused
 from producers.book_stream import Doubt
 from producers.okx import messages
 from producers.okx.symbols import venue_symbol
-from producers.outputs import Note, Outputs, Reconnect, Send
-from producers.protocol import BookRefused, Operation, VenueProtocol
+from producers.outputs import Note, Outputs, Reconnect
+from producers.protocol import BookRefused, Item, Operation, VenueProtocol
 from producers.roster import InstrumentState
 from producers.timestamps import ms_nanoseconds
 
@@ -29,7 +30,9 @@ DEPTH: Final = 400
 """Levels a side of the ``books`` channel."""
 _ARGUMENTS: Final = 200
 """Of one request; its text may be 64 KB long."""
-_CHANNELS: Final = ("books", "trades")
+_WHOLE_REQUEST: Final = frozenset({"60012", "60013", "60014", "60026", "60027"})
+"""Errors about a request as such: its form, its arguments, its frequency.
+https://www.okx.com/docs-v5/en/#error-code-websocket-public"""
 
 
 class OkxProtocol(VenueProtocol):
@@ -38,6 +41,9 @@ class OkxProtocol(VenueProtocol):
     Raises:
         ConfigError: another depth than 400, or a symbol that is no spot pair.
     """
+
+    BOOK = "books"
+    TRADES = "trades"
 
     def __init__(self, settings: VenueSettings, venue: str = "okx") -> None:
         super().__init__(venue)
@@ -57,12 +63,13 @@ class OkxProtocol(VenueProtocol):
         self._last.pop(state.symbol, None)
         self._last_trade.pop(state.symbol, None)
 
-    def _requests(self, operation: Operation, states: Sequence[InstrumentState]) -> list[Send]:
-        wanted = [(channel, state.symbol) for channel in _CHANNELS for state in states]
-        return [_request(operation, wanted[at : at + _ARGUMENTS]) for at in range(0, len(wanted), _ARGUMENTS)]
+    def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+        return (items[at : at + _ARGUMENTS] for at in range(0, len(items), _ARGUMENTS))
 
-    def resubscribe(self, symbol: str) -> list[Send]:
-        return [_request("unsubscribe", [("books", symbol)]), _request("subscribe", [("books", symbol)])]
+    def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
+        wanted = ((channel, self.instruments[symbol].venue_symbol) for channel, symbol in items)
+        arguments = ",".join(f'{{"channel":"{channel}","instId":"{name}"}}' for channel, name in wanted)
+        return f'{{"op":"{operation}","args":[{arguments}]}}'
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
         if frame == messages.PONG:
@@ -154,10 +161,12 @@ class OkxProtocol(VenueProtocol):
         text = f"{message.code} {message.msg}".strip()[:500]
         match event:
             case "subscribe":
+                if message.arg is not None and symbol is not None:
+                    self.subscriptions.confirm([(message.arg.channel, symbol)])
                 if message.arg is not None and message.arg.channel == "books":
                     outputs.append(Note("subscribed", "INFO", "book subscribed", symbol))
             case "error":
-                outputs.append(Note("subscription_refused", "ERROR", f"request refused: {text}", symbol))
+                self._refused(message, f"request refused: {text}", outputs)
             case "channel-conn-count-error":
                 outputs.append(Note("subscription_refused", "ERROR", "too many connections to a channel", symbol))
             case "notice":
@@ -168,13 +177,32 @@ class OkxProtocol(VenueProtocol):
                 raise self._not_understood(f"unknown event {event[:80]!r}", frame)
         self.ignored[event] += 1
 
+    def _refused(self, message: messages.Frame, text: str, outputs: Outputs) -> None:
+        """Take a refusal: of one argument, or of a whole request.
+
+        Arguments are answered one by one and in order. Where neither ``arg`` nor the text names the one refused it is
+        the oldest that was not answered.
+        """
+        oldest = self.subscriptions.oldest("subscribe")
+        if message.code in _WHOLE_REQUEST or oldest is None:
+            self._refuse_message(oldest, text, outputs)
+            return
+        everything = self._wanted(self.instruments.values())
+        told = f"{text} {message.arg.channel} {message.arg.inst_id}" if message.arg is not None else text
+        named = self._mentioned(told, everything)
+        number = self.subscriptions.oldest("subscribe", named)
+        request = self.subscriptions.request(number if number is not None else oldest)
+        open_items = list(request.items) if request is not None else []
+        words = set(re.split(r"\W+", told))
+        fits = [item for item in open_items if not named or item[1] in named]
+        chosen = next((item for item in fits if item[0] in words), fits[0] if fits else None)
+        if chosen is None:
+            outputs.append(Note("subscription_refused", "ERROR", text, next(iter(named), None)))
+        else:
+            self._refuse_items([chosen], text, outputs)
+
     def _about_book(self, frame: bytes) -> bool:
         return b'"books"' in frame and b'"data"' in frame
 
     def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
         return super()._suspects(frame, frame)  # an entry of a book does not name it
-
-
-def _request(operation: Operation, wanted: Sequence[tuple[str, str]]) -> Send:
-    arguments = ",".join(f'{{"channel":"{channel}","instId":"{symbol}"}}' for channel, symbol in wanted)
-    return Send(f'{{"op":"{operation}","args":[{arguments}]}}')

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import output, service
+from alphapulse.errors import ValueRefused
+from alphapulse.instruments import check_symbol
 from producers.replay.looks import LOOKS
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
@@ -31,11 +33,20 @@ def speed(text: str) -> float | None:
     return value
 
 
+def symbols(text: str) -> tuple[str, ...]:
+    """Return the canonical symbols of a list with commas."""
+    try:
+        return tuple(check_symbol(symbol.strip()) for symbol in text.split(","))
+    except ValueRefused as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     commands = argparse.ArgumentParser(prog="replay of a venue", description="Serve one recording as its venue would.")
     commands.add_argument("file", type=Path, help="the recording (gzip or plain text)")
     commands.add_argument("--venue", help="whose it is (default: by its name, else by its frames)")
+    commands.add_argument("--symbols", type=symbols, default=(), help="whose names do not tell base and quote: A-B,C-D")
     commands.add_argument("--speed", type=speed, default=None, help="max (default), or times the original pace")
     commands.add_argument("--paced", action="store_true", help="send only as much as POST /credit allows")
     commands.add_argument("--name", help="of the service (default: replay-<recording>)")
@@ -47,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
 async def _survey(options: argparse.Namespace, running: service.Service) -> Recording | None:
     """Read the recording through beside the event loop; None if the service is asked to stop meanwhile."""
     stopped = threading.Event()
-    reading = asyncio.create_task(asyncio.to_thread(survey, options.file, options.venue, stopped.is_set))
+    reading = asyncio.create_task(
+        asyncio.to_thread(survey, options.file, options.venue, stopped.is_set, options.symbols)
+    )
     stopping = asyncio.create_task(running.stopping.wait())
     await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopped.set()

@@ -1,4 +1,4 @@
-"""How to read each venue's recorded frames; of two with the same shape the first is meant where nothing else tells.
+"""How to read each venue's recorded frames; some venues' have the same shape.
 
 A venue's folder may have its own: ``look`` in its ``endpoint.py``.
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,6 +20,9 @@ from producers.replay.shapes import Look, Shape
 FAULTS_TOLD = 1000
 """More faults than these are counted only."""
 
+_NOTHING_TELLS = "neither its name nor its frames tell the venue"
+_NAMED = 20
+"""Symbols told in one message; of more, the number is."""
 _LINES_LOOKED_AT = 1000  # to tell the venue
 _SUFFIXES = (".gz", ".rec", ".txt", ".jsonl", ".log")
 
@@ -32,6 +37,7 @@ class Recording:
         frames: lines, REST answers included.
         first_time, last_time: times of receipt, ns since the epoch, of the first and the last line that has one.
         symbols: venue's spelling → ours, of all that have market data, in the order they appear.
+        unnamed: names of symbols that do not tell base and quote, and why.
         spellings: symbols as they stand in the frames, where that is not how the venue spells them today.
         keys: the feeds of those symbols that have frames.
         rest_paths: paths of the REST answers.
@@ -49,6 +55,7 @@ class Recording:
     last_time: int | None = None
     symbols: dict[str, str] = field(default_factory=dict)
     spellings: dict[str, str] = field(default_factory=dict)
+    unnamed: dict[str, str] = field(default_factory=dict)
     keys: set[Key] = field(default_factory=set)
     rest_paths: set[str] = field(default_factory=set)
     confirmed_depth: int = 0
@@ -66,6 +73,14 @@ class Recording:
         """
         told = self.confirmed_depth or self.most_levels
         return told if self.venue == "kraken" and told in kraken.DEPTHS else None
+
+    @property
+    def name_them(self) -> str:
+        """What is to be done about symbols that cannot be named; empty if there are none."""
+        names = [repr(name[:40]) for name in self.unnamed]
+        told = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        what = f"symbols of {self.venue} whose base and quote their names do not tell, so they are not replayed"
+        return f"{what}: {told}; name them (--symbols BASE-QUOTE,…)" if names else ""
 
     def add_fault(self, text: str) -> None:
         """Count a fault, and keep its text unless there are too many."""
@@ -89,34 +104,41 @@ def stem(path: Path) -> str:
 
 
 def detect_venue(path: Path) -> str:
-    """Return the venue whose recording ``path`` is: by the start of its name, else by the frames' shape.
+    """Return the venue whose recording ``path`` is: by the first word of its name, else by the frames' shape.
 
     Raises:
-        RecordingError: it cannot be read, or neither tells.
+        RecordingError: it cannot be read, or neither tells; some venues send the same frames.
     """
-    named = [venue for venue in LOOKS if path.name.lower().startswith(venue)]
+    name = path.name.lower()
+    named = [venue for venue in LOOKS if re.match(rf"{venue}(?![a-z0-9])", name)]
     if named:
         return max(named, key=len)
     empty = True
+    possible: list[str] = []
     for line in islice(read(path), _LINES_LOOKED_AT):
         empty = False
-        for venue, look in LOOKS.items():
-            if _is_market_data(look, line.frame):
-                return venue
+        possible = [v for v in possible or LOOKS if _is_market_data(LOOKS[v], line.frame)] or possible
+        if len(possible) == 1:
+            return possible[0]
     if empty:
         raise RecordingError(str(path), 0, "the recording is empty")
-    raise RecordingError(
-        str(path), 0, f"neither its name nor its frames tell the venue; name it (--venue {'|'.join(LOOKS)})"
-    )
+    why = "its name does not tell the venue, and several send such frames" if possible else _NOTHING_TELLS
+    raise RecordingError(str(path), 0, f"{why}; name it (--venue {'|'.join(possible or LOOKS)})")
 
 
-def survey(path: Path, venue: str | None = None, stopped: Callable[[], bool] = lambda: False) -> Recording:
+def survey(
+    path: Path,
+    venue: str | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    symbols: Collection[str] = (),
+) -> Recording:
     """Read the recording through and return what it holds, in constant memory.
 
     Args:
         path: the file.
         venue: whose frames they are; None: see :func:`detect_venue`.
         stopped: asked now and then; True ends the reading early.
+        symbols: canonical ones that the recording may hold, and whose names at the venue do not tell them.
 
     Raises:
         RecordingError: nothing of it can be served: no such file, empty, of another venue.
@@ -124,10 +146,10 @@ def survey(path: Path, venue: str | None = None, stopped: Callable[[], bool] = l
     if venue is None:
         venue = detect_venue(path)
     found = Recording(path, venue)
-    symbols = _SymbolList(found)
+    listed = _SymbolList(found, symbols)
     try:
         for line in read(path):
-            _note_line(found, line, symbols)
+            _note_line(found, line, listed)
             if found.frames % 1000 == 0 and stopped():
                 return found
     except RecordingError as error:
@@ -137,6 +159,8 @@ def survey(path: Path, venue: str | None = None, stopped: Callable[[], bool] = l
         found.add_fault(found.incomplete)
     if found.frames == 0:
         raise RecordingError(str(path), 0, "the recording is empty")
+    if not found.symbols and found.unnamed:
+        raise RecordingError(str(path), 0, found.name_them)
     if not found.symbols:
         hint = f"; its first fault: {found.faults[0]}" if found.faults else ""
         raise RecordingError(str(path), 0, f"no market data of {venue} in it{hint}")
@@ -168,26 +192,29 @@ def _note_line(found: Recording, line: Line, symbols: _SymbolList) -> None:
 class _SymbolList:
     """Fills in the symbols and keys of a recording."""
 
-    def __init__(self, found: Recording) -> None:
+    def __init__(self, found: Recording, named: Collection[str]) -> None:
         self._found = found
-        self._refused: set[str] = set()
         symbols = importlib.import_module(f"producers.{found.venue}.symbols")
         self._canonical: Callable[[str], str] = symbols.canonical_symbol
         self._spelled: Callable[[str], str] = symbols.venue_symbol
         self._seen: set[Key] = set()
+        self._named: dict[str, str] = {}
+        for symbol in named:
+            with suppress(ValueRefused):  # not of this venue's kind: it is another recording that holds it
+                self._named[self._spelled(symbol)] = symbol
 
     def note(self, key: Key, place: str) -> None:
         feed, symbol = key
         found = self._found
-        if key in self._seen or feed not in MARKET_DATA or symbol in self._refused:
+        if key in self._seen or feed not in MARKET_DATA or symbol in found.unnamed:
             return
         self._seen.add(key)
         try:
-            ours = self._canonical(symbol)
+            ours = self._named.get(symbol) or self._canonical(symbol)
             spelled = self._spelled(ours)
         except ValueRefused as error:
-            self._refused.add(symbol)
-            found.add_fault(f"{place}: {error}; served, but not announced")
+            found.unnamed[symbol] = str(error)
+            found.add_fault(f"{place}: {error}; served, but not announced: name it (--symbols BASE-QUOTE)")
             return
         found.symbols[spelled] = ours
         found.keys.add((feed, spelled))

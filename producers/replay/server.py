@@ -104,6 +104,7 @@ class ReplayServer:
             "finished": timeline.finished,
             "waiting": timeline.waiting,
             "incomplete": [recording.incomplete] if recording.incomplete is not None else [],
+            "unnamed": [f"{recording.path}: {recording.name_them}"] if recording.unnamed else [],
             "faults": recording.faults,
             "faults_total": recording.faults_total,
         }

@@ -22,6 +22,7 @@ from producers.simulator.scripts import Fault, random_fault
 _ON_FRAMES: Final = frozenset(
     {"drop", "drop_trades", "duplicate", "reorder", "corrupt", "checksum", "disconnect", "cut_snapshot"}
 )
+_REFUSALS: Final = frozenset({"refuse", "refuse_trades", "rate"})
 _CHECKSUM: Final = re.compile(rb'"checksum":\s*(-?\d+)')
 _NEVER: Final = 2**63
 _SECOND_NS: Final = 1_000_000_000
@@ -101,7 +102,10 @@ class VenueFaults:
         self._auctions: list[tuple[int, str | None]] = []  # (its end, symbol)
         self._dropping = 0
         self._rest: list[Fault] = []
-        self._rest_left = self._refusals = 0
+        self._rest_left = 0
+        self._refusals: Counter[str] = Counter()
+        self._to_forget: list[Fault] = []  # of a symbol, at its next subscription
+        self._unknown: dict[str, int] = {}  # until when
         self._quiet_before = -1  # frames up to this number pass as they are, until _quiet_until_ns
         self._quiet_until_ns = -_NEVER
 
@@ -195,7 +199,10 @@ class VenueFaults:
         self._auctions.clear()
         self._lifeless_until = -_NEVER
         self._next_chance = _NEVER
-        self._dropping = self._rest_left = self._refusals = self.skew_ns = 0
+        self._dropping = self._rest_left = self.skew_ns = 0
+        self._refusals.clear()
+        self._unknown.clear()
+        self._to_forget.clear()
         self.connected()
 
     def rest(self, now_ns: int) -> RestFault | None:
@@ -214,13 +221,31 @@ class VenueFaults:
             return RestFault(200, seconds, 0)
         return RestFault(int(fault.kind.removeprefix("rest_")), 0.0, math.ceil(seconds))
 
-    def refuses(self, now_ns: int) -> bool:
-        """Whether the subscription that has just been asked for is refused."""
+    def refuses(self, now_ns: int, feed: str = "") -> bool:
+        """Whether the subscription to ``feed`` that has just been asked for is refused."""
+        return self._refuses("refuse", now_ns) or (feed == TRADES and self._refuses("refuse_trades", now_ns))
+
+    def rations(self, now_ns: int) -> bool:
+        """Whether the message that has just come is answered as one too many."""
+        return self._refuses("rate", now_ns)
+
+    def misses(self, symbol: str, now_ns: int) -> bool:
+        """Whether the venue does not know ``symbol`` at present."""
         self._arm(now_ns)
-        if not self._refusals:
+        for fault in self._to_forget:
+            if symbol and fault.symbol in (None, symbol):
+                self._to_forget.remove(fault)
+                self._unknown[symbol] = now_ns + round(abs(fault.seconds) * _SECOND_NS)
+                self.happened[fault.kind] += 1
+                break
+        return now_ns < self._unknown.get(symbol, -_NEVER)
+
+    def _refuses(self, kind: str, now_ns: int) -> bool:
+        self._arm(now_ns)
+        if not self._refusals[kind]:
             return False
-        self._refusals -= 1
-        self.happened["refuse"] += 1
+        self._refusals[kind] -= 1
+        self.happened[kind] += 1
         return True
 
     def _draw(self, after: int) -> int:
@@ -249,8 +274,10 @@ class VenueFaults:
         elif fault.kind.startswith("rest_"):
             self._rest.append(fault)
             self._rest_left = self._rest_left or fault.count
-        elif fault.kind == "refuse":
-            self._refusals += fault.count
+        elif fault.kind == "unknown":
+            self._to_forget.append(fault)
+        elif fault.kind in _REFUSALS:
+            self._refusals[fault.kind] += fault.count
         else:
             self.happened[fault.kind] += 1
             if fault.kind == "skew":

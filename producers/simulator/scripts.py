@@ -30,6 +30,9 @@ Kind = Literal[
     "rest_500",
     "rest_503",
     "refuse",
+    "refuse_trades",
+    "unknown",
+    "rate",
     "skew",
     "drop_trades",
     "no_heartbeats",
@@ -42,7 +45,9 @@ has one has a wrong one. ``stall``: nothing comes for ``seconds``, then all of i
 ``seconds`` and is lost, though the connection stands. ``disconnect``: the connection is cut. ``cut_snapshot``: it is
 cut in the middle of the next snapshot. ``rest_slow``: ``count`` REST answers take ``seconds`` longer. ``rest_418`` …:
 ``count`` requests are answered with this status and ``Retry-After: seconds``. ``refuse``: ``count`` subscriptions are
-refused. ``skew``: from now on the venue's clock is ``seconds`` ahead (less than 0: behind). ``drop_trades``: ``count``
+refused; ``refuse_trades``: as many to trades. ``unknown``: the next symbol subscribed to is not known for ``seconds``.
+``rate``: ``count`` messages are answered as if they were too many. ``skew``: from now on the venue's clock is
+``seconds`` ahead (less than 0: behind). ``drop_trades``: ``count``
 frames about trades never come. ``no_heartbeats``: for ``seconds`` none of the frames come that only prove life
 (heartbeats, and words that nothing has changed). ``only_heartbeats``: for ``seconds`` only these and answers come; what
 else there is to say is lost. ``auction``: for ``seconds`` the book is crossed, and shown as it is."""
@@ -65,6 +70,9 @@ _WEIGHTS: Final = {
     "rest_500": 1,
     "rest_503": 2,
     "refuse": 3,
+    "refuse_trades": 3,
+    "unknown": 2,
+    "rate": 2,
     "skew": 2,
     "drop_trades": 6,
     "no_heartbeats": 2,

@@ -197,7 +197,10 @@ class SimulatedVenue:
         """Take a client in."""
         self.faults.connected()
         self.limiter.connected(connection)
-        connection.session.refuses = lambda: self.limiter.crowded_out(connection) or self.faults.refuses(time.time_ns())
+        session, faults = connection.session, self.faults
+        session.refuses = lambda key: self.limiter.crowded_out(connection) or faults.refuses(time.time_ns(), key[0])
+        session.misses = lambda name: faults.misses(self._symbol(name), time.time_ns())
+        session.rations = lambda: faults.rations(time.time_ns())
         self._outboxes[connection] = Outbox(connection, self._bound)
         if self._dialect.subscribe_seconds is not None:
             asyncio.get_running_loop().call_later(self._dialect.subscribe_seconds, self._send_away_idler, connection)
@@ -221,8 +224,7 @@ class SimulatedVenue:
             self.deliver(client, frames)
 
     def _open(self, new: Subscription, connection: Connection, now: int, batch: Batch) -> None:
-        topic, instrument = self._feed.topic(new), self._feed.instruments.get(new.symbol)
-        symbol = instrument.listing.symbol if instrument is not None else ""
+        topic, symbol = self._feed.topic(new), self._symbol(new.symbol)
         for frame in self._feed.opening(new, now + self.faults.skew_ns):
             numbered = self._numbered(connection, frame)
             for sent in self.faults.frame(topic, symbol, numbered, now, snapshot=new.feed == BOOK):
@@ -235,6 +237,11 @@ class SimulatedVenue:
                     self._cut(connection, sent)
         if connection in self._outboxes:
             self._listeners[topic][connection] = None
+
+    def _symbol(self, name: str) -> str:
+        """Return our name of the instrument that the venue calls ``name``; empty if there is none."""
+        instrument = self._feed.instruments.get(name)
+        return instrument.listing.symbol if instrument is not None else ""
 
     def _numbered(self, connection: Connection, frame: bytes) -> bytes:
         """Return ``frame`` with its number on the connection, where frames have one: in the order they are queued."""

@@ -84,6 +84,7 @@ def feed(protocol_run: ProtocolRun, frame: bytes, time: int) -> None:
 def play(venue: str, sample: Samples, data: bytes) -> None:
     """Feed a protocol one script: sample frames, most of them mangled."""
     protocol_run, chance, time = ProtocolRun(load(venue).protocol(sample.settings)), Chance(data), START
+    protocol_run.protocol.subscribe()
     for frame in sample.frames[:2]:
         feed(protocol_run, frame, time)
     for _ in range(PER_SCRIPT - 2):
@@ -91,6 +92,7 @@ def play(venue: str, sample: Samples, data: bytes) -> None:
         request = protocol_run.wanted.pop(sample.symbol, None)
         if isinstance(request, FetchSnapshot) and chance.below(2):
             protocol_run.take(protocol_run.protocol.snapshot(request, mangled(sample.answer, chance), time))
+        protocol_run.take(protocol_run.protocol.retry(time / SECOND))
         feed(protocol_run, mangled(sample.frames[chance.below(len(sample.frames))], chance), time)
     protocol_run.take(protocol_run.protocol.overdue(time))
     protocol_run.take(protocol_run.protocol.disconnected(time))

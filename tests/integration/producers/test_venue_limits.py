@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
 from pydantic import SecretStr
+from websockets.asyncio.server import ServerConnection
 
 from alphapulse.config import VenueSettings
 from producers.limits import Limit
@@ -18,7 +19,7 @@ from producers.simulator.server import Simulation
 from producers.venue import Venue
 from producers.venues import load
 from tests.fixtures.live import Live, live
-from tests.fixtures.venue_server import until
+from tests.fixtures.venue_server import until, websocket_venue
 from tests.fixtures.virtual_time import run
 
 START = 1_700_000_000 * 10**9
@@ -219,23 +220,77 @@ def test_a_connection_that_the_venue_still_counts_is_waited_for() -> None:
     assert refused["connection"] <= 4, "it waits before it tries again"
 
 
+async def okx_collector(venue: Venue, symbols: Sequence[str], work: Callable[[Live], Awaitable[None]]) -> None:
+    """Do ``work`` with a collector of quiet simulated books."""
+    loop = asyncio.get_running_loop()
+    simulation = Simulation(
+        make_listings(["okx"], SYMBOLS[:4]), seed=1, rate=RATE, clock=lambda: START + round(loop.time() * 1e9)
+    )
+    simulated = simulation.venues["okx"]
+    told = await simulated.open()
+    settings = VenueSettings(
+        symbols=tuple(symbols), websocket_url=told["websocket_url"], instrument_silence_seconds=36_000.0
+    )
+    async with live(venue, settings) as it:
+        await until(lambda: all(it.figures(symbol).get("valid") for symbol in symbols))
+        await work(it)
+        assert it.events("disconnected") == []
+    await simulated.close()
+
+
 def test_a_connection_that_took_all_its_requests_makes_way_for_a_new_one() -> None:
     few = replace(load("okx"), requests=Limit(1, 3600.0), symbols_per_connection=2)
 
-    async def work() -> list[str]:
-        loop = asyncio.get_running_loop()
-        simulation = Simulation(
-            make_listings(["okx"], SYMBOLS[:1]), seed=1, rate=RATE, clock=lambda: START + round(loop.time() * 1e9)
-        )
-        simulated = simulation.venues["okx"]
-        told = await simulated.open()
-        settings = VenueSettings(symbols=SYMBOLS[:1], websocket_url=told["websocket_url"])
-        async with live(few, settings) as it:
-            await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
-            it.collector.lines[0].act([Resubscribe(SYMBOLS[0])])
-            await until(lambda: it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID", "SNAPSHOT"], 100.0)
-            reasons = [event.message for event in it.events("disconnected")]
-        await simulated.close()
-        return reasons
+    async def work(it: Live) -> None:
+        it.collector.reconfigure(it.collector.settings.model_copy(update={"symbols": SYMBOLS[:2]}))
+        await until(lambda: it.figures(SYMBOLS[1]).get("valid"), 100.0)
+        assert it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "SNAPSHOT"], "a new connection took it over, without a gap"
+        (event,) = it.events("replacing")
+        assert "the venue takes no more requests on this connection" in event.message
 
-    assert run(work(), sockets=True) == ["the venue takes no more requests on this connection"]
+    run(okx_collector(few, SYMBOLS[:1], work), sockets=True)
+
+
+def test_the_repairs_of_one_book_leave_the_others_theirs() -> None:
+    few = replace(load("okx"), requests=Limit(30, 3600.0))
+    bad, good = SYMBOLS[:2]
+
+    async def work(it: Live) -> None:
+        (line,) = it.collector.lines
+        for _ in range(600):
+            line.act([Resubscribe(bad)])
+            await asyncio.sleep(1.0)
+        asked = it.figures(bad)["snapshots"]
+        assert 7 <= asked <= 9, "half of the requests is left"
+        assert {event.symbol for event in it.events("resync_waits")} == {bad}
+        line.act([Resubscribe(good)])
+        await until(lambda: it.figures(good)["snapshots"] == 2, 10.0)
+        assert it.events("replacing") == []
+        assert it.figures(good)["valid"]
+
+    run(okx_collector(few, [bad, good], work), sockets=True)
+
+
+def test_what_is_asked_for_first_does_not_wait_behind_repairs() -> None:
+    heard: list[str] = []
+
+    async def talk(socket: ServerConnection) -> None:
+        async for text in socket:
+            heard.append(str(text))  # noqa: PERF401 as they come
+
+    async def work() -> float:
+        loop = asyncio.get_running_loop()
+        async with websocket_venue(talk) as url:
+            settings = VenueSettings(symbols=SYMBOLS[:60], websocket_url=url)
+            async with live(replace(load("coinbase"), silence_seconds=36_000.0), settings) as it:
+                await until(lambda: heard)
+                it.collector.lines[0].act([Resubscribe(symbol) for symbol in SYMBOLS[:60]])
+                await asyncio.sleep(3.0)
+                added = loop.time()
+                it.collector.reconfigure(settings.model_copy(update={"symbols": SYMBOLS[:61]}))
+                await until(lambda: any(SYMBOLS[60] in text for text in heard))
+                asked = loop.time() - added
+                await until(lambda: sum("unsubscribe" in text for text in heard) == 60, 60.0)
+                return asked
+
+    assert run(work(), sockets=True) <= 1.1, "one turn of the venue's limit"

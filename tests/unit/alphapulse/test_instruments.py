@@ -21,14 +21,18 @@ def test_what_is_no_venue(venue: str) -> None:
         check_venue(venue)
 
 
-@pytest.mark.parametrize("symbol", ["BTC-USD", "1INCH-USDT", "AAPL", "BRK.B", "ETH2.S-EUR"])
+@pytest.mark.parametrize(
+    "symbol", ["BTC-USD", "1INCH-USDT", "AAPL", "BRK.B", "ETH2.S-EUR", "AAPLx-USD", "币安人生-USDT"]
+)
 def test_symbols(symbol: str) -> None:
     assert check_symbol(symbol) == symbol
 
 
 @pytest.mark.parametrize(
-    "symbol", ["", "btc-usd", "BTC/USD", "BTC-", "-USD", "BTC-USD-X", "BTC|USD", "..", ".A", "BTC-USD\n", "BTC-..", "ß"]
-)
+    "symbol",
+    ["", "btc-usd", "BTC/USD", "BTC-", "-USD", "BTC-USD-X", "BTC|USD", "..", ".A", "BTC-USD\n", "BTC-..", "ß",
+     "BTC-usd", "A B-USD", "A_B-USD", "\U0001f438-USD", "A\u0308-USD", "A*-USD", "A%2F-USD"],
+)  # fmt: skip
 def test_what_is_no_symbol(symbol: str) -> None:
     with pytest.raises(ValueRefused, match="not a canonical symbol"):
         check_symbol(symbol)
@@ -37,6 +41,7 @@ def test_what_is_no_symbol(symbol: str) -> None:
 def test_keys() -> None:
     assert instrument_key("kraken", "BTC-USD") == "kraken|BTC-USD"
     assert split_key("kraken|BTC-USD") == ("kraken", "BTC-USD")
+    assert split_key("kraken|币-USD") == ("kraken", "币-USD")
     assert Instrument("kraken", "BTC-USD", "BTC/USD").key == "kraken|BTC-USD"
 
 

@@ -5,6 +5,13 @@ import random
 from producers.backoff import Backoff, Pace
 
 
+def test_with_a_least_part_the_pauses_really_grow() -> None:
+    backoff = Backoff(base=2.0, cap=600.0, chance=random.Random(1), least=0.5)
+    pauses = [backoff.next() for _ in range(12)]
+    assert all(2.0**n <= pause <= 2.0 ** (n + 1) for n, pause in enumerate(pauses[:8]))
+    assert all(300 <= pause <= 600 for pause in pauses[10:])
+
+
 def test_delays_grow_to_the_cap_and_are_spread_over_the_whole_range() -> None:
     backoff = Backoff(base=1.0, cap=8.0, chance=random.Random(7))
     delays = [backoff.next() for _ in range(2000)]

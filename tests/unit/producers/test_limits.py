@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from producers.limits import SLACK, Budget, Gate, Limit
+from producers.limits import SLACK, Allowance, Budget, Gate, Limit
 from producers.shards import split
 from producers.venues import load
 from tests.fixtures.virtual_time import run
@@ -145,3 +145,30 @@ def test_500_symbols_connect_within_the_limit(venue: str) -> None:
 )
 def test_binances_weights(path: str, weight: float) -> None:
     assert load("binance").rest_weight(path) == weight
+
+
+def test_repairs_of_one_thing_leave_half_and_rare_ones_a_tenth() -> None:
+    allowance = Allowance(Limit(20, 100.0))
+
+    def repaired(symbol: str) -> int:
+        for count in range(50):
+            if allowance.wait_to_repair(0.0, symbol, 2) > 0:
+                return count
+            allowance.repaired(0.0, symbol)
+            for _ in range(2):
+                allowance.spend(0.0)
+        return 50
+
+    assert [repaired("bad"), repaired("good")] == [5, 3]
+    assert allowance.wait_to_repair(0.0, "third", 2) == 0
+    assert allowance.wait_to_retry(0.0) > 100.0
+    assert allowance.wait(0.0) == 0, "what is asked for first may have the rest"
+    assert allowance.wait_to_repair(110.0, "bad", 2) == 0
+
+
+def test_without_a_limit_nothing_waits() -> None:
+    allowance = Allowance(None)
+    for _ in range(100):
+        allowance.repaired(0.0, "a")
+        allowance.spend(0.0)
+    assert allowance.wait(0.0) == allowance.wait_to_repair(0.0, "a", 2) == allowance.wait_to_retry(0.0) == 0

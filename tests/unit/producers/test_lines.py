@@ -20,7 +20,7 @@ from producers.coinbase.protocol import CoinbaseProtocol
 from producers.limits import Limit
 from producers.outputs import Halt, Outputs, Reconnect
 from producers.venues import load
-from tests.fixtures.live import live
+from tests.fixtures.live import live, market
 from tests.fixtures.venue_server import rest_venue, until, websocket_venue
 
 SYMBOLS = tuple(f"A{number}-USD" for number in range(10))
@@ -238,6 +238,31 @@ async def test_a_list_of_instruments_that_cannot_be_had_is_told_and_tried_again(
             await until(lambda: it.figures("A1-USD").get("valid"))
             assert len(it.events("listing_failed")) == 2
             assert it.kinds("A0-USD") == ["SNAPSHOT"], "what is named does not wait for the list"
+
+
+async def test_what_the_venue_trades_and_cannot_be_named_is_told_once() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(text='[{"id":"A1-USD"},{"id":"$-USD"},{"id":"A_B-USD"}]')
+
+    server = CoinbaseServer()
+    async with websocket_venue(server.talk) as url, rest_venue(answer) as rest:
+        settings = VenueSettings(symbols=("*-USD",), websocket_url=url, rest_url=rest)
+        async with live(load("coinbase"), settings) as it:
+            await until(lambda: it.figures("A1-USD").get("valid"))
+            it.collector.reconfigure(settings.model_copy(update={"symbols": ("*-USD", "B-*")}))  # asks for the list
+            await until(lambda: any("B-*" in event.message for event in it.events("symbols_resolved")))
+            (event,) = it.events("symbols_left_out")
+            assert (event.severity, event.venue) == ("WARNING", "coinbase")
+            assert "2 instruments" in event.message
+            assert event.message.endswith("'$-USD', 'A_B-USD'")
+            assert it.collector.status()["left_out"] == ["$-USD", "A_B-USD"]
+
+
+async def test_symbols_of_any_script_are_collected() -> None:
+    symbol = "币安人生-USDT"
+    async with market("binance", symbol) as there, live(load("binance"), there.settings("*-USDT")) as it:
+        await until(lambda: it.figures(symbol).get("valid") and it.trades(symbol))
+        await there.agrees(it, [symbol])
 
 
 async def test_a_venue_without_a_list_says_that_patterns_cannot_be_resolved() -> None:

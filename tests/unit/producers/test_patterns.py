@@ -35,7 +35,7 @@ def test_named_symbols_come_first_and_each_once_listed_or_not() -> None:
     assert found.symbols == ("SOL-USD", "BTC-USD", "BTC-EUR", "BTCST-USD", "ETH-USD")
 
 
-@pytest.mark.parametrize("text", ["BTC-USD", "*-USD", "BTC-*", "*", "1INCH*-USD", "BRK.*"])
+@pytest.mark.parametrize("text", ["BTC-USD", "*-USD", "BTC-*", "*", "1INCH*-USD", "BRK.*", "*x-USD", "币*-USDT"])
 def test_symbols_and_patterns_are_accepted(text: str) -> None:
     assert check_symbol_or_pattern(text) == text
 
@@ -46,29 +46,40 @@ def test_what_is_neither_is_refused(text: str) -> None:
         check_symbol_or_pattern(text)
 
 
-KRAKEN = {"result": {"XXBTZUSD": {"wsname": "XBT/USD"}, "X": {"wsname": "ADA/EUR", "status": "cancel_only"}, "Y": {}}}
+KRAKEN = {
+    "result": {
+        "XXBTZUSD": {"wsname": "XBT/USD"},
+        "S": {"wsname": "AAPLx/USD"},
+        "T": {"wsname": "$/USD"},
+        "X": {"wsname": "ADA/EUR", "status": "cancel_only"},
+        "Y": {},
+    }
+}
 COINBASE = [{"id": "BTC-USD", "status": "online"}, {"id": "OLD-USD", "status": "delisted"}, {"id": "odd"}]
 BINANCE = {
     "symbols": [
         {"symbol": "BTCUSDT", "baseAsset": "BTC", "quoteAsset": "USDT", "status": "TRADING"},
         {"symbol": "OLDUSDT", "baseAsset": "OLD", "quoteAsset": "USDT", "status": "BREAK"},
         {"symbol": "币USDT", "baseAsset": "币", "quoteAsset": "USDT", "status": "TRADING"},
+        {"symbol": "A BUSDT", "baseAsset": "A B", "quoteAsset": "USDT", "status": "TRADING"},
     ]
 }
 
 
 @pytest.mark.parametrize(
-    ("venue", "answer", "symbols"),
+    ("venue", "answer", "symbols", "unnamed"),
     [
-        ("kraken", KRAKEN, ["BTC-USD"]),
-        ("coinbase", COINBASE, ["BTC-USD"]),
-        ("binance", BINANCE, ["BTC-USDT"]),
-        ("binance_us", BINANCE, ["BTC-USDT"]),
+        ("kraken", KRAKEN, ["BTC-USD", "AAPLx-USD"], ["$/USD"]),
+        ("coinbase", COINBASE, ["BTC-USD"], ["odd"]),
+        ("binance", BINANCE, ["BTC-USDT", "币-USDT"], ["A B-USDT"]),
+        ("binance_us", BINANCE, ["BTC-USDT", "币-USDT"], ["A B-USDT"]),
     ],
 )
-def test_a_venues_list_of_instruments(venue: str, answer: object, symbols: list[str]) -> None:
+def test_a_venues_list_of_instruments(venue: str, answer: object, symbols: list[str], unnamed: list[str]) -> None:
     traded = import_module(f"producers.{venue}.instruments").traded
-    assert traded(json.dumps(answer).encode()) == symbols
+    left_out: list[str] = []
+    assert traded(json.dumps(answer).encode(), left_out.append) == symbols
+    assert left_out == unnamed
     for broken in (b"", b"\xff", b'{"message":"NotFound"}'):
         with pytest.raises(FrameRefused):
             traded(broken)

@@ -15,6 +15,7 @@ from producers.outputs import FetchSnapshot
 from producers.rest import RestClient
 from producers.venues import load
 from tests.fixtures.venue_server import rest_venue, until
+from tests.fixtures.virtual_time import run
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -153,3 +154,23 @@ async def test_an_address_that_is_none_is_a_failure_like_others() -> None:
     assert body is None
     assert "/api" in reason
     await it.close()
+
+
+def test_what_does_not_exist_is_asked_for_ever_more_rarely() -> None:
+    asked = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=400, text='{"code":-1121,"msg":"Invalid symbol."}')
+
+    async def work() -> None:
+        async with client(answer) as it:
+            asker = Asker()
+            fetch(it, asker)
+            await asyncio.sleep(3600.0)
+            assert len(asker.reasons) == asked
+            assert "Invalid symbol." in asker.reasons[0]
+
+    run(work(), sockets=True)
+    assert 12 <= asked <= 24, "pauses from 2 s to 10 min"

@@ -11,6 +11,8 @@ from alphapulse.errors import ValueRefused
 PAIRS = [
     ("kraken", "BTC/USD", "BTC-USD"),
     ("kraken", "OCEAN/BTC", "OCEAN-BTC"),
+    ("kraken", "AAPLx/USD", "AAPLx-USD"),
+    ("binance", "币安人生USDT", "币安人生-USDT"),
     ("coinbase", "BAND-GBP", "BAND-GBP"),
     ("binance", "BTCUSDT", "BTC-USDT"),
     ("binance", "BTCTUSD", "BTC-TUSD"),

@@ -177,7 +177,7 @@ def test_a_lost_frame_is_noticed_and_healed(venue: str, seed: int) -> None:
 @pytest.mark.parametrize("venue", VENUES)
 def test_a_refusal_of_the_venue_is_told(venue: str) -> None:
     line = Line(venue)
-    line.session.refuses = lambda: True
+    line.session.refuses = lambda key: True
     line.connect()
     assert line.session.subscriptions == {}
     assert {note.kind for note in line.run.notes} == {"subscription_refused"}

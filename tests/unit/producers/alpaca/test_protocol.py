@@ -10,7 +10,7 @@ from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError, ValueRefused
 from producers.alpaca import VENUE
 from producers.alpaca.bars import BARS_VENUE, MINUTE, trade_number
-from producers.alpaca.endpoint import AlpacaSession
+from producers.alpaca.endpoint import SYMBOLS_ON_IEX, AlpacaSession
 from producers.alpaca.protocol import LIMIT_SECONDS, AlpacaProtocol
 from producers.alpaca.symbols import venue_symbol
 from producers.outputs import Halt, Note, Output, Reconnect, Refused, Send
@@ -39,6 +39,9 @@ def take(protocol: AlpacaProtocol, *messages: dict[str, Any], time: int = NOON) 
     return protocol.receive(frame(*messages), time)
 
 
+AUTHENTICATED: dict[str, Any] = {"T": "success", "msg": "authenticated"}
+
+
 def confirmation(*symbols: str) -> dict[str, Any]:
     return {"T": "subscription", "trades": symbols, "quotes": symbols, "bars": symbols}
 
@@ -59,9 +62,64 @@ def test_the_key_goes_first_and_the_subscription_after_it_was_taken() -> None:
 
 
 def test_what_is_not_confirmed_is_told() -> None:
-    found = take(made(), {**confirmation("AAPL", "MSFT"), "quotes": ["AAPL"]})
-    refusals = [output for output in found if isinstance(output, Note) and output.kind == "subscription_refused"]
-    assert [(note.symbol, note.message) for note in refusals] == [("MSFT", "not subscribed to: quotes")]
+    protocol = made()
+    take(protocol, AUTHENTICATED)
+    found = take(protocol, {**confirmation("AAPL", "MSFT"), "quotes": ["AAPL"]})
+    (refusal,) = [output for output in found if isinstance(output, Note) and output.kind == "subscription_refused"]
+    assert refusal.symbol == "MSFT"
+    assert refusal.message == "quotes of MSFT: not subscribed to; asked for again in 1 s"
+
+
+def asked_again(protocol: AlpacaProtocol, now: float) -> list[dict[str, Any]]:
+    return [json.loads(output.text) for output in protocol.retry(now) if isinstance(output, Send)]
+
+
+def test_what_is_not_confirmed_is_asked_for_again_ever_more_rarely() -> None:
+    protocol = made()
+    take(protocol, AUTHENTICATED)
+    partly = {**confirmation("AAPL", "MSFT"), "quotes": ["AAPL"]}
+    times = []
+    take(protocol, partly)
+    for now in range(100):
+        if requests := asked_again(protocol, now):
+            assert requests == [{"action": "subscribe", "quotes": ["MSFT"]}]
+            times.append(now)
+            take(protocol, partly)
+    assert times == [1, 4, 9, 18, 35, 68]  # pauses of 1, 2, 4 … s, each from the look after the answer on
+    assert protocol.refusals() == {"MSFT": {"quotes": "not subscribed to"}}
+    protocol.retry(1000.0)
+    take(protocol, confirmation("AAPL", "MSFT"))
+    assert protocol.refusals() == {}
+
+
+def test_a_symbol_taken_up_before_the_first_answer_is_subscribed_to() -> None:
+    protocol = made()
+    take(protocol, AUTHENTICATED)
+    (request,) = protocol.add(["TSLA"])
+    assert json.loads(request.text)["trades"] == ["TSLA"]
+    take(protocol, confirmation("AAPL", "MSFT"))
+    take(protocol, confirmation("AAPL", "MSFT", "TSLA"))
+    assert protocol.refusals() == {}
+
+
+def test_one_symbol_too_many_leaves_the_others_what_they_have() -> None:
+    names = [f"A{number}" for number in range(33)]
+    protocol = AlpacaProtocol(VenueSettings(symbols=tuple(names), key=SecretStr("k"), secret=SecretStr("s")))
+    session = AlpacaSession(names)
+    session.opened("/v2/iex", {})
+    outputs: list[Output] = list(protocol.subscribe())
+    notes: list[Note] = []
+    for now in range(60):
+        for output in outputs:
+            assert not isinstance(output, Halt | Reconnect)
+            if isinstance(output, Note):
+                notes.append(output)
+        replies = [r for o in outputs if isinstance(o, Send) for r in session.received(o.text.encode(), 1).replies]
+        outputs = [output for reply in replies for output in protocol.receive(reply, NOON)] or protocol.retry(now)
+    assert len({name for feed, name in session.subscriptions if feed == "trades"}) == SYMBOLS_ON_IEX
+    left_out = set(names) - {name for _, name in session.subscriptions}
+    assert set(protocol.refusals()) == left_out
+    assert left_out == {note.symbol for note in notes if note.kind == "subscription_refused"} - {None}
 
 
 def test_a_trade_keeps_its_nanoseconds_and_its_decimals() -> None:
@@ -235,6 +293,7 @@ def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
 def test_symbols_come_and_go_on_a_connection() -> None:
     protocol = made()
     assert protocol.add(["TSLA"]) == []  # the key is not taken yet: they are all subscribed to afterwards
+    take(protocol, AUTHENTICATED)
     take(protocol, confirmation("AAPL", "MSFT", "TSLA"))
     (request,) = protocol.add(["BRK.B"])
     assert json.loads(request.text)["trades"] == ["BRK.B"]

@@ -364,14 +364,16 @@ def test_what_may_have_been_a_book_message_is_a_doubt(data: bytes, doubtful: set
 
 
 def test_requests() -> None:
+    def requested(*symbols: str) -> list[dict[str, Any]]:
+        protocol = CoinbaseProtocol(VenueSettings(symbols=symbols))
+        return [json.loads(send.text) for send in protocol.subscribe()]
+
+    both = {"type": "subscribe", "channels": ["level2_batch", "matches", "heartbeat"]}
+    many = ("A1-USD", "A2-USD", "A3-USD", "A4-USD")
+    assert requested(*many) == [{**both, "product_ids": [*many]}]
+    assert requested(*many[:2]) == [{**both, "product_ids": [symbol]} for symbol in many[:2]], "few go one by one"
     protocol = CoinbaseProtocol(VenueSettings(symbols=("BTC-USD", "ETH-USD")))
-    (subscribe,) = (json.loads(send.text) for send in protocol.subscribe())
-    assert subscribe == {
-        "type": "subscribe",
-        "product_ids": ["BTC-USD", "ETH-USD"],
-        "channels": ["level2_batch", "matches", "heartbeat"],
-    }
-    again = [json.loads(send.text) for send in protocol.resubscribe("ETH-USD")]
+    again = [json.loads(send.text) for send in protocol.resubscribe_book("ETH-USD")]
     assert again == [
         {"type": kind, "product_ids": ["ETH-USD"], "channels": ["level2_batch"]}
         for kind in ("unsubscribe", "subscribe")

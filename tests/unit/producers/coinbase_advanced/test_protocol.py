@@ -261,7 +261,7 @@ def test_symbols_come_and_go_on_a_connection() -> None:
     run.frame(6, book(2, ("bid", "9", "1")))
     assert protocol.ignored["other_symbol"] == 1
     protocol.remove("SOL-USDC", 7)
-    assert len(protocol.add(["SOL-USD", "BTC-USDC"])) == 2
+    assert len(protocol.add(["SOL-USD", "BTC-USDC"])) == 4
 
 
 def test_the_list_of_products() -> None:
@@ -291,14 +291,16 @@ def test_a_crossed_book_is_a_doubt() -> None:
 
 
 def test_requests() -> None:
-    protocol = CoinbaseAdvancedProtocol(VenueSettings(symbols=("BTC-USD", "ETH-USD")))
-    both = ["BTC-USD", "ETH-USD"]
+    many = ["BTC-USD", "ETH-USD", "SOL-USD", "ADA-USD"]
+    protocol = CoinbaseAdvancedProtocol(VenueSettings(symbols=tuple(many)))
     assert [json.loads(send.text) for send in protocol.subscribe()] == [
         {"type": "subscribe", "channel": "heartbeats"},
-        {"type": "subscribe", "product_ids": both, "channel": "level2"},
-        {"type": "subscribe", "product_ids": both, "channel": "market_trades"},
+        {"type": "subscribe", "product_ids": many, "channel": "level2"},
+        {"type": "subscribe", "product_ids": many, "channel": "market_trades"},
     ]
-    assert [json.loads(send.text) for send in protocol.resubscribe("ETH-USD")] == [
+    few = [json.loads(send.text).get("product_ids") for send in made("BTC-USD", "ETH-USD").protocol.subscribe()]
+    assert few == [None, ["BTC-USD"], ["ETH-USD"], ["BTC-USD"], ["ETH-USD"]], "few go one by one"
+    assert [json.loads(send.text) for send in protocol.resubscribe_book("ETH-USD")] == [
         {"type": kind, "product_ids": ["ETH-USD"], "channel": "level2"} for kind in ("unsubscribe", "subscribe")
     ]
     assert protocol.path() == ""

@@ -113,7 +113,8 @@ def test_a_bad_checksum_resyncs_that_book_only() -> None:
 
 def test_resubscribing_names_the_one_symbol() -> None:
     sends = [
-        json.loads(send.text) for send in KrakenProtocol(VenueSettings(symbols=("BTC-USD",))).resubscribe("BTC-USD")
+        json.loads(send.text)
+        for send in KrakenProtocol(VenueSettings(symbols=("BTC-USD",))).resubscribe_book("BTC-USD")
     ]
     assert [send["method"] for send in sends] == ["unsubscribe", "subscribe"]
     assert sends[1]["params"] == {"channel": "book", "symbol": ["BTC/USD"], "depth": 1000, "snapshot": True}

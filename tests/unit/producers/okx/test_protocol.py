@@ -253,7 +253,7 @@ def test_requests() -> None:
     assert [len(request["args"]) for request in sent] == [200, 100]
     assert {request["op"] for request in sent} == {"subscribe"}
     assert sent[0]["args"][0] == {"channel": "books", "instId": "A0-USDT"}
-    again = [json.loads(send.text) for send in protocol.resubscribe("A1-USDT")]
+    again = [json.loads(send.text) for send in protocol.resubscribe_book("A1-USDT")]
     argument = {"channel": "books", "instId": "A1-USDT"}
     assert again == [{"op": operation, "args": [argument]} for operation in ("unsubscribe", "subscribe")]
     assert protocol.path() == ""

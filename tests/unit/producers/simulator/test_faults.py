@@ -189,6 +189,23 @@ def test_rest_faults_and_refusals_are_used_up() -> None:
     assert [faults.refuses(0) for _ in range(3)] == [True, True, False]
 
 
+def test_refusals_of_one_feed_and_of_messages_are_used_up() -> None:
+    faults = VenueFaults("k", [Fault(kind="refuse_trades", at=0.0), Fault(kind="rate", at=0.0, count=2)])
+    assert [faults.refuses(0, feed) for feed in ("book", "trades", "trades")] == [False, True, False]
+    assert [faults.rations(0) for _ in range(3)] == [True, True, False]
+    assert faults.happened == {"refuse_trades": 1, "rate": 2}
+
+
+def test_a_symbol_is_unknown_for_a_while_from_its_next_subscription_on() -> None:
+    script = [Fault(kind="unknown", at=0.0, seconds=2.0), Fault(kind="unknown", at=0.0, seconds=9.0, symbol="C-D")]
+    faults = VenueFaults("k", script)
+    assert [faults.misses("A-B", second * S) for second in (5, 6, 7)] == [True, True, False]
+    assert faults.misses("C-D", 7 * S)
+    assert not faults.misses("E-F", 7 * S)
+    faults.stop()
+    assert not faults.misses("C-D", 8 * S)
+
+
 def test_the_same_seed_gives_the_same_faults() -> None:
     def course(seed: int) -> tuple[Any, ...]:
         faults = VenueFaults("k", probability=0.2, seed=seed)

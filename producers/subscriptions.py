@@ -1,0 +1,246 @@
+"""Ledger of a connection's subscriptions: what was asked for, what was answered, what is asked for again. Pure.
+
+Some venues answer a request item by item, others take or refuse it as a whole. A whole that is refused is narrowed
+down: without the symbols that the venue's message names, else in halves, until the bad one stands alone. What is
+refused alone is asked for again with a pause that doubles from 1 s to 10 min. Time comes as monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Operation: TypeAlias = Literal["subscribe", "unsubscribe"]
+Item: TypeAlias = tuple[str, str]
+"""(the venue's channel, our symbol); the symbol is empty where the channel has none."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 600.0
+ANSWER_SECONDS: Final = 10.0
+"""Without an answer for so long, and without data, an item is asked for again."""
+AT_ONCE: Final = 4
+"""Requests made again at a time: the rest waits for the next look, so that others get their turn."""
+_REPEATS: Final = 2
+"""A refusal in passing that names nothing is repeated as a whole so often before it is narrowed down."""
+_LONGEST_LOOK: Final = 2.0
+"""Between two looks further apart the connection was not read, so no answer could be seen."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A message that was sent.
+
+    Attributes:
+        operation: what it asks for.
+        items: those not answered yet, each with how much had been heard of it when it was asked for.
+        age: seconds in which an answer could have been seen.
+        answered: whether it was answered without a word of these; what comes of them will tell.
+    """
+
+    operation: Operation
+    items: dict[Item, int]
+    age: float = 0.0
+    answered: bool = False
+
+
+@dataclass(slots=True)
+class Group:
+    """Items to be asked for again in one request, ``pause`` seconds after the first look at them."""
+
+    items: tuple[Item, ...]
+    pause: float
+    due: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What becomes of a refused request.
+
+    Attributes:
+        alone: items that are refused for themselves, to be asked for again in ``pause`` seconds.
+        parts: items of which it is not known which one is refused; they are asked for again in parts, or as a whole.
+        again: items that are none the worse for it: to be asked for at once.
+    """
+
+    alone: Sequence[Item] = ()
+    parts: Sequence[Item] = ()
+    again: Sequence[Item] = ()
+    pause: float = 0.0
+
+
+class Subscriptions:
+    """The subscriptions of one connection, and of those that follow it.
+
+    Args:
+        in_order: whether the venue gives each message, unsubscriptions included, one answer, in their order.
+
+    Attributes:
+        refused: items that the venue refused, with its reason, until it confirms them.
+    """
+
+    def __init__(self, *, in_order: bool = False) -> None:
+        self._in_order = in_order
+        self._open: dict[int, Request] = {}
+        self._waiting: list[Group] = []
+        self._attempts: dict[Item, int] = {}
+        self._looked: float | None = None
+        self.refused: dict[Item, str] = {}
+
+    def asked(self, number: int, operation: Operation, items: Mapping[Item, int]) -> None:
+        """Take note of message ``number``; ``items`` with how much was heard of each so far."""
+        if operation == "subscribe":
+            self._leave(items)
+        elif not self._in_order:
+            return
+        self._open[number] = Request(operation, dict(items))
+
+    def request(self, number: int) -> Request | None:
+        """Return message ``number`` if an answer to it is still awaited."""
+        return self._open.get(number)
+
+    def oldest(self, operation: Operation | None = None, symbols: Collection[str] = ()) -> int | None:
+        """Return the number of the oldest message not answered: of this kind, about one of ``symbols`` (if any)."""
+        for number, request in self._open.items():
+            fits = not request.answered and operation in (None, request.operation)
+            if fits and (not symbols or any(symbol in symbols for _, symbol in request.items)):
+                return number
+        return None
+
+    def answered(self, number: int) -> Request | None:
+        """Take a message for answered and return it; its items are confirmed or refused by the caller."""
+        return self._open.pop(number, None)
+
+    def left_open(self, number: int, items: Iterable[Item]) -> None:
+        """Take note that message ``number`` was answered, but for ``items``: they are confirmed by what comes."""
+        request = self._open[number]
+        request.answered = True
+        request.items = {item: request.items[item] for item in items}
+        if not request.items:
+            del self._open[number]
+
+    def confirm(self, items: Iterable[Item]) -> None:
+        """Take note that ``items`` are subscribed to."""
+        items = list(items)
+        for item in items:
+            self._attempts.pop(item, None)
+            self.refused.pop(item, None)
+        self._leave(items)
+
+    def refuse(self, items: Sequence[Item], reason: str) -> float:
+        """Have ``items``, of one symbol or refused one by one, asked for again; return the pause before, seconds."""
+        self._leave(items)
+        return self._wait_for(tuple(items), reason)
+
+    def refuse_whole(self, items: Sequence[Item], named: Collection[str], reason: str, *, passing: bool) -> Refusal:
+        """Find out which of ``items``, one request that was refused as a whole, is to blame.
+
+        Args:
+            items: what it asked for.
+            named: symbols that the venue's message names.
+            reason: the message.
+            passing: whether it tells of the moment (a rate, an outage), not of what was asked for.
+        """
+        self._leave(items)
+        bad = [item for item in items if item[1] in named]
+        if bad and len(bad) < len(items):
+            rest = [item for item in items if item[1] not in named]
+            return Refusal(alone=bad, again=rest, pause=self._by_symbol(bad, reason))
+        symbols = list(dict.fromkeys(symbol for _, symbol in items))
+        if len(symbols) == 1 or bad:
+            return Refusal(alone=items, pause=self._by_symbol(items, reason))
+        if passing and max(self._attempts.get(item, 0) for item in items) < _REPEATS:
+            return Refusal(parts=items, pause=self._wait_for(tuple(items), reason))
+        self.refused.update(dict.fromkeys(items, reason))
+        half = set(symbols[: len(symbols) // 2])
+        for inside in (True, False):
+            self._waiting.append(Group(tuple(item for item in items if (item[1] in half) is inside), 0.0))
+        return Refusal(parts=items)
+
+    def look(self, now: float, heard: Callable[[Item, int], bool]) -> tuple[list[Sequence[Item]], list[Item]]:
+        """Return what to ask for again at ``now``, each entry in a request of its own, and what was never answered.
+
+        Args:
+            now: monotonic seconds.
+            heard: whether an item has shown by its data that it is subscribed to, given what was noted of it.
+        """
+        passed = min(now - self._looked, _LONGEST_LOOK) if self._looked is not None else 0.0
+        self._looked = now
+        unanswered = self._grow_old(passed, heard)
+        due: list[Sequence[Item]] = []
+        for group in list(self._waiting):
+            if group.due is None:
+                group.due = now + group.pause
+            if now >= group.due and len(due) < AT_ONCE:
+                self._waiting.remove(group)
+                due.append(group.items)
+        return due, unanswered
+
+    def forget(self, symbol: str) -> None:
+        """Let go of a symbol that is not collected any more."""
+        gone = [item for item in {*self._attempts, *self.refused, *self._items()} if item[1] == symbol]
+        self.confirm(gone)
+
+    def disconnected(self) -> None:
+        """Begin again: what was refused is asked for again soon, apart from the others (:meth:`apart`)."""
+        self._open.clear()
+        self._looked = None
+        asked_for = {item for group in self._waiting for item in group.items}
+        for group in self._waiting:
+            group.pause, group.due = 0.0, None
+        for symbol in dict.fromkeys(symbol for _, symbol in self.refused):
+            items = tuple(item for item in self.refused if item[1] == symbol and item not in asked_for)
+            if items:
+                self._waiting.append(Group(items, 0.0))
+
+    def apart(self, item: Item) -> bool:
+        """Whether ``item`` waits to be asked for in a request of its own."""
+        return any(item in group.items for group in self._waiting)
+
+    def asks_for(self, item: Item) -> bool:
+        """Whether an answer about ``item`` is awaited, or it waits to be asked for again."""
+        return item in self._items()
+
+    def _items(self) -> Iterator[Item]:
+        for request in self._open.values():
+            yield from request.items
+        for group in self._waiting:
+            yield from group.items
+
+    def _leave(self, items: Iterable[Item]) -> None:
+        """Take ``items`` out of what is asked and of what waits."""
+        gone = set(items)
+        for number, request in list(self._open.items()):
+            if request.operation == "subscribe" and not gone.isdisjoint(request.items):
+                request.items = {item: count for item, count in request.items.items() if item not in gone}
+                if not request.items and not self._in_order:
+                    del self._open[number]
+        for group in self._waiting:
+            if not gone.isdisjoint(group.items):
+                group.items = tuple(item for item in group.items if item not in gone)
+        self._waiting = [group for group in self._waiting if group.items]
+
+    def _by_symbol(self, items: Sequence[Item], reason: str) -> float:
+        symbols = dict.fromkeys(symbol for _, symbol in items)
+        return max(self._wait_for(tuple(item for item in items if item[1] == symbol), reason) for symbol in symbols)
+
+    def _wait_for(self, items: tuple[Item, ...], reason: str) -> float:
+        attempts = max(self._attempts.get(item, 0) for item in items)
+        self._attempts.update(dict.fromkeys(items, attempts + 1))
+        self.refused.update(dict.fromkeys(items, reason))
+        pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 30))
+        self._waiting.append(Group(items, pause))
+        return pause
+
+    def _grow_old(self, passed: float, heard: Callable[[Item, int], bool]) -> list[Item]:
+        found: list[Item] = []
+        for number, request in list(self._open.items()):
+            request.age += passed
+            if request.age < ANSWER_SECONDS:
+                continue
+            del self._open[number]
+            if request.operation == "subscribe":
+                known = [item for item, count in request.items.items() if heard(item, count)]
+                self.confirm(known)
+                found += [item for item in request.items if item not in known]
+        return found
