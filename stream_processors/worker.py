@@ -415,7 +415,7 @@ def rules_of(settings: Settings) -> Rules:
         depth_levels=processors.depth_levels,
         depth_interval=processors.depth_interval_ms * 1_000_000,
         stats_interval=processors.stats_interval_s * 1_000_000_000,
-        candle_intervals=tuple(seconds * 1_000_000_000 for seconds in sorted(set(processors.candle_intervals_s))),
+        candle_intervals=tuple(seconds * 1_000_000_000 for seconds in sorted(processors.candle_intervals_s)),
         candle_lateness=int(processors.candle_lateness_s * 1_000_000_000),
     )
 

@@ -43,12 +43,15 @@ def test_a_refusal_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main(["register"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "schemas register: registry.url: registry:8081: Invalid url registry:8081\n"
+    assert told.err.startswith("alphapulse schemas register: configuration refused, 1 fault:\n")
+    assert "registry.url: must be https://host or http://host" in told.err
 
 
 def test_check_against_nothing_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--against", "no-such-revision"]) == 2
-    assert capsys.readouterr().err.startswith("schemas check: no-such-revision: neither a folder nor a git revision")
+    assert capsys.readouterr().err.startswith(
+        "alphapulse schemas check: no-such-revision: neither a folder nor a git revision"
+    )
 
 
 def test_as_a_process(tmp_path: Path) -> None:
@@ -64,7 +67,7 @@ def test_as_a_process(tmp_path: Path) -> None:
     done = run("check", "--against", str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "schemas check: schemas break their readers:",
+        "alphapulse schemas check: schemas break their readers:",
         f"  - {tmp_path}: alphapulse.Trade.id: removed or renamed",
         f"  - {tmp_path}: alphapulse.Trade.trade_id: added without a default, which records written before it need",
     ]

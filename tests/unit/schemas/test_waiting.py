@@ -6,10 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-import pytest
-
 from alphapulse.config import OpsSettings, RegistrySettings, Settings
-from alphapulse.errors import RegistryUnavailable, SchemaError
 from alphapulse.service import Service
 from schemas.definitions import definitions
 from schemas.waiting import prepared_codec
@@ -54,10 +51,3 @@ async def test_one_that_has_not_started_yet_is_waited_for(tmp_path: Path) -> Non
             assert "HTTP 503" in service.waiting
             server.failing = None
             await work
-
-
-@pytest.mark.parametrize(("url", "reason"), [("http://127.0.0.1:99999", "out of range"), ("registry:8081", "")])
-async def test_what_is_no_address_is_not_waited_for(tmp_path: Path, url: str, reason: str) -> None:
-    with pytest.raises(SchemaError, match=rf"^registry\.url: .*{reason}") as caught:
-        await prepared_codec(service_with(tmp_path, url))
-    assert not isinstance(caught.value, RegistryUnavailable)

@@ -28,7 +28,7 @@ def test_rules_are_in_nanoseconds() -> None:
             depth_levels=7,
             depth_interval_ms=25,
             stats_interval_s=2,
-            candle_intervals_s=(60, 1, 60),
+            candle_intervals_s=(60, 1),
             candle_lateness_s=1.5,
             arbitrage_min_net_basis_points=0.1,
         ),
