@@ -107,8 +107,12 @@ class Pulse:
             elif self._look(connection, now):
                 self._begin_late("frames are read later than they came")
         self._ticked = now
-        self._confirm(now)
-        if now - self.heard >= self._due and any(s.book.valid for s in self._keeper.protocol.instruments.values()):
+        waits = self._asking is not None and not self._asking.done()
+        ask = now - self.heard >= self._due and any(s.book.valid for s in self._keeper.protocol.instruments.values())
+        # The answer will confirm the books as of now; what was heard before would only be a second record for the same.
+        if waits or not ask:
+            self._confirm(now)
+        if ask:
             self._ask(connection, now)
 
     def check(self, now: int) -> None:
