@@ -58,7 +58,7 @@ class CandleSeries:
         bars: by open time: those being built and those that may still change.
         published: by open time: what an earlier owner published and this one may not contradict.
         forgotten: numbers of the intervals whose candles are not kept any more: what belongs to them is too late.
-        earliest: the earliest open time of all; None before the first, or not known.
+        earliest: the earliest open time of all, nanoseconds since the Unix epoch; None before the first.
     """
 
     __slots__ = (
@@ -95,7 +95,7 @@ class CandleSeries:
         self.bars = {bar.open_time: bar for bar in bars}
         self.published = dict(published)
         self.forgotten = NumberRanges(state.forgotten, most=FORGOTTEN_RANGES, join=True)
-        # An earlier release did not keep it; nothing is partial then.
+        # An earlier release did not keep it: what it left counts as the first.
         self.earliest = state.earliest if state.earliest is not None else min(self.bars, default=None)
         self._find_next_close()
 

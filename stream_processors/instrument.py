@@ -172,7 +172,7 @@ class InstrumentState:
         )
 
     def _too_late(self, trade: Trade) -> Event:
-        message = "its candle was not kept any more: the trade is on md.trades, and not in the candle"
+        message = "a trade came after its candle could change no more: it is on md.trades, but not in the candle"
         return self._trade_event(trade, "late_trade", message)
 
     def _doubted(self, trade: Trade) -> Event:
