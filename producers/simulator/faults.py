@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec.structs import replace
 
 from producers.endpoint.session import TRADES
+from producers.simulator.instrument import NOTHING_SHOWN, SHOWN, Shown
 from producers.simulator.scripts import Fault, random_fault
 
 _ON_FRAMES: Final = frozenset(
@@ -99,7 +100,7 @@ class VenueFaults:
         self._held: list[tuple[int, int, Sent]] = []  # (frames still to come before it, order, frame)
         self._stalled: list[Sent] = []
         self._stalled_until = self._muted_until = self._hollow_until = self._lifeless_until = -_NEVER
-        self._auctions: list[tuple[int, str | None]] = []  # (its end, symbol)
+        self._shown: list[tuple[int, str | None, Shown]] = []  # (its end, symbol, what)
         self._dropping = 0
         self._rest: list[Fault] = []
         self._rest_left = 0
@@ -150,12 +151,12 @@ class VenueFaults:
         silent = self.silent(now_ns)
         return () if silent or now_ns < self._lifeless_until else self.answer(topic, frame, now_ns)
 
-    def in_auction(self, symbol: str, now_ns: int) -> bool:
-        """Whether a symbol's book is in an auction."""
-        if not self._auctions:
-            return False
-        self._auctions = [(end, whose) for end, whose in self._auctions if now_ns < end]
-        return any(whose in (None, symbol) for _, whose in self._auctions)
+    def shown(self, symbol: str, now_ns: int) -> frozenset[Shown]:
+        """Return which orders a symbol's book shows at present beside those of its market."""
+        if not self._shown:
+            return NOTHING_SHOWN
+        self._shown = [(end, whose, what) for end, whose, what in self._shown if now_ns < end]
+        return frozenset(what for _, whose, what in self._shown if whose in (None, symbol))
 
     @property
     def holding(self) -> bool:
@@ -196,7 +197,7 @@ class VenueFaults:
         self._by_time.clear()
         self._armed.clear()
         self._rest.clear()
-        self._auctions.clear()
+        self._shown.clear()
         self._lifeless_until = -_NEVER
         self._next_chance = _NEVER
         self._dropping = self._rest_left = self.skew_ns = 0
@@ -282,8 +283,8 @@ class VenueFaults:
             self.happened[fault.kind] += 1
             if fault.kind == "skew":
                 self.skew_ns = round(fault.seconds * _SECOND_NS)
-            elif fault.kind == "auction":
-                self._auctions.append((now_ns + lasting, fault.symbol))
+            elif fault.kind in SHOWN:
+                self._shown.append((now_ns + lasting, fault.symbol, fault.kind))
             elif fault.kind == "stall":
                 self._stalled_until = max(self._stalled_until, now_ns + lasting)
             elif fault.kind == "no_heartbeats":

@@ -7,7 +7,7 @@ levels follow, and the number of levels stays.
 
 The best bid and ask are quoted around the fair price. They stay until it has moved away from where it was quoted; then
 what it passed is traded or cancelled and new quotes come. Bids stay below the fair price and asks above it, so the book
-never crosses, but in an auction: then it shows an order, too, that nobody matches yet. An aggressive order comes before
+never crosses, but in an auction: then it shows an order, too, that nobody matches yet (:data:`Shown`). An aggressive order comes before
 anything else of its event, so it meets the book as it was shown.
 """
 
@@ -17,7 +17,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Iterable
 from math import ceil, floor, inf
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from alphapulse.book import BookSide, OrderBook
 from producers.simulator.draws import DRAWS, EXPONENTIAL
@@ -30,6 +30,13 @@ LEVELS: Final = 260
 """A side's usual number of levels."""
 MOST_UNITS: Final = 46_116_860_414
 """No level is greater, in the base asset: Binance's limit for SHIB, half of what fits 64 bits at eight decimals."""
+
+HUGE_UNITS: Final = 100_000_000_000
+"""Of the base asset: beyond an int64 at eight decimals, within it at seven."""
+Shown = Literal["auction", "huge"]
+"""Orders that a book may show beside those of its market."""
+SHOWN: Final[tuple[str, ...]] = get_args(Shown)
+NOTHING_SHOWN: Final[frozenset[Shown]] = frozenset()
 
 _LEAST_LEVELS, _MOST_LEVELS = 250, 270
 _SWEPT_LEVELS: Final = 6  # an aggressive order eats at most
@@ -107,7 +114,7 @@ class SimulatedInstrument:
         self.listing = listing
         self.book = OrderBook()
         self.trades = first_trade - 1
-        self._unmatched: dict[int, int] = {}  # bids that only an auction shows, beside those of the market
+        self._shown: dict[Shown, Level] = {}  # bids beside those of the market
         self._chance = random.Random(f"{seed}/{listing.venue}/{listing.symbol}").random  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
         self._most_lots: int = MOST_UNITS * 10**listing.size_decimals
@@ -152,39 +159,47 @@ class SimulatedInstrument:
         changed = bids.changes() if bids.after else ()
         changed_asks = asks.changes() if asks.after else ()
         if changed or changed_asks:
-            if self._unmatched:
-                changed = tuple([(price, size + self._unmatched.get(price, 0)) for price, size in changed])
-                self._show(changed, changed_asks)
+            if self._shown:
+                changed = tuple([(price, size + self._beside(price)) for price, size in changed])
+                self._apply(changed, changed_asks)
             events.append(BookChange(self.listing, time_ns, changed, changed_asks))
         return events
 
-    # --- auctions ---
+    # --- orders beside those of the market ---
 
-    def auction(self, time_ns: int, *, on: bool) -> BookChange | None:
-        """Begin an auction or end it; return what that changes, None if it is as it should be.
+    def show(self, time_ns: int, shown: frozenset[Shown]) -> BookChange | None:
+        """Have the book show these orders beside those of its market; return what that changes, None for nothing.
 
-        The book that is shown has a bid above the best ask meanwhile; the market goes on beneath as ever.
+        The market goes on beneath as ever. An ``auction`` shows a bid above the best ask, ``huge`` one of
+        :data:`HUGE_UNITS` at the lowest price there is.
         """
-        if on is bool(self._unmatched):
+        if shown == self._shown.keys():
             return None
-        if on:
-            ask = self._asks.levels.best_price()
-            if ask is None:
-                return None
+        if not self._shown:
             market = OrderBook()
             market.replace(*_columns(self.book.bids), *_columns(self.book.asks))
             self._bids.levels, self._asks.levels = market.bids, market.asks
-            self._unmatched = {ask + round(2 * self._half_spread): max(1, round(self._best_unit))}
-        changes = tuple(
-            [(price, self._bids.levels.size_at(price) + size * on) for price, size in self._unmatched.items()]
-        )
-        self._show(changes, ())
-        if not on:
-            self._unmatched = {}
+        before = dict(self._shown)
+        self._shown = {what: before.get(what) or self._order(what) for what in sorted(shown)}
+        prices = {price for price, _ in (*before.values(), *self._shown.values())}
+        changes = [(price, self._bids.levels.size_at(price) + self._beside(price)) for price in sorted(prices)]
+        changes = [(price, size) for price, size in changes if size != self.book.bids.size_at(price)]
+        self._apply(changes, ())
+        if not self._shown:
             self._bids.levels, self._asks.levels = self.book.bids, self.book.asks
-        return BookChange(self.listing, time_ns, changes, ())
+        return BookChange(self.listing, time_ns, tuple(changes), ())
 
-    def _show(self, bids: tuple[Level, ...], asks: tuple[Level, ...]) -> None:
+    def _order(self, what: Shown) -> Level:
+        if what == "huge":
+            return 1, HUGE_UNITS * 10**self.listing.size_decimals
+        ask = self._asks.levels.best_price() or self._asks.edge
+        return ask + round(2 * self._half_spread), max(1, round(self._best_unit))
+
+    def _beside(self, price: int) -> int:
+        """Return the size of the orders shown at ``price`` beside those of the market."""
+        return sum(size for where, size in self._shown.values() if where == price)
+
+    def _apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         self.book.apply(*_columns(bids), *_columns(asks))
 
     # --- quotes ---

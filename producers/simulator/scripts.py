@@ -38,6 +38,7 @@ Kind = Literal[
     "no_heartbeats",
     "only_heartbeats",
     "auction",
+    "huge",
 ]
 """``drop``: ``count`` frames never come. ``duplicate``: a frame comes ``count`` times more. ``reorder``: a frame comes
 behind ``count`` later ones. ``corrupt``: part of a frame is overwritten or missing. ``checksum``: the next frame that
@@ -50,7 +51,8 @@ refused; ``refuse_trades``: as many to trades. ``unknown``: the next symbol subs
 ``seconds`` ahead (less than 0: behind). ``drop_trades``: ``count``
 frames about trades never come. ``no_heartbeats``: for ``seconds`` none of the frames come that only prove life
 (heartbeats, and words that nothing has changed). ``only_heartbeats``: for ``seconds`` only these and answers come; what
-else there is to say is lost. ``auction``: for ``seconds`` the book is crossed, and shown as it is."""
+else there is to say is lost. ``auction``: for ``seconds`` the book is crossed, and shown as it is. ``huge``: for
+``seconds`` the book shows a bid of more than fits an int64 at eight decimals, far below the market."""
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
@@ -78,6 +80,7 @@ _WEIGHTS: Final = {
     "no_heartbeats": 2,
     "only_heartbeats": 2,
     "auction": 3,
+    "huge": 2,
 }
 _HEADER: Final = re.compile(r"\s*\[\[\s*fault\s*\]\]")
 

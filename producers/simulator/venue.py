@@ -90,12 +90,12 @@ class SimulatedVenue:
         await self._listener.close()
 
     def happened(self, event: Event, batch: Batch) -> None:
-        """Encode ``event`` and add its frames to what each client gets; then begin or end an auction that is due."""
+        """Encode ``event`` and add its frames to what each client gets; then show what a fault has the book show."""
         self._tell(event, batch)
         if isinstance(event, BookChange):
-            on = self.faults.in_auction(event.listing.symbol, event.time_ns)
+            shown = self.faults.shown(event.listing.symbol, event.time_ns)
             instrument = self._feed.instruments[event.listing.venue_symbol]
-            if (change := instrument.auction(event.time_ns, on=on)) is not None:
+            if (change := instrument.show(event.time_ns, shown)) is not None:
                 self._tell(change, batch)
 
     def _tell(self, event: Event, batch: Batch) -> None:

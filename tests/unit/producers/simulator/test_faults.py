@@ -96,16 +96,16 @@ def test_heartbeats_wait_in_a_stall_and_a_mute_venue_has_none() -> None:
     assert not faults.life("c", b"beat", 5 * S)
 
 
-def test_an_auction_is_of_one_symbol_or_all_and_ends() -> None:
-    script = [Fault(kind="auction", frame=1, seconds=2.0, symbol="A"), Fault(kind="auction", frame=2, seconds=1.0)]
+def test_orders_are_shown_in_one_book_or_all_for_a_time() -> None:
+    script = [Fault(kind="auction", frame=1, seconds=2.0, symbol="A"), Fault(kind="huge", frame=2, seconds=1.0)]
     faults = VenueFaults("k", script)
-    assert not faults.in_auction("A", 0)
+    assert not faults.shown("A", 0)
     sent(faults, 1, step_ns=S)
-    assert [faults.in_auction(symbol, S) for symbol in "AB"] == [True, False]
+    assert [faults.shown(symbol, S) for symbol in "AB"] == [{"auction"}, set()]
     sent(faults, 1, step_ns=2 * S)
-    assert [faults.in_auction(symbol, 2 * S) for symbol in "AB"] == [True, True]
-    assert [faults.in_auction(symbol, 3 * S) for symbol in "AB"] == [False, False]
-    assert faults.happened == {"auction": 2}
+    assert [faults.shown(symbol, 2 * S) for symbol in "AB"] == [{"auction", "huge"}, {"huge"}]
+    assert [faults.shown(symbol, 3 * S) for symbol in "AB"] == [set(), set()]
+    assert faults.happened == {"auction": 1, "huge": 1}
 
 
 def test_a_fault_of_a_symbol_waits_for_its_frame() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from alphapulse.book import BookSide, OrderBook
 from producers.simulator.events import BookChange, Trades
-from producers.simulator.instrument import LEVELS, SimulatedInstrument
+from producers.simulator.instrument import HUGE_UNITS, LEVELS, NOTHING_SHOWN, Shown, SimulatedInstrument
 from producers.simulator.liquidity import distances
 from producers.simulator.listings import Listing, make_listings
 from producers.simulator.market import Market
@@ -179,7 +179,8 @@ def test_a_pause_moves_all_that_comes() -> None:
     assert [event.time_ns - 7 * S for event in markets[1].advance(8 * S)] == [event.time_ns for event in early]
 
 
-def test_an_auction_shows_a_crossed_book_while_the_market_goes_on_beneath() -> None:
+@pytest.mark.parametrize("what", [{"auction"}, {"huge"}, {"auction", "huge"}])
+def test_orders_are_shown_while_the_market_goes_on_beneath(what: set[Shown]) -> None:
     quiet, fair = made(LISTING)
     shown, _ = made(LISTING)
     client = OrderBook()
@@ -190,14 +191,16 @@ def test_an_auction_shows_a_crossed_book_while_the_market_goes_on_beneath() -> N
         truth, events = quiet.evolve(number * TICK_NS, price), shown.evolve(number * TICK_NS, price)
         assert [event for event in events if isinstance(event, Trades)] == [e for e in truth if isinstance(e, Trades)]
         changes = [event for event in events if isinstance(event, BookChange)]
-        toggled = shown.auction(number * TICK_NS, on=100 <= number < 300)
+        toggled = shown.show(number * TICK_NS, frozenset(what) if 100 <= number < 300 else NOTHING_SHOWN)
         assert (toggled is not None) == (number in (100, 300))
         for change in [*changes, *([toggled] if toggled is not None else [])]:
             client.apply(*columns(change.bids), *columns(change.asks))
         assert client.text(0, 0) == shown.book.text(0, 0)
         assert shown.book is held
         if number in (100, 110):
-            assert shown.book.crossed
+            assert shown.book.crossed is ("auction" in what)
+            most = max(size for _, size in shown.book.bids)
+            assert (most >= HUGE_UNITS * 10**LISTING.size_decimals) is ("huge" in what)
         if not 100 <= number < 300:
             assert shown.book.text(0, 0) == quiet.book.text(0, 0)
 
