@@ -222,6 +222,14 @@ def closed_again(made: Made) -> None:
     made.seen.gaps["kraken"]["connection"] = 2
 
 
+def test_a_collector_that_says_it_is_late_ends_its_books_once_more(made: Made) -> None:
+    made.add(END, made.update("INVALID", END))
+    made.add(END, made.event("late", {"ended": "1"}))
+    made.add(END, made.update("SNAPSHOT", END + 1))
+    made.seen.gaps["kraken"]["late"] = 1
+    assert not made.broken()
+
+
 def other_loss(made: Made) -> None:
     made.seen.gaps["kraken"]["checksum"] = 1
 
