@@ -64,7 +64,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
 """All topics that hold records of :mod:`schemas`."""
 
 STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, compacted=True),)
-"""What services keep for themselves: the stream processors' checkpoints (format: stream_processors.state).
+"""What services keep for themselves: the stream processors' checkpoints (format: stream_processors.processing.state).
 
 Their partition n belongs to partition n of the topics the service reads.
 """

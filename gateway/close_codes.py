@@ -16,7 +16,7 @@ LAST_OURS: Final = 4899
 
 @dataclass(frozen=True, slots=True)
 class CloseCode:
-    """A WebSocket close code and the reason sent with it (at most 123 bytes, RFC 6455 §5.5)."""
+    """A WebSocket close code and the reason sent with it (at most 123 bytes, RFC 6455 5.5)."""
 
     number: int
     reason: str

@@ -45,7 +45,7 @@ class Wire(Protocol):
 
 
 def text_frame(text: str) -> bytes:
-    """Return a WebSocket text frame (RFC 6455 §5.2): a server masks nothing, so all clients get the same bytes."""
+    """Return a WebSocket text frame (RFC 6455 5.2): a server masks nothing, so all clients get the same bytes."""
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 

@@ -14,12 +14,12 @@ from aiokafka.errors import KafkaError
 from alphapulse import kafka, output, service, topics
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError
-from producers import rules
-from producers.collector import Collector
-from producers.known_trades import read_back
-from producers.publisher import WRITTEN, Publisher
-from producers.reload import Follower
-from producers.venues import load
+from producers.collector import rules
+from producers.collector.collector import Collector
+from producers.collector.dedupe import read_back
+from producers.collector.publisher import WRITTEN, Publisher
+from producers.collector.reload import Follower
+from producers.registry import load
 from schemas.waiting import prepared_codec
 
 FLUSH_SECONDS: Final = 3.0

@@ -10,7 +10,7 @@ from alphapulse import output
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import ConfigError
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
-from producers import rules
+from producers.collector import rules
 
 
 def main() -> int:

@@ -18,8 +18,8 @@ from alphapulse import logs, output, reload
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused
 from alphapulse.service import EXIT_REFUSED
-from alphapulse.supervisor import ChildSpec, Supervisor
-from producers import rules
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
+from producers.collector import rules
 
 
 async def collect(venues: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from alphapulse.config import RegistrySettings
-from alphapulse.config_faults import without_password
+from alphapulse.config.faults import without_password
 from alphapulse.errors import IncompatibleSchema, RecordRefused, RegistryUnavailable, SchemaError
 from schemas.definitions import Definition
 from schemas.registry import LocalRegistry, SchemaRegistry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-from alphapulse.config_faults import without_password
+from alphapulse.config.faults import without_password
 from alphapulse.errors import RegistryUnavailable, SchemaError
 from alphapulse.network import NoConnection, connected
 from alphapulse.service import Service

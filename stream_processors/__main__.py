@@ -12,7 +12,7 @@ from pathlib import Path
 from alphapulse import kafka, service
 from alphapulse.kafka.lag import unread_text
 from schemas.waiting import prepared_codec
-from stream_processors.instrument import SERVICE
+from stream_processors.processing.instrument import SERVICE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     async def serve(running: service.Service) -> None:
         # Faust takes its time to import: after the configuration was found to be good.
-        from stream_processors.ops import Ops
-        from stream_processors.worker import TOPICS, Worker
+        from stream_processors.engine.ops import Ops
+        from stream_processors.engine.worker import TOPICS, Worker
 
         codec = await prepared_codec(running)
         await kafka.reachable(running, TOPICS)

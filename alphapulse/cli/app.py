@@ -133,7 +133,7 @@ def demo(
     if faults:
         raise ArgumentsRefused(faults)
     if broker is Broker.KAFKA:
-        from alphapulse.embedded.kafka_install import install, tell_download
+        from alphapulse.brokers.kafka.install import install, tell_download
 
         install(downloading=tell_download)  # before anything else starts and waits for it
 
@@ -257,7 +257,7 @@ def sql(
 def embedded_broker(data_dir: BrokerDataDir = None) -> None:
     """Run the in-memory broker: ready at once, keeps 8 MB a partition, forgets everything at its end."""
     _choose_data_dir(data_dir)
-    _become("alphapulse.embedded.broker")
+    _become("alphapulse.brokers.memory.broker")
 
 
 @broker_app.command("kafka")
@@ -275,7 +275,7 @@ def kafka_broker(
     """Run Apache Kafka, kept between runs in DATA_DIR/kafka. Needs Java 17; Maven fetches it once."""
     _choose_data_dir(data_dir)
     arguments = ("--nodes", nodes.value, "--port", str(port or 0))
-    _become("alphapulse.embedded.kafka_broker", *arguments, *(("--clean",) if clean else ()))
+    _become("alphapulse.brokers.kafka.service", *arguments, *(("--clean",) if clean else ()))
 
 
 @topics_app.command("create")

@@ -25,7 +25,7 @@ from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSOR
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, ServiceError
 from alphapulse.kafka.lag import GroupLag, LagReader
-from alphapulse.supervisor import Child, Supervisor
+from alphapulse.supervisor.supervisor import Child, Supervisor
 
 SIMULATOR = "simulator"
 REFRESH_SECONDS = 1.0

@@ -24,7 +24,7 @@ from alphapulse.cli.stack import CLICKHOUSE, PARQUET, PROCESSORS, Stack
 from alphapulse.config import Settings, VenueSettings
 from alphapulse.errors import ArgumentsRefused, ServiceError
 from alphapulse.kafka.lag import GroupLag, LagReader
-from alphapulse.supervisor import Supervisor
+from alphapulse.supervisor.supervisor import Supervisor
 
 WINDOW_BYTES = 2 * 2**20
 """Frame bytes under way at most. A record is smaller than its frame, and a partition of the broker keeps 8 MB."""

@@ -10,13 +10,14 @@ from enum import IntEnum
 from typing import Any, Final, Literal
 
 from alphapulse import topics
+from alphapulse.brokers.kafka import cluster as kafka_cluster
+from alphapulse.brokers.memory import broker
 from alphapulse.cli.ledger import Account, Groups, Ledger
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.embedded import broker, kafka_cluster
 from alphapulse.errors import BrokerError, ServiceError
 from alphapulse.kafka.lag import LagReader
 from alphapulse.service import GRACE_SECONDS, last_status_path
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 
 BROKER_SECONDS = 60.0
 """How long the broker may take to start; a real one needs some five seconds, more on a busy machine."""
@@ -30,8 +31,8 @@ GATEWAY = "gateway"
 BrokerKind = Literal["embedded", "kafka"]
 
 BROKER_MODULES: Final[dict[BrokerKind, str]] = {
-    "embedded": "alphapulse.embedded.broker",
-    "kafka": "alphapulse.embedded.kafka_broker",
+    "embedded": "alphapulse.brokers.memory.broker",
+    "kafka": "alphapulse.brokers.kafka.service",
 }
 
 MODULES: dict[str, tuple[str, ...]] = {

@@ -12,10 +12,10 @@ from pathlib import Path
 from alphapulse import output, service
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import ServiceError
-from producers import rules
+from producers.collector import rules
 from producers.record.recorder import Recorder
 from producers.record.tape import Rotation
-from producers.venues import load
+from producers.registry import load
 
 
 def positive(text: str) -> float:

@@ -12,13 +12,13 @@ from typing import Any, Final, cast
 
 from alphapulse import logs
 from alphapulse.config import FreshnessSettings, VenueSettings
-from producers.collector import Collector
-from producers.line import Line
-from producers.outputs import FetchSnapshot, Outputs
-from producers.protocol import VenueProtocol
-from producers.publisher import Publisher
+from producers.collector.collector import Collector
+from producers.collector.publisher import Publisher
+from producers.collector.shard import Line
+from producers.feed.actions import FetchSnapshot, Outputs
+from producers.feed.protocol import VenueProtocol
+from producers.feed.venue import Venue
 from producers.record.tape import Rotation, Tape, seal
-from producers.venue import Venue
 from schemas.records import Record
 
 _UNHURRIED: Final = FreshnessSettings(heartbeat_ms=60_000, max_book_age_ms=180_000, max_feed_delay_ms=0)

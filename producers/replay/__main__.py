@@ -14,10 +14,10 @@ from pathlib import Path
 from alphapulse import output, service
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
+from producers.collector.rules import unknown
 from producers.replay.looks import LOOKS
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
-from producers.rules import unknown
 
 
 def speed(text: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from producers.endpoint.session import INSTRUMENTS, Key
+from producers.venue_server.session import INSTRUMENTS, Key
 
 QUIET_SECONDS = 2.0
 """A client that subscribed to something and then said nothing for so long has subscribed to all it wants."""

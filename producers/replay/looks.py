@@ -1,19 +1,19 @@
 """How to read each venue's recorded frames; some venues' have the same shape.
 
-A venue's folder may have its own: ``look`` in its ``endpoint.py``.
+A venue's folder may have its own: ``look`` in its ``server.py``.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from producers.registry import names, part
 from producers.replay import shapes
 from producers.replay.shapes import Look
-from producers.venues import names, part
 
 
 def _found() -> dict[str, Look]:
-    modules = [(name, part(name, "endpoint")) for name in names()]
+    modules = [(name, part(name, "server")) for name in names()]
     return {name: module.look for name, module in modules if module is not None and hasattr(module, "look")}
 
 

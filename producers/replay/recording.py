@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 
 from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
-from producers.endpoint import kraken
-from producers.endpoint.session import MARKET_DATA, Key
 from producers.replay.lines import Line, read
 from producers.replay.looks import LOOKS
 from producers.replay.shapes import Look, Shape
+from producers.venue_server.session import MARKET_DATA, Key
+from producers.venues.kraken import server as kraken
 
 FAULTS_TOLD = 1000
 """More faults than these are counted only."""
@@ -194,7 +194,7 @@ class _SymbolList:
 
     def __init__(self, found: Recording, named: Collection[str]) -> None:
         self._found = found
-        symbols = importlib.import_module(f"producers.{found.venue}.symbols")
+        symbols = importlib.import_module(f"producers.venues.{found.venue}.symbols")
         self._canonical: Callable[[str], str] = symbols.canonical_symbol
         self._spelled: Callable[[str], str] = symbols.venue_symbol
         self._seen: set[Key] = set()

@@ -10,16 +10,16 @@ from typing import Any
 from aiohttp import web
 
 from alphapulse.service import Service
-from producers.endpoint import binance
-from producers.endpoint.binance import BinanceSession
-from producers.endpoint.dialects import dialect
-from producers.endpoint.listener import Connection, ConnectionGone, Listener, json_response, not_found
-from producers.endpoint.session import BOOK, Answer, Key, Session
 from producers.replay.gate import Gate
 from producers.replay.pacing import Credit, Schedule
 from producers.replay.recording import Recording
 from producers.replay.rest import RestDesk
 from producers.replay.timeline import Timeline
+from producers.venue_server.dialects import dialect
+from producers.venue_server.listener import Connection, ConnectionGone, Listener, json_response, not_found
+from producers.venue_server.session import BOOK, Answer, Key, Session
+from producers.venues.binance import server as binance
+from producers.venues.binance.server import BinanceSession
 
 LOOPBACK = "127.0.0.1"
 

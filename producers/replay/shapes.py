@@ -15,9 +15,9 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from alphapulse.errors import FrameRefused
-from producers.endpoint.binance import stream_key
-from producers.endpoint.kraken import feed_of
-from producers.endpoint.session import BOOK, HEARTBEATS, TRADES, Key
+from producers.venue_server.session import BOOK, HEARTBEATS, TRADES, Key
+from producers.venues.binance.server import stream_key
+from producers.venues.kraken.server import feed_of
 
 _T = TypeVar("_T")
 

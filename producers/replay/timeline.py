@@ -8,7 +8,6 @@ from collections.abc import Collection
 from typing import Protocol
 
 from alphapulse.errors import FrameRefused, RecordingError
-from producers.endpoint.session import Key, Recorded
 from producers.replay.gate import Gate
 from producers.replay.lines import Line, read
 from producers.replay.looks import LOOKS
@@ -16,6 +15,7 @@ from producers.replay.pacing import Credit, Schedule
 from producers.replay.recording import Recording
 from producers.replay.rest import RestDesk
 from producers.replay.shapes import RestKey, Shape
+from producers.venue_server.session import Key, Recorded
 
 REST_HOLD_SECONDS = 1.0
 """How long the timeline waits at an answer that nobody asked for."""

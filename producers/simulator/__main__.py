@@ -12,12 +12,12 @@ from pathlib import Path
 from alphapulse import output, service
 from alphapulse.errors import ArgumentsRefused, ConfigError, ValueRefused
 from alphapulse.instruments import meant
-from producers.endpoint.dialects import served
-from producers.rules import unknown
+from producers.collector.rules import unknown
 from producers.simulator import scripts
 from producers.simulator.faults import VenueFaults
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
+from producers.venue_server.dialects import served
 
 DEFAULT_VENUES = "kraken,coinbase,binance_us"
 DEFAULT_SYMBOLS = "BTC-USD,ETH-USD,SOL-USD"

@@ -16,9 +16,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from producers.endpoint.session import TRADES
-from producers.simulator.instrument import NOTHING_SHOWN, SHOWN, Shown
+from producers.simulator.instrument import NOTHING_SHOWN, Shown
 from producers.simulator.scripts import Fault, random_fault
+from producers.venue_server.session import TRADES
 
 _ON_FRAMES: Final = frozenset(
     {"drop", "drop_trades", "duplicate", "reorder", "corrupt", "checksum", "disconnect", "cut_snapshot"}
@@ -283,7 +283,7 @@ class VenueFaults:
             self.happened[fault.kind] += 1
             if fault.kind == "skew":
                 self.skew_ns = round(fault.seconds * _SECOND_NS)
-            elif fault.kind in SHOWN:
+            elif fault.kind == "auction" or fault.kind == "huge":
                 self._shown.append((now_ns + lasting, fault.symbol, fault.kind))
             elif fault.kind == "stall":
                 self._stalled_until = max(self._stalled_until, now_ns + lasting)

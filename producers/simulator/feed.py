@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from producers.endpoint.session import Subscription
 from producers.simulator.events import BookChange, Event, Trades
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import Listing
 from producers.simulator.texts import Spelling
+from producers.venue_server.session import Subscription
 
 Topic = tuple[str, str, str]
 """(feed, venue's symbol, variant): all who subscribed to the same topic get the same frames."""

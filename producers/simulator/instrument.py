@@ -7,8 +7,8 @@ levels follow, and the number of levels stays.
 
 The best bid and ask are quoted around the fair price. They stay until it has moved away from where it was quoted; then
 what it passed is traded or cancelled and new quotes come. Bids stay below the fair price and asks above it, so the book
-never crosses, but in an auction: then it shows an order, too, that nobody matches yet (:data:`Shown`). An aggressive order comes before
-anything else of its event, so it meets the book as it was shown.
+never crosses, but in an auction: then it shows an order, too, that nobody matches yet (:data:`Shown`). An aggressive
+order comes before anything else of its event, so it meets the book as it was shown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Iterable
 from math import ceil, floor, inf
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
 from producers.simulator.draws import DRAWS, EXPONENTIAL
@@ -35,7 +35,6 @@ HUGE_UNITS: Final = 100_000_000_000
 """Of the base asset: beyond an int64 at eight decimals, within it at seven."""
 Shown = Literal["auction", "huge"]
 """Orders that a book may show beside those of its market."""
-SHOWN: Final[tuple[str, ...]] = get_args(Shown)
 NOTHING_SHOWN: Final[frozenset[Shown]] = frozenset()
 
 _LEAST_LEVELS, _MOST_LEVELS = 250, 270

@@ -1,8 +1,8 @@
 """What a venue allows its clients, enforced as the venue enforces it. All clients come from one address: loopback.
 
 Where a venue does not say whether an interval slides or begins at full minutes, it slides here, which is the stricter;
-bursts that it tolerates on top of a rate are not granted. This is written apart from :mod:`producers.limits`, by
-which the collector keeps the limits: either would notice a fault of the other.
+bursts that it tolerates on top of a rate are not granted. This is written apart from :mod:`producers.net.rate_limit`,
+by which the collector keeps the limits: either would notice a fault of the other.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, NamedTuple
 
-from producers.endpoint.listener import Connection
-from producers.limits import Limit
+from producers.net.rate_limit import Limit
+from producers.venue_server.listener import Connection
 
 Weigh = Callable[[str, Mapping[str, str]], float]
 Refuse = Callable[[int], bytes]

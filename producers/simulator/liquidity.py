@@ -12,7 +12,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Final
 
-from producers.venues import part
+from producers.registry import part
 
 _MOST_THINNESS: Final = 4.3
 

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Final
 
 from alphapulse.instruments import check_symbol
-from producers.endpoint.dialects import dialect
 from producers.simulator.liquidity import Liquidity, liquidity, venue_market
+from producers.venue_server.dialects import dialect
 
 _DOLLARS: Final = {
     # Of about the day of the recording of Binance; other assets get a price that follows from their name.
@@ -95,7 +95,7 @@ def make_listings(venues: Iterable[str], symbols: Iterable[str]) -> list[Listing
 
 def _listing(venue: str, symbol: str) -> Listing:
     dialect(venue)
-    venue_symbol: str = import_module(f"producers.{venue}.symbols").venue_symbol(check_symbol(symbol))
+    venue_symbol: str = import_module(f"producers.venues.{venue}.symbols").venue_symbol(check_symbol(symbol))
     base, _, quote = symbol.partition("-")
     own = venue_market(venue)
     shape = liquidity(symbol, own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from producers.endpoint.listener import Connection, ConnectionGone
+from producers.venue_server.listener import Connection, ConnectionGone
 
 BOUND_BYTES = 8 << 20
 """A client further behind than this is cut off, as the venues do."""

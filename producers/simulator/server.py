@@ -10,17 +10,17 @@ from typing import Any
 
 from alphapulse.errors import ValueRefused
 from alphapulse.service import Service
-from producers.simulator.binance import BinanceFeed
-from producers.simulator.coinbase import CoinbaseFeed
+from producers.registry import part
 from producers.simulator.faults import VenueFaults
 from producers.simulator.feed import Feed
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.kraken import KrakenFeed
 from producers.simulator.listings import Listing
 from producers.simulator.market import Market
 from producers.simulator.venue import Batch, SimulatedVenue
 from producers.simulator.venue_limits import limits_of
-from producers.venues import part
+from producers.venues.binance.simulator import BinanceFeed
+from producers.venues.coinbase.simulator import CoinbaseFeed
+from producers.venues.kraken.simulator import KrakenFeed
 
 MakeFeed = Callable[[Sequence[SimulatedInstrument]], Feed]
 

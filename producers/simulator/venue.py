@@ -13,15 +13,15 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from alphapulse import metrics
-from producers.endpoint import binance
-from producers.endpoint.dialects import dialect
-from producers.endpoint.listener import Connection, Listener, json_response, not_found
-from producers.endpoint.session import BOOK, Answer, Session, Subscription
 from producers.simulator.events import BookChange, Event
 from producers.simulator.faults import RestFault, Sent, VenueFaults
 from producers.simulator.feed import Feed, Topic
 from producers.simulator.limits import Limiter, Limits
 from producers.simulator.outbox import BOUND_BYTES, Outbox
+from producers.venue_server.dialects import dialect
+from producers.venue_server.listener import Connection, Listener, json_response, not_found
+from producers.venue_server.session import BOOK, Answer, Session, Subscription
+from producers.venues.binance import server as binance
 
 LOOPBACK = "127.0.0.1"
 

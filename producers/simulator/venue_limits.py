@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from producers.endpoint import binance
-from producers.limits import Limit
+from producers.net.rate_limit import Limit
+from producers.registry import part
 from producers.simulator.limits import Limits
-from producers.venues import part
+from producers.venues.binance import server as binance
 
 BINANCE_WEIGHTS: Final = ((100, 5.0), (500, 25.0), (1000, 50.0), (5000, 250.0))
 """Of depth requests, by the greatest limit:

@@ -22,11 +22,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from alphapulse.brokers.kafka import install as kafka_install
 from alphapulse.cli.stack import BROKER, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.embedded import kafka_install
 from alphapulse.kafka.admin import create_topics
-from alphapulse.supervisor import Supervisor
+from alphapulse.supervisor.supervisor import Supervisor
 from alphapulse.topics import Topic
 from tests.recordings import found
 

@@ -29,14 +29,14 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.server import ServerConnection, serve
 
 from alphapulse import kafka, topics
+from alphapulse.brokers.kafka import install as kafka_install
 from alphapulse.cli.stack import BrokerKind, Stack
 from alphapulse.config import KafkaSettings, PublisherSettings, Settings, VenueSettings
-from alphapulse.embedded import kafka_install
 from alphapulse.kafka.native.producer import Told
-from alphapulse.supervisor import Supervisor
-from producers.collector import Collector
-from producers.publisher import Publisher
-from producers.venues import load
+from alphapulse.supervisor.supervisor import Supervisor
+from producers.collector.collector import Collector
+from producers.collector.publisher import Publisher
+from producers.registry import load
 from schemas.codec import Codec
 from schemas.records import Record
 

@@ -20,11 +20,11 @@ from typing import Any
 
 from alphapulse.cli.stack import Stack
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 
 MIB = 1 << 20
 CHANGES = 8
-IDLE = "import producers.__main__, producers.binance.protocol; print(open('/proc/self/status').read())"
+IDLE = "import producers.__main__, producers.venues.binance.protocol; print(open('/proc/self/status').read())"
 
 
 def names(count: int) -> list[str]:

@@ -24,12 +24,12 @@ from typing import Any
 import uvloop
 
 from alphapulse import kafka, topics
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import Settings, environment
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.service import Service
 from schemas.codec import Codec
 from schemas.records import L2Update, key_of
-from stream_processors.worker import INPUTS, Worker
+from stream_processors.engine.worker import INPUTS, Worker
 from tests.fixtures.l2_feed import Feed
 
 LEVELS = 1_700

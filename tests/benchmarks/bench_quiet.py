@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alphapulse.embedded import kafka_install
+from alphapulse.brokers.kafka import install as kafka_install
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = Path(__file__).with_name("quiet_stack.py")

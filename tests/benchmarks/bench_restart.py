@@ -6,8 +6,8 @@ Every kill strikes a collector that has lived and collected for a while; each ge
 clock runs from the signal until a reader of ``md.l2`` has the SNAPSHOT of the last instrument, so the broker's
 acknowledgement and a fetch are in it. The baseline, in the same run: an interpreter that does nothing, and one that
 imports aiokafka and nothing else. "No spare" is a collector that is killed while none stands by
-(:mod:`alphapulse.spare`). ``--busy`` keeps one core busy meanwhile. Apache Kafka is left out, saying so, where Java or
-Maven is missing.
+(:mod:`alphapulse.supervisor.standby`). ``--busy`` keeps one core busy meanwhile. Apache Kafka is left out, saying so,
+where Java or Maven is missing.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from alphapulse import kafka, logs, topics
+from alphapulse.brokers.kafka import install as kafka_install
 from alphapulse.cli.stack import BrokerKind, Stack
 from alphapulse.config import LogSettings, Settings, VenueSettings
-from alphapulse.embedded import kafka_install
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from schemas.codec import Codec
 from schemas.records import L2Update
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from alphapulse.cli.stack import Stack
 from alphapulse.config import Settings
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from producers.simulator.listings import make_listings
 from producers.simulator.server import feed_of
 

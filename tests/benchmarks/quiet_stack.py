@@ -22,7 +22,7 @@ from alphapulse import config
 from alphapulse.cli import stack as parts
 from alphapulse.cli.stack import Stack
 from alphapulse.config import VenueSettings
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 
 VENUES = ("kraken", "coinbase", "binance_us")
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")

@@ -18,8 +18,8 @@ from aiokafka import TopicPartition
 from websockets.asyncio.client import connect
 
 from alphapulse import kafka, topics
+from alphapulse.brokers.memory.broker import client_settings
 from alphapulse.config import ClickHouseSettings, KafkaSettings, ParquetSettings, ProcessorSettings
-from alphapulse.embedded.broker import client_settings
 from schemas.codec import Codec
 from schemas.records import L2Update
 

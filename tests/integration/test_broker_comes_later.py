@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from alphapulse.brokers.memory.broker import EmbeddedBroker, client_settings, default_topics
 from alphapulse.config import KafkaSettings, Settings, VenueSettings, environment
-from alphapulse.embedded.broker import EmbeddedBroker, client_settings, default_topics
 from tests.fixtures.live import Market, market
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,15 +7,15 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from alphapulse.config import VenueSettings
-from producers.endpoint.dialects import dialect
-from producers.endpoint.session import Answer
-from producers.outputs import FetchSnapshot, Send
+from producers.feed.actions import FetchSnapshot, Send
+from producers.registry import load
 from producers.replay.recording import survey
 from producers.simulator.feed import Topic
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import feed_of
-from producers.venues import load
+from producers.venue_server.dialects import dialect
+from producers.venue_server.session import Answer
 from schemas.records import L2Update, Trade
 from tests.fixtures.protocol_run import ProtocolRun, lines
 

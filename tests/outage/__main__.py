@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from alphapulse.brokers.kafka import install as kafka_install
+from alphapulse.brokers.kafka.cluster import KafkaCluster
 from alphapulse.config import PublisherSettings
-from alphapulse.embedded import kafka_install
-from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.kafka.admin import create_topics
 from producers.simulator.__main__ import names
 from tests.outage.observed import Observed, Plan

@@ -16,11 +16,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from alphapulse import topics
+from alphapulse.brokers.kafka.cluster import KafkaCluster
 from alphapulse.config import KafkaSettings, Settings, VenueSettings
-from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import connection, running
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from producers.simulator.events import Trades
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market

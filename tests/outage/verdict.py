@@ -29,10 +29,10 @@ class Promises:
         soon: seconds from the broker's return within which every book is right again.
         gaps: how often a connection is lost each time the broker dies. A broker without time serves one partition after
             the other, and where patience is short that may be an outage of its own.
-        factor, allowance_bytes: a collector's resident memory grows by at most ``max_in_flight_bytes`` × ``factor``
-            + ``allowance_bytes``. The factor: what an allocator needs beside what is counted of a record
-            (``producers.publisher.RECORD_BYTES`` and its own). The allowance: what a collector's memory varies by
-            anyhow (sockets' buffers, the snapshots of all books at once); measured up to 2 MiB.
+        factor, allowance_bytes: a collector's resident memory grows by at most ``max_in_flight_bytes`` × ``factor`` +
+            ``allowance_bytes``. The factor: what an allocator needs beside what is counted of a record
+            (``producers.collector.publisher.RECORD_BYTES`` and its own). The allowance: what a collector's memory
+            varies by anyhow (sockets' buffers, the snapshots of all books at once); measured up to 2 MiB.
     """
 
     soon: float = 5.0
@@ -234,7 +234,9 @@ def _judge_gaps(seen: Observed, verdict: Verdict, events: list[Event], promises:
                 in_turn = ["SNAPSHOT", *["INVALID", "SNAPSHOT"] * ends]
                 verdict.expect(book.kinds == in_turn, f"{key}: {' '.join(book.kinds)}: not each begun is ended")
                 # A collector without time after the return says that it is late: a gap of its own, told and counted.
-                verdict.expect(ends <= plan.times * promises.gaps + late, f"{key}: {ends} epochs ended, {late} times late")
+                verdict.expect(
+                    ends <= plan.times * promises.gaps + late, f"{key}: {ends} epochs ended, {late} times late"
+                )
                 ended += ends
         # The symbols are shared out evenly among the connections.
         # A connection that is late ends its books at once, and none when it is lost meanwhile.

@@ -12,10 +12,10 @@ from alphapulse import topics
 from alphapulse.freshness import is_stale
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, Record
-from stream_processors.arbitrage import ArbitrageRules
-from stream_processors.checkpoint import Ledger, interpret
-from stream_processors.instrument import Rules
-from stream_processors.partition import Partition
+from stream_processors.checkpoints.checkpoint import Ledger, interpret
+from stream_processors.processing.arbitrage import ArbitrageRules
+from stream_processors.processing.instrument import Rules
+from stream_processors.processing.partition import Partition
 from tests.fixtures.market import START, depth
 
 MS = 1_000_000

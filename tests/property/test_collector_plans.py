@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.limits import Budget, Limit
-from producers.shards import change, split
+from producers.collector.sharding import change, split
+from producers.net.rate_limit import Budget, Limit
 
 SYMBOLS = st.lists(st.integers(0, 60).map(lambda n: f"S{n}-USD"), unique=True, max_size=40)
 LIMITS = st.builds(Limit, st.integers(1, 50), st.integers(1, 120))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from alphapulse.book import OrderBook
 from alphapulse.instruments import Instrument
-from producers.book_stream import BookStream, Doubt
-from producers.levels import TextLevels
-from producers.tally import Tally
+from producers.feed.book import BookStream, Doubt
+from producers.feed.counters import Tally
+from producers.feed.levels import TextLevels
 from schemas.book_reader import BookReader, Outcome
 
 NONE = TextLevels("none", [], [])

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from alphapulse import topics
 from schemas.records import Record
-from stream_processors.arbitrage import ArbitrageRules
-from stream_processors.instrument import Rules
-from stream_processors.partition import Partition
+from stream_processors.processing.arbitrage import ArbitrageRules
+from stream_processors.processing.instrument import Rules
+from stream_processors.processing.partition import Partition
 from tests.fixtures.market import START
-from tests.unit.stream_processors.test_depth import bid, snapshot
+from tests.unit.stream_processors.processing.test_depth import bid, snapshot
 
 MS = 1_000_000
 

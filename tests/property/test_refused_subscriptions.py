@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.outputs import Send
-from producers.venues import names
+from producers.feed.actions import Send
+from producers.registry import names
 from tests.fixtures.conversation import Conversation, spelled
 
 SILENT_ABOUT_UNKNOWN = ("binance", "binance_us")

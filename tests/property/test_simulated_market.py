@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from alphapulse.book import BookSide, OrderBook
 from alphapulse.cli.demo import TAKER_FEES
-from producers.endpoint.session import BOOK, INSTRUMENTS, TRADES, Subscription
-from producers.simulator.binance import BinanceFeed
-from producers.simulator.coinbase import CoinbaseFeed
 from producers.simulator.events import BookChange, Event, Trades
 from producers.simulator.feed import Feed
 from producers.simulator.instrument import LEVELS, SimulatedInstrument
-from producers.simulator.kraken import KrakenFeed
 from producers.simulator.liquidity import distances
 from producers.simulator.listings import Listing, make_listings
 from producers.simulator.market import Market
+from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Subscription
+from producers.venues.binance.simulator import BinanceFeed
+from producers.venues.coinbase.simulator import CoinbaseFeed
+from producers.venues.kraken.simulator import KrakenFeed
 from tests.fixtures.protocol_run import run
 from tests.fixtures.venue_clients import BinanceClient, CoinbaseClient, KrakenClient, Side, VenueClient
 from tests.market.crosses import Crosses, lives_seconds

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from producers.outputs import FetchSnapshot, Refused
-from producers.venues import load, names
+from producers.feed.actions import FetchSnapshot, Refused
+from producers.registry import load, names
 from schemas.codec import Codec
 from schemas.records import Candle, L2Update, Quote, Trade
 from tests.fixtures.protocol_run import ProtocolRun

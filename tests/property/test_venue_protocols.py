@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alphapulse.config import VenueSettings
-from producers.outputs import FetchSnapshot, Resubscribe
-from producers.venues import load
+from producers.feed.actions import FetchSnapshot, Resubscribe
+from producers.registry import load
 from tests.fixtures.protocol_run import ProtocolRun
 
 DEPTH = 10

@@ -14,7 +14,7 @@ from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSOR
 from alphapulse.config import Settings
 from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.service import last_status_path
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTOR, SIMULATOR = "collector-kraken", "simulator"
@@ -70,8 +70,8 @@ async def test_who_is_dead_when_its_turn_comes_is_started_once_more(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed a moment before, say, so that its restart is still to come."""
-    monkeypatch.setattr("alphapulse.deaths.FIRST_PAUSE_SECONDS", 3600.0)
-    monkeypatch.setattr("alphapulse.deaths.MOST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("alphapulse.supervisor.restarts.FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("alphapulse.supervisor.restarts.MOST_PAUSE_SECONDS", 3600.0)
     await begin(stack)
     child = stack.supervisor.children[CLICKHOUSE]
     for restarts in (0, 1):  # the first death is followed by a start at once

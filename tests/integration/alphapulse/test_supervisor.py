@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from alphapulse.config import Settings
-from alphapulse.deaths import PROVEN_SECONDS
 from alphapulse.errors import ServiceError
 from alphapulse.service import last_status_path
-from alphapulse.supervisor import Child, ChildSpec, Supervisor
+from alphapulse.supervisor.restarts import PROVEN_SECONDS
+from alphapulse.supervisor.supervisor import Child, ChildSpec, Supervisor
 
 pytestmark = pytest.mark.usefixtures("from_root", "spares_at_once")
 
@@ -31,7 +31,7 @@ def from_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def spares_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares do not wait until a child has started."""
-    monkeypatch.setattr("alphapulse.spare.PREPARE_SECONDS", 0.0)
+    monkeypatch.setattr("alphapulse.supervisor.standby.PREPARE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> No
         "from pathlib import Path\n"
         "from alphapulse import spare\n"
         "from alphapulse.config import Settings\n"
-        "from alphapulse.supervisor import ChildSpec, Supervisor\n"
+        "from alphapulse.supervisor.supervisor import ChildSpec, Supervisor\n"
         "spare.PREPARE_SECONDS = 0\n"
         "async def main(folder):\n"
         "    supervisor = Supervisor(folder)\n"
@@ -290,7 +290,7 @@ async def test_why_a_child_ended_in_bad_order_is_told(supervisor: Supervisor, tm
 async def test_a_child_that_does_not_stop_in_its_time_is_killed(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphapulse.supervisor.KILL_SECONDS", 0.0)
+    monkeypatch.setattr("alphapulse.supervisor.supervisor.KILL_SECONDS", 0.0)
     child = await supervisor.start(spec(tmp_path, "linger", grace_seconds=0.1))
     await supervisor.wait_ready("child")
     await supervisor.stop()

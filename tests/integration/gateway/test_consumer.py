@@ -8,8 +8,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from alphapulse import metrics, topics
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import consumer, producer, running
 from gateway import consumer as gateway_consumer

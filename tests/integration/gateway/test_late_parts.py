@@ -19,7 +19,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from alphapulse.config import GatewaySettings, KafkaSettings, Settings
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from tests.conftest import ROOT
 from tests.fixtures.live import market
 from tests.fixtures.stream import ClientBook, messages_of

@@ -15,10 +15,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from alphapulse.brokers.kafka import cluster as kafka_cluster
+from alphapulse.brokers.kafka.cluster import KafkaCluster, clean
+from alphapulse.brokers.kafka.install import Installation
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded import kafka_cluster
-from alphapulse.embedded.kafka_cluster import KafkaCluster, clean
-from alphapulse.embedded.kafka_install import Installation
 from alphapulse.errors import BrokerError, ServiceError
 from alphapulse.kafka import connection, consumer, incarnation, producer, running
 from alphapulse.kafka.admin import create_topics

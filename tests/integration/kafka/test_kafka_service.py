@@ -1,4 +1,4 @@
-"""``python -m alphapulse.embedded.kafka_broker``: announced like the embedded one, restarted, never left behind."""
+"""``python -m alphapulse.brokers.kafka.service``: announced like the embedded one, restarted, never left behind."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
+from alphapulse.brokers.kafka import cluster as kafka_cluster
+from alphapulse.brokers.kafka import service as kafka_broker
+from alphapulse.brokers.kafka.cluster import client_settings
+from alphapulse.brokers.kafka.install import Installation
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded import kafka_broker, kafka_cluster
-from alphapulse.embedded.kafka_cluster import client_settings
-from alphapulse.embedded.kafka_install import Installation
 from alphapulse.kafka import connection, consumer, producer, running
 from alphapulse.topics import STATE_TOPICS, TOPICS
 from tests.fixtures.kafka_cluster import ON_KAFKA
 from tests.integration.kafka.reading import BOUND_SECONDS, read, write
-from tests.unit.alphapulse.embedded.test_tied import alive
+from tests.unit.alphapulse.brokers.test_tied import alive
 
 pytestmark = ON_KAFKA
 
@@ -38,7 +39,7 @@ class BrokerProcess:
         self.log = data_dir.with_suffix(".log")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "alphapulse.embedded.kafka_broker", *arguments],
+                [sys.executable, "-m", "alphapulse.brokers.kafka.service", *arguments],
                 env={**inherited, "ALPHAPULSE_DATA_DIR": str(data_dir), "ALPHAPULSE_OPS__STOP_WITH_PARENT": "true"},
                 stdin=subprocess.PIPE,
                 stderr=log,

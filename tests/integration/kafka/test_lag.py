@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 
 from alphapulse import kafka as clients
 from alphapulse import topics
+from alphapulse.brokers.kafka.cluster import KafkaCluster
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LagReader, PartitionLag, producer, running
 from tests.fixtures.kafka_cluster import ON_KAFKA

@@ -51,7 +51,7 @@ async def test_a_broker_that_stops_under_a_flood(tmp_path: Path) -> None:
     run = tmp_path / "run"
     async with (
         serving(tmp_path / "s", "simulator", simulation.serve) as told,
-        process("alphapulse.embedded.broker", ALPHAPULSE_DATA_DIR=str(tmp_path)) as broker,
+        process("alphapulse.brokers.memory.broker", ALPHAPULSE_DATA_DIR=str(tmp_path)) as broker,
     ):
         await until(lambda: (run / "broker.json").exists() and "bootstrap" in (run / "broker.json").read_text(), 20)
         bootstrap = json.loads((run / "broker.json").read_text())["bootstrap"]

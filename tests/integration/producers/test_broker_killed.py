@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alphapulse import topics
+from alphapulse.brokers.kafka.cluster import KafkaCluster
 from alphapulse.config import KafkaSettings, PublisherSettings
-from alphapulse.embedded.kafka_cluster import KafkaCluster
 from schemas.codec import Codec
 from schemas.records import Event
 from tests.fixtures.kafka_cluster import ON_KAFKA

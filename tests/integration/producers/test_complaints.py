@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from alphapulse.config import VenueSettings
 from alphapulse.errors import BrokerError
-from producers.venues import load
+from producers.registry import load
 from schemas.records import Trade
 from tests.fixtures.held_producer import HeldProducer
 from tests.fixtures.live import Live, live, market

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from alphapulse.config import PublisherSettings, VenueSettings
-from producers.backoff import Backoff
-from producers.collector import Collector
-from producers.publisher import Publisher
+from producers.collector.collector import Collector
+from producers.collector.publisher import Publisher
+from producers.net.backoff import Backoff
+from producers.registry import load
 from producers.simulator.faults import VenueFaults
 from producers.simulator.listings import make_listings
 from producers.simulator.scripts import Fault
 from producers.simulator.server import Simulation
-from producers.venues import load
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
 from schemas.records import L2Update, Trade

@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from alphapulse import kafka as clients
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, Settings
-from alphapulse.supervisor import ChildSpec, Supervisor
+from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from schemas.book_reader import BookReader, Outcome
 from schemas.codec import Codec
 from schemas.records import Event, L2Update, Record, Trade
@@ -84,7 +84,7 @@ async def test_killed_twice_it_comes_back_and_nothing_is_wrong_or_doubled(
     venue_name: str, broker_settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("alphapulse.spare.PREPARE_SECONDS", 0.0)
+    monkeypatch.setattr("alphapulse.supervisor.standby.PREPARE_SECONDS", 0.0)
     async with market(venue_name, *SYMBOLS, rate=200.0) as venue, Supervisor(tmp_path) as supervisor:
         settings = Settings(data_dir=tmp_path, kafka=broker_settings, venues={venue_name: venue.settings(*SYMBOLS)})
         flow = Flow(broker_settings)

@@ -17,10 +17,11 @@ import pytest
 
 from alphapulse.config import PublisherSettings, Settings, VenueSettings
 from alphapulse.service import Service, announcement_path
-from producers.book_stream import BookStream
-from producers.collector import Collector
-from producers.publisher import Publisher
+from producers.collector.collector import Collector
+from producers.collector.publisher import Publisher
+from producers.feed.book import BookStream
 from producers.record.recorder import Recorder
+from producers.registry import load, names
 from producers.replay.lines import read
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
@@ -28,7 +29,6 @@ from producers.simulator import server
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
-from producers.venues import load, names
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
 from schemas.records import Candle, L2Update, Quote, Record, Trade

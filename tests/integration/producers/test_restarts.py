@@ -15,7 +15,7 @@ from alphapulse import kafka as clients
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, PublisherSettings
 from alphapulse.errors import BrokerError
-from producers.known_trades import REPEATED, read_back
+from producers.collector.dedupe import REPEATED, read_back
 from schemas.codec import Codec
 from schemas.records import Event, Trade
 from tests.fixtures.kafka_cluster import BROKERS

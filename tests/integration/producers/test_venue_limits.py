@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from websockets.asyncio.server import ServerConnection
 
 from alphapulse.config import VenueSettings
-from producers.limits import Limit
-from producers.outputs import Resubscribe
+from producers.feed.actions import Resubscribe
+from producers.feed.venue import Venue
+from producers.net.rate_limit import Limit
+from producers.registry import load
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
-from producers.venue import Venue
-from producers.venues import load
 from tests.fixtures.live import Live, live
 from tests.fixtures.venue_server import until, websocket_venue
 from tests.fixtures.virtual_time import run

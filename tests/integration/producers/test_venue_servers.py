@@ -13,15 +13,15 @@ import pytest
 
 from alphapulse.config import PublisherSettings, Settings
 from alphapulse.service import Service, announcement_path
-from producers.collector import Collector
-from producers.endpoint.session import BOOK, TRADES, Subscription
-from producers.publisher import Publisher
+from producers.collector.collector import Collector
+from producers.collector.publisher import Publisher
+from producers.registry import load
 from producers.replay.recording import survey
 from producers.replay.server import ReplayServer
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import Simulation, feed_of
-from producers.venues import load
+from producers.venue_server.session import BOOK, TRADES, Subscription
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
 from schemas.records import Candle, Event, L2Update, Quote, Trade

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from alphapulse.brokers.kafka.cluster import KafkaCluster
 from alphapulse.config import KafkaSettings, Settings
-from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.kafka import LagReader, producer, running
 from schemas.codec import Codec
 from schemas.records import L2Update, Trade, key_of

@@ -15,8 +15,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from alphapulse import topics
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings, Settings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.errors import ServiceError
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Main, Service, announcement_path

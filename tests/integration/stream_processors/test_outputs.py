@@ -11,8 +11,8 @@ import pytest
 from alphapulse import kafka, topics
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError, RecordRefused
-from stream_processors import outputs
-from stream_processors.outputs import Outputs
+from stream_processors.engine import publisher as outputs
+from stream_processors.engine.publisher import Outputs
 from tests.fixtures.market import candle, event, trade
 from tests.integration.stream_processors.processes import CODEC, read_all
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from alphapulse import kafka, topics
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.fixed import decimal_text
 from alphapulse.service import Service, last_status_path
 from schemas.records import ArbitrageOpportunity, Candle, L2Update
-from stream_processors import worker
-from stream_processors.arbitrage import ArbitrageRules, SymbolState
+from stream_processors.engine import worker
+from stream_processors.processing.arbitrage import ArbitrageRules, SymbolState
 from tests.fixtures.kafka_cluster import BROKERS
 from tests.fixtures.l2_feed import Feed, reference_candles
 from tests.fixtures.market import SECOND

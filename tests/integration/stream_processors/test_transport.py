@@ -15,8 +15,8 @@ from faust.types import TP
 
 from alphapulse import kafka
 from alphapulse.config import KafkaSettings, Settings
-from stream_processors.app import STREAM_BUFFER, ProcessorsApp, add_agent
-from stream_processors.deliveries import Batch
+from stream_processors.engine.app import STREAM_BUFFER, ProcessorsApp, add_agent
+from stream_processors.engine.deliveries import Batch
 from tests.integration.stream_processors.processes import settings_for, until
 
 TOPIC = "in"

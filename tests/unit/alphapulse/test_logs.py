@@ -53,14 +53,14 @@ def events(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_line_is_a_json_object() -> None:
     stream = configured()
-    logs.get("producers.collector", venue="kraken").info("connected", attempt=2, path=Path("x"))
+    logs.get("producers.collector.collector", venue="kraken").info("connected", attempt=2, path=Path("x"))
     (event,) = events(stream)
     stamp = datetime.fromisoformat(event.pop("timestamp"))
     assert stamp.utcoffset() == timedelta(0)
     assert event == {
         "event": "connected",
         "level": "info",
-        "logger": "producers.collector",
+        "logger": "producers.collector.collector",
         "service": "collector-kraken",
         "venue": "kraken",
         "attempt": 2,
@@ -159,7 +159,7 @@ def test_context_variables_are_added() -> None:
 
 def test_text_is_readable_and_has_no_colours_in_a_file() -> None:
     stream = configured(format="text")
-    logs.get("producers.collector").warning("gap", venue="kraken")
+    logs.get("producers.collector.collector").warning("gap", venue="kraken")
     line = stream.getvalue()
     assert "warning" in line
     assert "gap" in line

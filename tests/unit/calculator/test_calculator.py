@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from producers.venues import names
+from producers.registry import names
 from tests import calculator, recordings
 from tests.calculator.alpaca import Alpaca
 from tests.calculator.binance import Binance

@@ -9,9 +9,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from alphapulse.brokers.kafka import install as kafka_install
+from alphapulse.brokers.kafka.cluster import KafkaCluster
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded import kafka_install
-from alphapulse.embedded.kafka_cluster import KafkaCluster
 from alphapulse.kafka import connection, running
 from alphapulse.kafka.admin import create_topics
 from alphapulse.topics import Topic

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.broker import EmbeddedBroker
 from tests.integration.kafka.backends import Backend
 
 

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import client, committed, connection, consumer, incarnation, producer, running
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from aiokafka import TopicPartition
 
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import GroupLag, LagReader, PartitionLag
 

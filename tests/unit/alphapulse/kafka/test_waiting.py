@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from alphapulse import topics
+from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings, OpsSettings, Settings
-from alphapulse.embedded.broker import EmbeddedBroker
 from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka import reachable, waiting
 from alphapulse.kafka.waiting import check

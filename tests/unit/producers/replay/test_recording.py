@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from alphapulse.errors import RecordingError
-from producers.endpoint.session import MARKET_DATA
+from producers.registry import names
 from producers.replay import recording
 from producers.replay.looks import LOOKS
 from producers.replay.recording import detect_venue, stem, survey
-from producers.venues import names
+from producers.venue_server.session import MARKET_DATA
 from tests import recordings
 from tests.fixtures.venue_samples import samples
 

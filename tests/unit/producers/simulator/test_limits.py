@@ -6,15 +6,15 @@ from typing import cast
 
 import pytest
 
-from producers.endpoint.dialects import served
-from producers.endpoint.listener import Connection
-from producers.limits import Limit
+from producers.net.rate_limit import Limit
+from producers.registry import load
 from producers.simulator.limits import Limiter, Limits, one
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import feed_of
 from producers.simulator.venue_limits import limits_of
-from producers.venues import load
+from producers.venue_server.dialects import served
+from producers.venue_server.listener import Connection
 
 VENUES = served()
 ONE, OTHER = (cast("Connection", object()) for _ in range(2))

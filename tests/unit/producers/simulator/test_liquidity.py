@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from producers.registry import names
 from producers.simulator.liquidity import VENUES, VenueMarket, liquidity, venue_market, volatility
-from producers.venues import names
 
 LEADING = VENUES["binance"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alphapulse.errors import ValueRefused
+from producers.registry import names
 from producers.simulator.listings import fixed_text, make_listings
-from producers.venues import names
 
 
 def test_every_symbol_is_listed_on_every_venue_in_its_spelling() -> None:

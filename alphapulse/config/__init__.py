@@ -1,0 +1,43 @@
+"""Configuration: TOML files, environment on top, validated whole at start (:mod:`alphapulse.config.settings`)."""
+
+from alphapulse.config.settings import (
+    FILES,
+    PREFIX,
+    ClickHouseSettings,
+    FreshnessSettings,
+    GatewaySettings,
+    KafkaSettings,
+    LogSettings,
+    OpsSettings,
+    ParquetSettings,
+    ProcessorSettings,
+    PublisherSettings,
+    RegistrySettings,
+    Section,
+    Settings,
+    VenueRules,
+    VenueSettings,
+    environment,
+    load,
+)
+
+__all__ = [
+    "FILES",
+    "PREFIX",
+    "ClickHouseSettings",
+    "FreshnessSettings",
+    "GatewaySettings",
+    "KafkaSettings",
+    "LogSettings",
+    "OpsSettings",
+    "ParquetSettings",
+    "ProcessorSettings",
+    "PublisherSettings",
+    "RegistrySettings",
+    "Section",
+    "Settings",
+    "VenueRules",
+    "VenueSettings",
+    "environment",
+    "load",
+]

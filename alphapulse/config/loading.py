@@ -1,0 +1,176 @@
+"""Reading a configuration from TOML files and the environment, with every fault told at once.
+
+It knows nothing of the keys; those are :mod:`alphapulse.config`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from alphapulse.config import faults as told
+from alphapulse.config.toml_lines import key_lines, line_of
+from alphapulse.errors import ConfigError
+from alphapulse.text_files import NoText, read_text
+
+S = TypeVar("S", bound=BaseSettings)
+
+Rules: TypeAlias = Callable[[Mapping[str, Any], Collection[told.Key]], Iterable[tuple[told.Key, str]]]
+"""Given all values, files and environment, and the keys that are at fault by their form, returns further faults."""
+
+
+def read(
+    root: type[S],
+    folder: Path | None,
+    names: tuple[str, ...],
+    *,
+    prefix: str,
+    outside: frozenset[str],
+    environment: Callable[[], Mapping[str, Any]],
+    rules: Rules,
+) -> S:
+    """Read ``root`` from the files ``names`` in ``folder`` (each optional), the environment on top.
+
+    Args:
+        root: the whole configuration; its environment variables begin with ``prefix``.
+        folder: of the files; None for the environment alone.
+        names: of the files; no key may stand in two of them.
+        prefix: any other variable that begins so is refused, but for those in ``outside``.
+        outside: variables that are no keys of ``root``.
+        environment: returns the values that the environment gives.
+        rules: beyond the form of single values; they are looked at in the same pass.
+
+    Raises:
+        ConfigError: with every fault found, in files and environment.
+    """
+    faults: list[str] = []
+    known: set[told.Key] = set()
+    merged: dict[str, Any] = {}
+    origin: dict[str, _File] = {}
+    for file in _files(folder, names, faults):
+        for name, value in file.table.items():
+            if name in origin:
+                faults.append(f"{file.place((name,))}: key {name}: stands in {origin[name].place((name,))} already")
+                continue
+            origin[name] = file
+            merged[name] = value
+            for item in told.strict_faults(root, name, json.dumps(value, default=str)):
+                known.add(told.key_of(item))
+                faults.append(f"{file.place(told.key_of(item))}: {told.described(item, root)}")
+    faulty = set(known)
+    settings: S | None = None
+    try:
+        settings = root(**merged)
+    except ValidationError as error:
+        for item in error.errors():
+            key = told.key_of(item)
+            variable = _variable_of(key, prefix)
+            # What the file alone is guilty of has been told, with its line.
+            if variable is not None or key not in known:
+                faults.append(f"{variable or _place(key, origin)}: {told.described(item, root)}")
+            faulty.add(key)
+    for key, reason in rules(_merged(merged, environment()), faulty):
+        faults.append(f"{_variable_of(key, prefix) or _place(key, origin)}: key {'.'.join(key)}: {reason}")
+    faults += _unknown_variables(root, prefix, outside)
+    if faults or settings is None:
+        raise ConfigError(sorted(faults, key=_reading_order))
+    return settings
+
+
+class _File:
+    """A configuration file that was read."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.table = tomllib.loads(text)
+        self._lines = key_lines(text)
+
+    def place(self, key: told.Key) -> str:
+        """Return ``path:line`` of ``key``."""
+        line = line_of(key, self._lines)
+        return str(self.path) if line is None else f"{self.path}:{line}"
+
+
+def _files(folder: Path | None, names: tuple[str, ...], faults: list[str]) -> list[_File]:
+    files: list[_File] = []
+    if folder is None:
+        return files
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        reasons: dict[type[OSError], str] = {FileNotFoundError: "no such folder", NotADirectoryError: "is no folder"}
+        faults.append(f"{folder}: {reasons.get(type(error)) or error.strerror or error}")
+        return files
+    strangers = [path for path in found if path.suffix == ".toml" and path.name not in names]
+    faults += [f"{path}: unknown file{told.suggestion(path.name, names)}" for path in strangers]
+    for name in names:
+        path = folder / name
+        try:
+            files.append(_File(path, read_text(path)))
+        except FileNotFoundError:
+            continue
+        except NoText as error:
+            faults.append(f"{path}: {error}")
+        except tomllib.TOMLDecodeError as error:
+            faults.append(f"{_syntax_place(path, str(error))}: {error}")
+        except OSError as error:
+            faults.append(f"{path}: {error.strerror or error}")
+    return files
+
+
+def _syntax_place(path: Path, message: str) -> str:
+    """Return ``path:line`` of what :mod:`tomllib` says, which has the line at its end."""
+    found = re.search(r"\(at line (\d+), column \d+\)$", message)
+    return f"{path}:{found[1]}" if found else str(path)
+
+
+def _reading_order(fault: str) -> tuple[str, int]:
+    """Return file and line of a fault: what a person mends is told in the order in which it stands there."""
+    found = re.match(r"(.+?):(\d+): ", fault)
+    return (found[1], int(found[2])) if found else (fault, 0)
+
+
+def _place(key: told.Key, origin: Mapping[str, _File]) -> str:
+    return origin[key[0]].place(key) if key[0] in origin else "configuration"
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of ``below`` with those of ``above`` in their place, tables key by key."""
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        both = isinstance(inner, dict) and isinstance(value, dict)
+        merged[key] = _merged(inner, value) if both and isinstance(inner, dict) else value
+    return merged
+
+
+def _variable_of(key: told.Key, prefix: str) -> str | None:
+    """Return the environment variable that set ``key``: its own, one around it (JSON) or one inside it."""
+    present = {name.upper(): name for name in os.environ if name.upper().startswith(prefix)}
+    for length in range(len(key), 0, -1):
+        name = prefix + "__".join(key[:length]).upper()
+        if name in present:
+            return present[name]
+    inside = prefix + "__".join(key).upper() + "__"
+    return next((name for upper, name in sorted(present.items()) if upper.startswith(inside)), None)
+
+
+def _unknown_variables(root: type[BaseSettings], prefix: str, outside: frozenset[str]) -> list[str]:
+    """pydantic-settings ignores a variable whose first part is no key: a typo would pass in silence."""
+    roots = tuple(f"{prefix}{name.upper()}" for name in root.model_fields)
+    names = [prefix + "__".join(key).upper() for key in told.leaf_fields(root)]
+    return [
+        f"{name}: unknown variable{told.suggestion(name.upper(), names)}"
+        for name in sorted(os.environ)
+        if name.upper().startswith(prefix)
+        and name not in outside
+        and not any(name.upper() == known or name.upper().startswith(f"{known}__") for known in roots)
+    ]

@@ -1,0 +1,384 @@
+"""Configuration: TOML files, environment on top, validated whole at start.
+
+``services.toml`` and ``exchanges.toml`` are read from one folder; a variable ``ALPHAPULSE_<SECTION>__<KEY>`` (deeper
+keys by further double underscores, lists as ``a,b`` or JSON, tables as JSON) overrides a key. Unknown keys are refused,
+and all faults are reported at once, each with its file and line or its variable, its key and its value; secrets never
+show. What a venue offers is its own to say: whoever collects passes its rules to :func:`load`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from alphapulse import topics
+from alphapulse.config.faults import Key
+from alphapulse.config.loading import read
+from alphapulse.config.values import (
+    REVEAL,
+    Addresses,
+    Database,
+    Group,
+    HttpUrl,
+    Listed,
+    Secret,
+    Symbol,
+    Topics,
+    VenueName,
+    WebSocketUrl,
+)
+from alphapulse.errors import ValueRefused
+from alphapulse.instruments import check_symbol_or_pattern
+
+FILES = ("services.toml", "exchanges.toml")
+PREFIX = "ALPHAPULSE_"
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class KafkaSettings(Section):
+    """``[kafka]``: the broker."""
+
+    bootstrap: Addresses = "127.0.0.1:9092"
+    incarnation: str = ""
+    """Names one life of the broker's log: offsets of two lives have nothing in common. Empty: its cluster id."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
+    sasl_username: str = ""
+    sasl_password: Secret = SecretStr("")
+    ssl_cafile: Path | None = None
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    """On our records zstd is a quarter smaller than lz4. But it clears some hundred kilobytes for each batch however
+    small, and at everyday rates a batch is a record or two: a tenth of the whole stack's CPU at 390 records/s."""
+    request_timeout_ms: Annotated[int, Field(ge=1000)] = 30_000
+    fetch_max_wait_ms: Annotated[int, Field(ge=1, le=5000)] = 100
+    """How long the broker may hold back an empty answer."""
+    session_timeout_ms: Annotated[int, Field(ge=1000)] = 10_000
+    """A consumer that is not heard of for this long loses its partitions to the others of its group."""
+    heartbeat_interval_ms: Annotated[int, Field(ge=100, validate_default=True)] = 1_000
+
+    @field_validator("heartbeat_interval_ms")
+    @classmethod
+    def _several_heartbeats_a_session(cls, value: int, info: ValidationInfo) -> int:
+        session: int | None = info.data.get("session_timeout_ms")
+        if session is not None and value * 3 > session:
+            raise ValueError(f"must be at most a third of session_timeout_ms ({session})")
+        return value
+
+
+class RegistrySettings(Section):
+    """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
+
+    # A URL may carry a password: no repr of the settings shows it.
+    url: Annotated[HttpUrl | None, Field(repr=False)] = None
+
+
+class OpsSettings(Section):
+    """``[ops]``: health, readiness and metrics of every service. Port 0: any free one, told in ``data_dir/run``."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    stop_with_parent: bool = False
+    """Stop when standard input ends; set by a supervisor that holds its other end."""
+
+
+class LogSettings(Section):
+    """``[log]``: ``auto`` is readable text on a terminal and JSON elsewhere."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class PublisherSettings(Section):
+    """``[publisher]``: bounds between a venue and the broker."""
+
+    max_in_flight: Annotated[int, Field(ge=1)] = 20_000
+    """Records handed to the client and not yet acknowledged; at the bound the venue's socket is read no further."""
+    max_in_flight_bytes: Annotated[int, Field(ge=65_536)] = 64 * 2**20
+    """Their size in memory (encoded, and 768 bytes each): it bounds a collector's memory, which grows by at most 1.3
+    times this and 16 MiB while the broker is away (docs/integrity.md). Both bounds may be passed by what a single frame
+    or snapshot leads to, and by a few events."""
+    broker_patience_s: Annotated[float, Field(gt=0)] = 10.0
+    """At a bound for so long, the venue's connections are closed; they are opened again when the broker is back."""
+    dedupe_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """At start the trades published within this time are read back: those the venue repeats are not published again."""
+    dedupe_records: Annotated[int, Field(ge=0)] = 20_000
+    """At most so many of each partition; 0: none are read back."""
+    linger_ms: Annotated[int, Field(ge=0, le=1000)] = 1
+
+
+class ProcessorSettings(Section):
+    """``[processors]``: the stream processors."""
+
+    group: Group = "alphapulse-processors"
+    depth_levels: Annotated[int, Field(ge=1, le=1000)] = 20
+    depth_interval_ms: Annotated[int, Field(ge=0)] = 10
+    """At most one Depth record per instrument in this time (0: one per change)."""
+    stats_interval_s: Annotated[int, Field(ge=1)] = 1
+    candle_intervals_s: Annotated[tuple[Annotated[int, Field(ge=1)], ...], *Listed] = (1, 60)
+    candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
+    """How long after its last trade was received, and its length, a candle may still change."""
+    commit_interval_ms: Annotated[int, Field(ge=10)] = 200
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
+    """How long a worker that is asked to stop may go on reading what the broker has at that moment. It allows itself so
+    much more than the 15 s that every service has for its end."""
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
+    checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
+    """A partition of which this much was read since its last checkpoint gets one before the interval is over: the
+    records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 8 MB only."""
+    arbitrage_min_net_basis_points: float = 0.0
+
+
+class FreshnessSettings(Section):
+    """``[freshness]``: how old what is handed out may be (docs/integrity.md). Hosts need a common time (NTP)."""
+
+    heartbeat_ms: Annotated[int, Field(ge=50, le=60_000)] = 1_000
+    """How often a collector confirms a valid book that does not change."""
+    max_book_age_ms: Annotated[int, Field(ge=100, validate_default=True)] = 5_000
+    """A book not confirmed for longer is stale: REST, stream, page, arbitrage and health treat it as not valid."""
+    max_lag_s: Annotated[float, Field(gt=0)] = 5.0
+    """A consumer group further behind than this makes the system ``degraded``."""
+    max_feed_delay_ms: Annotated[int, Field(ge=0)] = 2_000
+    """A collector that reads frames later than this after they came ends its books until it has caught up; 0: never."""
+
+    @field_validator("max_book_age_ms")
+    @classmethod
+    def _several_heartbeats_an_age(cls, value: int, info: ValidationInfo) -> int:
+        heartbeat: int | None = info.data.get("heartbeat_ms")
+        if heartbeat is not None and value < heartbeat * 3:
+            raise ValueError(f"must be at least three times heartbeat_ms ({heartbeat})")
+        return value
+
+
+DrainSeconds = Annotated[float, Field(ge=0, le=10)]
+"""How long a sink that is asked to stop may go on reading what the broker has at that moment. At most 10: its last
+write and the closing come on top, and a service that has not stopped after 15 s is cut short."""
+
+
+class ClickHouseSettings(Section):
+    """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
+
+    dsn: Annotated[str, Field(repr=False)] = ""
+    database: Database = "alphapulse"
+    group: Group = "alphapulse-sink-clickhouse"
+    topics: Topics = (
+        topics.TRADES,
+        topics.L2,
+        topics.QUOTES,
+        topics.CANDLES,
+        topics.STATS,
+        topics.ARBITRAGE,
+        topics.EVENTS,
+        topics.DEAD_LETTERS,
+    )
+    batch_records: Annotated[int, Field(ge=1)] = 50_000
+    batch_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """A batch is written when its oldest record was fetched so long ago; fetching takes up to half as long, at most
+    0.5 s, so a row is in its table one to two seconds after its record was published."""
+    drain_seconds: DrainSeconds = 10.0
+
+
+class ParquetSettings(Section):
+    """``[parquet]``: the file sink. Empty ``path``: ``data_dir/parquet``."""
+
+    path: str = ""
+    group: Group = "alphapulse-sink-parquet"
+    topics: Topics = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
+    batch_records: Annotated[int, Field(ge=1)] = 500_000
+    batch_seconds: Annotated[float, Field(gt=0)] = 60.0
+    drain_seconds: DrainSeconds = 10.0
+
+
+class GatewaySettings(Section):
+    """``[gateway]``: REST, WebSocket and page."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    """What may wait for one slow client before it is conflated, then disconnected."""
+    allowed_origins: Annotated[tuple[str, ...], *Listed] = ()
+    """Pages of other hosts that may open the stream (``https://desk.example``); the gateway's own always may."""
+
+
+class VenueSettings(Section):
+    """``[venues.<name>]``: one exchange feed."""
+
+    enabled: bool = True
+    symbols: Annotated[tuple[Symbol, ...], *Listed] = ()
+    """Canonical symbols, or patterns of them (``*-USD``) that stand for all the venue trades."""
+    websocket_url: WebSocketUrl | None = None
+    """Empty: the venue's public address."""
+    rest_url: HttpUrl | None = None
+    depth: Annotated[int, Field(ge=1)] | None = None
+    """Levels to subscribe to, where the venue offers a choice."""
+    connections: Annotated[int, Field(ge=1, le=100)] = 1
+    """Connections to share the symbols among, at least; more are opened where the venue's limits ask for them."""
+    symbols_per_connection: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Fewer than the venue allows; empty: as many."""
+    reconnect_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """A connection is replaced, without a gap, when it is so old; empty: shortly before the venue would cut it."""
+    instrument_silence_seconds: Annotated[float, Field(gt=0)] | None = None
+    """An instrument of which nothing comes for so long is asked for again; empty: the venue's usual measure."""
+    taker_fee_basis_points: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(0)
+    key: Secret = SecretStr("")
+    """Of an account, where the venue wants one; best given as ``ALPHAPULSE_VENUES__<NAME>__KEY`` and ``…__SECRET``."""
+    secret: Secret = SecretStr("")
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("data")
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    ops: OpsSettings = OpsSettings()
+    log: LogSettings = LogSettings()
+    publisher: PublisherSettings = PublisherSettings()
+    processors: ProcessorSettings = ProcessorSettings()
+    freshness: FreshnessSettings = FreshnessSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    parquet: ParquetSettings = ParquetSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    venues: dict[VenueName, VenueSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The environment beats the files, which arrive as init arguments (load() merges them).
+        return _Environment(settings_cls), init_settings
+
+
+class _Environment(EnvSettingsSource):
+    """The environment variables; one that should be JSON and is not is left to the validation of its key.
+
+    pydantic-settings would stop at it instead, without a word about all the other faults.
+    """
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        if not str(value).lstrip().startswith(("[", "{")):
+            return value  # a list as a,b
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+# Read by load(), the tests or the page's build, not keys of the settings.
+_OUTSIDE = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}RECORDINGS", f"{PREFIX}GATEWAY_URL"})
+
+
+VenueRules: TypeAlias = Callable[[Mapping[str, "VenueSettings"]], Iterable[tuple[Key, str]]]
+"""Given the venues' tables, returns what they ask for and the venues do not offer: (key, reason) each."""
+
+
+def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settings:
+    """Read the configuration.
+
+    Args:
+        folder: holds the TOML files (each optional); default: ``$ALPHAPULSE_CONFIG``, else none.
+        rules: of the venues, for whoever collects from them. What is sound of a table is held against them, whatever
+            else is wrong in it.
+
+    Raises:
+        ConfigError: with every fault found, in files and environment.
+    """
+
+    def of_venues(values: Mapping[str, Any], faulty: Collection[Key]) -> Iterable[tuple[Key, str]]:
+        tables = _sound(values.get("venues"), faulty)
+        # Of a list that is wrong as a whole nothing may be left; that it is empty is then not what is wrong with it.
+        left = {("venues", name, "symbols") for name, table in tables.items() if table.symbols}
+        told = {key[:3] for key in faulty} - left
+        return [(key, reason) for key, reason in rules(tables) if key not in told]
+
+    if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
+        folder = Path(named)
+    return read(
+        Settings,
+        folder,
+        FILES,
+        prefix=PREFIX,
+        outside=_OUTSIDE,
+        environment=_Environment(Settings),
+        rules=of_venues,
+    )
+
+
+def _sound(venues: object, faulty: Collection[Key]) -> dict[str, VenueSettings]:
+    """Return the venues' tables without the keys at ``faulty``; of their symbols those that can be any."""
+    found: dict[str, VenueSettings] = {}
+    for name, table in venues.items() if isinstance(venues, dict) else ():
+        if ("venues", name) in faulty or not isinstance(table, dict):
+            continue
+        wrong = {key[2] for key in faulty if key[:2] == ("venues", name) and len(key) > 2}
+        sound = {key: value for key, value in table.items() if key not in wrong}
+        if "symbols" in wrong and isinstance(listed := table.get("symbols"), list | tuple):
+            sound["symbols"] = list(dict.fromkeys(symbol for symbol in listed if _is_symbol(symbol)))
+        try:
+            found[name] = VenueSettings(**sound)
+        except ValidationError:  # a rule between keys, of which one is missing now; it has been told
+            continue
+    return found
+
+
+def _is_symbol(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(check_symbol_or_pattern(value))
+    except ValueRefused:
+        return False
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return ``settings`` as environment variables, what a supervisor hands to its children, secrets included.
+
+    Defaults are left out: give a child these variables *instead of* its parent's own ``ALPHAPULSE_…`` ones, or
+    those would show through (``ALPHAPULSE_CONFIG``, too).
+    """
+    variables: dict[str, str] = {}
+    for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=REVEAL).items():
+        _flatten(f"{PREFIX}{key.upper()}", value, variables)
+    return variables
+
+
+def _flatten(name: str, value: Any, variables: dict[str, str]) -> None:
+    if isinstance(value, dict) and name != f"{PREFIX}VENUES":
+        for key, inner in value.items():
+            _flatten(f"{name}__{key.upper()}", inner, variables)
+    elif isinstance(value, str):
+        variables[name] = value
+    elif value is not None:
+        variables[name] = json.dumps(value)

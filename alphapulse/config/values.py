@@ -1,0 +1,129 @@
+"""The kinds of values in a configuration, each with the check that tells what is wrong with one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
+    ValidationInfo,
+)
+
+from alphapulse import topics
+from alphapulse.addresses import addresses
+from alphapulse.config.faults import suggestion
+from alphapulse.errors import ValueRefused
+from alphapulse.instruments import check_symbol_or_pattern, check_venue
+
+
+def _as_value_error(check: Any) -> Any:
+    def checked(value: str) -> str:
+        try:
+            return str(check(value))
+        except ValueRefused as error:
+            raise ValueError(str(error)) from error
+
+    return checked
+
+
+VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
+Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
+
+
+def _addresses(text: str) -> str:
+    addresses(text)
+    return ",".join(part.strip() for part in text.split(","))
+
+
+Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
+"""``host:port``, several separated by commas."""
+
+
+def _split(value: object, info: ValidationInfo) -> object:
+    """Take ``a,b`` for a list, as an environment variable gives it; in a file (JSON by then) it is text."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if info.mode == "json" or not isinstance(value, str):
+        raise ValueError('Input should be a list, as ["a", "b"]')
+    if value.lstrip().startswith("["):
+        raise ValueError('no valid JSON; a list is written a,b or ["a", "b"]')
+    return [part.strip() for part in value.split(",")] if value.strip() else []
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    doubled = [str(value) for number, value in enumerate(values) if value in values[:number]]
+    if doubled:
+        raise ValueError(f"{', '.join(dict.fromkeys(doubled))} stands in it twice")
+    return values
+
+
+Listed = (BeforeValidator(_split), AfterValidator(_distinct))
+"""Of a list whose entries are all different; from the environment also as ``a,b``."""
+
+
+def _topic(name: str) -> str:
+    known = [topic.name for topic in topics.TOPICS]
+    if name not in known:
+        raise ValueError(f"no such topic{suggestion(name, known)}; there are {', '.join(known)}")
+    return name
+
+
+def _not_empty(value: Any) -> Any:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+Topics = Annotated[tuple[Annotated[str, AfterValidator(_topic)], ...], *Listed, AfterValidator(_not_empty)]
+Group = Annotated[str, AfterValidator(_not_empty)]
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+
+
+def _plain_name(name: str) -> str:
+    if _PLAIN.fullmatch(name) is None:
+        raise ValueError("must be a plain name (letters, digits and _; no digit first)")
+    return name
+
+
+Database = Annotated[str, AfterValidator(_plain_name)]
+
+
+def _url(*schemes: str) -> AfterValidator:
+    """Return the check of an address with one of ``schemes``; empty text passes, and means none."""
+
+    def check(text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            sound = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            sound = False
+        if text and not sound:
+            raise ValueError(
+                f"must be {' or '.join(f'{scheme}://host' for scheme in schemes)}, port and path as needed"
+            )
+        return text
+
+    return AfterValidator(check)
+
+
+WebSocketUrl = Annotated[str, _url("wss", "ws")]
+HttpUrl = Annotated[str, _url("https", "http")]
+
+
+REVEAL: Final[dict[str, bool]] = {"reveal": True}
+"""The context in which secrets are written out."""
+
+
+def _serialize(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if info.context == REVEAL else str(secret)
+
+
+Secret = Annotated[SecretStr, PlainSerializer(_serialize, when_used="json")]
+"""Text that no repr, message, log or dump shows; :func:`alphapulse.config.environment` alone writes it out."""

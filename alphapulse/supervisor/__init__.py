@@ -1,0 +1,1 @@
+"""Services as child processes: started, watched, started again."""

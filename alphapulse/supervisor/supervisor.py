@@ -1,0 +1,392 @@
+"""One supervisor over the processes of an embedded stack: start, watch, restart, stop in the order of the data.
+
+Each child is a service of its own (:mod:`alphapulse.service`). It tells its pid and ports in
+``data_dir/run/<name>.json``; its log goes to ``data_dir/logs/<name>.log``. The supervisor holds the other end of every
+child's standard input: when the supervisor dies, however, that end closes and the children stop by themselves.
+
+Children are stopped stage by stage (:attr:`ChildSpec.stage`), so that who reads is still there when those who write
+have written their last. Until its own stage comes a child is watched as ever, and started again if it dies.
+
+A child that has lived for a while is started again at once, and where its :attr:`ChildSpec.spare` says so by a process
+that has loaded its modules beforehand (:mod:`alphapulse.supervisor.standby`): then it is back within a fraction of a
+second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from alphapulse import logs
+from alphapulse.config import Settings, environment
+from alphapulse.errors import ServiceError
+from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
+from alphapulse.supervisor import standby as spare
+from alphapulse.supervisor.restarts import Deaths
+
+KILL_SECONDS = 5.0
+"""A child that has not ended so long after the time it allows itself is killed."""
+
+POLL_SECONDS = 0.02
+WAITING_POLL_SECONDS = 0.25
+"""Between two looks at a child that waits for something: nobody knows how long."""
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What to run: ``python -m <module> <arguments>`` as service ``name`` with ``settings``."""
+
+    name: str
+    module: str
+    settings: Settings
+    arguments: tuple[str, ...] = ()
+    restart: bool = True
+    """Start it again when it dies."""
+    spare: bool = False
+    """Keep a process ready that has loaded ``module``, whose ``main(arguments)`` returns the exit code: it takes the
+    place of the next child of this module that dies. It costs the memory of an idle service."""
+    patient: bool = False
+    """Once it has worked, start it again however often it refuses (:class:`~alphapulse.supervisor.restarts.Deaths`)."""
+    vital: bool = True
+    """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables on top of ``settings``."""
+    stage: int = 0
+    """Children of a lower stage are stopped before those of a higher one, those of one stage together."""
+    grace_seconds: float = GRACE_SECONDS
+    """How long the service allows itself to stop (:attr:`alphapulse.service.Service.grace_seconds`)."""
+
+
+@dataclass
+class Child:
+    """A running (or restarting) child."""
+
+    spec: ChildSpec
+    process: asyncio.subprocess.Process | None = None
+    started: float = 0.0
+    """When, on the monotonic clock."""
+    restarts: int = 0
+    given_up: str = ""
+    log_start: int = 0
+    """Where the log of its last process begins, bytes: others have written into the same file before."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    watcher: asyncio.Task[None] | None = None
+    spawning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a process of it is made: a stop in the midst of that would leave one behind."""
+
+    def __post_init__(self) -> None:
+        self.deaths = Deaths(patient=self.spec.patient)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self.process.pid if self.process is not None and self.process.returncode is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of its last process, negative: the signal it died of; None while it runs or before it began."""
+        return self.process.returncode if self.process is not None else None
+
+
+OnDeath = Callable[[Child, int], None]
+
+
+class Supervisor:
+    """Starts children and keeps them running until :meth:`stop`.
+
+    Args:
+        data_dir: holds ``run`` and ``logs``.
+        on_death: told of each death after which the child is started again, with the exit code (negative: a signal).
+    """
+
+    def __init__(self, data_dir: Path, on_death: OnDeath | None = None) -> None:
+        self.data_dir = data_dir
+        self.children: dict[str, Child] = {}
+        self.failed: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
+        """Resolves with the reason once a child is given up."""
+        self._on_death = on_death
+        self._log = logs.get("supervisor")
+        self._http: aiohttp.ClientSession | None = None
+        self._spares = spare.Spares(self.log_path)
+
+    async def __aenter__(self) -> Supervisor:
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+        if self._http is not None:
+            await self._http.close()
+
+    async def start(self, spec: ChildSpec) -> Child:
+        """Start a child; it need not be ready yet (see :meth:`announcement`, :meth:`wait_ready`).
+
+        Raises:
+            ServiceError: its log file cannot be written or the process cannot be made.
+        """
+        child = self.children[spec.name] = Child(spec)
+        async with child.spawning:
+            await self._spawn(child)
+        child.watcher = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
+        return child
+
+    def log_path(self, name: str) -> Path:
+        """Return the file that holds the child's log."""
+        return self.data_dir / "logs" / f"{name}.log"
+
+    async def _spawn(self, child: Child) -> None:
+        spec = child.spec
+        announcement_path(spec.settings, spec.name).unlink(missing_ok=True)
+        settings = spec.settings.model_copy(
+            update={"ops": spec.settings.ops.model_copy(update={"stop_with_parent": True})}
+        )
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ALPHAPULSE_")}
+        variables = {**inherited, **environment(settings), **spec.variables}
+        path = self.log_path(spec.name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            child.log_start = path.stat().st_size if path.exists() else 0
+            role = spare.Role(spec.arguments, variables, str(path.absolute()))
+            child.process = await self._spares.take(spec.module, role) if spec.spare else None
+            if child.process is None:
+                with path.open("ab") as log:
+                    child.process = await spare.start(["-m", spec.module, *spec.arguments], variables, log)
+            child.started = time.monotonic()
+        except OSError as error:
+            raise ServiceError(f"cannot start {spec.name} with log {path}: {error.strerror or error}") from error
+        if spec.spare:
+            self._spares.prepare(spec.module)
+
+    async def _watch(self, child: Child) -> None:
+        while True:
+            assert child.process is not None  # noqa: S101 set by _spawn
+            code = await child.process.wait()
+            if child.stopping.is_set():
+                return
+            now = time.monotonic()
+            pause = child.deaths.died(now, now - child.started, refused=code == EXIT_REFUSED)
+            if pause is None or not child.spec.restart:
+                self._give_up(child, code)
+                return
+            self._log.warning("child died", child=child.spec.name, exit_code=code)
+            if self._on_death is not None:
+                self._on_death(child, code)
+            await asyncio.sleep(pause)
+            async with child.spawning:
+                if child.stopping.is_set():
+                    return
+                try:
+                    await self._spawn(child)
+                except ServiceError as error:
+                    if not self.failed.done():
+                        self.failed.set_result(error)
+                    return
+            child.restarts += 1
+
+    def _give_up(self, child: Child, code: int) -> None:
+        if self.failed.done():
+            return
+        child.given_up = reason = self._last_words(child, code)
+        if not child.spec.vital:
+            self._log.error("child given up", child=child.spec.name, reason=reason)
+            return
+        self.failed.set_result(ServiceError(reason))
+
+    def _last_words(self, child: Child, code: int) -> str:
+        log = self.log_path(child.spec.name)
+        written = log.read_bytes()[child.log_start :] if log.is_file() else b""
+        lines = written.decode(errors="replace").splitlines()
+        if code == EXIT_REFUSED and lines:
+            # The child's own message, the last lines that are no structured log.
+            return "\n".join(_message(lines))
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{child.spec.name} ended ({how}); its log, {log}, ends:\n" + "\n".join(lines[-5:])
+
+    def ending(self, name: str) -> str:
+        """Return why the end of a child that was stopped was not in good order; empty: it was, or it still runs."""
+        child = self.children[name]
+        code = child.exit_code
+        return self._last_words(child, code) if code else ""
+
+    async def announcement(self, name: str, *keys: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Return what the living child tells in its announcement file, waiting until ``keys`` are in it.
+
+        Raises:
+            ServiceError: a child was given up, or nothing was announced in ``timeout`` seconds, those not counted in
+                which it said that it waits for something.
+        """
+        path = self.data_dir / "run" / f"{name}.json"
+        deadline = time.monotonic() + timeout
+        while True:
+            self.check()
+            told = _read_announcement(path)
+            if told is not None and told["pid"] == self.children[name].pid and told.keys() >= set(keys):
+                return told
+            if time.monotonic() > deadline:
+                if not (await self.ask(name, "GET", "/ready", default={})).get("waiting"):
+                    raise ServiceError(f"{name} did not start in {timeout:g} s; see {self.log_path(name)}")
+                deadline = time.monotonic() + timeout
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def wait_ready(
+        self, *names: str, timeout: float = 60.0, waiting: Callable[[str, str], None] | None = None
+    ) -> None:
+        """Wait until every child named says that it is ready.
+
+        Args:
+            names: of the children.
+            timeout: seconds; while a child says that it waits for something they do not pass.
+            waiting: told which child waits, and for what, again and again.
+
+        Raises:
+            ServiceError: a child was given up, or is not ready in ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        for name in names:
+            while not (told := await self.ask(name, "GET", "/ready", default={})).get("ready"):
+                if reason := told.get("waiting"):
+                    deadline = time.monotonic() + timeout
+                    if waiting is not None:
+                        waiting(name, reason)
+                elif time.monotonic() > deadline:
+                    raise ServiceError(f"{name} was not ready in {timeout:g} s; see {self.log_path(name)}")
+                await asyncio.sleep(WAITING_POLL_SECONDS if reason else POLL_SECONDS)
+
+    async def ask(
+        self,
+        name: str,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | str | None = None,
+        default: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the JSON answer of a child's ops server; ``default`` (if given) while the child does not answer.
+
+        ``body`` goes out as JSON, or as it is if it is text.
+
+        Raises:
+            ServiceError: a child was given up, or no answer came and there is no default.
+        """
+        self.check()
+        if self._http is None:
+            raise RuntimeError("Supervisor is used as an async context manager")
+        told = _read_announcement(self.data_dir / "run" / f"{name}.json")
+        try:
+            if told is None or "ops_port" not in told:
+                raise aiohttp.ClientConnectionError("not announced")
+            url = f"http://127.0.0.1:{told['ops_port']}{path}"
+            content: dict[str, Any] = {"data": body} if isinstance(body, str) else {"json": body}
+            async with self._http.request(method, url, **content) as answer:
+                if answer.status >= 400 and path != "/ready":
+                    raise aiohttp.ClientConnectionError(f"{answer.status}: {await answer.text()}")
+                return await answer.json(content_type=None)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if default is not None:
+                return default
+            raise ServiceError(f"{name} does not answer {method} {path}: {error}") from error
+
+    async def failure(self) -> None:
+        """Wait until a child is given up.
+
+        Raises:
+            ServiceError: always, then.
+        """
+        raise await asyncio.shield(self.failed)
+
+    def check(self) -> None:
+        """Raise what ended the stack, if a child was given up."""
+        if self.failed.done():
+            raise self.failed.result()
+
+    async def kill(self) -> None:
+        """End all children at once with SIGKILL, when what they would wait for in a graceful stop is gone."""
+        for child in self.children.values():
+            child.stopping.set()
+            _signal(child, signal.SIGKILL)
+        await self._spares.close()
+        await asyncio.gather(*(self._stop_child(child, signal.SIGKILL) for child in self.children.values()))
+
+    async def stop(self, *names: str) -> None:
+        """Stop the children named, together (none named: all, stage by stage), and wait for their end."""
+        if names:
+            await asyncio.gather(*(self._stop_child(self.children[name]) for name in names))
+            return
+        await self._spares.close()
+        for stage in sorted({child.spec.stage for child in self.children.values()}):
+            await self.stop_stage(stage)
+
+    async def stop_stage(self, stage: int) -> None:
+        """Stop the children of one stage, together, and wait for their end; no spare stands by any more."""
+        await self._spares.close()
+        await asyncio.gather(
+            *(self._stop_child(child) for child in self.children.values() if child.spec.stage == stage)
+        )
+
+    async def _stop_child(self, child: Child, number: signal.Signals = signal.SIGTERM) -> None:
+        child.stopping.set()
+        async with child.spawning:
+            process = child.process
+        if process is not None and process.returncode is None:
+            _signal(child, number)
+            try:
+                await asyncio.wait_for(process.wait(), child.spec.grace_seconds + KILL_SECONDS)
+            except TimeoutError:
+                self._log.error("killing a child that does not stop", child=child.spec.name)
+                _signal(child, signal.SIGKILL)
+                await process.wait()
+        if child.watcher is not None:
+            child.watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await child.watcher
+
+    def memory_bytes(self) -> int:
+        """Return the resident memory of this process and all living children, bytes (shared pages count each time)."""
+        pids = [child.pid for child in self.children.values() if child.pid is not None]
+        return sum(_resident_bytes(pid) for pid in (os.getpid(), *pids, *self._spares.pids))
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    """Send a signal to a living child.
+
+    Not by the process's own methods: they reap a child that has just died, and asyncio, which waits for it in a thread
+    of its own, then never learns its exit code.
+    """
+    if child.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, number)
+
+
+def _message(lines: list[str]) -> list[str]:
+    found: list[str] = []
+    for line in reversed(lines):
+        if line.startswith("{") and line.endswith("}"):
+            break
+        found.append(line)
+    return list(reversed(found)) or lines[-1:]
+
+
+def _read_announcement(path: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a torn one is not the child's, which writes it whole
+        return None
+    return told if isinstance(told, dict) and "pid" in told else None
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:  # gone in the meantime, or a system without /proc
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

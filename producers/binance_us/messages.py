@@ -1,5 +1,0 @@
-"""Binance.US sends Binance's payloads: https://docs.binance.us/#websocket-market-data-streams."""
-
-from producers.binance.messages import AggregateTrade, DepthSnapshot, DepthUpdate, Trade
-
-__all__ = ["AggregateTrade", "DepthSnapshot", "DepthUpdate", "Trade"]

@@ -1,0 +1,1 @@
+"""The collector of one venue: its shards, their connections, and what is published of them."""

@@ -1,0 +1,190 @@
+"""Trades that an earlier life of the collector has published, read back from the end of ``md.trades``.
+
+Venues repeat trades to whoever subscribes. After a restart, ``kill -9`` included, those that are on the topic already
+must not be published again, and the hole between them and the first new one is a loss to be told of.
+
+The topic is read newest first, a span of each partition at a time, and no further than is needed: a collector that was
+killed is back only when this is done, however long the topic is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.structs import ConsumerRecord
+
+from alphapulse import kafka, logs, topics
+from alphapulse.config import KafkaSettings, PublisherSettings
+from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.instruments import is_pattern
+from producers.feed.instruments import InstrumentState
+from schemas.codec import Codec
+from schemas.records import Trade
+
+READ_SECONDS: Final = 30.0
+"""For all partitions together; usually a fraction of a second."""
+REPEATED: Final = 50
+"""Trades of an instrument that are enough to know: no venue repeats more (Kraken so many). Where ids are consecutive
+the last one tells which are repeated; the others tell which came out of order."""
+_SPAN: Final = 64
+_WIDER: Final = 4
+"""Records of a partition that are read first, and how much longer each further span is."""
+
+
+class KnownTrades:
+    """Ids of published trades by symbol, to be given to each instrument's stream once."""
+
+    def __init__(self, ids: Mapping[str, list[int]]) -> None:
+        self._ids = dict(ids)
+
+    def seed(self, instruments: Mapping[str, InstrumentState]) -> None:
+        """Tell the streams of ``instruments`` what is published, unless they or their forerunners were told."""
+        for symbol, state in instruments.items():
+            ids = self._ids.pop(symbol, None)
+            if ids:
+                state.trades.seed(ids)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._ids.values()))
+
+
+async def read_back(
+    settings: KafkaSettings,
+    publisher: PublisherSettings,
+    partitions: Collection[int],
+    venue: str,
+    symbols: Collection[str],
+    codec: Codec,
+    client_id: str,
+) -> KnownTrades:
+    """Return the ids of the venue's last trades on ``md.trades``.
+
+    It goes back as far as ``publisher`` says; in a partition in which ``REPEATED`` trades of each of ``symbols`` that
+    belong there are found, no further. With patterns among ``symbols`` it is not known which those are.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or does not give them.
+    """
+    if not publisher.dedupe_records or not publisher.dedupe_seconds:
+        return KnownTrades({})
+    since_ms = time.time() * 1000 - publisher.dedupe_seconds * 1000
+    wanted = _by_partition(venue, symbols, sorted(partitions))
+    ends = [TopicPartition(topics.TRADES, number) for number in partitions]
+    reader = kafka.consumer(settings, group_id=None, client_id=f"{client_id}-known")
+    # Before it starts: it then learns at once who leads them, and not only after a failed request and a pause.
+    reader.assign(ends)
+    reader.pause(*ends)
+    async with kafka.running(reader, settings):
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                begins, past = await reader.beginning_offsets(ends), await reader.end_offsets(ends)
+                tails = [
+                    _Tail(partition, max(begins[partition], end - publisher.dedupe_records), end, wanted)
+                    for partition, end in past.items()
+                    if end > begins[partition]
+                ]
+                await _read(reader, list(tails), f"{venue}|".encode(), since_ms, codec)
+        except (TimeoutError, KafkaError) as error:
+            raise BrokerError(f"cannot read back the end of {topics.TRADES}: {error!r}") from error
+    return KnownTrades({symbol: ids for tail in tails for symbol, ids in tail.ids.items()})
+
+
+def _by_partition(venue: str, symbols: Iterable[str], partitions: list[int]) -> dict[int, list[str]] | None:
+    """Return the symbols of each partition; None if it is not known what all the symbols are."""
+    found: dict[int, list[str]] = defaultdict(list)
+    choose = DefaultPartitioner()
+    for symbol in symbols:
+        if is_pattern(symbol):
+            return None
+        found[choose(f"{venue}|{symbol}".encode(), partitions, partitions)].append(symbol)
+    return found
+
+
+class _Tail:
+    """The end of a partition.
+
+    Attributes:
+        floor: not to be read below.
+        low, high: the span that is being read; what is above has been read.
+        oldest_ms: the time of its first record.
+        ids: of trades, by symbol, in the topic's order.
+    """
+
+    def __init__(self, partition: TopicPartition, floor: int, end: int, wanted: Mapping[int, list[str]] | None) -> None:
+        self.partition = partition
+        self.floor = floor
+        self.low = self.high = end
+        self.oldest_ms = 0.0
+        self.ids: dict[str, list[int]] = {}
+        self._wanted = wanted.get(partition.partition, []) if wanted is not None else None
+        self._values: dict[str, list[bytes]] = {}
+
+    def go_back(self, records: int) -> int:
+        """Begin the span before the one that was read; return its first offset."""
+        self.high = self.low
+        self.low = max(self.floor, self.high - records)
+        self.oldest_ms = 0.0
+        return self.low
+
+    def take(self, messages: Iterable[ConsumerRecord[bytes, bytes]], prefix: bytes, since_ms: float) -> None:
+        """Take records of the span, or behind it."""
+        for message in messages:
+            if message.offset >= self.high:
+                break
+            self.oldest_ms = self.oldest_ms or message.timestamp
+            if message.key is not None and message.key.startswith(prefix) and message.timestamp >= since_ms:
+                symbol = message.key[len(prefix) :].decode("utf-8", "replace")
+                if len(self.ids.get(symbol, ())) < REPEATED:
+                    self._values.setdefault(symbol, []).append(message.value)
+
+    def note(self, codec: Codec) -> None:
+        """Put the span's trades before those known so far."""
+        for symbol, values in self._values.items():
+            self.ids[symbol] = [*_ids(values, codec), *self.ids.get(symbol, ())]
+        self._values.clear()
+
+    def enough(self, since_ms: float) -> bool:
+        """Whether it need not be read further back."""
+        if self.low == self.floor or self.oldest_ms < since_ms:
+            return True
+        return self._wanted is not None and all(len(self.ids.get(symbol, ())) >= REPEATED for symbol in self._wanted)
+
+
+async def _read(reader: AIOKafkaConsumer, tails: list[_Tail], prefix: bytes, since_ms: float, codec: Codec) -> None:
+    span = _SPAN
+    while tails:
+        for tail in tails:
+            reader.seek(tail.partition, tail.go_back(span))
+            reader.resume(tail.partition)
+        reading = {tail.partition: tail for tail in tails}
+        while reading:
+            for partition, messages in (await reader.getmany(*reading, timeout_ms=100)).items():
+                reading[partition].take(messages, prefix, since_ms)
+            for partition, tail in list(reading.items()):
+                if await reader.position(partition) >= tail.high:
+                    reader.pause(partition)
+                    del reading[partition]
+        for tail in tails:
+            tail.note(codec)
+        tails = [tail for tail in tails if not tail.enough(since_ms)]
+        span *= _WIDER
+
+
+def _ids(values: Iterable[bytes], codec: Codec) -> list[int]:
+    found: list[int] = []
+    for value in values:
+        try:
+            record = codec.decode(value)
+        except RecordRefused as error:
+            logs.get("producers").warning("a record of md.trades cannot be read back", reason=str(error))
+            continue
+        if isinstance(record, Trade) and record.trade_id.isdecimal():
+            found.append(int(record.trade_id))
+    return found

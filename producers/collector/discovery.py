@@ -1,0 +1,124 @@
+"""What a venue trades, for the patterns among the configured symbols: fetched when needed, renewed now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from alphapulse.errors import FrameRefused
+from alphapulse.instruments import is_pattern
+from producers.collector.patterns import resolve
+from producers.feed.venue import Venue
+from producers.net.backoff import Backoff
+from producers.net.rest import RestClient
+from schemas.records import Severity
+
+RENEWAL_SECONDS: Final = 3600.0
+_NAMED: Final = 50
+"""Symbols told in an event; of more, the number is."""
+_LONGEST: Final = 40
+"""Characters of a name that are told."""
+
+
+class Tell(Protocol):
+    """Writes an event."""
+
+    def __call__(self, kind: str, severity: Severity, message: str, details: dict[str, str] | None = None) -> None: ...
+
+
+class Instruments:
+    """A venue's instruments, as far as patterns ask for them.
+
+    Args:
+        venue: says where it lists them.
+        rest: asks it.
+        changed: is called when patterns may match other symbols than before.
+        tell: writes events: what each pattern matched, what cannot be named, or why the list cannot be had.
+
+    Attributes:
+        left_out: the venue's names of instruments that have no canonical symbol, by the last list.
+    """
+
+    def __init__(self, venue: Venue, rest: RestClient, changed: Callable[[], None], tell: Tell) -> None:
+        self._venue = venue
+        self._rest = rest
+        self._changed = changed
+        self._tell = tell
+        self._listed: tuple[str, ...] | None = None
+        self.left_out: tuple[str, ...] = ()
+        self._told: dict[str, tuple[str, ...]] = {}
+        self._wake = asyncio.Event()
+
+    def resolve(self, configured: Sequence[str]) -> tuple[str, ...]:
+        """Return the symbols that ``configured`` stands for, as far as is known yet."""
+        return resolve(configured, self._listed or ()).symbols
+
+    def wake(self) -> None:
+        """Look at the configured symbols again: they may hold other patterns."""
+        self._wake.set()
+
+    async def keep(self, configured: Callable[[], Sequence[str]]) -> None:
+        """Keep the list fresh as long as ``configured()`` holds patterns."""
+        backoff = Backoff(base=2.0, cap=60.0)
+        while True:
+            self._wake.clear()
+            pause: float | None = None
+            if any(map(is_pattern, configured())):
+                pause = RENEWAL_SECONDS if await self._renew(configured()) else backoff.next()
+                if pause == RENEWAL_SECONDS:
+                    backoff.reset()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _renew(self, configured: Sequence[str]) -> bool:
+        listing = self._venue.listing
+        if listing is None:
+            self._tell("listing_failed", "ERROR", f"{self._venue.name} lists no instruments; name the symbols")
+            return True
+        body, reason = await self._rest.get(listing.path)
+        left_out: list[str] = []
+        if body is not None:
+            try:
+                self._listed = tuple(listing.parse(body, left_out.append))
+            except FrameRefused as error:
+                body, reason = None, str(error)
+        if body is None:
+            self._tell("listing_failed", "WARNING", f"cannot learn what the venue trades: {reason}")
+            return False
+        self._tell_left_out(tuple(dict.fromkeys(left_out)))
+        self._tell_matches(configured)
+        self._changed()
+        return True
+
+    def _tell_left_out(self, names: tuple[str, ...]) -> None:
+        """Name, once, what the venue trades and no pattern can match."""
+        if names and names != self.left_out:
+            named = ", ".join(repr(name[:_LONGEST]) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+            self._tell(
+                "symbols_left_out",
+                "WARNING",
+                f"{len(names)} instruments of {self._venue.name} have names that cannot be symbols; no pattern matches "
+                f"them: {named}",
+                {"symbols": str(len(names))},
+            )
+        self.left_out = names
+
+    def _tell_matches(self, configured: Sequence[str]) -> None:
+        matched = resolve(configured, self._listed or ()).matched
+        for pattern, symbols in matched.items():
+            if self._told.get(pattern) == symbols:
+                continue
+            if symbols:
+                named = ", ".join(symbols[:_NAMED]) + (", …" if len(symbols) > _NAMED else "")
+                self._tell(
+                    "symbols_resolved",
+                    "INFO",
+                    f"{pattern} matches {len(symbols)} symbols: {named}",
+                    {"pattern": pattern, "symbols": str(len(symbols))},
+                )
+            else:
+                self._tell("symbols_resolved", "WARNING", f"{pattern} matches nothing the venue trades", None)
+        self._told = matched

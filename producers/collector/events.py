@@ -1,0 +1,81 @@
+"""A collector's events and dead letters: logged, counted and published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from alphapulse import logs, metrics
+from producers.collector.publisher import Publisher
+from producers.feed.actions import Note, Refused
+from schemas.records import DeadLetter, Event, Severity
+from schemas.refusals import count
+
+_LEVELS: Final = {"INFO": "info", "WARNING": "warning", "ERROR": "error"}
+
+
+class Journal:
+    """What an operator wants to know of one collector.
+
+    Args:
+        publisher: takes the records.
+        service: says it.
+        venue: is concerned.
+        source: the venue's address, where dead letters come from.
+        clock: nanoseconds since the Unix epoch.
+    """
+
+    def __init__(self, publisher: Publisher, service: str, venue: str, source: str, clock: Callable[[], int]) -> None:
+        self._publisher = publisher
+        self._service = service
+        self._venue = venue
+        self._source = source
+        self._clock = clock
+        self._log = logs.get(service, venue=venue)
+
+    def event(
+        self,
+        kind: str,
+        severity: Severity,
+        message: str,
+        frame: int,
+        *,
+        symbol: str | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
+        """Tell of something; ``frame`` is the number of the frame it came of."""
+        getattr(self._log, _LEVELS[severity])(kind, message=message, **({"symbol": symbol} if symbol else {}))
+        event = Event(
+            time=self._clock(),
+            service=self._service,
+            kind=kind,
+            severity=severity,
+            venue=self._venue,
+            symbol=symbol,
+            message=message,
+            details=dict(details or {}),
+        )
+        self._publisher.publish(event, frame)
+
+    def note(self, note: Note, frame: int) -> None:
+        """Pass on what the protocol noted, counting losses and resyncs."""
+        if note.loss is not None:
+            metrics.GAPS.labels(self._venue, note.loss).inc()
+        if note.kind == "resync":
+            metrics.RESYNCS.labels(self._venue).inc()
+        self.event(note.kind, note.severity, note.message, frame, symbol=note.symbol, details=note.details)
+
+    def dead_letter(self, refused: Refused, frame: int) -> None:
+        """Keep a refused frame."""
+        letter = DeadLetter(
+            time=self._clock(),
+            service=self._service,
+            source=self._source,
+            value=refused.value,
+            venue=self._venue,
+            symbol=refused.symbol,
+            error=refused.error,
+            reason=refused.reason,
+        )
+        count(letter)
+        self._publisher.publish(letter, frame)

@@ -1,0 +1,207 @@
+"""How fresh a line's books are, said on ``md.l2``: those that do not change are confirmed, those read too late ended.
+
+A book is confirmed (HEARTBEAT) as of the moment at which its connection was heard last: by a frame, or, where none
+comes, by the answer to a ping. A ping proves no more than that the venue was there when it was sent, so that is the
+moment it stands for. Where no one can reach the venue's end nothing is confirmed, and the books grow stale by
+themselves (:mod:`alphapulse.freshness`). What is too late is told by :mod:`producers.collector.lateness`.
+
+Frames that waited while nobody listened prove nothing of the time since: the venue may be gone, and its connection only
+seem to stand. So books that were withheld are published again only when a ping that was sent afterwards is answered.
+That answer comes behind everything that the venue had sent before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final, Protocol
+
+from producers.collector.context import Host
+from producers.collector.lateness import Lateness
+from producers.feed.actions import Note, Outputs
+from producers.feed.protocol import VenueProtocol
+from producers.net.connection import Connection
+
+LOOK_SECONDS: Final = 0.1
+"""How often a late collector looks whether it has caught up."""
+ANSWER_SECONDS: Final = 5.0
+"""A venue that has not answered a ping for so long is asked again."""
+_NEVER: Final = 2**63
+_MS: Final = 1_000_000
+_SECOND: Final = 1_000_000_000
+
+
+class Keeper(Protocol):
+    """The line, as its pulse sees it."""
+
+    protocol: VenueProtocol
+
+    def act(self, outputs: Outputs) -> None:
+        """Do what is said beside the frames."""
+
+
+class Pulse:
+    """The freshness of one line's books.
+
+    Args:
+        host: the collector.
+        keeper: the line.
+
+    Attributes:
+        heard: when the connection was heard last, ns since the Unix epoch; the line sets it with each frame.
+        patience: a frame that comes after a longer silence, in ns, may have waited: ask :meth:`check`.
+        asked: whether the venue was sent a ping that it answers with a frame.
+    """
+
+    def __init__(self, host: Host, keeper: Keeper) -> None:
+        freshness = host.freshness
+        limit = freshness.max_feed_delay_ms * _MS
+        self._host = host
+        self._keeper = keeper
+        self._interval = freshness.heartbeat_ms * _MS
+        self._lateness = Lateness(limit)
+        self._connection: Connection | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._asked = 0
+        self._catching_up: asyncio.Task[None] | None = None
+        self._ticked = 0
+        self._looked = 0
+        self._due = 0
+        self._pongs = 0
+        self._ponged = asyncio.Event()  # the answer is there that the books wait for to be published again
+        self._ponged.set()
+        self.patience = limit or _NEVER
+        self.heard = 0
+        self.asked = False
+        self.seconds = min(self._interval, limit // 2 or _NEVER) / _SECOND
+        """How often :meth:`tick` wants to be called, at least."""
+
+    def begin(self, connection: Connection, every: float) -> None:
+        """Take note of a new connection; :meth:`tick` will be called ``every`` so many seconds."""
+        self._connection = connection
+        self._lateness.begin()
+        self.heard = self._ticked = self._looked = self._host.now()
+        # A tick may come a little early.
+        self._due = self._interval - min(self._interval, round(every * _SECOND)) // 2
+        self.asked = False
+
+    def end(self) -> None:
+        """Take note that the connection is no more, and that its books have ended."""
+        self._connection = None
+        for task in (self._asking, self._catching_up):
+            if task is not None:
+                task.cancel()
+        self._asking = self._catching_up = None
+        self._lateness.begin()
+        for outputs in self._keeper.protocol.resume(self._host.now):
+            self._keeper.act(outputs)
+
+    def tick(self) -> None:
+        """Confirm, ask and judge what is due."""
+        connection, now = self._connection, self._host.now()
+        if connection is None:
+            return
+        if self._lateness.limit and not self._lateness.late:
+            if now - max(self._ticked, self.heard) > self.patience and connection.waiting:
+                self._stood_still(now - self._ticked)
+            elif self._look(connection, now):
+                self._begin_late("frames are read later than they came")
+        self._ticked = now
+        waits = self._asking is not None and not self._asking.done()
+        ask = now - self.heard >= self._due and any(s.book.valid for s in self._keeper.protocol.instruments.values())
+        # The answer will confirm the books as of now; what was heard before would only be a second record for the same.
+        if waits or not ask:
+            self._confirm(now)
+        if ask:
+            self._ask(connection, now)
+
+    def check(self, now: int) -> None:
+        """Judge a frame that came ``now``, after a long silence: was it the venue's, or did nobody listen?"""
+        if now - self._ticked > self.patience and not self._lateness.late:
+            self._stood_still(now - max(self._ticked, self.heard))
+
+    def held_back(self, nanoseconds: int) -> None:
+        """Take note that nothing was read for so long because the broker took nothing."""
+        if nanoseconds > self.patience and not self._lateness.late:
+            self._lateness.stood_still()
+            self._begin_late(f"nothing was read for {nanoseconds / _SECOND:.1f} s while the broker took nothing")
+
+    def answered(self) -> None:
+        """Take note of a frame that says nothing while one is awaited that only answers a ping."""
+        if self._keeper.protocol.pongs != self._pongs:
+            self._ponged.set()
+        self.asked = not self._ponged.is_set()
+        self._confirm(self.heard)
+
+    # --- heartbeats ---
+
+    def _confirm(self, now: int) -> None:
+        # At the publisher's bound more would only be older when it arrives.
+        if self._host.publisher.full:
+            return
+        outputs = self._keeper.protocol.heartbeats(self.heard, now - self._due)
+        if outputs:
+            self._keeper.act(outputs)
+
+    def _ask(self, connection: Connection, now: int) -> None:
+        if self._asking is not None and not self._asking.done():
+            if now - self._asked < ANSWER_SECONDS * _SECOND:
+                return
+            self._asking.cancel()
+        self._asked = now
+        self._asking = self._host.spawn(self._await_answer(connection, now))
+
+    async def _await_answer(self, connection: Connection, asked: int) -> None:
+        self.asked = True
+        if await connection.ask() and connection is self._connection:
+            self.heard = max(self.heard, asked)
+            self.answered()
+
+    # --- lateness ---
+
+    def _look(self, connection: Connection, now: int) -> bool:
+        newest = self._keeper.protocol.newest(self._looked)
+        self._looked = now
+        return self._lateness.look(newest, connection.waiting)
+
+    async def _answers(self) -> bool:
+        """Ask the venue for a sign of life; return whether it came."""
+        connection = self._connection
+        if connection is None:
+            return False
+        self._pongs, self._ponged, self.asked = self._keeper.protocol.pongs, asyncio.Event(), True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answered = await connection.ask()
+                if answered is None:
+                    await self._ponged.wait()
+                self._ponged.set()
+                return answered is not False
+        return False
+
+    def _stood_still(self, nanoseconds: int) -> None:
+        self._lateness.stood_still()
+        self._begin_late(f"the collector stood still for {nanoseconds / _SECOND:.1f} s")
+
+    def _begin_late(self, reason: str) -> None:
+        outputs = self._keeper.protocol.withhold(self._host.now())
+        books = {"ended": str(len(outputs))}
+        text = f"{reason}; its books are withheld until it has caught up"
+        self._keeper.act([*outputs, Note("late", "WARNING", text, loss="late", details=books)])
+        if self._catching_up is not None:
+            self._catching_up.cancel()  # it may still be at work on the books of the last time
+        self._catching_up = self._host.spawn(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        host, began = self._host, self._host.now()
+        while self._lateness.late or not await self._answers():
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._connection is not None:
+                self._look(self._connection, host.now())
+        for outputs in self._keeper.protocol.resume(host.now):
+            self._keeper.act(outputs)
+            # One after the other, or the time that hundreds of books take would make it late again.
+            await host.publisher.room()
+            await asyncio.sleep(0)
+        seconds = (host.now() - began) / _SECOND
+        self._keeper.act([Note("caught_up", "INFO", f"caught up after {seconds:.1f} s")])

@@ -1,0 +1,116 @@
+"""The instruments of one connection: what is kept of each, and the names they go by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from alphapulse.config import VenueSettings
+from alphapulse.errors import ConfigError, ValueRefused
+from alphapulse.instruments import Instrument
+from producers.feed.book import BookStream
+from producers.feed.counters import Tally
+from producers.feed.levels import PAIRS, LevelFormat, LevelParser
+from producers.feed.trades import TradeStream
+
+
+class InstrumentState:
+    """One instrument's book, trades and figures.
+
+    Args:
+        venue, symbol, venue_symbol: name it.
+        levels: how the venue writes the levels of its book; ``parser`` reads them.
+        depth, digest: as of :class:`BookStream`.
+        consecutive: as of :class:`TradeStream`.
+    """
+
+    __slots__ = ("book", "parser", "symbol", "tally", "trades", "venue_symbol")
+
+    def __init__(
+        self,
+        venue: str,
+        symbol: str,
+        venue_symbol: str,
+        *,
+        levels: LevelFormat = PAIRS,
+        depth: int | None = None,
+        digest: Callable[[BookStream], int] | None = None,
+        consecutive: bool = True,
+    ) -> None:
+        instrument = Instrument(venue, symbol, venue_symbol)
+        self.symbol = symbol
+        self.venue_symbol = venue_symbol
+        self.tally = Tally()
+        self.book = BookStream(instrument, self.tally, depth=depth, digest=digest)
+        self.trades = TradeStream(instrument, self.tally, consecutive=consecutive)
+        self.parser = LevelParser(levels)
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``/status`` tells of it."""
+        book = self.book
+        return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": book.published}
+
+
+class Roster(ABC):
+    """The instruments of a venue that are ours.
+
+    Attributes:
+        venue: its name.
+        instruments: states by canonical symbol.
+        withheld: whether the books are read too late to be published.
+    """
+
+    def __init__(self, venue: str) -> None:
+        self.venue = venue
+        self.instruments: dict[str, InstrumentState] = {}
+        self.withheld = False
+        self._by_venue_symbol: dict[str, InstrumentState] = {}
+
+    def _set_up(self, settings: VenueSettings, faults: list[str]) -> None:
+        """Take up the symbols of ``settings``.
+
+        Raises:
+            ConfigError: with the ``faults`` found so far, and one for each symbol that the venue cannot have.
+        """
+        for symbol in settings.symbols:
+            try:
+                self._take_up(symbol)
+            except ValueRefused as error:
+                faults.append(f"venues.{self.venue}.symbols: {error}")
+        if faults:
+            raise ConfigError(faults)
+
+    def _take_up(self, symbol: str) -> InstrumentState:
+        """Begin with ``symbol``; what else is kept of an instrument begins here, too.
+
+        Raises:
+            ValueRefused: the venue cannot have it; nothing was changed.
+        """
+        state = self._new_state(symbol)
+        state.book.withheld = self.withheld
+        self.instruments[symbol] = self._by_venue_symbol[state.venue_symbol] = state
+        return state
+
+    def _let_go(self, state: InstrumentState) -> None:
+        """Forget all that is kept of ``state``."""
+        self.instruments.pop(state.symbol, None)
+        for name in [name for name, known in self._by_venue_symbol.items() if known is state]:
+            del self._by_venue_symbol[name]
+
+    @abstractmethod
+    def _new_state(self, symbol: str) -> InstrumentState:
+        """Return a state of ``symbol``.
+
+        Raises:
+            ValueRefused: the venue cannot have it.
+        """
+
+    def _find(self, name: str) -> InstrumentState | None:
+        """Return the instrument that the venue calls ``name``, None if it is none of ours."""
+        return self._by_venue_symbol.get(name)
+
+    def _named(self, text: bytes) -> list[str]:
+        """Return the symbols that ``text`` seems to name."""
+        found = (state.symbol for name, state in self._by_venue_symbol.items() if f'"{name}"'.encode() in text)
+        return list(dict.fromkeys(found))

@@ -1,0 +1,215 @@
+"""One instrument's trades on their way to ``md.trades``: each once, and word of those that are missing.
+
+Venues repeat trades (on subscribing, after a reconnect). Where ids are consecutive the ids still missing are kept as a
+few ranges, which tells a repeated trade from a late one exactly; elsewhere the last ids are remembered.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, ValueRefused
+from alphapulse.fixed import mantissa, needed_exponent
+from alphapulse.instruments import Instrument
+from producers.feed.book import LEAST_DECIMALS
+from producers.feed.counters import Tally
+from producers.feed.levels import exact, fitting
+from schemas.records import Side, Trade
+
+_REMEMBERED_RANGES: Final = 256
+_REMEMBERED_IDS: Final = 65_536
+_BEFORE_ALL: Final = -(2**63)
+
+
+@dataclass(slots=True)
+class _Range:
+    """Ids from ``first`` to ``last`` have not been seen."""
+
+    first: int
+    last: int
+
+
+class SeenTrades:
+    """Which consecutive ids have been seen, in bounded memory.
+
+    Ids below the first one ever seen count as not seen yet: a venue may send older trades after newer ones. When more
+    than 256 ranges are missing the oldest is forgotten; a trade of it would be taken for a repetition, never doubled.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._missing: list[_Range] = []  # ascending
+
+    def seed(self, ids: Collection[int]) -> None:
+        """Note ``ids`` as seen, and all below the lowest of them: nobody knows any more which of those were."""
+        for trade_id in sorted(ids):
+            self.see(trade_id)
+        self._missing = [missing for missing in self._missing if missing.first != _BEFORE_ALL]
+
+    def see(self, trade_id: int) -> int | None:
+        """Note ``trade_id``; return how many ids are missing just before it, or None if it was seen before."""
+        last = self._last
+        if last is None:
+            self._last = trade_id
+            self._missing.append(_Range(_BEFORE_ALL, trade_id - 1))
+            return 0
+        if trade_id > last:
+            self._last = trade_id
+            missing = trade_id - last - 1
+            if missing:
+                self._missing.append(_Range(last + 1, trade_id - 1))
+                del self._missing[:-_REMEMBERED_RANGES]
+            return missing
+        for index in range(len(self._missing) - 1, -1, -1):
+            missing_range = self._missing[index]
+            if missing_range.first <= trade_id <= missing_range.last:
+                parts = [_Range(missing_range.first, trade_id - 1), _Range(trade_id + 1, missing_range.last)]
+                self._missing[index : index + 1] = [part for part in parts if part.first <= part.last]
+                del self._missing[:-_REMEMBERED_RANGES]
+                return 0
+        return None
+
+    def exists(self, trade_id: int) -> int:
+        """Note that ids up to ``trade_id`` exist; return how many of them are missing that were not known to be."""
+        last = self._last
+        if last is not None and trade_id <= last:
+            return 0
+        self._last = trade_id
+        self._missing.append(_Range(_BEFORE_ALL if last is None else last + 1, trade_id))
+        del self._missing[:-_REMEMBERED_RANGES]
+        return trade_id - last if last is not None else 0
+
+
+class RecentIds:
+    """The last 65,536 ids, for venues whose ids are not consecutive; gaps cannot be told."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[int, None] = OrderedDict()
+
+    def seed(self, ids: Collection[int]) -> None:
+        """Note ``ids`` as seen."""
+        for trade_id in ids:
+            self.see(trade_id)
+
+    def see(self, trade_id: int) -> int | None:
+        """As :meth:`SeenTrades.see`; never reports a gap."""
+        if trade_id in self._ids:
+            return None
+        self._ids[trade_id] = None
+        if len(self._ids) > _REMEMBERED_IDS:
+            self._ids.popitem(last=False)
+        return 0
+
+    def exists(self, trade_id: int) -> int:
+        """As :meth:`SeenTrades.exists`; never reports a gap."""
+        return 0
+
+
+class TradeStream:
+    """The trades of one instrument.
+
+    Args:
+        instrument: names the records.
+        tally: counts.
+        consecutive: whether the venue's ids rise by one per trade.
+    """
+
+    def __init__(self, instrument: Instrument, tally: Tally, *, consecutive: bool = True) -> None:
+        self._instrument = instrument
+        self._tally = tally
+        self._seen = SeenTrades() if consecutive else RecentIds()
+        self._price_exponent = min(-LEAST_DECIMALS, instrument.price_exponent or 0)
+        self._size_exponent = min(-LEAST_DECIMALS, instrument.size_exponent or 0)
+        self.started = False
+
+    def seed(self, ids: Collection[int]) -> None:
+        """Take the trades ``ids`` for published, before the first one."""
+        self._seen.seed(ids)
+        self.started = True
+
+    def trade(
+        self,
+        outputs: list[Any],
+        *,
+        trade_id: int,
+        side: Side,
+        price: str,
+        size: str,
+        exchange_time: int,
+        received_time: int,
+    ) -> int:
+        """Append the trade's record unless the trade was seen; return how many ids are missing just before it.
+
+        Raises:
+            ValueRefused: price or size is no number, is negative or does not fit; the id counts as seen.
+        """
+        self.started = True
+        missing = self._seen.see(trade_id)
+        if missing is None:
+            self._tally.duplicate_trades += 1
+            return 0
+        price_mantissa, price_exponent, self._price_exponent = _mantissa(price, self._price_exponent, "price")
+        size_mantissa, size_exponent, self._size_exponent = _mantissa(size, self._size_exponent, "size")
+        outputs.append(
+            Trade(
+                venue=self._instrument.venue,
+                symbol=self._instrument.symbol,
+                trade_id=str(trade_id),
+                side=side,
+                price=price_mantissa,
+                size=size_mantissa,
+                price_exponent=price_exponent,
+                size_exponent=size_exponent,
+                exchange_time=exchange_time,
+                received_time=received_time,
+            )
+        )
+        self._tally.trades += 1
+        self._tally.add_volume(size_mantissa, size_exponent)
+        return missing
+
+    def exists(self, trade_id: int) -> int:
+        """Take the venue's word that there are trades up to ``trade_id``; return how many more are missing for that.
+
+        Those before the first one ever heard of are not missing. One that comes after all is published.
+        """
+        return self._seen.exists(trade_id)
+
+    def again(self, outputs: list[Any], trade: Trade) -> int:
+        """Append ``trade``, a record made by another stream of the same instrument, as :meth:`trade` does."""
+        missing = self._seen.see(int(trade.trade_id))
+        if missing is None:
+            self._tally.duplicate_trades += 1
+            return 0
+        outputs.append(trade)
+        self._tally.trades += 1
+        self._tally.add_volume(trade.size, trade.size_exponent)
+        return missing
+
+    def count_in(self, tally: Tally) -> None:
+        """Count in ``tally`` from now on."""
+        self._tally = tally
+
+
+def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:
+    """Return mantissa and exponent of ``text``, and the exponent to start from with the next."""
+    try:
+        value = mantissa(text, exponent)
+    except NotANumber as error:
+        raise ValueRefused(f"{what}: {error}") from error
+    except PrecisionExceeded:
+        # From now on: one exponent for all trades, as far as it goes, is easiest on the readers.
+        wider = needed_exponent(text)
+        try:
+            return exact((text,), wider, what)[0], wider, wider
+        except MantissaOverflow as error:
+            raise ValueRefused(str(error)) from error
+    except MantissaOverflow:
+        values, fits = fitting((text,), exponent, what)
+        return values[0], fits, exponent
+    if value < 0:
+        raise ValueRefused(f"{what}: negative: {text[:80]!r}")
+    return value, exponent, exponent

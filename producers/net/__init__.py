@@ -1,0 +1,1 @@
+"""Sockets, REST requests and rate limits, as collectors use them towards venues."""

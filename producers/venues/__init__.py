@@ -1,0 +1,1 @@
+"""The venues, one package each, found by :mod:`producers.registry`; nothing outside imports one by its name."""

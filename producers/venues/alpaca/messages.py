@@ -1,0 +1,142 @@
+"""Alpaca's stream messages, as far as we read them, told apart by ``T``. Every frame is an array of them.
+
+Numbers are not quoted; they stay :class:`msgspec.Raw`, their decimal text, so that none ever passes through a float.
+https://docs.alpaca.markets/docs/real-time-stock-pricing-data
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Raw, Struct, field
+
+from producers.feed.entries import Entries
+
+Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Exchange = Annotated[str, Meta(pattern=r"^[!-~]\Z")]
+"""One letter."""
+
+
+# https://docs.alpaca.markets/docs/streaming-market-data#authentication
+class Success(Struct, tag_field="T", tag="success"):
+    msg: str = ""
+
+
+# https://docs.alpaca.markets/docs/streaming-market-data#errors
+class Error(Struct, tag_field="T", tag="error"):
+    code: int = 0
+    msg: str = ""
+
+
+# All that is subscribed to: https://docs.alpaca.markets/docs/streaming-market-data#subscription
+class Subscription(Struct, tag_field="T", tag="subscription"):
+    trades: list[str] = []
+    quotes: list[str] = []
+    bars: list[str] = []
+
+
+# https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trades ; ids are unique per exchange and day
+class Trade(Struct, tag_field="T", tag="t"):
+    symbol: str = field(name="S")
+    i: Int64
+    x: Exchange
+    p: Raw
+    s: Raw
+    t: str
+
+
+# https://docs.alpaca.markets/docs/real-time-stock-pricing-data#quotes ; a side without a quote has price and size 0
+class Quote(Struct, tag_field="T", tag="q"):
+    symbol: str = field(name="S")
+    bp: Raw
+    bs: Raw
+    ap: Raw
+    as_: Raw = field(name="as")
+    t: str = ""
+
+
+# A minute: https://docs.alpaca.markets/docs/real-time-stock-pricing-data#bars
+class Bar(Struct, tag_field="T", tag="b"):
+    symbol: str = field(name="S")
+    o: Raw
+    h: Raw
+    l: Raw  # noqa: E741
+    c: Raw
+    v: Raw
+    t: str
+    n: Int64 = 0
+    vw: Raw = Raw(b"0")
+
+
+# The same minute again, with trades that were late.
+class UpdatedBar(Bar, tag_field="T", tag="u"):
+    pass
+
+
+# https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trade-corrections
+class Correction(Struct, tag_field="T", tag="c"):
+    symbol: str = field(name="S")
+    x: Exchange
+    oi: Int64
+    op: Raw
+    os: Raw
+    ci: Int64
+    cp: Raw
+    cs: Raw
+    t: str
+
+
+# https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trade-cancelserrors ; a: C cancelled, E an error
+class Cancel(Struct, tag_field="T", tag="x"):
+    symbol: str = field(name="S")
+    i: Int64
+    x: Exchange
+    p: Raw
+    s: Raw
+    t: str
+    a: str = ""
+
+
+# Trading statuses, limit bands, daily bars, order imbalances: not ours.
+class Status(Struct, tag_field="T", tag="s"):
+    pass
+
+
+class LimitBand(Struct, tag_field="T", tag="l"):
+    pass
+
+
+class DailyBar(Struct, tag_field="T", tag="d"):
+    pass
+
+
+class Imbalance(Struct, tag_field="T", tag="i"):
+    pass
+
+
+Message: TypeAlias = (
+    Success
+    | Error
+    | Subscription
+    | Trade
+    | Quote
+    | Bar
+    | UpdatedBar
+    | Correction
+    | Cancel
+    | Status
+    | LimitBand
+    | DailyBar
+    | Imbalance
+)
+
+Data: TypeAlias = Trade | Quote | Bar | UpdatedBar | Correction | Cancel
+
+MESSAGES: Entries[Message] = Entries(Message)  # type: ignore[arg-type]  # a union is no type to mypy
+
+IGNORED = {Status: "status", LimitBand: "luld", DailyBar: "daily_bar", Imbalance: "imbalance"}
+
+
+def number_text(raw: Raw) -> str:
+    """Return the decimal text of a JSON number (quoted or not)."""
+    return bytes(raw).decode("latin-1").strip('" \t\r\n')

@@ -1,0 +1,31 @@
+"""Binance spot: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams."""
+
+from functools import partial
+
+from producers.feed.venue import Listing, Venue
+from producers.net.rate_limit import Limit
+from producers.venues.binance.instruments import traded
+from producers.venues.binance.protocol import BinanceProtocol
+from producers.venues.binance.rest import depth_weight
+
+VENUE = Venue(
+    name="binance",
+    websocket_url="wss://stream.binance.com:9443",
+    rest_url="https://api.binance.com",
+    protocol=BinanceProtocol,
+    # The venue pings every 20 s; pings of our own would count against the messages allowed.
+    silence_seconds=60.0,
+    pinged=True,
+    ping_seconds=None,
+    # Five inbound messages, the pongs among them.
+    messages_per_second=4.0,
+    # A connection carries 1024 streams, two of them for each symbol; fewer share the load and a loss.
+    symbols_per_connection=200,
+    connects=Limit(300, 300.0),
+    # Connections are cut after 24 h.
+    reconnect_hours=23.0,
+    # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
+    rest_limit=Limit(6000, 60.0),
+    rest_weight=partial(depth_weight, weights=((100, 5), (500, 25), (1000, 50), (5000, 250))),
+    listing=Listing("/api/v3/exchangeInfo?permissions=SPOT", traded),
+)

@@ -1,0 +1,5 @@
+"""Binance.US lists its symbols as Binance does."""
+
+from producers.venues.binance.instruments import traded
+
+__all__ = ["traded"]

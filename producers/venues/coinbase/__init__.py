@@ -1,0 +1,21 @@
+"""Coinbase Exchange: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview."""
+
+from producers.feed.venue import Listing, Venue
+from producers.net.rate_limit import Limit
+from producers.venues.coinbase.instruments import traded
+from producers.venues.coinbase.protocol import CoinbaseProtocol
+
+VENUE = Venue(
+    name="coinbase",
+    websocket_url="wss://ws-feed.exchange.coinbase.com",
+    protocol=CoinbaseProtocol,
+    # A heartbeat a second for every product.
+    silence_seconds=10.0,
+    messages_per_second=8.0,
+    messages_by_address=True,
+    rest_url="https://api.exchange.coinbase.com",
+    # Eight a second and address: https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
+    connects=Limit(8, 1.0),
+    rest_limit=Limit(10, 1.0),
+    listing=Listing("/products", traded),
+)

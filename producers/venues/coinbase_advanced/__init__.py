@@ -1,0 +1,27 @@
+"""Coinbase Advanced Trade: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-overview.
+
+The same order books as ``coinbase`` (Coinbase Exchange), by a feed that numbers its messages. It is a venue of its own,
+so that (venue, symbol) stays one feed's; collect one of the two, or arbitrage compares a book with itself.
+"""
+
+from producers.feed.venue import Listing, Venue
+from producers.net.rate_limit import Limit
+from producers.venues.coinbase_advanced.instruments import traded
+from producers.venues.coinbase_advanced.protocol import CoinbaseAdvancedProtocol
+
+VENUE = Venue(
+    name="coinbase_advanced",
+    websocket_url="wss://advanced-trade-ws.coinbase.com",
+    protocol=CoinbaseAdvancedProtocol,
+    # A heartbeat a second.
+    silence_seconds=10.0,
+    # Eight a second and address: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits
+    messages_per_second=8.0,
+    messages_by_address=True,
+    connects=Limit(8, 1.0),
+    # A message that is lost costs all books of its connection a new snapshot.
+    symbols_per_connection=20,
+    rest_url="https://api.coinbase.com",
+    rest_limit=Limit(10, 1.0),
+    listing=Listing("/api/v3/brokerage/market/products?product_type=SPOT", traded),
+)

@@ -1,0 +1,20 @@
+"""Kraken, WebSocket v2: https://docs.kraken.com/api/docs/guides/spot-ws-intro."""
+
+from producers.feed.venue import Listing, Venue
+from producers.net.rate_limit import Limit
+from producers.venues.kraken.instruments import traded
+from producers.venues.kraken.protocol import KrakenProtocol
+
+VENUE = Venue(
+    name="kraken",
+    websocket_url="wss://ws.kraken.com/v2",
+    protocol=KrakenProtocol,
+    # A heartbeat comes about every second when nothing else does.
+    silence_seconds=5.0,
+    rest_url="https://api.kraken.com",
+    # About 150 connects in ten minutes and address.
+    connects=Limit(140, 600.0),
+    # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits
+    rest_limit=Limit(1, 1.0),
+    listing=Listing("/0/public/AssetPairs", traded),
+)

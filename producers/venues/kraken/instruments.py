@@ -1,0 +1,41 @@
+"""Which pairs Kraken trades.
+
+https://docs.kraken.com/api/docs/rest-api/get-tradable-asset-pairs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from alphapulse.errors import FrameRefused
+from producers.feed.venue import canonical, no_matter
+from producers.venues.kraken.symbols import canonical_symbol
+
+
+class Pair(Struct):
+    wsname: str = ""
+    status: str = "online"
+
+
+class Answer(Struct):
+    result: dict[str, Pair]
+
+
+_decode = msgspec.json.Decoder(Answer).decode
+
+
+def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
+
+    Raises:
+        FrameRefused: it is no such list.
+    """
+    try:
+        answer = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameRefused("kraken", f"{error} in {body[:200]!r}") from error
+    names = (pair.wsname for pair in answer.result.values() if pair.status == "online" and pair.wsname)
+    return canonical(names, canonical_symbol, left_out)

@@ -1,0 +1,25 @@
+"""OKX, WebSocket v5, public channels: https://www.okx.com/docs-v5/en/#overview-websocket-overview."""
+
+from producers.feed.venue import Listing, Venue
+from producers.net.rate_limit import Limit
+from producers.venues.okx.instruments import traded
+from producers.venues.okx.protocol import OkxProtocol
+
+VENUE = Venue(
+    name="okx",
+    websocket_url="wss://ws.okx.com:8443/ws/v5/public",
+    protocol=OkxProtocol,
+    # The venue cuts a connection on which nothing was said for 30 s; the text "ping" is answered with the text "pong".
+    # https://www.okx.com/docs-v5/en/#overview-websocket-overview
+    silence_seconds=25.0,
+    ping_seconds=10.0,
+    text_ping="ping",
+    # 480 requests an hour on a connection, three connections a second.
+    messages_per_second=3.0,
+    requests=Limit(480, 3600.0),
+    connects=Limit(3, 1.0),
+    rest_url="https://www.okx.com",
+    # https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
+    rest_limit=Limit(20, 2.0),
+    listing=Listing("/api/v5/public/instruments?instType=SPOT", traded),
+)

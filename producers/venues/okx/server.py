@@ -1,0 +1,86 @@
+"""OKX's end of its WebSocket v5 (https://www.okx.com/docs-v5/en/#overview-websocket-subscribe)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from alphapulse.errors import FrameRefused
+from producers.replay.shapes import Shape
+from producers.venue_server.dialects import Dialect
+from producers.venue_server.session import BOOK, TRADES, Answer, Session, Subscription, encode
+from producers.venue_server.session import decode_object as _decode_object
+from producers.venues.okx.messages import PONG, decode_frame
+
+FEEDS: Final = {"books": BOOK, "trades": TRADES}
+_WITHOUT_DATA = ("tickers", "bbo-tbt", "books5")
+_CONNECTION: Final = "a4d3ae55"
+
+
+class OkxSession(Session):
+    """Subscribe and unsubscribe, one answer per argument; the text ``ping`` is answered with ``pong``."""
+
+    def is_ping(self, message: bytes) -> bool:
+        return message == b"ping"
+
+    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+        return _error("60014", "Requests too frequent")
+
+    def received(self, message: bytes, time_ns: int) -> Answer:
+        if message == b"ping":
+            return Answer([b"pong"])
+        request = _decode_object(message)
+        if request is None:
+            return _error("60012", "Illegal request: no JSON object")
+        operation, arguments = request.get("op"), request.get("args")
+        if operation not in ("subscribe", "unsubscribe") or not isinstance(arguments, list) or not arguments:
+            return _error("60012", f"Illegal request: {message[:200].decode(errors='replace')}")
+        answer = Answer()
+        for argument in arguments:
+            self._take(str(operation), argument if isinstance(argument, dict) else {}, answer)
+        return answer
+
+    def _take(self, operation: str, argument: dict[str, Any], answer: Answer) -> None:
+        channel, symbol = argument.get("channel"), argument.get("instId")
+        known = isinstance(channel, str) and (channel in FEEDS or channel in _WITHOUT_DATA)
+        if not known or not isinstance(symbol, str) or not self.knows(symbol):
+            text = f"channel:{channel},instId:{symbol} doesn't exist"
+            answer.replies += _error("60018", f"Wrong URL or {text}. Please use the correct URL, channel.").replies
+            return
+        key = FEEDS.get(str(channel), str(channel)), symbol
+        if operation == "subscribe" and self.refuses(key):
+            answer.replies += _error("50001", "Service temporarily unavailable. Try again later.").replies
+            return
+        arg = {"channel": channel, "instId": symbol}
+        answer.replies.append(encode({"event": operation, "arg": arg, "connId": _CONNECTION}))
+        if operation == "unsubscribe":
+            self._unsubscribe(key, answer)
+        elif key not in self.subscriptions:
+            self._subscribe(Subscription(key[0], symbol, str(channel)), answer)
+
+
+def _error(code: str, text: str) -> Answer:
+    return Answer([encode({"event": "error", "code": code, "msg": text, "connId": _CONNECTION})])
+
+
+def look(frame: bytes) -> Shape:
+    """Read what a recorded frame is about.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    if frame == PONG:
+        return Shape()
+    try:
+        message = decode_frame(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FrameRefused("okx", f"unknown shape: {error}") from error
+    if message.event is not None:
+        return Shape()
+    if message.arg is None or not message.arg.channel:
+        raise FrameRefused("okx", "neither event nor arg in it")
+    return Shape(((FEEDS.get(message.arg.channel, message.arg.channel), message.arg.inst_id),))
+
+
+DIALECT: Final = Dialect(OkxSession, path="/ws/v5/public")

@@ -1,0 +1,1 @@
+"""Checkpoints: the processors' state on compacted topics."""

@@ -1,0 +1,180 @@
+"""Checkpoints of a partition: what is written to the state topic, and what a later owner makes of it.
+
+Pure. The design, and why:
+
+* The state is kept in a topic (``state.processors``, partition n for partition n of the inputs), one record per
+  instrument and symbol, so that any worker can take a partition over and a compacting broker keeps the newest of each.
+* Where reading goes on is told by the checkpoint (:class:`~stream_processors.processing.state.Manifest`), *not* by the
+  group's commit. So commits need not wait for checkpoints: a commit says "processed, and what followed from it is
+  published" within a fraction of a second, which is what lag is measured by, while a checkpoint may be seconds old.
+  Between the two lie records that are applied again after a restart, without publishing anything a second time. A
+  checkpoint that is ahead of the commit, because its owner was killed between the two, is committed by the next owner.
+  (Holding commits back to the checkpoints would make every reader of lag wait for the slowest state; Faust's tables
+  would write a changelog record per level change, and replay all of it at start.)
+* What is written is taken from memory in one go, between two records, and put out only when all that was published
+  before is acknowledged: a checkpoint never claims what could still be lost.
+* A candle or window that was published after the checkpoint is read back from its own topic, so that the same records
+  read again cannot publish it with less in it; an opportunity, because what is decided about it depends on the clock.
+* The embedded broker does not compact; it keeps the newest 8 MB. Therefore what has not changed is written again
+  before ``REWRITE_BYTES`` have come after it.
+* A record that is missing or older than its manifest says (lost, or overwritten by a worker that did not know it had
+  been replaced) is found out: then the partition is read from as far back as that record needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from alphapulse import topics
+from schemas.codec import Codec
+from stream_processors.processing.partition import Partition
+from stream_processors.processing.state import (
+    MANIFEST_KEY,
+    VERSION,
+    InstrumentRecord,
+    Manifest,
+    Positions,
+    SymbolRecord,
+    Unreadable,
+    pack,
+    unpack,
+)
+
+REWRITE_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Written:
+    """When a key was last written: sum of its positions, and how many bytes had been written before it."""
+
+    total: int
+    at: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What was written of one partition.
+
+    Attributes:
+        positions: of the last checkpoint.
+        published: see :class:`~stream_processors.processing.state.Manifest`.
+    """
+
+    positions: Positions = field(default_factory=dict)
+    published: Positions = field(default_factory=dict)
+    _written: dict[str, _Written] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def take(self, partition: Partition, codec: Codec, ends: Mapping[str, int]) -> list[tuple[bytes, bytes]]:
+        """Return key and value of the records of a checkpoint of ``partition`` as it is now, manifest last.
+
+        Args:
+            partition: what has changed in it is marked as unchanged.
+            codec: for the records kept of symbols.
+            ends: topic of what a later owner reads back → one past the newest offset acknowledged by the broker.
+        """
+        positions = dict(partition.positions)
+        total = sum(positions.values())
+        taken: list[tuple[bytes, bytes]] = []
+        for key, instrument in partition.instruments.items():
+            if instrument.dirty or self._fading(key):
+                instrument.dirty = False
+                taken.append(self._note(key, total, pack(instrument.state(positions))))
+        for symbol, state in partition.symbols.items():
+            if symbol in partition.changed_symbols or self._fading(symbol):
+                record = SymbolRecord(
+                    version=VERSION,
+                    symbol=symbol,
+                    positions=positions,
+                    books=[codec.encode(book) for book in state.books.values()],
+                    opportunities=[codec.encode(made) for made in state.open.values()],
+                )
+                taken.append(self._note(symbol, total, pack(record)))
+        partition.changed_symbols.clear()
+        self.positions = positions
+        for topic, end in ends.items():
+            self.published[topic] = max(end, self.published.get(topic, 0))
+        manifest = Manifest(
+            version=VERSION,
+            positions=positions,
+            keys={key: written.total for key, written in self._written.items()},
+            published=dict(self.published),
+            confirmed={
+                key: instrument.reader.received_time
+                for key, instrument in partition.instruments.items()
+                if instrument.reader.valid
+            },
+        )
+        taken.append((MANIFEST_KEY, pack(manifest)))
+        return taken
+
+    def _fading(self, key: str) -> bool:
+        written = self._written.get(key)
+        return written is None or self._bytes - written.at > REWRITE_BYTES
+
+    def _note(self, key: str, total: int, value: bytes) -> tuple[bytes, bytes]:
+        self._written[key] = _Written(total, self._bytes)
+        self._bytes += len(value)
+        return key.encode(), value
+
+
+@dataclass(slots=True)
+class Restored:
+    """What the state topic tells of a partition.
+
+    Attributes:
+        instruments, symbols: by key.
+        positions: where to read on.
+        published: from where on to look for what was published after the checkpoint.
+        lost: keys whose records are missing or too old, with the reason.
+    """
+
+    instruments: dict[str, InstrumentRecord]
+    symbols: dict[str, SymbolRecord]
+    positions: Positions
+    published: Positions
+    lost: dict[str, str]
+
+
+def interpret(records: Mapping[bytes, bytes]) -> Restored | None:
+    """Return what the newest records of a partition, by key, amount to; None: there is no checkpoint.
+
+    Raises:
+        Unreadable: the manifest is of another version.
+    """
+    value = records.get(MANIFEST_KEY)
+    if value is None:
+        return None
+    manifest = unpack(Manifest, value)
+    restored = Restored({}, {}, dict(manifest.positions), manifest.published, {})
+    for key_bytes, kept in records.items():
+        if key_bytes == MANIFEST_KEY:
+            continue
+        key = key_bytes.decode(errors="replace")
+        try:
+            if _is_symbol(key):
+                restored.symbols[key] = unpack(SymbolRecord, kept)
+            else:
+                restored.instruments[key] = unpack(InstrumentRecord, kept)
+        except Unreadable as error:
+            restored.lost[key] = str(error)
+    for key, total in manifest.keys.items():
+        found = restored.instruments.get(key) or restored.symbols.get(key)
+        if found is None:
+            restored.lost.setdefault(key, "missing")
+            restored.positions = dict.fromkeys(manifest.positions, 0)
+        elif sum(found.positions.values()) < total:
+            restored.lost[key] = "older than its manifest"
+            restored.positions = {
+                topic: min(position, found.positions.get(topic, 0)) for topic, position in restored.positions.items()
+            }
+        elif isinstance(found, InstrumentRecord) and sum(found.positions.values()) == total:
+            found.book.received_time = max(found.book.received_time, manifest.confirmed.get(key, 0))
+    if any(_is_symbol(key) for key in restored.lost):
+        restored.published.pop(topics.ARBITRAGE, None)  # what is open is told by all that was published
+    return restored
+
+
+def _is_symbol(key: str) -> bool:
+    return "|" not in key

@@ -1,0 +1,1 @@
+"""The Faust worker: consumption, publication, and which partitions are owned."""

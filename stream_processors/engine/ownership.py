@@ -1,0 +1,297 @@
+"""Which partitions are this worker's: taking them over, checkpointing them, handing them on.
+
+The design of the checkpoints is told in :mod:`stream_processors.checkpoints.checkpoint`. A partition that stays with
+this worker over a rebalance keeps its state in memory, unless a generation was missed in between: then another worker
+may have gone on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from alphapulse import logs, metrics, topics
+from alphapulse.config import Settings
+from alphapulse.errors import BrokerError, RecordRefused
+from schemas.codec import Codec
+from schemas.records import ArbitrageOpportunity, Depth, Event, Record
+from stream_processors.checkpoints.checkpoint import Ledger, Restored, interpret
+from stream_processors.checkpoints.read_back import ends_of, read_back
+from stream_processors.engine.publisher import Outputs
+from stream_processors.processing.arbitrage import ArbitrageRules
+from stream_processors.processing.instrument import SERVICE, Rules
+from stream_processors.processing.partition import INPUTS, Partition
+from stream_processors.processing.state import Positions, Unreadable
+
+CHECK_SECONDS = 0.25
+"""How often it is looked whether a checkpoint is due; one for the bytes read, at once."""
+
+HANDOVER_SECONDS = 5.0
+"""How long the others may wait for this worker's last checkpoint."""
+DERIVED = (topics.CANDLES, topics.STATS, topics.ARBITRAGE)
+"""What an earlier owner published of candles, windows and opportunities is read back from here."""
+
+
+class OwnedPartition:
+    """A partition with what its checkpoints need.
+
+    Attributes:
+        state: what is known of it.
+        read_back: topic → one past the newest offset read back when it was taken over.
+        unsaved_bytes: read since the last checkpoint.
+    """
+
+    def __init__(self, state: Partition) -> None:
+        self.state = state
+        self.ledger = Ledger()
+        self.read_back: Positions = {}
+        self.unsaved_bytes = 0
+        self.saved_at = time.monotonic()
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether records were applied since the last checkpoint."""
+        return self.state.positions != self.ledger.positions
+
+    def due(self, now: float, interval: float, most_bytes: int) -> bool:
+        """Return whether it is time for a checkpoint."""
+        return self.unsaved and (self.unsaved_bytes >= most_bytes or now - self.saved_at >= interval)
+
+
+class Ownership:
+    """All partitions of this worker; the transport's listener.
+
+    Attributes:
+        partitions: by number.
+        tenure: rises with every rebalance; work begun in an earlier one must not go on.
+        settled: set while no rebalance is under way.
+        closing: whether the process ends: windows and candles that are still open are published as they are.
+
+    Args:
+        taken_over: called after each rebalance, when the partitions are ready to be processed.
+        publish: takes records to be published.
+        clock: nanoseconds since the Unix epoch, never running back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Rules,
+        arbitrage: ArbitrageRules,
+        codec: Codec,
+        outputs: Outputs,
+        taken_over: Callable[[], None],
+        publish: Callable[[list[Record]], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._arbitrage = arbitrage
+        self._codec = codec
+        self._outputs = outputs
+        self._log = logs.get(SERVICE)
+        self._generation: int | None = None
+        self.partitions: dict[int, OwnedPartition] = {}
+        self.tenure = 0
+        self.settled = asyncio.Event()
+        self.closing = False
+        self._grown = asyncio.Event()
+        self._taken_over = taken_over
+        self._publish = publish
+        self._clock = clock
+
+    # --- the transport's questions (transport.Listener) ---
+
+    async def positions(self, committed: Mapping[TP, int | None], generation: int) -> Mapping[TP, int]:
+        """Take over what is assigned; see :class:`~stream_processors.engine.transport.Listener`."""
+        self.tenure += 1
+        numbers = {tp.partition for tp in committed}
+        consecutive = self._generation is not None and generation - self._generation in (0, 1)
+        self.partitions = {n: owned for n, owned in self.partitions.items() if consecutive and n in numbers}
+        new = sorted(numbers - self.partitions.keys())
+        taken = await self._take_over(new, committed)
+        self.partitions.update(taken)
+        self._generation = generation
+        if new:
+            self._log.info("partitions taken over", partitions=new, books=self.books)
+        self.settled.set()
+        self._taken_over()
+        return {
+            TP(topic, number): position
+            for number, owned in self.partitions.items()
+            for topic, position in owned.state.positions.items()
+        }
+
+    async def before_commit(self) -> None:
+        """Wait until what was published is acknowledged."""
+        await self._outputs.flush()
+
+    async def before_leaving(self) -> None:
+        """Checkpoint everything, so that the next owners go on right here."""
+        self.tenure += 1
+        self.settled.clear()
+        if self.closing:
+            out: list[Record] = []
+            for one in self.partitions.values():
+                one.state.flush(self._clock(), out)
+            self._publish(out)
+        owned = [one for one in self.partitions.values() if self.closing or one.unsaved]
+        try:
+            async with asyncio.timeout(HANDOVER_SECONDS):
+                await self._checkpoint(owned)
+                await self._outputs.flush()
+        except (BrokerError, TimeoutError) as error:
+            # Not needed: the next owner starts from the checkpoint before.
+            self._log.warning("no checkpoint at handover", reason=repr(error))
+
+    @property
+    def books(self) -> int:
+        """Instruments known."""
+        return sum(len(owned.state.instruments) for owned in self.partitions.values())
+
+    # --- checkpoints ---
+
+    async def run(self) -> None:
+        """Write checkpoints when they are due, until cancelled."""
+        processors = self._settings.processors
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._grown.wait()
+            self._grown.clear()
+            now = time.monotonic()
+            due = [
+                owned
+                for owned in self.partitions.values()
+                if owned.due(now, processors.checkpoint_interval_s, processors.checkpoint_bytes)
+            ]
+            await self._checkpoint(due)
+
+    def grown(self, owned: OwnedPartition) -> None:
+        """Take note that records of ``owned`` were applied."""
+        if owned.unsaved_bytes >= self._settings.processors.checkpoint_bytes:
+            self._grown.set()
+
+    async def _checkpoint(self, due: Collection[OwnedPartition]) -> None:
+        """Take the state of each partition at once, and put it out when all published before is acknowledged."""
+        ends = self._outputs.ends
+        taken: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        for owned in due:
+            number = owned.state.number
+            published = owned.read_back | {topic: ends[topic, number] for topic in DERIVED if (topic, number) in ends}
+            if owned.state.rereading:
+                # Up to which books pairs were judged is needed once more if this owner ends, too.
+                published.pop(topics.ARBITRAGE, None)
+            taken.append((number, owned.ledger.take(owned.state, self._codec, published)))
+            owned.unsaved_bytes = 0
+            owned.saved_at = time.monotonic()
+        if not taken:
+            return
+        await self._outputs.flush()
+        for number, records in taken:
+            for key, value in records:
+                self._outputs.put_raw(topics.PROCESSORS_STATE, key, value, number)
+                metrics.CHECKPOINT_BYTES.inc(len(value))
+            metrics.CHECKPOINTS.inc()
+
+    # --- taking over ---
+
+    async def _take_over(
+        self, numbers: Collection[int], committed: Mapping[TP, int | None]
+    ) -> dict[int, OwnedPartition]:
+        if not numbers:
+            return {}
+        kafka = self._settings.kafka
+        inputs = [TopicPartition(topic, number) for number in numbers for topic in INPUTS]
+        bounds = await ends_of(kafka, inputs)
+        newest: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
+
+        def keep(partition: TopicPartition, record: Any) -> None:
+            newest[partition.partition][record.key] = record.value
+
+        await read_back(kafka, {TopicPartition(topics.PROCESSORS_STATE, n): 0 for n in numbers}, keep)
+        taken: dict[int, OwnedPartition] = {}
+        starts: dict[TopicPartition, int] = {}
+        for number in numbers:
+            taken[number] = owned = OwnedPartition(Partition(number, self._rules, self._arbitrage))
+            ends = {topic: bounds[TopicPartition(topic, number)] for topic in INPUTS}
+            commits = {topic: committed.get(TP(topic, number)) for topic in INPUTS}
+            restored = self._interpret(number, newest[number], ends)
+            if restored is not None:
+                self._restore(owned, restored)
+            if restored is not None or any(commits.values()):
+                self._set_positions(owned.state, ends, commits)
+                owned.state.begin_rereading(ends[topics.DEPTH][1], self._clock())
+                for topic in DERIVED:
+                    starts[TopicPartition(topic, number)] = owned.ledger.published.get(topic, 0)
+        await read_back(kafka, starts, lambda partition, record: self._note_published(taken, partition, record))
+        return taken
+
+    def _interpret(
+        self, number: int, newest: Mapping[bytes, bytes], ends: Mapping[str, tuple[int, int]]
+    ) -> Restored | None:
+        try:
+            restored = interpret(newest)
+        except Unreadable as error:
+            self._tell(number, f"checkpoint not readable: {error}; the partition is read from its oldest record")
+            return None
+        if restored is None:
+            return None
+        beyond = {topic: at for topic, at in restored.positions.items() if topic in ends and at > ends[topic][1]}
+        if beyond:
+            self._tell(number, f"checkpoint is of another life of the topics: {beyond} lie past their ends; not used")
+            return None
+        for key, reason in restored.lost.items():
+            self._tell(number, f"checkpoint of {key}: {reason}; read again from further back")
+        return restored
+
+    def _restore(self, owned: OwnedPartition, restored: Restored) -> None:
+        now = self._clock()
+        state = owned.state
+        for instrument in restored.instruments.values():
+            state.restore_instrument(instrument, now)
+        for symbol in restored.symbols.values():
+            state.restore_symbol(
+                symbol.symbol,
+                [self._codec.decode_as(Depth, book) for book in symbol.books],
+                [self._codec.decode_as(ArbitrageOpportunity, made) for made in symbol.opportunities],
+                symbol.positions,
+            )
+        state.positions = dict(restored.positions)
+        owned.ledger.published = dict(restored.published)
+
+    @staticmethod
+    def _set_positions(
+        state: Partition, ends: Mapping[str, tuple[int, int]], commits: Mapping[str, int | None]
+    ) -> None:
+        """Start each input where the checkpoint says, else at its oldest record."""
+        for topic, (oldest, end) in ends.items():
+            state.positions[topic] = state.positions.get(topic, 0) or oldest
+            state.muted_until[topic] = min(commits[topic] or 0, end)
+
+    def _note_published(self, taken: Mapping[int, OwnedPartition], partition: TopicPartition, record: Any) -> None:
+        owned = taken[partition.partition]
+        try:
+            owned.state.was_published(self._codec.decode(record.value))
+        except RecordRefused as error:
+            self._log.warning("published record not readable", topic=partition.topic, reason=str(error))
+        owned.read_back[partition.topic] = record.offset + 1
+
+    def _tell(self, number: int, message: str) -> None:
+        self._log.warning(message, partition=number)
+        event = Event(
+            time=time.time_ns(),
+            service=SERVICE,
+            kind="checkpoint",
+            severity="WARNING",
+            message=message,
+            details={"partition": str(number)},
+        )
+        self._publish([event])

@@ -1,0 +1,429 @@
+"""The worker: Faust's agents on one side, outputs on the other, partitions in between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from alphapulse import metrics, topics
+from alphapulse.clock import Clock
+from alphapulse.config import KafkaSettings, Settings
+from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.kafka import tell_loss
+from alphapulse.kafka.client import unusable
+from alphapulse.service import Service
+from schemas.codec import Codec
+from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
+from schemas.refusals import count, dead_letter, lost_records
+from stream_processors.checkpoints.read_back import ends_of
+from stream_processors.engine.app import ProcessorsApp, add_agent
+from stream_processors.engine.deliveries import Batch
+from stream_processors.engine.ownership import OwnedPartition, Ownership
+from stream_processors.engine.publisher import Outputs
+from stream_processors.processing.arbitrage import ArbitrageRules
+from stream_processors.processing.instrument import SERVICE, Rules
+from stream_processors.processing.partition import Partition
+
+SLICE = 200
+"""Records applied before the event loop has its turn."""
+
+TICK_SECONDS = 0.1
+
+DEPTH_GRID_NS = 2_000_000
+"""Books whose interval is over are published at multiples of this time: those that come close together go together."""
+
+STOP_SECONDS = 10.0
+"""Less than the service's grace."""
+
+LEAST_DRAIN_SECONDS = 1.0
+"""To learn at least where the inputs end, so that what is left can be told."""
+DRAIN_POLL_SECONDS = 0.02
+FAR_NS = 3_600_000_000_000
+
+CUTS = 5
+CUT_SECONDS = 0.5
+
+Apply = Callable[[Partition, int, Any, int, list[Record]], None]
+
+INPUTS: dict[str, tuple[type[Record], Apply]] = {
+    topics.L2: (L2Update, Partition.apply_l2),
+    topics.TRADES: (Trade, Partition.apply_trade),
+    topics.DEPTH: (Depth, Partition.apply_depth),
+}
+
+TOPICS = (
+    *INPUTS,
+    topics.CANDLES,
+    topics.STATS,
+    topics.ARBITRAGE,
+    topics.EVENTS,
+    topics.DEAD_LETTERS,
+    topics.PROCESSORS_STATE,
+)
+"""All that a worker reads or writes."""
+
+
+class Worker:
+    """One process of the stream processors.
+
+    Attributes:
+        ownership: its partitions.
+        records: applied since the start.
+        dead_letters: records that could not be decoded, since the start.
+        lost: records the broker dropped before they were read, since the start.
+        unread: records by topic that were on the broker when the worker was asked to stop, and have not been applied.
+    """
+
+    def __init__(self, service: Service, codec: Codec | None = None, clock: Callable[[], int] | None = None) -> None:
+        settings = service.settings
+        self._service = service
+        self._kafka = settings.kafka
+        self._bootstrap = settings.kafka.bootstrap
+        self._drain_seconds = settings.processors.drain_seconds
+        self._log = service.log
+        self._codec = codec if codec is not None else Codec()
+        self._outputs = Outputs(self._codec)
+        self._clock = clock if clock is not None else Clock()
+        self.ownership = Ownership(
+            settings,
+            rules_of(settings),
+            arbitrage_rules_of(settings),
+            self._codec,
+            self._outputs,
+            taken_over=self._taken_over,
+            publish=self._publish,
+            clock=self._clock,
+        )
+        self._processed = {topic: metrics.PROCESSED.labels(topic) for topic in INPUTS}
+        self._depth_alarm = asyncio.Event()
+        self._depth_timer: asyncio.TimerHandle | None = None
+        self._depth_due = 0
+        self.records = 0
+        self.dead_letters = 0
+        self.lost = 0
+        self.unread: Counter[str] = Counter()
+        self._worked = False
+        self.app = ProcessorsApp(settings, self.ownership)
+        add_agent(self.app, tuple(INPUTS), self._process)
+
+    async def run(self) -> None:
+        """Process until the service is asked to stop, and on to the ends of the inputs at that moment.
+
+        Raises:
+            BrokerError: the broker cannot be reached or refuses.
+            Exception: whatever made a part of the worker fail.
+        """
+        service, app = self._service, self.app
+        others = asyncio.all_tasks()
+        stop = asyncio.create_task(service.stopping.wait())
+        starting = asyncio.create_task(app.start())
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            await asyncio.wait({stop, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                _check_start(starting, service.settings.kafka)
+                works = (
+                    self._outputs.run(app.client),
+                    self.ownership.run(),
+                    self._tick(TICK_SECONDS, Partition.tick),
+                    self._publish_depths(),
+                    app.wait_for_crash(),
+                )
+                tasks = [asyncio.create_task(work) for work in works]
+                # None of them ends but by a failure.
+                await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                if not any(task.done() for task in tasks):
+                    draining = asyncio.create_task(self._drain())
+                    await asyncio.wait({draining, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                    tasks.append(draining)
+        finally:
+            service.ready = False
+            self.ownership.closing = stop.done()
+            stopped = await self._stop_app(others)
+            for task in (stop, starting, *tasks):
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise self._told(result) from result
+        if not stopped:
+            raise BrokerError(f"the broker at {self._bootstrap} does not answer; the clients were cut short")
+        if app.crash_reason is not None:
+            raise self._told(app.crash_reason) from app.crash_reason
+
+    def _told(self, reason: BaseException) -> BaseException:
+        """Return what ended the app as the service knows it: what a client gives up is a lost broker, not a fault."""
+        if isinstance(reason, KafkaError):
+            return BrokerError(f"the broker at {self._bootstrap}: {reason!r}")
+        return reason
+
+    @property
+    def published(self) -> dict[str, int]:
+        """Records acknowledged by the broker since the start, by topic."""
+        return dict(self._outputs.published)
+
+    def lag(self) -> dict[str, int]:
+        """Return topic → records in this worker's partitions that are still to be applied, as last heard."""
+        waiting = dict.fromkeys(INPUTS, 0)
+        for (topic, number), end in self.app.ends().items():
+            owned = self.ownership.partitions.get(number)
+            if owned is not None and topic in waiting:
+                waiting[topic] += max(0, end - owned.state.positions.get(topic, 0))
+        return waiting
+
+    async def _drain(self) -> None:
+        """Read on to where the inputs end now, then to the end of what that made of ``md.depth``, as time allows.
+
+        A worker that was starved, or stopped as a process, may be about to lose its partitions when it is asked to
+        stop: it reads to the end before it hears of that, and its commits are refused. Then it reads again what it is
+        given next.
+        """
+        if not self._worked:
+            return  # it has no partitions yet, and others may have them
+        began = time.monotonic()
+        deadline = began + self._drain_seconds
+        ends: dict[TopicPartition, int] = {}
+        try:
+            async with asyncio.timeout(max(self._drain_seconds, LEAST_DRAIN_SECONDS)):
+                ends = await self._ends(INPUTS)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                while not await self._drained(ends):
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+                    await self.ownership.settled.wait()
+                    ends |= await self._ends(INPUTS)
+        except TimeoutError:
+            self._log.warning("no time to read on to the end", seconds=self._drain_seconds)
+        except BrokerError as error:
+            self._log.warning("cannot read on to the end", reason=str(error))
+        self.unread = self._unread(ends)
+        self._log.info("drained", seconds=round(time.monotonic() - began, 3), unread=dict(self.unread))
+
+    async def _drained(self, ends: dict[TopicPartition, int]) -> bool:
+        """Read to ``ends``, then to the ends of what that makes; return whether all of it could be committed."""
+        tenure = self.ownership.tenure
+        await self._read_to(ends)
+        self._tick_all(Partition.tick_depth, self._clock() + FAR_NS)
+        await self._outputs.flush()
+        ends |= await self._ends((topics.DEPTH,))
+        await self._read_to(ends)
+        if self.ownership.tenure != tenure or not self.ownership.settled.is_set():
+            return False
+        await self.app.consumer.commit()
+        committed = {topic: self.app.committed(topic) for topic in INPUTS}
+        return self.ownership.tenure == tenure and all(
+            committed[topic].get(number, 0) >= end
+            for (topic, number), end in ends.items()
+            if end and number in self.ownership.partitions
+        )
+
+    async def _ends(self, wanted: Iterable[str]) -> dict[TopicPartition, int]:
+        """Return where this worker's partitions of the topics end at this moment."""
+        partitions = [TopicPartition(topic, number) for number in self.ownership.partitions for topic in wanted]
+        if not partitions:
+            return {}
+        return {partition: end for partition, (_, end) in (await ends_of(self._kafka, partitions)).items()}
+
+    async def _read_to(self, ends: Mapping[TopicPartition, int]) -> None:
+        while self._unread(ends):  # noqa: ASYNC110 positions change with every slice of records
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+    def _unread(self, ends: Mapping[TopicPartition, int]) -> Counter[str]:
+        """Return topic → records below ``ends`` that are not applied; of partitions that are still this worker's."""
+        unread: Counter[str] = Counter()
+        for (topic, number), end in ends.items():
+            if (owned := self.ownership.partitions.get(number)) is not None:
+                unread[topic] += max(end - owned.state.positions.get(topic, 0), 0)
+        return +unread
+
+    async def _stop_app(self, others: set[asyncio.Task[Any]]) -> bool:
+        """Stop the app; if its clients wait for ever for a broker that is gone, end all tasks but ``others``."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.app.stop()
+        except TimeoutError:
+            self._log.error("the clients did not stop; cut short", seconds=STOP_SECONDS)
+            # Faust's supervisors take a cancellation for a reason to begin again: once is not enough.
+            for _ in range(CUTS):
+                left = asyncio.all_tasks() - others - {asyncio.current_task()}
+                for task in left:
+                    task.cancel()
+                if left:
+                    await asyncio.wait(left, timeout=CUT_SECONDS)
+            return False
+        return True
+
+    def _taken_over(self) -> None:
+        self._worked = self._service.ready = True
+        # Each book that was taken over is published once.
+        self._depth_alarm.set()
+
+    # --- input ---
+
+    async def _process(self, tp: TP, batch: Batch) -> None:
+        """Apply a batch, and acknowledge it unless its partition has gone in the meantime."""
+        tenure = self.ownership.tenure
+        owned = self.ownership.partitions.get(tp.partition)
+        if owned is None:
+            return
+        kind, apply = INPUTS[tp.topic]
+        records = batch.records
+        self._check_loss(owned.state, tp.topic, records[0].offset)
+        for start in range(0, len(records), SLICE):
+            part = records[start : start + SLICE]
+            self._apply(owned, tp.topic, part, kind, apply)
+            self._expect_depth(owned.state.depth_due())
+            await self._outputs.ebb()
+            if start + SLICE < len(records):
+                await asyncio.sleep(0)
+            if self.ownership.tenure != tenure:
+                return
+        self.ownership.grown(owned)
+        batch.acked = True
+
+    def _apply(
+        self, owned: OwnedPartition, topic: str, records: Sequence[Any], kind: type[Record], apply: Apply
+    ) -> None:
+        state = owned.state
+        out: list[Record] = []
+        clock, decode_as = self._clock, self._codec.decode_as
+        for record in records:
+            offset = record.offset
+            if offset < state.positions.get(topic, 0):
+                continue
+            try:
+                decoded = decode_as(kind, record.value if record.value is not None else b"")
+            except RecordRefused as error:
+                if not state.muted(topic, offset):
+                    out.append(self._refuse(record, error))
+            else:
+                # The time of each: one may be stopped between any two, and must not take the books behind it for young.
+                apply(state, offset, decoded, clock(), out)
+            state.positions[topic] = offset + 1
+            owned.unsaved_bytes += len(record.value or b"")
+        self.records += len(records)
+        self._processed[topic].inc(len(records))
+        self._publish(out)
+
+    def _check_loss(self, state: Partition, topic: str, first: int) -> None:
+        """Count what the broker dropped before it was read: our topics are not compacted, so a jump is a loss."""
+        expected = state.positions.get(topic)
+        if expected is None or first <= expected:
+            return
+        offsets = range(expected, first)
+        self.lost += len(offsets)
+        tell_loss(TopicPartition(topic, state.number), offsets)
+        self._publish([lost_records(topic, state.number, offsets, service=SERVICE, time=time.time_ns())])
+
+    def _refuse(self, record: Any, error: RecordRefused) -> DeadLetter:
+        self.dead_letters += 1
+        letter = dead_letter(record, error, service=SERVICE, time=time.time_ns())
+        count(letter)
+        self._log.warning(
+            "record refused",
+            topic=letter.source,
+            partition=letter.partition,
+            offset=letter.offset,
+            reason=letter.reason,
+        )
+        return letter
+
+    # --- output ---
+
+    def _publish(self, made: list[Record]) -> None:
+        for record in made:
+            if isinstance(record, Event) and record.kind == "gap":
+                metrics.PROCESSED_GAPS.labels(record.venue).inc()
+            try:
+                self._outputs.put(record)
+            except RecordRefused as error:
+                # A sum or a scaled price beyond 64 bits: nothing that the wire could carry.
+                self._log.error("record of our own refused", reason=str(error))
+                metrics.DEAD_LETTERS.labels(SERVICE, type(error).__name__).inc()
+                self._outputs.put(
+                    Event(
+                        time=time.time_ns(),
+                        service=SERVICE,
+                        kind="record_refused",
+                        severity="ERROR",
+                        message=str(error),
+                    )
+                )
+
+    def _expect_depth(self, due: int | None) -> None:
+        """Look at ``due`` (by the clock, nanoseconds), or earlier, which books' intervals are over."""
+        if due is None:
+            return
+        due += -due % DEPTH_GRID_NS
+        if self._depth_timer is not None:
+            if self._depth_due <= due:
+                return
+            self._depth_timer.cancel()
+        self._depth_due = due
+        delay = max(0, due - self._clock()) / 1e9
+        self._depth_timer = asyncio.get_running_loop().call_later(delay, self._depth_alarm.set)
+
+    async def _publish_depths(self) -> None:
+        """Publish the books whose interval is over though no record came; sleep until there may be one."""
+        out: list[Record] = []
+        while True:
+            await self._depth_alarm.wait()
+            self._depth_alarm.clear()
+            if self._depth_timer is not None:
+                self._depth_timer.cancel()
+                self._depth_timer = None
+            now = self._clock()
+            states = [owned.state for owned in self.ownership.partitions.values()]
+            for state in states:
+                state.tick_depth(now, out)
+            self._publish(out)
+            out.clear()
+            dues = (state.depth_due() for state in states)
+            self._expect_depth(min((due for due in dues if due is not None), default=None))
+
+    async def _tick(self, seconds: float, tick: Callable[[Partition, int, list[Record]], None]) -> None:
+        """Let every partition publish what is due, again and again."""
+        while True:
+            await asyncio.sleep(seconds)
+            self._tick_all(tick, self._clock())
+
+    def _tick_all(self, tick: Callable[[Partition, int, list[Record]], None], now: int) -> None:
+        out: list[Record] = []
+        for owned in self.ownership.partitions.values():
+            tick(owned.state, now, out)
+        self._publish(out)
+
+
+def _check_start(starting: asyncio.Task[None], settings: KafkaSettings) -> None:
+    try:
+        starting.result()
+    except KafkaError as error:
+        raise unusable(settings, error) from error
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return how instruments are processed."""
+    processors = settings.processors
+    return Rules(
+        depth_levels=processors.depth_levels,
+        depth_interval=processors.depth_interval_ms * 1_000_000,
+        stats_interval=processors.stats_interval_s * 1_000_000_000,
+        candle_intervals=tuple(seconds * 1_000_000_000 for seconds in sorted(processors.candle_intervals_s)),
+        candle_lateness=int(processors.candle_lateness_s * 1_000_000_000),
+    )
+
+
+def arbitrage_rules_of(settings: Settings) -> ArbitrageRules:
+    """Return what an opportunity is."""
+    return ArbitrageRules(
+        fees={name: venue.taker_fee_basis_points for name, venue in settings.venues.items()},
+        least_basis_points=Decimal(str(settings.processors.arbitrage_min_net_basis_points)),
+        max_book_age=settings.freshness.max_book_age_ms * 1_000_000,
+    )

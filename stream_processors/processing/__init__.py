@@ -1,0 +1,1 @@
+"""Pure stream processing: what is computed of books and trades."""

@@ -1,0 +1,230 @@
+"""Cross-venue arbitrage on ``md.depth``: opportunities opened, changed, closed.
+
+Pure: records and times come in as arguments. Every ordered pair of venues is looked at. An opportunity lives from the
+record that makes its trade pay, after both taker fees, to the one that makes it pay no more, or until one of its books
+becomes invalid or stale (:mod:`alphapulse.freshness`), by the clock: nothing is opened or changed on a book that is
+stale at that moment, and :meth:`SymbolState.tick` closes what has become stale though no record came.
+
+Because of the clock, the same records read later lead to other decisions. What an earlier owner of the partition has
+published is therefore never derived again. The next owner reads it back (:meth:`SymbolState.was_published`), which
+tells what is open, and of each pair up to which books it was judged; from there on it goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import permutations
+from typing import TypeAlias
+
+from alphapulse.fixed import decimal_text
+from alphapulse.freshness import book_fault
+from schemas.records import ArbitrageOpportunity, Depth
+from stream_processors.processing.ladders import Costs, Execution, execute
+
+PRICES = "prices"
+INVALID_BOOK = "invalid_book"
+STALE_BOOK = "stale_book"
+
+Pair: TypeAlias = tuple[str, str]
+"""Buy venue and sell venue."""
+
+
+@dataclass(frozen=True)
+class ArbitrageRules:
+    """Args: taker fees by venue and the least profit, in basis points; the age at which a book is stale, in ns."""
+
+    fees: Mapping[str, Decimal] = field(default_factory=dict)
+    least_basis_points: Decimal = Decimal(0)
+    max_book_age: int = 5_000_000_000
+
+    def fee(self, venue: str) -> Decimal:
+        """Return a venue's taker fee in basis points; 0 if none is configured."""
+        return self.fees.get(venue, Decimal(0))
+
+
+class SymbolState:
+    """One symbol: the newest book of each venue, and the opportunities that are open.
+
+    Attributes:
+        books: by venue.
+        open: the last record of each open opportunity, by (buy venue, sell venue).
+    """
+
+    __slots__ = ("_costs", "_judged", "_rules", "books", "open", "symbol")
+
+    def __init__(self, symbol: str, rules: ArbitrageRules) -> None:
+        self.symbol = symbol
+        self._rules = rules
+        self._costs: dict[Pair, Costs] = {}
+        # Of each pair, the times of the books with which an earlier owner judged it last; empty once all of its
+        # records have been read again.
+        self._judged: dict[Pair, tuple[int, int]] = {}
+        self.books: dict[str, Depth] = {}
+        self.open: dict[Pair, ArbitrageOpportunity] = {}
+
+    def restore(self, books: Iterable[Depth], opportunities: Iterable[ArbitrageOpportunity]) -> None:
+        """Go on with what an earlier owner knew."""
+        self.books = {book.venue: book for book in books}
+        self.open = {(made.buy_venue, made.sell_venue): made for made in opportunities}
+
+    def was_published(self, made: ArbitrageOpportunity) -> None:
+        """Take note of what an earlier owner published after its last checkpoint, in its order."""
+        pair = (made.buy_venue, made.sell_venue)
+        if made.state != "CLOSED":
+            self.open[pair] = made
+        elif pair in self.open and self.open[pair].opportunity_id == made.opportunity_id:
+            del self.open[pair]
+        self._judged[pair] = (made.buy_book_time, made.sell_book_time)
+
+    def take(self, depth: Depth) -> bool:
+        """Take a record of ``md.depth`` without deciding anything; return whether it is news."""
+        known = self.books.get(depth.venue)
+        if known is not None and _place(depth) < _place(known):
+            return False  # published again after a restart
+        self.books[depth.venue] = depth
+        return True
+
+    def apply(self, depth: Depth, now: int, *, again: bool = False) -> list[ArbitrageOpportunity]:
+        """Take a record of ``md.depth``; return what becomes of opportunities at ``now``.
+
+        Args:
+            depth: the record.
+            now: the clock's time.
+            again: an earlier owner may have judged it, and newer ones that are still to come: only books newer than
+                those it published something of are judged, and what seems to be stale is left for :meth:`reread`.
+        """
+        if not self.take(depth):
+            return []
+        venue, time = depth.venue, depth.received_time
+        pairs = [pair for other in self.books if other != venue for pair in ((venue, other), (other, venue))]
+        if again:
+            pairs = [pair for pair in pairs if self._beyond(pair) and self._unusable(pair, now) != STALE_BOOK]
+        return [record for pair in pairs if (record := self._judge(pair, time, now)) is not None]
+
+    def tick(self, now: int) -> list[ArbitrageOpportunity]:
+        """Close what has become stale by ``now``."""
+        faults = [(pair, self._unusable(pair, now)) for pair in self.open]
+        return [self._close(pair, reason, now) for pair, reason in faults if reason == STALE_BOOK]
+
+    def reread(self, now: int) -> list[ArbitrageOpportunity]:
+        """Judge all pairs anew: what an earlier owner may have judged has all been read again."""
+        self._judged.clear()
+        made: list[ArbitrageOpportunity] = []
+        for pair in dict.fromkeys((*self.open, *permutations(self.books, 2))):
+            time = max((self.books[venue].received_time for venue in pair if venue in self.books), default=now)
+            if (record := self._judge(pair, time, now)) is not None:
+                made.append(record)
+        return made
+
+    def _judge(self, pair: Pair, time: int, now: int) -> ArbitrageOpportunity | None:
+        reason = self._unusable(pair, now)
+        execution = None
+        if reason is None:
+            execution = execute(self.books[pair[0]], self.books[pair[1]], self._costs_of(pair))
+            reason = PRICES
+        if execution is None:
+            return self._close(pair, reason, now if reason == STALE_BOOK else time) if pair in self.open else None
+        known = self.open.get(pair)
+        record = self._record(pair, execution, time, known)
+        if known is not None and _same_trade(known, record):
+            return None
+        self.open[pair] = record
+        return record
+
+    def _beyond(self, pair: Pair) -> bool:
+        """Return whether a pair's books are newer than those with which an earlier owner judged it last."""
+        judged = self._judged.get(pair)
+        if judged is None:
+            return True
+        buy, sell = self.books[pair[0]].received_time, self.books[pair[1]].received_time
+        return (buy, sell) != judged and buy >= judged[0] and sell >= judged[1]
+
+    def _unusable(self, pair: Pair, now: int) -> str | None:
+        """Return why the pair's books cannot be traded on at ``now``, or None."""
+        stale = False
+        for venue in pair:
+            book = self.books.get(venue)
+            if book is None:
+                return INVALID_BOOK
+            fault = book_fault(book.valid, book.received_time, now, self._rules.max_book_age)
+            if fault == "invalid":
+                return INVALID_BOOK
+            stale = stale or fault is not None
+        return STALE_BOOK if stale else None
+
+    def _costs_of(self, pair: Pair) -> Costs:
+        found = self._costs.get(pair)
+        if found is None:
+            rules = self._rules
+            found = Costs.of(rules.fee(pair[0]), rules.fee(pair[1]), rules.least_basis_points)
+            self._costs[pair] = found
+        return found
+
+    def _close(self, pair: Pair, reason: str, time: int) -> ArbitrageOpportunity:
+        known = self.open.pop(pair)
+        buy, sell = (self.books.get(venue) for venue in pair)
+        return replace(
+            known,
+            state="CLOSED",
+            updated_time=max(time, known.updated_time),
+            buy_book_time=buy.received_time if buy is not None else known.buy_book_time,
+            sell_book_time=sell.received_time if sell is not None else known.sell_book_time,
+            close_reason=reason,
+        )
+
+    def _record(
+        self, pair: Pair, trade: Execution, time: int, known: ArbitrageOpportunity | None
+    ) -> ArbitrageOpportunity:
+        buy, sell = self.books[pair[0]], self.books[pair[1]]
+        prices, price_exponent = trade.told_prices
+        size, size_exponent = trade.told_size
+        return ArbitrageOpportunity(
+            opportunity_id=known.opportunity_id if known is not None else identity(self.symbol, buy, sell),
+            state="OPENED" if known is None else "CHANGED",
+            symbol=self.symbol,
+            buy_venue=pair[0],
+            sell_venue=pair[1],
+            buy_price=prices.buy,
+            sell_price=prices.sell,
+            buy_limit_price=prices.buy_limit,
+            sell_limit_price=prices.sell_limit,
+            size=size,
+            price_exponent=price_exponent,
+            size_exponent=size_exponent,
+            gross_profit=decimal_text(trade.proceeds - trade.cost, trade.price_exponent + trade.size_exponent),
+            net_profit=decimal_text(trade.net, trade.net_exponent),
+            net_basis_points=trade.net_basis_points,
+            buy_fee_basis_points=float(self._rules.fee(pair[0])),
+            sell_fee_basis_points=float(self._rules.fee(pair[1])),
+            # Venues' records overtake one another: an opportunity must not end before it began.
+            opened_time=time if known is None else known.opened_time,
+            updated_time=time if known is None else max(time, known.updated_time),
+            buy_book_time=buy.received_time,
+            sell_book_time=sell.received_time,
+        )
+
+
+def identity(symbol: str, buy: Depth, sell: Depth) -> str:
+    """Return the id of an opportunity opened by these two books: the same whenever they are read."""
+    books = "|".join(f"{book.venue}|{book.epoch}|{book.sequence}|{book.received_time}" for book in (buy, sell))
+    return hashlib.blake2b(f"{symbol}|{books}".encode(), digest_size=12).hexdigest()
+
+
+def _place(depth: Depth) -> tuple[int, int, int]:
+    """Return what tells an older record of a book from a newer one."""
+    return depth.epoch, depth.sequence, depth.received_time
+
+
+def _same_trade(known: ArbitrageOpportunity, record: ArbitrageOpportunity) -> bool:
+    return (
+        known.net_profit == record.net_profit
+        and known.gross_profit == record.gross_profit
+        and decimal_text(known.size, known.size_exponent) == decimal_text(record.size, record.size_exponent)
+        and decimal_text(known.buy_limit_price, known.price_exponent)
+        == decimal_text(record.buy_limit_price, record.price_exponent)
+        and decimal_text(known.sell_limit_price, known.price_exponent)
+        == decimal_text(record.sell_limit_price, record.price_exponent)
+    )

@@ -1,0 +1,183 @@
+"""What is kept of a partition in the state topic, as bytes: one record per instrument and symbol, and a manifest.
+
+Pure. MessagePack through :mod:`msgspec`; prices of a book as steps from level to level, which are small numbers. The
+format belongs to this package alone: a record of another :data:`VERSION` is ignored, and what it held is built anew
+from the input topics.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, chain, pairwise
+from typing import TypeVar
+
+import msgspec
+
+from alphapulse.book import BookSide
+from alphapulse.errors import AlphaPulseError
+from schemas.book_reader import BookReader
+from stream_processors.processing.candles import CandleState
+from stream_processors.processing.statistics import WindowState
+
+VERSION = 1
+
+MANIFEST_KEY = b"*"
+
+Positions = dict[str, int]
+"""Topic → offset of the next record to apply."""
+
+
+class SideState(msgspec.Struct, array_like=True):
+    """One side of a book, best first: the first price, then the step to each next one."""
+
+    steps: list[int]
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, side: BookSide) -> SideState:
+        """Return the levels of ``side``."""
+        levels = list(side)
+        prices = [price for price, _ in levels]
+        steps = [second - first for first, second in pairwise(chain((0,), prices))]
+        return cls(steps, [size for _, size in levels])
+
+    @property
+    def prices(self) -> list[int]:
+        """The prices, best first."""
+        return list(accumulate(self.steps))
+
+
+class BookState(msgspec.Struct, array_like=True):
+    """A book and where in its records it stands."""
+
+    valid: bool
+    epoch: int
+    sequence: int
+    price_exponent: int
+    size_exponent: int
+    exchange_time: int
+    received_time: int
+    bids: SideState
+    asks: SideState
+
+    @classmethod
+    def of(cls, reader: BookReader) -> BookState:
+        """Return the present state of ``reader``."""
+        return cls(
+            valid=reader.valid,
+            epoch=reader.epoch,
+            sequence=reader.sequence,
+            price_exponent=reader.price_exponent,
+            size_exponent=reader.size_exponent,
+            exchange_time=reader.exchange_time,
+            received_time=reader.received_time,
+            bids=SideState.of(reader.book.bids),
+            asks=SideState.of(reader.book.asks),
+        )
+
+    def restore(self, reader: BookReader) -> None:
+        """Make ``reader`` what it was."""
+        reader.book.replace(self.bids.prices, self.bids.sizes, self.asks.prices, self.asks.sizes)
+        reader.valid = self.valid
+        reader.epoch = self.epoch
+        reader.sequence = self.sequence
+        reader.price_exponent = self.price_exponent
+        reader.size_exponent = self.size_exponent
+        reader.exchange_time = self.exchange_time
+        reader.received_time = self.received_time
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """Counts since the instrument's state began; they survive restarts of the process.
+
+    ``trades`` are distinct ones, ``base_volume`` is the sum of their sizes, a mantissa at ``volume_exponent``.
+    """
+
+    snapshots: int = 0
+    deltas: int = 0
+    level_changes: int = 0
+    gaps: int = 0
+    invalidated: int = 0
+    trades: int = 0
+    duplicate_trades: int = 0
+    base_volume: str = "0"
+    volume_exponent: int = 0
+
+    def trade(self, size: int, exponent: int) -> None:
+        """Count a trade of ``size`` at ``exponent``."""
+        self.trades += 1
+        # An integer beyond 64 bits has no place in MessagePack; as text it has.
+        volume = int(self.base_volume)
+        if exponent < self.volume_exponent:
+            volume *= int(10 ** (self.volume_exponent - exponent))
+            self.volume_exponent = exponent
+        volume += size * int(10 ** (exponent - self.volume_exponent))
+        self.base_volume = str(volume)
+
+
+class InstrumentRecord(msgspec.Struct, array_like=True):
+    """The state of one instrument after all records below ``positions``."""
+
+    version: int
+    venue: str
+    symbol: str
+    positions: Positions
+    book: BookState
+    totals: Totals
+    windows: WindowState
+    candles: CandleState
+    id_ranges: list[tuple[int, int]]
+    id_texts: list[str]
+
+
+class SymbolRecord(msgspec.Struct, array_like=True):
+    """The state of one symbol after all records below ``positions``: encoded Depth and ArbitrageOpportunity."""
+
+    version: int
+    symbol: str
+    positions: Positions
+    books: list[bytes]
+    opportunities: list[bytes]
+
+
+class Manifest(msgspec.Struct, array_like=True):
+    """What belongs together: with these records, reading goes on at ``positions``.
+
+    ``keys``: key of each record → sum of its positions when it was last written. ``published``: topic → an offset
+    below which the partition of this number holds nothing that was published later than ``positions``. ``confirmed``:
+    key of each valid book → its ``received_time``: a book is not written again for each heartbeat.
+    """
+
+    version: int
+    positions: Positions
+    keys: dict[str, int]
+    published: Positions
+    confirmed: dict[str, int] = {}
+
+
+class Unreadable(AlphaPulseError):
+    """Bytes that are no state of this version; the text tells why."""
+
+    recoverable = True
+
+
+R = TypeVar("R", Manifest, InstrumentRecord, SymbolRecord)
+
+
+def pack(value: Manifest | InstrumentRecord | SymbolRecord) -> bytes:
+    """Return ``value`` as bytes."""
+    return msgspec.msgpack.encode(value)
+
+
+def unpack(kind: type[R], value: bytes) -> R:
+    """Return the record of class ``kind`` in ``value``.
+
+    Raises:
+        Unreadable: it is none, or of another version.
+    """
+    try:
+        found = msgspec.msgpack.decode(value, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"no {kind.__name__} of version {VERSION}: {error}") from error
+    if found.version != VERSION:
+        raise Unreadable(f"a {kind.__name__} of version {found.version}; this release reads {VERSION}")
+    return found

@@ -1,0 +1,59 @@
+"""Which trades of an instrument have been seen: venues repeat trades after a reconnect.
+
+Pure. Most venues number an instrument's trades one by one, so whole numbers are kept as ranges: a day of trades is one
+range. Other ids are remembered one by one. Both are bounded; what falls out is the oldest, far behind anything a
+venue repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stream_processors.processing.number_ranges import NumberRanges
+
+MAX_RANGES = 4_096
+MAX_TEXTS = 4_096
+MAX_DIGITS = 18
+
+
+def number_of(trade_id: str) -> int | None:
+    """Return the whole number < 10^18 that ``trade_id`` is the usual spelling of, else None (``"007"``, ``"a1"``)."""
+    if len(trade_id) <= MAX_DIGITS and trade_id.isdecimal() and trade_id.isascii() and f"{int(trade_id)}" == trade_id:
+        return int(trade_id)
+    return None
+
+
+class TradeIds:
+    """A set of trade ids that remembers the recent ones.
+
+    ``ranges`` (first and last number of each, ascending) and ``texts`` (oldest first) are its whole state.
+    """
+
+    __slots__ = ("_numbers", "_texts")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = (), texts: Iterable[str] = ()) -> None:
+        self._numbers = NumberRanges(ranges, most=MAX_RANGES)
+        self._texts = dict.fromkeys(texts)
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and last number of each range."""
+        return self._numbers.pairs
+
+    @property
+    def texts(self) -> list[str]:
+        """The ids that are no whole numbers."""
+        return list(self._texts)
+
+    def add(self, trade_id: str) -> bool:
+        """Remember ``trade_id``; return whether it is new."""
+        number = number_of(trade_id)
+        return self._add_text(trade_id) if number is None else self._numbers.add(number)
+
+    def _add_text(self, trade_id: str) -> bool:
+        if trade_id in self._texts:
+            return False
+        self._texts[trade_id] = None
+        if len(self._texts) > MAX_TEXTS:
+            del self._texts[next(iter(self._texts))]
+        return True

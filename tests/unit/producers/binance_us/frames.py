@@ -1,5 +1,0 @@
-"""Binance's."""
-
-from tests.unit.producers.binance.frames import ANSWER, FRAMES, SETTINGS
-
-__all__ = ["ANSWER", "FRAMES", "SETTINGS"]

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from alphapulse import kafka as clients
+from alphapulse import topics
+from alphapulse.brokers.memory.broker import EmbeddedBroker
+from alphapulse.config import KafkaSettings, PublisherSettings
+from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.kafka.native.producer import Told
+from producers.collector import publisher as publishing
+from producers.collector.publisher import Publisher
+from schemas.codec import Codec
+from schemas.records import DeadLetter, Event, Record, Trade
+from tests.fixtures.held_producer import HeldProducer, settle
+
+
+def trade(number: int, symbol: str = "BTC-USD") -> Trade:
+    return Trade(
+        venue="kraken",
+        symbol=symbol,
+        trade_id=str(number),
+        side="BUY",
+        price=1,
+        size=2,
+        price_exponent=-8,
+        size_exponent=-8,
+        exchange_time=0,
+        received_time=number,
+    )
+
+
+@pytest.fixture
+async def held() -> tuple[HeldProducer, Publisher]:
+    producer = HeldProducer()
+    return producer, Publisher(producer, Codec(), PublisherSettings(max_in_flight=6, linger_ms=0), "kraken")
+
+
+async def test_what_is_published_is_handed_over_at_once_in_its_order(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, publisher = held
+    for number in range(1, 6):
+        publisher.publish(trade(number), number)
+    assert producer.records() == [trade(number) for number in range(1, 6)]
+    assert {(sent.topic, sent.key) for sent in producer.sent} == {(topics.TRADES, b"kraken|BTC-USD")}
+    assert (publisher.in_flight, publisher.acknowledged) == (5, 0)
+    producer.acknowledge()
+    await publisher.flush()
+    assert (publisher.in_flight, publisher.acknowledged) == (0, 5)
+    assert publisher.published == {topics.TRADES: 5}
+
+
+async def test_done_never_passes_a_record_that_is_not_acknowledged(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, publisher = held
+    assert publisher.done(9) == 9
+    for number in (10, 11):
+        publisher.publish(trade(number), number)
+    assert publisher.done(11) == 9  # within the turn as well
+    await settle()
+    publisher.publish(trade(12), 12)
+    await settle()
+    assert publisher.done(15) == 9
+    producer.acknowledge(1)  # of two records of a turn
+    assert publisher.done(15) == 9
+    producer.acknowledge(1)
+    assert publisher.done(15) == 11
+    publisher.publish(trade(5), 5)  # of a frame held back until now
+    assert publisher.done(15) == 4
+    await settle()
+    assert publisher.done(15) == 4
+    producer.acknowledge()
+    assert publisher.done(15) == 15
+
+
+async def test_at_the_bound_the_caller_waits(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, publisher = held
+    for number in range(6):
+        assert not publisher.full
+        publisher.publish(trade(number), number)
+        await settle()
+    assert publisher.full
+    waiting = asyncio.create_task(publisher.room())
+    await settle()
+    assert not waiting.done()
+    producer.acknowledge(1)
+    async with asyncio.timeout(5):
+        await waiting
+    assert not publisher.full
+
+
+async def test_acknowledgements_are_looked_for_also_when_nothing_more_comes(
+    held: tuple[HeldProducer, Publisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.01)
+    producer, publisher = held
+    publisher.publish(trade(1), 1)
+    await settle()
+    producer.acknowledge()
+    async with asyncio.timeout(5):
+        while publisher.acknowledged == 0:
+            await asyncio.sleep(0.005)
+    looks = producer.looks
+    await asyncio.sleep(0.05)
+    assert producer.looks == looks, "nobody looks while nothing is in flight"
+
+
+async def test_a_refusal_is_told_also_when_nothing_more_comes(
+    held: tuple[HeldProducer, Publisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.01)
+    producer, publisher = held
+    publisher.publish(trade(1), 1)
+    producer.fault = KafkaError("no")
+    async with asyncio.timeout(5):
+        await publisher.failed.wait()
+
+
+async def test_what_is_acknowledged_within_its_turn_is_settled(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, publisher = held
+    for number in range(6):
+        publisher.publish(trade(number), number)
+    producer.acknowledge()
+    publisher.look()  # in the same turn, as a timer may
+    async with asyncio.timeout(5):
+        await publisher.room()
+        await publisher.flush()
+    assert publisher.in_flight == 0
+
+
+async def test_bytes_are_bounded_as_records_are() -> None:
+    producer = HeldProducer()
+    publisher = Publisher(producer, Codec(), PublisherSettings(max_in_flight_bytes=65_536, linger_ms=0), "kraken")
+    letter = DeadLetter(time=1, service="s", source="v", value=b"x" * 30_000, error="E", reason="r")
+    for number in range(3):
+        assert not publisher.full
+        publisher.publish(letter, number)
+    assert 90_000 < publisher.in_flight_bytes - 3 * publishing.RECORD_BYTES < 91_000
+    waiting = asyncio.create_task(publisher.room())
+    await settle()
+    assert not waiting.done()
+    producer.acknowledge()
+    await waiting
+    await publisher.flush()
+    assert publisher.in_flight_bytes == 0
+
+
+async def test_a_refused_record_is_never_swallowed(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, publisher = held
+    for number in range(6):
+        publisher.publish(trade(number), number)
+    producer.acknowledge(2)
+    waiting = asyncio.create_task(publisher.room())
+    await settle()
+    producer.fault = KafkaError("no")
+    with pytest.raises(BrokerError, match=r"records to md\.trades were refused.*no"):
+        await waiting
+    assert publisher.failed.is_set()
+    assert publisher.full
+    assert publisher.done(9) == -1
+    with pytest.raises(BrokerError):
+        publisher.publish(trade(7), 7)
+    with pytest.raises(BrokerError):
+        await publisher.flush()
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError("too large"), RuntimeError("a bug of the client's")])
+async def test_a_record_that_the_client_does_not_take_is_never_swallowed(error: Exception) -> None:
+    class Refusing(HeldProducer):
+        def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
+            raise error
+
+    publisher = Publisher(Refusing(), Codec(), PublisherSettings(), "kraken")
+    publisher.publish(trade(1), 1)
+    assert publisher.failed.is_set()
+    assert publisher.done(1) == 0
+    with pytest.raises(BrokerError, match=r"1 records to md\.trades were refused"):
+        await publisher.flush()
+
+
+async def test_a_client_without_room_is_a_failure_and_no_loss_in_silence() -> None:
+    publisher = Publisher(HeldProducer(room=1), Codec(), PublisherSettings(), "kraken")
+    publisher.publish(trade(1), 1)
+    publisher.publish(trade(2), 2)
+    with pytest.raises(BrokerError, match="the client has no room"):
+        await publisher.room()
+
+
+async def test_a_record_that_does_not_fit_its_schema_is_told(held: tuple[HeldProducer, Publisher]) -> None:
+    _, publisher = held
+    wrong = trade(1)
+    wrong.price = 2**70
+    with pytest.raises(RecordRefused):
+        publisher.publish(wrong, 1)
+    assert publisher.in_flight == 0
+
+
+@pytest.fixture
+async def real(kafka: KafkaSettings) -> AsyncIterator[Publisher]:
+    producer = clients.native_producer(kafka, client_id="test", linger_ms=1, give_up=False)
+    async with clients.running(producer, kafka):
+        yield Publisher(producer, Codec(), PublisherSettings(), "kraken")
+
+
+async def test_records_arrive_in_order_per_key(real: Publisher, broker: EmbeddedBroker, kafka: KafkaSettings) -> None:
+    symbols = [f"A{number}-USD" for number in range(20)]
+    sent: list[Record] = [trade(number, symbols[number % 20]) for number in range(2000)]
+    for record in sent:
+        real.publish(record, 1)
+    real.publish(Event(time=1, service="s", kind="started", severity="INFO", message="m"), 2)
+    real.publish(DeadLetter(time=1, service="s", source="v", value=b"\xff", error="E", reason="r"), 3)
+    await real.flush()
+    assert (real.acknowledged, real.in_flight, real.done(3)) == (2002, 0, 3)
+
+    found: dict[bytes, list[Record]] = {}
+    codec = Codec()
+    reader = clients.consumer(kafka, group_id=None, client_id="reader")
+    async with clients.running(reader, kafka):
+        parts = [
+            TopicPartition(topic, n) for topic in (topics.TRADES, topics.EVENTS, topics.DEAD_LETTERS) for n in range(12)
+        ]
+        reader.assign(parts)
+        await reader.seek_to_beginning()
+        async with asyncio.timeout(20):
+            while sum(map(len, found.values())) < 2002:
+                for messages in (await reader.getmany(timeout_ms=100)).values():
+                    for message in messages:
+                        found.setdefault(message.key, []).append(codec.decode(message.value))
+    for symbol in symbols:
+        assert found[f"kraken|{symbol}".encode()] == [record for record in sent if record.symbol == symbol]
+    assert len(found[b"s"]) == len(found[b"v"]) == 1

@@ -1,0 +1,5 @@
+"""Binance's."""
+
+from tests.unit.producers.venues.binance.frames import ANSWER, FRAMES, SETTINGS
+
+__all__ = ["ANSWER", "FRAMES", "SETTINGS"]

@@ -1,0 +1,194 @@
+"""The contract of the venue folders that hold their own endpoint and simulation: one suite, all found automatically.
+
+A session answers what the protocol asks for, the feed sends what the session's subscriptions want, and the protocol's
+books and trades are then the simulated market's; whatever is lost on the way, the stream never claims another book.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from producers.feed.actions import Reconnect, Resubscribe, Send
+from producers.registry import load, names
+from producers.simulator.events import Trades
+from producers.simulator.feed import Topic
+from producers.simulator.listings import make_listings
+from producers.simulator.market import Market
+from producers.simulator.server import feed_of
+from producers.venue_server.dialects import dialect, served
+from producers.venue_server.session import BOOK, Answer
+from schemas.records import Trade
+from tests.fixtures.protocol_run import ProtocolRun
+from tests.fixtures.venue_samples import samples
+
+S = 1_000_000_000
+START = 1_700_000_000 * S
+VENUES = ["alpaca", "coinbase_advanced", "okx"]
+NONSENSE = (
+    b"",
+    b"{}",
+    b"[]",
+    b"\xff",
+    b'{"op":"subscribe"}',
+    b'{"op":"subscribe","args":[7]}',
+    b'{"op":"subscribe","args":[{"channel":"books","instId":"X-Y"}]}',
+    b'{"type":"subscribe","channel":"user"}',
+    b'{"type":"subscribe","channel":"level2","product_ids":["X-Y"]}',
+    b'{"type":"subscribe","channel":"level2","product_ids":1}',
+    b'{"action":"subscribe","trades":1}',
+)
+
+
+class Line:
+    """A protocol and its venue, with a line between them that may lose frames."""
+
+    def __init__(self, venue: str, seed: int = 1, rate: float = 50.0) -> None:
+        self.symbols = samples(venue).simulated
+        settings = samples(venue).settings.model_copy(update={"symbols": self.symbols})
+        self.market = Market(make_listings([venue], self.symbols), seed=seed, rate=rate, start_ns=START)
+        self.run = ProtocolRun(load(venue).protocol(settings))
+        self.parts = {symbol: self.market.instruments[venue, symbol] for symbol in self.symbols}
+        self.feed = feed_of(venue)(list(self.parts.values()))
+        self.session = dialect(venue).session(self.feed.instruments)
+        self.active: dict[Topic, None] = {}
+        self.time = START
+        self.frames = 0
+        self.lost: set[int] = set()
+        self.trades: dict[str, list[int]] = {symbol: [] for symbol in self.symbols}
+
+    def connect(self) -> None:
+        for greeting in self.session.greeting(self.time):
+            self.deliver(greeting)
+        self.answered(self.session.opened(dialect(load(self.run.protocol.venue).name).path, {}))
+        self.ask(self.run.protocol.subscribe())
+        self.act()
+
+    def ask(self, sends: Any) -> None:
+        for send in sends:
+            assert isinstance(send, Send)
+            self.answered(self.session.received(send.text.encode(), self.time))
+
+    def answered(self, answer: Answer) -> None:
+        for reply in answer.replies:
+            self.deliver(reply)
+        for gone in answer.removed:
+            self.active.pop(self.feed.topic(gone), None)
+        for new in answer.added:
+            for frame in self.feed.opening(new, self.time):
+                self.deliver(frame)
+            self.active[self.feed.topic(new)] = None
+
+    def deliver(self, frame: bytes) -> None:
+        frame = self.session.outgoing(frame)
+        self.frames += 1
+        if self.frames not in self.lost:
+            self.run.frame(self.time + self.frames, frame)
+
+    def go_on(self, seconds: float) -> None:
+        for event in self.market.advance(self.time + int(seconds * S)):
+            for _, frame in self.feed.frames(event, self.active):
+                self.deliver(frame)
+            if isinstance(event, Trades):
+                self.trades[event.listing.symbol] += [trade.trade_id for trade in event.trades]
+            self.act()
+        self.time += int(seconds * S)
+        for beat in self.session.heartbeat(self.time, idle=False):
+            self.deliver(beat)
+
+    def act(self) -> None:
+        commands, self.run.commands = self.run.commands, []
+        for command in commands:
+            if isinstance(command, Reconnect):
+                continue
+            self.ask(self.run.protocol.resubscribe(command.symbol) if isinstance(command, Resubscribe) else [command])
+
+    def check(self) -> None:
+        for symbol, part_of_market in self.parts.items():
+            listing, reader = part_of_market.listing, self.run.readers[symbol]
+            if reader.valid:
+                true = part_of_market.book.sha256(-listing.price_decimals, -listing.size_decimals)
+                assert reader.book.sha256(reader.price_exponent, reader.size_exponent) == true, symbol
+
+
+def test_every_venue_has_its_end_of_the_protocol() -> None:
+    assert set(served()) == set(names())
+    assert {"okx", "coinbase_advanced"} <= set(VENUES)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_books_and_trades_are_the_markets(venue: str) -> None:
+    line = Line(venue)
+    line.connect()
+    assert not [note for note in line.run.notes if note.severity != "INFO"]
+    for _ in range(20):
+        line.go_on(0.5)
+        line.check()
+    assert line.run.refused == []
+    for symbol in line.symbols:
+        state = line.run.protocol.instruments[symbol]
+        if any(subscription.feed == BOOK for subscription in line.session.subscriptions.values()):
+            assert line.run.valid(symbol)
+            assert state.tally.deltas > 100
+        found = [int(r.trade_id) % 10**19 for r in line.run.records if isinstance(r, Trade) and r.symbol == symbol]
+        assert found == line.trades[symbol]
+        assert len(found) > 10
+        assert state.tally.gaps == 0
+    assert not [note for note in line.run.notes if note.severity != "INFO"]
+
+
+def test_a_venue_without_books_publishes_quotes_and_bars() -> None:
+    line = Line("alpaca", rate=5.0)
+    line.connect()
+    line.go_on(130)
+    for symbol in line.symbols:
+        quotes = [quote for quote in line.run.quotes if quote.symbol == symbol]
+        part_of_market = line.parts[symbol]
+        best = part_of_market.book.bids.best_price(), part_of_market.book.asks.best_price()
+        scale = 10 ** (-quotes[-1].price_exponent - part_of_market.listing.price_decimals)
+        assert (quotes[-1].bid_price // scale, quotes[-1].ask_price // scale) == best
+        bars = [candle for candle in line.run.candles if candle.symbol == symbol]
+        assert [bar.revision for bar in bars] == [0, 0]
+        assert all(bar.low <= bar.vwap <= bar.high and bar.low <= min(bar.open, bar.close) for bar in bars)
+        assert bars[1].open_time - bars[0].open_time == 60 * S
+
+
+@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lost_frame_is_noticed_and_healed(venue: str, seed: int) -> None:
+    line = Line(venue, seed)
+    line.connect()
+    line.go_on(2)
+    line.lost = {line.frames + 5 + 37 * n + seed for n in range(4)}
+    for _ in range(20):
+        line.go_on(0.5)
+    assert max(line.lost) < line.frames
+    line.check()
+    losses = [note for note in line.run.notes if note.loss in ("sequence", "trade_id")]
+    assert bool(losses) == samples(venue).detects_loss
+    line.go_on(2)
+    line.check()
+    for subscription in line.session.subscriptions.values():
+        if subscription.feed == BOOK:
+            assert all(line.run.valid(symbol) for symbol in line.symbols)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_refusal_of_the_venue_is_told(venue: str) -> None:
+    line = Line(venue)
+    line.session.refuses = lambda key: True
+    line.connect()
+    assert line.session.subscriptions == {}
+    assert {note.kind for note in line.run.notes} == {"subscription_refused"}
+    assert line.run.refused == []
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_session_refuses_what_it_does_not_understand(venue: str) -> None:
+    session = dialect(venue).session(["BTC-USD"])
+    for message in NONSENSE:
+        answer = session.received(message, START)
+        assert answer.added == []
+        assert answer.replies
+    assert session.subscriptions == {}
