@@ -79,7 +79,7 @@ async def _partitions(client: kafka.NativeProducer) -> set[int]:
 def main(arguments: list[str]) -> int:
     """Run the collector and return the exit code."""
     parser = argparse.ArgumentParser(prog="collector", description="Collect one venue.")
-    parser.add_argument("venue", help="e.g. kraken")
+    parser.add_argument("venue", help="name of a folder in producers/venues")
     parser.add_argument("--name", help="name of the service; default: collector-VENUE")
     parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
     given = parser.parse_args(arguments)

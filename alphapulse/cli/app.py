@@ -106,6 +106,10 @@ Version = Annotated[
 ]
 
 
+SIMULATED_VENUES = "kraken,coinbase,binance_us"
+"""Where demos and simulations take place unless told otherwise."""
+
+
 @app.callback()
 def options(configuration: Config = None, version: Version = False) -> None:
     """Real-time market data on a Kafka log."""
@@ -117,7 +121,7 @@ def options(configuration: Config = None, version: Version = False) -> None:
 def demo(
     data_dir: DataDir = Path("data/demo"),
     port: Annotated[int, typer.Option(help="Port of the page and the API.", min=0, max=65535)] = 8000,
-    venues: Annotated[str, typer.Option(help="Simulated venues, comma-separated.")] = "kraken,coinbase,binance_us",
+    venues: Annotated[str, typer.Option(help="Simulated venues, comma-separated.")] = SIMULATED_VENUES,
     symbols: Annotated[str, typer.Option(help="Symbols, comma-separated.")] = "BTC-USD,ETH-USD,SOL-USD",
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
     broker: Annotated[
@@ -231,7 +235,8 @@ def record(context: typer.Context) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def simulate(context: typer.Context) -> None:
     """Run simulated venues, with faults if you like: --faults FILE, --fault-probability P (more: `simulate --help`)."""
-    _become("producers.simulator", *context.args)
+    # Of an option given twice the later one counts.
+    _become("producers.simulator", "--venues", SIMULATED_VENUES, *context.args)
 
 
 @app.command(cls=QueryCommand)

@@ -15,9 +15,9 @@ from alphapulse import output, service
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
 from producers.collector.rules import unknown
-from producers.replay.looks import LOOKS
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
+from producers.venue_server.dialects import served
 
 
 def speed(text: str) -> float | None:
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         await ReplayServer(recording, speed=options.speed, paced=options.paced).serve(running, options.port)
 
     name = options.name or "replay-" + re.sub(r"[^A-Za-z0-9_.-]", "_", stem(options.file))
-    if options.venue is not None and options.venue not in LOOKS:
-        print(f"{name}: --venue: {options.venue!r}: {unknown(options.venue, list(LOOKS))}", file=sys.stderr)  # noqa: T201
+    if options.venue is not None and options.venue not in served():
+        print(f"{name}: --venue: {options.venue!r}: {unknown(options.venue, served())}", file=sys.stderr)  # noqa: T201
         return service.EXIT_REFUSED
     return service.run(name, serve, folder=options.config)
 

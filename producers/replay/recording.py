@@ -12,10 +12,9 @@ from pathlib import Path
 
 from alphapulse.errors import FrameRefused, RecordingError, ValueRefused
 from producers.replay.lines import Line, read
-from producers.replay.looks import LOOKS
-from producers.replay.shapes import Look, Shape
+from producers.venue_server.dialects import dialect, served
+from producers.venue_server.frames import FrameClass, FrameClassifier
 from producers.venue_server.session import MARKET_DATA, Key
-from producers.venues.kraken import server as kraken
 
 FAULTS_TOLD = 1000
 """More faults than these are counted only."""
@@ -72,7 +71,7 @@ class Recording:
         was not recorded, a snapshot cut off at exactly one of the depths on offer tells.
         """
         told = self.confirmed_depth or self.most_levels
-        return told if self.venue == "kraken" and told in kraken.DEPTHS else None
+        return told if told in dialect(self.venue).depths else None
 
     @property
     def name_them(self) -> str:
@@ -88,15 +87,15 @@ class Recording:
         if len(self.faults) < FAULTS_TOLD:
             self.faults.append(text)
 
-    def keys_of(self, shape: Shape) -> tuple[Key, ...]:
-        """Return what a client would subscribe to for a frame of ``shape``."""
+    def keys_of(self, frame: FrameClass) -> tuple[Key, ...]:
+        """Return what a client would subscribe to for such a ``frame``."""
         if not self.spellings:
-            return shape.keys
-        return tuple((feed, self.spellings.get(symbol, symbol)) for feed, symbol in shape.keys)
+            return frame.keys
+        return tuple((feed, self.spellings.get(symbol, symbol)) for feed, symbol in frame.keys)
 
 
 def stem(path: Path) -> str:
-    """Return the recording's name without folder and endings: ``a/kraken_1.rec.gz`` → ``kraken_1``."""
+    """Return the recording's name without folder and endings: ``a/venue_1.rec.gz`` → ``venue_1``."""
     name = path.name
     while (suffix := Path(name).suffix) in _SUFFIXES and name != suffix:
         name = name.removesuffix(suffix)
@@ -104,26 +103,27 @@ def stem(path: Path) -> str:
 
 
 def detect_venue(path: Path) -> str:
-    """Return the venue whose recording ``path`` is: by the first word of its name, else by the frames' shape.
+    """Return the venue whose recording ``path`` is: by the first word of its name, else by what its frames are.
 
     Raises:
         RecordingError: it cannot be read, or neither tells; some venues send the same frames.
     """
     name = path.name.lower()
-    named = [venue for venue in LOOKS if re.match(rf"{venue}(?![a-z0-9])", name)]
+    classifiers = {venue: dialect(venue).classify for venue in served()}
+    named = [venue for venue in classifiers if re.match(rf"{venue}(?![a-z0-9])", name)]
     if named:
         return max(named, key=len)
     empty = True
     possible: list[str] = []
     for line in islice(read(path), _LINES_LOOKED_AT):
         empty = False
-        possible = [v for v in possible or LOOKS if _is_market_data(LOOKS[v], line.frame)] or possible
+        possible = [v for v in possible or classifiers if _is_market_data(classifiers[v], line.frame)] or possible
         if len(possible) == 1:
             return possible[0]
     if empty:
         raise RecordingError(str(path), 0, "the recording is empty")
     why = "its name does not tell the venue, and several send such frames" if possible else _NOTHING_TELLS
-    raise RecordingError(str(path), 0, f"{why}; name it (--venue {'|'.join(possible or LOOKS)})")
+    raise RecordingError(str(path), 0, f"{why}; name it (--venue {'|'.join(possible or classifiers)})")
 
 
 def survey(
@@ -176,7 +176,7 @@ def _note_line(found: Recording, line: Line, symbols: _SymbolList) -> None:
         found.first_time = line.received_ns if found.first_time is None else found.first_time
         found.last_time = line.received_ns
     try:
-        shape = LOOKS[found.venue](line.frame)
+        shape = dialect(found.venue).classify(line.frame)
     except FrameRefused as error:
         if line.received_ns is not None:  # one fault a line
             found.add_fault(f"{place}: {error.reason}; served as it is")
@@ -222,10 +222,10 @@ class _SymbolList:
             found.spellings[symbol] = spelled
 
 
-def _is_market_data(look: Look, frame: bytes) -> bool:
+def _is_market_data(classify: FrameClassifier, frame: bytes) -> bool:
     """Whether ``frame`` is market data of the venue: an answer to a message could be another venue's."""
     try:
-        shape = look(frame)
+        seen = classify(frame)
     except FrameRefused:
         return False
-    return any(feed in MARKET_DATA for feed, _ in shape.keys)
+    return any(feed in MARKET_DATA for feed, _ in seen.keys)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from producers.replay.shapes import RestKey
+from producers.venue_server.frames import RestKey
 
 
 class RestDesk:

@@ -18,8 +18,6 @@ from producers.replay.timeline import Timeline
 from producers.venue_server.dialects import dialect
 from producers.venue_server.listener import Connection, ConnectionGone, Listener, json_response, not_found
 from producers.venue_server.session import BOOK, Answer, Key, Session
-from producers.venues.binance import server as binance
-from producers.venues.binance.server import BinanceSession
 
 LOOPBACK = "127.0.0.1"
 
@@ -210,16 +208,13 @@ class ReplayServer:
     async def rest(self, path: str, query: Mapping[str, str]) -> web.Response:
         """Answer from the recording; 503 when it holds no answer any more."""
         symbol = query.get("symbol", "").upper()
-        if path == binance.DEPTH_PATH and self._dialect.session is BinanceSession:
-            if not symbol:
-                return json_response(binance.MISSING_SYMBOL, status=400)
-            if symbol not in self._recording.symbols:
-                return json_response(binance.INVALID_SYMBOL, status=400)
-        elif path not in self._recording.rest_paths:
+        if (fault := self._dialect.rest_fault(path, query, self._recording.symbols)) is not None:
+            return json_response(fault, status=400)
+        if path != self._dialect.snapshot_path and path not in self._recording.rest_paths:
             return not_found()
         body = await self._desk.ask((path, symbol))
         if body is None:
-            return json_response(binance.SERVER_BUSY, status=503, headers=_RETRY_AFTER)
+            return json_response(self._dialect.rest_refusal(503), status=503, headers=_RETRY_AFTER)
         return json_response(body)
 
     def _forget(self, connection: Connection) -> None:

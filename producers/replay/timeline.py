@@ -10,11 +10,11 @@ from typing import Protocol
 from alphapulse.errors import FrameRefused, RecordingError
 from producers.replay.gate import Gate
 from producers.replay.lines import Line, read
-from producers.replay.looks import LOOKS
 from producers.replay.pacing import Credit, Schedule
 from producers.replay.recording import Recording
 from producers.replay.rest import RestDesk
-from producers.replay.shapes import RestKey, Shape
+from producers.venue_server.dialects import dialect
+from producers.venue_server.frames import FrameClass, RestKey
 from producers.venue_server.session import Key, Recorded
 
 REST_HOLD_SECONDS = 1.0
@@ -69,7 +69,7 @@ class Timeline:
         recorded: Recorded,
     ) -> None:
         self._recording = recording
-        self._look = LOOKS[recording.venue]
+        self._classify = dialect(recording.venue).classify
         self._audience = audience
         self._gate = gate
         self._desk = desk
@@ -103,9 +103,9 @@ class Timeline:
 
     async def _pass(self, line: Line) -> None:
         try:
-            shape = self._look(line.frame)
+            shape = self._classify(line.frame)
         except FrameRefused:  # told by the survey; nobody subscribes to it, and it goes out all the same
-            shape = Shape()
+            shape = FrameClass()
         if not self._credit.left(self.bytes_sent):
             self.waiting = "credit"
             await self._credit.wait(self.bytes_sent)

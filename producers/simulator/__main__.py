@@ -19,7 +19,6 @@ from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
 from producers.venue_server.dialects import served
 
-DEFAULT_VENUES = "kraken,coinbase,binance_us"
 DEFAULT_SYMBOLS = "BTC-USD,ETH-USD,SOL-USD"
 
 
@@ -81,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     commands = argparse.ArgumentParser(prog="alphapulse simulate", description="Serve simulated venues on loopback.")
     commands.add_argument(
-        "--venues", metavar="NAMES", type=names, default=names(DEFAULT_VENUES), help=f"default: {DEFAULT_VENUES}"
+        "--venues", metavar="NAMES", type=names, required=True, help=f"comma-separated, of {', '.join(served())}"
     )
     commands.add_argument(
         "--symbols", metavar="NAMES", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}"

@@ -44,20 +44,8 @@ class VenueMarket:
     size_decimals: int | None = None
 
 
-VENUES: Final[dict[str, VenueMarket]] = {
-    # Binance leads; the others follow within some hundred milliseconds.
-    "binance": VenueMarket(0.0, (2_000_000, 20_000_000)),
-    "binance_us": VenueMarket(2.6, (80_000_000, 250_000_000)),
-    "coinbase": VenueMarket(0.2, (20_000_000, 90_000_000), size_decimals=8),
-    "kraken": VenueMarket(0.3, (60_000_000, 200_000_000), price_decimals=1, size_decimals=8),
-}
-
-
 def venue_market(venue: str) -> VenueMarket:
-    """Return what is the venue's own: from the table above, or ``MARKET`` of the ``simulator.py`` in its folder."""
-    known = VENUES.get(venue)
-    if known is not None:
-        return known
+    """Return what is the venue's own: ``MARKET`` of the ``simulator.py`` in its folder; without it, an average one."""
     found: VenueMarket = getattr(part(venue, "simulator"), "MARKET", VenueMarket())
     return found
 

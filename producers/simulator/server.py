@@ -14,40 +14,33 @@ from producers.registry import part
 from producers.simulator.faults import VenueFaults
 from producers.simulator.feed import Feed
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.limits import Limits
 from producers.simulator.listings import Listing
 from producers.simulator.market import Market
 from producers.simulator.venue import Batch, SimulatedVenue
-from producers.simulator.venue_limits import limits_of
-from producers.venues.binance.simulator import BinanceFeed
-from producers.venues.coinbase.simulator import CoinbaseFeed
-from producers.venues.kraken.simulator import KrakenFeed
 
 MakeFeed = Callable[[Sequence[SimulatedInstrument]], Feed]
-
-FEEDS: dict[str, MakeFeed] = {
-    "kraken": KrakenFeed,
-    "coinbase": CoinbaseFeed,
-    "binance": BinanceFeed,
-    "binance_us": BinanceFeed,
-}
 
 Faults = Callable[[str], VenueFaults]
 """Returns what stands between a venue's encoder and its sockets."""
 
 
 def feed_of(venue: str) -> MakeFeed:
-    """Return what makes the feed of ``venue``: from the table above, or ``FEED`` of the ``simulator.py`` in its folder.
+    """Return what makes the feed of ``venue``: ``FEED`` of the ``simulator.py`` in its folder.
 
     Raises:
         ValueRefused: the venue cannot be simulated.
     """
-    known = FEEDS.get(venue)
-    if known is not None:
-        return known
     module = part(venue, "simulator")
     if module is None:
         raise ValueRefused(f"no simulation of venue {venue[:80]!r}")
     found: MakeFeed = module.FEED
+    return found
+
+
+def limits_of(venue: str) -> Limits:
+    """Return what ``venue`` allows its clients: ``LIMITS`` of the ``simulator.py`` in its folder; without it, all."""
+    found: Limits = getattr(part(venue, "simulator"), "LIMITS", Limits())
     return found
 
 

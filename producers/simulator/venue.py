@@ -21,7 +21,6 @@ from producers.simulator.outbox import BOUND_BYTES, Outbox
 from producers.venue_server.dialects import dialect
 from producers.venue_server.listener import Connection, Listener, json_response, not_found
 from producers.venue_server.session import BOOK, Answer, Session, Subscription
-from producers.venues.binance import server as binance
 
 LOOPBACK = "127.0.0.1"
 
@@ -272,8 +271,12 @@ class SimulatedVenue:
         if (fault := self.faults.rest(now)) is not None:
             await asyncio.sleep(fault.seconds)
             if fault.status != 200:
-                return refusal(fault)
+                return self._refusal(fault)
         return json_response(reply.body, status=reply.status, headers=verdict.headers)
+
+    def _refusal(self, fault: RestFault) -> web.Response:
+        body, headers = self._dialect.rest_refusal(fault.status), {"Retry-After": str(fault.retry_after)}
+        return json_response(body, status=fault.status, headers=headers)
 
     def _send_away_idler(self, connection: Connection) -> None:
         if connection in self._outboxes and not connection.session.subscriptions:
@@ -287,9 +290,3 @@ class SimulatedVenue:
 
 def _monotonic() -> float:
     return asyncio.get_running_loop().time()
-
-
-def refusal(fault: RestFault) -> web.Response:
-    """Return the answer that ``fault`` wants."""
-    headers = {"Retry-After": str(fault.retry_after)}
-    return json_response(binance.rest_refusal(fault.status), status=fault.status, headers=headers)

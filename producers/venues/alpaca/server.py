@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from alphapulse.errors import FrameRefused
-from producers.replay.shapes import Shape
 from producers.venue_server.dialects import Dialect
+from producers.venue_server.frames import FrameClass
 from producers.venue_server.session import BARS, QUOTES, TRADES, Answer, Session, Subscription
 from producers.venue_server.session import decode_object as _decode_object
 
@@ -104,8 +104,8 @@ class _Item(msgspec.Struct):
 _ITEMS = msgspec.json.Decoder(list[_Item])
 
 
-def look(frame: bytes) -> Shape:
-    """Read what a recorded frame is about. What the venue said to the recorder itself is said to each client anew.
+def classify(frame: bytes) -> FrameClass:
+    """Return what a recorded frame is about. What the venue said to the recorder itself is said to each client anew.
 
     Raises:
         FrameRefused: it is no frame of this venue's.
@@ -117,7 +117,7 @@ def look(frame: bytes) -> Shape:
     if unknown := [item.T for item in items if item.T not in _FEED_OF_KIND and item.T not in _CONVERSATION]:
         raise FrameRefused("alpaca", f"unknown message {unknown[0][:80]!r}")
     data = [item for item in items if item.T in _FEED_OF_KIND]
-    return Shape(tuple(dict.fromkeys((_FEED_OF_KIND[item.T], item.S) for item in data)), conversation=not data)
+    return FrameClass(tuple(dict.fromkeys((_FEED_OF_KIND[item.T], item.S) for item in data)), conversation=not data)
 
 
-DIALECT: Final = Dialect(AlpacaSession, path="/v2/iex", ping_seconds=10.0, key="any", recorded_path="/v2/sip")
+DIALECT: Final = Dialect(AlpacaSession, classify, path="/v2/iex", ping_seconds=10.0, key="any", recorded_path="/v2/sip")

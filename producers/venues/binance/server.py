@@ -6,10 +6,14 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
 
+from alphapulse.errors import FrameRefused
+from producers.venue_server.dialects import Dialect
+from producers.venue_server.frames import FrameClass, RecordedFrame, decode, rest_answer
 from producers.venue_server.session import BOOK, TRADES, Answer, Key, Session, Subscription, encode
 from producers.venue_server.session import decode_object as _decode_object
 
@@ -147,3 +151,72 @@ def rest_refusal(status: int) -> bytes:
     return (
         SERVER_BUSY if status == 503 else rest_error(-1000, "An unknown error occurred while processing the request.")
     )
+
+
+def rest_fault(path: str, query: Mapping[str, str], symbols: Collection[str]) -> bytes | None:
+    """Return the body of the refusal (status 400) of a request that is wrong in itself."""
+    if path != DEPTH_PATH:
+        return None
+    symbol = query.get("symbol", "").upper()
+    return (INVALID_SYMBOL if symbol not in symbols else None) if symbol else MISSING_SYMBOL
+
+
+# --- recorded frames ---
+
+
+class _Event(Struct):
+    e: str = ""
+    s: str = ""
+
+
+class _Frame(RecordedFrame):
+    stream: str | UnsetType = UNSET
+    data: _Event | UnsetType = UNSET
+    e: str | UnsetType = UNSET
+    s: str = ""
+    u: int | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+
+
+_FRAME = msgspec.json.Decoder(_Frame)
+_FEED_OF_EVENT = {"depthUpdate": BOOK, "trade": TRADES, "aggTrade": TRADES}
+
+
+def classify(frame: bytes) -> FrameClass:
+    """Return what a recorded frame of combined or raw streams is about.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    seen = decode("binance", _FRAME, frame)
+    if (answer := rest_answer(seen)) is not None:
+        return answer
+    if seen.stream is not UNSET:
+        if seen.data is UNSET:
+            raise FrameRefused("binance", "stream without data")
+        feed, symbol = stream_key(seen.stream)
+        if feed in (BOOK, TRADES) and (_FEED_OF_EVENT.get(seen.data.e) != feed or seen.data.s != symbol):
+            raise FrameRefused("binance", f"{seen.stream} carries {seen.data.e or 'no event'} of {seen.data.s or '?'}")
+        return FrameClass(((feed, symbol),))
+    if seen.e is not UNSET:
+        return FrameClass(((_FEED_OF_EVENT.get(seen.e, seen.e), seen.s),))
+    if seen.u is not UNSET:  # a raw book ticker: the one event without a name
+        return FrameClass((("bookTicker", seen.s),))
+    if seen.id is UNSET:
+        raise FrameRefused("binance", "neither stream nor event nor id in it")
+    return FrameClass()
+
+
+def dialect(ping_seconds: float) -> Dialect:
+    """Return what is served at a venue that speaks Binance's protocol and pings its clients so often."""
+    return Dialect(
+        BinanceSession,
+        classify,
+        ping_seconds=ping_seconds,
+        snapshot_path=DEPTH_PATH,
+        rest_fault=rest_fault,
+        rest_refusal=rest_refusal,
+    )
+
+
+DIALECT: Final = dialect(20.0)

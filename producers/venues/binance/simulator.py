@@ -6,16 +6,21 @@ Diffs come with every change, whatever interval the stream's name says, so that 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
+from producers.net.rate_limit import Limit
 from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import MOST_UNITS, SimulatedInstrument
+from producers.simulator.limits import Limits
+from producers.simulator.liquidity import VenueMarket
 from producers.simulator.listings import Listing
 from producers.simulator.texts import Spelling
 from producers.venue_server.session import BOOK, TRADES, Subscription, encode
 from producers.venues.binance import server as binance
+from producers.venues.binance.server import DEPTH_PATH, rest_refusal
 
 _DECIMALS = 8  # Binance writes all prices and sizes with eight
 _DEFAULT_LIMIT, _GREATEST_LIMIT = 100, 5000
@@ -140,3 +145,41 @@ def _symbol_info(listing: Listing) -> dict[str, Any]:
             {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": f"{MOST_UNITS}.00000000", "stepSize": lot},
         ],
     }
+
+
+FEED: Final = BinanceFeed
+
+# Binance leads; the other venues follow within some hundred milliseconds.
+MARKET: Final = VenueMarket(0.0, (2_000_000, 20_000_000))
+
+_WEIGHTS: Final = ((100, 5.0), (500, 25.0), (1000, 50.0), (5000, 250.0))
+"""Of depth requests, by the greatest limit:
+https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book"""
+_DEFAULT_DEPTH: Final = "100"
+_OTHER_WEIGHTS: Final = {"/api/v3/exchangeInfo": 20.0}
+
+
+def depth_weight(path: str, query: Mapping[str, str], *, weights: Sequence[tuple[int, float]]) -> float:
+    """Return what a REST request to Binance weighs."""
+    if path != DEPTH_PATH:
+        return _OTHER_WEIGHTS.get(path, 1.0)
+    limit = query.get("limit", _DEFAULT_DEPTH)
+    depth = int(limit) if limit.isdecimal() else 0
+    return next((weight for most, weight in weights if depth <= most), weights[-1][1])
+
+
+LIMITS: Final = Limits(
+    # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#websocket-limits
+    messages=Limit(5, 1.0),
+    pings_count=True,
+    connects=Limit(300, 300.0),
+    # "Only valid for 24 hours": …/web-socket-streams#general-wss-information
+    life_seconds=86_400.0,
+    # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
+    rest=Limit(6000, 60.0),
+    rest_weight=partial(depth_weight, weights=_WEIGHTS),
+    rest_refusal=rest_refusal,
+    used_header="X-MBX-USED-WEIGHT-1M",
+    # "Repeatedly" and "failing to back off": the venue gives no number.
+    patience=10,
+)

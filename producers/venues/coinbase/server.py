@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from alphapulse.errors import FrameRefused
+from producers.venue_server.dialects import Dialect
+from producers.venue_server.frames import FrameClass, RecordedFrame, decode, rest_answer
 from producers.venue_server.session import (
     BOOK,
     HEARTBEATS,
@@ -147,3 +151,37 @@ def _texts(value: object) -> list[str]:
 
 def _error(message: str, reason: str) -> Answer:
     return Answer([encode({"type": "error", "message": message, "reason": reason})])
+
+
+# --- recorded frames ---
+
+
+class _Frame(RecordedFrame):
+    type: str | UnsetType = UNSET
+    product_id: str | UnsetType = UNSET
+
+
+_FRAME = msgspec.json.Decoder(_Frame)
+_FEED_OF_KIND = {"snapshot": BOOK, "l2update": BOOK, "match": TRADES, "last_match": TRADES, "heartbeat": HEARTBEATS}
+
+
+def classify(frame: bytes) -> FrameClass:
+    """Return what a recorded frame is about.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    seen = decode("coinbase", _FRAME, frame)
+    if (answer := rest_answer(seen)) is not None:
+        return answer
+    if seen.type is UNSET:
+        raise FrameRefused("coinbase", "no type in it")
+    feed = _FEED_OF_KIND.get(seen.type)
+    if seen.product_id is UNSET:
+        if feed is not None:
+            raise FrameRefused("coinbase", f"{seen.type} without product_id")
+        return FrameClass()
+    return FrameClass(((feed or seen.type, seen.product_id),))
+
+
+DIALECT: Final = Dialect(CoinbaseSession, classify, subscribe_seconds=5.0)

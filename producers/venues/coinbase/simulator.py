@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 import msgspec
 
+from producers.net.rate_limit import Limit
 from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.limits import Limits
+from producers.simulator.liquidity import VenueMarket
 from producers.simulator.texts import Spelling
 from producers.venue_server.session import BOOK, TRADES, Subscription, timestamp
 
@@ -108,3 +112,18 @@ def _uuid(number: int) -> str:
     """Return ``number`` in the form of an order's id."""
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+FEED: Final = CoinbaseFeed
+
+MARKET: Final = VenueMarket(0.2, (20_000_000, 90_000_000), size_decimals=8)
+
+LIMITS: Final = Limits(
+    # "Requests per second per IP: 8" (bursts to 20), 100 messages a second and address:
+    # https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits. What becomes of more it does not say.
+    connects=Limit(8, 1.0),
+    messages=Limit(100, 1.0),
+    messages_by_address=True,
+    # Bursts to 15: https://docs.cdp.coinbase.com/exchange/rest-api/rate-limits
+    rest=Limit(10, 1.0),
+)

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from alphapulse.errors import FrameRefused
-from producers.replay.shapes import Shape
 from producers.venue_server.dialects import Dialect
+from producers.venue_server.frames import FrameClass
 from producers.venue_server.session import BOOK, HEARTBEATS, TRADES, Answer, Session, Subscription, encode, timestamp
 from producers.venue_server.session import decode_object as _decode_object
 from producers.venues.coinbase_advanced.numbering import UNNUMBERED, RecordedNumbers
@@ -110,8 +110,8 @@ _FRAME = msgspec.json.Decoder(_Frame)
 _FEED_OF_CHANNEL: Final = {"l2_data": BOOK, "market_trades": TRADES}
 
 
-def look(frame: bytes) -> Shape:
-    """Read what a recorded frame is about.
+def classify(frame: bytes) -> FrameClass:
+    """Return what a recorded frame is about.
 
     Raises:
         FrameRefused: it is no frame of this venue's.
@@ -121,16 +121,16 @@ def look(frame: bytes) -> Shape:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameRefused("coinbase_advanced", f"unknown shape: {error}") from error
     if seen.type == "error" and not seen.channel:
-        return Shape()
+        return FrameClass()
     if not seen.channel or seen.sequence_num is None:
         raise FrameRefused("coinbase_advanced", "neither channel and sequence_num nor error in it")
     feed = _FEED_OF_CHANNEL.get(seen.channel)
     if feed is None:
-        return Shape(((seen.channel, ""),) if seen.channel != "subscriptions" else ())
+        return FrameClass(((seen.channel, ""),) if seen.channel != "subscriptions" else ())
     named = [
         name for event in seen.events for name in (event.product_id, *(t.product_id for t in event.trades)) if name
     ]
-    return Shape(tuple((feed, name) for name in dict.fromkeys(named)))
+    return FrameClass(tuple((feed, name) for name in dict.fromkeys(named)))
 
 
-DIALECT: Final = Dialect(CoinbaseAdvancedSession, subscribe_seconds=5.0, recorded=RecordedNumbers)
+DIALECT: Final = Dialect(CoinbaseAdvancedSession, classify, subscribe_seconds=5.0, recorded=RecordedNumbers)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from alphapulse.errors import FrameRefused
+from producers.venue_server.dialects import Dialect
+from producers.venue_server.frames import FrameClass, RecordedFrame, decode, rest_answer
 from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Answer, Session, Subscription, encode, timestamp
 from producers.venue_server.session import decode_object as _decode_object
 
@@ -112,3 +118,83 @@ def _refusal(head: dict[str, Any], error: str, time_ns: int) -> Answer:
 
 def _times(time_ns: int) -> dict[str, str]:
     return {"time_in": timestamp(time_ns), "time_out": timestamp(time_ns)}
+
+
+# --- recorded frames ---
+
+
+class _Frame(RecordedFrame):
+    channel: str | UnsetType = UNSET
+    type: Raw | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+
+
+class _Item(Struct):
+    symbol: str
+
+
+class _Book(Struct):
+    bids: list[Raw] = []
+    asks: list[Raw] = []
+
+
+class _Result(Struct):
+    channel: str = ""
+    depth: int = 0
+
+
+_FRAME = msgspec.json.Decoder(_Frame)
+_ITEMS = msgspec.json.Decoder(list[_Item])
+_BOOKS = msgspec.json.Decoder(list[_Book])
+_RESULT = msgspec.json.Decoder(_Result)
+
+
+def classify(frame: bytes) -> FrameClass:
+    """Return what a recorded frame is about.
+
+    Raises:
+        FrameRefused: it is no frame of this venue's.
+    """
+    seen = decode("kraken", _FRAME, frame)
+    if (answer := rest_answer(seen)) is not None:
+        return answer
+    if seen.channel is UNSET:
+        if seen.method is UNSET and seen.error is UNSET:
+            raise FrameRefused("kraken", "neither channel nor method in it")
+        return FrameClass(depth=_confirmed_depth(seen))
+    feed = feed_of(seen.channel)
+    if feed not in (BOOK, TRADES):
+        return FrameClass(((feed, ""),))
+    if seen.data is UNSET:
+        raise FrameRefused("kraken", f"{seen.channel} without data")
+    items = decode("kraken", _ITEMS, seen.data)
+    keys = tuple(dict.fromkeys((feed, item.symbol) for item in items))
+    return FrameClass(keys, levels=_snapshot_levels(seen.data) if feed == BOOK and _is_snapshot(seen) else 0)
+
+
+def _is_snapshot(frame: _Frame) -> bool:
+    return frame.type is not UNSET and bytes(frame.type) == b'"snapshot"'
+
+
+def _snapshot_levels(data: Raw) -> int:
+    try:
+        books = _BOOKS.decode(data)
+    except msgspec.DecodeError:  # whoever reads the levels will say so
+        return 0
+    return max((len(side) for book in books for side in (book.bids, book.asks)), default=0)
+
+
+def _confirmed_depth(frame: _Frame) -> int:
+    if frame.method != "subscribe" or frame.result is UNSET:
+        return 0
+    try:
+        result = _RESULT.decode(frame.result)
+    except msgspec.DecodeError:  # nor does it confirm anything
+        return 0
+    return result.depth if result.channel == "book" else 0
+
+
+DIALECT: Final = Dialect(KrakenSession, classify, path="/v2", depths=DEPTHS)

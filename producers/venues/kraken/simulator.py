@@ -6,12 +6,16 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
+from typing import Final
 from zlib import crc32
 
 from alphapulse.book import BookSide, OrderBook
+from producers.net.rate_limit import Limit
 from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument
+from producers.simulator.limits import Limits
+from producers.simulator.liquidity import VenueMarket
 from producers.simulator.listings import Listing
 from producers.simulator.texts import Spelling
 from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Subscription, encode, timestamp
@@ -254,3 +258,25 @@ def _pair(listing: Listing) -> str:
         f'"price_increment":{listing.price_text(1)},"qty_increment":{listing.size_text(1)},'
         f'"qty_min":{listing.size_text(1)},"marginable":false,"has_index":true}}'
     )
+
+
+FEED: Final = KrakenFeed
+
+MARKET: Final = VenueMarket(0.3, (60_000_000, 200_000_000), price_decimals=1, size_decimals=8)
+
+
+def _rest_refusal(status: int) -> bytes:
+    return b'{"error":["EAPI:Rate limit exceeded"]}'
+
+
+LIMITS: Final = Limits(
+    # The rate is dynamic; the venue gives no number: https://docs.kraken.com/api/docs/guides/spot-ratelimits
+    messages=Limit(20, 1.0),
+    # "Approximately 150 attempts per rolling 10 minutes", then the address is banned for as long:
+    # https://support.kraken.com/articles/360022326871-kraken-websocket-api-frequently-asked-questions
+    connects=Limit(150, 600.0),
+    ban_seconds=600.0,
+    # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits: one a second, public endpoints.
+    rest=Limit(1, 1.0),
+    rest_refusal=_rest_refusal,
+)

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from alphapulse.errors import FrameRefused
-from producers.replay.shapes import Shape
 from producers.venue_server.dialects import Dialect
+from producers.venue_server.frames import FrameClass
 from producers.venue_server.session import BOOK, TRADES, Answer, Session, Subscription, encode
 from producers.venue_server.session import decode_object as _decode_object
 from producers.venues.okx.messages import PONG, decode_frame
@@ -64,23 +64,23 @@ def _error(code: str, text: str) -> Answer:
     return Answer([encode({"event": "error", "code": code, "msg": text, "connId": _CONNECTION})])
 
 
-def look(frame: bytes) -> Shape:
-    """Read what a recorded frame is about.
+def classify(frame: bytes) -> FrameClass:
+    """Return what a recorded frame is about.
 
     Raises:
         FrameRefused: it is no frame of this venue's.
     """
     if frame == PONG:
-        return Shape()
+        return FrameClass()
     try:
         message = decode_frame(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FrameRefused("okx", f"unknown shape: {error}") from error
     if message.event is not None:
-        return Shape()
+        return FrameClass()
     if message.arg is None or not message.arg.channel:
         raise FrameRefused("okx", "neither event nor arg in it")
-    return Shape(((FEEDS.get(message.arg.channel, message.arg.channel), message.arg.inst_id),))
+    return FrameClass(((FEEDS.get(message.arg.channel, message.arg.channel), message.arg.inst_id),))
 
 
-DIALECT: Final = Dialect(OkxSession, path="/ws/v5/public")
+DIALECT: Final = Dialect(OkxSession, classify, path="/ws/v5/public")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from alphapulse import cli
+from alphapulse.cli.app import SIMULATED_VENUES
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +162,8 @@ def test_help_without_arguments(command: Any, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_program_is_passed_its_own_options(command: Any) -> None:
+    simulated = ["-m", "producers.simulator", "--venues", SIMULATED_VENUES]
+    assert command("simulate", "--venues", "okx") == [*simulated, "--venues", "okx"]
     assert command("record", "kraken", "--out", "x") == ["-m", "producers.record", "kraken", "--out", "x"]
     assert command("collect", "kraken", "okx") == ["-m", "producers.collect", "--", "kraken", "okx"]
     assert command("sink", "parquet") == ["-m", "sinks", "parquet"]

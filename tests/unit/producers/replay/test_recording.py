@@ -11,8 +11,8 @@ import pytest
 from alphapulse.errors import RecordingError
 from producers.registry import names
 from producers.replay import recording
-from producers.replay.looks import LOOKS
 from producers.replay.recording import detect_venue, stem, survey
+from producers.venue_server.dialects import dialect
 from producers.venue_server.session import MARKET_DATA
 from tests import recordings
 from tests.fixtures.venue_samples import samples
@@ -52,7 +52,7 @@ def test_else_the_frames_tell(tmp_path: Path, frame: bytes, venue: str) -> None:
 def test_the_frames_of_every_venue_tell_it(venue: str, tmp_path: Path) -> None:
     seen = 0
     for frame in samples(venue).frames:
-        if any(feed in MARKET_DATA for feed, _ in LOOKS[venue](frame).keys):
+        if any(feed in MARKET_DATA for feed, _ in dialect(venue).classify(frame).keys):
             path = write(tmp_path, b"1 " + frame, name="morning.rec")
             if venue in ("binance", "binance_us"):  # the same frames to the letter
                 with pytest.raises(RecordingError, match=r"morning\.rec: .* \(--venue binance\|binance_us\)"):
@@ -64,7 +64,7 @@ def test_the_frames_of_every_venue_tell_it(venue: str, tmp_path: Path) -> None:
 
 
 def test_a_venue_that_nothing_tells_has_to_be_named(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"--venue kraken\|coinbase\|binance\|binance_us"):
+    with pytest.raises(RecordingError, match=r"--venue alpaca\|binance\|binance_us\|coinbase"):
         detect_venue(write(tmp_path, b"1 {}", name="morning.rec"))
     with pytest.raises(RecordingError, match=r"morning\.rec: the recording is empty"):
         detect_venue(write(tmp_path, name="morning.rec"))

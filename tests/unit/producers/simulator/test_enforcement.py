@@ -17,9 +17,8 @@ from producers.net.rate_limit import Limit
 from producers.simulator.limits import Limits
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
-from producers.simulator.server import feed_of
+from producers.simulator.server import feed_of, limits_of
 from producers.simulator.venue import SimulatedVenue
-from producers.simulator.venue_limits import limits_of
 from tests.fixtures.virtual_time import run
 
 

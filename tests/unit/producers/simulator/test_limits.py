@@ -1,4 +1,4 @@
-"""producers.simulator.limits and venue_limits: what is allowed, to the last, and what is not."""
+"""producers.simulator.limits: what is allowed, to the last, and what is not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from producers.registry import load
 from producers.simulator.limits import Limiter, Limits, one
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
-from producers.simulator.server import feed_of
-from producers.simulator.venue_limits import limits_of
+from producers.simulator.server import feed_of, limits_of
 from producers.venue_server.dialects import served
 from producers.venue_server.listener import Connection
 

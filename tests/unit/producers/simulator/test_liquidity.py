@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from producers.registry import names
-from producers.simulator.liquidity import VENUES, VenueMarket, liquidity, venue_market, volatility
+from producers.simulator.liquidity import VenueMarket, liquidity, venue_market, volatility
 
-LEADING = VENUES["binance"]
+LEADING = venue_market("binance")
 
 
 def test_every_venue_has_a_market() -> None:
@@ -25,7 +25,7 @@ def test_what_is_thinner_has_a_wider_spread_and_greater_gaps() -> None:
 
 
 def test_the_ends_of_the_scale_are_those_of_the_recordings() -> None:
-    liquid, thin = liquidity("BTC-USDT", LEADING), liquidity("XMR-USD", VENUES["kraken"])
+    liquid, thin = liquidity("BTC-USDT", LEADING), liquidity("XMR-USD", venue_market("kraken"))
     assert liquid.spread < 0.0016e-4  # a tick
     assert 5e-4 < thin.spread < 30e-4
     assert liquid.gap == pytest.approx(0.05e-4)
@@ -34,7 +34,7 @@ def test_the_ends_of_the_scale_are_those_of_the_recordings() -> None:
 
 def test_a_thin_venue_adds_to_any_symbol() -> None:
     for symbol in ("BTC-USD", "NEVERHEARD-USD", "USDT-USD", "AAPL"):
-        assert liquidity(symbol, VENUES["binance_us"]).spread > liquidity(symbol, LEADING).spread
+        assert liquidity(symbol, venue_market("binance_us")).spread > liquidity(symbol, LEADING).spread
     assert liquidity("NEVERHEARD-USD", LEADING) == liquidity("NEVERHEARD-USD", LEADING)
 
 

@@ -21,8 +21,8 @@ def test_names_and_rates() -> None:
 
 
 def test_defaults() -> None:
-    options = parser().parse_args([])
-    assert options.venues == ["kraken", "coinbase", "binance_us"]
+    options = parser().parse_args(["--venues", "okx", "--venues", "kraken,coinbase"])
+    assert options.venues == ["kraken", "coinbase"]
     assert options.symbols == ["BTC-USD", "ETH-USD", "SOL-USD"]
 
 
@@ -55,15 +55,15 @@ def test_a_script_of_faults_is_checked_before_anything_starts(
     monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
     script = tmp_path / "faults.toml"
     script.write_text('[[fault]]\nkind = "dorp"\nframe = 1\n')
-    assert main(["--faults", str(script)]) == 2
+    assert main(["--venues", "kraken", "--faults", str(script)]) == 2
     assert f"{script}:1: fault 1:" in capsys.readouterr().err
-    assert main(["--faults", str(tmp_path)]) == 2
+    assert main(["--venues", "kraken", "--faults", str(tmp_path)]) == 2
     assert f"{tmp_path}: cannot be read: Is a directory" in capsys.readouterr().err
 
 
 def test_limits_are_the_venues_own_unless_told_otherwise() -> None:
-    assert parser().parse_args([]).limits == 1.0
-    assert parser().parse_args(["--limits", "0"]).limits == 0.0
+    assert parser().parse_args(["--venues", "okx"]).limits == 1.0
+    assert parser().parse_args(["--venues", "okx", "--limits", "0"]).limits == 0.0
     for wrong in ("x", "-1", "1e9"):
         with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is no number"):
             generosity(wrong)

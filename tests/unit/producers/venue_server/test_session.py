@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alphapulse.errors import ValueRefused
-from producers.venue_server.dialects import DIALECTS, dialect
+from producers.venue_server.dialects import dialect, served
 from producers.venue_server.session import decode_object, timestamp
 
 
@@ -19,7 +19,7 @@ def test_only_objects_are_objects(message: bytes) -> None:
     assert decode_object(message) is None
 
 
-@pytest.mark.parametrize("venue", list(DIALECTS))
+@pytest.mark.parametrize("venue", served())
 def test_no_message_breaks_a_session(venue: str) -> None:
     session = dialect(venue).session(["BTC/USD"])
     assert session.opened("/", {}).added == []

@@ -12,7 +12,7 @@ from producers.venue_server.session import BOOK, TRADES
 from producers.venues.okx import VENUE
 from producers.venues.okx.instruments import traded
 from producers.venues.okx.protocol import DEPTH, OkxProtocol
-from producers.venues.okx.server import look
+from producers.venues.okx.server import classify
 from producers.venues.okx.symbols import canonical_symbol
 from schemas.records import L2Update, Trade
 from tests.fixtures.protocol_run import ProtocolRun
@@ -307,10 +307,10 @@ def test_a_swap_is_no_spot_instrument() -> None:
     ],
 )
 def test_what_a_recorded_frame_is_about(frame: bytes, keys: tuple[tuple[str, str], ...]) -> None:
-    assert look(frame).keys == keys
+    assert classify(frame).keys == keys
 
 
 @pytest.mark.parametrize("frame", [b"{}", b"ping", b'{"channel":"book"}'])
 def test_a_recorded_frame_of_another_venue_is_refused(frame: bytes) -> None:
     with pytest.raises(FrameRefused, match="okx"):
-        look(frame)
+        classify(frame)

@@ -1,13 +1,12 @@
-"""producers.replay.shapes"""
+"""``classify`` of each venue's server.py, and producers.venue_server.frames"""
 
 from __future__ import annotations
 
 import pytest
 
 from alphapulse.errors import FrameRefused
-from producers.replay.looks import LOOKS
-from producers.replay.shapes import LOOKS as LOOKS_OF_REST_VENUES
-from producers.replay.shapes import Shape, rest_key
+from producers.venue_server.dialects import dialect
+from producers.venue_server.frames import FrameClass, rest_key
 
 
 def advanced(channel: str, events: bytes) -> bytes:
@@ -93,7 +92,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("venue", "frame", "keys"), FRAMES)
 def test_a_frame_belongs_to_its_subscriptions(venue: str, frame: bytes, keys: tuple[tuple[str, str], ...]) -> None:
-    assert LOOKS[venue](frame) == Shape(keys)
+    assert dialect(venue).classify(frame) == FrameClass(keys)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_a_frame_belongs_to_its_subscriptions(venue: str, frame: bytes, keys: tu
     ],
 )
 def test_a_kraken_snapshot_tells_how_many_levels_it_has(frame: bytes, levels: int) -> None:
-    assert LOOKS["kraken"](frame).levels == levels
+    assert dialect("kraken").classify(frame).levels == levels
 
 
 @pytest.mark.parametrize(
@@ -126,26 +125,26 @@ def test_a_kraken_snapshot_tells_how_many_levels_it_has(frame: bytes, levels: in
     ],
 )
 def test_a_kraken_answer_confirms_a_books_depth(frame: bytes, depth: int) -> None:
-    assert LOOKS["kraken"](frame) == Shape(depth=depth)
+    assert dialect("kraken").classify(frame) == FrameClass(depth=depth)
 
 
 @pytest.mark.parametrize(("venue", "frame", "reason"), BROKEN)
 def test_a_frame_of_unknown_shape_is_refused_with_a_reason(venue: str, frame: bytes, reason: str) -> None:
     with pytest.raises(FrameRefused, match=reason):
-        LOOKS[venue](frame)
+        dialect(venue).classify(frame)
 
 
 def test_what_was_said_to_the_recorder_alone_is_told_apart() -> None:
-    look = LOOKS["alpaca"]
+    classify = dialect("alpaca").classify
     for talk in (b'[{"T":"success","msg":"authenticated"}]', b'[{"T":"subscription","trades":["A"]}]', b"[]"):
-        assert look(talk) == Shape(conversation=True)
-    assert not look(b'[{"T":"success"},{"T":"t","S":"A"}]').conversation
+        assert classify(talk) == FrameClass(conversation=True)
+    assert not classify(b'[{"T":"success"},{"T":"t","S":"A"}]').conversation
 
 
-@pytest.mark.parametrize("venue", list(LOOKS_OF_REST_VENUES))
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "binance_us"])
 def test_a_rest_answer_keeps_its_body_byte_for_byte(venue: str) -> None:
-    shape = LOOKS[venue](b'{"rest":"/api/v3/depth?symbol=abtc&limit=5","body":{"bids": [ ["1.0", "2"]]}}')
-    assert shape == Shape(rest=("/api/v3/depth", "ABTC"), body=b'{"bids": [ ["1.0", "2"]]}')
+    found = dialect(venue).classify(b'{"rest":"/api/v3/depth?symbol=abtc&limit=5","body":{"bids": [ ["1.0", "2"]]}}')
+    assert found == FrameClass(rest=("/api/v3/depth", "ABTC"), body=b'{"bids": [ ["1.0", "2"]]}')
 
 
 def test_requests_differing_in_limit_are_the_same() -> None:

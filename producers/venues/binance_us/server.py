@@ -1,0 +1,13 @@
+"""Binance.US serves Binance's protocol, and pings every three minutes.
+
+https://docs.binance.us/#websocket-market-data-streams
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from producers.venue_server.dialects import Dialect
+from producers.venues.binance.server import dialect
+
+DIALECT: Final[Dialect] = dialect(180.0)
