@@ -16,7 +16,7 @@ MOST_PAUSE_SECONDS: Final = 3.0
 """Short enough that a collector which waits for its broker is back within five seconds of it."""
 
 
-class Deaths:
+class RestartPolicy:
     """One process's deaths.
 
     Args:

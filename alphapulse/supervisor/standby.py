@@ -4,7 +4,7 @@
 time that a service takes to start, and waits for one line on standard input: a :class:`Role`. Then it is that service;
 its standard input remains what it was. If standard input ends first nobody needs it any more, and it ends as well.
 
-The supervisor's side is :class:`Spares`.
+The supervisor's side is :class:`StandbyPool`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Role:
     log: str
 
 
-class Spares:
+class StandbyPool:
     """At most one spare for each module, started when it is asked for and not before ``PREPARE_SECONDS`` are over.
 
     Args:

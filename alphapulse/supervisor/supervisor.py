@@ -32,7 +32,7 @@ from alphapulse.config import Settings, environment
 from alphapulse.errors import ServiceError
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
 from alphapulse.supervisor import standby as spare
-from alphapulse.supervisor.restarts import Deaths
+from alphapulse.supervisor.restarts import RestartPolicy
 
 KILL_SECONDS = 5.0
 """A child that has not ended so long after the time it allows itself is killed."""
@@ -56,7 +56,7 @@ class ChildSpec:
     """Keep a process ready that has loaded ``module``, whose ``main(arguments)`` returns the exit code: it takes the
     place of the next child of this module that dies. It costs the memory of an idle service."""
     patient: bool = False
-    """Once it has worked, start it again however often it refuses (:class:`~alphapulse.supervisor.restarts.Deaths`)."""
+    """Once it has worked, start it again however often it refuses (:mod:`alphapulse.supervisor.restarts`)."""
     vital: bool = True
     """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Child:
     """Held while a process of it is made: a stop in the midst of that would leave one behind."""
 
     def __post_init__(self) -> None:
-        self.deaths = Deaths(patient=self.spec.patient)
+        self.deaths = RestartPolicy(patient=self.spec.patient)
 
     @property
     def pid(self) -> int | None:
@@ -117,7 +117,7 @@ class Supervisor:
         self._on_death = on_death
         self._log = logs.get("supervisor")
         self._http: aiohttp.ClientSession | None = None
-        self._spares = spare.Spares(self.log_path)
+        self._spares = spare.StandbyPool(self.log_path)
 
     async def __aenter__(self) -> Supervisor:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))

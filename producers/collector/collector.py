@@ -1,7 +1,7 @@
 """A venue's collector: its symbols on one or several connections, one publisher.
 
-The protocols decide, the lines act (:mod:`producers.collector.shard`); here stands which lines there are, how one takes
-over from another, and what a change of the configuration does.
+The protocols decide, the shards act (:mod:`producers.collector.shard`); here stands which shards there are, how one
+takes over from another, and what a change of the configuration does.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, Final
 
 from alphapulse import logs
 from alphapulse.config import FreshnessSettings, VenueSettings
-from producers.collector import sharding as shards
+from producers.collector import sharding
 from producers.collector.dedupe import KnownTrades
 from producers.collector.discovery import Instruments
-from producers.collector.events import Journal
+from producers.collector.events import EventLog
 from producers.collector.publisher import Publisher
-from producers.collector.shard import Line
-from producers.collector.stats import Figures
+from producers.collector.shard import Shard
+from producers.collector.stats import CollectorStats
 from producers.collector.succession import Succession
 from producers.feed.venue import Venue
 from producers.net.backoff import Backoff
 from producers.net.connection import message_gate
-from producers.net.rate_limit import Gate
+from producers.net.rate_limit import RateLimiter
 from producers.net.rest import RestClient
 from schemas.records import Severity
 
@@ -43,7 +43,7 @@ class Collector:
         service: name of the service, in events and dead letters.
         freshness: how books are confirmed, and how late frames may be read.
         clock: nanoseconds since the Unix epoch.
-        backoff: makes what stands between a line's connections.
+        backoff: makes what stands between a shard's connections.
         known: trades that are published already.
 
     Raises:
@@ -80,14 +80,14 @@ class Collector:
         self._known = known if known is not None else KnownTrades({})
         self._tell_connected: Callable[[bool], None] = _nobody
         self.running = False
-        self.lines: list[Line] = []
+        self.shards: list[Shard] = []
         self._succession = Succession(self)
         self._fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._figures = Figures(venue.name)
-        self.connects = Gate(venue.connects)
+        self._stats = CollectorStats(venue.name)
+        self.connects = RateLimiter(venue.connects)
         self.messages = message_gate(venue) if venue.messages_by_address else None
         address = (settings.websocket_url or venue.websocket_url).partition("?")[0].rstrip("/")
-        self.journal = Journal(publisher, service, venue.name, address, self.now)
+        self.event_log = EventLog(publisher, service, venue.name, address, self.now)
         self.rest = RestClient(venue, settings.rest_url or venue.rest_url or "", self.spawn)
         self._instruments = Instruments(venue, self.rest, self._listed, self.event)
         self._check(settings, self._instruments.resolve(settings.symbols))
@@ -112,13 +112,13 @@ class Collector:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.running = False
-            lines: list[asyncio.Future[Any]] = [line.task for line in self.lines if line.task is not None]
-            for task in (*tasks, *lines):
+            shards: list[asyncio.Future[Any]] = [shard.task for shard in self.shards if shard.task is not None]
+            for task in (*tasks, *shards):
                 task.cancel()
-            await asyncio.gather(*tasks, *lines, return_exceptions=True)
+            await asyncio.gather(*tasks, *shards, return_exceptions=True)
             await self.rest.close()
             self._count()
-        for ended in (self._fault, counting, listing, *lines):
+        for ended in (self._fault, counting, listing, *shards):
             if ended.done() and not ended.cancelled():
                 ended.result()
         if self.publisher.failed.is_set():
@@ -138,21 +138,21 @@ class Collector:
         if not self.running:
             return
         self._share_out(wanted)
-        for line in [line for line in self.lines if line.heir is None]:
-            if changed := self.outdated(line):
-                self.replace(line, f"configuration changed: {changed}")
+        for shard in [shard for shard in self.shards if shard.successor is None]:
+            if changed := self.outdated(shard):
+                self.replace(shard, f"configuration changed: {changed}")
         self._instruments.wake()
 
-    def outdated(self, line: Line) -> str:
-        """Return which settings have changed since ``line`` was made that only a new connection brings into effect."""
+    def outdated(self, shard: Shard) -> str:
+        """Return which settings have changed since ``shard`` was made that only a new connection brings into effect."""
         keys = [key for key in type(self.settings).model_fields if key not in _ELSEWHERE]
-        return ", ".join(key for key in keys if getattr(self.settings, key) != getattr(line.settings, key))
+        return ", ".join(key for key in keys if getattr(self.settings, key) != getattr(shard.settings, key))
 
-    # --- which lines there are ---
+    # --- which shards there are ---
 
     def _check(self, settings: VenueSettings, symbols: Sequence[str]) -> None:
         self.venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)}))
-        shards.check(self.venue.name, symbols, self._capacity(settings), self.venue.connections_limit)
+        sharding.check(self.venue.name, symbols, self._capacity(settings), self.venue.connections_limit)
 
     def _capacity(self, settings: VenueSettings) -> int:
         most = self.venue.symbols_per_connection
@@ -164,26 +164,26 @@ class Collector:
             self._share_out(self._instruments.resolve(self.settings.symbols))
 
     def _share_out(self, wanted: Sequence[str]) -> None:
-        """Bring the lines to ``wanted``; symbols that are collected stay where they are."""
-        # A line that is being replaced takes no more symbols, but must give up those not wanted, as its heir must.
-        lines = [line for line in self.lines if not line.retired]
-        steady = [line for line in lines if line.handover is None]
-        for line in lines:
-            if line.handover is not None:
-                for symbol in [symbol for symbol in line.protocol.instruments if symbol not in wanted]:
-                    line.remove(symbol)
-        moving = {symbol for line in lines if line.handover is not None for symbol in line.protocol.instruments}
-        change = shards.change(
-            [line.protocol.instruments for line in steady],
+        """Bring the shards to ``wanted``; symbols that are collected stay where they are."""
+        # A shard that is being replaced takes no more symbols; it must give up those not wanted, as must its successor.
+        shards = [shard for shard in self.shards if not shard.retired]
+        steady = [shard for shard in shards if shard.handover is None]
+        for shard in shards:
+            if shard.handover is not None:
+                for symbol in [symbol for symbol in shard.protocol.instruments if symbol not in wanted]:
+                    shard.remove(symbol)
+        moving = {symbol for shard in shards if shard.handover is not None for symbol in shard.protocol.instruments}
+        change = sharding.change(
+            [shard.protocol.instruments for shard in steady],
             [symbol for symbol in wanted if symbol not in moving],
             self._capacity(self.settings),
             least=self.settings.connections if not moving else 1,
         )
         limit = self.venue.connections_limit
-        if limit is not None and len(lines) - len(change.closed) + len(change.opened) > limit:
-            for line in lines:
-                line.retire("makes way for other symbols")
-            change = shards.Change(opened=shards.split(wanted, self._capacity(self.settings)))
+        if limit is not None and len(shards) - len(change.closed) + len(change.opened) > limit:
+            for shard in shards:
+                shard.retire("makes way for other symbols")
+            change = sharding.Change(opened=sharding.split(wanted, self._capacity(self.settings)))
         for index, symbols in change.removed.items():
             for symbol in symbols:
                 steady[index].remove(symbol)
@@ -195,12 +195,12 @@ class Collector:
         for symbols in change.opened:
             self.start(self.open(symbols))
 
-    def open(self, symbols: Sequence[str]) -> Line:
+    def open(self, symbols: Sequence[str]) -> Shard:
         settings, venue = self.settings, self.venue
         silence = settings.instrument_silence_seconds
         protocol = venue.protocol(settings.model_copy(update={"symbols": tuple(symbols)}))
         self._known.seed(protocol.instruments)
-        line = Line(
+        shard = Shard(
             self,
             protocol,
             settings,
@@ -209,20 +209,20 @@ class Collector:
             silence_seconds=silence if silence is not None else venue.instrument_silence_seconds,
             reconnect_hours=settings.reconnect_hours or venue.reconnect_hours,
         )
-        self.lines.append(line)
-        return line
+        self.shards.append(shard)
+        return shard
 
-    def start(self, line: Line) -> None:
-        line.task = self.spawn(line.run())
-        line.task.add_done_callback(lambda _: self.ended(line))
+    def start(self, shard: Shard) -> None:
+        shard.task = self.spawn(shard.run())
+        shard.task.add_done_callback(lambda _: self.ended(shard))
 
-    def ended(self, line: Line) -> None:
-        """Let go of a line that is over."""
-        if self.running and line.retired and line in self.lines:
-            self.lines.remove(line)
-            self._figures.keep(line)
+    def ended(self, shard: Shard) -> None:
+        """Let go of a shard that is over."""
+        if self.running and shard.retired and shard in self.shards:
+            self.shards.remove(shard)
+            self._stats.keep(shard)
 
-    # --- what the lines need ---
+    # --- what the shards need ---
 
     def now(self) -> int:
         """Return the time, ns since the Unix epoch: later than the last time, whatever the machine's clock does.
@@ -235,9 +235,9 @@ class Collector:
         self._time = time
         return time
 
-    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
-        """Let a new line take over from ``line``, after ``delay`` seconds."""
-        self._succession.replace(line, reason, delay)
+    def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
+        """Let a new shard take over from ``shard``, after ``delay`` seconds."""
+        self._succession.replace(shard, reason, delay)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work``; an error in it ends the collector."""
@@ -249,19 +249,19 @@ class Collector:
         if not task.cancelled() and (error := task.exception()) is not None and not self._fault.done():
             self._fault.set_exception(error)
 
-    def line_changed(self) -> None:
+    def shard_changed(self) -> None:
         """Tell whether a connection stands, if that has changed."""
-        connected = any(line.connected for line in self.lines)
+        connected = any(shard.connected for shard in self.shards)
         if connected != self.connected:
             self.connected = connected
             self._tell_connected(connected)
 
     def event(self, kind: str, severity: Severity, message: str, details: dict[str, str] | None = None) -> None:
         """Write to ``ops.events``."""
-        self.journal.event(kind, severity, message, self._late_frame(), details=details)
+        self.event_log.event(kind, severity, message, self._late_frame(), details=details)
 
     def _late_frame(self) -> int:
-        return min((line.late_frame() for line in self.lines), default=self.frames + 1)
+        return min((shard.late_frame() for shard in self.shards), default=self.frames + 1)
 
     # --- figures ---
 
@@ -271,12 +271,12 @@ class Collector:
             self._count()
 
     def _count(self) -> None:
-        self._figures.count(self.frames, self.lines)
+        self._stats.count(self.frames, self.shards)
 
     def _frames_done(self) -> int:
         done = self.publisher.done(self.frames)
-        for line in self.lines:
-            done = line.done(done)
+        for shard in self.shards:
+            done = shard.done(done)
         self.told = max(self.told, done)
         return self.told
 
@@ -292,7 +292,7 @@ class Collector:
             "frames": self.frames,
             "bytes": self.bytes,
             "frames_done": self._frames_done(),
-            **self._figures.report(self.lines),
+            **self._stats.report(self.shards),
             "left_out": list(self._instruments.left_out),
             "records": self.publisher.acknowledged,
             "published": dict(self.publisher.published),

@@ -1,4 +1,4 @@
-"""What a line needs of the collector it belongs to."""
+"""What a shard needs of the collector it belongs to."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alphapulse.config import FreshnessSettings
-from producers.collector.events import Journal
+from producers.collector.events import EventLog
 from producers.collector.publisher import Publisher
 from producers.feed.venue import Venue
-from producers.net.rate_limit import Gate
+from producers.net.rate_limit import RateLimiter
 from producers.net.rest import RestClient
 
 if TYPE_CHECKING:
-    from producers.collector.shard import Line
+    from producers.collector.shard import Shard
 
 
-class Host(Protocol):
-    """A collector, as its lines see it."""
+class Context(Protocol):
+    """A collector, as its shards see it."""
 
     venue: Venue
     freshness: FreshnessSettings
     publisher: Publisher
-    journal: Journal
+    event_log: EventLog
     log: Any
     rest: RestClient
-    connects: Gate
-    messages: Gate | None
-    """Of all lines together, where the venue counts them so."""
+    connects: RateLimiter
+    messages: RateLimiter | None
+    """Of all shards together, where the venue counts them so."""
     frames: int
-    """Frames received on all lines so far; a frame's number is what it was with it."""
+    """Frames received on all shards so far; a frame's number is what it was with it."""
     bytes: int
     told: int
     """The number up to which frames were said to be done."""
@@ -43,10 +43,10 @@ class Host(Protocol):
         """Run ``work``; an error in it ends the collector."""
         ...
 
-    def line_changed(self) -> None:
-        """Take note that a line connected or lost its connection."""
+    def shard_changed(self) -> None:
+        """Take note that a shard connected or lost its connection."""
         ...
 
-    def replace(self, line: Line, reason: str, delay: float) -> None:
-        """Open a new connection for the line's symbols, then end this one."""
+    def replace(self, shard: Shard, reason: str, delay: float) -> None:
+        """Open a new connection for the shard's symbols, then end this one."""
         ...

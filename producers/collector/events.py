@@ -14,7 +14,7 @@ from schemas.refusals import count
 _LEVELS: Final = {"INFO": "info", "WARNING": "warning", "ERROR": "error"}
 
 
-class Journal:
+class EventLog:
     """What an operator wants to know of one collector.
 
     Args:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from producers.feed.actions import FetchSnapshot, Note, Output, Outputs, Reconnect, Resubscribe
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.protocol import VenueProtocol
 from schemas.records import Candle, L2Update, Quote, Trade
 
@@ -35,7 +35,7 @@ class Handover:
         self._old = old
         self._new = new
         self.taken: set[str] = set()
-        self._figures: dict[str, Tally] = {}
+        self._stats: dict[str, InstrumentCounters] = {}
         self._held: dict[str, deque[Trade]] = {}
 
     @property
@@ -61,7 +61,7 @@ class Handover:
             old = self._old.instruments.get(symbol)
             if old is None:
                 continue
-            before = self._figures.pop(symbol, None) or replace(old.tally)
+            before = self._stats.pop(symbol, None) or replace(old.tally)
             state.tally.take_over(before, old.tally)
             old.trades.count_in(state.tally)
             state.trades = old.trades
@@ -95,7 +95,7 @@ class Handover:
         match output:
             case L2Update():
                 if output.kind == "SNAPSHOT" and output.symbol not in self.taken and self._shared(output.symbol):
-                    self._figures[output.symbol] = replace(self._old.instruments[output.symbol].tally)
+                    self._stats[output.symbol] = replace(self._old.instruments[output.symbol].tally)
                     self.taken.add(output.symbol)
                 return output.symbol in self.taken or not self._shared(output.symbol)
             case Trade() if self._shared(output.symbol):

@@ -1,4 +1,4 @@
-"""How fresh a line's books are, said on ``md.l2``: those that do not change are confirmed, those read too late ended.
+"""How fresh a shard's books are, said on ``md.l2``: those that do not change are confirmed, those read too late ended.
 
 A book is confirmed (HEARTBEAT) as of the moment at which its connection was heard last: by a frame, or, where none
 comes, by the answer to a ping. A ping proves no more than that the venue was there when it was sent, so that is the
@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 from typing import Final, Protocol
 
-from producers.collector.context import Host
+from producers.collector.context import Context
 from producers.collector.lateness import Lateness
 from producers.feed.actions import Note, Outputs
 from producers.feed.protocol import VenueProtocol
@@ -32,7 +32,7 @@ _SECOND: Final = 1_000_000_000
 
 
 class Keeper(Protocol):
-    """The line, as its pulse sees it."""
+    """The shard, as its pulse sees it."""
 
     protocol: VenueProtocol
 
@@ -41,22 +41,22 @@ class Keeper(Protocol):
 
 
 class Pulse:
-    """The freshness of one line's books.
+    """The freshness of one shard's books.
 
     Args:
-        host: the collector.
-        keeper: the line.
+        context: the collector.
+        keeper: the shard.
 
     Attributes:
-        heard: when the connection was heard last, ns since the Unix epoch; the line sets it with each frame.
+        heard: when the connection was heard last, ns since the Unix epoch; the shard sets it with each frame.
         patience: a frame that comes after a longer silence, in ns, may have waited: ask :meth:`check`.
         asked: whether the venue was sent a ping that it answers with a frame.
     """
 
-    def __init__(self, host: Host, keeper: Keeper) -> None:
-        freshness = host.freshness
+    def __init__(self, context: Context, keeper: Keeper) -> None:
+        freshness = context.freshness
         limit = freshness.max_feed_delay_ms * _MS
-        self._host = host
+        self._context = context
         self._keeper = keeper
         self._interval = freshness.heartbeat_ms * _MS
         self._lateness = Lateness(limit)
@@ -80,7 +80,7 @@ class Pulse:
         """Take note of a new connection; :meth:`tick` will be called ``every`` so many seconds."""
         self._connection = connection
         self._lateness.begin()
-        self.heard = self._ticked = self._looked = self._host.now()
+        self.heard = self._ticked = self._looked = self._context.now()
         # A tick may come a little early.
         self._due = self._interval - min(self._interval, round(every * _SECOND)) // 2
         self.asked = False
@@ -93,12 +93,12 @@ class Pulse:
                 task.cancel()
         self._asking = self._catching_up = None
         self._lateness.begin()
-        for outputs in self._keeper.protocol.resume(self._host.now):
+        for outputs in self._keeper.protocol.resume(self._context.now):
             self._keeper.act(outputs)
 
     def tick(self) -> None:
         """Confirm, ask and judge what is due."""
-        connection, now = self._connection, self._host.now()
+        connection, now = self._connection, self._context.now()
         if connection is None:
             return
         if self._lateness.limit and not self._lateness.late:
@@ -137,7 +137,7 @@ class Pulse:
 
     def _confirm(self, now: int) -> None:
         # At the publisher's bound more would only be older when it arrives.
-        if self._host.publisher.full:
+        if self._context.publisher.full:
             return
         outputs = self._keeper.protocol.heartbeats(self.heard, now - self._due)
         if outputs:
@@ -149,7 +149,7 @@ class Pulse:
                 return
             self._asking.cancel()
         self._asked = now
-        self._asking = self._host.spawn(self._await_answer(connection, now))
+        self._asking = self._context.spawn(self._await_answer(connection, now))
 
     async def _await_answer(self, connection: Connection, asked: int) -> None:
         self.asked = True
@@ -184,24 +184,24 @@ class Pulse:
         self._begin_late(f"the collector stood still for {nanoseconds / _SECOND:.1f} s")
 
     def _begin_late(self, reason: str) -> None:
-        outputs = self._keeper.protocol.withhold(self._host.now())
+        outputs = self._keeper.protocol.withhold(self._context.now())
         books = {"ended": str(len(outputs))}
         text = f"{reason}; its books are withheld until it has caught up"
         self._keeper.act([*outputs, Note("late", "WARNING", text, loss="late", details=books)])
         if self._catching_up is not None:
             self._catching_up.cancel()  # it may still be at work on the books of the last time
-        self._catching_up = self._host.spawn(self._catch_up())
+        self._catching_up = self._context.spawn(self._catch_up())
 
     async def _catch_up(self) -> None:
-        host, began = self._host, self._host.now()
+        context, began = self._context, self._context.now()
         while self._lateness.late or not await self._answers():
             await asyncio.sleep(LOOK_SECONDS)
             if self._connection is not None:
-                self._look(self._connection, host.now())
-        for outputs in self._keeper.protocol.resume(host.now):
+                self._look(self._connection, context.now())
+        for outputs in self._keeper.protocol.resume(context.now):
             self._keeper.act(outputs)
             # One after the other, or the time that hundreds of books take would make it late again.
-            await host.publisher.room()
+            await context.publisher.room()
             await asyncio.sleep(0)
-        seconds = (host.now() - began) / _SECOND
+        seconds = (context.now() - began) / _SECOND
         self._keeper.act([Note("caught_up", "INFO", f"caught up after {seconds:.1f} s")])

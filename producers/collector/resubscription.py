@@ -13,7 +13,7 @@ LONGEST_SECONDS: Final = 120.0
 
 
 class Resubscriptions:
-    """The books of one line that are to be asked for again.
+    """The books of one shard that are to be asked for again.
 
     Args:
         spawn: makes the tasks.

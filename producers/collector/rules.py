@@ -15,7 +15,7 @@ from alphapulse.config.faults import Key, suggestion
 from alphapulse.errors import ArgumentsRefused, ConfigError
 from alphapulse.instruments import is_pattern, meant
 from producers import registry as venues
-from producers.collector import sharding as shards
+from producers.collector import sharding
 from producers.feed.venue import Venue
 
 _SECRETS = ("key", "secret")
@@ -93,7 +93,7 @@ def _refusals(venue: Venue, settings: VenueSettings) -> list[tuple[Key, str]]:
     capacity = min(settings.symbols_per_connection or venue.symbols_per_connection, venue.symbols_per_connection)
     checks = (
         lambda: venue.protocol(settings.model_copy(update={"symbols": named})),
-        lambda: shards.check(venue.name, named, capacity, venue.connections_limit),
+        lambda: sharding.check(venue.name, named, capacity, venue.connections_limit),
     )
     for check in checks:
         try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from alphapulse import metrics
 from alphapulse.config import VenueSettings
-from producers.collector.context import Host
+from producers.collector.context import Context
 from producers.collector.handover import Handover
 from producers.collector.held_frames import HeldFrames
 from producers.collector.pulse import Pulse
@@ -24,7 +24,7 @@ from schemas.records import Candle, L2Update, Quote, Severity, Trade
 STABLE_SECONDS: Final = 30.0
 """A connection that lived so long was a good one: the next is tried at once."""
 DISOWN_SECONDS: Final = 1.0
-"""A book that has not begun so long after its line did has no keeper: a killed collector may have left it valid."""
+"""A book that has not begun so long after its shard did has no keeper: a killed collector may have left it valid."""
 STOPPED: Final = "stopped"
 
 
@@ -32,15 +32,15 @@ class BrokerAway(Disconnected):
     """The connection was ended because the broker takes nothing; the venue did no wrong."""
 
 
-class Line:
+class Shard:
     """A share of the symbols.
 
     Args:
-        host: the collector.
+        context: the collector.
         protocol: for these symbols.
         settings: what it was made from.
         url: the venue's address, without the protocol's path.
-        backoff: between connections; shared with the lines that take over from this one.
+        backoff: between connections; shared with the shards that take over from this one.
         silence_seconds: see :attr:`Venue.instrument_silence_seconds`.
         reconnect_hours: see :attr:`Venue.reconnect_hours`.
 
@@ -48,13 +48,13 @@ class Line:
         connected: whether its connection stands.
         retired: it is over; what still comes is not heard.
         halted: why it is not tried again, empty if it is.
-        handover: the handover under way, if any; ``heir`` is the line that takes over from this one.
+        handover: the handover under way, if any; ``successor`` is the shard that takes over from this one.
         held: frames held back until a snapshot comes.
     """
 
     def __init__(
         self,
-        host: Host,
+        context: Context,
         protocol: VenueProtocol,
         settings: VenueSettings,
         url: str,
@@ -70,18 +70,18 @@ class Line:
         self.retired = False
         self.halted = ""
         self.handover: Handover | None = None
-        self.heir: Line | None = None
+        self.successor: Shard | None = None
         self.held = HeldFrames()
         self.task: asyncio.Task[None] | None = None
-        self._host = host
-        self._publisher = host.publisher
+        self._context = context
+        self._publisher = context.publisher
         self.backoff = backoff
         self._silence_seconds = silence_seconds
         self._reconnect_hours = reconnect_hours
         self._connection: Connection | None = None
         self._dropped: set[str] = set()
-        self._resyncs = Resubscriptions(host.spawn, self._resubscribe, self._repair_turn)
-        self._pulse = Pulse(host, self)
+        self._resyncs = Resubscriptions(context.spawn, self._resubscribe, self._repair_turn)
+        self._pulse = Pulse(context, self)
         self._pause = 0.0
         self._opened = -math.inf
 
@@ -96,7 +96,7 @@ class Line:
         return self.connected and self._connection is not None and self._connection.told
 
     def add(self, symbols: Sequence[str]) -> None:
-        """Take up symbols on this line."""
+        """Take up symbols on this shard."""
         self._dropped.difference_update(symbols)
         requests = self.protocol.add(symbols)
         if self._connection is not None:
@@ -106,12 +106,12 @@ class Line:
     def remove(self, symbol: str) -> None:
         """Give up a symbol."""
         self._resyncs.cancel(symbol)
-        self._host.rest.cancel(self, symbol)
-        self._act(self.protocol.remove(symbol, self._host.now()), self.late_frame())
+        self._context.rest.cancel(self, symbol)
+        self._act(self.protocol.remove(symbol, self._context.now()), self.late_frame())
         self._dropped.add(symbol)
 
     def retire(self, reason: str) -> None:
-        """End this line for good."""
+        """End this shard for good."""
         if self.retired:
             return
         self._end_books()
@@ -122,37 +122,39 @@ class Line:
             self.task.cancel()
 
     async def run(self) -> None:
-        """Connect, and connect again, until the line is retired or halted."""
-        host = self._host
-        disowning = host.spawn(self._disown())
+        """Connect, and connect again, until the shard is retired or halted."""
+        context = self._context
+        disowning = context.spawn(self._disown())
         try:
             while not self.retired and not self.halted:
                 # While the broker takes nothing there is no use in reading from the venue.
                 await self._publisher.room()
-                await host.connects.enter()
+                await context.connects.enter()
                 await self._live()
-                if self.heir is not None or self.retired or self.halted:
-                    return  # its heir ends it
+                if self.successor is not None or self.retired or self.halted:
+                    return  # its successor ends it
                 delay = max(self._pause, self.backoff.next())
                 self._pause = 0.0
-                host.log.info("reconnecting", seconds=round(delay, 3))
+                context.log.info("reconnecting", seconds=round(delay, 3))
                 await asyncio.sleep(delay)
         finally:
             disowning.cancel()
             self._end_books()
-            host.rest.forget(self)
+            context.rest.forget(self)
 
     async def _disown(self) -> None:
         await asyncio.sleep(DISOWN_SECONDS)
-        if self.handover is None:  # else the books are kept by the line before
-            self.act(self.protocol.disown(self._host.now()))
+        if self.handover is None:  # else the books are kept by the shard before
+            self.act(self.protocol.invalidate_unopened(self._context.now()))
 
     async def _live(self) -> None:
         """Live through one connection."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         url = self.url + self.protocol.path()
-        connection = Connection(self._host.venue, url, self._receive, self._room, self._host.messages, self._exhausted)
+        connection = Connection(
+            self._context.venue, url, self._receive, self._room, self._context.messages, self._exhausted
+        )
         keepers: list[asyncio.Task[None]] = []
         reason = STOPPED
 
@@ -160,9 +162,9 @@ class Line:
             self.connected = True
             self._opened = loop.time()
             self._connection = connection
-            metrics.CONNECTIONS.labels(self._host.venue.name).inc()
+            metrics.CONNECTIONS.labels(self._context.venue.name).inc()
             self._event("connected", "INFO", f"connected to {url.partition('?')[0]}")
-            self._host.line_changed()
+            self._context.shard_changed()
             requests = self.protocol.subscribe()
             for request in requests:
                 connection.send(request.text)
@@ -171,16 +173,16 @@ class Line:
             watchdog = Watchdog(self._silence_seconds)
             every = min(watchdog.tick, self._pulse.seconds)
             self._pulse.begin(connection, every)
-            keepers.append(self._host.spawn(self._keep_heard(connection, watchdog, every)))
+            keepers.append(self._context.spawn(self._keep_heard(connection, watchdog, every)))
             if self._reconnect_hours is not None:
-                keepers.append(self._host.spawn(self._grow_old(self._reconnect_hours)))
+                keepers.append(self._context.spawn(self._grow_old(self._reconnect_hours)))
 
         try:
             await connection.run(opened)
         except Disconnected as error:
             reason = str(error)
             if error.retry_after:
-                self._host.connects.close(error.retry_after)
+                self._context.connects.close(error.retry_after)
             if error.of_address:
                 self.act(self.protocol.address_refused(reason))
             if isinstance(error, BrokerAway):
@@ -192,32 +194,32 @@ class Line:
             self._end_books()
             self._pulse.end()
             self._tell_end(reason, was_connected=was_connected)
-            self._host.line_changed()
+            self._context.shard_changed()
             if loop.time() - began >= STABLE_SECONDS:
                 self.backoff.reset()
 
     def _tell_end(self, reason: str, *, was_connected: bool) -> None:
         if not was_connected:
-            self._host.log.warning("cannot connect", reason=reason)
+            self._context.log.warning("cannot connect", reason=reason)
         elif self.retired:
             # The venue is heard on another connection, or not wanted any more.
             self._event("connection_ended", "INFO", reason)
         else:
             if reason != STOPPED:
-                metrics.GAPS.labels(self._host.venue.name, "connection").inc()
+                metrics.GAPS.labels(self._context.venue.name, "connection").inc()
             self._event("disconnected", "INFO" if reason == STOPPED else "WARNING", reason)
 
     def _end_books(self) -> None:
         if self.retired:
             return
-        self._host.rest.cancel(self)
+        self._context.rest.cancel(self)
         self._resyncs.cancel()
-        self._act(self.protocol.disconnected(self._host.now()), self.late_frame())
+        self._act(self.protocol.disconnected(self._context.now()), self.late_frame())
 
     async def _grow_old(self, hours: float) -> None:
         while True:
             await asyncio.sleep(hours * 3600)
-            self._host.replace(self, f"connected for {hours:g} hours", 0.0)
+            self._context.replace(self, f"connected for {hours:g} hours", 0.0)
 
     async def _keep_heard(self, connection: Connection, watchdog: Watchdog, every: float) -> None:
         """Confirm the books, and notice what the venue does not say any more.
@@ -228,12 +230,12 @@ class Line:
         while True:
             await asyncio.sleep(every)
             self._pulse.tick()
-            self._act(self.protocol.overdue(self._host.now()), self.late_frame())
+            self._act(self.protocol.overdue(self._context.now()), self.late_frame())
             if connection.may_retry:
                 self._act(self.protocol.retry(clock()), self.late_frame())
             unwatched = self.protocol.unwatched()
             instruments = {s: state for s, state in self.protocol.instruments.items() if s not in unwatched}
-            asked = {s for s in instruments if s in self._resyncs or self._host.rest.asking(self, s)}
+            asked = {s for s in instruments if s in self._resyncs or self._context.rest.asking(self, s)}
             # What still waits to be sent cannot be answered.
             listening = connection.told and not connection.held_back
             verdict = watchdog.look(instruments, asked, clock(), listening=listening)
@@ -247,7 +249,7 @@ class Line:
             for symbol in verdict.recheck:
                 self._act(self.protocol.recheck(symbol), self.late_frame())
             for symbol, seconds in verdict.revive.items():
-                self._act(self.protocol.revive(symbol, self._host.now(), seconds), self.late_frame())
+                self._act(self.protocol.revive(symbol, self._context.now(), seconds), self.late_frame())
 
     # --- what the connection calls ---
 
@@ -255,16 +257,16 @@ class Line:
         """Take a frame; return whether the next one may come."""
         if self.retired:
             return True
-        host = self._host
-        host.frames += 1
-        host.bytes += len(frame)
-        now, pulse = host.now(), self._pulse
+        context = self._context
+        context.frames += 1
+        context.bytes += len(frame)
+        now, pulse = context.now(), self._pulse
         if now - pulse.heard > pulse.patience:
             pulse.check(now)
         pulse.heard = now
         outputs = self.protocol.receive(frame, now)
         if outputs:
-            self._act(outputs, host.frames)
+            self._act(outputs, context.frames)
         else:
             self._track()
             if pulse.asked:
@@ -272,13 +274,13 @@ class Line:
         return not self._publisher.full
 
     async def _room(self) -> None:
-        began = self._host.now()
+        began = self._context.now()
         try:
             async with asyncio.timeout(self._publisher.patience):
                 await self._publisher.room()
         except TimeoutError as error:
             raise BrokerAway(f"the broker took nothing for {self._publisher.patience:g} s") from error
-        self._pulse.held_back(self._host.now() - began)
+        self._pulse.held_back(self._context.now() - began)
 
     # --- outputs ---
 
@@ -291,7 +293,7 @@ class Line:
         if self.retired:
             return
         if self.handover is not None:
-            outputs = self.handover.of_old(outputs) if self.heir is not None else self.handover.of_new(outputs)
+            outputs = self.handover.of_old(outputs) if self.successor is not None else self.handover.of_new(outputs)
         if self._dropped:
             outputs = [output for output in outputs if getattr(output, "symbol", None) not in self._dropped]
         publish = self._publisher.publish
@@ -306,16 +308,16 @@ class Line:
     def _track(self) -> None:
         waiting = self.protocol.waiting
         if waiting or self.held.since is not None:
-            self.held.track(waiting, self._host.frames, asyncio.get_running_loop().time())
+            self.held.track(waiting, self._context.frames, asyncio.get_running_loop().time())
 
     def _do(self, output: Any, frame: int) -> None:
         match output:
             case Quote() | Candle():
                 self._publisher.publish(output, frame)
             case Note():
-                self._host.journal.note(output, frame)
+                self._context.event_log.note(output, frame)
             case Refused():
-                self._host.journal.dead_letter(output, frame)
+                self._context.event_log.dead_letter(output, frame)
             case FetchSnapshot():
                 self._fetch(output)
             case Resubscribe():
@@ -324,10 +326,10 @@ class Line:
                 if self._connection is not None:
                     self._connection.send(output.text)
             case Reconnect():
-                if self.handover is not None and self.heir is None:
+                if self.handover is not None and self.successor is None:
                     self.drop(output.reason, output.delay)  # the old one still stands: this one may begin again
                 else:
-                    self._host.replace(self, output.reason, output.delay)
+                    self._context.replace(self, output.reason, output.delay)
             case Halt():
                 self._halt(output.reason)
 
@@ -344,13 +346,13 @@ class Line:
 
     def _fetch(self, request: FetchSnapshot) -> None:
         def answered(body: bytes) -> None:
-            self._act(self.protocol.snapshot(request, body, self._host.now()), self.late_frame())
+            self._act(self.protocol.snapshot(request, body, self._context.now()), self.late_frame())
 
         def failed(reason: str) -> None:
             self.held.refused()
             self._event("snapshot_failed", "WARNING", reason, symbol=request.symbol)
 
-        self._host.rest.fetch(self, request, answered, failed)
+        self._context.rest.fetch(self, request, answered, failed)
 
     def _resubscribe(self, symbol: str) -> None:
         self._act(list(self.protocol.resubscribe(symbol)), self.late_frame())
@@ -369,11 +371,11 @@ class Line:
         self._do(Reconnect("the venue takes no more requests on this connection"), self.late_frame())
 
     def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
-        self._host.journal.event(kind, severity, message, self.late_frame(), symbol=symbol)
+        self._context.event_log.event(kind, severity, message, self.late_frame(), symbol=symbol)
 
     def late_frame(self) -> int:
         """Return the frame number of what comes of frames held back, or of none."""
-        return self.held.late_frame(self._host.frames, self._host.told)
+        return self.held.late_frame(self._context.frames, self._context.told)
 
     def done(self, frames: int) -> int:
         """Return the last frame number up to which nothing is held back, ``frames`` at most."""

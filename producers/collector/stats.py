@@ -1,4 +1,4 @@
-"""What a collector counts over all its lines, those that are no more among them."""
+"""What a collector counts over all its shards, those that are no more among them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from alphapulse import metrics
-from producers.collector.shard import Line
+from producers.collector.shard import Shard
 
 
-class Figures:
+class CollectorStats:
     """The sums.
 
     Args:
@@ -23,45 +23,45 @@ class Figures:
         self._refused = 0
         self._counted = (0, 0)
 
-    def keep(self, line: Line) -> None:
-        """Keep the figures of a line that is over."""
-        self._ignored += line.protocol.ignored
-        self._refused += line.protocol.refused
+    def keep(self, shard: Shard) -> None:
+        """Keep the figures of a shard that is over."""
+        self._ignored += shard.protocol.ignored
+        self._refused += shard.protocol.refused
 
-    def count(self, frames: int, lines: Iterable[Line]) -> None:
+    def count(self, frames: int, shards: Iterable[Shard]) -> None:
         """Bring the metrics of frames up to date; once a second, for a frame costs less than its metric."""
-        ignored = self._all_ignored(lines).total()
+        ignored = self._all_ignored(shards).total()
         metrics.FRAMES.labels(self._venue).inc(frames - self._counted[0])
         metrics.FRAMES_IGNORED.labels(self._venue).inc(ignored - self._counted[1])
         self._counted = (frames, ignored)
 
-    def report(self, lines: Sequence[Line]) -> dict[str, Any]:
+    def report(self, shards: Sequence[Shard]) -> dict[str, Any]:
         """Return what ``/status`` tells of connections, frames and instruments."""
-        ignored = self._all_ignored(lines)
+        ignored = self._all_ignored(shards)
         instruments: dict[str, Any] = {}
-        for line in lines:
-            for symbol, state in line.protocol.instruments.items():
-                if line.handover is None:
+        for shard in shards:
+            for symbol, state in shard.protocol.instruments.items():
+                if shard.handover is None:
                     instruments[symbol] = state.report()
-                elif line.heir is not None:
-                    instruments[symbol] = line.handover.report(symbol)
+                elif shard.successor is not None:
+                    instruments[symbol] = shard.handover.report(symbol)
         return {
             "connections": [
-                {"connected": line.connected, "symbols": len(line.protocol.instruments), "halted": line.halted}
-                for line in lines
+                {"connected": shard.connected, "symbols": len(shard.protocol.instruments), "halted": shard.halted}
+                for shard in shards
             ],
-            "frames_waiting": sum(line.protocol.waiting for line in lines),
+            "frames_waiting": sum(shard.protocol.waiting for shard in shards),
             "frames_ignored": ignored.total(),
             "ignored": dict(ignored),
-            "dead_letters": self._refused + sum(line.protocol.refused for line in lines),
+            "dead_letters": self._refused + sum(shard.protocol.refused for shard in shards),
             "refused": {
                 symbol: channels
-                for line in lines
-                if line.heir is None
-                for symbol, channels in line.protocol.refusals().items()
+                for shard in shards
+                if shard.successor is None
+                for symbol, channels in shard.protocol.refusals().items()
             },
             "instruments": instruments,
         }
 
-    def _all_ignored(self, lines: Iterable[Line]) -> Counter[str]:
-        return sum((line.protocol.ignored for line in lines), self._ignored)
+    def _all_ignored(self, shards: Iterable[Shard]) -> Counter[str]:
+        return sum((shard.protocol.ignored for shard in shards), self._ignored)

@@ -1,4 +1,4 @@
-"""One line takes over from another: the new connection stands, and has its books, before the old one goes."""
+"""One shard takes over from another: the new connection stands, and has its books, before the old one goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from producers.collector.handover import Handover
-from producers.collector.shard import Line
+from producers.collector.shard import Shard
 
 if TYPE_CHECKING:
     from producers.collector.collector import Collector
@@ -22,65 +22,65 @@ class Succession:
     """The handovers of one collector.
 
     Args:
-        host: the collector, whose lines they are.
+        context: the collector, whose shards they are.
     """
 
-    def __init__(self, host: Collector) -> None:
-        self._host = host
+    def __init__(self, context: Collector) -> None:
+        self._context = context
 
-    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
-        """Open a new connection for the symbols of ``line`` beside it; it goes when the new one has its books."""
-        host = self._host
-        if line.handover is not None or line.retired or not host.running:
+    def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
+        """Open a new connection for the symbols of ``shard`` beside it; it goes when the new one has its books."""
+        context = self._context
+        if shard.handover is not None or shard.retired or not context.running:
             return
-        symbols = list(line.protocol.instruments)
-        standing = sum(not line.retired for line in host.lines)
-        if host.venue.connections_limit is not None and standing >= host.venue.connections_limit:
+        symbols = list(shard.protocol.instruments)
+        standing = sum(not shard.retired for shard in context.shards)
+        if context.venue.connections_limit is not None and standing >= context.venue.connections_limit:
             # The venue would refuse the second one.
-            line.drop(reason, delay)
+            shard.drop(reason, delay)
             if reason.startswith("configuration"):
-                line.retire(reason)
-                host.start(host.open(symbols))
+                shard.retire(reason)
+                context.start(context.open(symbols))
             return
-        delay = max(delay, line.youth_delay())
-        heir = host.open(symbols)
-        heir.backoff = line.backoff
-        line.handover = heir.handover = Handover(line.protocol, heir.protocol)
-        line.heir = heir
-        host.event("replacing", "INFO", f"a new connection takes over: {reason}")
-        host.spawn(self._hand_over(line, heir, reason, delay))
+        delay = max(delay, shard.youth_delay())
+        successor = context.open(symbols)
+        successor.backoff = shard.backoff
+        shard.handover = successor.handover = Handover(shard.protocol, successor.protocol)
+        shard.successor = successor
+        context.event("replacing", "INFO", f"a new connection takes over: {reason}")
+        context.spawn(self._hand_over(shard, successor, reason, delay))
 
-    async def _hand_over(self, line: Line, heir: Line, reason: str, delay: float) -> None:
-        host, handover = self._host, line.handover
+    async def _hand_over(self, shard: Shard, successor: Shard, reason: str, delay: float) -> None:
+        context, handover = self._context, shard.handover
         assert handover is not None  # noqa: S101 replace() made it
         await asyncio.sleep(delay)
-        host.start(heir)
+        context.start(successor)
         deadline = asyncio.get_running_loop().time() + HANDOVER_SECONDS
-        while asyncio.get_running_loop().time() < deadline and line.connected:
-            if heir.settled and handover.complete:
+        while asyncio.get_running_loop().time() < deadline and shard.connected:
+            if successor.settled and handover.complete:
                 await asyncio.sleep(LINGER_SECONDS)
                 break
             await asyncio.sleep(_POLL_SECONDS)
-        if not host.running:
+        if not context.running:
             return
-        if line.connected and not heir.connected and not handover.taken:
-            await self._give_up(line, heir, reason)
+        if shard.connected and not successor.connected and not handover.taken:
+            await self._give_up(shard, successor, reason)
             return
-        line.retire(reason)
-        heir.handover = None
-        heir.act(handover.finish())
-        line.handover = None
-        if line.task is not None and line.task.done():
-            host.ended(line)
-        host.event("replaced", "INFO", f"{len(handover.taken)} books taken over: {reason}")
-        if changed := host.outdated(heir):  # in the meantime
-            self.replace(heir, f"configuration changed: {changed}")
+        shard.retire(reason)
+        successor.handover = None
+        successor.act(handover.finish())
+        shard.handover = None
+        if shard.task is not None and shard.task.done():
+            context.ended(shard)
+        context.event("replaced", "INFO", f"{len(handover.taken)} books taken over: {reason}")
+        if changed := context.outdated(successor):  # in the meantime
+            self.replace(successor, f"configuration changed: {changed}")
 
-    async def _give_up(self, line: Line, heir: Line, reason: str) -> None:
-        """Stay with a line that still stands when no other can be had; try again later."""
-        host = self._host
-        heir.retire("gave up connecting")
-        line.handover = line.heir = None
-        host.event("replace_failed", "WARNING", f"no new connection in {HANDOVER_SECONDS:g} s, the old one stays")
+    async def _give_up(self, shard: Shard, successor: Shard, reason: str) -> None:
+        """Stay with a shard that still stands when no other can be had; try again later."""
+        context = self._context
+        successor.retire("gave up connecting")
+        shard.handover = shard.successor = None
+        context.event("replace_failed", "WARNING", f"no new connection in {HANDOVER_SECONDS:g} s, the old one stays")
         await asyncio.sleep(HANDOVER_SECONDS)
-        self.replace(line, reason)
+        self.replace(shard, reason)

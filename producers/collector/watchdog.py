@@ -1,8 +1,8 @@
 """Which books a venue has stopped talking about although its connection lives. Pure.
 
 A book's subscription is proven alive by messages of that subscription, and by whatever else the venue says of it alone
-(:attr:`producers.feed.counters.Tally.life`; docs/integrity.md, "What proves life"): not by other books, by trades, or
-by anything that only shows that the connection stands.
+(:attr:`producers.feed.counters.InstrumentCounters.life`; docs/integrity.md, "What proves life"): not by other books, by
+trades, or by anything that only shows that the connection stands.
 
 Where nothing of the kind comes for long, the book's snapshot is asked for and compared: a market in which nothing
 happens is no damage. Only if the snapshot does not come either the book is in doubt; if no book of the connection gets
@@ -39,7 +39,7 @@ class _Heard:
     asked: bool = False
 
 
-class SilenceWatch:
+class StalenessDetector:
     """Compares how much was heard of each instrument with the last time it was looked at.
 
     Args:
@@ -117,10 +117,10 @@ class Watchdog:
     def __init__(self, seconds: float | None) -> None:
         limit = seconds if seconds is not None else math.inf
         self.tick = min(1.0, limit / 4)
-        self._heard = SilenceWatch(limit)
+        self._heard = StalenessDetector(limit)
         # Also a snapshot that was asked for can get lost, while updates that need it go on.
-        self._awaited = SilenceWatch(min(limit, SNAPSHOT_SECONDS) if seconds is not None else limit)
-        self._crossed = SilenceWatch(CROSSED_SECONDS)
+        self._awaited = StalenessDetector(min(limit, SNAPSHOT_SECONDS) if seconds is not None else limit)
+        self._crossed = StalenessDetector(CROSSED_SECONDS)
         self._uncrossed: dict[str, float] = {}
         self._limit = limit
         self._total = -1
@@ -136,7 +136,7 @@ class Watchdog:
             instruments: all of the connection's.
             asked: those for which a request still waits for its turn.
             now: monotonic seconds.
-            listening: see :meth:`SilenceWatch.silent`.
+            listening: see :meth:`StalenessDetector.silent`.
         """
         life = {symbol: state.tally.life for symbol, state in instruments.items()}
         awaited = {

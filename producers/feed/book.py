@@ -19,7 +19,7 @@ from alphapulse.book import OrderBook
 from alphapulse.errors import MantissaOverflow, PrecisionExceeded, ValueRefused
 from alphapulse.fixed import decimal_text, needed_exponent, rescale
 from alphapulse.instruments import Instrument
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.crossing import Crossing
 from producers.feed.levels import Levels, exact, fitting, stated_decimals, tightest_exponent
 from schemas.records import L2Kind, L2Update
@@ -72,7 +72,7 @@ class BookStream:
     def __init__(
         self,
         instrument: Instrument,
-        tally: Tally,
+        tally: InstrumentCounters,
         *,
         depth: int | None = None,
         digest: Callable[[BookStream], int] | None = None,
@@ -245,7 +245,7 @@ class BookStream:
         if self.published:
             self._invalidate(outputs, received_time)
         elif not self.epoch:
-            self.disown(outputs, received_time)
+            self.invalidate_unopened(outputs, received_time)
         self.crossing.snapshot()
         if known:
             return None
@@ -309,7 +309,7 @@ class BookStream:
         outputs.append(self._record("HEARTBEAT", heard, 0, NO_LEVELS, None))
         self.confirmed = heard
 
-    def disown(self, outputs: list[Any], received_time: int) -> None:
+    def invalidate_unopened(self, outputs: list[Any], received_time: int) -> None:
         """Open an epoch with INVALID, if there was none yet: nobody keeps what an earlier life may have left."""
         if self.epoch:
             return

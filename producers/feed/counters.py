@@ -11,7 +11,7 @@ _OF_TRADES: Final = frozenset({"trades", "duplicate_trades", "trade_gaps", "_vol
 
 
 @dataclass(slots=True)
-class Tally:
+class InstrumentCounters:
     """One instrument's figures since the process started."""
 
     snapshots: int = 0
@@ -54,7 +54,7 @@ class Tally:
             size *= 10 ** (exponent - self._volume_exponent)
         self._volume += size
 
-    def take_over(self, book: Tally, trades: Tally) -> None:
+    def take_over(self, book: InstrumentCounters, trades: InstrumentCounters) -> None:
         """Become the sum of this one's figures on the book, ``book``'s, and ``trades``' figures on trades."""
         for name in self.__slots__:
             mine, earlier = getattr(self, name), getattr(book, name)

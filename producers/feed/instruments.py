@@ -10,7 +10,7 @@ from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError, ValueRefused
 from alphapulse.instruments import Instrument
 from producers.feed.book import BookStream
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import PAIRS, LevelFormat, LevelParser
 from producers.feed.trades import TradeStream
 
@@ -41,7 +41,7 @@ class InstrumentState:
         instrument = Instrument(venue, symbol, venue_symbol)
         self.symbol = symbol
         self.venue_symbol = venue_symbol
-        self.tally = Tally()
+        self.tally = InstrumentCounters()
         self.book = BookStream(instrument, self.tally, depth=depth, digest=digest)
         self.trades = TradeStream(instrument, self.tally, consecutive=consecutive)
         self.parser = LevelParser(levels)
@@ -52,7 +52,7 @@ class InstrumentState:
         return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": book.published}
 
 
-class Roster(ABC):
+class InstrumentSet(ABC):
     """The instruments of a venue that are ours.
 
     Attributes:
@@ -75,13 +75,13 @@ class Roster(ABC):
         """
         for symbol in settings.symbols:
             try:
-                self._take_up(symbol)
+                self._add_instrument(symbol)
             except ValueRefused as error:
                 faults.append(f"venues.{self.venue}.symbols: {error}")
         if faults:
             raise ConfigError(faults)
 
-    def _take_up(self, symbol: str) -> InstrumentState:
+    def _add_instrument(self, symbol: str) -> InstrumentState:
         """Begin with ``symbol``; what else is kept of an instrument begins here, too.
 
         Raises:
@@ -92,7 +92,7 @@ class Roster(ABC):
         self.instruments[symbol] = self._by_venue_symbol[state.venue_symbol] = state
         return state
 
-    def _let_go(self, state: InstrumentState) -> None:
+    def _remove_instrument(self, state: InstrumentState) -> None:
         """Forget all that is kept of ``state``."""
         self.instruments.pop(state.symbol, None)
         for name in [name for name, known in self._by_venue_symbol.items() if known is state]:

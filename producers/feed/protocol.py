@@ -64,10 +64,10 @@ class VenueProtocol(Subscriber, ABC):
         """
         states: list[InstrumentState] = []
         try:
-            states.extend(map(self._take_up, symbols))
+            states.extend(map(self._add_instrument, symbols))
         except ValueRefused:
             for state in states:
-                self._let_go(state)
+                self._remove_instrument(state)
             raise
         return self._ask("subscribe", self._wanted(states))
 
@@ -77,7 +77,7 @@ class VenueProtocol(Subscriber, ABC):
         state = self.instruments[symbol]
         state.book.end(outputs, received_time)
         outputs += self._ask("unsubscribe", self._wanted([state]))
-        self._let_go(state)
+        self._remove_instrument(state)
         self.subscriptions.forget(symbol)
         return outputs
 
@@ -89,7 +89,7 @@ class VenueProtocol(Subscriber, ABC):
         told = f"nothing heard of it for {seconds:g} s: its snapshot is asked for and compared"
         outputs: Outputs = [Note("quiet", "INFO", told, symbol)]
         self.instruments[symbol].book.verifying = True
-        self._ask_again(symbol, outputs)
+        self._request_snapshot(symbol, outputs)
         return outputs
 
     def recheck(self, symbol: str) -> Outputs:
@@ -131,11 +131,11 @@ class VenueProtocol(Subscriber, ABC):
             state.book.end(outputs, received_time)
         return outputs
 
-    def disown(self, received_time: int) -> Outputs:
+    def invalidate_unopened(self, received_time: int) -> Outputs:
         """End what an earlier life of the collector may have left of books that have not begun."""
         outputs: Outputs = []
         for state in self.instruments.values():
-            state.book.disown(outputs, received_time)
+            state.book.invalidate_unopened(outputs, received_time)
         return outputs
 
     def heartbeats(self, heard: int, before: int) -> Outputs:
@@ -193,7 +193,7 @@ class VenueProtocol(Subscriber, ABC):
             FrameRefused, what decoders raise: it is not understood.
         """
 
-    def _ask_again(self, symbol: str, outputs: Outputs) -> None:
+    def _request_snapshot(self, symbol: str, outputs: Outputs) -> None:
         """Append what gets a new snapshot of ``symbol``'s book."""
         outputs.append(Resubscribe(symbol))
 
@@ -221,7 +221,7 @@ class VenueProtocol(Subscriber, ABC):
             else:
                 yield entry
 
-    def _each(
+    def _apply_entries(
         self,
         entries: Iterable[E],
         handle: Callable[[InstrumentState, E, int, Outputs], Doubt | None],
@@ -236,9 +236,9 @@ class VenueProtocol(Subscriber, ABC):
         doubt then; the others are none the worse for it. A doubt that ``handle`` returns is one its book has ended of.
         """
         for entry in entries:
-            self._one(entry, handle, refusal, frame, received_time, outputs)
+            self._apply_entry(entry, handle, refusal, frame, received_time, outputs)
 
-    def _one(
+    def _apply_entry(
         self,
         entry: E,
         handle: Callable[[InstrumentState, E, int, Outputs], Doubt | None],
@@ -247,7 +247,7 @@ class VenueProtocol(Subscriber, ABC):
         received_time: int,
         outputs: Outputs,
     ) -> None:
-        """As :meth:`_each`, for the only one that the frame has."""
+        """As :meth:`_apply_entries`, for the only one that the frame has."""
         state = self._by_venue_symbol.get(entry.symbol) or self._find(entry.symbol)
         if state is None:
             self.ignored["other_symbol"] += 1
@@ -277,7 +277,7 @@ class VenueProtocol(Subscriber, ABC):
         """Whether a frame that cannot be read was most likely about books."""
         return False
 
-    def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
+    def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
         """Return the symbols whose books are in doubt because ``part`` of ``frame``, or all of it, cannot be read."""
         return self._named(part) if self._about_book(frame) else []
 
@@ -288,7 +288,7 @@ class VenueProtocol(Subscriber, ABC):
         symbol = error.symbol
         doubtful: Sequence[str] = [symbol] if symbol is not None and isinstance(error, BookRefused) else []
         if symbol is None:
-            doubtful = self._suspects(frame, part if part is not None else frame)
+            doubtful = self._affected_symbols(frame, part if part is not None else frame)
             symbol = doubtful[0] if len(doubtful) == 1 else None
         if not any(isinstance(output, Refused) and output.value is frame for output in outputs):
             self._dead_letter(error, frame, symbol, outputs)
@@ -312,7 +312,7 @@ class VenueProtocol(Subscriber, ABC):
     def _resync(self, symbol: str, doubt: Doubt, outputs: Outputs) -> None:
         self.instruments[symbol].tally.resyncs += 1
         outputs.append(Note("resync", "INFO", f"new snapshot asked for: {doubt.kind}", symbol))
-        self._ask_again(symbol, outputs)
+        self._request_snapshot(symbol, outputs)
 
     def _trade_gap(self, state: InstrumentState, missing: int, outputs: Outputs) -> None:
         outputs.append(self.trade_gap(state, missing))

@@ -9,7 +9,7 @@ from itertools import filterfalse
 from typing import ClassVar, Final
 
 from producers.feed.actions import Note, Outputs, Send
-from producers.feed.instruments import InstrumentState, Roster
+from producers.feed.instruments import InstrumentSet, InstrumentState
 from producers.feed.subscriptions import ANSWER_SECONDS, Item, Operation, Refusal, Subscriptions
 from schemas.records import Severity
 
@@ -25,7 +25,7 @@ _TOLD: Final = 10
 """Symbols named in one message; of more, the number is."""
 
 
-class Subscriber(Roster):
+class Subscriber(InstrumentSet):
     """Subscribes to what is wanted of each instrument.
 
     Attributes:

@@ -15,7 +15,7 @@ from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, V
 from alphapulse.fixed import mantissa, needed_exponent
 from alphapulse.instruments import Instrument
 from producers.feed.book import LEAST_DECIMALS
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import exact, fitting
 from schemas.records import Side, Trade
 
@@ -117,7 +117,7 @@ class TradeStream:
         consecutive: whether the venue's ids rise by one per trade.
     """
 
-    def __init__(self, instrument: Instrument, tally: Tally, *, consecutive: bool = True) -> None:
+    def __init__(self, instrument: Instrument, tally: InstrumentCounters, *, consecutive: bool = True) -> None:
         self._instrument = instrument
         self._tally = tally
         self._seen = SeenTrades() if consecutive else RecentIds()
@@ -189,7 +189,7 @@ class TradeStream:
         self._tally.add_volume(trade.size, trade.size_exponent)
         return missing
 
-    def count_in(self, tally: Tally) -> None:
+    def count_in(self, tally: InstrumentCounters) -> None:
         """Count in ``tally`` from now on."""
         self._tally = tally
 

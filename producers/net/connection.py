@@ -17,7 +17,7 @@ from websockets.exceptions import (
 )
 
 from producers.feed.venue import Venue
-from producers.net.rate_limit import PAUSING, Allowance, Gate, Limit, stated_seconds
+from producers.net.rate_limit import PAUSING, Allowance, Limit, RateLimiter, stated_seconds
 from producers.net.websocket import FrameSocket
 
 CLOSE_SECONDS = 1.0
@@ -65,7 +65,7 @@ class Connection:
         url: str,
         receive: Callable[[bytes], bool],
         room: Callable[[], Awaitable[None]],
-        messages: Gate | None = None,
+        messages: RateLimiter | None = None,
         exhausted: Callable[[], None] = lambda: None,
     ) -> None:
         self._venue = venue
@@ -245,9 +245,9 @@ class Connection:
         await socket.close()
 
 
-def message_gate(venue: Venue) -> Gate:
+def message_gate(venue: Venue) -> RateLimiter:
     """Return what keeps the venue's limit of messages."""
-    return Gate(Limit(max(1.0, venue.messages_per_second), max(1.0, 1 / venue.messages_per_second)))
+    return RateLimiter(Limit(max(1.0, venue.messages_per_second), max(1.0, 1 / venue.messages_per_second)))
 
 
 def _retry_after(error: Exception) -> float:

@@ -1,6 +1,7 @@
 """A venue's limits: so much in any stretch of so many seconds, kept exactly and used up to the last.
 
-:class:`Budget` is pure (time comes as an argument); :class:`Gate` waits in front of one, first come, first served.
+:class:`SlidingWindow` is pure (time comes as an argument); :class:`RateLimiter` waits in front of one, first come,
+first served.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Limit:
     seconds: float
 
 
-class Budget:
+class SlidingWindow:
     """Tokens that come back ``seconds`` after they were spent.
 
     A bucket that refills steadily lets nearly twice its limit through in the first window, its burst and what came in
@@ -92,7 +93,7 @@ class Allowance:
     def __init__(self, limit: Limit | None) -> None:
         limit = limit if limit is not None else Limit(math.inf, 1.0)
         kept = Limit(limit.amount, limit.seconds * SLACK)
-        self._budget = Budget(kept)
+        self._budget = SlidingWindow(kept)
         self._seconds = kept.seconds
         self._half, self._tenth = limit.amount / 2, limit.amount / 10
         self._repairs: dict[str, deque[float]] = {}
@@ -123,7 +124,7 @@ class Allowance:
         return self._budget.wait(now, messages + reserve) if math.isfinite(reserve) else 0.0
 
 
-class Gate:
+class RateLimiter:
     """Lets through what a budget allows, in the order of asking. Whoever is cancelled while waiting spends nothing.
 
     Args:
@@ -133,7 +134,7 @@ class Gate:
 
     def __init__(self, limit: Limit | None, clock: Callable[[], float] | None = None) -> None:
         kept = Limit(limit.amount, limit.seconds * SLACK) if limit is not None else Limit(math.inf, 1.0)
-        self._budget = Budget(kept)
+        self._budget = SlidingWindow(kept)
         self._spare = math.floor(kept.amount / 2) if limit is not None else 0
         self._clock = clock if clock is not None else asyncio.get_running_loop().time
         self._turn = asyncio.Lock()

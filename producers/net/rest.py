@@ -11,7 +11,7 @@ import aiohttp
 from producers.feed.actions import FetchSnapshot
 from producers.feed.venue import Venue
 from producers.net.backoff import Backoff, Pace
-from producers.net.rate_limit import PAUSING, Gate, stated_seconds
+from producers.net.rate_limit import PAUSING, RateLimiter, stated_seconds
 
 AT_ONCE: Final = 4
 """Requests under way at the same time: venues weigh deep snapshots heavily."""
@@ -41,7 +41,7 @@ class RestClient:
         self.base = base.rstrip("/")
         self._spawn = spawn
         self._weight = venue.rest_weight
-        self._gate = Gate(venue.rest_limit)
+        self._gate = RateLimiter(venue.rest_limit)
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[tuple[object, str], asyncio.Task[None]] = {}

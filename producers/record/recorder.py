@@ -14,7 +14,7 @@ from alphapulse import logs
 from alphapulse.config import FreshnessSettings, VenueSettings
 from producers.collector.collector import Collector
 from producers.collector.publisher import Publisher
-from producers.collector.shard import Line
+from producers.collector.shard import Shard
 from producers.feed.actions import FetchSnapshot, Outputs
 from producers.feed.protocol import VenueProtocol
 from producers.feed.venue import Venue
@@ -54,8 +54,8 @@ class Discarded(Publisher):
 class _Recording(Collector):
     """Reconnects one connection after the other: frames of two at a time could not be told apart in the file."""
 
-    def replace(self, line: Line, reason: str, delay: float = 0.0) -> None:
-        line.drop(reason, delay)
+    def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
+        shard.drop(reason, delay)
 
 
 class Recorder:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.collector.sharding import change, split
-from producers.net.rate_limit import Budget, Limit
+from producers.net.rate_limit import Limit, SlidingWindow
 
 SYMBOLS = st.lists(st.integers(0, 60).map(lambda n: f"S{n}-USD"), unique=True, max_size=40)
 LIMITS = st.builds(Limit, st.integers(1, 50), st.integers(1, 120))
@@ -15,7 +15,7 @@ LIMITS = st.builds(Limit, st.integers(1, 50), st.integers(1, 120))
 @given(LIMITS, st.lists(st.tuples(st.integers(0, 200), st.integers(1, 50)), min_size=1, max_size=80))
 def test_no_window_ever_holds_more_than_the_limit(limit: Limit, requests: list[tuple[int, int]]) -> None:
     """Times are whole seconds, so that sums are exact."""
-    budget = Budget(limit)
+    budget = SlidingWindow(limit)
     now = 0.0
     spent: list[tuple[float, float]] = []
     for pause, wanted in requests:
@@ -36,7 +36,7 @@ def test_no_window_ever_holds_more_than_the_limit(limit: Limit, requests: list[t
 
 @given(LIMITS, st.integers(1, 200))
 def test_whoever_asks_gets_it_within_the_time_the_limit_implies(limit: Limit, count: int) -> None:
-    budget = Budget(limit)
+    budget = SlidingWindow(limit)
     now = 0.0
     for _ in range(count):
         now += budget.wait(now)

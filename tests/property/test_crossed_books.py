@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alphapulse.book import OrderBook
 from alphapulse.instruments import Instrument
 from producers.feed.book import BookStream, Doubt
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import TextLevels
 from schemas.book_reader import BookReader, Outcome
 
@@ -35,7 +35,7 @@ class Followed:
     """A venue's book, the collector's, and a reader's."""
 
     def __init__(self) -> None:
-        self.book, self.reader = BookStream(Instrument("v", "A-B", "AB"), Tally()), BookReader()
+        self.book, self.reader = BookStream(Instrument("v", "A-B", "AB"), InstrumentCounters()), BookReader()
         self.bids, self.asks = {3: 1}, {4: 1}
         self.outputs: list[Any] = []
 

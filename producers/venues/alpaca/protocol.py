@@ -106,7 +106,7 @@ class AlpacaProtocol(VenueProtocol):
         self._watchdog.disconnected()
         return super().disconnected(received_time)
 
-    def disown(self, received_time: int) -> Outputs:
+    def invalidate_unopened(self, received_time: int) -> Outputs:
         return []  # there are no books
 
     def overdue(self, now: int) -> Outputs:
@@ -137,7 +137,7 @@ class AlpacaProtocol(VenueProtocol):
                 self._confirmed(message, received_time, outputs)
             case messages.Trade() | messages.Quote() | messages.Bar() | messages.Correction() | messages.Cancel():
                 self._watchdog.heard(received_time)
-                self._one(message, self._data, FrameRefused, frame, received_time, outputs)
+                self._apply_entry(message, self._data, FrameRefused, frame, received_time, outputs)
             case _:
                 self._watchdog.heard(received_time)
                 self.ignored[messages.IGNORED[type(message)]] += 1
@@ -196,7 +196,7 @@ class AlpacaProtocol(VenueProtocol):
             outputs.append(Note("subscription_refused", "ERROR", reason))
         outputs.append(Reconnect(reason, LIMIT_SECONDS if message.code == CONNECTION_LIMIT else 0.0))
 
-    def _ask_again(self, symbol: str, outputs: Outputs) -> None:
+    def _request_snapshot(self, symbol: str, outputs: Outputs) -> None:
         """Do nothing: without books there is none to ask for."""
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from producers.feed.venue import Listing, Venue
 from producers.net.rate_limit import Limit
-from producers.venues.binance.instruments import traded
+from producers.venues.binance.instruments import parse_instruments
 from producers.venues.binance.protocol import BinanceProtocol
 from producers.venues.binance.rest import depth_weight
 
@@ -27,5 +27,5 @@ VENUE = Venue(
     # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
     rest_limit=Limit(6000, 60.0),
     rest_weight=partial(depth_weight, weights=((100, 5), (500, 25), (1000, 50), (5000, 250))),
-    listing=Listing("/api/v3/exchangeInfo?permissions=SPOT", traded),
+    listing=Listing("/api/v3/exchangeInfo?permissions=SPOT", parse_instruments),
 )

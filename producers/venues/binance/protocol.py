@@ -69,13 +69,13 @@ class BinanceProtocol(VenueProtocol):
     def _new_state(self, symbol: str) -> InstrumentState:
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
 
-    def _take_up(self, symbol: str) -> InstrumentState:
-        state = super()._take_up(symbol)
+    def _add_instrument(self, symbol: str) -> InstrumentState:
+        state = super()._add_instrument(symbol)
         self._sync[symbol] = Synchronizer()
         return state
 
-    def _let_go(self, state: InstrumentState) -> None:
-        super()._let_go(state)
+    def _remove_instrument(self, state: InstrumentState) -> None:
+        super()._remove_instrument(state)
         self._waiting -= self._sync.pop(state.symbol).reset()
 
     @property
@@ -303,7 +303,7 @@ class BinanceProtocol(VenueProtocol):
         received_time: int,
         outputs: Outputs,
     ) -> None:
-        self._one(decode(data), self._trade, FrameRefused, frame, received_time, outputs)
+        self._apply_entry(decode(data), self._trade, FrameRefused, frame, received_time, outputs)
 
     def _trade(self, state: InstrumentState, trade: _Trade, received_time: int, outputs: Outputs) -> None:
         kind = type(trade)
@@ -342,7 +342,7 @@ class BinanceProtocol(VenueProtocol):
         self._waiting -= dropped
         self.instruments[symbol].tally.ignored += dropped
 
-    def _ask_again(self, symbol: str, outputs: Outputs) -> None:
+    def _request_snapshot(self, symbol: str, outputs: Outputs) -> None:
         # The next diff asks: only then is it known where the snapshot has to join.
         if not self.instruments[symbol].book.follows:
             self._drop(symbol, self._sync[symbol])

@@ -5,7 +5,7 @@ from functools import partial
 from producers.feed.venue import Listing, Venue
 from producers.net.rate_limit import Limit
 from producers.venues.binance.rest import depth_weight
-from producers.venues.binance_us.instruments import traded
+from producers.venues.binance_us.instruments import parse_instruments
 from producers.venues.binance_us.protocol import BinanceUsProtocol
 
 VENUE = Venue(
@@ -24,5 +24,5 @@ VENUE = Venue(
     # https://docs.binance.us/#rate-limits-rest
     rest_limit=Limit(1200, 60.0),
     rest_weight=partial(depth_weight, weights=((100, 1), (500, 5), (1000, 10), (5000, 50))),
-    listing=Listing("/api/v3/exchangeInfo", traded),
+    listing=Listing("/api/v3/exchangeInfo", parse_instruments),
 )

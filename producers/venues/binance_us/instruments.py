@@ -1,5 +1,5 @@
 """Binance.US lists its symbols as Binance does."""
 
-from producers.venues.binance.instruments import traded
+from producers.venues.binance.instruments import parse_instruments
 
-__all__ = ["traded"]
+__all__ = ["parse_instruments"]

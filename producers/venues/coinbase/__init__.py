@@ -2,7 +2,7 @@
 
 from producers.feed.venue import Listing, Venue
 from producers.net.rate_limit import Limit
-from producers.venues.coinbase.instruments import traded
+from producers.venues.coinbase.instruments import parse_instruments
 from producers.venues.coinbase.protocol import CoinbaseProtocol
 
 VENUE = Venue(
@@ -17,5 +17,5 @@ VENUE = Venue(
     # Eight a second and address: https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
     connects=Limit(8, 1.0),
     rest_limit=Limit(10, 1.0),
-    listing=Listing("/products", traded),
+    listing=Listing("/products", parse_instruments),
 )

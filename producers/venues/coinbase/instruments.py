@@ -24,7 +24,7 @@ class Product(Struct):
 _decode = msgspec.json.Decoder(list[Product]).decode
 
 
-def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
     """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
 
     Raises:

@@ -62,8 +62,8 @@ class CoinbaseProtocol(VenueProtocol):
             symbols = [symbol for symbol in channels if tuple(channels[symbol]) == same]
             yield from apart_if_few([(channel, symbol) for channel in same for symbol in symbols])
 
-    def _let_go(self, state: InstrumentState) -> None:
-        super()._let_go(state)
+    def _remove_instrument(self, state: InstrumentState) -> None:
+        super()._remove_instrument(state)
         self._heartbeats.pop(state.symbol, None)
         self._without_trades.discard(state.symbol)
 
@@ -87,11 +87,11 @@ class CoinbaseProtocol(VenueProtocol):
             return
         match message:
             case messages.L2Update():
-                self._one(message, self._update, BookRefused, frame, received_time, outputs)
+                self._apply_entry(message, self._update, BookRefused, frame, received_time, outputs)
             case messages.Match():
-                self._one(message, self._trade, FrameRefused, frame, received_time, outputs)
+                self._apply_entry(message, self._trade, FrameRefused, frame, received_time, outputs)
             case messages.Snapshot():
-                self._one(message, self._snapshot, BookRefused, frame, received_time, outputs)
+                self._apply_entry(message, self._snapshot, BookRefused, frame, received_time, outputs)
             case messages.Heartbeat():
                 self.ignored["heartbeat"] += 1
                 if message.symbol in self._by_venue_symbol:
@@ -177,7 +177,7 @@ class CoinbaseProtocol(VenueProtocol):
     def _about_book(self, frame: bytes) -> bool:
         return b'"l2update"' in frame or b'"snapshot"' in frame
 
-    def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
+    def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
         # No later frame would show that this one is missing: what may be about a book puts it in doubt.
         if any(kind in frame for kind in _OTHER_KINDS):
             return []
@@ -185,4 +185,4 @@ class CoinbaseProtocol(VenueProtocol):
             msgspec.json.decode(frame, type=msgspec.Raw)
         except UNREADABLE:
             return self._named(frame) or list(self.instruments)
-        return super()._suspects(frame, part)
+        return super()._affected_symbols(frame, part)

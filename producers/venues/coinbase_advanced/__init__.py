@@ -6,7 +6,7 @@ so that (venue, symbol) stays one feed's; collect one of the two, or arbitrage c
 
 from producers.feed.venue import Listing, Venue
 from producers.net.rate_limit import Limit
-from producers.venues.coinbase_advanced.instruments import traded
+from producers.venues.coinbase_advanced.instruments import parse_instruments
 from producers.venues.coinbase_advanced.protocol import CoinbaseAdvancedProtocol
 
 VENUE = Venue(
@@ -23,5 +23,5 @@ VENUE = Venue(
     symbols_per_connection=20,
     rest_url="https://api.coinbase.com",
     rest_limit=Limit(10, 1.0),
-    listing=Listing("/api/v3/brokerage/market/products?product_type=SPOT", traded),
+    listing=Listing("/api/v3/brokerage/market/products?product_type=SPOT", parse_instruments),
 )

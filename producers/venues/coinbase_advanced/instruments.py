@@ -29,7 +29,7 @@ class _Answer(Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
     """Return the canonical symbols of the spot books; of two names of one book (-USDC, -USD) the one it is sent under.
 
     ``left_out`` is told the names that have no canonical symbol.

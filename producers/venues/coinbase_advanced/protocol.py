@@ -55,12 +55,12 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
     def _new_state(self, symbol: str) -> InstrumentState:
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
 
-    def _take_up(self, symbol: str) -> InstrumentState:
+    def _add_instrument(self, symbol: str) -> InstrumentState:
         product = sent_as(venue_symbol(symbol))
         other = self._by_venue_symbol.get(product)
         if other is not None and other.symbol != symbol:
             raise ValueRefused(f"{symbol!r} is the same book as {other.symbol!r} at this venue: name one of them")
-        state = super()._take_up(symbol)
+        state = super()._add_instrument(symbol)
         self._by_venue_symbol[product] = state
         return state
 
@@ -114,12 +114,12 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             case "l2_data":
                 self._timestamp = message.timestamp
                 books = self._entries(messages.BOOKS, message.events, frame, received_time, outputs)
-                self._each(books, self._book, BookRefused, frame, received_time, outputs)
+                self._apply_entries(books, self._book, BookRefused, frame, received_time, outputs)
             case "market_trades":
                 for event in self._entries(messages.TRADE_EVENTS, message.events, frame, received_time, outputs):
                     trades = self._entries(messages.TRADES, event.trades, frame, received_time, outputs)
                     oldest_first = sorted(trades, key=lambda trade: int(trade.trade_id))
-                    self._each(oldest_first, self._trade, FrameRefused, frame, received_time, outputs)
+                    self._apply_entries(oldest_first, self._trade, FrameRefused, frame, received_time, outputs)
             case "subscriptions":
                 self.ignored["subscriptions"] += 1
                 self._take_listing(_reader_of(messages.decode_listings(message.events)), outputs, complete=False)
@@ -150,7 +150,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                 state.book.end(outputs, received_time)
                 self._doubt(state, Doubt("sequence", missing), outputs)
             else:  # the snapshot waited for may be what was lost
-                self._ask_again(state.symbol, outputs)
+                self._request_snapshot(state.symbol, outputs)
 
     def _book(
         self, state: InstrumentState, event: messages.BookEvent, received_time: int, outputs: Outputs
@@ -184,7 +184,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         if missing:
             self._trade_gap(state, missing, outputs)
 
-    def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
+    def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
         # A frame says its channel first; one that is cut off may have been about more books than it still names.
         if any(channel in frame for channel in _OTHER_CHANNELS) or messages.channel_of(frame) not in (None, "l2_data"):
             return []

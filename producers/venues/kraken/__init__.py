@@ -2,7 +2,7 @@
 
 from producers.feed.venue import Listing, Venue
 from producers.net.rate_limit import Limit
-from producers.venues.kraken.instruments import traded
+from producers.venues.kraken.instruments import parse_instruments
 from producers.venues.kraken.protocol import KrakenProtocol
 
 VENUE = Venue(
@@ -16,5 +16,5 @@ VENUE = Venue(
     connects=Limit(140, 600.0),
     # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits
     rest_limit=Limit(1, 1.0),
-    listing=Listing("/0/public/AssetPairs", traded),
+    listing=Listing("/0/public/AssetPairs", parse_instruments),
 )

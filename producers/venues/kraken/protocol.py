@@ -95,10 +95,10 @@ class KrakenProtocol(VenueProtocol):
                     raise FrameRefused(self.venue, f"type: neither snapshot nor update: {message.type!r:.80}")
                 self._is_snapshot = message.type == "snapshot"
                 books = self._entries(messages.BOOKS, message.data, frame, received_time, outputs)
-                self._each(books, self._book, BookRefused, frame, received_time, outputs)
+                self._apply_entries(books, self._book, BookRefused, frame, received_time, outputs)
             case "trade":
                 trades = self._entries(messages.TRADES, message.data, frame, received_time, outputs)
-                self._each(trades, self._trade, FrameRefused, frame, received_time, outputs)
+                self._apply_entries(trades, self._trade, FrameRefused, frame, received_time, outputs)
             case "instrument":
                 self.subscriptions.confirm([_REFERENCE])
                 pairs = messages.decode_reference(message.data).pairs

@@ -2,7 +2,7 @@
 
 from producers.feed.venue import Listing, Venue
 from producers.net.rate_limit import Limit
-from producers.venues.okx.instruments import traded
+from producers.venues.okx.instruments import parse_instruments
 from producers.venues.okx.protocol import OkxProtocol
 
 VENUE = Venue(
@@ -21,5 +21,5 @@ VENUE = Venue(
     rest_url="https://www.okx.com",
     # https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
     rest_limit=Limit(20, 2.0),
-    listing=Listing("/api/v5/public/instruments?instType=SPOT", traded),
+    listing=Listing("/api/v5/public/instruments?instType=SPOT", parse_instruments),
 )

@@ -26,7 +26,7 @@ class _Answer(Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-def traded(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
+def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
     """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
 
     Raises:

@@ -58,8 +58,8 @@ class OkxProtocol(VenueProtocol):
         # A message stands for ``count`` trades, of whose ids it names the last: gaps are counted here.
         return InstrumentState(self.venue, symbol, venue_symbol(symbol), depth=DEPTH, consecutive=False)
 
-    def _let_go(self, state: InstrumentState) -> None:
-        super()._let_go(state)
+    def _remove_instrument(self, state: InstrumentState) -> None:
+        super()._remove_instrument(state)
         self._last.pop(state.symbol, None)
         self._last_trade.pop(state.symbol, None)
 
@@ -90,10 +90,10 @@ class OkxProtocol(VenueProtocol):
                 books = list(self._entries(messages.BOOKS, message.data, frame, received_time, outputs))
                 for book in books:
                     book.symbol = message.arg.inst_id
-                self._each(books, take, BookRefused, frame, received_time, outputs)
+                self._apply_entries(books, take, BookRefused, frame, received_time, outputs)
             case "trades":
                 trades = self._entries(messages.TRADES, message.data, frame, received_time, outputs)
-                self._each(trades, self._trade, FrameRefused, frame, received_time, outputs)
+                self._apply_entries(trades, self._trade, FrameRefused, frame, received_time, outputs)
             case channel:
                 self._ignore("channel", channel, messages.IGNORED, frame)
 
@@ -204,5 +204,5 @@ class OkxProtocol(VenueProtocol):
     def _about_book(self, frame: bytes) -> bool:
         return b'"books"' in frame and b'"data"' in frame
 
-    def _suspects(self, frame: bytes, part: bytes) -> Sequence[str]:
-        return super()._suspects(frame, frame)  # an entry of a book does not name it
+    def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
+        return super()._affected_symbols(frame, frame)  # an entry of a book does not name it

@@ -30,7 +30,7 @@ def from_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spares_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares do not wait until a child has started."""
+    """StandbyPool do not wait until a child has started."""
     monkeypatch.setattr("alphapulse.supervisor.standby.PREPARE_SECONDS", 0.0)
 
 

@@ -62,7 +62,7 @@ async def test_books_heal_and_trades_come_once(venue: str, tmp_path: Path) -> No
         wanted = market.book.sha256(-market.listing.price_decimals, -market.listing.size_decimals)
 
         def healed() -> bool:
-            (state,) = (line.protocol.instruments["BTC-USD"].book for line in collector.lines)
+            (state,) = (line.protocol.instruments["BTC-USD"].book for line in collector.shards)
             return state.valid and state.book.sha256(state.price_exponent, state.size_exponent) == wanted
 
         await until(lambda: work.done() or healed(), 60)

@@ -166,7 +166,7 @@ async def check(
     """Check that a replay gives the markets' books, and all trades that the recorder saw."""
 
     def ended(collector: Collector, records: list[Record]) -> bool:
-        states = [state for line in collector.lines for state in line.protocol.instruments.values()]
+        states = [state for line in collector.shards for state in line.protocol.instruments.values()]
         return len(states) == len(markets) and all(same(state.book, markets[state.symbol]) for state in states)
 
     records = await replay(path, folder, ended, **more)

@@ -91,8 +91,8 @@ async def start(venue: Venue, symbols: Sequence[str], most: float, depth: int | 
 
 def _waited_for(it: Live, symbols: Sequence[str]) -> set[str]:
     """Return the symbols without a valid book, and the connections that have something left to say."""
-    states = {symbol: state for line in it.collector.lines for symbol, state in line.protocol.instruments.items()}
-    talking = {f"connection {number}" for number, line in enumerate(it.collector.lines) if not line.settled}
+    states = {symbol: state for line in it.collector.shards for symbol, state in line.protocol.instruments.items()}
+    talking = {f"connection {number}" for number, line in enumerate(it.collector.shards) if not line.settled}
     return {symbol for symbol in symbols if symbol not in states or not states[symbol].book.valid} | talking
 
 
@@ -256,7 +256,7 @@ def test_the_repairs_of_one_book_leave_the_others_theirs() -> None:
     bad, good = SYMBOLS[:2]
 
     async def work(it: Live) -> None:
-        (line,) = it.collector.lines
+        (line,) = it.collector.shards
         for _ in range(600):
             line.act([Resubscribe(bad)])
             await asyncio.sleep(1.0)
@@ -284,7 +284,7 @@ def test_what_is_asked_for_first_does_not_wait_behind_repairs() -> None:
             settings = VenueSettings(symbols=SYMBOLS[:60], websocket_url=url)
             async with live(replace(load("coinbase"), silence_seconds=36_000.0), settings) as it:
                 await until(lambda: heard)
-                it.collector.lines[0].act([Resubscribe(symbol) for symbol in SYMBOLS[:60]])
+                it.collector.shards[0].act([Resubscribe(symbol) for symbol in SYMBOLS[:60]])
                 await asyncio.sleep(3.0)
                 added = loop.time()
                 it.collector.reconfigure(settings.model_copy(update={"symbols": SYMBOLS[:61]}))

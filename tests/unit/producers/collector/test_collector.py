@@ -282,7 +282,7 @@ async def test_a_broker_that_goes_again_and_again_is_not_held_against_the_venue(
             producer.prompt = False
             await until(lambda times=times: it.ready == [True, False] * times)  # type: ignore[misc]
             # As after a first failure, however soon the broker went again: the next wait is the shortest.
-            await until(lambda: it.collector.lines[0].backoff.failures == 1)
+            await until(lambda: it.collector.shards[0].backoff.failures == 1)
             producer.acknowledge()
             await until(lambda times=times: it.ready == [True, False] * times + [True])  # type: ignore[misc]
 

@@ -76,10 +76,10 @@ BINANCE = {
     ],
 )
 def test_a_venues_list_of_instruments(venue: str, answer: object, symbols: list[str], unnamed: list[str]) -> None:
-    traded = import_module(f"producers.venues.{venue}.instruments").traded
+    parse_instruments = import_module(f"producers.venues.{venue}.instruments").parse_instruments
     left_out: list[str] = []
-    assert traded(json.dumps(answer).encode(), left_out.append) == symbols
+    assert parse_instruments(json.dumps(answer).encode(), left_out.append) == symbols
     assert left_out == unnamed
     for broken in (b"", b"\xff", b'{"message":"NotFound"}'):
         with pytest.raises(FrameRefused):
-            traded(broken)
+            parse_instruments(broken)

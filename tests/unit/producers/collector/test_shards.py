@@ -300,9 +300,9 @@ async def test_a_change_during_a_handover_is_not_forgotten() -> None:
             await until(lambda: len(it.events("replaced")) == 2)
             assert it.events("connected")[-1].message == f"connected to {other}"
             assert it.kinds(SYMBOLS[0]) == ["SNAPSHOT"] * 3
-            await until(lambda: len(it.collector.lines) == 1)
+            await until(lambda: len(it.collector.shards) == 1)
             it.collector.reconfigure(settings.model_copy(update={"websocket_url": other, "connections": 3}))
-            assert len(it.collector.lines) == 1, "nothing that a connection would have to be replaced for"
+            assert len(it.collector.shards) == 1, "nothing that a connection would have to be replaced for"
 
 
 async def nothing(request: web.Request) -> web.StreamResponse:

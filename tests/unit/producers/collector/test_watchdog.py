@@ -6,18 +6,18 @@ from itertools import pairwise
 import pytest
 
 from alphapulse.config import VenueSettings
-from producers.collector.watchdog import LONGEST_SECONDS, SNAPSHOT_SECONDS, SilenceWatch, Verdict, Watchdog
+from producers.collector.watchdog import LONGEST_SECONDS, SNAPSHOT_SECONDS, StalenessDetector, Verdict, Watchdog
 from producers.feed.instruments import InstrumentState
 from producers.venues.coinbase.protocol import CoinbaseProtocol
 
 
 def test_what_speaks_is_not_silent() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     assert not any(watch.silent({"A": second}, second) for second in range(100))
 
 
 def test_one_that_falls_silent_is_named_the_others_are_not() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     for second in range(10):
         assert watch.silent({"A": 7, "B": second}, second) == {}
     assert watch.silent({"A": 7, "B": 10}, 10) == {"A": 10.0}
@@ -25,7 +25,7 @@ def test_one_that_falls_silent_is_named_the_others_are_not() -> None:
 
 
 def test_a_market_in_which_nothing_happens_is_asked_for_ever_more_rarely() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     asked = []
     activity = 0
     for second in range(20_000):
@@ -40,7 +40,7 @@ def test_a_market_in_which_nothing_happens_is_asked_for_ever_more_rarely() -> No
 
 
 def test_one_that_speaks_again_gets_the_old_patience() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     watch.silent({"A": 1}, 0)
     assert watch.silent({"A": 1}, 10)
     watch.silent({"A": 2}, 11)  # the answer
@@ -49,7 +49,7 @@ def test_one_that_speaks_again_gets_the_old_patience() -> None:
 
 
 def test_time_in_which_nothing_could_be_heard_does_not_count() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     watch.silent({"A": 1}, 0)
     assert watch.silent({"A": 1}, 9, listening=False) == {}
     assert watch.silent({"A": 1}, 15) == {}
@@ -57,14 +57,14 @@ def test_time_in_which_nothing_could_be_heard_does_not_count() -> None:
 
 
 def test_a_symbol_given_up_is_forgotten() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     watch.silent({"A": 1}, 0)
     watch.silent({}, 5)
     assert watch.silent({"A": 1}, 20) == {}
 
 
 def test_a_request_that_waits_for_its_turn_is_given_time_and_does_not_make_it_forget() -> None:
-    watch = SilenceWatch(10.0)
+    watch = StalenessDetector(10.0)
     watch.silent({"A": 1}, 0)
     assert watch.silent({"A": 1}, 10) == {"A": 10.0}
     for second in range(11, 40):

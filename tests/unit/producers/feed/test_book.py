@@ -8,7 +8,7 @@ import pytest
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import Instrument
 from producers.feed.book import BookStream
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import TextLevels
 from schemas.book_reader import BookReader
 from schemas.records import L2Update
@@ -22,7 +22,7 @@ def levels(*pairs: tuple[str, str]) -> TextLevels:
 
 def stream(**kwargs: Any) -> BookStream:
     instrument = kwargs.pop("instrument", Instrument("kraken", "BTC-USD", "BTC/USD"))
-    return BookStream(instrument, kwargs.pop("tally", Tally()), **kwargs)
+    return BookStream(instrument, kwargs.pop("tally", InstrumentCounters()), **kwargs)
 
 
 def opened(book: BookStream, received_time: int = 1000) -> list[L2Update]:
@@ -40,7 +40,7 @@ def test_a_snapshot_opens_an_epoch_at_sequence_0() -> None:
 
 
 def test_a_delta_is_next_in_sequence() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs: list[L2Update] = opened(book)
     book.delta(outputs, levels(("10", "0"), ("9", "5")), NONE, received_time=2000, exchange_time=7, exchange_sequence=8)
@@ -58,7 +58,7 @@ def test_epochs_rise_even_if_the_clock_does_not() -> None:
 
 
 def test_updates_before_the_snapshot_are_ignored() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs: list[L2Update] = []
     assert book.delta(outputs, levels(("10", "1")), NONE, received_time=1) is None
@@ -67,7 +67,7 @@ def test_updates_before_the_snapshot_are_ignored() -> None:
 
 
 def test_end_publishes_invalid_once() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs = opened(book)
     book.end(outputs, 3000)
@@ -104,7 +104,7 @@ def bid(book: BookStream, outputs: list[L2Update], price: str, size: str, receiv
 
 
 def test_a_crossed_snapshot_is_followed_unpublished_until_an_update_uncrosses_it() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs: list[L2Update] = opened(book)
     assert crossed(book, outputs, 2000) == "crossed"
@@ -187,7 +187,7 @@ def test_a_crossed_book_that_ends_says_nothing_more() -> None:
 
 
 def test_a_snapshot_asked_for_to_compare_changes_nothing_if_it_is_the_same() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs: list[L2Update] = opened(book)
     bid(book, outputs, "9.5", "1.123456789", 1500)  # with wider exponents than the snapshot's
@@ -222,7 +222,7 @@ def test_the_depth_counts_in_the_comparison() -> None:
 
 
 def test_a_bad_checksum_is_a_doubt() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally, digest=lambda book: len(book.book.bids))
     outputs: list[L2Update] = []
     assert book.snapshot(outputs, levels(("10", "1")), NONE, received_time=1, checksum=1) is None
@@ -237,7 +237,7 @@ def test_a_bad_checksum_is_a_doubt() -> None:
 
 
 def test_more_decimals_open_a_wider_epoch_of_the_same_book() -> None:
-    tally, reader = Tally(), BookReader()
+    tally, reader = InstrumentCounters(), BookReader()
     book = stream(tally=tally)
     outputs = opened(book)
     book.delta(outputs, levels(("10.0000000001", "3.123456789")), NONE, received_time=5000)
@@ -339,7 +339,7 @@ def test_numbers_that_no_exponent_holds_together_are_refused_with_both_named() -
 
 
 def test_levels_out_of_depth_are_deleted_in_the_records_too() -> None:
-    tally, reader = Tally(), BookReader()
+    tally, reader = InstrumentCounters(), BookReader()
     book = stream(tally=tally, depth=2)
     outputs: list[L2Update] = []
     book.snapshot(outputs, levels(("10", "1"), ("9", "1"), ("8", "1")), NONE, received_time=1)
@@ -354,7 +354,7 @@ def test_levels_out_of_depth_are_deleted_in_the_records_too() -> None:
 
 
 def test_a_book_is_confirmed_with_its_place_repeated() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs = opened(book)
     book.delta(outputs, levels(("9", "5")), NONE, received_time=2000, exchange_time=7, exchange_sequence=8)
@@ -375,7 +375,7 @@ def test_a_book_is_confirmed_with_its_place_repeated() -> None:
 
 
 def test_a_withheld_book_goes_on_unpublished() -> None:
-    tally, reader = Tally(), BookReader()
+    tally, reader = InstrumentCounters(), BookReader()
     book = stream(tally=tally)
     outputs = opened(book)
     book.withhold(outputs, 2000)
@@ -420,13 +420,13 @@ def test_a_book_that_comes_into_doubt_while_it_is_withheld_waits_for_its_snapsho
 
 
 def test_a_snapshot_that_comes_while_it_is_withheld_opens_no_epoch() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     book = stream(tally=tally)
     outputs: list[L2Update] = []
     book.withhold(outputs, 1000)
     book.snapshot(outputs, levels(("10", "1")), levels(("11", "2")), received_time=2000)
     assert outputs == []
-    book.disown(outputs, 2500)  # whatever was there before is not this book
+    book.invalidate_unopened(outputs, 2500)  # whatever was there before is not this book
     book.resume(outputs, 3000)
     assert [(r.kind, r.epoch, r.sequence) for r in outputs] == [("INVALID", 2500, 0), ("SNAPSHOT", 3000, 0)]
     assert (tally.snapshots, tally.withheld, tally.published_l2) == (0, 1, 1)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import Instrument
-from producers.feed.counters import Tally
+from producers.feed.counters import InstrumentCounters
 from producers.feed.trades import RecentIds, SeenTrades, TradeStream
 from schemas.records import Trade
 
 
-def make(tally: Tally, *, consecutive: bool = True) -> TradeStream:
+def make(tally: InstrumentCounters, *, consecutive: bool = True) -> TradeStream:
     return TradeStream(Instrument("coinbase", "BTC-USD", "BTC-USD"), tally, consecutive=consecutive)
 
 
@@ -27,7 +27,7 @@ def take(trades: TradeStream, ids: Sequence[int], price: str = "1.5", size: str 
 
 
 def test_a_trade_becomes_a_record() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     (record,), _ = take(make(tally), [7])
     assert record == Trade(
         venue="coinbase",
@@ -45,14 +45,14 @@ def test_a_trade_becomes_a_record() -> None:
 
 
 def test_repeated_trades_are_counted_and_not_published() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     records, _ = take(make(tally), [7, 8, 7, 8, 9])
     assert [record.trade_id for record in records] == ["7", "8", "9"]
     assert tally.duplicate_trades == 2
 
 
 def test_a_jump_tells_how_many_are_missing_and_late_ones_are_taken() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     records, missing = take(make(tally), [10, 14, 12, 12, 11, 13, 14, 15, 9, 9])
     assert missing == [0, 3, 0, 0, 0, 0, 0, 0, 0, 0]
     assert [record.trade_id for record in records] == ["10", "14", "12", "11", "13", "15", "9"]
@@ -80,7 +80,7 @@ def test_memory_is_bounded_and_the_forgotten_are_never_doubled() -> None:
 
 
 def test_ids_that_are_not_consecutive_have_no_gaps() -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     records, missing = take(make(tally, consecutive=False), [5, 500, 5])
     assert missing == [0, 0, 0]
     assert len(records) == 2
@@ -88,7 +88,7 @@ def test_ids_that_are_not_consecutive_have_no_gaps() -> None:
 
 
 def test_more_decimals_widen_from_then_on() -> None:
-    trades = make(Tally())
+    trades = make(InstrumentCounters())
     (first,), _ = take(trades, [1], price="0.1234567891")
     (second,), _ = take(trades, [2], price="0.5")
     assert (first.price, first.price_exponent) == (1234567891, -10)
@@ -96,7 +96,7 @@ def test_more_decimals_widen_from_then_on() -> None:
 
 
 def test_a_huge_value_takes_an_exponent_of_its_own() -> None:
-    trades = make(Tally())
+    trades = make(InstrumentCounters())
     (first,), _ = take(trades, [1], size="123456789012.5")
     (second,), _ = take(trades, [2], size="1")
     assert (first.size, first.size_exponent) == (1234567890125, -1)
@@ -105,7 +105,7 @@ def test_a_huge_value_takes_an_exponent_of_its_own() -> None:
 
 @pytest.mark.parametrize("price", ["", "-1", "nan", "12345678901234567890.5", "9" * 30, "123456789012345678.123456789"])
 def test_a_refused_trade_is_not_published_and_its_id_is_seen(price: str) -> None:
-    tally = Tally()
+    tally = InstrumentCounters()
     trades = make(tally)
     with pytest.raises(ValueRefused, match="price"):
         take(trades, [1], price=price)

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from producers.collector.sharding import split
-from producers.net.rate_limit import SLACK, Allowance, Budget, Gate, Limit
+from producers.net.rate_limit import SLACK, Allowance, Limit, RateLimiter, SlidingWindow
 from producers.registry import load
 from tests.fixtures.virtual_time import run
 
 
 def test_a_burst_may_use_the_whole_limit_and_comes_back_a_window_later() -> None:
-    budget = Budget(Limit(3, 10.0))
+    budget = SlidingWindow(Limit(3, 10.0))
     for _ in range(3):
         assert budget.wait(100.0) == 0
         budget.spend(100.0)
@@ -21,7 +21,7 @@ def test_a_burst_may_use_the_whole_limit_and_comes_back_a_window_later() -> None
 
 
 def test_weights_are_waited_for_until_enough_is_back() -> None:
-    budget = Budget(Limit(100, 60.0))
+    budget = SlidingWindow(Limit(100, 60.0))
     budget.spend(0.0, 50)
     budget.spend(10.0, 40)
     assert budget.wait(10.0, 10) == 0
@@ -30,14 +30,14 @@ def test_weights_are_waited_for_until_enough_is_back() -> None:
 
 
 def test_what_exceeds_the_whole_limit_passes_alone() -> None:
-    budget = Budget(Limit(10, 1.0))
+    budget = SlidingWindow(Limit(10, 1.0))
     assert budget.wait(0.0, 25) == 0
     budget.spend(0.0, 25)
     assert budget.wait(0.5, 1) == 0.5
 
 
 def test_a_closed_budget_lets_nothing_through() -> None:
-    budget = Budget(Limit(10, 1.0))
+    budget = SlidingWindow(Limit(10, 1.0))
     budget.close(7.0)
     budget.close(5.0)
     assert budget.wait(2.0) == 5.0
@@ -46,7 +46,7 @@ def test_a_closed_budget_lets_nothing_through() -> None:
 
 def test_a_gate_without_a_limit_can_be_closed_all_the_same() -> None:
     async def work() -> float:
-        gate = Gate(None)
+        gate = RateLimiter(None)
         await asyncio.gather(*(gate.enter(1e6) for _ in range(100)))
         gate.close(3.0)
         await gate.enter()
@@ -57,7 +57,7 @@ def test_a_gate_without_a_limit_can_be_closed_all_the_same() -> None:
 
 def test_whoever_gives_up_waiting_spends_nothing() -> None:
     async def work() -> float:
-        gate = Gate(Limit(1, 10.0 / SLACK))
+        gate = RateLimiter(Limit(1, 10.0 / SLACK))
         await gate.enter()
         impatient = [asyncio.create_task(gate.enter()) for _ in range(5)]
         await asyncio.sleep(1)
@@ -71,7 +71,7 @@ def test_whoever_gives_up_waiting_spends_nothing() -> None:
 
 def test_what_may_be_left_out_takes_no_more_than_half_and_waits_for_nobody() -> None:
     async def work() -> list[bool]:
-        gate = Gate(Limit(4, 1.0))
+        gate = RateLimiter(Limit(4, 1.0))
         entered = [gate.enter_if_idle() for _ in range(3)]
         await asyncio.sleep(1.1)
         for _ in range(4):
@@ -86,8 +86,8 @@ def test_what_may_be_left_out_takes_no_more_than_half_and_waits_for_nobody() -> 
         return entered
 
     assert run(work()) == [True, True, False, False, False]
-    assert Gate(None, lambda: 0.0).enter_if_idle()
-    assert Gate(Limit(1, 1.0), lambda: 0.0).enter_if_idle()
+    assert RateLimiter(None, lambda: 0.0).enter_if_idle()
+    assert RateLimiter(Limit(1, 1.0), lambda: 0.0).enter_if_idle()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_500_symbols_start_as_fast_as_the_rest_limit_allows_and_no_faster(
     limits = load(venue)
 
     async def work() -> list[float]:
-        gate = Gate(limits.rest_limit)
+        gate = RateLimiter(limits.rest_limit)
         times: list[float] = []
 
         async def one() -> None:

@@ -41,8 +41,8 @@ NONSENSE = (
 )
 
 
-class Line:
-    """A protocol and its venue, with a line between them that may lose frames."""
+class Link:
+    """A protocol and its venue, with a link between them that may lose frames."""
 
     def __init__(self, venue: str, seed: int = 1, rate: float = 50.0) -> None:
         self.symbols = samples(venue).simulated
@@ -119,36 +119,36 @@ def test_every_venue_has_its_end_of_the_protocol() -> None:
 
 @pytest.mark.parametrize("venue", VENUES)
 def test_books_and_trades_are_the_markets(venue: str) -> None:
-    line = Line(venue)
-    line.connect()
-    assert not [note for note in line.run.notes if note.severity != "INFO"]
+    link = Link(venue)
+    link.connect()
+    assert not [note for note in link.run.notes if note.severity != "INFO"]
     for _ in range(20):
-        line.go_on(0.5)
-        line.check()
-    assert line.run.refused == []
-    for symbol in line.symbols:
-        state = line.run.protocol.instruments[symbol]
-        if any(subscription.feed == BOOK for subscription in line.session.subscriptions.values()):
-            assert line.run.valid(symbol)
+        link.go_on(0.5)
+        link.check()
+    assert link.run.refused == []
+    for symbol in link.symbols:
+        state = link.run.protocol.instruments[symbol]
+        if any(subscription.feed == BOOK for subscription in link.session.subscriptions.values()):
+            assert link.run.valid(symbol)
             assert state.tally.deltas > 100
-        found = [int(r.trade_id) % 10**19 for r in line.run.records if isinstance(r, Trade) and r.symbol == symbol]
-        assert found == line.trades[symbol]
+        found = [int(r.trade_id) % 10**19 for r in link.run.records if isinstance(r, Trade) and r.symbol == symbol]
+        assert found == link.trades[symbol]
         assert len(found) > 10
         assert state.tally.gaps == 0
-    assert not [note for note in line.run.notes if note.severity != "INFO"]
+    assert not [note for note in link.run.notes if note.severity != "INFO"]
 
 
 def test_a_venue_without_books_publishes_quotes_and_bars() -> None:
-    line = Line("alpaca", rate=5.0)
-    line.connect()
-    line.go_on(130)
-    for symbol in line.symbols:
-        quotes = [quote for quote in line.run.quotes if quote.symbol == symbol]
-        part_of_market = line.parts[symbol]
+    link = Link("alpaca", rate=5.0)
+    link.connect()
+    link.go_on(130)
+    for symbol in link.symbols:
+        quotes = [quote for quote in link.run.quotes if quote.symbol == symbol]
+        part_of_market = link.parts[symbol]
         best = part_of_market.book.bids.best_price(), part_of_market.book.asks.best_price()
         scale = 10 ** (-quotes[-1].price_exponent - part_of_market.listing.price_decimals)
         assert (quotes[-1].bid_price // scale, quotes[-1].ask_price // scale) == best
-        bars = [candle for candle in line.run.candles if candle.symbol == symbol]
+        bars = [candle for candle in link.run.candles if candle.symbol == symbol]
         assert [bar.revision for bar in bars] == [0, 0]
         assert all(bar.low <= bar.vwap <= bar.high and bar.low <= min(bar.open, bar.close) for bar in bars)
         assert bars[1].open_time - bars[0].open_time == 60 * S
@@ -157,31 +157,31 @@ def test_a_venue_without_books_publishes_quotes_and_bars() -> None:
 @pytest.mark.parametrize("venue", VENUES)
 @pytest.mark.parametrize("seed", range(5))
 def test_a_lost_frame_is_noticed_and_healed(venue: str, seed: int) -> None:
-    line = Line(venue, seed)
-    line.connect()
-    line.go_on(2)
-    line.lost = {line.frames + 5 + 37 * n + seed for n in range(4)}
+    link = Link(venue, seed)
+    link.connect()
+    link.go_on(2)
+    link.lost = {link.frames + 5 + 37 * n + seed for n in range(4)}
     for _ in range(20):
-        line.go_on(0.5)
-    assert max(line.lost) < line.frames
-    line.check()
-    losses = [note for note in line.run.notes if note.loss in ("sequence", "trade_id")]
+        link.go_on(0.5)
+    assert max(link.lost) < link.frames
+    link.check()
+    losses = [note for note in link.run.notes if note.loss in ("sequence", "trade_id")]
     assert bool(losses) == samples(venue).detects_loss
-    line.go_on(2)
-    line.check()
-    for subscription in line.session.subscriptions.values():
+    link.go_on(2)
+    link.check()
+    for subscription in link.session.subscriptions.values():
         if subscription.feed == BOOK:
-            assert all(line.run.valid(symbol) for symbol in line.symbols)
+            assert all(link.run.valid(symbol) for symbol in link.symbols)
 
 
 @pytest.mark.parametrize("venue", VENUES)
 def test_a_refusal_of_the_venue_is_told(venue: str) -> None:
-    line = Line(venue)
-    line.session.refuses = lambda key: True
-    line.connect()
-    assert line.session.subscriptions == {}
-    assert {note.kind for note in line.run.notes} == {"subscription_refused"}
-    assert line.run.refused == []
+    link = Link(venue)
+    link.session.refuses = lambda key: True
+    link.connect()
+    assert link.session.subscriptions == {}
+    assert {note.kind for note in link.run.notes} == {"subscription_refused"}
+    assert link.run.refused == []
 
 
 @pytest.mark.parametrize("venue", VENUES)

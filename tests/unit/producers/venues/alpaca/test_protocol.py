@@ -307,7 +307,7 @@ def test_symbols_come_and_go_on_a_connection() -> None:
 
 
 def test_there_is_no_book_to_disown() -> None:
-    assert made("AAPL").disown(NOON) == []
+    assert made("AAPL").invalidate_unopened(NOON) == []
 
 
 def test_nothing_is_sent_for_no_symbols_and_there_is_nothing_to_resubscribe() -> None:

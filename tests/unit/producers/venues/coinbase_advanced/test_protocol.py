@@ -9,7 +9,7 @@ from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
 from producers.feed.actions import Resubscribe, Send
 from producers.venues.coinbase_advanced import VENUE
-from producers.venues.coinbase_advanced.instruments import traded
+from producers.venues.coinbase_advanced.instruments import parse_instruments
 from producers.venues.coinbase_advanced.messages import number_of_broken
 from producers.venues.coinbase_advanced.protocol import CoinbaseAdvancedProtocol
 from producers.venues.coinbase_advanced.symbols import sent_as
@@ -272,9 +272,9 @@ def test_the_list_of_products() -> None:
         {"product_id": "BIT-28FEB25-CDE", "product_type": "FUTURE"},
         {"product_id": "odd-USD", "product_type": "SPOT"},
     ]
-    assert traded(json.dumps({"products": products}).encode()) == ["BTC-USD"]
+    assert parse_instruments(json.dumps({"products": products}).encode()) == ["BTC-USD"]
     with pytest.raises(FrameRefused, match="list of products"):
-        traded(b"[]")
+        parse_instruments(b"[]")
 
 
 def test_the_number_of_a_broken_frame() -> None:

@@ -10,7 +10,7 @@ from alphapulse.errors import ConfigError, FrameRefused, ValueRefused
 from producers.feed.actions import Reconnect, Resubscribe, Send
 from producers.venue_server.session import BOOK, TRADES
 from producers.venues.okx import VENUE
-from producers.venues.okx.instruments import traded
+from producers.venues.okx.instruments import parse_instruments
 from producers.venues.okx.protocol import DEPTH, OkxProtocol
 from producers.venues.okx.server import classify
 from producers.venues.okx.symbols import canonical_symbol
@@ -277,11 +277,11 @@ def test_symbols_come_and_go_on_a_connection() -> None:
 
 def test_the_list_of_instruments() -> None:
     instruments = [{"instId": "BTC-USDT", "state": "live"}, {"instId": "ETH-USDT", "state": "suspend"}, {"instId": "x"}]
-    assert traded(json.dumps({"code": "0", "msg": "", "data": instruments}).encode()) == ["BTC-USDT"]
+    assert parse_instruments(json.dumps({"code": "0", "msg": "", "data": instruments}).encode()) == ["BTC-USDT"]
     with pytest.raises(FrameRefused, match="list of instruments: 50011"):
-        traded(b'{"code":"50011","msg":"Too many requests","data":[]}')
+        parse_instruments(b'{"code":"50011","msg":"Too many requests","data":[]}')
     with pytest.raises(FrameRefused, match="list of instruments"):
-        traded(b"{")
+        parse_instruments(b"{")
 
 
 def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
