@@ -5,27 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from alphapulse.errors import FrameRefused
 from alphapulse.instruments import is_pattern
+from producers.collector.events import EventLog
 from producers.collector.patterns import resolve
 from producers.feed.venue import Venue
 from producers.net.backoff import Backoff
 from producers.net.rest import RestClient
-from schemas.records import Severity
 
 RENEWAL_SECONDS: Final = 3600.0
 _NAMED: Final = 50
 """Symbols told in an event; of more, the number is."""
 _LONGEST: Final = 40
 """Characters of a name that are told."""
-
-
-class Tell(Protocol):
-    """Writes an event."""
-
-    def __call__(self, kind: str, severity: Severity, message: str, details: dict[str, str] | None = None) -> None: ...
 
 
 class Instruments:
@@ -35,17 +29,17 @@ class Instruments:
         venue: says where it lists them.
         rest: asks it.
         changed: is called when patterns may match other symbols than before.
-        tell: writes events: what each pattern matched, what cannot be named, or why the list cannot be had.
+        event_log: is told what each pattern matched, what cannot be named, or why the list cannot be had.
 
     Attributes:
         left_out: the venue's names of instruments that have no canonical symbol, by the last list.
     """
 
-    def __init__(self, venue: Venue, rest: RestClient, changed: Callable[[], None], tell: Tell) -> None:
+    def __init__(self, venue: Venue, rest: RestClient, changed: Callable[[], None], event_log: EventLog) -> None:
         self._venue = venue
         self._rest = rest
         self._changed = changed
-        self._tell = tell
+        self._tell = event_log.event
         self._listed: tuple[str, ...] | None = None
         self.left_out: tuple[str, ...] = ()
         self._told: dict[str, tuple[str, ...]] = {}
@@ -102,7 +96,7 @@ class Instruments:
                 "WARNING",
                 f"{len(names)} instruments of {self._venue.name} have names that cannot be symbols; no pattern matches "
                 f"them: {named}",
-                {"symbols": str(len(names))},
+                details={"symbols": str(len(names))},
             )
         self.left_out = names
 
@@ -117,8 +111,8 @@ class Instruments:
                     "symbols_resolved",
                     "INFO",
                     f"{pattern} matches {len(symbols)} symbols: {named}",
-                    {"pattern": pattern, "symbols": str(len(symbols))},
+                    details={"pattern": pattern, "symbols": str(len(symbols))},
                 )
             else:
-                self._tell("symbols_resolved", "WARNING", f"{pattern} matches nothing the venue trades", None)
+                self._tell("symbols_resolved", "WARNING", f"{pattern} matches nothing the venue trades")
         self._told = matched

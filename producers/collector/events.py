@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from alphapulse import logs, metrics
-from producers.collector.publisher import Publisher
+from producers.collector.record_sink import RecordSink
 from producers.feed.actions import Note, Refused
 from schemas.records import DeadLetter, Event, Severity
 from schemas.refusals import count
@@ -25,7 +25,7 @@ class EventLog:
         clock: nanoseconds since the Unix epoch.
     """
 
-    def __init__(self, publisher: Publisher, service: str, venue: str, source: str, clock: Callable[[], int]) -> None:
+    def __init__(self, publisher: RecordSink, service: str, venue: str, source: str, clock: Callable[[], int]) -> None:
         self._publisher = publisher
         self._service = service
         self._venue = venue
@@ -38,12 +38,11 @@ class EventLog:
         kind: str,
         severity: Severity,
         message: str,
-        frame: int,
         *,
         symbol: str | None = None,
         details: Mapping[str, str] | None = None,
     ) -> None:
-        """Tell of something; ``frame`` is the number of the frame it came of."""
+        """Tell of something."""
         getattr(self._log, _LEVELS[severity])(kind, message=message, **({"symbol": symbol} if symbol else {}))
         event = Event(
             time=self._clock(),
@@ -55,17 +54,17 @@ class EventLog:
             message=message,
             details=dict(details or {}),
         )
-        self._publisher.publish(event, frame)
+        self._publisher.publish(event)
 
-    def note(self, note: Note, frame: int) -> None:
+    def note(self, note: Note) -> None:
         """Pass on what the protocol noted, counting losses and resyncs."""
         if note.loss is not None:
             metrics.GAPS.labels(self._venue, note.loss).inc()
         if note.kind == "resync":
             metrics.RESYNCS.labels(self._venue).inc()
-        self.event(note.kind, note.severity, note.message, frame, symbol=note.symbol, details=note.details)
+        self.event(note.kind, note.severity, note.message, symbol=note.symbol, details=note.details)
 
-    def dead_letter(self, refused: Refused, frame: int) -> None:
+    def dead_letter(self, refused: Refused) -> None:
         """Keep a refused frame."""
         letter = DeadLetter(
             time=self._clock(),
@@ -78,4 +77,4 @@ class EventLog:
             reason=refused.reason,
         )
         count(letter)
-        self._publisher.publish(letter, frame)
+        self._publisher.publish(letter)

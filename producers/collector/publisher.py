@@ -47,19 +47,19 @@ class _Share:
     """Records of one topic that were published in one turn of the event loop.
 
     Attributes:
-        first_frame: the lowest frame number among them.
+        first: how many records were taken before the first of them.
         count, open: how many there are, and how many of them are not acknowledged.
         bytes: their size.
         seconds: the longest time that one of them took to be acknowledged.
         whole: whether the turn is over, so that no more come.
     """
 
-    __slots__ = ("_publisher", "bytes", "count", "first_frame", "open", "seconds", "topic", "whole")
+    __slots__ = ("_publisher", "bytes", "count", "first", "open", "seconds", "topic", "whole")
 
-    def __init__(self, publisher: Publisher, topic: str, frame: int) -> None:
+    def __init__(self, publisher: Publisher, topic: str, first: int) -> None:
         self._publisher = publisher
         self.topic = topic
-        self.first_frame = frame
+        self.first = first
         self.count = self.open = self.bytes = 0
         self.seconds = 0.0
         self.whole = False
@@ -85,7 +85,7 @@ class Publisher:
         venue: labels the metrics.
 
     Attributes:
-        acknowledged, published: records acknowledged so far, and by topic.
+        taken, acknowledged, published: records taken and acknowledged so far, and the latter by topic.
         in_flight, in_flight_bytes: records taken and not known to be acknowledged yet, and the memory that they take.
         patience: seconds at a bound after which the venue is better left alone.
     """
@@ -108,7 +108,7 @@ class Publisher:
         self._idle.set()
         self._failure: BrokerError | None = None
         self.failed = asyncio.Event()
-        self.acknowledged = 0
+        self.taken = self.acknowledged = 0
         self.published: Counter[str] = Counter()
         self.in_flight = 0
         self.in_flight_bytes = 0
@@ -116,8 +116,8 @@ class Publisher:
         self._in_flight_bytes_gauge = metrics.IN_FLIGHT_BYTES.labels(venue)
         self._seconds = metrics.PUBLISH_SECONDS.labels(venue)
 
-    def publish(self, record: Record, frame: int) -> None:
-        """Take ``record``, which frame number ``frame`` led to. Never waits: :meth:`room` does, between frames.
+    def publish(self, record: Record) -> None:
+        """Take ``record``. Never waits: :meth:`room` does, between frames.
 
         Raises:
             RecordRefused: the record does not fit its schema.
@@ -131,12 +131,11 @@ class Publisher:
         if share is None:
             if not self._filling:
                 self._loop.call_soon(self._end_turn)
-            share = self._filling[topic] = _Share(self, topic, frame)
-        elif frame < share.first_frame:
-            share.first_frame = frame
+            share = self._filling[topic] = _Share(self, topic, self.taken)
         size = len(key) + len(value) + RECORD_BYTES
         share.count += 1
         share.open += 1
+        self.taken += 1
         share.bytes += size
         self.in_flight += 1
         self.in_flight_bytes += size
@@ -187,12 +186,12 @@ class Publisher:
         """Whether :meth:`room` would wait."""
         return not self._room.is_set() or self._failure is not None
 
-    def done(self, handled: int) -> int:
-        """Return the last frame number up to which every record is acknowledged, ``handled`` frames being handled."""
+    def confirmed(self) -> int:
+        """Return n: the first n records taken are all acknowledged."""
         if not self._filling and self._failure is None:
             self.look()
         shares = (*self._filling.values(), *self._open)
-        return min((share.first_frame - 1 for share in shares), default=handled)
+        return min((share.first for share in shares), default=self.taken)
 
     async def flush(self) -> None:
         """Wait until everything taken is acknowledged.

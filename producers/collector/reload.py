@@ -64,20 +64,22 @@ class Follower:
         if changes:
             self._collector.reconfigure(wanted)
             text = "; ".join(f"{key}: {words}" for key, words in changes.items())
-            self._collector.event("config_change", "INFO", text[:_MOST_TOLD], _short(changes))
+            self._collector.event_log.event("config_change", "INFO", text[:_MOST_TOLD], details=_short(changes))
         others = sorted(
             key
             for key in Settings.model_fields
             if key != "venues" and getattr(settings, key) != getattr(self._settings, key)
         )
         if others:
-            self._collector.event("config_change", "WARNING", f"takes effect at the next start: {', '.join(others)}")
+            self._collector.event_log.event(
+                "config_change", "WARNING", f"takes effect at the next start: {', '.join(others)}"
+            )
         self._settings = settings
 
     def refuse(self, error: ConfigError) -> None:
         """Tell why a change is not applied."""
         details = {str(number): fault for number, fault in enumerate(error.faults, start=1)}
-        self._collector.event("config_refused", "ERROR", str(error)[:_MOST_TOLD], _short(details))
+        self._collector.event_log.event("config_refused", "ERROR", str(error)[:_MOST_TOLD], details=_short(details))
 
 
 def _short(details: dict[str, str]) -> dict[str, str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, Protocol
 
 from alphapulse import metrics
 from alphapulse.config import VenueSettings
 from producers.collector.context import Context
 from producers.collector.handover import Handover
-from producers.collector.held_frames import HeldFrames
 from producers.collector.pulse import Pulse
 from producers.collector.resubscription import Resubscriptions
 from producers.collector.watchdog import Watchdog
+from producers.collector.watermark import SnapshotWait
 from producers.feed.actions import FetchSnapshot, Halt, Note, Outputs, Reconnect, Refused, Resubscribe, Send
 from producers.feed.protocol import VenueProtocol
 from producers.net.backoff import Backoff
@@ -32,11 +33,37 @@ class BrokerAway(Disconnected):
     """The connection was ended because the broker takes nothing; the venue did no wrong."""
 
 
+class ShardState(Enum):
+    """What a shard does.
+
+    ``CONNECTING``: it has no connection, and will try for one. ``CONNECTED``: its connection stands. ``HALTED``: it is
+    not tried again. ``RETIRED``: it is over; what still comes is not heard.
+    """
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    HALTED = "halted"
+    RETIRED = "retired"
+
+
+class Owner(Protocol):
+    """Whoever keeps the shards."""
+
+    def shard_changed(self) -> None:
+        """Take note that a shard connected or lost its connection."""
+        ...
+
+    def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
+        """Open a new connection for the shard's symbols after ``delay`` seconds, then end this one."""
+        ...
+
+
 class Shard:
     """A share of the symbols.
 
     Args:
         context: the collector.
+        owner: is told of changes, and replaces the shard.
         protocol: for these symbols.
         settings: what it was made from.
         url: the venue's address, without the protocol's path.
@@ -45,16 +72,16 @@ class Shard:
         reconnect_hours: see :attr:`Venue.reconnect_hours`.
 
     Attributes:
-        connected: whether its connection stands.
-        retired: it is over; what still comes is not heard.
+        state: see :class:`ShardState`.
         halted: why it is not tried again, empty if it is.
         handover: the handover under way, if any; ``successor`` is the shard that takes over from this one.
-        held: frames held back until a snapshot comes.
+        waits: whether frames are held back until a snapshot comes.
     """
 
     def __init__(
         self,
         context: Context,
+        owner: Owner,
         protocol: VenueProtocol,
         settings: VenueSettings,
         url: str,
@@ -66,14 +93,14 @@ class Shard:
         self.protocol = protocol
         self.settings = settings
         self.url = url
-        self.connected = False
-        self.retired = False
+        self.state = ShardState.CONNECTING
         self.halted = ""
         self.handover: Handover | None = None
         self.successor: Shard | None = None
-        self.held = HeldFrames()
+        self.waits = SnapshotWait()
         self.task: asyncio.Task[None] | None = None
         self._context = context
+        self._owner = owner
         self._publisher = context.publisher
         self.backoff = backoff
         self._silence_seconds = silence_seconds
@@ -89,6 +116,16 @@ class Shard:
         """Return how long to wait before it is replaced: a connection that just began did not help."""
         lived = asyncio.get_running_loop().time() - self._opened
         return self.backoff.next() if lived < STABLE_SECONDS else 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether its connection stands."""
+        return self.state is ShardState.CONNECTED
+
+    @property
+    def retired(self) -> bool:
+        """Whether it is over."""
+        return self.state is ShardState.RETIRED
 
     @property
     def settled(self) -> bool:
@@ -107,7 +144,7 @@ class Shard:
         """Give up a symbol."""
         self._resyncs.cancel(symbol)
         self._context.rest.cancel(self, symbol)
-        self._act(self.protocol.remove(symbol, self._context.now()), self.late_frame())
+        self.act(self.protocol.remove(symbol, self._context.now()))
         self._dropped.add(symbol)
 
     def retire(self, reason: str) -> None:
@@ -115,7 +152,7 @@ class Shard:
         if self.retired:
             return
         self._end_books()
-        self.retired = True
+        self.state = ShardState.RETIRED
         if self._connection is not None:
             self._connection.drop(reason)
         elif self.task is not None:
@@ -159,12 +196,12 @@ class Shard:
         reason = STOPPED
 
         def opened() -> None:
-            self.connected = True
+            self.state = ShardState.CONNECTED
             self._opened = loop.time()
             self._connection = connection
             metrics.CONNECTIONS.labels(self._context.venue.name).inc()
             self._event("connected", "INFO", f"connected to {url.partition('?')[0]}")
-            self._context.shard_changed()
+            self._owner.shard_changed()
             requests = self.protocol.subscribe()
             for request in requests:
                 connection.send(request.text)
@@ -190,11 +227,13 @@ class Shard:
         finally:
             for task in keepers:
                 task.cancel()
-            was_connected, self.connected, self._connection = self.connected, False, None
+            was_connected, self._connection = self._connection is not None, None
+            if self.connected:
+                self.state = ShardState.CONNECTING
             self._end_books()
             self._pulse.end()
             self._tell_end(reason, was_connected=was_connected)
-            self._context.shard_changed()
+            self._owner.shard_changed()
             if loop.time() - began >= STABLE_SECONDS:
                 self.backoff.reset()
 
@@ -214,12 +253,12 @@ class Shard:
             return
         self._context.rest.cancel(self)
         self._resyncs.cancel()
-        self._act(self.protocol.disconnected(self._context.now()), self.late_frame())
+        self.act(self.protocol.disconnected(self._context.now()))
 
     async def _grow_old(self, hours: float) -> None:
         while True:
             await asyncio.sleep(hours * 3600)
-            self._context.replace(self, f"connected for {hours:g} hours", 0.0)
+            self._owner.replace(self, f"connected for {hours:g} hours", 0.0)
 
     async def _keep_heard(self, connection: Connection, watchdog: Watchdog, every: float) -> None:
         """Confirm the books, and notice what the venue does not say any more.
@@ -230,9 +269,9 @@ class Shard:
         while True:
             await asyncio.sleep(every)
             self._pulse.tick()
-            self._act(self.protocol.overdue(self._context.now()), self.late_frame())
+            self.act(self.protocol.overdue(self._context.now()))
             if connection.may_retry:
-                self._act(self.protocol.retry(clock()), self.late_frame())
+                self.act(self.protocol.retry(clock()))
             unwatched = self.protocol.unwatched()
             instruments = {s: state for s, state in self.protocol.instruments.items() if s not in unwatched}
             asked = {s for s in instruments if s in self._resyncs or self._context.rest.asking(self, s)}
@@ -245,28 +284,30 @@ class Shard:
             for symbol in verdict.good:
                 instruments[symbol].book.crossing.good()
             for symbol, seconds in verdict.verify.items():
-                self._act(self.protocol.verify(symbol, seconds), self.late_frame())
+                self.act(self.protocol.verify(symbol, seconds))
             for symbol in verdict.recheck:
-                self._act(self.protocol.recheck(symbol), self.late_frame())
+                self.act(self.protocol.recheck(symbol))
             for symbol, seconds in verdict.revive.items():
-                self._act(self.protocol.revive(symbol, self._context.now(), seconds), self.late_frame())
+                self.act(self.protocol.revive(symbol, self._context.now(), seconds))
 
     # --- what the connection calls ---
 
     def _receive(self, frame: bytes) -> bool:
         """Take a frame; return whether the next one may come."""
-        if self.retired:
+        if self.state is ShardState.RETIRED:
             return True
-        context = self._context
-        context.frames += 1
-        context.bytes += len(frame)
-        now, pulse = context.now(), self._pulse
+        context, pulse = self._context, self._pulse
+        counters, now = context.counters, context.now()
+        counters.frames += 1
+        counters.bytes += len(frame)
+        if context.tap is not None:
+            context.tap.frame(now, frame)
         if now - pulse.heard > pulse.patience:
             pulse.check(now)
         pulse.heard = now
         outputs = self.protocol.receive(frame, now)
         if outputs:
-            self._act(outputs, context.frames)
+            self.act(outputs)
         else:
             self._track()
             if pulse.asked:
@@ -285,12 +326,8 @@ class Shard:
     # --- outputs ---
 
     def act(self, outputs: Outputs) -> None:
-        """Do what is said beside the frames."""
-        self._act(outputs, self.late_frame())
-
-    def _act(self, outputs: Outputs, frame: int) -> None:
-        """Do what the protocol says; ``frame`` is the number of the frame it says it for."""
-        if self.retired:
+        """Do what the protocol says."""
+        if self.state is ShardState.RETIRED:
             return
         if self.handover is not None:
             outputs = self.handover.of_old(outputs) if self.successor is not None else self.handover.of_new(outputs)
@@ -300,24 +337,24 @@ class Shard:
         for output in outputs:
             kind = type(output)
             if kind is L2Update or kind is Trade:
-                publish(output, frame)  # type: ignore[arg-type]
+                publish(output)  # type: ignore[arg-type]
             else:
-                self._do(output, frame)
+                self._do(output)
         self._track()
 
     def _track(self) -> None:
         waiting = self.protocol.waiting
-        if waiting or self.held.since is not None:
-            self.held.track(waiting, self._context.frames, asyncio.get_running_loop().time())
+        if waiting or self.waits.since is not None:
+            self.waits.track(waiting, asyncio.get_running_loop().time())
 
-    def _do(self, output: Any, frame: int) -> None:
+    def _do(self, output: Any) -> None:
         match output:
             case Quote() | Candle():
-                self._publisher.publish(output, frame)
+                self._publisher.publish(output)
             case Note():
-                self._context.event_log.note(output, frame)
+                self._context.event_log.note(output)
             case Refused():
-                self._context.event_log.dead_letter(output, frame)
+                self._context.event_log.dead_letter(output)
             case FetchSnapshot():
                 self._fetch(output)
             case Resubscribe():
@@ -329,7 +366,7 @@ class Shard:
                 if self.handover is not None and self.successor is None:
                     self.drop(output.reason, output.delay)  # the old one still stands: this one may begin again
                 else:
-                    self._context.replace(self, output.reason, output.delay)
+                    self._owner.replace(self, output.reason, output.delay)
             case Halt():
                 self._halt(output.reason)
 
@@ -340,22 +377,25 @@ class Shard:
             self._connection.drop(reason)
 
     def _halt(self, reason: str) -> None:
-        self.halted = reason
+        self.halted, self.state = reason, ShardState.HALTED
         self._event("halted", "ERROR", reason)
         self.drop(reason)
 
     def _fetch(self, request: FetchSnapshot) -> None:
         def answered(body: bytes) -> None:
-            self._act(self.protocol.snapshot(request, body, self._context.now()), self.late_frame())
+            now = self._context.now()
+            if self._context.tap is not None:
+                self._context.tap.rest(now, request.path, body)
+            self.act(self.protocol.snapshot(request, body, now))
 
         def failed(reason: str) -> None:
-            self.held.refused()
+            self.waits.refused()
             self._event("snapshot_failed", "WARNING", reason, symbol=request.symbol)
 
         self._context.rest.fetch(self, request, answered, failed)
 
     def _resubscribe(self, symbol: str) -> None:
-        self._act(list(self.protocol.resubscribe(symbol)), self.late_frame())
+        self.act(list(self.protocol.resubscribe(symbol)))
 
     async def _repair_turn(self, symbol: str) -> None:
         def waits(seconds: float) -> None:
@@ -368,15 +408,7 @@ class Shard:
             await self._connection.repair_turn(symbol, waits)
 
     def _exhausted(self) -> None:
-        self._do(Reconnect("the venue takes no more requests on this connection"), self.late_frame())
+        self._do(Reconnect("the venue takes no more requests on this connection"))
 
     def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
-        self._context.event_log.event(kind, severity, message, self.late_frame(), symbol=symbol)
-
-    def late_frame(self) -> int:
-        """Return the frame number of what comes of frames held back, or of none."""
-        return self.held.late_frame(self._context.frames, self._context.told)
-
-    def done(self, frames: int) -> int:
-        """Return the last frame number up to which nothing is held back, ``frames`` at most."""
-        return frames if self.retired else self.held.done(frames, asyncio.get_running_loop().time())
+        self._context.event_log.event(kind, severity, message, symbol=symbol)

@@ -9,7 +9,15 @@ from typing import Final
 from alphapulse.config import VenueSettings
 from alphapulse.errors import ValueRefused
 from producers.feed.protocol import VenueProtocol
-from producers.net.rate_limit import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``amount`` (actions, or their weights) in any ``seconds``."""
+
+    amount: float
+    seconds: float
+
 
 CAREFUL_CONNECTS: Final = Limit(10, 10.0)
 """For venues that state no limit of their own."""

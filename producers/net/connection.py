@@ -16,8 +16,8 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from producers.feed.venue import Venue
-from producers.net.rate_limit import PAUSING, Allowance, Limit, RateLimiter, stated_seconds
+from producers.feed.venue import Limit, Venue
+from producers.net.rate_limit import PAUSING, Allowance, RateLimiter, stated_seconds
 from producers.net.websocket import FrameSocket
 
 CLOSE_SECONDS = 1.0

@@ -10,8 +10,9 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from producers.feed.venue import Limit
 
 SLACK: Final = 1.02
 """What leaves evenly may arrive bunched: windows are kept this much longer than the venue's own."""
@@ -19,14 +20,6 @@ SLACK: Final = 1.02
 
 PAUSING: Final = (418, 429, 503)
 """After these statuses ``Retry-After`` is heeded by all who ask the venue the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """At most ``amount`` (actions, or their weights) in any ``seconds``."""
-
-    amount: float
-    seconds: float
 
 
 class SlidingWindow:

@@ -1,4 +1,4 @@
-"""One venue's recorder: its collector, whose protocol writes down what it is given, and which publishes nothing."""
+"""One venue's recorder: its collector, tapped, whose records go nowhere."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from alphapulse import logs
 from alphapulse.config import FreshnessSettings, VenueSettings
 from producers.collector.collector import Collector
-from producers.collector.publisher import Publisher
-from producers.collector.shard import Shard
-from producers.feed.actions import FetchSnapshot, Outputs
-from producers.feed.protocol import VenueProtocol
 from producers.feed.venue import Venue
 from producers.record.tape import Rotation, Tape, seal
 from schemas.records import Record
@@ -27,35 +23,37 @@ FLUSH_SECONDS: Final = 1.0
 """What is younger than this may be lost when the recorder is killed."""
 
 
-class Discarded(Publisher):
-    """Takes a collector's records and forgets them; holds the venue back while the disk is behind."""
+class Discarded:
+    """Record sink of a recorder: forgets the records, and holds the venue back while the disk is behind.
+
+    Args:
+        tape: what is written.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self.failed = tape.failed
         self.patience = 3600.0
-        self.acknowledged = self.in_flight = self.in_flight_bytes = 0
-        self.published = Counter()
+        self.taken = self.acknowledged = self.in_flight = self.in_flight_bytes = 0
+        self.published: Counter[str] = Counter()
 
-    def publish(self, record: Record, frame: int) -> None:
+    def publish(self, record: Record) -> None:
+        """Forget ``record``."""
+        self.taken += 1
         self.acknowledged += 1
 
     async def room(self) -> None:
+        """Wait while the disk is behind."""
         await self._tape.room()
 
     @property
     def full(self) -> bool:
+        """Whether it is."""
         return self._tape.full
 
-    def done(self, handled: int) -> int:
-        return handled
-
-
-class _Recording(Collector):
-    """Reconnects one connection after the other: frames of two at a time could not be told apart in the file."""
-
-    def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
-        shard.drop(reason, delay)
+    def confirmed(self) -> int:
+        """Return how many records were forgotten."""
+        return self.taken
 
 
 class Recorder:
@@ -88,8 +86,15 @@ class Recorder:
         for path, bytes_cut in seal(folder, venue.name):
             log.warning("finished an earlier recording", path=str(path), bytes_cut_off=bytes_cut)
         self.tape = Tape(folder, venue.name, rotation if rotation is not None else Rotation(), clock)
-        taped = replace(venue, protocol=_taping(venue.protocol, self.tape), reconnect_hours=None)
-        self._collector = _Recording(taped, settings, Discarded(self.tape), service, freshness=_UNHURRIED, clock=clock)
+        self._collector = Collector(
+            replace(venue, reconnect_hours=None),
+            settings,
+            Discarded(self.tape),
+            service,
+            freshness=_UNHURRIED,
+            clock=clock,
+            tap=self.tape,
+        )
 
     async def run(self, stopping: asyncio.Event, connected: Callable[[bool], None]) -> None:
         """Record until ``stopping``; the file is finished then.
@@ -118,19 +123,3 @@ class Recorder:
             "files": [str(path) for path in self.tape.files],
             "instruments": told["instruments"],
         }
-
-
-def _taping(make: Callable[[VenueSettings], VenueProtocol], tape: Tape) -> Callable[[VenueSettings], VenueProtocol]:
-    """Return the protocol class ``make`` with every frame and REST answer written down before it is looked at."""
-    base: Any = make
-
-    class Taping(base):  # type: ignore[misc]
-        def receive(self, frame: bytes | str, received_time: int) -> Outputs:
-            tape.frame(received_time, frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass"))
-            return cast("Outputs", super().receive(frame, received_time))
-
-        def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
-            tape.rest(received_time, request.path, body)
-            return cast("Outputs", super().snapshot(request, body, received_time))
-
-    return cast("Callable[[VenueSettings], VenueProtocol]", Taping)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, NamedTuple
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.venue_server.listener import Connection
 
 Weigh = Callable[[str, Mapping[str, str]], float]

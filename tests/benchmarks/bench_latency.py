@@ -38,7 +38,6 @@ from producers.collector.collector import Collector
 from producers.collector.publisher import Publisher
 from producers.registry import load
 from schemas.codec import Codec
-from schemas.records import Record
 
 WARM_SECONDS = 3.0
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")
@@ -116,23 +115,20 @@ def play(rate: float, seconds: float) -> None:
 
 
 class TimedPublisher(Publisher):
-    """Notes when the record of each frame was acknowledged."""
+    """Notes when the record of each frame was acknowledged. :attr:`collector` is set before anything is published."""
+
+    collector: Collector
 
     def __init__(self, producer: kafka.NativeProducer, *arguments: Any) -> None:
         super().__init__(self, *arguments)
         self.acknowledged_at: dict[int, int] = {}
         self._client = producer
-        self._frame = 0
-
-    def publish(self, record: Record, frame: int) -> None:
-        self._frame = frame
-        super().publish(record, frame)
 
     def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
         """Hand a record to the client, as the publisher's producer."""
         if topic not in (topics.TRADES, topics.L2):
             return self._client.send(topic, value, key=key, told=told)
-        frame, sent = self._frame, time.monotonic_ns()
+        frame, sent = self.collector.frames, time.monotonic_ns()
 
         def noted(error: KafkaError | None, seconds: float) -> None:
             if error is None:
@@ -161,7 +157,7 @@ async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: int)
         async with kafka.running(client, kind):
             publisher = TimedPublisher(client, Codec(), PublisherSettings(linger_ms=linger_ms), "coinbase")
             feed = VenueSettings(symbols=SYMBOLS, websocket_url=f"ws://127.0.0.1:{port}")
-            collector = Collector(load("coinbase"), feed, publisher, "collector")
+            collector = publisher.collector = Collector(load("coinbase"), feed, publisher, "collector")
             stopping = asyncio.Event()
             work = asyncio.create_task(collector.run(stopping, lambda state: None))
             head = 1 + len(SYMBOLS)  # the confirmation and the snapshots

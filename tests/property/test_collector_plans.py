@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.collector.sharding import change, split
-from producers.net.rate_limit import Limit, SlidingWindow
+from producers.feed.venue import Limit
+from producers.net.rate_limit import SlidingWindow
 
 SYMBOLS = st.lists(st.integers(0, 60).map(lambda n: f"S{n}-USD"), unique=True, max_size=40)
 LIMITS = st.builds(Limit, st.integers(1, 50), st.integers(1, 120))

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import MOST_UNITS, SimulatedInstrument

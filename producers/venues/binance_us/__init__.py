@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from producers.feed.venue import Listing, Venue
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit, Listing, Venue
 from producers.venues.binance.rest import depth_weight
 from producers.venues.binance_us.instruments import parse_instruments
 from producers.venues.binance_us.protocol import BinanceUsProtocol

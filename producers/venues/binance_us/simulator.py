@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.simulator.limits import Limits
 from producers.simulator.liquidity import VenueMarket
 from producers.venues.binance.server import rest_refusal

@@ -1,7 +1,6 @@
 """Coinbase Exchange: https://docs.cdp.coinbase.com/exchange/websocket-feed/overview."""
 
-from producers.feed.venue import Listing, Venue
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit, Listing, Venue
 from producers.venues.coinbase.instruments import parse_instruments
 from producers.venues.coinbase.protocol import CoinbaseProtocol
 

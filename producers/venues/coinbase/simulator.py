@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument

@@ -4,8 +4,7 @@ The same order books as ``coinbase`` (Coinbase Exchange), by a feed that numbers
 so that (venue, symbol) stays one feed's; collect one of the two, or arbitrage compares a book with itself.
 """
 
-from producers.feed.venue import Listing, Venue
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit, Listing, Venue
 from producers.venues.coinbase_advanced.instruments import parse_instruments
 from producers.venues.coinbase_advanced.protocol import CoinbaseAdvancedProtocol
 

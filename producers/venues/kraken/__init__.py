@@ -1,7 +1,6 @@
 """Kraken, WebSocket v2: https://docs.kraken.com/api/docs/guides/spot-ws-intro."""
 
-from producers.feed.venue import Listing, Venue
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit, Listing, Venue
 from producers.venues.kraken.instruments import parse_instruments
 from producers.venues.kraken.protocol import KrakenProtocol
 

@@ -10,7 +10,7 @@ from typing import Final
 from zlib import crc32
 
 from alphapulse.book import BookSide, OrderBook
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.simulator.events import BookChange, Level, Trade, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument

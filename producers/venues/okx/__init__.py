@@ -1,7 +1,6 @@
 """OKX, WebSocket v5, public channels: https://www.okx.com/docs-v5/en/#overview-websocket-overview."""
 
-from producers.feed.venue import Listing, Venue
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit, Listing, Venue
 from producers.venues.okx.instruments import parse_instruments
 from producers.venues.okx.protocol import OkxProtocol
 

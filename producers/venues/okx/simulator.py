@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.simulator.events import BookChange, Level, Trades
 from producers.simulator.feed import Feed, RestReply, Topic
 from producers.simulator.instrument import SimulatedInstrument

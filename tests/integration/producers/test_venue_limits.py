@@ -13,8 +13,7 @@ from websockets.asyncio.server import ServerConnection
 
 from alphapulse.config import VenueSettings
 from producers.feed.actions import Resubscribe
-from producers.feed.venue import Venue
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit, Venue
 from producers.registry import load
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation

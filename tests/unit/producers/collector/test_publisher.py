@@ -44,7 +44,7 @@ async def held() -> tuple[HeldProducer, Publisher]:
 async def test_what_is_published_is_handed_over_at_once_in_its_order(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
     for number in range(1, 6):
-        publisher.publish(trade(number), number)
+        publisher.publish(trade(number))
     assert producer.records() == [trade(number) for number in range(1, 6)]
     assert {(sent.topic, sent.key) for sent in producer.sent} == {(topics.TRADES, b"kraken|BTC-USD")}
     assert (publisher.in_flight, publisher.acknowledged) == (5, 0)
@@ -54,33 +54,32 @@ async def test_what_is_published_is_handed_over_at_once_in_its_order(held: tuple
     assert publisher.published == {topics.TRADES: 5}
 
 
-async def test_done_never_passes_a_record_that_is_not_acknowledged(held: tuple[HeldProducer, Publisher]) -> None:
+async def test_confirmed_never_passes_a_record_that_is_not_acknowledged(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
-    assert publisher.done(9) == 9
+    assert (publisher.confirmed(), publisher.taken) == (0, 0)
     for number in (10, 11):
-        publisher.publish(trade(number), number)
-    assert publisher.done(11) == 9  # within the turn as well
+        publisher.publish(trade(number))
+    assert publisher.confirmed() == 0  # within the turn as well
     await settle()
-    publisher.publish(trade(12), 12)
+    publisher.publish(trade(12))
     await settle()
-    assert publisher.done(15) == 9
+    assert (publisher.confirmed(), publisher.taken) == (0, 3)
     producer.acknowledge(1)  # of two records of a turn
-    assert publisher.done(15) == 9
+    assert publisher.confirmed() == 0
     producer.acknowledge(1)
-    assert publisher.done(15) == 11
-    publisher.publish(trade(5), 5)  # of a frame held back until now
-    assert publisher.done(15) == 4
-    await settle()
-    assert publisher.done(15) == 4
+    assert publisher.confirmed() == 2
+    publisher.publish(trade(5))
+    assert publisher.confirmed() == 2
     producer.acknowledge()
-    assert publisher.done(15) == 15
+    await settle()
+    assert publisher.confirmed() == 4
 
 
 async def test_at_the_bound_the_caller_waits(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
     for number in range(6):
         assert not publisher.full
-        publisher.publish(trade(number), number)
+        publisher.publish(trade(number))
         await settle()
     assert publisher.full
     waiting = asyncio.create_task(publisher.room())
@@ -97,7 +96,7 @@ async def test_acknowledgements_are_looked_for_also_when_nothing_more_comes(
 ) -> None:
     monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.01)
     producer, publisher = held
-    publisher.publish(trade(1), 1)
+    publisher.publish(trade(1))
     await settle()
     producer.acknowledge()
     async with asyncio.timeout(5):
@@ -113,7 +112,7 @@ async def test_a_refusal_is_told_also_when_nothing_more_comes(
 ) -> None:
     monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.01)
     producer, publisher = held
-    publisher.publish(trade(1), 1)
+    publisher.publish(trade(1))
     producer.fault = KafkaError("no")
     async with asyncio.timeout(5):
         await publisher.failed.wait()
@@ -122,7 +121,7 @@ async def test_a_refusal_is_told_also_when_nothing_more_comes(
 async def test_what_is_acknowledged_within_its_turn_is_settled(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
     for number in range(6):
-        publisher.publish(trade(number), number)
+        publisher.publish(trade(number))
     producer.acknowledge()
     publisher.look()  # in the same turn, as a timer may
     async with asyncio.timeout(5):
@@ -135,9 +134,9 @@ async def test_bytes_are_bounded_as_records_are() -> None:
     producer = HeldProducer()
     publisher = Publisher(producer, Codec(), PublisherSettings(max_in_flight_bytes=65_536, linger_ms=0), "kraken")
     letter = DeadLetter(time=1, service="s", source="v", value=b"x" * 30_000, error="E", reason="r")
-    for number in range(3):
+    for _ in range(3):
         assert not publisher.full
-        publisher.publish(letter, number)
+        publisher.publish(letter)
     assert 90_000 < publisher.in_flight_bytes - 3 * publishing.RECORD_BYTES < 91_000
     waiting = asyncio.create_task(publisher.room())
     await settle()
@@ -151,7 +150,7 @@ async def test_bytes_are_bounded_as_records_are() -> None:
 async def test_a_refused_record_is_never_swallowed(held: tuple[HeldProducer, Publisher]) -> None:
     producer, publisher = held
     for number in range(6):
-        publisher.publish(trade(number), number)
+        publisher.publish(trade(number))
     producer.acknowledge(2)
     waiting = asyncio.create_task(publisher.room())
     await settle()
@@ -160,9 +159,9 @@ async def test_a_refused_record_is_never_swallowed(held: tuple[HeldProducer, Pub
         await waiting
     assert publisher.failed.is_set()
     assert publisher.full
-    assert publisher.done(9) == -1
+    assert publisher.confirmed() == 0
     with pytest.raises(BrokerError):
-        publisher.publish(trade(7), 7)
+        publisher.publish(trade(7))
     with pytest.raises(BrokerError):
         await publisher.flush()
 
@@ -174,17 +173,17 @@ async def test_a_record_that_the_client_does_not_take_is_never_swallowed(error: 
             raise error
 
     publisher = Publisher(Refusing(), Codec(), PublisherSettings(), "kraken")
-    publisher.publish(trade(1), 1)
+    publisher.publish(trade(1))
     assert publisher.failed.is_set()
-    assert publisher.done(1) == 0
+    assert publisher.confirmed() == 0
     with pytest.raises(BrokerError, match=r"1 records to md\.trades were refused"):
         await publisher.flush()
 
 
 async def test_a_client_without_room_is_a_failure_and_no_loss_in_silence() -> None:
     publisher = Publisher(HeldProducer(room=1), Codec(), PublisherSettings(), "kraken")
-    publisher.publish(trade(1), 1)
-    publisher.publish(trade(2), 2)
+    publisher.publish(trade(1))
+    publisher.publish(trade(2))
     with pytest.raises(BrokerError, match="the client has no room"):
         await publisher.room()
 
@@ -194,7 +193,7 @@ async def test_a_record_that_does_not_fit_its_schema_is_told(held: tuple[HeldPro
     wrong = trade(1)
     wrong.price = 2**70
     with pytest.raises(RecordRefused):
-        publisher.publish(wrong, 1)
+        publisher.publish(wrong)
     assert publisher.in_flight == 0
 
 
@@ -209,11 +208,11 @@ async def test_records_arrive_in_order_per_key(real: Publisher, broker: Embedded
     symbols = [f"A{number}-USD" for number in range(20)]
     sent: list[Record] = [trade(number, symbols[number % 20]) for number in range(2000)]
     for record in sent:
-        real.publish(record, 1)
-    real.publish(Event(time=1, service="s", kind="started", severity="INFO", message="m"), 2)
-    real.publish(DeadLetter(time=1, service="s", source="v", value=b"\xff", error="E", reason="r"), 3)
+        real.publish(record)
+    real.publish(Event(time=1, service="s", kind="started", severity="INFO", message="m"))
+    real.publish(DeadLetter(time=1, service="s", source="v", value=b"\xff", error="E", reason="r"))
     await real.flush()
-    assert (real.acknowledged, real.in_flight, real.done(3)) == (2002, 0, 3)
+    assert (real.acknowledged, real.in_flight, real.confirmed()) == (2002, 0, 2002)
 
     found: dict[bytes, list[Record]] = {}
     codec = Codec()

@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed
 from alphapulse.config import VenueSettings
 from alphapulse.errors import ConfigError
 from producers.collector import discovery as listing_module
-from producers.collector import succession
+from producers.collector import pool
 from producers.feed.actions import Halt, Outputs, Reconnect
+from producers.feed.venue import Limit
 from producers.net.backoff import Backoff
-from producers.net.rate_limit import Limit
 from producers.registry import load
 from producers.venues.coinbase.protocol import CoinbaseProtocol
 from tests.fixtures.live import live, market
@@ -186,7 +186,7 @@ async def test_a_venue_that_never_likes_its_connections_is_asked_ever_more_slowl
 
 
 async def test_an_old_connection_stays_when_no_new_one_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(succession, "HANDOVER_SECONDS", 0.3)
+    monkeypatch.setattr(pool, "HANDOVER_SECONDS", 0.3)
     server = CoinbaseServer()
     refuse = False
 
@@ -281,7 +281,7 @@ async def test_epochs_rise_even_when_the_machines_clock_goes_back() -> None:
         live(load("coinbase"), VenueSettings(symbols=SYMBOLS[:1], websocket_url=url)) as it,
     ):
         await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
-        it.collector._clock = lambda: 5
+        it.collector.clock.source = lambda: 5
         await server.sockets[0].close()
         await until(lambda: it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "INVALID", "SNAPSHOT"])
         first, _, second = it.l2(SYMBOLS[0])

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from producers.collector.sharding import split
-from producers.net.rate_limit import SLACK, Allowance, Limit, RateLimiter, SlidingWindow
+from producers.feed.venue import Limit
+from producers.net.rate_limit import SLACK, Allowance, RateLimiter, SlidingWindow
 from producers.registry import load
 from tests.fixtures.virtual_time import run
 

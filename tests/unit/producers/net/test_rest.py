@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from producers.feed.actions import FetchSnapshot
+from producers.feed.venue import Limit
 from producers.net import rest as rest_module
-from producers.net.rate_limit import Limit
 from producers.net.rest import RestClient
 from producers.registry import load
 from tests.fixtures.venue_server import rest_venue, until

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.simulator.limits import Limits
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market

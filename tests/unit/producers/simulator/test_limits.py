@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from producers.net.rate_limit import Limit
+from producers.feed.venue import Limit
 from producers.registry import load
 from producers.simulator.limits import Limiter, Limits, one
 from producers.simulator.listings import make_listings
