@@ -42,12 +42,13 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibility, the page's own checks
+check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules and layout, schema compatibility, the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/layout.py
 	$(BIN)/python -m schemas check
 	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
 

@@ -7,12 +7,14 @@ and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from types import ModuleType
 from typing import Final, Literal, TypeAlias
 
+from alphapulse.config.faults import suggestion
 from alphapulse.errors import ConfigError
 from producers.feed.venue import Venue
 
@@ -39,6 +41,12 @@ def load(name: str) -> Venue:
         raise ConfigError([f"venues.{name}: unknown venue; known: {', '.join(names())}"])
     venue: Venue = import_module(f"{_PACKAGE}.{name}").VENUE
     return venue
+
+
+def unknown(name: str, known: Sequence[str] | None = None) -> str:
+    """Return the reason why there is no venue called ``name`` among the ``known`` ones (default: all)."""
+    known = known if known is not None else names()
+    return f"unknown venue{suggestion(name, known)}; there are {', '.join(known)}"
 
 
 def part(name: str, module: Part) -> ModuleType | None:

@@ -5,16 +5,16 @@ Whoever collects loads its configuration here: collectors, ``alphapulse collect`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
 from alphapulse import config
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.config.faults import Key, suggestion
+from alphapulse.config.faults import Key
 from alphapulse.errors import ArgumentsRefused, ConfigError
 from alphapulse.instruments import is_pattern, meant
-from producers import registry as venues
+from producers import registry
 from producers.collector import sharding
 from producers.feed.venue import Venue
 
@@ -47,13 +47,13 @@ def faults(configured: Mapping[str, VenueSettings], own: Collection[str] | None 
     found: list[tuple[Key, str]] = []
     for name, settings in configured.items():
         table = ("venues", name)
-        if name not in venues.names():
-            found.append((table, unknown(name)))
+        if name not in registry.names():
+            found.append((table, registry.unknown(name)))
         elif settings.enabled:
             if not settings.symbols:
                 found.append(((*table, "symbols"), "names no symbol; enabled = false switches a venue off"))
             others = own is not None and name not in own
-            said = _refusals(venues.load(name), settings)
+            said = _refusals(registry.load(name), settings)
             found += [(key, reason) for key, reason in said if not (others and key[-1] in _SECRETS)]
     return found
 
@@ -66,8 +66,8 @@ def selected(settings: Settings, names: Collection[str], folder: Path | None, *,
     """
     said: list[str] = []
     for name in names:
-        if name not in venues.names():
-            said.append(f"{name!r}: {unknown(name)}")
+        if name not in registry.names():
+            said.append(f"{name!r}: {registry.unknown(name)}")
         elif name not in settings.venues:
             place = (
                 f"{folder / 'exchanges.toml'}" if folder is not None else "exchanges.toml; give its folder by --config"
@@ -78,11 +78,6 @@ def selected(settings: Settings, names: Collection[str], folder: Path | None, *,
             said.append(f"{name}: not enabled; [venues.{name}] says enabled = false")
     if said:
         raise ArgumentsRefused(said)
-
-
-def unknown(name: str, known: Sequence[str] = venues.names()) -> str:
-    """Return the reason why there is no venue called ``name`` among the ``known`` ones."""
-    return f"unknown venue{suggestion(name, known)}; there are {', '.join(known)}"
 
 
 def _refusals(venue: Venue, settings: VenueSettings) -> list[tuple[Key, str]]:

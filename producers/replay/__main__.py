@@ -14,7 +14,7 @@ from pathlib import Path
 from alphapulse import output, service
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
-from producers.collector.rules import unknown
+from producers.registry import unknown
 from producers.replay.recording import Recording, stem, survey
 from producers.replay.server import ReplayServer
 from producers.venue_server.dialects import served

@@ -12,7 +12,7 @@ from pathlib import Path
 from alphapulse import output, service
 from alphapulse.errors import ArgumentsRefused, ConfigError, ValueRefused
 from alphapulse.instruments import meant
-from producers.collector.rules import unknown
+from producers.registry import unknown
 from producers.simulator import scripts
 from producers.simulator.faults import VenueFaults
 from producers.simulator.listings import make_listings
