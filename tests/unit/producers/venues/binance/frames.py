@@ -14,3 +14,5 @@ FRAMES = (
     b'{"error":{"code":2,"msg":"Invalid request"},"id":1}',
 )  # fmt: skip
 ANSWER = b'{"lastUpdateId":6,"bids":[["10.00","1.0"]],"asks":[["11.00","2.0"]]}'
+
+TELLS_REFUSALS = False  # a stream that the venue will not have stays silent

@@ -12,3 +12,5 @@ FRAMES = (
     b'{"type":"subscriptions","channels":[{"name":"level2_batch","product_ids":["BTC-USD"]}]}',
     b'{"type":"error","message":"Failed","reason":"no"}',
 )  # fmt: skip
+
+DETECTS_LOSS = False

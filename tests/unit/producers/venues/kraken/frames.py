@@ -15,3 +15,5 @@ FRAMES = (
     b'{"method":"subscribe","result":{"channel":"book","symbol":"BTC/USD","depth":10},"success":true,"time_in":"x"}',
     b'{"error":"Currency pair not supported","method":"subscribe","success":false,"symbol":"X/Y"}',
 )  # fmt: skip
+
+DETECTS_LOSS = False  # its checksum covers the ten best levels
