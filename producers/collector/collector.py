@@ -17,7 +17,7 @@ from producers.collector import sharding
 from producers.collector.clock import RisingClock
 from producers.collector.context import Context, FrameCounters
 from producers.collector.dedupe import KnownTrades
-from producers.collector.discovery import Instruments
+from producers.collector.discovery import InstrumentDiscovery
 from producers.collector.events import EventLog
 from producers.collector.pool import Pool, capacity
 from producers.collector.record_sink import RecordSink, Tap
@@ -97,7 +97,7 @@ class Collector:
         )
         trades = known if known is not None else KnownTrades({})
         self._pool = Pool(context, settings, self._stats, trades, backoff, self._shard_changed)
-        self._instruments = Instruments(venue, self._rest, self._listed, self.event_log)
+        self._instruments = InstrumentDiscovery(venue, self._rest, self._listed, self.event_log)
         self._check(settings, self._instruments.resolve(settings.symbols))
 
     @property

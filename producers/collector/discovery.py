@@ -22,7 +22,7 @@ _LONGEST: Final = 40
 """Characters of a name that are told."""
 
 
-class Instruments:
+class InstrumentDiscovery:
     """A venue's instruments, as far as patterns ask for them.
 
     Args:

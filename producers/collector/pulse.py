@@ -20,7 +20,7 @@ from producers.collector.context import Context
 from producers.collector.lateness import Lateness
 from producers.feed.actions import Note, Outputs
 from producers.feed.protocol import VenueProtocol
-from producers.net.connection import Connection
+from producers.net.connection import VenueConnection
 
 LOOK_SECONDS: Final = 0.1
 """How often a late collector looks whether it has caught up."""
@@ -60,7 +60,7 @@ class Pulse:
         self._keeper = keeper
         self._interval = freshness.heartbeat_ms * _MS
         self._lateness = Lateness(limit)
-        self._connection: Connection | None = None
+        self._connection: VenueConnection | None = None
         self._asking: asyncio.Task[None] | None = None
         self._asked = 0
         self._catching_up: asyncio.Task[None] | None = None
@@ -76,7 +76,7 @@ class Pulse:
         self.seconds = min(self._interval, limit // 2 or _NEVER) / _SECOND
         """How often :meth:`tick` wants to be called, at least."""
 
-    def begin(self, connection: Connection, every: float) -> None:
+    def begin(self, connection: VenueConnection, every: float) -> None:
         """Take note of a new connection; :meth:`tick` will be called ``every`` so many seconds."""
         self._connection = connection
         self._lateness.begin()
@@ -143,7 +143,7 @@ class Pulse:
         if outputs:
             self._keeper.act(outputs)
 
-    def _ask(self, connection: Connection, now: int) -> None:
+    def _ask(self, connection: VenueConnection, now: int) -> None:
         if self._asking is not None and not self._asking.done():
             if now - self._asked < ANSWER_SECONDS * _SECOND:
                 return
@@ -151,7 +151,7 @@ class Pulse:
         self._asked = now
         self._asking = self._context.spawn(self._await_answer(connection, now))
 
-    async def _await_answer(self, connection: Connection, asked: int) -> None:
+    async def _await_answer(self, connection: VenueConnection, asked: int) -> None:
         self.asked = True
         if await connection.ask() and connection is self._connection:
             self.heard = max(self.heard, asked)
@@ -159,7 +159,7 @@ class Pulse:
 
     # --- lateness ---
 
-    def _look(self, connection: Connection, now: int) -> bool:
+    def _look(self, connection: VenueConnection, now: int) -> bool:
         newest = self._keeper.protocol.newest(self._looked)
         self._looked = now
         return self._lateness.look(newest, connection.waiting)

@@ -19,7 +19,7 @@ from producers.collector.watermark import SnapshotWait
 from producers.feed.actions import FetchSnapshot, Halt, Note, Outputs, Reconnect, Refused, Resubscribe, Send
 from producers.feed.protocol import VenueProtocol
 from producers.net.backoff import Backoff
-from producers.net.connection import Connection, Disconnected
+from producers.net.connection import Disconnected, VenueConnection
 from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
@@ -46,7 +46,7 @@ class ShardState(Enum):
     RETIRED = "retired"
 
 
-class Owner(Protocol):
+class ShardOwner(Protocol):
     """Whoever keeps the shards."""
 
     def shard_changed(self) -> None:
@@ -81,7 +81,7 @@ class Shard:
     def __init__(
         self,
         context: Context,
-        owner: Owner,
+        owner: ShardOwner,
         protocol: VenueProtocol,
         settings: VenueSettings,
         url: str,
@@ -105,7 +105,7 @@ class Shard:
         self.backoff = backoff
         self._silence_seconds = silence_seconds
         self._reconnect_hours = reconnect_hours
-        self._connection: Connection | None = None
+        self._connection: VenueConnection | None = None
         self._dropped: set[str] = set()
         self._resyncs = Resubscriptions(context.spawn, self._resubscribe, self._repair_turn)
         self._pulse = Pulse(context, self)
@@ -189,7 +189,7 @@ class Shard:
         loop = asyncio.get_running_loop()
         began = loop.time()
         url = self.url + self.protocol.path()
-        connection = Connection(
+        connection = VenueConnection(
             self._context.venue, url, self._receive, self._room, self._context.messages, self._exhausted
         )
         keepers: list[asyncio.Task[None]] = []
@@ -260,7 +260,7 @@ class Shard:
             await asyncio.sleep(hours * 3600)
             self._owner.replace(self, f"connected for {hours:g} hours", 0.0)
 
-    async def _keep_heard(self, connection: Connection, watchdog: Watchdog, every: float) -> None:
+    async def _keep_heard(self, connection: VenueConnection, watchdog: Watchdog, every: float) -> None:
         """Confirm the books, and notice what the venue does not say any more.
 
         The connection itself notices when it says nothing at all.

@@ -86,7 +86,7 @@ class StalenessDetector:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StalenessVerdict:
     """What to do.
 
     Attributes:
@@ -129,7 +129,7 @@ class Watchdog:
 
     def look(
         self, instruments: Mapping[str, InstrumentState], asked: Container[str], now: float, *, listening: bool
-    ) -> Verdict:
+    ) -> StalenessVerdict:
         """Say what is to be done at ``now``.
 
         Args:
@@ -148,11 +148,11 @@ class Watchdog:
         late = self._awaited.silent(awaited, now, listening=listening, asked=asked)
         mute = self._mute(sum(life.values()), now, listening=listening)
         if mute >= self._limit and instruments and not any(state.book.follows for state in instruments.values()):
-            return Verdict(drop=f"connected, but no instrument was heard of for {self._limit:g} s")
+            return StalenessVerdict(drop=f"connected, but no instrument was heard of for {self._limit:g} s")
         crossed = {symbol: state.book for symbol, state in instruments.items() if state.book.crossing.known}
         hidden = {symbol for symbol, book in crossed.items() if book.crossing.hides and symbol not in awaited}
         waits = [symbol for symbol in crossed if symbol not in hidden or symbol in asked]
-        return Verdict(
+        return StalenessVerdict(
             verify={s: t for s, t in silent.items() if s not in awaited and s not in hidden},
             revive=late,
             recheck=self._crossed.silent(dict.fromkeys(crossed, 0), now, asked=waits),

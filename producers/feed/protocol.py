@@ -19,7 +19,7 @@ from producers.feed.actions import FetchSnapshot, Note, Outputs, Refused, Resubs
 from producers.feed.book import Doubt
 from producers.feed.entries import UNREADABLE, Entries, Entry, split
 from producers.feed.instruments import InstrumentState
-from producers.feed.subscriber import Subscriber
+from producers.feed.subscriber import ChannelSubscriber
 from producers.feed.subscriptions import Item, Operation
 
 __all__ = ["BookRefused", "Item", "Operation", "VenueProtocol", "quoted"]
@@ -28,7 +28,7 @@ E = TypeVar("E", bound=Entry)
 T = TypeVar("T")
 
 
-class VenueProtocol(Subscriber, ABC):
+class VenueProtocol(ChannelSubscriber, ABC):
     """One connection's view of a venue. Subclasses hold what is the venue's own.
 
     Attributes:

@@ -25,7 +25,7 @@ _TOLD: Final = 10
 """Symbols named in one message; of more, the number is."""
 
 
-class Subscriber(InstrumentSet):
+class ChannelSubscriber(InstrumentSet):
     """Subscribes to what is wanted of each instrument.
 
     Attributes:

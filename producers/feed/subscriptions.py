@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Group:
+class SubscriptionGroup:
     """Items to be asked for again in one request, ``pause`` seconds after the first look at them."""
 
     items: tuple[Item, ...]
@@ -82,7 +82,7 @@ class Subscriptions:
     def __init__(self, *, in_order: bool = False) -> None:
         self._in_order = in_order
         self._open: dict[int, Request] = {}
-        self._waiting: list[Group] = []
+        self._waiting: list[SubscriptionGroup] = []
         self._attempts: dict[Item, int] = {}
         self._looked: float | None = None
         self.refused: dict[Item, str] = {}
@@ -154,7 +154,7 @@ class Subscriptions:
         self.refused.update(dict.fromkeys(items, reason))
         half = set(symbols[: len(symbols) // 2])
         for inside in (True, False):
-            self._waiting.append(Group(tuple(item for item in items if (item[1] in half) is inside), 0.0))
+            self._waiting.append(SubscriptionGroup(tuple(item for item in items if (item[1] in half) is inside), 0.0))
         return Refusal(parts=items)
 
     def look(self, now: float, heard: Callable[[Item, int], bool]) -> tuple[list[Sequence[Item]], list[Item]]:
@@ -191,7 +191,7 @@ class Subscriptions:
         for symbol in dict.fromkeys(symbol for _, symbol in self.refused):
             items = tuple(item for item in self.refused if item[1] == symbol and item not in asked_for)
             if items:
-                self._waiting.append(Group(items, 0.0))
+                self._waiting.append(SubscriptionGroup(items, 0.0))
 
     def apart(self, item: Item) -> bool:
         """Whether ``item`` waits to be asked for in a request of its own."""
@@ -229,7 +229,7 @@ class Subscriptions:
         self._attempts.update(dict.fromkeys(items, attempts + 1))
         self.refused.update(dict.fromkeys(items, reason))
         pause: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 30))
-        self._waiting.append(Group(items, pause))
+        self._waiting.append(SubscriptionGroup(items, pause))
         return pause
 
     def _grow_old(self, passed: float, heard: Callable[[Item, int], bool]) -> list[Item]:

@@ -42,7 +42,7 @@ class Disconnected(Exception):
         self.of_address = of_address
 
 
-class Connection:
+class VenueConnection:
     """A connection: reads as fast as ``receive`` lets it, sends at the venue's pace, notices silence.
 
     Args:

@@ -16,8 +16,8 @@ from producers.replay.recording import Recording
 from producers.replay.rest import RestDesk
 from producers.replay.timeline import Timeline
 from producers.venue_server.dialects import dialect
-from producers.venue_server.listener import Connection, ConnectionGone, Listener, json_response, not_found
-from producers.venue_server.session import BOOK, Answer, Key, Session
+from producers.venue_server.listener import ClientConnection, ConnectionGone, Listener, json_response, not_found
+from producers.venue_server.session import BOOK, Key, SessionAnswer, VenueSession
 
 LOOPBACK = "127.0.0.1"
 
@@ -40,8 +40,8 @@ class ReplayServer:
     def __init__(self, recording: Recording, *, speed: float | None, paced: bool) -> None:
         self._recording = recording
         self._dialect = dialect(recording.venue)
-        self._connections: list[Connection] = []
-        self._subscribed: dict[Key, list[Connection]] = {}
+        self._connections: list[ClientConnection] = []
+        self._subscribed: dict[Key, list[ClientConnection]] = {}
         self._news = asyncio.Event()
         self._gate = Gate(recording.keys)
         self._desk = RestDesk()
@@ -173,7 +173,7 @@ class ReplayServer:
 
     # --- what the listener asks (Host) ---
 
-    def session(self) -> Session:
+    def session(self) -> VenueSession:
         """Return a new client's session."""
         return self._dialect.session(self._recording.symbols)
 
@@ -181,14 +181,14 @@ class ReplayServer:
         """Whether pings are answered: always."""
         return True
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """Take a client in."""
         self._connected += 1
         self._connections.append(connection)
         self._gate.connected()
         self._news.set()
 
-    async def answered(self, connection: Connection, answer: Answer) -> None:
+    async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
         """Send the replies, then let the gate know."""
         for reply in answer.replies:
             await connection.send(reply)
@@ -201,7 +201,7 @@ class ReplayServer:
             self._gate.subscribed([new.key for new in answer.added], time.monotonic())
             self._news.set()
 
-    def disconnected(self, connection: Connection) -> None:
+    def disconnected(self, connection: ClientConnection) -> None:
         """Forget a client; harmless if it is forgotten."""
         self._forget(connection)
 
@@ -217,7 +217,7 @@ class ReplayServer:
             return json_response(self._dialect.rest_refusal(503), status=503, headers=_RETRY_AFTER)
         return json_response(body)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: ClientConnection) -> None:
         if connection not in self._connections:
             return
         self._connections.remove(connection)
@@ -227,7 +227,7 @@ class ReplayServer:
         self._gate.lost(key for key in keys if key not in self._subscribed)
         self._news.set()
 
-    def _drop(self, key: Key, connection: Connection) -> None:
+    def _drop(self, key: Key, connection: ClientConnection) -> None:
         holders = self._subscribed.get(key, [])
         if connection in holders:
             holders.remove(connection)

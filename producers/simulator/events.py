@@ -6,13 +6,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from producers.simulator.listings import Listing
+from producers.simulator.listings import SimulatedListing
 
 Level = tuple[int, int]
 """(price in ticks, size in lots); a size of 0 removes the level."""
 
 
-class Trade(Struct, frozen=True):
+class SimulatedTrade(Struct, frozen=True):
     """One match: ``side`` is the aggressor's; ids rise by one per instrument."""
 
     trade_id: int
@@ -24,15 +24,15 @@ class Trade(Struct, frozen=True):
 class Trades(Struct, frozen=True):
     """What one aggressive order matched, level by level."""
 
-    listing: Listing
+    listing: SimulatedListing
     time_ns: int
-    trades: tuple[Trade, ...]
+    trades: tuple[SimulatedTrade, ...]
 
 
 class BookChange(Struct, frozen=True):
     """The levels that changed, with their new sizes."""
 
-    listing: Listing
+    listing: SimulatedListing
     time_ns: int
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from producers.simulator.events import BookChange, Event, Trades
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.listings import Listing
+from producers.simulator.listings import SimulatedListing
 from producers.simulator.texts import Spelling
-from producers.venue_server.session import Subscription
+from producers.venue_server.session import VenueSubscription
 
 Topic = tuple[str, str, str]
 """(feed, venue's symbol, variant): all who subscribed to the same topic get the same frames."""
@@ -24,7 +24,7 @@ class RestReply:
     status: int = 200
 
 
-class Feed(ABC):
+class SimulatedFeed(ABC):
     """One venue's encoder. It sees every event of the venue, whether or not anybody listens.
 
     Args:
@@ -40,7 +40,7 @@ class Feed(ABC):
         self.instruments = {instrument.listing.venue_symbol: instrument for instrument in instruments}
         self.spelling = {symbol: Spelling(one.listing, self.decimals) for symbol, one in self.instruments.items()}
 
-    def topic(self, subscription: Subscription) -> Topic:
+    def topic(self, subscription: VenueSubscription) -> Topic:
         """Return the topic of a subscription."""
         return subscription.feed, subscription.symbol, ""
 
@@ -51,7 +51,7 @@ class Feed(ABC):
         return self._book(event, active)
 
     @abstractmethod
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         """Return what a new subscriber gets first."""
 
     def alive(self, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
@@ -75,5 +75,5 @@ class Feed(ABC):
     @abstractmethod
     def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]: ...
 
-    def _listing(self, symbol: str) -> Listing:
+    def _listing(self, symbol: str) -> SimulatedListing:
         return self.instruments[symbol].listing

@@ -21,9 +21,9 @@ from typing import Final, Literal
 
 from alphapulse.book import BookSide, OrderBook
 from producers.simulator.draws import DRAWS, EXPONENTIAL
-from producers.simulator.events import BookChange, Event, Level, Trade, Trades
+from producers.simulator.events import BookChange, Event, Level, SimulatedTrade, Trades
 from producers.simulator.liquidity import distances
-from producers.simulator.listings import Listing
+from producers.simulator.listings import SimulatedListing
 from producers.simulator.sizes import BEST_SIZES, LEVEL_SIZES, ORDER_SIZES, SIZE_DRAWS, rounded
 
 LEVELS: Final = 260
@@ -109,7 +109,7 @@ class SimulatedInstrument:
         first_trade: id of the first trade.
     """
 
-    def __init__(self, listing: Listing, seed: int, fair: float, first_trade: int = 1) -> None:
+    def __init__(self, listing: SimulatedListing, seed: int, fair: float, first_trade: int = 1) -> None:
         self.listing = listing
         self.book = OrderBook()
         self.trades = first_trade - 1
@@ -140,7 +140,7 @@ class SimulatedInstrument:
         chance, bids, asks = self._chance, self._bids, self._asks
         elapsed_ns = time_ns - self._time_ns
         self._time_ns = time_ns
-        trades: list[Trade] = []
+        trades: list[SimulatedTrade] = []
         if abs(fair - self._middle) > self._patience:
             self._follow(fair, trades)
         else:
@@ -218,7 +218,7 @@ class SimulatedInstrument:
         if self._wide:
             self._quote_ns = self._time_ns + int(_QUOTE_NS * EXPONENTIAL[int(chance() * DRAWS)])
 
-    def _follow(self, fair: float, trades: list[Trade]) -> None:
+    def _follow(self, fair: float, trades: list[SimulatedTrade]) -> None:
         """Quote around a fair price that has moved; what it passed is traded or cancelled."""
         moved = abs(fair - self._fair)
         self._fair, self._middle = fair, floor(fair) + 0.5
@@ -230,7 +230,7 @@ class SimulatedInstrument:
             side.debt = min(side.debt + places, _MOST_DEBT)
             side.stretch = max(side.stretch, places)
 
-    def _clear(self, side: _Side, trades: list[Trade]) -> None:
+    def _clear(self, side: _Side, trades: list[SimulatedTrade]) -> None:
         """Take away what is better than the price quoted: beyond the fair price somebody may trade with it."""
         sign, edge, fair, levels = side.sign, side.edge, self._fair, side.levels
         best = levels.best_price()
@@ -369,7 +369,7 @@ class SimulatedInstrument:
         mean = _BUSY_NS if self._busy else _CALM_NS
         self._turn_ns = self._time_ns + int(mean * EXPONENTIAL[int(self._chance() * DRAWS)])
 
-    def _take(self, trades: list[Trade]) -> None:
+    def _take(self, trades: list[SimulatedTrade]) -> None:
         """Let an aggressive order meet the best levels."""
         chance = self._chance
         if chance() >= _SAME_SIDE:
@@ -396,17 +396,17 @@ class SimulatedInstrument:
             if not left:
                 return
 
-    def _match(self, trades: list[Trade], sign: int, price: int, size: int) -> None:
+    def _match(self, trades: list[SimulatedTrade], sign: int, price: int, size: int) -> None:
         """Trade with a level: with one of the orders that make it up, or with several."""
         side: Literal["buy", "sell"] = "sell" if sign > 0 else "buy"
         chance = self._chance
         while size > 1 and chance() < _MORE_ORDERS:
             part = rounded(1 + int(chance() * (size - 1)))
             self.trades += 1
-            trades.append(Trade(self.trades, side, price, part))
+            trades.append(SimulatedTrade(self.trades, side, price, part))
             size -= part
         self.trades += 1
-        trades.append(Trade(self.trades, side, price, size))
+        trades.append(SimulatedTrade(self.trades, side, price, size))
 
 
 def _columns(levels: Iterable[Level]) -> tuple[list[int], list[int]]:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from producers.feed.venue import Limit
-from producers.venue_server.listener import Connection
+from producers.venue_server.listener import ClientConnection
 
 Weigh = Callable[[str, Mapping[str, str]], float]
 Refuse = Callable[[int], bytes]
@@ -31,7 +31,7 @@ def plain(status: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class VenueLimits:
     """A venue's limits; None: there is none, or the venue does not say.
 
     Attributes:
@@ -68,10 +68,10 @@ class Limits:
     used_header: str = ""
     patience: int | None = None
 
-    def scaled(self, factor: float) -> Limits:
+    def scaled(self, factor: float) -> VenueLimits:
         """Return limits ``factor`` times as generous: as much in a shorter time. 0: none at all."""
         if not factor:
-            return Limits()
+            return VenueLimits()
 
         def shorter(limit: Limit | None) -> Limit | None:
             return Limit(limit.amount, limit.seconds / factor) if limit is not None else None
@@ -127,7 +127,7 @@ class _Times:
     last: float
 
 
-class Verdict(NamedTuple):
+class LimitVerdict(NamedTuple):
     """What becomes of a REST request: 200, or a status of refusal and after how many seconds to come again."""
 
     status: int
@@ -151,16 +151,16 @@ class Limiter:
         refused: how often what was refused.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: VenueLimits, clock: Callable[[], float]) -> None:
         self.limits = limits
         self.pings_count = limits.pings_count
         self.refused: Counter[str] = Counter()
         self._clock = clock
         self._connects = _Log(limits.connects) if limits.connects is not None else None
         self._rest = _Log(limits.rest) if limits.rest is not None else None
-        self._messages: dict[Connection | None, _Log] = {}
-        self._requests: dict[Connection, _Log] = {}
-        self._connections: dict[Connection, _Times] = {}
+        self._messages: dict[ClientConnection | None, _Log] = {}
+        self._requests: dict[ClientConnection, _Log] = {}
+        self._connections: dict[ClientConnection, _Times] = {}
         self._lingering: list[float] = []  # until when lost ones count
         self._banned_until = self._rest_banned_until = 0.0
         self._bans = self._impatience = 0
@@ -181,7 +181,7 @@ class Limiter:
             self._banned_until = now + wait
         return wait
 
-    def heard(self, connection: Connection, *, control: bool = False, ping: bool = False) -> bool:
+    def heard(self, connection: ClientConnection, *, control: bool = False, ping: bool = False) -> bool:
         """Whether a client may say what it has just said.
 
         Args:
@@ -203,18 +203,18 @@ class Limiter:
                 return False
         return True
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         now = self._clock()
         self._connections[connection] = _Times(now, now)
 
-    def disconnected(self, connection: Connection, *, lost: bool = False) -> None:
+    def disconnected(self, connection: ClientConnection, *, lost: bool = False) -> None:
         """Take note that a connection ended; harmless if that is known. ``lost``: without a Close."""
         if self._connections.pop(connection, None) is not None and lost:
             self._lingering.append(self._clock() + self.limits.linger_seconds)
         self._messages.pop(connection, None)
         self._requests.pop(connection, None)
 
-    def crowded_out(self, connection: Connection) -> bool:
+    def crowded_out(self, connection: ClientConnection) -> bool:
         """Whether others were there before, and the venue serves no more."""
         most = self.limits.connections
         if most is None:
@@ -226,13 +226,13 @@ class Limiter:
         self.refused["connection"] += 1
         return True
 
-    def told(self, connection: Connection) -> None:
+    def told(self, connection: ClientConnection) -> None:
         """Take note that something was said on a connection."""
         times = self._connections.get(connection)
         if times is not None:
             times.last = self._clock()
 
-    def overdue(self) -> list[Connection]:
+    def overdue(self) -> list[ClientConnection]:
         """Return the connections to close because nothing is said on them, or because they are too old."""
         now, limits = self._clock(), self.limits
         silent = now - limits.idle_seconds if limits.idle_seconds is not None else -inf
@@ -244,19 +244,19 @@ class Limiter:
 
     # --- REST ---
 
-    def rest(self, path: str, query: Mapping[str, str]) -> Verdict:
+    def rest(self, path: str, query: Mapping[str, str]) -> LimitVerdict:
         """Judge a request, and count it."""
         now = self._clock()
         if now < self._rest_banned_until:
             self.refused["rest_banned"] += 1
-            return Verdict(418, self._rest_banned_until - now, {})
+            return LimitVerdict(418, self._rest_banned_until - now, {})
         log = self._rest
         if log is None:
-            return Verdict(200, 0.0, {})
+            return LimitVerdict(200, 0.0, {})
         weight = self.limits.rest_weight(path, query)
         if log.take(now, weight):
             self._impatience = 0
-            return Verdict(200, 0.0, self._used(log))
+            return LimitVerdict(200, 0.0, self._used(log))
         self.refused["rest"] += 1
         self._impatience += 1
         if self.limits.patience is not None and self._impatience > self.limits.patience:
@@ -264,8 +264,8 @@ class Limiter:
             self._bans += 1
             self._impatience = 0
             self._rest_banned_until = now + seconds
-            return Verdict(418, seconds, self._used(log))
-        return Verdict(429, log.wait(now, weight), self._used(log))
+            return LimitVerdict(418, seconds, self._used(log))
+        return LimitVerdict(429, log.wait(now, weight), self._used(log))
 
     def _used(self, log: _Log) -> dict[str, str]:
         return {self.limits.used_header: f"{log.used:.0f}"} if self.limits.used_header else {}

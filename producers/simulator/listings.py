@@ -42,7 +42,7 @@ _SIZE_DIGITS: Final = 14  # of a usual size at most, so that the greatest fits 6
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class SimulatedListing:
     """One symbol on one venue.
 
     Prices and sizes of the simulation are integers: multiples of ``10**-price_decimals`` (the tick) and of
@@ -83,7 +83,7 @@ def fixed_text(mantissa: int, decimals: int, shown: int | None = None) -> str:
     return text + "0" * ((shown or decimals) - decimals)
 
 
-def make_listings(venues: Iterable[str], symbols: Iterable[str]) -> list[Listing]:
+def make_listings(venues: Iterable[str], symbols: Iterable[str]) -> list[SimulatedListing]:
     """Return the listings of every symbol on every venue.
 
     Raises:
@@ -93,7 +93,7 @@ def make_listings(venues: Iterable[str], symbols: Iterable[str]) -> list[Listing
     return [_listing(venue, symbol) for venue in venues for symbol in wanted]
 
 
-def _listing(venue: str, symbol: str) -> Listing:
+def _listing(venue: str, symbol: str) -> SimulatedListing:
     dialect(venue)
     venue_symbol: str = import_module(f"producers.venues.{venue}.symbols").venue_symbol(check_symbol(symbol))
     base, _, quote = symbol.partition("-")
@@ -110,7 +110,7 @@ def _listing(venue: str, symbol: str) -> Listing:
     digits = math.floor(math.log10(unit)) + 1
     size_decimals = max(0, 5 - digits) if own.size_decimals is None else own.size_decimals
     size_decimals = max(min(size_decimals, _MOST_DECIMALS, _SIZE_DIGITS - digits), 0)
-    return Listing(venue, symbol, venue_symbol, price_decimals, size_decimals, price, unit, shape)
+    return SimulatedListing(venue, symbol, venue_symbol, price_decimals, size_decimals, price, unit, shape)
 
 
 def _dollars(asset: str, magnitudes: tuple[float, float] = _OTHER_MAGNITUDES) -> float:

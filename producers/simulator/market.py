@@ -13,7 +13,7 @@ from producers.simulator.events import Event
 from producers.simulator.fundamentals import Fundamentals
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.liquidity import venue_market
-from producers.simulator.listings import Listing
+from producers.simulator.listings import SimulatedListing
 
 _BASIS: Final = 0.1  # of the usual spread: so far a venue's prices stray from the others'
 _BASIS_SECONDS: Final = 20.0  # and come back within this time
@@ -32,7 +32,7 @@ class Market:
         start_ns: time of the first moment, ns since the epoch.
     """
 
-    def __init__(self, listings: Sequence[Listing], *, seed: int, rate: float, start_ns: int) -> None:
+    def __init__(self, listings: Sequence[SimulatedListing], *, seed: int, rate: float, start_ns: int) -> None:
         self._rate = rate
         self._start_ns = start_ns
         symbols = list(dict.fromkeys(listing.symbol for listing in listings))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from producers.venue_server.listener import Connection, ConnectionGone
+from producers.venue_server.listener import ClientConnection, ConnectionGone
 
 BOUND_BYTES = 8 << 20
 """A client further behind than this is cut off, as the venues do."""
 
 
-class Outbox:
+class ClientOutbox:
     """Frames on their way to a client.
 
     Args:
@@ -19,7 +19,7 @@ class Outbox:
         bound: bytes that may wait.
     """
 
-    def __init__(self, connection: Connection, bound: int = BOUND_BYTES) -> None:
+    def __init__(self, connection: ClientConnection, bound: int = BOUND_BYTES) -> None:
         self.connection = connection
         self._bound = bound
         self._waiting: list[bytes] = []

@@ -12,14 +12,14 @@ from alphapulse.errors import ValueRefused
 from alphapulse.service import Service
 from producers.registry import part
 from producers.simulator.faults import VenueFaults
-from producers.simulator.feed import Feed
+from producers.simulator.feed import SimulatedFeed
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.limits import Limits
-from producers.simulator.listings import Listing
+from producers.simulator.limits import VenueLimits
+from producers.simulator.listings import SimulatedListing
 from producers.simulator.market import Market
 from producers.simulator.venue import Batch, SimulatedVenue
 
-MakeFeed = Callable[[Sequence[SimulatedInstrument]], Feed]
+MakeFeed = Callable[[Sequence[SimulatedInstrument]], SimulatedFeed]
 
 Faults = Callable[[str], VenueFaults]
 """Returns what stands between a venue's encoder and its sockets."""
@@ -38,9 +38,9 @@ def feed_of(venue: str) -> MakeFeed:
     return found
 
 
-def limits_of(venue: str) -> Limits:
+def limits_of(venue: str) -> VenueLimits:
     """Return what ``venue`` allows its clients: ``LIMITS`` of the ``simulator.py`` in its folder; without it, all."""
-    found: Limits = getattr(part(venue, "simulator"), "LIMITS", Limits())
+    found: VenueLimits = getattr(part(venue, "simulator"), "LIMITS", VenueLimits())
     return found
 
 
@@ -66,7 +66,7 @@ class Simulation:
 
     def __init__(
         self,
-        listings: Sequence[Listing],
+        listings: Sequence[SimulatedListing],
         *,
         seed: int,
         rate: float,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from producers.simulator.listings import Listing, fixed_text
+from producers.simulator.listings import SimulatedListing, fixed_text
 
 _REMEMBERED: Final = 1024
 
@@ -47,6 +47,6 @@ class Spelling:
 
     __slots__ = ("prices", "sizes")
 
-    def __init__(self, listing: Listing, shown: int | None = None) -> None:
+    def __init__(self, listing: SimulatedListing, shown: int | None = None) -> None:
         self.prices = Texts(listing.price_decimals, shown)
         self.sizes = Texts(listing.size_decimals, shown)

@@ -15,20 +15,20 @@ from msgspec.structs import replace
 from alphapulse import metrics
 from producers.simulator.events import BookChange, Event
 from producers.simulator.faults import RestFault, Sent, VenueFaults
-from producers.simulator.feed import Feed, Topic
-from producers.simulator.limits import Limiter, Limits
-from producers.simulator.outbox import BOUND_BYTES, Outbox
+from producers.simulator.feed import SimulatedFeed, Topic
+from producers.simulator.limits import Limiter, VenueLimits
+from producers.simulator.outbox import BOUND_BYTES, ClientOutbox
 from producers.venue_server.dialects import dialect
-from producers.venue_server.listener import Connection, Listener, json_response, not_found
-from producers.venue_server.session import BOOK, Answer, Session, Subscription
+from producers.venue_server.listener import ClientConnection, Listener, json_response, not_found
+from producers.venue_server.session import BOOK, SessionAnswer, VenueSession, VenueSubscription
 
 LOOPBACK = "127.0.0.1"
 
-Batch = dict[Connection, list[bytes]]
+Batch = dict[ClientConnection, list[bytes]]
 """What each client gets; a defaultdict."""
 
 _IDLE_SECONDS = 1.0
-NO_LIMITS: Final = Limits()
+NO_LIMITS: Final = VenueLimits()
 
 
 class SimulatedVenue:
@@ -45,10 +45,10 @@ class SimulatedVenue:
     def __init__(
         self,
         name: str,
-        feed: Feed,
+        feed: SimulatedFeed,
         *,
         faults: VenueFaults | None = None,
-        limits: Limits = NO_LIMITS,
+        limits: VenueLimits = NO_LIMITS,
         bound: int = BOUND_BYTES,
     ) -> None:
         self.name = name
@@ -59,8 +59,8 @@ class SimulatedVenue:
         self.faults = faults if faults is not None else VenueFaults(name)
         self._bound = bound
         self._numbers_frames = False
-        self._outboxes: dict[Connection, Outbox] = {}
-        self._listeners: dict[Topic, dict[Connection, None]] = defaultdict(dict)
+        self._outboxes: dict[ClientConnection, ClientOutbox] = {}
+        self._listeners: dict[Topic, dict[ClientConnection, None]] = defaultdict(dict)
         self._closing: set[asyncio.Task[None]] = set()
         self.limiter = Limiter(limits, _monotonic)
         self._listener = Listener(self, guard=self.limiter, ping_seconds=self._dialect.ping_seconds, strict=True)
@@ -120,7 +120,7 @@ class SimulatedVenue:
             self._send(sent, batch)
 
     def _send(self, sent: Sent, batch: Batch) -> None:
-        if isinstance(sent.topic, Connection):
+        if isinstance(sent.topic, ClientConnection):
             batch[sent.topic].append(sent.frame)
             return
         for connection in list(self._listeners.get(sent.topic, ())):
@@ -130,14 +130,14 @@ class SimulatedVenue:
             else:
                 batch[connection].append(sent.frame)
 
-    def _cut(self, connection: Connection, sent: Sent) -> None:
+    def _cut(self, connection: ClientConnection, sent: Sent) -> None:
         """Let what waits go out, then end the connection."""
         outbox = self._outboxes.pop(connection, None)
         if outbox is not None:
             outbox.cut(sent.frame if sent.end == "cut" else b"")
         self.disconnected(connection)
 
-    def deliver(self, connection: Connection, frames: Sequence[bytes]) -> None:
+    def deliver(self, connection: ClientConnection, frames: Sequence[bytes]) -> None:
         """Hand frames to a client; one that has let too many wait is cut off."""
         outbox = self._outboxes.get(connection)
         if outbox is None:
@@ -185,14 +185,14 @@ class SimulatedVenue:
 
     # --- what the listener asks (Host) ---
 
-    def session(self) -> Session:
+    def session(self) -> VenueSession:
         """Return a new client's session."""
         session = self._dialect.session(self._feed.instruments)
         session.last_trade = self._feed.last_trade
         self._numbers_frames = session.numbers_frames
         return session
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """Take a client in."""
         self.faults.connected()
         self.limiter.connected(connection)
@@ -200,7 +200,7 @@ class SimulatedVenue:
         session.refuses = lambda key: self.limiter.crowded_out(connection) or faults.refuses(time.time_ns(), key[0])
         session.misses = lambda name: faults.misses(self._symbol(name), time.time_ns())
         session.rations = lambda: faults.rations(time.time_ns())
-        self._outboxes[connection] = Outbox(connection, self._bound)
+        self._outboxes[connection] = ClientOutbox(connection, self._bound)
         if self._dialect.subscribe_seconds is not None:
             asyncio.get_running_loop().call_later(self._dialect.subscribe_seconds, self._send_away_idler, connection)
 
@@ -208,7 +208,7 @@ class SimulatedVenue:
         """Whether pings are answered: a venue that stalls does not."""
         return not self.faults.stalls(time.time_ns())
 
-    async def answered(self, connection: Connection, answer: Answer) -> None:
+    async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
         """Answer, then send what each new subscription starts with: no event comes between it and the first update."""
         now = time.time_ns()
         batch: Batch = defaultdict(list)
@@ -222,7 +222,7 @@ class SimulatedVenue:
         for client, frames in batch.items():
             self.deliver(client, frames)
 
-    def _open(self, new: Subscription, connection: Connection, now: int, batch: Batch) -> None:
+    def _open(self, new: VenueSubscription, connection: ClientConnection, now: int, batch: Batch) -> None:
         topic, symbol = self._feed.topic(new), self._symbol(new.symbol)
         for frame in self._feed.opening(new, now + self.faults.skew_ns):
             numbered = self._numbered(connection, frame)
@@ -242,11 +242,11 @@ class SimulatedVenue:
         instrument = self._feed.instruments.get(name)
         return instrument.listing.symbol if instrument is not None else ""
 
-    def _numbered(self, connection: Connection, frame: bytes) -> bytes:
+    def _numbered(self, connection: ClientConnection, frame: bytes) -> bytes:
         """Return ``frame`` with its number on the connection, where frames have one: in the order they are queued."""
         return connection.session.outgoing(frame) if self._numbers_frames else frame
 
-    def disconnected(self, connection: Connection) -> None:
+    def disconnected(self, connection: ClientConnection) -> None:
         """Forget a client; harmless if it is forgotten."""
         self.limiter.disconnected(connection, lost=connection.lost)
         outbox = self._outboxes.pop(connection, None)
@@ -278,11 +278,11 @@ class SimulatedVenue:
         body, headers = self._dialect.rest_refusal(fault.status), {"Retry-After": str(fault.retry_after)}
         return json_response(body, status=fault.status, headers=headers)
 
-    def _send_away_idler(self, connection: Connection) -> None:
+    def _send_away_idler(self, connection: ClientConnection) -> None:
         if connection in self._outboxes and not connection.session.subscriptions:
             connection.abort()
 
-    def _unlisten(self, topic: Topic, connection: Connection) -> None:
+    def _unlisten(self, topic: Topic, connection: ClientConnection) -> None:
         self._listeners[topic].pop(connection, None)
         if not self._listeners[topic]:
             del self._listeners[topic]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alphapulse.errors import ValueRefused
 from producers.registry import names, part
 from producers.venue_server.frames import FrameClassifier
-from producers.venue_server.session import Recorded, Session, encode
+from producers.venue_server.session import Recorded, VenueSession, encode
 
 
 def no_fault(path: str, query: Mapping[str, str], symbols: Collection[str]) -> bytes | None:
@@ -42,7 +42,7 @@ class Dialect:
         rest_refusal: returns the body that comes with a status where nothing is wrong with the request.
     """
 
-    session: Callable[[Collection[str]], Session]
+    session: Callable[[Collection[str]], VenueSession]
     classify: FrameClassifier
     path: str = ""
     ping_seconds: float | None = None

@@ -11,7 +11,7 @@ from typing import Protocol
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 from alphapulse.errors import ServiceError
-from producers.venue_server.session import Answer, Session
+from producers.venue_server.session import SessionAnswer, VenueSession
 from producers.venue_server.wire import is_text, joined
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -24,7 +24,7 @@ class ConnectionGone(Exception):
     """The client went away while it was sent something."""
 
 
-class Connection:
+class ClientConnection:
     """One client.
 
     Attributes:
@@ -33,7 +33,7 @@ class Connection:
     """
 
     def __init__(
-        self, socket: web.WebSocketResponse, session: Session, transport: asyncio.Transport | None = None
+        self, socket: web.WebSocketResponse, session: VenueSession, transport: asyncio.Transport | None = None
     ) -> None:
         self._socket = socket
         self._transport = transport
@@ -103,11 +103,11 @@ class Connection:
 class Host(Protocol):
     """What stands behind a venue's port."""
 
-    def session(self) -> Session:
+    def session(self) -> VenueSession:
         """Return the session of a new connection."""
         ...
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         """Take note of a new connection."""
         ...
 
@@ -115,11 +115,11 @@ class Host(Protocol):
         """Whether a client's ping is answered just now."""
         ...
 
-    async def answered(self, connection: Connection, answer: Answer) -> None:
+    async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
         """Send the replies of ``answer`` and act on its subscriptions. May raise ConnectionGone."""
         ...
 
-    def disconnected(self, connection: Connection) -> None:
+    def disconnected(self, connection: ClientConnection) -> None:
         """Take note that the connection ended."""
         ...
 
@@ -138,7 +138,7 @@ class Guard(Protocol):
         """Return in how many seconds a client may connect; 0: now, and it does."""
         ...
 
-    def heard(self, connection: Connection, *, control: bool = False, ping: bool = False) -> bool:
+    def heard(self, connection: ClientConnection, *, control: bool = False, ping: bool = False) -> bool:
         """Whether a client may say what it has just said: a WebSocket's control frame, a ping as text, or else."""
         ...
 
@@ -161,7 +161,7 @@ class Listener:
         self._ping_seconds = ping_seconds
         self._strict = strict
         self._runner: web.AppRunner | None = None
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
 
     async def open(self, address: str, port: int) -> int:
         """Listen; return the port (a free one if ``port`` is 0).
@@ -207,7 +207,7 @@ class Listener:
         )
         await socket.prepare(request)
         session = self._host.session()
-        connection = Connection(socket, session, request.transport)
+        connection = ClientConnection(socket, session, request.transport)
         self._connections.add(connection)
         self._host.connected(connection)
         pings = asyncio.create_task(self._ping(socket)) if self._ping_seconds and not self._strict else None
@@ -221,7 +221,7 @@ class Listener:
                     answer = self._answer(connection, data)
                 elif message.type in (WSMsgType.PING, WSMsgType.PONG):
                     allowed = guard is None or not guard.pings_count or guard.heard(connection, control=True)
-                    answer = Answer() if allowed else None
+                    answer = SessionAnswer() if allowed else None
                     if message.type is WSMsgType.PING and self._host.pongs():
                         await connection.pong(message.data)
                 else:
@@ -239,7 +239,7 @@ class Listener:
             self._host.disconnected(connection)
         return socket
 
-    def _answer(self, connection: Connection, message: bytes) -> Answer | None:
+    def _answer(self, connection: ClientConnection, message: bytes) -> SessionAnswer | None:
         """Return the answer to a message; None: it was one too many."""
         session, now = connection.session, time.time_ns()
         ping = session.is_ping(message)

@@ -1,7 +1,7 @@
 """One client's conversation with a venue: what it subscribed to and what the venue answers. Pure.
 
-A session gets the client's messages and the time, and returns :class:`Answer`; where the market data comes from (a
-recording, a simulated market) is no matter of its own.
+A session gets the client's messages and the time, and returns :class:`SessionAnswer`; where the market data comes from
+(a recording, a simulated market) is no matter of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ by the venue's own name; the symbol is empty where the feed has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class VenueSubscription:
     """One thing a client asked for.
 
     Attributes:
@@ -54,15 +54,15 @@ class Subscription:
 
 
 @dataclass(slots=True)
-class Answer:
+class SessionAnswer:
     """What the venue does about a message: frames to send back first, then subscriptions made and ended."""
 
     replies: list[bytes] = field(default_factory=list)
-    added: list[Subscription] = field(default_factory=list)
-    removed: list[Subscription] = field(default_factory=list)
+    added: list[VenueSubscription] = field(default_factory=list)
+    removed: list[VenueSubscription] = field(default_factory=list)
 
 
-class Session(ABC):
+class VenueSession(ABC):
     """A client's conversation with a venue.
 
     Args:
@@ -74,7 +74,7 @@ class Session(ABC):
 
     def __init__(self, symbols: Collection[str]) -> None:
         self.symbols = frozenset(symbols)
-        self.subscriptions: dict[Key, Subscription] = {}
+        self.subscriptions: dict[Key, VenueSubscription] = {}
         self.next_number = 0
         """Of the next frame to this client, where the venue numbers them; what is skipped is lost to the client."""
         self.refuses: Callable[[Key], bool] = _never
@@ -94,7 +94,7 @@ class Session(ABC):
         """Whether a client's message only asks whether anybody is there; some venues do not count these."""
         return False
 
-    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+    def too_many(self, message: bytes, time_ns: int) -> SessionAnswer | None:
         """Return what the venue says to a message beyond its limits, which is not acted upon.
 
         None: nothing, it ends the connection.
@@ -105,12 +105,12 @@ class Session(ABC):
         """Return what the venue says first, before it is asked anything."""
         return []
 
-    def opened(self, path: str, query: Mapping[str, str]) -> Answer:
+    def opened(self, path: str, query: Mapping[str, str]) -> SessionAnswer:
         """Take the subscriptions that the address asked for already."""
-        return Answer()
+        return SessionAnswer()
 
     @abstractmethod
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         """Take a message of the client's; nothing a client can send raises."""
 
     def outgoing(self, frame: bytes) -> bytes:
@@ -121,11 +121,11 @@ class Session(ABC):
         """Return the heartbeats due at a full second; ``idle``: nothing else was sent for a second."""
         return []
 
-    def _subscribe(self, subscription: Subscription, answer: Answer) -> None:
+    def _subscribe(self, subscription: VenueSubscription, answer: SessionAnswer) -> None:
         self.subscriptions[subscription.key] = subscription
         answer.added.append(subscription)
 
-    def _unsubscribe(self, key: Key, answer: Answer) -> bool:
+    def _unsubscribe(self, key: Key, answer: SessionAnswer) -> bool:
         subscription = self.subscriptions.pop(key, None)
         if subscription is None:
             return False

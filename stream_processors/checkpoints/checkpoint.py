@@ -53,7 +53,7 @@ class _Written:
 
 
 @dataclass(slots=True)
-class Ledger:
+class CheckpointLedger:
     """What was written of one partition.
 
     Attributes:

@@ -16,7 +16,7 @@ from faust.types import TP
 from alphapulse.config import Settings
 from alphapulse.kafka import NativeProducer
 from stream_processors.engine.deliveries import Batch
-from stream_processors.engine.transport import BatchTransport, Listener
+from stream_processors.engine.transport import BatchTransport, RebalanceListener
 
 Handler = Callable[[TP, Batch], Awaitable[None]]
 """Gets a batch of a partition, which it acknowledges (``acked``) when it is done."""
@@ -71,7 +71,7 @@ class ProcessorsApp(faust.App):
         listener: told of partitions and commits.
     """
 
-    def __init__(self, settings: Settings, listener: Listener) -> None:
+    def __init__(self, settings: Settings, listener: RebalanceListener) -> None:
         self._settings = settings
         self._listener = listener
         kafka, processors = settings.kafka, settings.processors

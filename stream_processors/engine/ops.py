@@ -17,10 +17,10 @@ from alphapulse import metrics, topics
 from alphapulse.book import BookSide
 from alphapulse.fixed import decimal_text
 from stream_processors.engine.worker import Worker
-from stream_processors.processing.instrument import InstrumentState
+from stream_processors.processing.instrument import ProcessedInstrument
 
 
-def tell_book(instrument: InstrumentState, *, full: bool = False) -> dict[str, Any]:
+def tell_book(instrument: ProcessedInstrument, *, full: bool = False) -> dict[str, Any]:
     """Return one instrument as JSON-able fields."""
     reader, totals = instrument.reader, instrument.totals
     book, prices, sizes = reader.book, reader.price_exponent, reader.size_exponent
@@ -72,7 +72,7 @@ class Ops:
         metrics.LATE_TRADES.set_function(lambda: sum(one.candles.too_late for one in self._instruments()))
         metrics.OPPORTUNITIES.set_function(self._opportunities)
 
-    def _instruments(self) -> list[InstrumentState]:
+    def _instruments(self) -> list[ProcessedInstrument]:
         owned = self._worker.ownership.partitions.values()
         found = [instrument for one in owned for instrument in one.state.instruments.values()]
         return sorted(found, key=lambda instrument: (instrument.venue, instrument.symbol))

@@ -22,7 +22,7 @@ from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, Event, Record
-from stream_processors.checkpoints.checkpoint import Ledger, Restored, interpret
+from stream_processors.checkpoints.checkpoint import CheckpointLedger, Restored, interpret
 from stream_processors.checkpoints.read_back import ends_of, read_back
 from stream_processors.engine.publisher import Outputs
 from stream_processors.processing.arbitrage import ArbitrageRules
@@ -50,7 +50,7 @@ class OwnedPartition:
 
     def __init__(self, state: Partition) -> None:
         self.state = state
-        self.ledger = Ledger()
+        self.ledger = CheckpointLedger()
         self.read_back: Positions = {}
         self.unsaved_bytes = 0
         self.saved_at = time.monotonic()

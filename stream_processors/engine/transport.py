@@ -18,8 +18,8 @@ Faults of faust-streaming 0.15 this works around, each with a test:
   book. By range, partition n of every topic belongs to the same worker.
 * An offset is noted as committed even if the commit was refused, and is then never committed again.
 * A refused commit (the group is being rebalanced) crashes the worker unless the refusal is worded in one certain way.
-* Where to go on after a rebalance is always the commit. Here the application says where (:class:`Listener`), and what
-  lies before that is committed even if no record follows.
+* Where to go on after a rebalance is always the commit. Here the application says where (:class:`RebalanceListener`),
+  and what lies before that is committed even if no record follows.
 * A stream acknowledges an event even if the agent raised in the middle of it: agents read ``noack()`` and acknowledge.
 * While the agents' queues are full, it sleeps for whole seconds before it looks again whether there is room.
 """
@@ -51,7 +51,7 @@ LINGER_MS: Final = 2
 Offsets = Mapping[TP, int]
 
 
-class Listener(Protocol):
+class RebalanceListener(Protocol):
     """What the transport asks of the application."""
 
     async def positions(self, committed: Mapping[TP, int | None], generation: int) -> Offsets:
@@ -103,10 +103,10 @@ class BatchConsumer(consumer.Consumer):
         super().__init__(*args, **kwargs)
 
     @property
-    def listener(self) -> Listener:
+    def listener(self) -> RebalanceListener:
         """The application."""
         transport: Any = self.transport
-        found: Listener = transport.listener
+        found: RebalanceListener = transport.listener
         return found
 
     @property
@@ -430,7 +430,7 @@ class BatchTransport(base.Transport):
     Consumer: ClassVar[type[BatchConsumer]] = BatchConsumer
     Producer: ClassVar[type[OurProducer]] = OurProducer
 
-    def __init__(self, *args: Any, settings: KafkaSettings, listener: Listener, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: KafkaSettings, listener: RebalanceListener, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.settings = settings
         self.listener = listener

@@ -29,7 +29,7 @@ class Rules:
     candle_lateness: int = 120_000_000_000
 
 
-class InstrumentState:
+class ProcessedInstrument:
     """One instrument (venue, symbol) on one worker.
 
     Attributes:

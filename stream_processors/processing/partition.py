@@ -16,7 +16,7 @@ from alphapulse.instruments import instrument_key
 from schemas.book_reader import Outcome
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Event, L2Update, Record, Trade
 from stream_processors.processing.arbitrage import ArbitrageRules, SymbolState
-from stream_processors.processing.instrument import InstrumentState, Rules
+from stream_processors.processing.instrument import ProcessedInstrument, Rules
 from stream_processors.processing.state import InstrumentRecord, Positions
 
 INPUTS = (topics.L2, topics.TRADES, topics.DEPTH)
@@ -39,7 +39,7 @@ class Partition:
 
     def __init__(self, number: int, rules: Rules, arbitrage: ArbitrageRules) -> None:
         self.number = number
-        self.instruments: dict[str, InstrumentState] = {}
+        self.instruments: dict[str, ProcessedInstrument] = {}
         self.symbols: dict[str, SymbolState] = {}
         self.changed_symbols: set[str] = set()
         self.positions: Positions = {}
@@ -47,8 +47,8 @@ class Partition:
         self.gaps = 0
         self._rules = rules
         self._arbitrage = arbitrage
-        self._pending: set[InstrumentState] = set()
-        self._active: set[InstrumentState] = set()
+        self._pending: set[ProcessedInstrument] = set()
+        self._active: set[ProcessedInstrument] = set()
         self._open: dict[str, SymbolState] = {}
         self.rereading = False
         self._reread_until = 0
@@ -57,12 +57,12 @@ class Partition:
         # read again from further back.
         self._ahead: dict[str, Positions] = {}
 
-    def instrument(self, venue: str, symbol: str) -> InstrumentState:
+    def instrument(self, venue: str, symbol: str) -> ProcessedInstrument:
         """Return the instrument's state, new if it was not known."""
         key = instrument_key(venue, symbol)
         found = self.instruments.get(key)
         if found is None:
-            found = self.instruments[key] = InstrumentState(venue, symbol, self._rules)
+            found = self.instruments[key] = ProcessedInstrument(venue, symbol, self._rules)
         return found
 
     def muted(self, topic: str, offset: int) -> bool:

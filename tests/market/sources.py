@@ -15,7 +15,7 @@ from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import feed_of
 from producers.venue_server.dialects import dialect
-from producers.venue_server.session import Answer
+from producers.venue_server.session import SessionAnswer
 from schemas.records import L2Update, Trade
 from tests.fixtures.protocol_run import ProtocolRun, lines
 
@@ -88,7 +88,7 @@ class SimulatedVenueRun:
         if self.run.commands:
             self._act(time_ns)
 
-    def _answered(self, answer: Answer, time_ns: int) -> None:
+    def _answered(self, answer: SessionAnswer, time_ns: int) -> None:
         for reply in answer.replies:
             self.deliver(reply, time_ns)
         for new in answer.added:

@@ -12,7 +12,7 @@ from alphapulse import topics
 from alphapulse.freshness import is_stale
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, Record
-from stream_processors.checkpoints.checkpoint import Ledger, interpret
+from stream_processors.checkpoints.checkpoint import CheckpointLedger, interpret
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import Rules
 from stream_processors.processing.partition import Partition
@@ -170,7 +170,7 @@ crashes = st.builds(Crash, at=st.integers(2, 40), lost=st.integers(0, 3), checkp
 
 def taken_over(steps: list[Step], crash: Crash) -> tuple[Worker, Worker]:
     """Go through the first steps, die, and take over with what is on the topics; all records read again are applied."""
-    old, ledger, taken = Worker(), Ledger(), [list[tuple[bytes, bytes]]()]
+    old, ledger, taken = Worker(), CheckpointLedger(), [list[tuple[bytes, bytes]]()]
     whole = Worker()
     counts = [len(whole.published)]
     for step in steps[: crash.at]:

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from alphapulse.book import BookSide, OrderBook
 from alphapulse.cli.demo import TAKER_FEES
 from producers.simulator.events import BookChange, Event, Trades
-from producers.simulator.feed import Feed
+from producers.simulator.feed import SimulatedFeed
 from producers.simulator.instrument import LEVELS, SimulatedInstrument
 from producers.simulator.liquidity import distances
-from producers.simulator.listings import Listing, make_listings
+from producers.simulator.listings import SimulatedListing, make_listings
 from producers.simulator.market import Market
-from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Subscription
+from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, VenueSubscription
 from producers.venues.binance.simulator import BinanceFeed
 from producers.venues.coinbase.simulator import CoinbaseFeed
 from producers.venues.kraken.simulator import KrakenFeed
@@ -44,7 +44,7 @@ def market(seed: int, *venues: str, symbol: str = "BTC-USD", rate: float = 50.0)
     return Market(make_listings(venues, [symbol]), seed=seed, rate=rate, start_ns=START)
 
 
-def decimals(listing: Listing, side: BookSide) -> Side:
+def decimals(listing: SimulatedListing, side: BookSide) -> Side:
     return {
         Decimal(price).scaleb(-listing.price_decimals): Decimal(size).scaleb(-listing.size_decimals)
         for price, size in side
@@ -183,9 +183,9 @@ def test_two_seeds_are_two_markets() -> None:
 def follow(
     seed: int,
     venue: str,
-    feed_of: Callable[[list[SimulatedInstrument]], Feed],
+    feed_of: Callable[[list[SimulatedInstrument]], SimulatedFeed],
     client: VenueClient,
-    *subscriptions: Subscription,
+    *subscriptions: VenueSubscription,
 ) -> tuple[SimulatedInstrument, list[bytes]]:
     """Run a market for some seconds, feed the client its frames, and check trades on the way."""
     simulated = market(seed, venue)
@@ -241,9 +241,9 @@ def test_krakens_frames_rebuild_the_book_in_every_depth(seed: int, depth: int) -
         "kraken",
         KrakenFeed,
         client,
-        Subscription(INSTRUMENTS, "", "instrument"),
-        Subscription(BOOK, "BTC/USD", "book", depth),
-        Subscription(TRADES, "BTC/USD", "trade"),
+        VenueSubscription(INSTRUMENTS, "", "instrument"),
+        VenueSubscription(BOOK, "BTC/USD", "book", depth),
+        VenueSubscription(TRADES, "BTC/USD", "trade"),
     )
     assert client.checked > 30
     protocol = run("kraken", ["BTC-USD"])
@@ -266,8 +266,8 @@ def test_coinbases_frames_rebuild_the_book(seed: int) -> None:
         "coinbase",
         CoinbaseFeed,
         client,
-        Subscription(BOOK, "BTC-USD", "level2_batch"),
-        Subscription(TRADES, "BTC-USD", "matches"),
+        VenueSubscription(BOOK, "BTC-USD", "level2_batch"),
+        VenueSubscription(TRADES, "BTC-USD", "matches"),
     )
     protocol = run("coinbase", ["BTC-USD"])
     for number, frame in enumerate(frames):
@@ -289,8 +289,8 @@ def test_binances_frames_rebuild_the_book(seed: int, trades: str, depth: str) ->
         "binance_us",
         BinanceFeed,
         client,
-        Subscription(BOOK, "BTCUSD", f"btcusd@{depth}"),
-        Subscription(TRADES, "BTCUSD", f"btcusd@{trades}"),
+        VenueSubscription(BOOK, "BTCUSD", f"btcusd@{depth}"),
+        VenueSubscription(TRADES, "BTCUSD", f"btcusd@{trades}"),
     )
 
 

@@ -37,7 +37,7 @@ from aiokafka.errors import for_code
 
 from alphapulse import output, service
 from alphapulse.brokers.memory.node import Node
-from alphapulse.brokers.memory.server import Connection
+from alphapulse.brokers.memory.server import BrokerConnection
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.topics import MAX_RECORD_BYTES, STATE_TOPICS, TOPICS
@@ -136,8 +136,8 @@ class EmbeddedBroker:
             max_batch_bytes=MAX_RECORD_BYTES,
             gather_seconds=GATHER_SECONDS,
         )
-        connections: set[Connection] = set()
-        server = await loop.create_server(lambda: Connection(node, _REQUEST_BYTES, connections), "127.0.0.1", 0)
+        connections: set[BrokerConnection] = set()
+        server = await loop.create_server(lambda: BrokerConnection(node, _REQUEST_BYTES, connections), "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()[:2]
         node.address = (host, port)
         self._node = node

@@ -16,7 +16,7 @@ _HEAD: Final = struct.Struct(">hhih")
 _CORRELATION: Final = struct.Struct(">ii")
 
 
-class Connection(asyncio.Protocol):
+class BrokerConnection(asyncio.Protocol):
     """One client.
 
     As with Kafka, a client's requests are answered one after the other: what comes behind a fetch that waits, waits.
@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
         connections: this one is in it while it lives.
     """
 
-    def __init__(self, node: Node, most_bytes: int, connections: set[Connection]) -> None:
+    def __init__(self, node: Node, most_bytes: int, connections: set[BrokerConnection]) -> None:
         self._node = node
         self._most = most_bytes
         self._connections = connections

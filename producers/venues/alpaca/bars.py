@@ -36,7 +36,7 @@ def trade_number(time: int, exchange: str, number: int) -> int:
     return ((day.year * 10_000 + day.month * 100 + day.day) * 1000 + ord(exchange)) * _IDS + number
 
 
-def quote_of(message: messages.Quote, venue: str, received_time: int) -> Quote:
+def quote_of(message: messages.AlpacaQuote, venue: str, received_time: int) -> Quote:
     """Return the record of a quote; sizes are in the venue's own unit.
 
     Raises:
@@ -66,7 +66,7 @@ class Bars:
     def __init__(self) -> None:
         self._revisions: OrderedDict[tuple[str, int], int] = OrderedDict()
 
-    def candle(self, bar: messages.Bar, received_time: int) -> Candle:
+    def candle(self, bar: messages.AlpacaBar, received_time: int) -> Candle:
         """Return the record of a bar, a later revision if the minute was told before.
 
         Raises:
@@ -102,7 +102,7 @@ class Bars:
             received_time=received_time,
         )
 
-    def _revision(self, bar: messages.Bar, open_time: int) -> int:
+    def _revision(self, bar: messages.AlpacaBar, open_time: int) -> int:
         minute = (bar.symbol, open_time)
         first = 1 if isinstance(bar, messages.UpdatedBar) else 0
         revision = self._revisions.get(minute, first - 1) + 1

@@ -21,7 +21,7 @@ _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class TradingSession:
     """A stretch of trading, [``opened``, ``closes``), nanoseconds since the Unix epoch."""
 
     kind: Literal["regular", "extended"]
@@ -29,7 +29,7 @@ class Session:
     closes: int
 
 
-def session_at(now: int) -> Session | None:
+def session_at(now: int) -> TradingSession | None:
     """Return the session that is on at ``now`` (nanoseconds since the Unix epoch), None while the market is closed."""
     return next((session for session in sessions(trading_date(now)) if session.opened <= now < session.closes), None)
 
@@ -45,7 +45,7 @@ def trading_date(now: int) -> date:
 
 
 @lru_cache(maxsize=16)
-def sessions(day: date) -> tuple[Session, ...]:
+def sessions(day: date) -> tuple[TradingSession, ...]:
     """Return the sessions of a day in New York; none on a weekend or holiday."""
     if day.weekday() >= _SATURDAY or day in holidays(day.year):
         return ()
@@ -53,9 +53,9 @@ def sessions(day: date) -> tuple[Session, ...]:
     close, end = (time(13), time(17)) if half else (time(16), time(20))
     early, opens, closes, late = (_at(day, hour) for hour in (time(4), time(9, 30), close, end))
     return (
-        Session("extended", early, opens),
-        Session("regular", opens, closes),
-        Session("extended", closes, late),
+        TradingSession("extended", early, opens),
+        TradingSession("regular", opens, closes),
+        TradingSession("extended", closes, late),
     )
 
 

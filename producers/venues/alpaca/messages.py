@@ -23,20 +23,20 @@ class Success(Struct, tag_field="T", tag="success"):
 
 
 # https://docs.alpaca.markets/docs/streaming-market-data#errors
-class Error(Struct, tag_field="T", tag="error"):
+class AlpacaError(Struct, tag_field="T", tag="error"):
     code: int = 0
     msg: str = ""
 
 
 # All that is subscribed to: https://docs.alpaca.markets/docs/streaming-market-data#subscription
-class Subscription(Struct, tag_field="T", tag="subscription"):
+class AlpacaSubscription(Struct, tag_field="T", tag="subscription"):
     trades: list[str] = []
     quotes: list[str] = []
     bars: list[str] = []
 
 
 # https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trades ; ids are unique per exchange and day
-class Trade(Struct, tag_field="T", tag="t"):
+class AlpacaTrade(Struct, tag_field="T", tag="t"):
     symbol: str = field(name="S")
     i: Int64
     x: Exchange
@@ -46,7 +46,7 @@ class Trade(Struct, tag_field="T", tag="t"):
 
 
 # https://docs.alpaca.markets/docs/real-time-stock-pricing-data#quotes ; a side without a quote has price and size 0
-class Quote(Struct, tag_field="T", tag="q"):
+class AlpacaQuote(Struct, tag_field="T", tag="q"):
     symbol: str = field(name="S")
     bp: Raw
     bs: Raw
@@ -56,7 +56,7 @@ class Quote(Struct, tag_field="T", tag="q"):
 
 
 # A minute: https://docs.alpaca.markets/docs/real-time-stock-pricing-data#bars
-class Bar(Struct, tag_field="T", tag="b"):
+class AlpacaBar(Struct, tag_field="T", tag="b"):
     symbol: str = field(name="S")
     o: Raw
     h: Raw
@@ -69,7 +69,7 @@ class Bar(Struct, tag_field="T", tag="b"):
 
 
 # The same minute again, with trades that were late.
-class UpdatedBar(Bar, tag_field="T", tag="u"):
+class UpdatedBar(AlpacaBar, tag_field="T", tag="u"):
     pass
 
 
@@ -116,11 +116,11 @@ class Imbalance(Struct, tag_field="T", tag="i"):
 
 Message: TypeAlias = (
     Success
-    | Error
-    | Subscription
-    | Trade
-    | Quote
-    | Bar
+    | AlpacaError
+    | AlpacaSubscription
+    | AlpacaTrade
+    | AlpacaQuote
+    | AlpacaBar
     | UpdatedBar
     | Correction
     | Cancel
@@ -130,7 +130,7 @@ Message: TypeAlias = (
     | Imbalance
 )
 
-Data: TypeAlias = Trade | Quote | Bar | UpdatedBar | Correction | Cancel
+Data: TypeAlias = AlpacaTrade | AlpacaQuote | AlpacaBar | UpdatedBar | Correction | Cancel
 
 MESSAGES: Entries[Message] = Entries(Message)  # type: ignore[arg-type]  # a union is no type to mypy
 

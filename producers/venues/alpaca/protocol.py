@@ -26,7 +26,7 @@ from producers.venues.alpaca import messages
 from producers.venues.alpaca.bars import Bars, quote_of, trade_number
 from producers.venues.alpaca.messages import number_text
 from producers.venues.alpaca.symbols import venue_symbol
-from producers.venues.alpaca.watchdog import Watchdog
+from producers.venues.alpaca.watchdog import StreamWatchdog
 
 TERMINAL: Final = frozenset({402, 405, 408, 409, 410})
 """Wrong key, too many symbols, feed not enabled, feed not in the subscription, channel not on this feed: trying again
@@ -64,7 +64,7 @@ class AlpacaProtocol(VenueProtocol):
             faults.append(f"venues.{venue}.depth: the venue has no books, found {settings.depth}")
         self._key, self._secret = settings.key, settings.secret
         self._bars = Bars()
-        self._watchdog = Watchdog()
+        self._watchdog = StreamWatchdog()
         self._authenticated = False
         self._subscribed = False  # or the subscription was answered, at least
         self._waiting_since: int | None = None
@@ -131,11 +131,17 @@ class AlpacaProtocol(VenueProtocol):
         match message:
             case messages.Success():
                 self._success(message, outputs)
-            case messages.Error():
+            case messages.AlpacaError():
                 self._error(message, outputs)
-            case messages.Subscription():
+            case messages.AlpacaSubscription():
                 self._confirmed(message, received_time, outputs)
-            case messages.Trade() | messages.Quote() | messages.Bar() | messages.Correction() | messages.Cancel():
+            case (
+                messages.AlpacaTrade()
+                | messages.AlpacaQuote()
+                | messages.AlpacaBar()
+                | messages.Correction()
+                | messages.Cancel()
+            ):
                 self._watchdog.heard(received_time)
                 self._apply_entry(message, self._data, FrameRefused, frame, received_time, outputs)
             case _:
@@ -144,9 +150,9 @@ class AlpacaProtocol(VenueProtocol):
 
     def _data(self, state: InstrumentState, message: messages.Data, received_time: int, outputs: Outputs) -> None:
         match message:
-            case messages.Quote():
+            case messages.AlpacaQuote():
                 outputs.append(quote_of(message, self.venue, received_time))
-            case messages.Trade():
+            case messages.AlpacaTrade():
                 time = iso_nanoseconds(message.t)
                 state.trades.trade(
                     outputs,
@@ -157,7 +163,7 @@ class AlpacaProtocol(VenueProtocol):
                     exchange_time=time,
                     received_time=received_time,
                 )
-            case messages.Bar():
+            case messages.AlpacaBar():
                 outputs.append(self._bars.candle(message, received_time))
             case messages.Correction():
                 outputs.append(_correction(state.symbol, message))
@@ -170,7 +176,7 @@ class AlpacaProtocol(VenueProtocol):
             self._authenticated = True
             outputs += super().subscribe()
 
-    def _confirmed(self, message: messages.Subscription, received_time: int, outputs: Outputs) -> None:
+    def _confirmed(self, message: messages.AlpacaSubscription, received_time: int, outputs: Outputs) -> None:
         self.ignored["subscription"] += 1
         self._subscribed = True
         self._watchdog.subscribed(received_time)
@@ -178,7 +184,7 @@ class AlpacaProtocol(VenueProtocol):
         listed = {"trades": set(message.trades), "quotes": set(message.quotes), BARS: set(message.bars)}
         self._take_listing(lambda item: item[1] in listed[item[0]], outputs, complete=True)
 
-    def _error(self, message: messages.Error, outputs: Outputs) -> None:
+    def _error(self, message: messages.AlpacaError, outputs: Outputs) -> None:
         self.ignored["error"] += 1
         reason = f"the venue refuses: {message.code} {message.msg[:300]}"
         number = self.subscriptions.oldest("subscribe")

@@ -11,7 +11,7 @@ import msgspec
 from alphapulse.errors import FrameRefused
 from producers.venue_server.dialects import Dialect
 from producers.venue_server.frames import FrameClass
-from producers.venue_server.session import BARS, QUOTES, TRADES, Answer, Session, Subscription
+from producers.venue_server.session import BARS, QUOTES, TRADES, SessionAnswer, VenueSession, VenueSubscription
 from producers.venue_server.session import decode_object as _decode_object
 
 SYMBOLS_ON_IEX: Final = 30
@@ -25,7 +25,7 @@ _FEED_OF_KIND: Final = {
 _CONVERSATION: Final = frozenset({"success", "error", "subscription"})
 
 
-class AlpacaSession(Session):
+class AlpacaSession(VenueSession):
     """Authenticate, then subscribe and unsubscribe; each answer lists all subscriptions."""
 
     def __init__(self, symbols: Collection[str]) -> None:
@@ -33,14 +33,14 @@ class AlpacaSession(Session):
         self._authenticated = False
         self._most_symbols: float = SYMBOLS_ON_IEX
 
-    def opened(self, path: str, query: Mapping[str, str]) -> Answer:
+    def opened(self, path: str, query: Mapping[str, str]) -> SessionAnswer:
         self._most_symbols = SYMBOLS_ON_IEX if path.endswith("/iex") else inf
-        return Answer()
+        return SessionAnswer()
 
     def greeting(self, time_ns: int) -> list[bytes]:
         return [_encode({"T": "success", "msg": "connected"})]
 
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         request = _decode_object(message)
         if request is None:
             return _error(400, "invalid syntax")
@@ -52,7 +52,7 @@ class AlpacaSession(Session):
             case _:
                 return _error(400, "invalid syntax")
 
-    def _authenticate(self, request: dict[str, Any]) -> Answer:
+    def _authenticate(self, request: dict[str, Any]) -> SessionAnswer:
         if self._authenticated:
             return _error(403, "already authenticated")
         if not request.get("key") or not request.get("secret"):
@@ -60,16 +60,16 @@ class AlpacaSession(Session):
         if self.refuses(("", "")):
             return _error(406, "connection limit exceeded")
         self._authenticated = True
-        return Answer([_encode({"T": "success", "msg": "authenticated"})])
+        return SessionAnswer([_encode({"T": "success", "msg": "authenticated"})])
 
-    def _change(self, action: str, request: dict[str, Any]) -> Answer:
+    def _change(self, action: str, request: dict[str, Any]) -> SessionAnswer:
         if not self._authenticated:
             return _error(401, "not authenticated")
         wanted = {channel: request.get(channel, []) for channel in _CHANNELS}
         if not all(isinstance(names, list) for names in wanted.values()):
             return _error(400, "invalid syntax")
         keys = [(_FEEDS.get(channel, channel), str(name)) for channel in _CHANNELS for name in wanted[channel]]
-        answer = Answer()
+        answer = SessionAnswer()
         if action == "unsubscribe":
             for key in keys:
                 self._unsubscribe(key, answer)
@@ -78,7 +78,7 @@ class AlpacaSession(Session):
                 return _error(405, "symbol limit exceeded")
             for feed, name in keys:
                 if (feed, name) not in self.subscriptions and self.knows(name) and not self.refuses((feed, name)):
-                    self._subscribe(Subscription(feed, name, feed), answer)
+                    self._subscribe(VenueSubscription(feed, name, feed), answer)
         answer.replies.append(self._listing())
         return answer
 
@@ -88,8 +88,8 @@ class AlpacaSession(Session):
         return _encode({"T": "subscription", **of, "corrections": of["trades"], "cancelErrors": of["trades"]})
 
 
-def _error(code: int, text: str) -> Answer:
-    return Answer([_encode({"T": "error", "code": code, "msg": text})])
+def _error(code: int, text: str) -> SessionAnswer:
+    return SessionAnswer([_encode({"T": "error", "code": code, "msg": text})])
 
 
 def _encode(message: dict[str, Any]) -> bytes:

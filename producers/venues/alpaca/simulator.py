@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from alphapulse.fixed import decimal_text
-from producers.simulator.events import BookChange, Trade, Trades
-from producers.simulator.feed import Feed, Topic
+from producers.simulator.events import BookChange, SimulatedTrade, Trades
+from producers.simulator.feed import SimulatedFeed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
-from producers.simulator.listings import Listing
-from producers.venue_server.session import BARS, QUOTES, TRADES, Subscription, timestamp
+from producers.simulator.listings import SimulatedListing
+from producers.venue_server.session import BARS, QUOTES, TRADES, VenueSubscription, timestamp
 from producers.venues.alpaca.bars import MINUTE
 
 _IEX: Final = "V"
@@ -22,17 +22,17 @@ _IEX: Final = "V"
 @dataclass(slots=True)
 class _Minute:
     start: int
-    trades: list[Trade]
+    trades: list[SimulatedTrade]
 
 
-class AlpacaFeed(Feed):
+class AlpacaFeed(SimulatedFeed):
     """The best of the simulated book as quotes; a minute's trades as a bar when the next minute's first event comes."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
         self._minutes: dict[str, _Minute] = {}
 
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         return []
 
     def _trades(self, event: Trades, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
@@ -66,7 +66,7 @@ class AlpacaFeed(Feed):
             frames.append((topic, text.encode()))
         return frames
 
-    def _bar(self, listing: Listing, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
+    def _bar(self, listing: SimulatedListing, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         symbol = listing.venue_symbol
         minute = self._minutes.get(symbol)
         if minute is None or minute.start == _start(time_ns):
@@ -101,4 +101,4 @@ MARKET: Final = VenueMarket(thinness=0.5, latency_ns=(5_000_000, 40_000_000), si
 
 # https://docs.alpaca.markets/docs/streaming-market-data#connection-limit; of messages it says nothing.
 # A connection that was dropped may count for up to 90 seconds.
-LIMITS: Final = Limits(connections=1, linger_seconds=90.0)
+LIMITS: Final = VenueLimits(connections=1, linger_seconds=90.0)

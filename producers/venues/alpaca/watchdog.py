@@ -13,7 +13,7 @@ _LONGEST_SECONDS: Final = 1800
 """Symbols that hardly trade must not mean a new connection a minute: the patience doubles, up to this."""
 
 
-class Watchdog:
+class StreamWatchdog:
     """Watches one connection at a time.
 
     Attributes:

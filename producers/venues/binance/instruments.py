@@ -21,11 +21,11 @@ class Symbol(Struct, rename="camel"):
     status: str = "TRADING"
 
 
-class Answer(Struct):
+class ExchangeInfo(Struct):
     symbols: list[Symbol]
 
 
-_decode = msgspec.json.Decoder(Answer).decode
+_decode = msgspec.json.Decoder(ExchangeInfo).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:

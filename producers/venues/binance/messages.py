@@ -17,7 +17,7 @@ EMPTY = Raw(b"")
 # A combined stream's frame is {"stream", "data"}; of a raw stream it is the payload itself, which names its kind in "e"
 # (a book ticker has none). Answers to requests have "result" or "error".
 # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#general-wss-information
-class Frame(Struct):
+class BinanceFrame(Struct):
     stream: str | None = None
     data: Raw = EMPTY
     e: str | None = None
@@ -39,7 +39,7 @@ class DepthUpdate(Struct, tag_field="e", tag="depthUpdate"):
 
 
 # <symbol>@trade: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#trade-streams
-class Trade(Struct, tag_field="e", tag="trade"):
+class BinanceTrade(Struct, tag_field="e", tag="trade"):
     E: Int64
     symbol: str = field(name="s")
     number: Int64 = field(name="t")
@@ -68,14 +68,14 @@ class DepthSnapshot(Struct):
     asks: Raw
 
 
-class Error(Struct):
+class BinanceError(Struct):
     code: int = 0
     msg: str = ""
 
 
-decode_frame = msgspec.json.Decoder(Frame).decode
+decode_frame = msgspec.json.Decoder(BinanceFrame).decode
 decode_depth = msgspec.json.Decoder(DepthUpdate).decode
-decode_trade = msgspec.json.Decoder(Trade).decode
+decode_trade = msgspec.json.Decoder(BinanceTrade).decode
 decode_aggregate = msgspec.json.Decoder(AggregateTrade).decode
 decode_snapshot = msgspec.json.Decoder(DepthSnapshot).decode
 

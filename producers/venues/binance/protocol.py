@@ -33,7 +33,7 @@ LEAST_KEPT = 200
 """Of one symbol: longer than any answer takes."""
 _COMPARED_DEPTH = 5
 """Levels of a snapshot that is asked for only for its update id."""
-_Trade: TypeAlias = messages.Trade | messages.AggregateTrade
+_Trade: TypeAlias = messages.BinanceTrade | messages.AggregateTrade
 _DIFFS = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 
 
@@ -166,7 +166,7 @@ class BinanceProtocol(VenueProtocol):
         known = name if name in messages.IGNORED else name.partition("_")[0]
         self._ignore("stream or event", known, messages.IGNORED, frame)
 
-    def _other(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
+    def _other(self, message: messages.BinanceFrame, frame: bytes, outputs: Outputs) -> None:
         if message.A is not None and message.B is not None:
             self.ignored["bookTicker"] += 1
         elif message.error is not msgspec.UNSET:

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from alphapulse.errors import FrameRefused
 from producers.venue_server.dialects import Dialect
 from producers.venue_server.frames import FrameClass, RecordedFrame, decode, rest_answer
-from producers.venue_server.session import BOOK, TRADES, Answer, Key, Session, Subscription, encode
+from producers.venue_server.session import BOOK, TRADES, Key, SessionAnswer, VenueSession, VenueSubscription, encode
 from producers.venue_server.session import decode_object as _decode_object
 
 DEPTH_PATH = "/api/v3/depth"
@@ -41,7 +41,7 @@ def stream_key(stream: str) -> Key:
     return channel, symbol.upper()
 
 
-class BinanceSession(Session):
+class BinanceSession(VenueSession):
     """Subscriptions by address or by message. An unknown symbol is accepted and stays silent, as at the venue.
 
     ``/stream`` sends frames as ``{"stream", "data"}``, ``/ws`` sends the data alone.
@@ -50,10 +50,10 @@ class BinanceSession(Session):
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
         self.combined = True
-        self._streams: dict[str, Subscription] = {}
+        self._streams: dict[str, VenueSubscription] = {}
 
-    def opened(self, path: str, query: Mapping[str, str]) -> Answer:
-        answer = Answer()
+    def opened(self, path: str, query: Mapping[str, str]) -> SessionAnswer:
+        answer = SessionAnswer()
         self.combined = not path.startswith("/ws")
         names = query.get("streams", "") if self.combined else path.removeprefix("/ws")
         # What the venue does about more than a connection carries it does not say.
@@ -68,7 +68,7 @@ class BinanceSession(Session):
         except msgspec.DecodeError:  # recorded raw, or broken: it goes out as it is
             return frame
 
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         request = _decode_object(message)
         if request is None:
             return _error(3, "Invalid JSON: expected value at line 1 column 1", None)
@@ -80,15 +80,15 @@ class BinanceSession(Session):
             known = ", ".join(_METHODS)
             return _error(2, f"Invalid request: unknown variant {method}, expected one of {known}", number)
         if method == "LIST_SUBSCRIPTIONS":
-            return Answer([encode({"result": list(self._streams), "id": number})])
+            return SessionAnswer([encode({"result": list(self._streams), "id": number})])
         if method.endswith("PROPERTY"):
             return self._property(method, params, number)
         if not isinstance(params, list) or not all(isinstance(name, str) for name in params):
             return _error(2, "Invalid request: params must be an array of strings", number)
         return self._change(method, params, number)
 
-    def _change(self, method: str, names: list[str], number: int | str) -> Answer:
-        answer = Answer()
+    def _change(self, method: str, names: list[str], number: int | str) -> SessionAnswer:
+        answer = SessionAnswer()
         if method == "UNSUBSCRIBE":
             self._drop(names, answer)
         elif len(set(names) | set(self._streams)) > STREAMS_PER_CONNECTION:
@@ -98,25 +98,25 @@ class BinanceSession(Session):
         answer.replies.append(encode({"result": None, "id": number}))
         return answer
 
-    def _property(self, method: str, params: object, number: int | str) -> Answer:
+    def _property(self, method: str, params: object, number: int | str) -> SessionAnswer:
         if not isinstance(params, list) or not params or params[0] != "combined":
             return _error(0, "Unknown property", number)
         if method == "GET_PROPERTY":
-            return Answer([encode({"result": self.combined, "id": number})])
+            return SessionAnswer([encode({"result": self.combined, "id": number})])
         if len(params) < 2 or not isinstance(params[1], bool):
             return _error(1, "Invalid value type: expected Boolean", number)
         self.combined = params[1]
-        return Answer([encode({"result": None, "id": number})])
+        return SessionAnswer([encode({"result": None, "id": number})])
 
-    def _add(self, names: list[str], answer: Answer) -> None:
+    def _add(self, names: list[str], answer: SessionAnswer) -> None:
         for name in names:
             key = stream_key(name)
             # A stream that it will not have stays silent.
             if name not in self._streams and not self.misses(key[1]) and not self.refuses(key):
-                self._streams[name] = Subscription(*key, name)
+                self._streams[name] = VenueSubscription(*key, name)
                 self._subscribe(self._streams[name], answer)
 
-    def _drop(self, names: list[str], answer: Answer) -> None:
+    def _drop(self, names: list[str], answer: SessionAnswer) -> None:
         for name in names:
             dropped = self._streams.pop(name, None)
             # depth@100ms and depth@1000ms of a symbol are two streams of one feed.
@@ -124,8 +124,8 @@ class BinanceSession(Session):
                 self._unsubscribe(dropped.key, answer)
 
 
-def _error(code: int, text: str, number: Any) -> Answer:
-    return Answer([encode({"error": {"code": code, "msg": text}, "id": number})])
+def _error(code: int, text: str, number: Any) -> SessionAnswer:
+    return SessionAnswer([encode({"error": {"code": code, "msg": text}, "id": number})])
 
 
 def rest_error(code: int, text: str) -> bytes:

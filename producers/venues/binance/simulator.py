@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from producers.feed.venue import Limit
 from producers.simulator.events import BookChange, Level, Trades
-from producers.simulator.feed import Feed, RestReply, Topic
+from producers.simulator.feed import RestReply, SimulatedFeed, Topic
 from producers.simulator.instrument import MOST_UNITS, SimulatedInstrument
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
-from producers.simulator.listings import Listing
+from producers.simulator.listings import SimulatedListing
 from producers.simulator.texts import Spelling
-from producers.venue_server.session import BOOK, TRADES, Subscription, encode
+from producers.venue_server.session import BOOK, TRADES, VenueSubscription, encode
 from producers.venues.binance import server as binance
 from producers.venues.binance.server import DEPTH_PATH, rest_refusal
 
@@ -29,7 +29,7 @@ _DEPTH_STREAMS = ("depth@100ms", "depth", "depth@1000ms")
 _TRADE_STREAMS = ("trade", "aggTrade")
 
 
-class BinanceFeed(Feed):
+class BinanceFeed(SimulatedFeed):
     """Diff depth with update ids and trades by stream; depth snapshots and exchange information by REST."""
 
     decimals = _DECIMALS
@@ -42,11 +42,11 @@ class BinanceFeed(Feed):
             for symbol in self.instruments
         }
 
-    def topic(self, subscription: Subscription) -> Topic:
+    def topic(self, subscription: VenueSubscription) -> Topic:
         """Return the topic; a feed comes in several streams, whose names head the frames."""
         return subscription.feed, subscription.symbol, subscription.channel
 
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         return []
 
     def rest(self, path: str, query: Mapping[str, str], time_ns: int) -> RestReply | None:
@@ -127,7 +127,7 @@ def _aggregate_number(trade_id: int) -> str:
     return f'"a":{trade_id},"f":{trade_id},"l":{trade_id}'
 
 
-def _symbol_info(listing: Listing) -> dict[str, Any]:
+def _symbol_info(listing: SimulatedListing) -> dict[str, Any]:
     base, _, quote = listing.symbol.partition("-")
     tick, lot = listing.price_text(1, _DECIMALS), listing.size_text(1, _DECIMALS)
     return {
@@ -168,7 +168,7 @@ def depth_weight(path: str, query: Mapping[str, str], *, weights: Sequence[tuple
     return next((weight for most, weight in weights if depth <= most), weights[-1][1])
 
 
-LIMITS: Final = Limits(
+LIMITS: Final = VenueLimits(
     # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#websocket-limits
     messages=Limit(5, 1.0),
     pings_count=True,

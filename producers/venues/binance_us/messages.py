@@ -1,5 +1,5 @@
 """Binance.US sends Binance's payloads: https://docs.binance.us/#websocket-market-data-streams."""
 
-from producers.venues.binance.messages import AggregateTrade, DepthSnapshot, DepthUpdate, Trade
+from producers.venues.binance.messages import AggregateTrade, BinanceTrade, DepthSnapshot, DepthUpdate
 
-__all__ = ["AggregateTrade", "DepthSnapshot", "DepthUpdate", "Trade"]
+__all__ = ["AggregateTrade", "BinanceTrade", "DepthSnapshot", "DepthUpdate"]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from producers.feed.venue import Limit
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
 from producers.venues.binance.server import rest_refusal
 from producers.venues.binance.simulator import LIMITS as BINANCE
@@ -21,7 +21,7 @@ _WEIGHTS: Final = ((100, 1.0), (500, 5.0), (1000, 10.0), (5000, 50.0))
 
 # https://docs.binance.us/#websocket-limits and https://docs.binance.us/#rate-limits-rest; of connects it says nothing,
 # so Binance's number stands.
-LIMITS: Final = Limits(
+LIMITS: Final = VenueLimits(
     messages=BINANCE.messages,
     pings_count=True,
     connects=BINANCE.connects,

@@ -22,7 +22,7 @@ class Snapshot(Struct, tag="snapshot"):
 
 
 # level2_batch: [side, price, new size]; a size of zero removes the level.
-class L2Update(Struct, tag="l2update"):
+class CoinbaseL2Update(Struct, tag="l2update"):
     symbol: str = field(name="product_id")
     changes: list[tuple[Literal["buy", "sell"], str, str]]
     time: str = ""
@@ -58,17 +58,17 @@ class Channel(Struct):
     product_ids: list[str] | None = None
 
 
-class Subscriptions(Struct, tag="subscriptions"):
+class CoinbaseSubscriptions(Struct, tag="subscriptions"):
     channels: list[Channel] = []
 
 
-class Error(Struct, tag="error"):
+class CoinbaseError(Struct, tag="error"):
     message: str = ""
     reason: str = ""
 
 
 decode_message = msgspec.json.Decoder(
-    L2Update | Match | LastMatch | Snapshot | Heartbeat | Subscriptions | Error
+    CoinbaseL2Update | Match | LastMatch | Snapshot | Heartbeat | CoinbaseSubscriptions | CoinbaseError
 ).decode
 
 

@@ -86,7 +86,7 @@ class CoinbaseProtocol(VenueProtocol):
             self.ignored[kind] += 1
             return
         match message:
-            case messages.L2Update():
+            case messages.CoinbaseL2Update():
                 self._apply_entry(message, self._update, BookRefused, frame, received_time, outputs)
             case messages.Match():
                 self._apply_entry(message, self._trade, FrameRefused, frame, received_time, outputs)
@@ -96,13 +96,13 @@ class CoinbaseProtocol(VenueProtocol):
                 self.ignored["heartbeat"] += 1
                 if message.symbol in self._by_venue_symbol:
                     self._heartbeat(self._by_venue_symbol[message.symbol], message, outputs)
-            case messages.Subscriptions():
+            case messages.CoinbaseSubscriptions():
                 self.ignored["subscriptions"] += 1
                 # A channel may be listed by another name than it was asked for.
                 listed = {(channel.name, name) for channel in message.channels for name in channel.product_ids or ()}
                 self._take_listing(listed.__contains__, outputs, complete=False)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
-            case messages.Error():
+            case messages.CoinbaseError():
                 self.ignored["error"] += 1
                 self._refused(f"{message.message}: {message.reason}"[:500], outputs)
 
@@ -129,7 +129,7 @@ class CoinbaseProtocol(VenueProtocol):
         )
 
     def _update(
-        self, state: InstrumentState, message: messages.L2Update, received_time: int, outputs: Outputs
+        self, state: InstrumentState, message: messages.CoinbaseL2Update, received_time: int, outputs: Outputs
     ) -> Doubt | None:
         bids, asks = ([], []), ([], [])  # type: tuple[list[str], list[str]], tuple[list[str], list[str]]
         for side, price, size in message.changes:

@@ -15,10 +15,10 @@ from producers.venue_server.session import (
     BOOK,
     HEARTBEATS,
     TRADES,
-    Answer,
     Key,
-    Session,
-    Subscription,
+    SessionAnswer,
+    VenueSession,
+    VenueSubscription,
     encode,
     timestamp,
 )
@@ -42,27 +42,27 @@ class _Trade(msgspec.Struct):
 _TRADE = msgspec.json.Decoder(_Trade)
 
 
-class CoinbaseSession(Session):
+class CoinbaseSession(VenueSession):
     """Subscribe and unsubscribe; the answer lists all subscriptions. A wrong product refuses the whole message."""
 
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
         self._last_trades: dict[str, _Trade] = {}
 
-    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+    def too_many(self, message: bytes, time_ns: int) -> SessionAnswer | None:
         return _error("Failed to subscribe", "Rate limit exceeded")
 
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         request = _decode_object(message)
         if request is None:
-            return Answer([encode({"type": "error", "message": "Malformed JSON"})])
+            return SessionAnswer([encode({"type": "error", "message": "Malformed JSON"})])
         kind = request.get("type")
         if kind not in ("subscribe", "unsubscribe"):
             return _error("Failed to subscribe", "Type has to be either subscribe or unsubscribe")
         wanted = _wanted(request)
         if not wanted:
             return _error(f"Failed to {kind}", "No channels provided")
-        answer = Answer()
+        answer = SessionAnswer()
         if kind == "unsubscribe":
             for channel, product in wanted:
                 for key in self._keys(channel, product):
@@ -76,7 +76,7 @@ class CoinbaseSession(Session):
                 return _error("Failed to subscribe", reason)
             for key, (channel, _) in zip(keys, wanted, strict=True):
                 if key not in self.subscriptions:
-                    self._subscribe(Subscription(*key, channel), answer)
+                    self._subscribe(VenueSubscription(*key, channel), answer)
         answer.replies.append(self._listing())
         return answer
 
@@ -149,8 +149,8 @@ def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
 
 
-def _error(message: str, reason: str) -> Answer:
-    return Answer([encode({"type": "error", "message": message, "reason": reason})])
+def _error(message: str, reason: str) -> SessionAnswer:
+    return SessionAnswer([encode({"type": "error", "message": message, "reason": reason})])
 
 
 # --- recorded frames ---

@@ -8,26 +8,26 @@ from typing import Final
 import msgspec
 
 from producers.feed.venue import Limit
-from producers.simulator.events import BookChange, Level, Trade, Trades
-from producers.simulator.feed import Feed, RestReply, Topic
+from producers.simulator.events import BookChange, Level, SimulatedTrade, Trades
+from producers.simulator.feed import RestReply, SimulatedFeed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
 from producers.simulator.texts import Spelling
-from producers.venue_server.session import BOOK, TRADES, Subscription, timestamp
+from producers.venue_server.session import BOOK, TRADES, VenueSubscription, timestamp
 
 _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 
 
-class CoinbaseFeed(Feed):
+class CoinbaseFeed(SimulatedFeed):
     """Books without sequence or checksum; matches that name the maker's side."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
         self._sequences = dict.fromkeys(self.instruments, 1_000_000)
-        self._last: dict[str, tuple[int, int, Trade]] = {}
+        self._last: dict[str, tuple[int, int, SimulatedTrade]] = {}
 
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         product = subscription.symbol
         if subscription.feed == BOOK:
             return [self._snapshot(product, time_ns)]
@@ -98,7 +98,7 @@ def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
     return "[" + ",".join([f'["{prices[price]}","{sizes[size]}"]' for price, size in levels]) + "]"
 
 
-def _match(kind: str, product: str, spelling: Spelling, sequence: int, time_ns: int, trade: Trade) -> bytes:
+def _match(kind: str, product: str, spelling: Spelling, sequence: int, time_ns: int, trade: SimulatedTrade) -> bytes:
     order = (trade.trade_id << 64) + sequence
     return (
         f'{{"type":"{kind}","trade_id":{trade.trade_id},"maker_order_id":"{_uuid(order + 1)}",'
@@ -118,7 +118,7 @@ FEED: Final = CoinbaseFeed
 
 MARKET: Final = VenueMarket(0.2, (20_000_000, 90_000_000), size_decimals=8)
 
-LIMITS: Final = Limits(
+LIMITS: Final = VenueLimits(
     # "Requests per second per IP: 8" (bursts to 20), 100 messages a second and address:
     # https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits. What becomes of more it does not say.
     connects=Limit(8, 1.0),

@@ -19,7 +19,7 @@ EMPTY = Raw(b"[]")
 
 
 # Every message; an error has a "type" and no channel. sequence_num rises by one per message of the connection.
-class Frame(Struct):
+class AdvancedFrame(Struct):
     channel: str | None = None
     sequence_num: Int64 | None = None
     timestamp: str = ""
@@ -44,7 +44,7 @@ class BookEvent(Struct):
 
 # Channel market_trades, newest first; side is the maker's.
 # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels#market-trades-channel
-class Trade(Struct):
+class AdvancedTrade(Struct):
     trade_id: Digits
     symbol: str = field(name="product_id")
     price: str
@@ -58,15 +58,15 @@ class TradesEvent(Struct):
 
 
 # Channel subscriptions: all that is subscribed to, by channel.
-class Listing(Struct):
+class AdvancedListing(Struct):
     subscriptions: dict[str, list[str] | None] = {}
 
 
-decode_frame = msgspec.json.Decoder(Frame).decode
-decode_listings = msgspec.json.Decoder(list[Listing]).decode
+decode_frame = msgspec.json.Decoder(AdvancedFrame).decode
+decode_listings = msgspec.json.Decoder(list[AdvancedListing]).decode
 BOOKS = Entries(BookEvent)
 TRADE_EVENTS = Entries(TradesEvent)
-TRADES = Entries(Trade)
+TRADES = Entries(AdvancedTrade)
 
 IGNORED = frozenset({"heartbeats", "ticker", "ticker_batch", "status", "candles"})
 """Channels that have nothing for us but their number."""

@@ -132,7 +132,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         named = self._mentioned(text, self._wanted(self.instruments.values()))
         self._refuse_message(self.subscriptions.oldest(symbols=named), text, outputs)
 
-    def _ignore_late(self, message: messages.Frame) -> None:
+    def _ignore_late(self, message: messages.AdvancedFrame) -> None:
         """Count the book updates of a message that comes late or twice; one that cannot be read could not do harm."""
         try:
             books = messages.BOOKS.decode(message.events)
@@ -170,7 +170,9 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             exchange_sequence=self._next - 1,
         )
 
-    def _trade(self, state: InstrumentState, trade: messages.Trade, received_time: int, outputs: Outputs) -> None:
+    def _trade(
+        self, state: InstrumentState, trade: messages.AdvancedTrade, received_time: int, outputs: Outputs
+    ) -> None:
         missing = state.trades.trade(
             outputs,
             trade_id=int(trade.trade_id),
@@ -195,7 +197,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         return list(self.instruments)
 
 
-def _reader_of(listings: Sequence[messages.Listing]) -> Callable[[Item], bool]:
+def _reader_of(listings: Sequence[messages.AdvancedListing]) -> Callable[[Item], bool]:
     """Return what tells whether an item is in a list of all subscriptions; a product goes by either of its names."""
     listed = {channel: set(names or ()) for listing in listings for channel, names in listing.subscriptions.items()}
 

@@ -13,7 +13,16 @@ import msgspec
 from alphapulse.errors import FrameRefused
 from producers.venue_server.dialects import Dialect
 from producers.venue_server.frames import FrameClass
-from producers.venue_server.session import BOOK, HEARTBEATS, TRADES, Answer, Session, Subscription, encode, timestamp
+from producers.venue_server.session import (
+    BOOK,
+    HEARTBEATS,
+    TRADES,
+    SessionAnswer,
+    VenueSession,
+    VenueSubscription,
+    encode,
+    timestamp,
+)
 from producers.venue_server.session import decode_object as _decode_object
 from producers.venues.coinbase_advanced.numbering import UNNUMBERED, RecordedNumbers
 from producers.venues.coinbase_advanced.symbols import sent_as
@@ -23,7 +32,7 @@ _WITHOUT_DATA = ("ticker", "ticker_batch", "status", "candles")
 _WITH_KEYS = ("user", "futures_balance_summary")
 
 
-class CoinbaseAdvancedSession(Session):
+class CoinbaseAdvancedSession(VenueSession):
     """Subscribe and unsubscribe, one channel a message; all frames of the connection are numbered."""
 
     numbers_frames = True
@@ -32,10 +41,10 @@ class CoinbaseAdvancedSession(Session):
         super().__init__(symbols)
         self._beats = 0
 
-    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+    def too_many(self, message: bytes, time_ns: int) -> SessionAnswer | None:
         return _error("rate limit exceeded")
 
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         request = _decode_object(message)
         kind = request.get("type") if request is not None else None
         if request is None or kind not in ("subscribe", "unsubscribe"):
@@ -52,12 +61,12 @@ class CoinbaseAdvancedSession(Session):
         names = list(dict.fromkeys([""] if feed == HEARTBEATS else names))
         if kind == "subscribe" and any(self.refuses((feed, name)) for name in names):
             return _error("failed to subscribe")
-        answer = Answer()
+        answer = SessionAnswer()
         for name in names:
             if kind == "unsubscribe":
                 self._unsubscribe((feed, name), answer)
             elif (feed, name) not in self.subscriptions:
-                self._subscribe(Subscription(feed, name, channel), answer)
+                self._subscribe(VenueSubscription(feed, name, channel), answer)
         answer.replies.append(self._listing(time_ns))
         return answer
 
@@ -86,8 +95,8 @@ def message(channel: str, time_ns: int, events: list[dict[str, Any]]) -> bytes:
     return encode({"channel": channel, "timestamp": timestamp(time_ns), "sequence_num": -1, "events": events})
 
 
-def _error(text: str) -> Answer:
-    return Answer([encode({"type": "error", "message": text})])
+def _error(text: str) -> SessionAnswer:
+    return SessionAnswer([encode({"type": "error", "message": text})])
 
 
 class _Product(msgspec.Struct):

@@ -10,27 +10,27 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from producers.feed.venue import Limit
-from producers.simulator.events import BookChange, Level, Trade, Trades
-from producers.simulator.feed import Feed, RestReply, Topic
+from producers.simulator.events import BookChange, Level, SimulatedTrade, Trades
+from producers.simulator.feed import RestReply, SimulatedFeed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
 from producers.simulator.texts import Spelling
-from producers.venue_server.session import BOOK, TRADES, Subscription, encode, timestamp
+from producers.venue_server.session import BOOK, TRADES, VenueSubscription, encode, timestamp
 
 _REPEATED = 100
 """Trades that a new subscriber gets."""
 _MAKER = {"buy": "SELL", "sell": "BUY"}
 
 
-class CoinbaseAdvancedFeed(Feed):
+class CoinbaseAdvancedFeed(SimulatedFeed):
     """Books and trades in events; the last trades, newest first, for a new subscriber."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
         self._last: dict[str, deque[str]] = {product: deque(maxlen=_REPEATED) for product in self.instruments}
 
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         product = subscription.symbol
         if subscription.feed == BOOK:
             book = self.instruments[product].book
@@ -88,7 +88,7 @@ def _book(
     return _frame("l2_data", time_ns, event)
 
 
-def _trade(product: str, spelling: Spelling, trade: Trade, time_ns: int) -> str:
+def _trade(product: str, spelling: Spelling, trade: SimulatedTrade, time_ns: int) -> str:
     return (
         f'{{"trade_id":"{trade.trade_id}","product_id":"{product}",'
         f'"price":"{spelling.prices[trade.price]}","size":"{spelling.sizes[trade.size]}",'
@@ -104,7 +104,7 @@ FEED = CoinbaseAdvancedFeed
 
 MARKET: Final = VenueMarket(thinness=0.2, latency_ns=(20_000_000, 90_000_000), size_decimals=8)
 
-LIMITS: Final = Limits(
+LIMITS: Final = VenueLimits(
     # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits; what becomes of
     # more it does not say.
     connects=Limit(8, 1.0),

@@ -15,16 +15,16 @@ from producers.feed.venue import canonical, no_matter
 from producers.venues.kraken.symbols import canonical_symbol
 
 
-class Pair(Struct):
+class AssetPair(Struct):
     wsname: str = ""
     status: str = "online"
 
 
-class Answer(Struct):
-    result: dict[str, Pair]
+class AssetPairs(Struct):
+    result: dict[str, AssetPair]
 
 
-_decode = msgspec.json.Decoder(Answer).decode
+_decode = msgspec.json.Decoder(AssetPairs).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:

@@ -21,7 +21,7 @@ NONE = Raw(b"[]")
 
 # Every message: data messages have a channel, answers to requests a method.
 # https://docs.kraken.com/api/docs/guides/spot-ws-intro/
-class Frame(Struct):
+class KrakenFrame(Struct):
     channel: str | None = None
     type: str | None = None
     data: Raw = EMPTY
@@ -34,7 +34,7 @@ class Frame(Struct):
 
 
 # https://docs.kraken.com/api/docs/websocket-v2/book
-class Book(Struct):
+class KrakenBook(Struct):
     symbol: str
     bids: Raw = NONE
     asks: Raw = NONE
@@ -48,7 +48,7 @@ class Level(Struct):
 
 
 # https://docs.kraken.com/api/docs/websocket-v2/trade
-class Trade(Struct):
+class KrakenTrade(Struct):
     symbol: str
     side: Literal["buy", "sell"]
     price: Raw
@@ -58,7 +58,7 @@ class Trade(Struct):
 
 
 # https://docs.kraken.com/api/docs/websocket-v2/instrument
-class Pair(Struct):
+class KrakenPair(Struct):
     symbol: str
     price_precision: Precision
     qty_precision: Precision
@@ -73,12 +73,12 @@ class SubscribeResult(Struct):
     symbol: str | None = None
 
 
-decode_frame = msgspec.json.Decoder(Frame).decode
+decode_frame = msgspec.json.Decoder(KrakenFrame).decode
 decode_reference = msgspec.json.Decoder(Reference).decode
 decode_result = msgspec.json.Decoder(SubscribeResult).decode
-BOOKS = Entries(Book)
-TRADES = Entries(Trade)
-PAIRS = Entries(Pair)
+BOOKS = Entries(KrakenBook)
+TRADES = Entries(KrakenTrade)
+PAIRS = Entries(KrakenPair)
 IGNORED = frozenset({"heartbeat", "status", "ticker", "ohlc", "level3", "pong"})
 """Channels that are not ours."""
 

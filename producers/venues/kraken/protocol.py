@@ -108,7 +108,9 @@ class KrakenProtocol(VenueProtocol):
             case channel:
                 self._ignore("channel", channel, messages.IGNORED, frame)
 
-    def _book(self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs) -> Doubt | None:
+    def _book(
+        self, state: InstrumentState, book: messages.KrakenBook, received_time: int, outputs: Outputs
+    ) -> Doubt | None:
         take = state.book.snapshot if self._is_snapshot else state.book.delta
         return take(
             outputs,
@@ -129,7 +131,7 @@ class KrakenProtocol(VenueProtocol):
         text = _digits(stream.book.asks, price_shift, size_shift) + _digits(stream.book.bids, price_shift, size_shift)
         return crc32(text.encode())
 
-    def _trade(self, state: InstrumentState, trade: messages.Trade, received_time: int, outputs: Outputs) -> None:
+    def _trade(self, state: InstrumentState, trade: messages.KrakenTrade, received_time: int, outputs: Outputs) -> None:
         missing = state.trades.trade(
             outputs,
             trade_id=trade.trade_id,
@@ -142,7 +144,7 @@ class KrakenProtocol(VenueProtocol):
         if missing:
             self._trade_gap(state, missing, outputs)
 
-    def _reference(self, pairs: Iterable[messages.Pair]) -> None:
+    def _reference(self, pairs: Iterable[messages.KrakenPair]) -> None:
         for pair in pairs:
             state = self._find(pair.symbol)
             if state is not None:
@@ -151,7 +153,7 @@ class KrakenProtocol(VenueProtocol):
                     self.venue, state.symbol, state.venue_symbol, -pair.price_precision, -pair.qty_precision
                 )
 
-    def _answer(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
+    def _answer(self, message: messages.KrakenFrame, frame: bytes, outputs: Outputs) -> None:
         if message.error is not None:
             self._refused(message, f"{message.method or 'request'} refused: {message.error}"[:500], outputs)
         elif message.method is None:
@@ -167,7 +169,7 @@ class KrakenProtocol(VenueProtocol):
                 outputs.append(Note("subscribed", "INFO", "book subscribed", state.symbol))
         self.ignored[message.method or "error"] += 1
 
-    def _refused(self, message: messages.Frame, text: str, outputs: Outputs) -> None:
+    def _refused(self, message: messages.KrakenFrame, text: str, outputs: Outputs) -> None:
         """Take a refusal: of one symbol, in whatever channel the request named, or of a whole request."""
         state = self._find(message.symbol) if message.symbol else None
         if message.method == "unsubscribe":

@@ -10,7 +10,16 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from alphapulse.errors import FrameRefused
 from producers.venue_server.dialects import Dialect
 from producers.venue_server.frames import FrameClass, RecordedFrame, decode, rest_answer
-from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Answer, Session, Subscription, encode, timestamp
+from producers.venue_server.session import (
+    BOOK,
+    INSTRUMENTS,
+    TRADES,
+    SessionAnswer,
+    VenueSession,
+    VenueSubscription,
+    encode,
+    timestamp,
+)
 from producers.venue_server.session import decode_object as _decode_object
 
 DEPTHS = (10, 25, 100, 500, 1000)
@@ -28,7 +37,7 @@ def feed_of(channel: str) -> str:
     return _FEEDS.get(channel, channel)
 
 
-class KrakenSession(Session):
+class KrakenSession(VenueSession):
     """Subscribe, unsubscribe and ping; one acknowledgement per symbol."""
 
     def greeting(self, time_ns: int) -> list[bytes]:
@@ -38,32 +47,34 @@ class KrakenSession(Session):
     def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
         return [HEARTBEAT] if idle and self.subscriptions else []
 
-    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+    def too_many(self, message: bytes, time_ns: int) -> SessionAnswer | None:
         request = _decode_object(message) or {}
         head: dict[str, Any] = {name: request[name] for name in ("method", "req_id") if name in request}
         return _refusal(head, "Exceeded msg rate", time_ns)
 
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         request = _decode_object(message)
         if request is None:
-            return Answer([encode({"error": "Malformed request", "success": False, **_times(time_ns)})])
+            return SessionAnswer([encode({"error": "Malformed request", "success": False, **_times(time_ns)})])
         method = request.get("method")
         head: dict[str, Any] = {"method": method}
         if "req_id" in request:
             head["req_id"] = request["req_id"]
         if method == "ping":
-            return Answer([encode({**head, "method": "pong", **_times(time_ns)})])
+            return SessionAnswer([encode({**head, "method": "pong", **_times(time_ns)})])
         if method not in ("subscribe", "unsubscribe"):
             return _refusal(head, f"Unsupported method: {method}", time_ns)
         params = request.get("params")
         if not isinstance(params, dict) or not isinstance(params.get("channel"), str):
             return _refusal(head, "Channel field must be a string", time_ns)
-        answer = Answer()
+        answer = SessionAnswer()
         take = self._take_subscribe if method == "subscribe" else self._take_unsubscribe
         take(head, params, time_ns, answer)
         return answer
 
-    def _take_subscribe(self, head: dict[str, Any], params: dict[str, Any], time_ns: int, answer: Answer) -> None:
+    def _take_subscribe(
+        self, head: dict[str, Any], params: dict[str, Any], time_ns: int, answer: SessionAnswer
+    ) -> None:
         channel = params["channel"]
         if channel not in _FEEDS and channel not in _WITHOUT_DATA:
             answer.replies += _refusal(head, f"Unsupported channel: {channel}", time_ns).replies
@@ -87,7 +98,9 @@ class KrakenSession(Session):
             else:
                 self._accept(head, {**result, "symbol": symbol}, symbol, time_ns, answer)
 
-    def _take_unsubscribe(self, head: dict[str, Any], params: dict[str, Any], time_ns: int, answer: Answer) -> None:
+    def _take_unsubscribe(
+        self, head: dict[str, Any], params: dict[str, Any], time_ns: int, answer: SessionAnswer
+    ) -> None:
         channel = params["channel"]
         for symbol in [""] if channel == "instrument" else _symbols(params):
             if not self._unsubscribe((feed_of(channel), symbol), answer):
@@ -96,14 +109,16 @@ class KrakenSession(Session):
             result = {"channel": channel, **({"symbol": symbol} if symbol else {})}
             answer.replies.append(encode({**head, "result": result, "success": True, **_times(time_ns)}))
 
-    def _accept(self, head: dict[str, Any], result: dict[str, Any], symbol: str, time_ns: int, answer: Answer) -> None:
+    def _accept(
+        self, head: dict[str, Any], result: dict[str, Any], symbol: str, time_ns: int, answer: SessionAnswer
+    ) -> None:
         channel = result["channel"]
         self._subscribe(
-            Subscription(feed_of(channel), symbol, channel, result.get("depth", 0), result["snapshot"]), answer
+            VenueSubscription(feed_of(channel), symbol, channel, result.get("depth", 0), result["snapshot"]), answer
         )
         answer.replies.append(encode({**head, "result": result, "success": True, **_times(time_ns)}))
 
-    def _refuse(self, head: dict[str, Any], error: str, symbol: str, time_ns: int, answer: Answer) -> None:
+    def _refuse(self, head: dict[str, Any], error: str, symbol: str, time_ns: int, answer: SessionAnswer) -> None:
         answer.replies.append(encode({"error": error, **head, "success": False, "symbol": symbol, **_times(time_ns)}))
 
 
@@ -112,8 +127,8 @@ def _symbols(params: dict[str, Any]) -> list[str]:
     return [str(symbol) for symbol in symbols] if isinstance(symbols, list) else [str(symbols)]
 
 
-def _refusal(head: dict[str, Any], error: str, time_ns: int) -> Answer:
-    return Answer([encode({"error": error, **head, "success": False, **_times(time_ns)})])
+def _refusal(head: dict[str, Any], error: str, time_ns: int) -> SessionAnswer:
+    return SessionAnswer([encode({"error": error, **head, "success": False, **_times(time_ns)})])
 
 
 def _times(time_ns: int) -> dict[str, str]:

@@ -11,35 +11,35 @@ from zlib import crc32
 
 from alphapulse.book import BookSide, OrderBook
 from producers.feed.venue import Limit
-from producers.simulator.events import BookChange, Level, Trade, Trades
-from producers.simulator.feed import Feed, RestReply, Topic
+from producers.simulator.events import BookChange, Level, SimulatedTrade, Trades
+from producers.simulator.feed import RestReply, SimulatedFeed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
-from producers.simulator.listings import Listing
+from producers.simulator.listings import SimulatedListing
 from producers.simulator.texts import Spelling
-from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Subscription, encode, timestamp
+from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, VenueSubscription, encode, timestamp
 
 _CHECKSUM_LEVELS = 10
 _TRADES_KEPT = 50  # of the trade channel's snapshot
 
 
-class KrakenFeed(Feed):
+class KrakenFeed(SimulatedFeed):
     """Books in scopes of 10 to 1000 levels with checksums, trades, instruments."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
         self._scopes: dict[str, dict[Topic, _Scope]] = {symbol: {} for symbol in self.instruments}
         self._digits = {symbol: _Digits(one.book) for symbol, one in self.instruments.items()}
-        self._last_trades: dict[str, deque[tuple[int, Trade]]] = {
+        self._last_trades: dict[str, deque[tuple[int, SimulatedTrade]]] = {
             symbol: deque(maxlen=_TRADES_KEPT) for symbol in self.instruments
         }
 
-    def topic(self, subscription: Subscription) -> Topic:
+    def topic(self, subscription: VenueSubscription) -> Topic:
         """Return the topic; books come in depths."""
         return subscription.feed, subscription.symbol, str(subscription.depth or "")
 
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         symbol = subscription.symbol
         if subscription.feed == BOOK:
             topic = self.topic(subscription)
@@ -240,7 +240,7 @@ def _levels(spelling: Spelling, levels: Iterable[Level]) -> str:
     return "[" + ",".join([f'{{"price":{prices[price]},"qty":{sizes[size]}}}' for price, size in levels]) + "]"
 
 
-def _trade_frame(kind: str, symbol: str, spelling: Spelling, trades: Iterable[tuple[int, Trade]]) -> bytes:
+def _trade_frame(kind: str, symbol: str, spelling: Spelling, trades: Iterable[tuple[int, SimulatedTrade]]) -> bytes:
     items = [
         f'{{"symbol":"{symbol}","side":"{trade.side}","price":{spelling.prices[trade.price]},'
         f'"qty":{spelling.sizes[trade.size]},"ord_type":"market","trade_id":{trade.trade_id},'
@@ -250,7 +250,7 @@ def _trade_frame(kind: str, symbol: str, spelling: Spelling, trades: Iterable[tu
     return f'{{"channel":"trade","type":"{kind}","data":[{",".join(items)}]}}'.encode()
 
 
-def _pair(listing: Listing) -> str:
+def _pair(listing: SimulatedListing) -> str:
     base, _, quote = listing.venue_symbol.partition("/")
     head = encode({"symbol": listing.venue_symbol, "base": base, "quote": quote, "status": "online"}).decode()
     return (
@@ -269,7 +269,7 @@ def _rest_refusal(status: int) -> bytes:
     return b'{"error":["EAPI:Rate limit exceeded"]}'
 
 
-LIMITS: Final = Limits(
+LIMITS: Final = VenueLimits(
     # The rate is dynamic; the venue gives no number: https://docs.kraken.com/api/docs/guides/spot-ratelimits
     messages=Limit(20, 1.0),
     # "Approximately 150 attempts per rolling 10 minutes", then the address is banned for as long:

@@ -30,7 +30,7 @@ class Argument(Struct, rename="camel"):
 
 # Every message: data has an "arg" and "data", an answer or a notice has an "event".
 # https://www.okx.com/docs-v5/en/#overview-websocket-subscribe
-class Frame(Struct):
+class OkxFrame(Struct):
     arg: Argument | None = None
     action: str | None = None
     data: Raw = EMPTY
@@ -41,7 +41,7 @@ class Frame(Struct):
 
 # Channel "books": 400 levels, then what changed, every 100 ms.
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
-class Book(Struct, rename="camel"):
+class OkxBook(Struct, rename="camel"):
     bids: Raw
     asks: Raw
     ts: Digits
@@ -53,7 +53,7 @@ class Book(Struct, rename="camel"):
 
 # Channel "trades": one message per taker order and price; trade_id is the last of the ``count`` trades in it.
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-trades-channel
-class Trade(Struct, rename="camel"):
+class OkxTrade(Struct, rename="camel"):
     symbol: str = field(name="instId")
     trade_id: Digits
     px: str
@@ -63,9 +63,9 @@ class Trade(Struct, rename="camel"):
     count: Digits = "1"
 
 
-decode_frame = msgspec.json.Decoder(Frame).decode
-BOOKS = Entries(Book)
-TRADES = Entries(Trade)
+decode_frame = msgspec.json.Decoder(OkxFrame).decode
+BOOKS = Entries(OkxBook)
+TRADES = Entries(OkxTrade)
 
 IGNORED = frozenset({"tickers", "bbo-tbt", "books5", "trades-all", "instruments", "status", "index-tickers"})
 """Channels that are not ours."""

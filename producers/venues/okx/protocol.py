@@ -98,7 +98,7 @@ class OkxProtocol(VenueProtocol):
                 self._ignore("channel", channel, messages.IGNORED, frame)
 
     def _snapshot(
-        self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs
+        self, state: InstrumentState, book: messages.OkxBook, received_time: int, outputs: Outputs
     ) -> Doubt | None:
         doubt = state.book.snapshot(
             outputs,
@@ -112,7 +112,7 @@ class OkxProtocol(VenueProtocol):
         return doubt
 
     def _update(
-        self, state: InstrumentState, book: messages.Book, received_time: int, outputs: Outputs
+        self, state: InstrumentState, book: messages.OkxBook, received_time: int, outputs: Outputs
     ) -> Doubt | None:
         last = self._last.get(state.symbol)
         # While the book waits for a snapshot nothing follows; the last message may come again.
@@ -138,7 +138,7 @@ class OkxProtocol(VenueProtocol):
             exchange_sequence=book.seq_id,
         )
 
-    def _trade(self, state: InstrumentState, trade: messages.Trade, received_time: int, outputs: Outputs) -> None:
+    def _trade(self, state: InstrumentState, trade: messages.OkxTrade, received_time: int, outputs: Outputs) -> None:
         number = int(trade.trade_id)
         state.trades.trade(
             outputs,
@@ -154,7 +154,7 @@ class OkxProtocol(VenueProtocol):
             self._trade_gap(state, missing, outputs)
         self._last_trade[state.symbol] = max(number, last or 0)
 
-    def _event(self, message: messages.Frame, frame: bytes, outputs: Outputs) -> None:
+    def _event(self, message: messages.OkxFrame, frame: bytes, outputs: Outputs) -> None:
         event = str(message.event)
         state = self.instruments.get(message.arg.inst_id) if message.arg is not None else None
         symbol = state.symbol if state is not None else None
@@ -177,7 +177,7 @@ class OkxProtocol(VenueProtocol):
                 raise self._not_understood(f"unknown event {event[:80]!r}", frame)
         self.ignored[event] += 1
 
-    def _refused(self, message: messages.Frame, text: str, outputs: Outputs) -> None:
+    def _refused(self, message: messages.OkxFrame, text: str, outputs: Outputs) -> None:
         """Take a refusal: of one argument, or of a whole request.
 
         Arguments are answered one by one and in order. Where neither ``arg`` nor the text names the one refused it is

@@ -9,7 +9,7 @@ import msgspec
 from alphapulse.errors import FrameRefused
 from producers.venue_server.dialects import Dialect
 from producers.venue_server.frames import FrameClass
-from producers.venue_server.session import BOOK, TRADES, Answer, Session, Subscription, encode
+from producers.venue_server.session import BOOK, TRADES, SessionAnswer, VenueSession, VenueSubscription, encode
 from producers.venue_server.session import decode_object as _decode_object
 from producers.venues.okx.messages import PONG, decode_frame
 
@@ -18,30 +18,30 @@ _WITHOUT_DATA = ("tickers", "bbo-tbt", "books5")
 _CONNECTION: Final = "a4d3ae55"
 
 
-class OkxSession(Session):
+class OkxSession(VenueSession):
     """Subscribe and unsubscribe, one answer per argument; the text ``ping`` is answered with ``pong``."""
 
     def is_ping(self, message: bytes) -> bool:
         return message == b"ping"
 
-    def too_many(self, message: bytes, time_ns: int) -> Answer | None:
+    def too_many(self, message: bytes, time_ns: int) -> SessionAnswer | None:
         return _error("60014", "Requests too frequent")
 
-    def received(self, message: bytes, time_ns: int) -> Answer:
+    def received(self, message: bytes, time_ns: int) -> SessionAnswer:
         if message == b"ping":
-            return Answer([b"pong"])
+            return SessionAnswer([b"pong"])
         request = _decode_object(message)
         if request is None:
             return _error("60012", "Illegal request: no JSON object")
         operation, arguments = request.get("op"), request.get("args")
         if operation not in ("subscribe", "unsubscribe") or not isinstance(arguments, list) or not arguments:
             return _error("60012", f"Illegal request: {message[:200].decode(errors='replace')}")
-        answer = Answer()
+        answer = SessionAnswer()
         for argument in arguments:
             self._take(str(operation), argument if isinstance(argument, dict) else {}, answer)
         return answer
 
-    def _take(self, operation: str, argument: dict[str, Any], answer: Answer) -> None:
+    def _take(self, operation: str, argument: dict[str, Any], answer: SessionAnswer) -> None:
         channel, symbol = argument.get("channel"), argument.get("instId")
         known = isinstance(channel, str) and (channel in FEEDS or channel in _WITHOUT_DATA)
         if not known or not isinstance(symbol, str) or not self.knows(symbol):
@@ -57,11 +57,11 @@ class OkxSession(Session):
         if operation == "unsubscribe":
             self._unsubscribe(key, answer)
         elif key not in self.subscriptions:
-            self._subscribe(Subscription(key[0], symbol, str(channel)), answer)
+            self._subscribe(VenueSubscription(key[0], symbol, str(channel)), answer)
 
 
-def _error(code: str, text: str) -> Answer:
-    return Answer([encode({"event": "error", "code": code, "msg": text, "connId": _CONNECTION})])
+def _error(code: str, text: str) -> SessionAnswer:
+    return SessionAnswer([encode({"event": "error", "code": code, "msg": text, "connId": _CONNECTION})])
 
 
 def classify(frame: bytes) -> FrameClass:

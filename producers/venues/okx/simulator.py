@@ -7,16 +7,16 @@ from typing import Final
 
 from producers.feed.venue import Limit
 from producers.simulator.events import BookChange, Level, Trades
-from producers.simulator.feed import Feed, RestReply, Topic
+from producers.simulator.feed import RestReply, SimulatedFeed, Topic
 from producers.simulator.instrument import SimulatedInstrument
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.liquidity import VenueMarket
 from producers.simulator.texts import Spelling
-from producers.venue_server.session import BOOK, TRADES, Subscription, encode
+from producers.venue_server.session import BOOK, TRADES, VenueSubscription, encode
 from producers.venues.okx.protocol import DEPTH
 
 
-class OkxFeed(Feed):
+class OkxFeed(SimulatedFeed):
     """Books whose messages name the one before; trades."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
@@ -24,7 +24,7 @@ class OkxFeed(Feed):
         self._sequences = dict.fromkeys(self.instruments, 1_000_000)
         self._said = dict.fromkeys(self.instruments, 0)
 
-    def opening(self, subscription: Subscription, time_ns: int) -> list[bytes]:
+    def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
         if subscription.feed != BOOK:
             return []
         symbol = subscription.symbol
@@ -126,7 +126,7 @@ FEED = OkxFeed
 
 MARKET: Final = VenueMarket(thinness=0.1, latency_ns=(5_000_000, 60_000_000))
 
-LIMITS: Final = Limits(
+LIMITS: Final = VenueLimits(
     # Per address, and per connection and hour: https://www.okx.com/docs-v5/en/#overview-websocket-connect
     connects=Limit(3, 1.0),
     requests=Limit(480, 3600.0),

@@ -21,7 +21,7 @@ from producers.replay.server import ReplayServer
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import Simulation, feed_of
-from producers.venue_server.session import BOOK, TRADES, Subscription
+from producers.venue_server.session import BOOK, TRADES, VenueSubscription
 from schemas.book_reader import BookReader
 from schemas.codec import Codec
 from schemas.records import Candle, Event, L2Update, Quote, Trade
@@ -165,7 +165,7 @@ async def test_a_recording_of_a_venue_that_brings_its_own_look_is_replayed(tmp_p
     market = Market([listing], seed=3, rate=100.0, start_ns=1_700_000_000 * 10**9)
     instrument = market.instruments["okx", "BTC-USDT"]
     feed = feed_of("okx")([instrument])
-    subscriptions = [Subscription(BOOK, "BTC-USDT", "books"), Subscription(TRADES, "BTC-USDT", "trades")]
+    subscriptions = [VenueSubscription(BOOK, "BTC-USDT", "books"), VenueSubscription(TRADES, "BTC-USDT", "trades")]
     topics = {feed.topic(subscription): None for subscription in subscriptions}
     frames = [b'{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USDT"}}', b"pong"]
     frames += [frame for subscription in subscriptions for frame in feed.opening(subscription, 1)]

@@ -6,7 +6,13 @@ from itertools import pairwise
 import pytest
 
 from alphapulse.config import VenueSettings
-from producers.collector.watchdog import LONGEST_SECONDS, SNAPSHOT_SECONDS, StalenessDetector, Verdict, Watchdog
+from producers.collector.watchdog import (
+    LONGEST_SECONDS,
+    SNAPSHOT_SECONDS,
+    StalenessDetector,
+    StalenessVerdict,
+    Watchdog,
+)
 from producers.feed.instruments import InstrumentState
 from producers.venues.coinbase.protocol import CoinbaseProtocol
 
@@ -80,10 +86,12 @@ def instruments(*symbols: str, valid: bool = True) -> dict[str, InstrumentState]
     return states
 
 
-def looks(watchdog: Watchdog, states: dict[str, InstrumentState], seconds: Iterable[int]) -> list[tuple[int, Verdict]]:
+def looks(
+    watchdog: Watchdog, states: dict[str, InstrumentState], seconds: Iterable[int]
+) -> list[tuple[int, StalenessVerdict]]:
     """Look every second; return what was said but for nothing."""
     said = [(second, watchdog.look(states, (), second, listening=True)) for second in seconds]
-    return [(second, verdict) for second, verdict in said if verdict != Verdict()]
+    return [(second, verdict) for second, verdict in said if verdict != StalenessVerdict()]
 
 
 def test_a_book_without_its_snapshot_is_asked_for_again_though_updates_come() -> None:
@@ -92,16 +100,18 @@ def test_a_book_without_its_snapshot_is_asked_for_again_though_updates_come() ->
     for second in range(int(SNAPSHOT_SECONDS)):
         states["BTC-USD"].tally.ignored += 1
         states["ETH-USD"].tally.ignored += 1
-        assert watchdog.look(states, (), second, listening=True) == Verdict()
+        assert watchdog.look(states, (), second, listening=True) == StalenessVerdict()
     states["ETH-USD"].book.follows = True
     verdict = watchdog.look(states, (), SNAPSHOT_SECONDS, listening=True)
-    assert verdict == Verdict(revive={"BTC-USD": SNAPSHOT_SECONDS})
+    assert verdict == StalenessVerdict(revive={"BTC-USD": SNAPSHOT_SECONDS})
 
 
 def test_what_is_being_asked_for_is_not_asked_for_again() -> None:
     states = instruments("BTC-USD")
     watchdog = Watchdog(10.0)
-    assert all(watchdog.look(states, {"BTC-USD"}, second, listening=True) == Verdict() for second in range(100))
+    assert all(
+        watchdog.look(states, {"BTC-USD"}, second, listening=True) == StalenessVerdict() for second in range(100)
+    )
 
 
 def test_a_quiet_book_is_compared_and_only_doubted_if_its_snapshot_does_not_come() -> None:
@@ -109,13 +119,13 @@ def test_a_quiet_book_is_compared_and_only_doubted_if_its_snapshot_does_not_come
     watchdog = Watchdog(300.0)
     for second in range(300):
         states["ETH-USD"].tally.deltas += 1
-        assert watchdog.look(states, (), second, listening=True) == Verdict()
-    assert watchdog.look(states, (), 300, listening=True) == Verdict(verify={"BTC-USD": 300.0})
+        assert watchdog.look(states, (), second, listening=True) == StalenessVerdict()
+    assert watchdog.look(states, (), 300, listening=True) == StalenessVerdict(verify={"BTC-USD": 300.0})
     states["BTC-USD"].book.verifying = True
     for second in range(301, 331):
         states["ETH-USD"].tally.deltas += 1
-        assert watchdog.look(states, (), second, listening=True) == Verdict()
-    assert watchdog.look(states, (), 331, listening=True) == Verdict(revive={"BTC-USD": SNAPSHOT_SECONDS})
+        assert watchdog.look(states, (), second, listening=True) == StalenessVerdict()
+    assert watchdog.look(states, (), 331, listening=True) == StalenessVerdict(revive={"BTC-USD": SNAPSHOT_SECONDS})
 
 
 @pytest.mark.parametrize("figure", ["trades", "duplicate_trades"])
@@ -126,7 +136,7 @@ def test_trades_do_not_prove_the_subscription_of_the_book(figure: str) -> None:
     for second in range(301):
         setattr(states["BTC-USD"].tally, figure, second)
         said.append(watchdog.look(states, (), second, listening=True))
-    assert said[-1] == Verdict(verify={"BTC-USD": 300.0})
+    assert said[-1] == StalenessVerdict(verify={"BTC-USD": 300.0})
 
 
 @pytest.mark.parametrize("figure", ["unchanged", "deltas", "snapshots", "ignored", "withheld", "crossed"])
@@ -136,16 +146,16 @@ def test_what_proves_the_subscription_of_the_book(figure: str) -> None:
     for second in range(2000):
         for state in states.values():
             setattr(state.tally, figure, second // 60)
-        assert watchdog.look(states, (), second, listening=True) == Verdict()
+        assert watchdog.look(states, (), second, listening=True) == StalenessVerdict()
 
 
 def test_a_connection_on_which_every_snapshot_is_awaited_in_vain_is_dropped() -> None:
     states = instruments("BTC-USD", "ETH-USD")
     watchdog = Watchdog(300.0)
-    assert looks(watchdog, states, range(301)) == [(300, Verdict(verify=dict.fromkeys(states, 300.0)))]
+    assert looks(watchdog, states, range(301)) == [(300, StalenessVerdict(verify=dict.fromkeys(states, 300.0)))]
     for state in states.values():
         state.book.verifying = True
-    assert looks(watchdog, states, range(301, 332)) == [(331, Verdict(revive=dict.fromkeys(states, 30.0)))]
+    assert looks(watchdog, states, range(301, 332)) == [(331, StalenessVerdict(revive=dict.fromkeys(states, 30.0)))]
     for state in states.values():
         state.book.follows = state.book.verifying = False
     assert watchdog.look(states, (), 332, listening=True).drop == "connected, but no instrument was heard of for 300 s"
@@ -195,14 +205,14 @@ def test_the_snapshot_of_a_crossed_book_is_asked_for_ever_more_rarely_until_it_w
     assert asked == [329, 959, 2219, 4709, 8489], "300 s hidden, then 600, 1200, 2400, 3600"
     assert good == []
     book.crossing.hides = False
-    assert looks(watchdog, states, range(10_000, 10_061)) == [(10_060, Verdict(good=("BTC-USD",)))]
+    assert looks(watchdog, states, range(10_000, 10_061)) == [(10_060, StalenessVerdict(good=("BTC-USD",)))]
 
 
 def test_time_in_which_nothing_could_be_heard_is_not_held_against_the_connection() -> None:
     states = instruments("BTC-USD", valid=False)
     watchdog = Watchdog(10.0)
     watchdog.look(states, (), 0, listening=True)
-    assert watchdog.look(states, (), 100, listening=False) == Verdict()
+    assert watchdog.look(states, (), 100, listening=False) == StalenessVerdict()
     assert watchdog.look(states, (), 109, listening=True).drop == ""
     assert watchdog.look(states, (), 110, listening=True).drop
 
@@ -211,4 +221,4 @@ def test_without_a_measure_of_silence_nothing_is_ever_silent() -> None:
     states = instruments("BTC-USD")
     watchdog = Watchdog(None)
     assert watchdog.tick == 1.0
-    assert all(watchdog.look(states, (), hour * 3600, listening=True) == Verdict() for hour in range(100))
+    assert all(watchdog.look(states, (), hour * 3600, listening=True) == StalenessVerdict() for hour in range(100))

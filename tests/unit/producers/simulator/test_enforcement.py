@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from producers.feed.venue import Limit
-from producers.simulator.limits import Limits
+from producers.simulator.limits import VenueLimits
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import feed_of, limits_of
@@ -34,7 +34,7 @@ class Venue:
 
 
 @asynccontextmanager
-async def venue(name: str, limits: Limits | None = None) -> AsyncIterator[Venue]:
+async def venue(name: str, limits: VenueLimits | None = None) -> AsyncIterator[Venue]:
     symbols = ["AAPL"] if name == "alpaca" else ["BTC-USD"]
     market = Market(make_listings([name], symbols), seed=1, rate=1.0, start_ns=0)
     feed = feed_of(name)(list(market.instruments.values()))
@@ -77,7 +77,7 @@ def test_a_client_that_answers_the_venues_pings_stays_though_they_are_counted() 
 
 
 async def test_krakens_rate_is_an_error_and_the_connection_stays() -> None:
-    limits = Limits(messages=Limit(2, 60.0))
+    limits = VenueLimits(messages=Limit(2, 60.0))
     async with venue("kraken", limits) as it, connect(it.url) as socket:
         assert json.loads(await socket.recv())["channel"] == "status"
         for number in range(2):
@@ -97,14 +97,14 @@ async def test_krakens_rate_is_an_error_and_the_connection_stays() -> None:
 async def test_others_say_so_too_and_count_all_connections_of_an_address(
     name: str, message: str, found: dict[str, str]
 ) -> None:
-    limits = Limits(messages=Limit(1, 60.0), messages_by_address=True)
+    limits = VenueLimits(messages=Limit(1, 60.0), messages_by_address=True)
     async with venue(name, limits) as it, connect(it.url) as first, connect(it.url) as second:
         assert not found.items() <= (await ask(first, message)).items()
         assert found.items() <= (await ask(second, message)).items()
 
 
 async def test_okx_does_not_count_pings_among_requests() -> None:
-    async with venue("okx", Limits(requests=Limit(1, 60.0))) as it, connect(it.url) as socket:
+    async with venue("okx", VenueLimits(requests=Limit(1, 60.0))) as it, connect(it.url) as socket:
         for _ in range(3):
             await socket.send("ping")
             assert await socket.recv() == "pong"
@@ -114,7 +114,7 @@ async def test_okx_does_not_count_pings_among_requests() -> None:
 
 
 async def test_too_many_connects_are_refused_at_the_handshake() -> None:
-    async with venue("kraken", Limits(connects=Limit(1, 60.0), ban_seconds=600.0)) as it, connect(it.url):
+    async with venue("kraken", VenueLimits(connects=Limit(1, 60.0), ban_seconds=600.0)) as it, connect(it.url):
         with pytest.raises(InvalidStatus) as refused:
             await connect(it.url)
         assert refused.value.response.status_code == 429
@@ -138,7 +138,7 @@ async def test_alpaca_serves_one_connection_and_the_next_when_it_is_gone() -> No
 
 
 async def test_a_connection_without_data_is_closed() -> None:
-    async with venue("okx", Limits(idle_seconds=-1.0)) as it, connect(it.url) as socket:
+    async with venue("okx", VenueLimits(idle_seconds=-1.0)) as it, connect(it.url) as socket:
         it.simulated.beat(0)
         await asyncio.wait_for(socket.wait_closed(), 10)
 

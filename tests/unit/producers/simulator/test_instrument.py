@@ -12,7 +12,7 @@ from alphapulse.book import BookSide, OrderBook
 from producers.simulator.events import BookChange, Trades
 from producers.simulator.instrument import HUGE_UNITS, LEVELS, NOTHING_SHOWN, Shown, SimulatedInstrument
 from producers.simulator.liquidity import distances
-from producers.simulator.listings import Listing, make_listings
+from producers.simulator.listings import SimulatedListing, make_listings
 from producers.simulator.market import Market
 
 S = 1_000_000_000
@@ -23,7 +23,7 @@ TICK_NS = S // 30
 FAIR = LISTING.start_price * 10**LISTING.price_decimals
 
 
-def made(listing: Listing, seed: int = 1) -> tuple[SimulatedInstrument, float]:
+def made(listing: SimulatedListing, seed: int = 1) -> tuple[SimulatedInstrument, float]:
     fair = listing.start_price * 10**listing.price_decimals
     return SimulatedInstrument(listing, seed, fair), fair
 
@@ -38,7 +38,7 @@ def best(book: OrderBook) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("listing", [LISTING, THIN, COARSE])
-def test_a_book_starts_in_its_usual_shape_around_the_fair_price(listing: Listing) -> None:
+def test_a_book_starts_in_its_usual_shape_around_the_fair_price(listing: SimulatedListing) -> None:
     instrument, fair = made(listing)
     usual = distances(listing.liquidity, fair, LEVELS + 1)
     bid, ask = best(instrument.book)
@@ -114,7 +114,7 @@ def test_what_a_jump_of_the_fair_price_passes_is_traded_more_often_than_not(way:
 
 @pytest.mark.parametrize("listing", [LISTING, THIN, COARSE])
 @pytest.mark.parametrize("way", [+1, -1])
-def test_a_jump_leaves_no_hole_for_long(listing: Listing, way: int) -> None:
+def test_a_jump_leaves_no_hole_for_long(listing: SimulatedListing, way: int) -> None:
     instrument, fair = made(listing)
     usual = distances(listing.liquidity, fair, LEVELS + 1)
     jumped = fair * (1 + way * 30e-4)

@@ -8,15 +8,15 @@ import pytest
 
 from producers.feed.venue import Limit
 from producers.registry import load
-from producers.simulator.limits import Limiter, Limits, one
+from producers.simulator.limits import Limiter, VenueLimits, one
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import feed_of, limits_of
 from producers.venue_server.dialects import served
-from producers.venue_server.listener import Connection
+from producers.venue_server.listener import ClientConnection
 
 VENUES = served()
-ONE, OTHER = (cast("Connection", object()) for _ in range(2))
+ONE, OTHER = (cast("ClientConnection", object()) for _ in range(2))
 
 
 class Clock:
@@ -27,13 +27,13 @@ class Clock:
         return self.now
 
 
-def limiter(limits: Limits) -> tuple[Limiter, Clock]:
+def limiter(limits: VenueLimits) -> tuple[Limiter, Clock]:
     clock = Clock()
     return Limiter(limits, clock), clock
 
 
 def test_without_limits_everything_goes() -> None:
-    it, _ = limiter(Limits())
+    it, _ = limiter(VenueLimits())
     assert all(it.heard(ONE) and it.connecting() == 0 and it.rest("/", {}).status == 200 for _ in range(1000))
     assert not it.crowded_out(ONE)
     assert it.overdue() == []
@@ -41,18 +41,18 @@ def test_without_limits_everything_goes() -> None:
 
 
 def test_messages_are_counted_by_connection_or_by_address() -> None:
-    it, clock = limiter(Limits(messages=Limit(2, 1.0)))
+    it, clock = limiter(VenueLimits(messages=Limit(2, 1.0)))
     assert [it.heard(who) for who in (ONE, ONE, ONE, OTHER)] == [True, True, False, True]
     assert it.heard(ONE, control=True)
     clock.now += 1.0
     assert it.heard(ONE)
-    it, _ = limiter(Limits(messages=Limit(2, 1.0), messages_by_address=True, pings_count=True))
+    it, _ = limiter(VenueLimits(messages=Limit(2, 1.0), messages_by_address=True, pings_count=True))
     assert [it.heard(ONE), it.heard(OTHER, control=True), it.heard(ONE)] == [True, True, False]
     assert it.refused == {"message": 1}
 
 
 def test_no_stretch_of_time_holds_more_than_the_limit() -> None:
-    it, clock = limiter(Limits(messages=Limit(3, 1.0)))
+    it, clock = limiter(VenueLimits(messages=Limit(3, 1.0)))
     allowed = []
     for step in range(400):
         clock.now = 1000.0 + step / 64
@@ -63,7 +63,7 @@ def test_no_stretch_of_time_holds_more_than_the_limit() -> None:
 
 
 def test_requests_are_counted_by_the_hour_pings_are_not() -> None:
-    it, _ = limiter(Limits(requests=Limit(2, 3600.0)))
+    it, _ = limiter(VenueLimits(requests=Limit(2, 3600.0)))
     assert [it.heard(ONE, ping=ping) for ping in (False, True, False, True, False)] == [True, True, True, True, False]
     assert it.refused == {"request": 1}
     it.disconnected(ONE)
@@ -71,11 +71,11 @@ def test_requests_are_counted_by_the_hour_pings_are_not() -> None:
 
 
 def test_who_connects_too_often_waits_or_is_banned() -> None:
-    it, clock = limiter(Limits(connects=Limit(2, 10.0)))
+    it, clock = limiter(VenueLimits(connects=Limit(2, 10.0)))
     assert it.connecting() == 0
     clock.now += 4
     assert [it.connecting(), it.connecting()] == [0, 6.0]
-    it, clock = limiter(Limits(connects=Limit(2, 10.0), ban_seconds=600.0))
+    it, clock = limiter(VenueLimits(connects=Limit(2, 10.0), ban_seconds=600.0))
     assert [it.connecting() for _ in range(3)] == [0, 0, 600.0]
     clock.now += 599
     assert it.connecting() == 1.0
@@ -85,7 +85,7 @@ def test_who_connects_too_often_waits_or_is_banned() -> None:
 
 
 def test_only_so_many_connections_are_served_at_a_time() -> None:
-    it, _ = limiter(Limits(connections=1))
+    it, _ = limiter(VenueLimits(connections=1))
     it.connected(ONE)
     it.connected(OTHER)
     assert [it.crowded_out(ONE), it.crowded_out(OTHER)] == [False, True]
@@ -94,7 +94,7 @@ def test_only_so_many_connections_are_served_at_a_time() -> None:
 
 
 def test_a_lost_connection_counts_for_a_while() -> None:
-    it, clock = limiter(Limits(connections=1, linger_seconds=90.0))
+    it, clock = limiter(VenueLimits(connections=1, linger_seconds=90.0))
     it.connected(ONE)
     it.disconnected(ONE, lost=True)
     it.disconnected(ONE, lost=True)
@@ -106,7 +106,7 @@ def test_a_lost_connection_counts_for_a_while() -> None:
 
 
 def test_connections_on_which_nothing_happens_are_found() -> None:
-    it, clock = limiter(Limits(idle_seconds=30.0))
+    it, clock = limiter(VenueLimits(idle_seconds=30.0))
     it.connected(ONE)
     it.connected(OTHER)
     clock.now += 20
@@ -119,7 +119,7 @@ def test_connections_on_which_nothing_happens_are_found() -> None:
 
 
 def test_connections_that_are_too_old_are_found_however_busy() -> None:
-    it, clock = limiter(Limits(life_seconds=86_400.0))
+    it, clock = limiter(VenueLimits(life_seconds=86_400.0))
     it.connected(ONE)
     clock.now += 1
     it.connected(OTHER)
@@ -129,7 +129,9 @@ def test_connections_that_are_too_old_are_found_however_busy() -> None:
 
 
 def test_weights_are_added_up_and_who_does_not_back_off_is_banned_ever_longer() -> None:
-    weigh = Limits(rest=Limit(10, 60.0), rest_weight=lambda path, query: float(query["w"]), used_header="U", patience=2)
+    weigh = VenueLimits(
+        rest=Limit(10, 60.0), rest_weight=lambda path, query: float(query["w"]), used_header="U", patience=2
+    )
     it, clock = limiter(weigh)
     assert it.rest("/", {"w": "4"}) == (200, 0.0, {"U": "4"})
     clock.now += 10
@@ -152,7 +154,7 @@ def test_scaled_limits_are_as_much_in_less_time_and_none_at_zero() -> None:
     assert tenfold.messages == Limit(5, 0.1)
     assert tenfold.rest == Limit(6000, 6.0)
     assert tenfold.rest_weight is whole.rest_weight
-    assert whole.scaled(0) == Limits()
+    assert whole.scaled(0) == VenueLimits()
 
 
 @pytest.mark.parametrize("venue", VENUES)

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from websockets.asyncio.client import connect
 
-from producers.venue_server.listener import Connection, ConnectionGone, Listener, json_response, not_found
-from producers.venue_server.session import Answer, Session
+from producers.venue_server.listener import ClientConnection, ConnectionGone, Listener, json_response, not_found
+from producers.venue_server.session import SessionAnswer, VenueSession
 from producers.venues.kraken.server import KrakenSession
 
 
@@ -20,7 +20,7 @@ class Echo:
     """A host that answers as its sessions do and notes what happens."""
 
     def __init__(self) -> None:
-        self.connections: list[Connection] = []
+        self.connections: list[ClientConnection] = []
         self.gone = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.asked = asyncio.Event()
@@ -29,17 +29,17 @@ class Echo:
     def pongs(self) -> bool:
         return self.answers_pings
 
-    def session(self) -> Session:
+    def session(self) -> VenueSession:
         return KrakenSession(["BTC/USD"])
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: ClientConnection) -> None:
         self.connections.append(connection)
 
-    async def answered(self, connection: Connection, answer: Answer) -> None:
+    async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
         for reply in answer.replies:
             await connection.send(reply)
 
-    def disconnected(self, connection: Connection) -> None:
+    def disconnected(self, connection: ClientConnection) -> None:
         self.gone.set()
 
     async def rest(self, path: str, query: Mapping[str, str]) -> web.Response:

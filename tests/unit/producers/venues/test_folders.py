@@ -20,7 +20,7 @@ from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
 from producers.simulator.server import feed_of
 from producers.venue_server.dialects import dialect, served
-from producers.venue_server.session import BOOK, MARKET_DATA, Answer
+from producers.venue_server.session import BOOK, MARKET_DATA, SessionAnswer
 from schemas.records import Trade
 from tests.fixtures.protocol_run import ProtocolRun
 from tests.fixtures.venue_samples import samples
@@ -81,7 +81,7 @@ class Link:
             assert isinstance(send, Send)
             self.answered(self.session.received(send.text.encode(), self.time))
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: SessionAnswer) -> None:
         for reply in answer.replies:
             self.deliver(reply)
         for gone in answer.removed:

@@ -9,7 +9,7 @@ from alphapulse import topics
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, L2Update, Record, Trade
 from stream_processors.checkpoints import checkpoint
-from stream_processors.checkpoints.checkpoint import Ledger, Restored, interpret
+from stream_processors.checkpoints.checkpoint import CheckpointLedger, Restored, interpret
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import Rules
 from stream_processors.processing.partition import Partition
@@ -76,7 +76,7 @@ def test_a_partition_is_made_again_from_its_checkpoint() -> None:
         one,
         [depth(venue="kraken", bids=[(100, 5)], asks=[(101, 5)]), depth(venue="coinbase", bids=[(105, 5)], asks=[])],
     )
-    again = made_again(restored(Ledger().take(one, CODEC, {topics.CANDLES: 7})))
+    again = made_again(restored(CheckpointLedger().take(one, CODEC, {topics.CANDLES: 7})))
     assert again.positions == one.positions
     assert again.instruments.keys() == {"kraken|BTC-USD", "coinbase|BTC-USD"}
     for feed in feeds:
@@ -93,7 +93,7 @@ def test_a_partition_is_made_again_from_its_checkpoint() -> None:
 
 
 def test_only_what_changed_is_written_again_until_it_fades(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, ledger = partition(), Ledger()
+    one, ledger = partition(), CheckpointLedger()
     feeds = [Feed("kraken"), Feed("coinbase", seed=2)]
     for feed in feeds:
         apply(one, feed.run(5))
@@ -113,7 +113,7 @@ def test_only_what_changed_is_written_again_until_it_fades(monkeypatch: pytest.M
 
 def test_a_round_cut_off_before_its_manifest_does_no_harm() -> None:
     """One instrument is ahead of the manifest: what it has applied already is not applied to it again."""
-    one, ledger = partition(), Ledger()
+    one, ledger = partition(), CheckpointLedger()
     feeds = [Feed("kraken"), Feed("coinbase", seed=2)]
     for feed in feeds:
         apply(one, feed.run(20))
@@ -136,7 +136,7 @@ def test_a_missing_record_sends_the_partition_back_to_its_beginning() -> None:
     feeds = [Feed("kraken"), Feed("coinbase", seed=2)]
     records = [record for feed in feeds for record in feed.run(20)]
     apply(one, records)
-    taken = Ledger().take(one, CODEC, {})
+    taken = CheckpointLedger().take(one, CODEC, {})
     found = restored(taken[1:])
     assert found.lost == {"kraken|BTC-USD": "missing"}
     assert found.positions == {topics.L2: 0, topics.TRADES: 0}
@@ -147,7 +147,7 @@ def test_a_missing_record_sends_the_partition_back_to_its_beginning() -> None:
 
 
 def test_a_record_overwritten_by_a_worker_of_the_past_sends_it_back_as_far_as_needed() -> None:
-    one, ledger = partition(), Ledger()
+    one, ledger = partition(), CheckpointLedger()
     feed = Feed("kraken")
     apply(one, feed.run(20))
     early = ledger.take(one, CODEC, {})
@@ -166,7 +166,7 @@ def test_an_unreadable_record_counts_as_lost_and_an_unreadable_manifest_is_refus
     one = partition()
     apply(one, [depth()])
     apply(one, Feed().run(3))
-    records = newest(Ledger().take(one, CODEC, {}))
+    records = newest(CheckpointLedger().take(one, CODEC, {}))
     found = interpret(records | {b"kraken|BTC-USD": b"?", b"BTC-USD": b"?"})
     assert found is not None
     assert found.lost.keys() == {"kraken|BTC-USD", "BTC-USD"}
@@ -179,11 +179,11 @@ def test_without_a_manifest_there_is_no_checkpoint() -> None:
     one = partition()
     apply(one, Feed().run(3))
     assert interpret({}) is None
-    assert interpret(newest(Ledger().take(one, CODEC, {})[:-1])) is None
+    assert interpret(newest(CheckpointLedger().take(one, CODEC, {})[:-1])) is None
 
 
 def test_the_manifest_tells_from_where_to_look_for_what_was_published() -> None:
-    one, ledger = partition(), Ledger()
+    one, ledger = partition(), CheckpointLedger()
     apply(one, Feed().run(3))
     ledger.take(one, CODEC, {topics.CANDLES: 9})
     assert restored(ledger.take(one, CODEC, {topics.CANDLES: 5, topics.STATS: 2})).published == {
@@ -194,7 +194,7 @@ def test_the_manifest_tells_from_where_to_look_for_what_was_published() -> None:
 
 
 def test_a_heartbeat_is_kept_without_writing_the_book_again() -> None:
-    one, ledger = partition(), Ledger()
+    one, ledger = partition(), CheckpointLedger()
     feed = Feed()
     apply(one, feed.run(5))
     first = ledger.take(one, CODEC, {})
@@ -220,7 +220,7 @@ def test_where_a_symbol_was_lost_all_that_was_published_of_opportunities_is_read
     one = partition()
     apply(one, [depth()])
     apply(one, Feed().run(3))
-    taken = Ledger().take(one, CODEC, {topics.ARBITRAGE: 5, topics.CANDLES: 6})
+    taken = CheckpointLedger().take(one, CODEC, {topics.ARBITRAGE: 5, topics.CANDLES: 6})
     assert restored(taken).published == {topics.ARBITRAGE: 5, topics.CANDLES: 6}
     records = newest(taken)
     for key, published in ((b"kraken|BTC-USD", {topics.ARBITRAGE: 5}), (b"BTC-USD", {})):

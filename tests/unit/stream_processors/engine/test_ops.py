@@ -15,7 +15,7 @@ from schemas.records import L2Update, Record
 from stream_processors.engine.ops import Ops, _Rate, tell_book
 from stream_processors.engine.ownership import OwnedPartition
 from stream_processors.engine.worker import Worker, arbitrage_rules_of, rules_of
-from stream_processors.processing.instrument import InstrumentState, Rules
+from stream_processors.processing.instrument import ProcessedInstrument, Rules
 from stream_processors.processing.partition import Partition
 from tests.fixtures.l2_feed import Feed
 
@@ -103,7 +103,7 @@ def test_status_before_and_after_the_first_records(tmp_path: Path) -> None:
 
 
 def test_an_instrument_without_a_book_has_no_prices() -> None:
-    told = tell_book(InstrumentState("kraken", "BTC-USD", Rules()))
+    told = tell_book(ProcessedInstrument("kraken", "BTC-USD", Rules()))
     assert (told["valid"], told["best_bid"], told["best_ask"], told["base_volume"]) == (False, None, None, "0")
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from producers.venues.alpaca.watchdog import PATIENCE_SECONDS, Watchdog
+from producers.venues.alpaca.watchdog import PATIENCE_SECONDS, StreamWatchdog
 from tests.unit.producers.venues.alpaca.test_calendar import at
 
 S = 10**9
@@ -8,14 +8,14 @@ NOON = at("2026-11-18T12:00:00")
 
 
 def test_silence_counts_while_the_market_is_open() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     dog.subscribed(NOON)
     assert dog.mute(NOON + 59 * S) is None
     assert dog.mute(NOON + 60 * S) == 60
 
 
 def test_data_starts_the_clock_anew() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     dog.subscribed(NOON)
     dog.heard(NOON + 50 * S)
     assert dog.mute(NOON + 100 * S) is None
@@ -23,7 +23,7 @@ def test_data_starts_the_clock_anew() -> None:
 
 
 def test_silence_means_nothing_while_the_market_is_closed_and_counts_from_its_opening() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     dog.subscribed(at("2026-11-17T21:00:00"))
     assert dog.mute(at("2026-11-18T03:00:00")) is None
     opening = at("2026-11-18T09:30:00")
@@ -35,7 +35,7 @@ def test_silence_means_nothing_while_the_market_is_closed_and_counts_from_its_op
 
 
 def test_extended_hours_are_quieter() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     early = at("2026-11-18T05:00:00")
     dog.subscribed(early)
     assert dog.mute(early + (PATIENCE_SECONDS["extended"] - 1) * S) is None
@@ -43,7 +43,7 @@ def test_extended_hours_are_quieter() -> None:
 
 
 def test_patience_doubles_while_reconnecting_does_not_help() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     now, waits = NOON, []
     for _ in range(8):
         dog.disconnected()
@@ -58,14 +58,14 @@ def test_patience_doubles_while_reconnecting_does_not_help() -> None:
 
 
 def test_a_connection_found_mute_is_told_once() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     dog.subscribed(NOON)
     assert dog.mute(NOON + 60 * S) == 60
     assert dog.mute(NOON + 999 * S) is None
 
 
 def test_without_a_subscription_nothing_is_expected() -> None:
-    dog = Watchdog()
+    dog = StreamWatchdog()
     assert dog.mute(NOON) is None
     dog.subscribed(NOON)
     dog.disconnected()

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from producers.simulator.events import BookChange, Trade, Trades
+from producers.simulator.events import BookChange, SimulatedTrade, Trades
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import make_listings
-from producers.venue_server.session import BOOK, TRADES, Subscription
+from producers.venue_server.session import BOOK, TRADES, VenueSubscription
 from producers.venues.binance.simulator import BinanceFeed
 
 (LISTING,) = make_listings(["binance_us"], ["BTC-USD"])
 TIME = 1_618_678_133_710_264_000
-DEPTH = Subscription(BOOK, "BTCUSD", "btcusd@depth@100ms")
+DEPTH = VenueSubscription(BOOK, "BTCUSD", "btcusd@depth@100ms")
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def feed() -> BinanceFeed:
 
 
 def test_trades_say_whether_the_buyer_made_the_price(feed: BinanceFeed) -> None:
-    topics = {feed.topic(Subscription(TRADES, "BTCUSD", f"btcusd@{kind}")) for kind in ("trade", "aggTrade")}
-    frames = feed.frames(Trades(LISTING, TIME, (Trade(9, "sell", 6_180_001, 5),)), topics)
+    topics = {feed.topic(VenueSubscription(TRADES, "BTCUSD", f"btcusd@{kind}")) for kind in ("trade", "aggTrade")}
+    frames = feed.frames(Trades(LISTING, TIME, (SimulatedTrade(9, "sell", 6_180_001, 5),)), topics)
     trade, aggregate = (json.loads(frame) for _, frame in frames)
     assert trade == {
         "stream": "btcusd@trade",

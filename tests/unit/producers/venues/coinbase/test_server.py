@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from producers.venue_server.session import Answer
+from producers.venue_server.session import SessionAnswer
 from producers.venues.coinbase.server import CoinbaseSession
 
 NOW = 1_618_678_133_710_264_999
 
 
-def ask(session: CoinbaseSession, **message: Any) -> tuple[dict[str, Any], Answer]:
+def ask(session: CoinbaseSession, **message: Any) -> tuple[dict[str, Any], SessionAnswer]:
     answer = session.received(json.dumps(message).encode(), NOW)
     (reply,) = answer.replies
     return json.loads(reply), answer

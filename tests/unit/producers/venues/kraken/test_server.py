@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from producers.venue_server.session import Answer
+from producers.venue_server.session import SessionAnswer
 from producers.venues.kraken.server import HEARTBEAT, KrakenSession
 
 NOW = 1_618_678_133_710_264_000
 
 
-def ask(session: KrakenSession, **message: Any) -> tuple[list[dict[str, Any]], Answer]:
+def ask(session: KrakenSession, **message: Any) -> tuple[list[dict[str, Any]], SessionAnswer]:
     answer = session.received(json.dumps(message).encode(), NOW)
     return [json.loads(reply) for reply in answer.replies], answer
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from alphapulse.book import OrderBook
-from producers.simulator.events import BookChange, Trade, Trades
+from producers.simulator.events import BookChange, SimulatedTrade, Trades
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import make_listings
-from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, Subscription
+from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, VenueSubscription
 from producers.venues.kraken.simulator import KrakenFeed, checksum
 
 (LISTING,) = make_listings(["kraken"], ["BTC-USD"])
@@ -35,19 +35,21 @@ def test_the_checksum_of_the_documentations_example() -> None:
 
 
 def test_instruments_state_the_precisions(feed: KrakenFeed) -> None:
-    (frame,) = feed.opening(Subscription(INSTRUMENTS, "", "instrument"), TIME)
+    (frame,) = feed.opening(VenueSubscription(INSTRUMENTS, "", "instrument"), TIME)
     data = json.loads(frame, parse_float=str)["data"]
     (pair,) = data["pairs"]
     assert (pair["symbol"], pair["price_precision"], pair["qty_precision"]) == ("BTC/USD", 1, 8)
     assert (pair["price_increment"], pair["qty_increment"]) == ("0.1", "0.00000001")
     assert [asset["id"] for asset in data["assets"]] == ["BTC", "USD"]
-    assert feed.opening(Subscription(INSTRUMENTS, "", "instrument", snapshot=False), TIME) == []
+    assert feed.opening(VenueSubscription(INSTRUMENTS, "", "instrument", snapshot=False), TIME) == []
 
 
 def test_trades_come_as_one_message_and_again_as_a_snapshot(feed: KrakenFeed) -> None:
-    subscription = Subscription(TRADES, "BTC/USD", "trade")
+    subscription = VenueSubscription(TRADES, "BTC/USD", "trade")
     assert feed.opening(subscription, TIME) == []
-    event = Trades(LISTING, TIME, (Trade(1, "buy", 618_001, 5), Trade(2, "buy", 618_002, 100_000_000)))
+    event = Trades(
+        LISTING, TIME, (SimulatedTrade(1, "buy", 618_001, 5), SimulatedTrade(2, "buy", 618_002, 100_000_000))
+    )
     ((topic, frame),) = feed.frames(event, {TRADE_TOPIC})
     assert topic == TRADE_TOPIC
     assert json.loads(frame, parse_float=str)["data"][1] == {
@@ -61,12 +63,12 @@ def test_trades_come_as_one_message_and_again_as_a_snapshot(feed: KrakenFeed) ->
     }
     (snapshot,) = feed.opening(subscription, TIME)
     assert snapshot == frame.replace(b'"update"', b'"snapshot"')
-    assert feed.opening(Subscription(TRADES, "BTC/USD", "trade", snapshot=False), TIME) == []
+    assert feed.opening(VenueSubscription(TRADES, "BTC/USD", "trade", snapshot=False), TIME) == []
 
 
 def test_a_depth_that_nobody_looks_at_is_forgotten(feed: KrakenFeed) -> None:
     instrument = feed.instruments["BTC/USD"]
-    subscription = Subscription(BOOK, "BTC/USD", "book", 10)
+    subscription = VenueSubscription(BOOK, "BTC/USD", "book", 10)
     topic = feed.topic(subscription)
     best = instrument.book.asks.best_price()
     assert best is not None
@@ -83,7 +85,7 @@ def test_a_depth_that_nobody_looks_at_is_forgotten(feed: KrakenFeed) -> None:
 
 
 def test_changes_out_of_scope_send_nothing(feed: KrakenFeed) -> None:
-    subscription = Subscription(BOOK, "BTC/USD", "book", 10, snapshot=False)
+    subscription = VenueSubscription(BOOK, "BTC/USD", "book", 10, snapshot=False)
     assert feed.opening(subscription, TIME) == []
     book = feed.instruments["BTC/USD"].book
     far = book.bids.top(100)[99][0]

@@ -7,7 +7,7 @@ import json
 from producers.simulator.events import BookChange
 from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.listings import make_listings
-from producers.venue_server.session import BOOK, Subscription
+from producers.venue_server.session import BOOK, VenueSubscription
 from producers.venues.okx.simulator import OkxFeed
 
 (LISTING,) = make_listings(["okx"], ["BTC-USDT"])
@@ -17,7 +17,7 @@ START = 1_790_000_000 * SECOND
 
 def test_a_book_that_has_not_changed_for_a_minute_is_said_to() -> None:
     feed = OkxFeed([SimulatedInstrument(LISTING, 1, 618_000.0)])
-    subscription = Subscription(BOOK, "BTC-USDT", "books")
+    subscription = VenueSubscription(BOOK, "BTC-USDT", "books")
     topic = feed.topic(subscription)
     (snapshot,) = map(json.loads, feed.opening(subscription, START))
     told = []
