@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
+from typing import Final
 
 from alphapulse import config, output
-from alphapulse.errors import AlphaPulseError
+from alphapulse.errors import AlphaPulseError, RegistryUnavailable
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from schemas import compatibility
-from schemas.definitions import definitions
+from schemas.definitions import Definition, definitions
+from schemas.registry import SchemaRegistry
 from schemas.remote import registry
 
+_PAUSE_SECONDS: Final = 0.5
 
-def register(folder: Path | None) -> list[str]:
+
+def register(folder: Path | None, wait_seconds: float = 0.0) -> list[str]:
     """Register all schemas with the registry of the configuration; return a line for each.
+
+    Args:
+        folder: of the configuration.
+        wait_seconds: how long to wait for a registry that does not answer.
 
     Raises:
         ConfigError: the configuration cannot be used.
@@ -23,10 +32,26 @@ def register(folder: Path | None) -> list[str]:
     """
     settings = config.load(folder).registry
     chosen = registry(settings)
-    lines = [f"{definition.subject}: id {chosen.register(definition)}" for definition in definitions()]
+    deadline = time.monotonic() + wait_seconds
+    lines = [f"{definition.subject}: id {_patiently(chosen, definition, deadline)}" for definition in definitions()]
     if not settings.url:
         lines.append("registry.url is not set: these are local ids, from fingerprints; nothing was registered")
     return lines
+
+
+def _patiently(chosen: SchemaRegistry, definition: Definition, deadline: float) -> int:
+    """Register a schema; a registry that does not answer is asked again until ``deadline`` (monotonic seconds)."""
+    told = ""
+    while True:
+        try:
+            return chosen.register(definition)
+        except RegistryUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise
+            if str(error) != told:
+                told = str(error)
+                print(f"waiting: {told}", file=sys.stderr, flush=True)  # noqa: T201
+            time.sleep(_PAUSE_SECONDS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,11 +60,22 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     registering = commands.add_parser("register", help="register all schemas with the configured registry")
     registering.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")
+    registering.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait for a registry that does not answer",
+    )
     checking = commands.add_parser("check", help="check that the schemas can follow those of earlier releases")
     checking.add_argument("--against", metavar="REF|DIR", help="a git revision or a folder (default: all tags v*)")
     options = parser.parse_args(arguments)
     try:
-        lines = register(options.config) if options.command == "register" else compatibility.check(options.against)
+        lines = (
+            register(options.config, options.wait)
+            if options.command == "register"
+            else compatibility.check(options.against)
+        )
     except AlphaPulseError as error:
         print(f"alphapulse schemas {options.command}: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED

@@ -5,13 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-import typer
-
 from alphapulse import output
-from alphapulse.cli.app import app
-from alphapulse.cli.invocation import NAME
-from alphapulse.errors import AlphaPulseError
-from alphapulse.service import EXIT_REFUSED
 
 EXIT_INTERRUPTED = 130
 
@@ -23,6 +17,21 @@ def main() -> NoReturn:
 
 def run() -> int:
     """Run the command line of this process; return the exit code."""
+    if sys.argv[1:2] == ["health"]:
+        from alphapulse.cli import health
+
+        return health.main(sys.argv[2:])
+    return _run()
+
+
+def _run() -> int:
+    import typer
+
+    from alphapulse.cli.app import app
+    from alphapulse.cli.invocation import NAME
+    from alphapulse.errors import AlphaPulseError
+    from alphapulse.service import EXIT_REFUSED
+
     try:
         return int(app(prog_name=NAME, standalone_mode=False) or 0)
     except typer.Abort:

@@ -283,14 +283,34 @@ def kafka_broker(
     _become("alphapulse.brokers.kafka.service", *arguments, *(("--clean",) if clean else ()))
 
 
+@app.command()
+def init(
+    wait: Annotated[float, typer.Option(help="Seconds to wait for each server that does not answer.", min=0)] = 60.0,
+) -> None:
+    """Prepare a deployment: topics with their retention, schemas, ClickHouse tables. Safe to repeat."""
+    from alphapulse.cli.init import init as prepare
+
+    sys.exit(asyncio.run(prepare(config.load(), wait)))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def health(context: typer.Context) -> None:
+    """Ask running services whether they are ready: `health [URL…]` (more: `health --help`)."""
+    from alphapulse.cli.health import main
+
+    sys.exit(main(context.args))
+
+
 @topics_app.command("create")
 def create_topics(
-    replication: Annotated[int, typer.Option(help="Replicas of each partition.", min=1)] = 1,
+    replication: Annotated[
+        int | None, typer.Option(help="Replicas of each partition.", min=1, show_default="as configured")
+    ] = None,
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for a broker that does not answer.", min=0, show_default=False)
     ] = 0.0,
 ) -> None:
-    """Create the topics that do not exist yet."""
+    """Create the topics that do not exist yet, and set the retention of the others."""
     from alphapulse.cli.topics import create
 
     asyncio.run(create(config.load(), replication, wait))

@@ -1,4 +1,4 @@
-"""``alphapulse topics create``: the topics, on a broker that can make them."""
+"""``alphapulse topics create``: the topics, on a broker that can make them, kept as long as configured."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Final
 
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerUnavailable
-from alphapulse.kafka.admin import create_topics
+from alphapulse.kafka.admin import apply_retention, create_topics, retained
 from alphapulse.kafka.waiting import check
+from alphapulse.topics import STATE_TOPICS, TOPICS
 
 _PAUSE_SECONDS: Final = 0.5
+_HOUR_MS: Final = 3_600_000
 
 
-async def create(settings: Settings, replication: int, wait_seconds: float = 0.0) -> None:
-    """Create every topic that does not exist yet, and print what was done.
+async def create(settings: Settings, replication: int | None, wait_seconds: float = 0.0) -> None:
+    """Create every topic that does not exist yet, set the retention of the others, and print what was done.
 
     Args:
-        settings: names the broker.
-        replication: replicas of each partition.
+        settings: names the broker, the replicas and the retention.
+        replication: replicas of each partition; None: as configured.
         wait_seconds: how long to wait for a broker that does not answer.
 
     Raises:
@@ -39,5 +41,9 @@ async def create(settings: Settings, replication: int, wait_seconds: float = 0.0
                 told = str(error)
                 print(f"waiting: {told}", file=sys.stderr, flush=True)
             await asyncio.sleep(_PAUSE_SECONDS)
-    for name, made in (await create_topics(settings.kafka, replication)).items():
-        print(f"{name}: {'created' if made else 'exists'}")
+    wanted = retained((*TOPICS, *STATE_TOPICS), settings.topics.retention_hours)
+    made = await create_topics(settings.kafka, replication or settings.topics.replication, wanted)
+    kept = await apply_retention(settings.kafka, [topic for topic in wanted if not made[topic.name]])
+    for name, new in made.items():
+        retention = f"; kept for {kept[name] / _HOUR_MS:g} h from now on" if name in kept else ""
+        print(f"{name}: {'created' if new else 'exists'}{retention}")

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from alphapulse.config import faults as told
+from alphapulse.config import secret_files
 from alphapulse.config.toml_lines import key_lines, line_of
 from alphapulse.errors import ConfigError
 from alphapulse.text_files import NoText, read_text
@@ -51,7 +52,7 @@ def read(
     Raises:
         ConfigError: with every fault found, in files and environment.
     """
-    faults: list[str] = []
+    _, faults = secret_files.expanded(os.environ, prefix)
     known: set[told.Key] = set()
     merged: dict[str, Any] = {}
     origin: dict[str, _File] = {}
@@ -157,8 +158,8 @@ def _variable_of(key: told.Key, prefix: str) -> str | None:
     present = {name.upper(): name for name in os.environ if name.upper().startswith(prefix)}
     for length in range(len(key), 0, -1):
         name = prefix + "__".join(key[:length]).upper()
-        if name in present:
-            return present[name]
+        if (set_by := present.get(name) or present.get(name + secret_files.SUFFIX)) is not None:
+            return set_by
     inside = prefix + "__".join(key).upper() + "__"
     return next((name for upper, name in sorted(present.items()) if upper.startswith(inside)), None)
 
@@ -166,11 +167,12 @@ def _variable_of(key: told.Key, prefix: str) -> str | None:
 def _unknown_variables(root: type[BaseSettings], prefix: str, outside: frozenset[str]) -> list[str]:
     """pydantic-settings ignores a variable whose first part is no key: a typo would pass in silence."""
     roots = tuple(f"{prefix}{name.upper()}" for name in root.model_fields)
+    variables = {name: name.upper().removesuffix(secret_files.SUFFIX) for name in os.environ}
     names = [prefix + "__".join(key).upper() for key in told.leaf_fields(root)]
     return [
-        f"{name}: unknown variable{told.suggestion(name.upper(), names)}"
-        for name in sorted(os.environ)
-        if name.upper().startswith(prefix)
+        f"{name}: unknown variable{told.suggestion(meant, names)}"
+        for name, meant in sorted(variables.items())
+        if meant.startswith(prefix)
         and name not in outside
-        and not any(name.upper() == known or name.upper().startswith(f"{known}__") for known in roots)
+        and not any(meant == known or meant.startswith(f"{known}__") for known in roots)
     ]

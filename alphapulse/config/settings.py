@@ -1,7 +1,8 @@
 """Configuration: TOML files, environment on top, validated whole at start.
 
 ``services.toml`` and ``exchanges.toml`` are read from one folder; a variable ``ALPHAPULSE_<SECTION>__<KEY>`` (deeper
-keys by further double underscores, lists as ``a,b`` or JSON, tables as JSON) overrides a key. Unknown keys are refused,
+keys by further double underscores, lists as ``a,b`` or JSON, tables as JSON) overrides a key; with ``_FILE`` behind it,
+the variable names a file that holds the value. Unknown keys are refused,
 and all faults are reported at once, each with its file and line or its variable, its key and its value; secrets never
 show. What a venue offers is its own to say: whoever collects passes its rules to :func:`load`.
 """
@@ -13,7 +14,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -30,6 +31,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from alphapulse import topics
 from alphapulse.config.faults import Key
 from alphapulse.config.loading import read
+from alphapulse.config.secret_files import expanded
 from alphapulse.config.values import (
     REVEAL,
     Addresses,
@@ -39,6 +41,7 @@ from alphapulse.config.values import (
     Listed,
     Secret,
     Symbol,
+    TopicName,
     Topics,
     VenueName,
     WebSocketUrl,
@@ -147,6 +150,15 @@ class ProcessorSettings(Section):
     """A partition of which this much was read since its last checkpoint gets one before the interval is over: the
     records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 8 MB only."""
     arbitrage_min_net_basis_points: float = 0.0
+
+
+class TopicsSettings(Section):
+    """``[topics]``: how ``alphapulse init`` and ``alphapulse topics create`` make the topics."""
+
+    replication: Annotated[int, Field(ge=1, le=9)] = 1
+    """Replicas of each partition."""
+    retention_hours: dict[TopicName, Annotated[float, Field(gt=0)]] = {}
+    """How long records are kept, by topic; topics not named keep their usual time (docs/tables.md)."""
 
 
 class FreshnessSettings(Section):
@@ -262,6 +274,7 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     ops: OpsSettings = OpsSettings()
     log: LogSettings = LogSettings()
+    topics: TopicsSettings = TopicsSettings()
     publisher: PublisherSettings = PublisherSettings()
     processors: ProcessorSettings = ProcessorSettings()
     freshness: FreshnessSettings = FreshnessSettings()
@@ -288,6 +301,10 @@ class _Environment(EnvSettingsSource):
 
     pydantic-settings would stop at it instead, without a word about all the other faults.
     """
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables, _ = expanded(os.environ, PREFIX)  # the faults are told by read()
+        return {name.lower(): value for name, value in variables.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         if not str(value).lstrip().startswith(("[", "{")):
@@ -374,8 +391,12 @@ def environment(settings: Settings) -> dict[str, str]:
     return variables
 
 
+_TABLES: Final = (f"{PREFIX}VENUES", f"{PREFIX}TOPICS__RETENTION_HOURS")
+"""Whose keys are names of things, not of settings: written as JSON."""
+
+
 def _flatten(name: str, value: Any, variables: dict[str, str]) -> None:
-    if isinstance(value, dict) and name != f"{PREFIX}VENUES":
+    if isinstance(value, dict) and name not in _TABLES:
         for key, inner in value.items():
             _flatten(f"{name}__{key.upper()}", inner, variables)
     elif isinstance(value, str):

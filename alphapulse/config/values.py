@@ -80,7 +80,8 @@ def _not_empty(value: Any) -> Any:
     return value
 
 
-Topics = Annotated[tuple[Annotated[str, AfterValidator(_topic)], ...], *Listed, AfterValidator(_not_empty)]
+TopicName = Annotated[str, AfterValidator(_topic)]
+Topics = Annotated[tuple[TopicName, ...], *Listed, AfterValidator(_not_empty)]
 Group = Annotated[str, AfterValidator(_not_empty)]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)

@@ -1,12 +1,14 @@
-"""Topics made through the admin client, on a broker that can (the embedded one cannot and has its own way)."""
+"""Topics made and kept as configured through the admin client (the embedded broker has its own way)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from alphapulse.config import KafkaSettings
@@ -18,6 +20,51 @@ TOPIC_ALREADY_EXISTS = 36
 
 VISIBLE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+
+
+_HOUR_MS: Final = 3_600_000
+
+
+def retained(wanted: Iterable[Topic], hours: Mapping[str, float]) -> tuple[Topic, ...]:
+    """Return ``wanted``, each kept for the hours that stand in ``hours`` under its name, if any do."""
+    return tuple(
+        replace(topic, retention_ms=round(hours[topic.name] * _HOUR_MS)) if topic.name in hours else topic
+        for topic in wanted
+    )
+
+
+async def apply_retention(settings: KafkaSettings, wanted: Iterable[Topic]) -> dict[str, int]:
+    """Give topics that exist the retention of ``wanted``; return name → milliseconds of those that had another.
+
+    All of a topic's own settings are written, those that :meth:`Topic.broker_config` names: nobody else sets any.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    topics = {topic.name: topic for topic in wanted}
+    async with running(AIOKafkaAdminClient(**connection(settings)), settings) as client:
+        try:
+            told = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
+            changed: dict[str, int] = {}
+            for code, message, _, name, entries, *_ in (one for answer in told for one in answer.resources):
+                if code:
+                    raise BrokerError(f"topic {name}: {for_code(code).__name__}: {message}")
+                kept = {str(entry[0]): str(entry[1]) for entry in entries}
+                # The embedded broker keeps what fits, whatever the time.
+                if kept.get("retention.ms", wanted_ms := str(topics[name].retention_ms)) != wanted_ms:
+                    changed[name] = topics[name].retention_ms
+            if changed:
+                resources = [
+                    ConfigResource(ConfigResourceType.TOPIC, name, configs=topics[name].broker_config())
+                    for name in changed
+                ]
+                for answer in await client.alter_configs(resources):
+                    for code, message, _, name in answer.resources:
+                        if code:
+                            raise BrokerError(f"topic {name}: {for_code(code).__name__}: {message}")
+        except KafkaError as error:
+            raise BrokerError(f"cannot set retention on the broker at {settings.bootstrap}: {error}") from error
+    return changed
 
 
 async def create_topics(

@@ -17,6 +17,7 @@ from producers.simulator import scripts
 from producers.simulator.faults import VenueFaults
 from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
+from producers.simulator.venue import LOOPBACK
 from producers.venue_server.dialects import served
 
 DEFAULT_SYMBOLS = "BTC-USD,ETH-USD,SOL-USD"
@@ -61,6 +62,13 @@ def generosity(text: str) -> float:
     if not 0 <= value <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1000000")
     return value
+
+
+def port(text: str) -> int:
+    """Return a port number."""
+    if not text.isdecimal() or not 0 <= int(text) <= 65_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65000")
+    return int(text)
 
 
 def faults_of(venues: Sequence[str], symbols: Sequence[str]) -> list[str]:
@@ -109,6 +117,16 @@ def parser() -> argparse.ArgumentParser:
         default=1.0,
         help="times as much as the venues allow their clients; 0: no limits (default 1: their own)",
     )
+    commands.add_argument(
+        "--host", metavar="ADDRESS", default=LOOPBACK, help=f"to listen on (default {LOOPBACK}; 0.0.0.0: all)"
+    )
+    commands.add_argument(
+        "--port",
+        metavar="N",
+        type=port,
+        default=0,
+        help="of the first venue; those of the others follow (default: any free ones)",
+    )
     commands.add_argument("--config", metavar="DIR", type=Path, help="folder of the configuration")
     return commands
 
@@ -137,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return VenueFaults(venue, script, probability=chance, seed=options.seed, start_ns=start)
 
         simulation = Simulation(listings, seed=options.seed, rate=options.rate, faults=faults, limits=options.limits)
-        await simulation.serve(running)
+        await simulation.serve(running, options.host, options.port)
 
     return service.run("simulator", serve, folder=options.config)
 

@@ -17,7 +17,7 @@ from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.limits import VenueLimits
 from producers.simulator.listings import SimulatedListing
 from producers.simulator.market import Market
-from producers.simulator.venue import Batch, SimulatedVenue
+from producers.simulator.venue import LOOPBACK, Batch, SimulatedVenue
 
 MakeFeed = Callable[[Sequence[SimulatedInstrument]], SimulatedFeed]
 
@@ -93,14 +93,22 @@ class Simulation:
         self.events = 0
         self.skipped_seconds = 0.0
 
-    async def serve(self, service: Service) -> None:
+    async def serve(self, service: Service, host: str = LOOPBACK, port: int = 0) -> None:
         """Serve until ``service`` is asked to stop.
+
+        Args:
+            service: runs it.
+            host: address to listen on.
+            port: of the first venue, those of the others follow; 0: any free ones.
 
         Raises:
             ServiceError: no port to be had.
         """
         service.report(self.status)
-        announced = {name: await venue.open() for name, venue in self.venues.items()}
+        announced = {
+            name: await venue.open(host, port and port + number)
+            for number, (name, venue) in enumerate(self.venues.items())
+        }
         service.announce(venues=announced, seed=self._seed, rate=self._rate)
         running = asyncio.create_task(self._run())
         stopping = asyncio.create_task(service.stopping.wait())

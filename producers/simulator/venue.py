@@ -28,6 +28,7 @@ Batch = dict[ClientConnection, list[bytes]]
 """What each client gets; a defaultdict."""
 
 _IDLE_SECONDS = 1.0
+_ANY = ("0.0.0.0", "::", "")
 NO_LIMITS: Final = VenueLimits()
 
 
@@ -65,16 +66,21 @@ class SimulatedVenue:
         self.limiter = Limiter(limits, _monotonic)
         self._listener = Listener(self, guard=self.limiter, ping_seconds=self._dialect.ping_seconds, strict=True)
 
-    async def open(self, port: int = 0) -> dict[str, Any]:
+    async def open(self, host: str = LOOPBACK, port: int = 0) -> dict[str, Any]:
         """Listen; return the announcement.
+
+        Args:
+            host: address to listen on.
+            port: 0: any free one.
 
         Raises:
             ServiceError: the port is taken.
         """
-        taken = await self._listener.open(LOOPBACK, port)
+        taken = await self._listener.open(host, port)
+        named = LOOPBACK if host in _ANY else host
         return {
-            "websocket_url": f"ws://{LOOPBACK}:{taken}{self._dialect.path}",
-            "rest_url": f"http://{LOOPBACK}:{taken}",
+            "websocket_url": f"ws://{named}:{taken}{self._dialect.path}",
+            "rest_url": f"http://{named}:{taken}",
             "key": self._dialect.key,
             "secret": self._dialect.key,
             "symbols": [instrument.listing.symbol for instrument in self._feed.instruments.values()],

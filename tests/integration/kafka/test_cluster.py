@@ -21,7 +21,7 @@ from alphapulse.brokers.kafka.install import Installation
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError, ServiceError
 from alphapulse.kafka import connection, consumer, incarnation, producer, running
-from alphapulse.kafka.admin import create_topics
+from alphapulse.kafka.admin import apply_retention, create_topics, retained
 from alphapulse.topics import STATE_TOPICS, TOPICS, Topic
 from tests.fixtures.kafka_cluster import ON_KAFKA
 from tests.integration.kafka.reading import read, write
@@ -88,6 +88,13 @@ async def test_keeps_log_id_and_ports(
         assert await incarnation(settings.model_copy(update={"incarnation": ""})) == settings.incarnation
         assert await create_topics(settings, 1, [TOPIC]) == {TOPIC.name: False}
         assert await numbers(settings, 100) == list(range(100))
+        (longer,) = retained([TOPIC], {TOPIC.name: 2.5, "md.l2": 1.0})
+        assert await apply_retention(settings, [TOPIC]) == {}
+        assert await apply_retention(settings, [longer]) == {TOPIC.name: 9_000_000}
+        found = await topic_settings(settings, TOPIC.name)
+        assert {key: found[key] for key in longer.broker_config()} == longer.broker_config()
+        with pytest.raises(BrokerError, match=r"topic test\.none: UnknownTopicOrPartitionError"):
+            await apply_retention(settings, [replace(TOPIC, name="test.none")])
 
     with pytest.raises(BrokerError, match=r"holds a cluster of 1, found 3"):
         await KafkaCluster(folder, kafka_installation, nodes=3).start()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 
 import pytest
 
 from alphapulse.cli import topics
-from alphapulse.config import KafkaSettings, Settings
+from alphapulse.config import KafkaSettings, Settings, TopicsSettings
 from alphapulse.errors import BrokerUnavailable
+from alphapulse.topics import STATE_TOPICS, TOPICS, Topic
 from tests.fixtures.scripted_broker import ScriptedBroker, scripted_broker
 
 
@@ -25,10 +27,14 @@ def creation(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The replications that topics were made with."""
     made: list[int] = []
 
-    async def create(_: KafkaSettings, replication: int) -> dict[str, bool]:
+    async def create(_: KafkaSettings, replication: int, wanted: Iterable[Topic]) -> dict[str, bool]:
         made.append(replication)
-        return {"md.l2": True, "dlq": False}
+        return {topic.name: topic.name != "dlq" for topic in wanted}
 
+    async def apply(_: KafkaSettings, wanted: Iterable[Topic]) -> dict[str, int]:
+        return {topic.name: topic.retention_ms for topic in wanted}
+
+    monkeypatch.setattr(topics, "apply_retention", apply)
     monkeypatch.setattr(topics, "create_topics", create)
     monkeypatch.setattr(topics, "_PAUSE_SECONDS", 0.01)
     return made
@@ -46,8 +52,9 @@ async def test_nobody_there_is_told_at_once(port: int, creation: list[int]) -> N
 async def test_it_waits_as_long_as_it_is_told_to(
     port: int, creation: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{port}"))
-    work = asyncio.create_task(topics.create(settings, 3, wait_seconds=60))
+    kept = TopicsSettings(replication=2, retention_hours={"dlq": 0.5})
+    settings = Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{port}"), topics=kept)
+    work = asyncio.create_task(topics.create(settings, None, wait_seconds=60))
     told = ""
     async with asyncio.timeout(20):
         while not told:
@@ -56,5 +63,8 @@ async def test_it_waits_as_long_as_it_is_told_to(
         async with scripted_broker(ScriptedBroker(port=port)):
             await work
     assert told == f"waiting: kafka.bootstrap: 127.0.0.1:{port} does not answer: connection refused\n"
-    assert creation == [3]
-    assert capsys.readouterr().out == "md.l2: created\ndlq: exists\n"
+    assert creation == [2]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len((*TOPICS, *STATE_TOPICS))
+    assert "md.l2: created" in lines
+    assert "dlq: exists; kept for 0.5 h from now on" in lines

@@ -1,0 +1,99 @@
+"""alphapulse.cli.health, against real services' answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+
+from alphapulse.cli import health
+
+
+class Ops(BaseHTTPRequestHandler):
+    """Answers as the ops server of :class:`alphapulse.service.Service` does."""
+
+    answers: ClassVar[dict[str, tuple[int, bytes]]] = {}
+
+    def do_GET(self) -> None:
+        status, body = self.answers.get(self.path, (404, b"nothing"))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 its name there
+        """Say nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    Ops.answers = {
+        "/health": (200, json.dumps({"service": "gateway", "status": "ok"}).encode()),
+        "/ready": (503, json.dumps({"service": "gateway", "ready": False, "waiting": "kafka: no answer"}).encode()),
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ops)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_who_is_not_ready_is_told_with_the_reason(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main([url]) == 1
+    assert capsys.readouterr().out == "gateway: kafka: no answer\n"
+    Ops.answers["/ready"] = (200, b'{"service": "gateway", "ready": true}')
+    assert health.main([url]) == 0
+    assert capsys.readouterr().out == "gateway: ready\n"
+
+
+def test_live_asks_only_whether_it_runs(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main(["--live", url]) == 0
+    assert capsys.readouterr().out == "gateway: ok\n"
+
+
+def test_one_of_several_is_enough_for_no(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main(["--live", url, "http://127.0.0.1:1"]) == 1
+    assert capsys.readouterr().out.splitlines()[1].startswith("http://127.0.0.1:1: ")
+
+
+def test_an_answer_that_is_none_of_ours(url: str) -> None:
+    Ops.answers["/ready"] = (500, b"\xff oops")
+    assert health.main([url]) == 1
+
+
+def test_the_port_comes_from_the_environment(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALPHAPULSE_OPS__PORT", url.rpartition(":")[2])
+    assert health.main(["--live"]) == 0
+    monkeypatch.setenv("ALPHAPULSE_OPS__PORT", "0")
+    assert health.main([]) == 2
+    assert "no port to ask" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(["--alive"], "unknown option --alive"), (["host:9100"], "no http://")]
+)
+def test_wrong_arguments(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main(arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_command_imports_little(url: str) -> None:
+    """Engines run it every few seconds."""
+    code = (
+        "import sys; from alphapulse.cli import run\n"
+        f"sys.argv = ['alphapulse', 'health', '--live', {url!r}]\n"
+        "code = run(); print(sorted({'typer', 'pydantic', 'aiokafka', 'asyncio'} & set(sys.modules)), code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "gateway: ok\n[] 0\n"
