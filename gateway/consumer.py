@@ -19,9 +19,9 @@ from alphapulse.config import KafkaSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
 from alphapulse.kafka import LossWatch, connection, running
 from gateway.fanout import Hub
-from gateway.refusals import Refusals
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF
+from schemas.refusal_sender import RefusalSender
 from schemas.refusals import Consumed
 
 TAIL: Final[Mapping[str, int]] = {
@@ -71,7 +71,7 @@ class Reader:
     Once every partition has been read to its end of that moment, the hub goes live, for good.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: Refusals) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: RefusalSender) -> None:
         self._consumer = consumer
         self._codec = codec
         self._hub = hub
@@ -141,10 +141,13 @@ class Reader:
             self._next[partition] = records[-1].offset + 1
         if not self._hub.live:
             self._look_whether_live()
-        if lost:
-            await self._refusals.lost(lost)
-        if refused:
-            await self._refusals.keep(refused)
+        for partition, offsets in lost.items():
+            # A warning only: the gateway is a view, and what comes next brings it up to date.
+            await self._refusals.lost(partition, offsets, severity="WARNING")
+        for consumed, reason in refused:
+            await self._refusals.refuse(consumed, reason)
+        if lost or refused:
+            await self._refusals.acknowledged()
         return sum(len(records) for records in batches.values())
 
     def _look_whether_live(self) -> None:
