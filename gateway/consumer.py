@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from alphapulse import metrics, topics
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
-from alphapulse.kafka import LossWatch, connection, running
+from alphapulse.kafka import LossWatch, connection, running, tail
 from gateway.fanout import Hub
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF
@@ -110,16 +110,15 @@ class Reader:
         """
         try:
             self._consumer.assign(partitions)
-            begins = await self._consumer.beginning_offsets(partitions)
-            ends = await self._consumer.end_offsets(partitions)
         except KafkaError as error:
-            raise BrokerError(f"cannot read the topics' offsets: {error}") from error
-        for partition in partitions:
-            first = max(begins[partition], ends[partition] - TAIL[partition.topic])
+            raise BrokerError(f"cannot take the topics' partitions: {error}") from error
+        held = await tail.held_offsets(self._consumer, partitions)
+        for partition, offsets in held.items():
+            first = tail.last(offsets, TAIL[partition.topic]).start
             self._consumer.seek(partition, first)
             self._losses.expect(partition, first)
             self._next[partition] = first
-        self._behind = dict(ends)
+        self._behind = {partition: offsets.stop for partition, offsets in held.items()}
         self._look_whether_live()
 
     async def step(self) -> int:
