@@ -21,31 +21,29 @@ class InUse(ServiceError):
         super().__init__(text)
 
 
-def claim(data_dir: Path) -> IO[str]:
-    """Make ``data_dir`` ours until the returned file is closed.
+def claim(folder: Path, what: str = "data directory", *, beside: bool = False) -> IO[str]:
+    """Make ``folder`` ours until the returned file is closed or this process ends.
+
+    Args:
+        folder: made if it is not there.
+        what: it is, for the messages.
+        beside: keep the lock file beside the folder (``name.lock``) instead of in it (``.lock``): for a folder whose
+            files are another program's. Neither the folder nor its parent is made then.
 
     Raises:
-        ServiceError: it cannot be written.
+        ServiceError: the folder, or that for the lock file, cannot be written.
         InUse: a running process holds it.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        return lock(data_dir / ".lock", f"data directory {data_dir}")
+        if beside:
+            return _lock(folder.with_name(f"{folder.name}.lock"), f"{what} {folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        return _lock(folder / ".lock", f"{what} {folder}")
     except OSError as error:
-        raise ServiceError(f"data directory {data_dir} is not writable: {error.strerror or error}") from error
+        raise ServiceError(f"{what} {folder} is not writable: {error.strerror or error}") from error
 
 
-def lock(path: Path, what: str) -> IO[str]:
-    """Hold ``path``, which is made if it is not there, until the returned file is closed or this process ends.
-
-    Args:
-        path: of a file that has no other use; it names its holder.
-        what: is in use, for the message.
-
-    Raises:
-        OSError: the file cannot be opened.
-        InUse: a running process holds it.
-    """
+def _lock(path: Path, what: str) -> IO[str]:
     file = path.open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

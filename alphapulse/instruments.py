@@ -86,18 +86,6 @@ def instrument_key(venue: str, symbol: str) -> str:
     return f"{venue}|{symbol}"
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """Return (venue, symbol) of ``venue|symbol``.
-
-    Raises:
-        ValueRefused: the key has not exactly that form.
-    """
-    venue, bar, symbol = key.partition("|")
-    if not bar:
-        raise ValueRefused(f"not an instrument key: {key[:80]!r} (venue|symbol)")
-    return check_venue(venue), check_symbol(symbol)
-
-
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """One tradable thing on one venue.

@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-FIRST_TERMINAL: Final = 3500
-LAST_OURS: Final = 4899
-
 
 @dataclass(frozen=True, slots=True)
 class CloseCode:
@@ -20,11 +17,6 @@ class CloseCode:
 
     number: int
     reason: str
-
-    @property
-    def terminal(self) -> bool:
-        """Whether connecting again would end the same way."""
-        return FIRST_TERMINAL <= self.number <= LAST_OURS
 
 
 RESTART: Final = CloseCode(1012, "the gateway is restarting")

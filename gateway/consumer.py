@@ -17,11 +17,11 @@ from aiokafka.errors import KafkaError
 from alphapulse import metrics, topics
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
-from alphapulse.kafka import LossWatch, connection, running
+from alphapulse.kafka import LossWatch, connection, running, tail
 from gateway.fanout import Hub
-from gateway.refusals import Refusals
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF
+from schemas.refusal_sender import RefusalSender
 from schemas.refusals import Consumed
 
 TAIL: Final[Mapping[str, int]] = {
@@ -71,7 +71,7 @@ class Reader:
     Once every partition has been read to its end of that moment, the hub goes live, for good.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: Refusals) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: RefusalSender) -> None:
         self._consumer = consumer
         self._codec = codec
         self._hub = hub
@@ -110,16 +110,15 @@ class Reader:
         """
         try:
             self._consumer.assign(partitions)
-            begins = await self._consumer.beginning_offsets(partitions)
-            ends = await self._consumer.end_offsets(partitions)
         except KafkaError as error:
-            raise BrokerError(f"cannot read the topics' offsets: {error}") from error
-        for partition in partitions:
-            first = max(begins[partition], ends[partition] - TAIL[partition.topic])
+            raise BrokerError(f"cannot take the topics' partitions: {error}") from error
+        held = await tail.held_offsets(self._consumer, partitions)
+        for partition, offsets in held.items():
+            first = tail.last(offsets, TAIL[partition.topic]).start
             self._consumer.seek(partition, first)
             self._losses.expect(partition, first)
             self._next[partition] = first
-        self._behind = dict(ends)
+        self._behind = {partition: offsets.stop for partition, offsets in held.items()}
         self._look_whether_live()
 
     async def step(self) -> int:
@@ -141,10 +140,13 @@ class Reader:
             self._next[partition] = records[-1].offset + 1
         if not self._hub.live:
             self._look_whether_live()
-        if lost:
-            await self._refusals.lost(lost)
-        if refused:
-            await self._refusals.keep(refused)
+        for partition, offsets in lost.items():
+            # A warning only: the gateway is a view, and what comes next brings it up to date.
+            await self._refusals.lost(partition, offsets, severity="WARNING")
+        for consumed, reason in refused:
+            await self._refusals.refuse(consumed, reason)
+        if lost or refused:
+            await self._refusals.acknowledged()
         return sum(len(records) for records in batches.values())
 
     def _look_whether_live(self) -> None:

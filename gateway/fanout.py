@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from alphapulse import metrics
 from alphapulse.clock import Clock
 from gateway import protocol
+from gateway.channels import ARBITRAGE, BOOK, CHANNEL_OF, CHANNELS
 from gateway.close_codes import RESTART
-from gateway.feeds import ArbitrageFeed, BookFeed, CandlesFeed, Feed, StatsFeed, TradesFeed
-from gateway.protocol import EVERY_SYMBOL, Subscription
+from gateway.feeds import Feed
+from gateway.protocol import Subscription
 from gateway.session import STALL_SECONDS, Session
 from gateway.state import InstrumentState, MarketState
 from gateway.wire import Wire, text_frame
-from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Record, Trade
+from schemas.records import Depth, Record
 
 HEARTBEAT_SECONDS: Final = 5.0
 """A client hears something at least this often."""
@@ -111,18 +112,7 @@ class Hub:
             return self._apply_depth(record, now)
         if not self._state.apply(record, now):
             return False
-        match record:
-            case Trade():
-                self._publish(Subscription("trades", record.venue, record.symbol), record)
-            case DeltaStatistics():
-                self._publish(Subscription("stats", record.venue, record.symbol), record)
-            case Candle():
-                self._publish(Subscription("candles", record.venue, record.symbol), record)
-            case ArbitrageOpportunity():
-                self._publish(Subscription("arbitrage", None, record.symbol), record)
-                self._publish(Subscription("arbitrage", None, EVERY_SYMBOL), record)
-            case _:
-                pass
+        self._publish(record)
         return True
 
     def _apply_depth(self, record: Depth, now: int) -> bool:
@@ -130,7 +120,7 @@ class Hub:
         was_good = instrument.fault is None
         if not self._state.apply(record, now):
             return False
-        self._publish(Subscription("book", record.venue, record.symbol), record)
+        self._publish(record)
         if was_good != (instrument.fault is None):
             self._tell_opportunities(instrument)
         due = self._state.next_expiry
@@ -143,9 +133,7 @@ class Hub:
     def expire(self) -> None:
         """Tell of the books that have become stale by now. Cheap when none can have: call it before an answer."""
         for instrument in self._state.expire(self.clock()):
-            feed = self._feeds.get(Subscription("book", instrument.venue, instrument.symbol))
-            if feed is not None:
-                feed.retell()
+            self._retell(BOOK.subscriptions(instrument.venue, instrument.symbol))
             self._tell_opportunities(instrument)
 
     def _await_expiry(self) -> None:
@@ -167,17 +155,23 @@ class Hub:
         """Show and hide the open opportunities of a book that is good again, or no more."""
         venue, symbol = instrument.venue, instrument.symbol
         if any(venue in (each.buy_venue, each.sell_venue) for each in self._state.opportunities.open(symbol)):
-            for of in (symbol, EVERY_SYMBOL):
-                feed = self._feeds.get(Subscription("arbitrage", None, of))
-                if feed is not None:
-                    feed.retell()
+            self._retell(ARBITRAGE.subscriptions(symbol))
 
     # --- feeds ------------------------------------------------------------------------------------------------
 
-    def _publish(self, subscription: Subscription, record: Record) -> None:
-        feed = self._feeds.get(subscription)
-        if feed is not None:
-            feed.publish(record)
+    def _publish(self, record: Record) -> None:
+        channel = CHANNEL_OF.get(type(record))
+        if channel is not None:
+            for subscription in channel.concerned(record):
+                feed = self._feeds.get(subscription)
+                if feed is not None:
+                    feed.publish(record)
+
+    def _retell(self, subscriptions: Iterable[Subscription]) -> None:
+        for subscription in subscriptions:
+            feed = self._feeds.get(subscription)
+            if feed is not None:
+                feed.retell()
 
     def feed(self, subscription: Subscription) -> Feed[Any]:
         """Return the feed, made at its first subscription.
@@ -188,25 +182,8 @@ class Hub:
         self.expire()
         feed = self._feeds.get(subscription)
         if feed is None:
-            feed = self._feeds[subscription] = self._make_feed(subscription)
+            feed = self._feeds[subscription] = CHANNELS[subscription.channel].feed(self._state, subscription)
         return feed
-
-    def _make_feed(self, subscription: Subscription) -> Feed[Any]:
-        symbol = subscription.symbol
-        if subscription.venue is None:
-            if symbol != EVERY_SYMBOL:
-                self._state.check_symbol(symbol)
-            return ArbitrageFeed(self._state, symbol)
-        instrument = self._state.instrument(subscription.venue, symbol)
-        match subscription.channel:
-            case "book":
-                return BookFeed(instrument)
-            case "trades":
-                return TradesFeed(instrument)
-            case "stats":
-                return StatsFeed(instrument)
-            case _:
-                return CandlesFeed(instrument)
 
     # --- sessions ---------------------------------------------------------------------------------------------
 

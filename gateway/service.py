@@ -16,9 +16,9 @@ from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
 from gateway.health import HealthMonitor, Progress
-from gateway.refusals import Refusals
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
+from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
@@ -56,7 +56,7 @@ async def main(service: Service) -> None:
                 native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
             )
         )
-        reader = Reader(records, codec, hub, Refusals(service.name, sender, codec, clock))
+        reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         health = HealthMonitor(settings, service.name, state, hub, lambda: Progress(reader.positions, reader.ends()))
         stack.push_async_callback(health.close)

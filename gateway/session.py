@@ -11,7 +11,8 @@ from gateway import protocol
 from gateway.close_codes import MISUSE, SLOW, CloseCode
 from gateway.feeds import Feed
 from gateway.outbox import Outbox, Source
-from gateway.protocol import ClientMessage, Ping, Subscribe, Subscription, Unsubscribe
+from gateway.protocol import Subscription
+from gateway.requests import ClientMessage, Ping, Subscribe, Unsubscribe, parse
 from gateway.wire import Wire
 
 FRAME_SIZE: Final = 64 * 1024
@@ -97,7 +98,7 @@ class Session:
     def receive(self, text: str | None) -> None:
         """Act on one message of the client (None: a binary one). Whatever it is, it is answered."""
         try:
-            self._act(protocol.parse(text))
+            self._act(parse(text))
         except RequestRefused as refused:
             metrics.GATEWAY_REFUSED.labels(code=refused.code).inc()
             self.answer(protocol.error(refused))

@@ -15,6 +15,7 @@ from typing import Final
 
 from alphapulse.errors import UnknownInstrument
 from alphapulse.freshness import Fault, book_age, book_fault, is_stale, stale_from
+from alphapulse.recent import RecentIds
 from gateway.venues import Status, VenueActivity
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Event, Record, Trade
 
@@ -50,7 +51,7 @@ class InstrumentState:
         self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)
         self.windows: deque[DeltaStatistics] = deque(maxlen=WINDOWS_KEPT)
         self.candles: dict[int, Candle] = {}
-        self._trade_ids: dict[str, None] = {}
+        self._trade_ids = RecentIds[str](TRADE_IDS_KEPT)
         self._max_book_age = max_book_age
 
     def take_depth(self, depth: Depth, now: int) -> bool:
@@ -76,11 +77,8 @@ class InstrumentState:
         return None if self.depth is None else book_age(self.depth.received_time, now)
 
     def take_trade(self, trade: Trade) -> bool:
-        if trade.trade_id in self._trade_ids:
+        if not self._trade_ids.add(trade.trade_id):
             return False
-        self._trade_ids[trade.trade_id] = None
-        if len(self._trade_ids) > TRADE_IDS_KEPT:
-            del self._trade_ids[next(iter(self._trade_ids))]
         self.trades.append(trade)
         return True
 

@@ -59,13 +59,11 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     Attributes:
         drained: called when the buffer has emptied enough to be written to again.
-        closed_with: the code we closed with, None while we have not.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.drained: Callable[[], None] | None = None
-        self.closed_with: CloseCode | None = None
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -102,7 +100,6 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def close(self, code: CloseCode) -> None:
         if self.close_sent or self.disconnected or self.conn.state is not State.OPEN:
             return
-        self.closed_with = code
         self.stop_keepalive()
         self.conn.send_close(code.number, code.reason)
         self.transport.write(b"".join(self.conn.data_to_send()))

@@ -1,13 +1,13 @@
 """What a service says of records it could not have: dead letters of those it refused, events of those it never saw.
 
-Nothing here sends anything; how a service publishes, and what waits for the acknowledgement, is its own.
+They are made here; :mod:`schemas.refusal_sender` sends them for services that have no publisher of their own.
 """
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-from alphapulse import metrics
+from alphapulse import logs, metrics
 from alphapulse.errors import AlphaPulseError
 from alphapulse.topics import MAX_RECORD_BYTES
 from schemas.records import DeadLetter, Event, Severity
@@ -71,6 +71,20 @@ def _kept(what: str, data: bytes, most: int) -> tuple[bytes, str]:
 def count(letter: DeadLetter) -> None:
     """Add ``letter`` to ``alphapulse_dead_letters_total``."""
     metrics.DEAD_LETTERS.labels(letter.service, letter.error).inc()
+
+
+def refuse(consumed: Consumed, error: AlphaPulseError, *, service: str, time: int) -> DeadLetter:
+    """Return the dead letter of a record, as :func:`dead_letter` does; count and log the refusal."""
+    letter = dead_letter(consumed, error, service=service, time=time)
+    count(letter)
+    logs.get(service).warning(
+        "record refused, kept in dlq",
+        topic=letter.source,
+        partition=letter.partition,
+        offset=letter.offset,
+        reason=letter.reason,
+    )
+    return letter
 
 
 def lost_records(

@@ -291,7 +291,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         fresh = [message for message in messages if message.offset >= progress.next]
         for offsets in (await self._losses.check(self._consumer, {key: fresh})).values():
             self.lost += len(offsets)
-            await self._decoder.lost(key, offsets)
+            await self._decoder.refusals.lost(key, offsets)
 
     async def _decode(self) -> None:
         """Decode and submit what is undecoded."""
@@ -331,7 +331,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _write(self, batch: _Sealed) -> bool:
         """Write and commit a batch; return whether that was done."""
-        await self._decoder.acknowledged()
+        await self._decoder.refusals.acknowledged()
         if not await self._commit(batch.ahead):
             return False
         try:
@@ -514,7 +514,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             "partitions": len(self._partitions),
             "duplicates_skipped": self.duplicates_skipped,
             "lost": self.lost,
-            "dead_letters": self._decoder.refused,
+            "dead_letters": self._decoder.refusals.refused,
             "last_commit_time": self.last_commit_time,
             **self._target.status(),
         }

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
-from alphapulse import logs
-from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.errors import RecordRefused
 from schemas.codec import Codec
 from schemas.definitions import definitions
-from schemas.records import TOPIC_OF, DeadLetter, Event, Record, key_of
-from schemas.refusals import count, dead_letter, lost_records
+from schemas.records import Record
+from schemas.refusal_sender import RefusalSender
 from sinks.buffer import Message
 from sinks.columns import batch
 from sinks.contract import Chunk
@@ -25,28 +22,18 @@ _CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found
 SLICE_RECORDS: Final = 2_000
 """Decoded in one go: about 20 ms during which the event loop does nothing else."""
 
-_UNACKNOWLEDGED: Final = 500
-
 
 class RecordDecoder:
     """Turns consumed messages into rows; what it refuses goes to ``dlq``.
 
     Args:
         codec: decodes.
-        producer: started; takes dead letters and events.
-        service: the name they carry.
-
-    Attributes:
-        refused: how many messages went to ``dlq``.
+        refusals: sends the dead letters; that they are acknowledged before a commit is the caller's to see to.
     """
 
-    def __init__(self, codec: Codec, producer: AIOKafkaProducer, service: str) -> None:
+    def __init__(self, codec: Codec, refusals: RefusalSender) -> None:
         self._codec = codec
-        self._producer = producer
-        self._service = service
-        self._log = logs.get(service)
-        self._unacknowledged: list[asyncio.Future[Any]] = []
-        self.refused = 0
+        self.refusals = refusals
 
     async def chunks(self, messages: Mapping[TopicPartition, Sequence[Message]]) -> list[Chunk]:
         """Return the rows of ``messages``, without those that were refused: one chunk for a partition that has any.
@@ -84,7 +71,7 @@ class RecordDecoder:
                 try:
                     records.append(decode(kind, message.value if message.value is not None else b""))
                 except RecordRefused as error:
-                    await self._refuse(message, error)
+                    await self.refusals.refuse(message, error)
                 else:
                     offsets.append(message.offset)
                 left -= 1
@@ -102,50 +89,3 @@ class RecordDecoder:
                 chunks.append(Chunk(key, kind, rows.slice(start, end - start)))
             start = end
         return chunks
-
-    async def acknowledged(self) -> None:
-        """Wait until the broker has all dead letters and events sent until now.
-
-        Raises:
-            BrokerError: it does not take them.
-        """
-        waiting = list(self._unacknowledged)
-        if not waiting:
-            return
-        await asyncio.wait(waiting)
-        try:
-            for sent in waiting:
-                sent.result()
-        except KafkaError as error:
-            raise BrokerError(f"the broker does not take dead letters of {self._service}: {error}") from error
-        # They stay in the list until then: whoever asks meanwhile has to wait for them, too.
-        self._unacknowledged = [sent for sent in self._unacknowledged if not sent.done()]
-
-    async def lost(self, partition: TopicPartition, offsets: range) -> None:
-        """Tell ``ops.events`` of ``offsets`` that the broker dropped before they were read."""
-        await self._send(
-            lost_records(partition.topic, partition.partition, offsets, service=self._service, time=time.time_ns())
-        )
-
-    async def _refuse(self, message: Message, error: RecordRefused) -> None:
-        self.refused += 1
-        letter = dead_letter(message, error, service=self._service, time=time.time_ns())
-        count(letter)
-        self._log.warning(
-            "record refused, kept in dlq",
-            topic=message.topic,
-            partition=message.partition,
-            offset=message.offset,
-            reason=letter.reason,
-        )
-        await self._send(letter)
-
-    async def _send(self, record: DeadLetter | Event) -> None:
-        topic = TOPIC_OF[type(record)]
-        try:
-            sent = await self._producer.send(topic, self._codec.encode(record), key=key_of(record))
-        except KafkaError as error:
-            raise BrokerError(f"the broker does not take records for {topic}: {error}") from error
-        self._unacknowledged.append(sent)
-        if len(self._unacknowledged) >= _UNACKNOWLEDGED:
-            await self.acknowledged()

@@ -16,6 +16,7 @@ from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
 from alphapulse.topics import DEAD_LETTERS, EVENTS
 from schemas.definitions import definitions
+from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 from sinks.columns import batch
 from sinks.consumer import SinkConsumer
@@ -62,7 +63,7 @@ async def consume(service: Service, target: Target, settings: ClickHouseSettings
         running(producer(kafka, client_id=service.name), kafka) as publisher,
         running(_reader(service, settings), kafka) as source,
     ):
-        decoder = RecordDecoder(codec, publisher, service.name)
+        decoder = RecordDecoder(codec, RefusalSender(service.name, publisher, codec))
         sink = SinkConsumer(source, target, decoder, service.name)
 
         def assigned(owner: bool) -> None:

@@ -39,7 +39,6 @@ class Pacer:
     window_bytes: int
     settled_bytes: int = 0
     """Frame bytes whose records every consumer group has committed."""
-    settled_frames: Mapping[str, int] = field(default_factory=dict)
     _marks: deque[Mark] = field(default_factory=deque)
 
     @property
@@ -69,7 +68,6 @@ class Pacer:
             if mark.ends is None or any(_behind(offsets, mark.ends) for offsets in groups.values()):
                 return
             self.settled_bytes = mark.bytes_sent
-            self.settled_frames = mark.frames
             self._marks.popleft()
 
 

@@ -2,6 +2,7 @@
 
 :mod:`~alphapulse.kafka.client` makes producers and consumers from the configuration,
 :mod:`~alphapulse.kafka.waiting` waits for a broker that is not there yet and tells why it cannot be used,
+:mod:`~alphapulse.kafka.tail` reads the end of a topic, as it is at one moment,
 :mod:`~alphapulse.kafka.losses` finds records the broker dropped before they were read,
 :mod:`~alphapulse.kafka.lag` tells how far groups are behind.
 """

@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord
 
-from alphapulse import kafka, logs, topics
+from alphapulse import logs, topics
 from alphapulse.config import KafkaSettings, PublisherSettings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.instruments import is_pattern
+from alphapulse.kafka.tail import TailReader, last, tail_reader
 from producers.feed.instruments import InstrumentState
 from schemas.codec import Codec
 from schemas.records import Trade
@@ -77,21 +77,16 @@ async def read_back(
     since_ms = time.time() * 1000 - publisher.dedupe_seconds * 1000
     wanted = _by_partition(venue, symbols, sorted(partitions))
     ends = [TopicPartition(topics.TRADES, number) for number in partitions]
-    reader = kafka.consumer(settings, group_id=None, client_id=f"{client_id}-known")
-    # Before it starts: it then learns at once who leads them, and not only after a failed request and a pause.
-    reader.assign(ends)
-    reader.pause(*ends)
-    async with kafka.running(reader, settings):
+    async with tail_reader(settings, ends, client_id=f"{client_id}-known") as reader:
         try:
             async with asyncio.timeout(READ_SECONDS):
-                begins, past = await reader.beginning_offsets(ends), await reader.end_offsets(ends)
                 tails = [
-                    _Tail(partition, max(begins[partition], end - publisher.dedupe_records), end, wanted)
-                    for partition, end in past.items()
-                    if end > begins[partition]
+                    _Tail(partition, last(held, publisher.dedupe_records), wanted)
+                    for partition, held in (await reader.held(ends)).items()
+                    if held
                 ]
-                await _read(reader, list(tails), f"{venue}|".encode(), since_ms, codec)
-        except (TimeoutError, KafkaError) as error:
+                await _read(reader, tails, f"{venue}|".encode(), since_ms, codec)
+        except TimeoutError as error:
             raise BrokerError(f"cannot read back the end of {topics.TRADES}: {error!r}") from error
     return KnownTrades({symbol: ids for tail in tails for symbol, ids in tail.ids.items()})
 
@@ -111,33 +106,29 @@ class _Tail:
     """The end of a partition.
 
     Attributes:
-        floor: not to be read below.
-        low, high: the span that is being read; what is above has been read.
+        span: the offsets being read; those above have been read.
         oldest_ms: the time of its first record.
         ids: of trades, by symbol, in the topic's order.
     """
 
-    def __init__(self, partition: TopicPartition, floor: int, end: int, wanted: Mapping[int, list[str]] | None) -> None:
+    def __init__(self, partition: TopicPartition, whole: range, wanted: Mapping[int, list[str]] | None) -> None:
         self.partition = partition
-        self.floor = floor
-        self.low = self.high = end
+        self.span = range(whole.stop, whole.stop)
+        self._whole = whole
         self.oldest_ms = 0.0
         self.ids: dict[str, list[int]] = {}
         self._wanted = wanted.get(partition.partition, []) if wanted is not None else None
         self._values: dict[str, list[bytes]] = {}
 
-    def go_back(self, records: int) -> int:
-        """Begin the span before the one that was read; return its first offset."""
-        self.high = self.low
-        self.low = max(self.floor, self.high - records)
+    def go_back(self, records: int) -> range:
+        """Begin the span before the one that was read, and return it."""
+        self.span = last(range(self._whole.start, self.span.start), records)
         self.oldest_ms = 0.0
-        return self.low
+        return self.span
 
     def take(self, messages: Iterable[ConsumerRecord[bytes, bytes]], prefix: bytes, since_ms: float) -> None:
-        """Take records of the span, or behind it."""
+        """Take records of the span."""
         for message in messages:
-            if message.offset >= self.high:
-                break
             self.oldest_ms = self.oldest_ms or message.timestamp
             if message.key is not None and message.key.startswith(prefix) and message.timestamp >= since_ms:
                 symbol = message.key[len(prefix) :].decode("utf-8", "replace")
@@ -152,29 +143,24 @@ class _Tail:
 
     def enough(self, since_ms: float) -> bool:
         """Whether it need not be read further back."""
-        if self.low == self.floor or self.oldest_ms < since_ms:
+        if self.span.start == self._whole.start or self.oldest_ms < since_ms:
             return True
         return self._wanted is not None and all(len(self.ids.get(symbol, ())) >= REPEATED for symbol in self._wanted)
 
 
-async def _read(reader: AIOKafkaConsumer, tails: list[_Tail], prefix: bytes, since_ms: float, codec: Codec) -> None:
-    span = _SPAN
+async def _read(reader: TailReader, tails: Sequence[_Tail], prefix: bytes, since_ms: float, codec: Codec) -> None:
+    by_partition = {tail.partition: tail for tail in tails}
+
+    def take(partition: TopicPartition, messages: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        by_partition[partition].take(messages, prefix, since_ms)
+
+    records = _SPAN
     while tails:
-        for tail in tails:
-            reader.seek(tail.partition, tail.go_back(span))
-            reader.resume(tail.partition)
-        reading = {tail.partition: tail for tail in tails}
-        while reading:
-            for partition, messages in (await reader.getmany(*reading, timeout_ms=100)).items():
-                reading[partition].take(messages, prefix, since_ms)
-            for partition, tail in list(reading.items()):
-                if await reader.position(partition) >= tail.high:
-                    reader.pause(partition)
-                    del reading[partition]
+        await reader.read({tail.partition: tail.go_back(records) for tail in tails}, take)
         for tail in tails:
             tail.note(codec)
         tails = [tail for tail in tails if not tail.enough(since_ms)]
-        span *= _WIDER
+        records *= _WIDER
 
 
 def _ids(values: Iterable[bytes], codec: Codec) -> list[int]:

@@ -34,9 +34,7 @@ def split(symbols: Sequence[str], capacity: int, least: int = 1) -> tuple[tuple[
     return tuple(tuple(symbols[index::count]) for index in range(count))
 
 
-def change(
-    current: Sequence[Iterable[str]], wanted: Iterable[str], capacity: int, *, least: int = 1, extend: bool = True
-) -> Change:
+def change(current: Sequence[Iterable[str]], wanted: Iterable[str], capacity: int, *, least: int = 1) -> Change:
     """Return what to do so that the connections hold ``wanted``; a symbol that is on one stays there.
 
     Args:
@@ -44,7 +42,6 @@ def change(
         wanted: all symbols from now on.
         capacity: symbols a connection may hold.
         least: connections to open at first.
-        extend: whether symbols can be added to a standing connection.
     """
     target = list(dict.fromkeys(wanted))
     goal = set(target)
@@ -54,15 +51,14 @@ def change(
     present = {symbol for symbols in held for symbol in symbols}
     fresh = [symbol for symbol in target if symbol not in present]
     added: dict[int, list[str]] = {}
-    if extend:
-        for symbol in list(fresh):
-            rooms = [i for i, count in enumerate(kept) if 0 < count < capacity]
-            if not rooms:
-                break
-            index = min(rooms, key=kept.__getitem__)
-            added.setdefault(index, []).append(symbol)
-            kept[index] += 1
-            fresh.remove(symbol)
+    for symbol in list(fresh):
+        rooms = [i for i, count in enumerate(kept) if 0 < count < capacity]
+        if not rooms:
+            break
+        index = min(rooms, key=kept.__getitem__)
+        added.setdefault(index, []).append(symbol)
+        kept[index] += 1
+        fresh.remove(symbol)
     return Change(
         removed,
         {i: tuple(symbols) for i, symbols in added.items()},

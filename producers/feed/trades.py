@@ -6,7 +6,6 @@ few ranges, which tells a repeated trade from a late one exactly; elsewhere the 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, ValueRefused
 from alphapulse.fixed import mantissa, needed_exponent
 from alphapulse.instruments import Instrument
+from alphapulse.recent import RecentIds
 from producers.feed.book import LEAST_DECIMALS
 from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import exact, fitting
@@ -83,25 +83,20 @@ class SeenTrades:
         return trade_id - last if last is not None else 0
 
 
-class RecentIds:
-    """The last 65,536 ids, for venues whose ids are not consecutive; gaps cannot be told."""
+class RecentTrades:
+    """The last 65,536 trades seen, for venues whose ids are not consecutive; gaps cannot be told."""
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[int, None] = OrderedDict()
+        self._ids = RecentIds[int](_REMEMBERED_IDS)
 
     def seed(self, ids: Collection[int]) -> None:
         """Note ``ids`` as seen."""
         for trade_id in ids:
-            self.see(trade_id)
+            self._ids.add(trade_id)
 
     def see(self, trade_id: int) -> int | None:
         """As :meth:`SeenTrades.see`; never reports a gap."""
-        if trade_id in self._ids:
-            return None
-        self._ids[trade_id] = None
-        if len(self._ids) > _REMEMBERED_IDS:
-            self._ids.popitem(last=False)
-        return 0
+        return 0 if self._ids.add(trade_id) else None
 
     def exists(self, trade_id: int) -> int:
         """As :meth:`SeenTrades.exists`; never reports a gap."""
@@ -120,7 +115,7 @@ class TradeStream:
     def __init__(self, instrument: Instrument, tally: InstrumentCounters, *, consecutive: bool = True) -> None:
         self._instrument = instrument
         self._tally = tally
-        self._seen = SeenTrades() if consecutive else RecentIds()
+        self._seen = SeenTrades() if consecutive else RecentTrades()
         self._price_exponent = min(-LEAST_DECIMALS, instrument.price_exponent or 0)
         self._size_exponent = min(-LEAST_DECIMALS, instrument.size_exponent or 0)
         self.started = False

@@ -110,12 +110,6 @@ def random_fault(chance: random.Random, frame: int) -> Fault:
     return Fault(kind=kind, frame=frame, count=min(1 + int(chance.expovariate(0.7)), 50), seconds=seconds)
 
 
-def random_script(seed: int, frames: int, faults: int) -> list[Fault]:
-    """Return a script of ``faults`` faults within ``frames`` frames; the same seed, the same script."""
-    chance = random.Random(f"{seed}/script")  # noqa: S311 a simulation
-    return [random_fault(chance, number) for number in sorted(chance.choices(range(1, frames + 1), k=faults))]
-
-
 def parse(text: str, name: str) -> list[Fault]:
     """Return the faults of a script; ``name`` stands in the errors.
 

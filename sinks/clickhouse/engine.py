@@ -25,7 +25,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
 from alphapulse import logs
-from alphapulse.claim import lock
+from alphapulse.claim import claim
 from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
 from alphapulse.network import NoConnection, connected
@@ -78,20 +78,6 @@ class Unreachable(Exception):
 def database_folder(data_dir: Path) -> Path:
     """Return where the embedded engine keeps its data."""
     return data_dir / "clickhouse"
-
-
-def claim(folder: Path) -> IO[str]:
-    """Make the database folder ours until the returned file is closed. The folder's parent must exist.
-
-    Raises:
-        ServiceError: its parent cannot be written.
-        InUse: another process holds it.
-    """
-    path = folder.with_name(f"{folder.name}.lock")
-    try:
-        return lock(path, f"database {folder}")
-    except OSError as error:
-        raise ServiceError(f"data_dir: cannot write {path}: {error.strerror or error}") from error
 
 
 class Engine:
@@ -184,7 +170,7 @@ class Engine:
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise ServiceError(f"data_dir: cannot write {self._folder}: Permission denied")
         if self._lock is None:
-            self._lock = claim(self._folder)
+            self._lock = claim(self._folder, "database", beside=True)
         first = self._embedded_client(None)
         first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
         self._client = self.another_client()

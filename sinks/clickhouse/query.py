@@ -20,10 +20,10 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from alphapulse import output
-from alphapulse.claim import InUse
+from alphapulse.claim import InUse, claim
 from alphapulse.errors import AlphaPulseError, ServiceError
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
-from sinks.clickhouse.engine import claim, database_folder, message
+from sinks.clickhouse.engine import database_folder, message
 from sinks.clickhouse.readonly import QueryRefused, ask, restrict
 
 DEFAULT_FORMAT: Final = "PrettyCompact"
@@ -60,7 +60,7 @@ def query(data_dir: Path, database: str, text: str, output_format: str) -> Itera
     reason = ""
     for _ in range(2):  # the sink may end between one look and the other
         try:
-            with claim(folder):
+            with claim(folder, "database", beside=True):
                 return [_answer(folder, database, text, output_format)]
         except InUse as error:
             port, why = _sink_port(data_dir, error.holder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,10 +20,10 @@ from faust.types import TP
 from alphapulse import logs, metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.kafka.tail import TailReader, tail_reader
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, Event, Record
 from stream_processors.checkpoints.checkpoint import CheckpointLedger, Restored, interpret
-from stream_processors.checkpoints.read_back import ends_of, read_back
 from stream_processors.engine.publisher import Outputs
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import SERVICE, Rules
@@ -35,6 +35,8 @@ CHECK_SECONDS = 0.25
 
 HANDOVER_SECONDS = 5.0
 """How long the others may wait for this worker's last checkpoint."""
+RESTORE_CLIENT = "alphapulse-processors-restore"
+"""The client id of what reads back state and ends."""
 DERIVED = (topics.CANDLES, topics.STATS, topics.ARBITRAGE)
 """What an earlier owner published of candles, windows and opportunities is read back from here."""
 
@@ -208,35 +210,43 @@ class Ownership:
     ) -> dict[int, OwnedPartition]:
         if not numbers:
             return {}
-        kafka = self._settings.kafka
-        inputs = [TopicPartition(topic, number) for number in numbers for topic in INPUTS]
-        bounds = await ends_of(kafka, inputs)
+        wanted = (*INPUTS, topics.PROCESSORS_STATE, *DERIVED)
+        partitions = [TopicPartition(topic, number) for number in numbers for topic in wanted]
+        async with tail_reader(self._settings.kafka, partitions, client_id=RESTORE_CLIENT) as reader:
+            return await self._read_back(reader, numbers, committed)
+
+    async def _read_back(
+        self, reader: TailReader, numbers: Collection[int], committed: Mapping[TP, int | None]
+    ) -> dict[int, OwnedPartition]:
+        bounds = await reader.held([TopicPartition(topic, number) for number in numbers for topic in INPUTS])
         newest: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
 
-        def keep(partition: TopicPartition, record: Any) -> None:
-            newest[partition.partition][record.key] = record.value
+        def keep(partition: TopicPartition, records: Sequence[Any]) -> None:
+            newest[partition.partition].update((record.key, record.value) for record in records)
 
-        await read_back(kafka, {TopicPartition(topics.PROCESSORS_STATE, n): 0 for n in numbers}, keep)
+        await reader.read(await reader.held([TopicPartition(topics.PROCESSORS_STATE, n) for n in numbers]), keep)
         taken: dict[int, OwnedPartition] = {}
         starts: dict[TopicPartition, int] = {}
         for number in numbers:
             taken[number] = owned = OwnedPartition(Partition(number, self._rules, self._arbitrage))
-            ends = {topic: bounds[TopicPartition(topic, number)] for topic in INPUTS}
+            held = {topic: bounds[TopicPartition(topic, number)] for topic in INPUTS}
             commits = {topic: committed.get(TP(topic, number)) for topic in INPUTS}
-            restored = self._interpret(number, newest[number], ends)
+            restored = self._interpret(number, newest[number], held)
             if restored is not None:
                 self._restore(owned, restored)
             if restored is not None or any(commits.values()):
-                self._set_positions(owned.state, ends, commits)
-                owned.state.begin_rereading(ends[topics.DEPTH][1], self._clock())
+                self._set_positions(owned.state, held, commits)
+                owned.state.begin_rereading(held[topics.DEPTH].stop, self._clock())
                 for topic in DERIVED:
                     starts[TopicPartition(topic, number)] = owned.ledger.published.get(topic, 0)
-        await read_back(kafka, starts, lambda partition, record: self._note_published(taken, partition, record))
+        spans = {
+            partition: range(max(starts[partition], held.start), held.stop)
+            for partition, held in (await reader.held(starts)).items()
+        }
+        await reader.read(spans, lambda partition, records: self._note_published(taken, partition, records))
         return taken
 
-    def _interpret(
-        self, number: int, newest: Mapping[bytes, bytes], ends: Mapping[str, tuple[int, int]]
-    ) -> Restored | None:
+    def _interpret(self, number: int, newest: Mapping[bytes, bytes], bounds: Mapping[str, range]) -> Restored | None:
         try:
             restored = interpret(newest)
         except Unreadable as error:
@@ -244,7 +254,7 @@ class Ownership:
             return None
         if restored is None:
             return None
-        beyond = {topic: at for topic, at in restored.positions.items() if topic in ends and at > ends[topic][1]}
+        beyond = {topic: at for topic, at in restored.positions.items() if topic in bounds and at > bounds[topic].stop}
         if beyond:
             self._tell(number, f"checkpoint is of another life of the topics: {beyond} lie past their ends; not used")
             return None
@@ -268,21 +278,22 @@ class Ownership:
         owned.ledger.published = dict(restored.published)
 
     @staticmethod
-    def _set_positions(
-        state: Partition, ends: Mapping[str, tuple[int, int]], commits: Mapping[str, int | None]
-    ) -> None:
+    def _set_positions(state: Partition, bounds: Mapping[str, range], commits: Mapping[str, int | None]) -> None:
         """Start each input where the checkpoint says, else at its oldest record."""
-        for topic, (oldest, end) in ends.items():
-            state.positions[topic] = state.positions.get(topic, 0) or oldest
-            state.muted_until[topic] = min(commits[topic] or 0, end)
+        for topic, held in bounds.items():
+            state.positions[topic] = state.positions.get(topic, 0) or held.start
+            state.muted_until[topic] = min(commits[topic] or 0, held.stop)
 
-    def _note_published(self, taken: Mapping[int, OwnedPartition], partition: TopicPartition, record: Any) -> None:
+    def _note_published(
+        self, taken: Mapping[int, OwnedPartition], partition: TopicPartition, records: Sequence[Any]
+    ) -> None:
         owned = taken[partition.partition]
-        try:
-            owned.state.was_published(self._codec.decode(record.value))
-        except RecordRefused as error:
-            self._log.warning("published record not readable", topic=partition.topic, reason=str(error))
-        owned.read_back[partition.topic] = record.offset + 1
+        for record in records:
+            try:
+                owned.state.was_published(self._codec.decode(record.value))
+            except RecordRefused as error:
+                self._log.warning("published record not readable", topic=partition.topic, reason=str(error))
+        owned.read_back[partition.topic] = records[-1].offset + 1
 
     def _tell(self, number: int, message: str) -> None:
         self._log.warning(message, partition=number)

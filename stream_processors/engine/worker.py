@@ -19,14 +19,14 @@ from alphapulse.config import KafkaSettings, Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka import tell_loss
 from alphapulse.kafka.client import unusable
+from alphapulse.kafka.tail import ends_of
 from alphapulse.service import Service
 from schemas.codec import Codec
-from schemas.records import DeadLetter, Depth, Event, L2Update, Record, Trade
-from schemas.refusals import count, dead_letter, lost_records
-from stream_processors.checkpoints.read_back import ends_of
+from schemas.records import Depth, Event, L2Update, Record, Trade
+from schemas.refusals import lost_records, refuse
 from stream_processors.engine.app import ProcessorsApp, add_agent
 from stream_processors.engine.deliveries import Batch
-from stream_processors.engine.ownership import OwnedPartition, Ownership
+from stream_processors.engine.ownership import RESTORE_CLIENT, OwnedPartition, Ownership
 from stream_processors.engine.publisher import Outputs
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import SERVICE, Rules
@@ -229,7 +229,7 @@ class Worker:
         partitions = [TopicPartition(topic, number) for number in self.ownership.partitions for topic in wanted]
         if not partitions:
             return {}
-        return {partition: end for partition, (_, end) in (await ends_of(self._kafka, partitions)).items()}
+        return await ends_of(self._kafka, partitions, client_id=RESTORE_CLIENT)
 
     async def _read_to(self, ends: Mapping[TopicPartition, int]) -> None:
         while self._unread(ends):  # noqa: ASYNC110 positions change with every slice of records
@@ -302,7 +302,8 @@ class Worker:
                 decoded = decode_as(kind, record.value if record.value is not None else b"")
             except RecordRefused as error:
                 if not state.muted(topic, offset):
-                    out.append(self._refuse(record, error))
+                    self.dead_letters += 1
+                    out.append(refuse(record, error, service=SERVICE, time=time.time_ns()))
             else:
                 # The time of each: one may be stopped between any two, and must not take the books behind it for young.
                 apply(state, offset, decoded, clock(), out)
@@ -321,19 +322,6 @@ class Worker:
         self.lost += len(offsets)
         tell_loss(TopicPartition(topic, state.number), offsets)
         self._publish([lost_records(topic, state.number, offsets, service=SERVICE, time=time.time_ns())])
-
-    def _refuse(self, record: Any, error: RecordRefused) -> DeadLetter:
-        self.dead_letters += 1
-        letter = dead_letter(record, error, service=SERVICE, time=time.time_ns())
-        count(letter)
-        self._log.warning(
-            "record refused",
-            topic=letter.source,
-            partition=letter.partition,
-            offset=letter.offset,
-            reason=letter.reason,
-        )
-        return letter
 
     # --- output ---
 

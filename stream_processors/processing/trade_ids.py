@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from alphapulse.recent import RecentIds
 from stream_processors.processing.number_ranges import NumberRanges
 
 MAX_RANGES = 4_096
@@ -33,7 +34,7 @@ class TradeIds:
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = (), texts: Iterable[str] = ()) -> None:
         self._numbers = NumberRanges(ranges, most=MAX_RANGES)
-        self._texts = dict.fromkeys(texts)
+        self._texts = RecentIds(MAX_TEXTS, texts)
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -48,12 +49,4 @@ class TradeIds:
     def add(self, trade_id: str) -> bool:
         """Remember ``trade_id``; return whether it is new."""
         number = number_of(trade_id)
-        return self._add_text(trade_id) if number is None else self._numbers.add(number)
-
-    def _add_text(self, trade_id: str) -> bool:
-        if trade_id in self._texts:
-            return False
-        self._texts[trade_id] = None
-        if len(self._texts) > MAX_TEXTS:
-            del self._texts[next(iter(self._texts))]
-        return True
+        return self._texts.add(trade_id) if number is None else self._numbers.add(number)

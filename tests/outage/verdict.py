@@ -13,10 +13,10 @@ from alphapulse.config import PublisherSettings
 from producers.simulator.events import BookChange
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
-from producers.simulator.truth import TrueBook
 from schemas.book_reader import BookReader, Outcome
 from schemas.codec import Codec
 from schemas.records import Event, L2Update, Trade
+from tests.fixtures.truth import TrueBook
 from tests.fixtures.witnesses import same
 from tests.outage.observed import Observed, number_of
 

@@ -13,7 +13,8 @@ import random
 import pytest
 
 from producers.simulator.faults import VenueFaults
-from producers.simulator.scripts import Fault, random_script
+from producers.simulator.scripts import Fault
+from tests.fixtures.fault_scripts import random_script
 from tests.fixtures.faulty_venue import FaultyRun
 
 VENUES = ("kraken", "coinbase", "binance", "binance_us", "okx", "coinbase_advanced")

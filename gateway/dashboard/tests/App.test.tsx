@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { App } from '../src/App.tsx';
 import { Store } from '../src/view/store.ts';
 import { manualFrames, type ManualFrames } from './frames.ts';
-import { delta, hello, KRAKEN, opportunityJson, snapshot, trade } from './messages.ts';
+import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, trade } from './messages.ts';
 import { socketScript } from './scripted-socket.ts';
 
 /** What the gateway answers, by path below api/v1. */
@@ -80,9 +80,9 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
     'stats kraken BTC-USD',
     'arbitrage  *',
   ]);
-  say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
-  say(snapshot({ venue: 'coinbase', bids: [['61680.00', '0.5']], asks: [['61681.00', '1']] }));
-  say(delta({ sequence: 1, bids: [['61685.99', '0.75']] }));
+  say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say(snapshotJson({ venue: 'coinbase', bids: [['61680.00', '0.5']], asks: [['61681.00', '1']] }));
+  say(deltaJson({ sequence: 1, bids: [['61685.99', '0.75']] }));
   say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
@@ -146,7 +146,7 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   render(<App store={store} />);
   script.last().events.opened();
   await settle(10);
-  say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
   expect(screen.getByText('1 open')).toBeTruthy();
@@ -162,7 +162,7 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   expect(subscribed()).toContain('book kraken BTC-USD');
   nextFrame();
   expect(screen.getByText('Waiting')).toBeTruthy();
-  say(snapshot({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   nextFrame();
   await settle(500);
   expect(screen.getByText('Live')).toBeTruthy();
@@ -174,14 +174,14 @@ it('shows the age of the book, and when nobody confirms it any more that it is l
   await settle(10);
   const began = Date.now() * 1000;
   say(hello(began));
-  say(snapshot({ time: began, bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
-  say(snapshot({ venue: 'coinbase', time: began, bids: [['61700.00', '0.5']], asks: [['61701.00', '1']] }));
+  say(snapshotJson({ time: began, bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
+  say(snapshotJson({ venue: 'coinbase', time: began, bids: [['61700.00', '0.5']], asks: [['61701.00', '1']] }));
   nextFrame();
   await settle(990);
   expect(screen.getByRole('status').textContent).toMatch(/^Live · (9\d\d ms|1\.[01] s)$/);
   const quotes = () => within(screen.getByRole('region', { name: 'Best bid and ask by venue' }));
   expect(quotes().getAllByRole('row').at(-1)?.className).toBe('crossed');
-  say(delta({ venue: 'coinbase', sequence: 1, time: began + 5_000_000 }));
+  say(deltaJson({ venue: 'coinbase', sequence: 1, time: began + 5_000_000 }));
   await settle(5_000); // and of kraken nothing comes
   nextFrame();
   await settle(500);

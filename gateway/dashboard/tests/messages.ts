@@ -1,7 +1,10 @@
 /** Messages as the gateway sends them, for tests. */
-import type { BookFault, BookMessage, LevelChange, Opportunity, Trade } from '../src/stream/protocol.ts';
+import { decode } from '../src/stream/decode.ts';
+import type { BookFault, BookMessage, Opportunity, Trade } from '../src/stream/protocol.ts';
 
 export const KRAKEN = { venue: 'kraken', symbol: 'BTC-USD' } as const;
+
+type LevelText = readonly [price: string, size: string];
 
 export interface BookParts {
   readonly venue?: string;
@@ -11,21 +14,20 @@ export interface BookParts {
   readonly epoch?: string;
   readonly valid?: boolean;
   readonly reason?: BookFault | null;
-  readonly bids?: readonly LevelChange[];
-  readonly asks?: readonly LevelChange[];
+  readonly bids?: readonly LevelText[];
+  readonly asks?: readonly LevelText[];
 }
 
-/** As the page holds it and as it travels, in one: a delta builds on the sequence before unless the test says otherwise. */
-function book(type: 'snapshot' | 'delta', parts: BookParts): BookMessage {
+/** A delta builds on the sequence before unless the test says otherwise. */
+function bookJson(type: 'snapshot' | 'delta', { previousSequence, ...parts }: BookParts): Record<string, unknown> {
   const { sequence = 0, valid = true } = parts;
-  const previous = parts.previousSequence ?? sequence - 1;
   return {
     type,
     channel: 'book',
     ...KRAKEN,
     epoch: '1723100000000000000',
     sequence,
-    ...(type === 'delta' ? { previousSequence: previous, previous_sequence: previous } : {}),
+    ...(type === 'delta' ? { previous_sequence: previousSequence ?? sequence - 1 } : {}),
     time: 1_723_100_000_000_000,
     valid,
     reason: valid ? null : 'invalid',
@@ -40,6 +42,17 @@ export function hello(time: number, parts: Record<string, unknown> = {}): Record
   return { type: 'hello', version: 1, heartbeat_ms: 5_000, max_book_age_ms: 5_000, time, ...parts };
 }
 
+function book(type: 'snapshot' | 'delta', parts: BookParts): BookMessage {
+  const [message] = decode(JSON.stringify(bookJson(type, parts)));
+  if (message && 'channel' in message && message.channel === 'book') return message;
+  throw new Error(`no message of a book: ${JSON.stringify(message)}`);
+}
+
+/** Messages of a book, as they travel. */
+export const snapshotJson = (parts: BookParts = {}): Record<string, unknown> => bookJson('snapshot', parts);
+export const deltaJson = (parts: BookParts = {}): Record<string, unknown> => bookJson('delta', parts);
+
+/** The same as the page holds them. */
 export const snapshot = (parts: BookParts = {}): BookMessage => book('snapshot', parts);
 export const delta = (parts: BookParts = {}): BookMessage => book('delta', parts);
 

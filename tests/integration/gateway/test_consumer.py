@@ -15,11 +15,11 @@ from alphapulse.kafka import consumer, producer, running
 from gateway import consumer as gateway_consumer
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
-from gateway.refusals import Refusals
 from gateway.state import MarketState
 from schemas import refusals
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event
+from schemas.refusal_sender import RefusalSender
 from tests.fixtures import market
 from tests.fixtures.gateway import NOBODY
 from tests.fixtures.market import MAX_BOOK_AGE, START
@@ -58,7 +58,7 @@ async def reading(kafka: KafkaSettings) -> AsyncIterator[Reading]:
         running(producer(kafka, client_id="gateway"), kafka) as sender,
         running(consumer(kafka, group_id=None, client_id="gateway"), kafka) as records,
     ):
-        yield Reading(Reader(records, codec, hub, Refusals("gateway", sender, codec, lambda: START)), state, hub)
+        yield Reading(Reader(records, codec, hub, RefusalSender("gateway", sender, codec, lambda: START)), state, hub)
 
 
 async def read_topic(kafka: KafkaSettings, topic: str, count: int) -> list[object]:

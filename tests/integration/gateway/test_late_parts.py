@@ -161,8 +161,12 @@ async def listening(stack: Stack) -> AsyncIterator[Listener]:
 
 
 async def test_while_the_processors_stand_still_no_book_is_called_good(stack: Stack) -> None:
+    async def committed() -> bool:
+        return "alphapulse-processors" in (await stack.get("system/health"))["lag"]
+
     async with listening(stack) as listener:
         await stack.until(lambda: _true(listener.book.valid))
+        await stack.until(committed)  # a group without a commit has no lag that could be told
         with stack.stopped("processors"):
 
             async def all_stale() -> bool:

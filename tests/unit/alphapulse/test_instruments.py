@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from alphapulse.errors import ValueRefused
-from alphapulse.instruments import Instrument, check_symbol, check_venue, instrument_key, meant, split_key
+from alphapulse.instruments import Instrument, check_symbol, check_venue, instrument_key, meant
 
 
 @pytest.mark.parametrize("venue", ["kraken", "binance_us", "v2"])
@@ -40,15 +40,7 @@ def test_what_is_no_symbol(symbol: str) -> None:
 
 def test_keys() -> None:
     assert instrument_key("kraken", "BTC-USD") == "kraken|BTC-USD"
-    assert split_key("kraken|BTC-USD") == ("kraken", "BTC-USD")
-    assert split_key("kraken|币-USD") == ("kraken", "币-USD")
     assert Instrument("kraken", "BTC-USD", "BTC/USD").key == "kraken|BTC-USD"
-
-
-@pytest.mark.parametrize("key", ["", "kraken", "kraken|", "|BTC-USD", "kraken|BTC-USD|x", "Kraken|BTC-USD"])
-def test_what_is_no_key(key: str) -> None:
-    with pytest.raises(ValueRefused):
-        split_key(key)
 
 
 def test_an_instrument_is_frozen_and_hashable() -> None:

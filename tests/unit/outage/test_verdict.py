@@ -15,9 +15,9 @@ from alphapulse.config import PublisherSettings
 from producers.simulator.events import BookChange
 from producers.simulator.listings import make_listings
 from producers.simulator.market import Market
-from producers.simulator.truth import TrueBook
 from schemas.codec import Codec
 from schemas.records import Event, L2Update, Record, Trade
+from tests.fixtures.truth import TrueBook
 from tests.outage.observed import Observed, Plan, Sample
 from tests.outage.venue import Diary, read_diary
 from tests.outage.verdict import judge, report

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from alphapulse import topics
 from alphapulse.errors import RecordRefused
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event, key_of
-from schemas.refusals import KEY_BYTES, VALUE_BYTES, count, dead_letter, lost_records
+from schemas.refusals import KEY_BYTES, VALUE_BYTES, count, dead_letter, lost_records, refuse
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,14 @@ def test_a_loss_is_told_with_its_place_and_size() -> None:
         details={"topic": "md.l2", "partition": "3", "first_offset": "20", "records": "35"},
     )
     assert lost_records(topics.L2, 3, range(1), service="gateway", time=17, severity="WARNING").severity == "WARNING"
+
+
+def test_a_refusal_is_counted_and_logged() -> None:
+    labels = {"service": "sink-refusing", "error": "RecordRefused"}
+    with capture_logs() as logged:
+        letter = refuse(Message(), RecordRefused("why"), service="sink-refusing", time=1)
+    assert letter == dead_letter(Message(), RecordRefused("why"), service="sink-refusing", time=1)
+    assert REGISTRY.get_sample_value("alphapulse_dead_letters_total", labels) == 1
+    (line,) = logged
+    assert (line["event"], line["log_level"]) == ("record refused, kept in dlq", "warning")
+    assert (line["topic"], line["partition"], line["offset"], line["reason"]) == (topics.L2, 3, 2**40, "why")

@@ -12,6 +12,7 @@ from alphapulse import topics
 from alphapulse.errors import BrokerError, ServiceError
 from schemas.codec import Codec
 from schemas.records import Event
+from schemas.refusal_sender import RefusalSender
 from sinks.consumer import SinkConsumer
 from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
 from sinks.decoder import RecordDecoder
@@ -474,7 +475,7 @@ async def test_nothing_is_committed_before_the_broker_has_the_dead_letters() -> 
         log.append(KEY, value)
     producer = SlowProducer()
     sink, source, stopping, task = await started(log, target)
-    sink._decoder = RecordDecoder(CODEC, producer, "sink-test")
+    sink._decoder = RecordDecoder(CODEC, RefusalSender("sink-test", producer, CODEC))
     await source.join([KEY])
     while not producer.waiting:
         await asyncio.sleep(0)

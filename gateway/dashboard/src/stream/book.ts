@@ -1,14 +1,6 @@
 /** An order book kept from snapshots and deltas: exact, ordered, and honest about doubt. */
-import { compare, isZero, parseDecimal, type Decimal } from './decimal.ts';
-import type { BookMessage, LevelChange } from './protocol.ts';
-
-export interface Level {
-  /** As the server wrote it. */
-  readonly price: string;
-  readonly size: string;
-  readonly exactPrice: Decimal;
-  readonly exactSize: Decimal;
-}
+import { compare, isZero, type Decimal } from './decimal.ts';
+import type { BookMessage, Level } from './protocol.ts';
 
 /**
  * awaiting: nothing yet, or a gap was seen. valid: in step with the server, and young. stale: nobody has confirmed it for
@@ -19,13 +11,6 @@ export type BookStatus = 'awaiting' | 'valid' | 'stale' | 'invalid';
 
 /** applied: the book moved. ignored: it waits for a snapshot. gap: a delta is missing, subscribe again. */
 export type Outcome = 'applied' | 'ignored' | 'gap';
-
-function exact(decimalText: string): Decimal {
-  const value = parseDecimal(decimalText);
-  // The protocol's reader has refused everything else.
-  if (!value) throw new RangeError(`not decimal text: ${decimalText}`);
-  return value;
-}
 
 /** Best first; `direction` is 1 for asks (ascending) and -1 for bids. */
 class BookSide {
@@ -40,17 +25,15 @@ class BookSide {
     this.levels.length = 0;
   }
 
-  change([price, size]: LevelChange): void {
-    const exactPrice = exact(price);
-    const exactSize = exact(size);
-    const at = this.#search(exactPrice);
+  change(level: Level): void {
+    const at = this.#search(level.exactPrice);
     const found = this.levels[at];
-    const present = found !== undefined && compare(found.exactPrice, exactPrice) === 0;
-    if (isZero(exactSize)) {
+    const present = found !== undefined && compare(found.exactPrice, level.exactPrice) === 0;
+    if (isZero(level.exactSize)) {
       if (present) this.levels.splice(at, 1);
       return;
     }
-    this.levels.splice(at, present ? 1 : 0, { price, size, exactPrice, exactSize });
+    this.levels.splice(at, present ? 1 : 0, level);
   }
 
   /** Index of the first level that is not better than `price`. */

@@ -3,8 +3,8 @@
  *
  * Every field this page uses is checked, so that the rest of the program can trust its types.
  */
-import { parseDecimal } from './decimal.ts';
-import type { BookFault, BookMessage, LevelChange, Opportunity, ServerMessage, Side, StatsMessage, TradesMessage } from './protocol.ts';
+import { parseDecimal, type Decimal } from './decimal.ts';
+import type { BookFault, BookMessage, Level, Opportunity, ServerMessage, Side, StatsMessage, TradesMessage } from './protocol.ts';
 
 /** A message that breaks the protocol; names the field. */
 export class ProtocolError extends Error {
@@ -44,9 +44,14 @@ function identifier(from: Fields, name: string): string {
   return typeof value === 'number' ? String(value) : text(from, name);
 }
 
-function decimal(value: unknown, name: string): string {
-  if (typeof value === 'string' && parseDecimal(value)) return value;
+function exact(value: unknown, name: string): readonly [text: string, value: Decimal] {
+  const parsed = typeof value === 'string' ? parseDecimal(value) : null;
+  if (typeof value === 'string' && parsed) return [value, parsed];
   throw new ProtocolError(`${name}: expected decimal text, got ${JSON.stringify(value)}`);
+}
+
+function decimal(value: unknown, name: string): string {
+  return exact(value, name)[0];
 }
 
 /** Microseconds as a number, or nanoseconds as decimal text (they do not fit a double). */
@@ -61,10 +66,12 @@ function messageId(from: Fields): number | null {
   return typeof value === 'number' ? value : null;
 }
 
-function levels(from: Fields, name: string): readonly LevelChange[] {
-  return asList(from[name], name).map((entry): LevelChange => {
+function levels(from: Fields, name: string): readonly Level[] {
+  return asList(from[name], name).map((entry): Level => {
     const pair = asList(entry, name);
-    return [decimal(pair[0], `${name} price`), decimal(pair[1], `${name} size`)];
+    const [price, exactPrice] = exact(pair[0], `${name} price`);
+    const [size, exactSize] = exact(pair[1], `${name} size`);
+    return { price, size, exactPrice, exactSize };
   });
 }
 

@@ -3,6 +3,7 @@
  *
  * Times are microseconds since the Unix epoch; prices and sizes are decimal text.
  */
+import type { Decimal } from './decimal.ts';
 
 export const PROTOCOL_VERSION = 1;
 
@@ -20,8 +21,14 @@ export type ClientMessage =
   | ({ readonly op: 'subscribe' | 'unsubscribe'; readonly id: number } & Subscription)
   | { readonly op: 'ping'; readonly id: number };
 
-/** [price, size]; size "0" deletes the level. */
-export type LevelChange = readonly [price: string, size: string];
+/** A level of a book, as text and exact; in a delta a size of zero deletes it. */
+export interface Level {
+  /** As the server wrote it. */
+  readonly price: string;
+  readonly size: string;
+  readonly exactPrice: Decimal;
+  readonly exactSize: Decimal;
+}
 
 /** Why a book is not valid: none was seen yet, its collector doubts it, or nobody has confirmed it for too long. */
 export type BookFault = 'no_book' | 'invalid' | 'stale';
@@ -41,8 +48,8 @@ export interface BookMessage {
   readonly valid: boolean;
   /** Null of a valid book. */
   readonly reason: BookFault | null;
-  readonly bids: readonly LevelChange[];
-  readonly asks: readonly LevelChange[];
+  readonly bids: readonly Level[];
+  readonly asks: readonly Level[];
 }
 
 export type Side = 'buy' | 'sell' | 'unknown';

@@ -1,5 +1,5 @@
 /** What the order book panel shows of a book: an immutable picture, made once per frame. */
-import type { Book, BookStatus, Level } from '../stream/book.ts';
+import type { Book, BookStatus } from '../stream/book.ts';
 import {
   add,
   basisPoints,
@@ -13,6 +13,7 @@ import {
   ZERO,
   type Decimal,
 } from '../stream/decimal.ts';
+import type { Level } from '../stream/protocol.ts';
 
 export const LADDER_LEVELS = 20;
 

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 
 import { levelsText, Market } from '../../dev/market.ts';
-import { Book, type Level } from '../../src/stream/book.ts';
+import { Book } from '../../src/stream/book.ts';
 import { compare, parseDecimal, ZERO } from '../../src/stream/decimal.ts';
+import type { Level } from '../../src/stream/protocol.ts';
 import { delta, snapshot } from '../messages.ts';
 
 const texts = (levels: readonly Level[]) => levels.map(({ price, size }) => [price, size]);

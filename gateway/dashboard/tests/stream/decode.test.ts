@@ -26,13 +26,25 @@ function one(message: unknown) {
 }
 
 describe('decode', () => {
-  it('reads a book with its decimal text untouched', () => {
-    expect(one(BOOK)).toEqual(BOOK);
+  it('reads a book with its decimal text untouched, each level exact beside it', () => {
+    const bid = { price: '61685.99', exactPrice: { mantissa: 6_168_599n, scale: 2 } };
+    expect(one(BOOK)).toEqual({
+      ...BOOK,
+      bids: [{ ...bid, size: '0.5', exactSize: { mantissa: 5n, scale: 1 } }],
+      asks: [
+        {
+          price: '61686.00',
+          size: '1.25000000',
+          exactPrice: { mantissa: 6_168_600n, scale: 2 },
+          exactSize: { mantissa: 125_000_000n, scale: 8 },
+        },
+      ],
+    });
     expect(one({ ...BOOK, type: 'delta', previous_sequence: 2, bids: [['61685.99', '0']] })).toMatchObject({
       type: 'delta',
       previousSequence: 2,
       sequence: 4,
-      bids: [['61685.99', '0']],
+      bids: [{ ...bid, size: '0', exactSize: { mantissa: 0n, scale: 0 } }],
     });
   });
 

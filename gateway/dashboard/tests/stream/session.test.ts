@@ -10,7 +10,7 @@ import {
   RETRY_REFUSED_MS,
   Session,
 } from '../../src/stream/session.ts';
-import { delta, hello, KRAKEN, opportunityJson, snapshot, trade } from '../messages.ts';
+import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, trade } from '../messages.ts';
 
 const BOOK: Subscription = { channel: 'book', ...KRAKEN };
 const TRADES: Subscription = { channel: 'trades', ...KRAKEN };
@@ -68,9 +68,9 @@ describe('subscriptions', () => {
   it('that were left leave nothing behind; what is still in flight is passed over', () => {
     session.opened(0);
     session.want([BOOK, TRADES], 0);
-    say(snapshot({ bids: [['1', '1']] }));
+    say(snapshotJson({ bids: [['1', '1']] }));
     session.want([], 0);
-    say(delta({ sequence: 1 }));
+    say(deltaJson({ sequence: 1 }));
     say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
     say({ type: 'stats', ...KRAKEN, deltas: 1, level_changes: 1, trades: 1, bid_levels: 1, ask_levels: 1 });
     expect(session.book(BOOK_TOPIC)).toBeUndefined();
@@ -99,32 +99,32 @@ describe('books', () => {
     session.opened(0);
     session.want([BOOK], 0);
     session.messagesToSend();
-    say(snapshot({ bids: [['100', '1']] }));
+    say(snapshotJson({ bids: [['100', '1']] }));
   });
 
   it('follow snapshot and deltas', () => {
-    say(delta({ sequence: 1, bids: [['101', '2']] }));
+    say(deltaJson({ sequence: 1, bids: [['101', '2']] }));
     expect(session.book(BOOK_TOPIC)?.bids.map(({ price }) => price)).toEqual(['101', '100']);
     expect(session.takeChanged()).toContain(BOOK_TOPIC);
     expect(session.takeChanged()).toEqual([]);
   });
 
   it('are subscribed anew after a gap, and are current again with the snapshot', () => {
-    say(delta({ sequence: 2 }), RESUBSCRIBE_EVERY_MS);
+    say(deltaJson({ sequence: 2 }), RESUBSCRIBE_EVERY_MS);
     expect(session.counters.gaps).toBe(1);
     expect(operations(session.messagesToSend())).toEqual(['unsubscribe book', 'subscribe book']);
-    say(delta({ sequence: 3 }), RESUBSCRIBE_EVERY_MS);
+    say(deltaJson({ sequence: 3 }), RESUBSCRIBE_EVERY_MS);
     expect([session.counters.gaps, session.messagesToSend().length]).toEqual([1, 0]);
-    say(snapshot({ bids: [['99', '1']] }), RESUBSCRIBE_EVERY_MS);
-    say(delta({ sequence: 1, bids: [['98', '1']] }), RESUBSCRIBE_EVERY_MS);
+    say(snapshotJson({ bids: [['99', '1']] }), RESUBSCRIBE_EVERY_MS);
+    say(deltaJson({ sequence: 1, bids: [['98', '1']] }), RESUBSCRIBE_EVERY_MS);
     expect(session.book(BOOK_TOPIC)).toMatchObject({ status: 'valid' });
     expect(session.book(BOOK_TOPIC)?.bids).toHaveLength(2);
   });
 
   it('with one gap after another do not storm the server', () => {
     for (let n = 0; n < 50; n += 1) {
-      say(snapshot({ sequence: 0 }), n);
-      say(delta({ sequence: 5 }), n);
+      say(snapshotJson({ sequence: 0 }), n);
+      say(deltaJson({ sequence: 5 }), n);
       session.tick(n);
     }
     expect(session.counters.gaps).toBe(50);
@@ -134,8 +134,8 @@ describe('books', () => {
   });
 
   it('whose new snapshot came before the retry was due are left alone', () => {
-    say(delta({ sequence: 5 }), 10);
-    say(snapshot({ sequence: 7 }), 20);
+    say(deltaJson({ sequence: 5 }), 10);
+    say(snapshotJson({ sequence: 7 }), 20);
     session.tick(RESUBSCRIBE_EVERY_MS);
     expect(session.messagesToSend()).toEqual([]);
   });
@@ -153,7 +153,7 @@ describe('books', () => {
     const time = 1_723_100_000_000_000;
     // The browser's clock is decades off; the greeting took 100 ms, so it is of 50 ms ago, give or take.
     say(hello(time - 60_000_000), 100);
-    say(snapshot({ time, bids: [['100', '1']] }), 60_100);
+    say(snapshotJson({ time, bids: [['100', '1']] }), 60_100);
     session.tick(65_050);
     expect(session.book(BOOK_TOPIC)?.status).toBe('valid');
     session.takeChanged();
@@ -162,14 +162,14 @@ describe('books', () => {
     expect(session.takeChanged()).toEqual([BOOK_TOPIC]);
     session.tick(65_200);
     expect(session.takeChanged()).toEqual([]);
-    say(delta({ sequence: 1, time: time + 5_100_000, bids: [['101', '1']] }), 65_250);
+    say(deltaJson({ sequence: 1, time: time + 5_100_000, bids: [['101', '1']] }), 65_250);
     expect(session.book(BOOK_TOPIC)).toMatchObject({ status: 'valid', sequence: 1 });
   });
 
   it('that come late are stale at once', () => {
     const time = 1_723_100_000_000_000;
     say(hello(time), 0);
-    say(snapshot({ time: time - 6_000_000, bids: [['100', '1']] }), 0);
+    say(snapshotJson({ time: time - 6_000_000, bids: [['100', '1']] }), 0);
     expect(session.book(BOOK_TOPIC)?.status).toBe('stale');
   });
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Subscription } from '../../src/stream/protocol.ts';
 import { Store } from '../../src/view/store.ts';
 import { manualFrames, type ManualFrames } from '../frames.ts';
-import { delta, KRAKEN, opportunity, opportunityJson, snapshot, trade } from '../messages.ts';
+import { deltaJson, KRAKEN, opportunity, opportunityJson, snapshotJson, trade } from '../messages.ts';
 import { socketScript } from '../scripted-socket.ts';
 
 const WANTED: Subscription[] = [
@@ -49,9 +49,9 @@ describe('Store', () => {
     const quotes = store.quotes(['coinbase', 'kraken'], 'BTC-USD');
     let renders = 0;
     book.subscribe(() => (renders += 1));
-    say(snapshot({ bids: [['100', '1']], asks: [['101', '1']] }));
+    say(snapshotJson({ bids: [['100', '1']], asks: [['101', '1']] }));
     for (let sequence = 1; sequence <= 1000; sequence += 1) {
-      say(delta({ sequence, bids: [[`100.${String(sequence).padStart(4, '0')}`, '1']] }));
+      say(deltaJson({ sequence, bids: [[`100.${String(sequence).padStart(4, '0')}`, '1']] }));
     }
     expect([renders, book.read().ladder.bids.length]).toEqual([0, 0]);
     nextFrame();
@@ -65,7 +65,7 @@ describe('Store', () => {
     const other = store.book('coinbase', 'BTC-USD');
     nextFrame();
     const before = other.read();
-    say(snapshot({ bids: [['100', '1']] }));
+    say(snapshotJson({ bids: [['100', '1']] }));
     nextFrame();
     expect(other.read()).toBe(before);
     expect(book.read()).toBe(book.read());

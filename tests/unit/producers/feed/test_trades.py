@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import Instrument
 from producers.feed.counters import InstrumentCounters
-from producers.feed.trades import RecentIds, SeenTrades, TradeStream
+from producers.feed.trades import RecentTrades, SeenTrades, TradeStream
 from schemas.records import Trade
 
 
@@ -68,7 +68,7 @@ def test_each_id_is_taken_exactly_once(ids: list[int]) -> None:
 
 
 def test_memory_is_bounded_and_the_forgotten_are_never_doubled() -> None:
-    seen, recent = SeenTrades(), RecentIds()
+    seen, recent = SeenTrades(), RecentTrades()
     for trade_id in range(0, 2_000, 2):
         seen.see(trade_id)
     assert len(seen._missing) <= 256
@@ -122,6 +122,6 @@ def test_seeded_ids_and_all_below_are_repetitions_and_the_hole_behind_them_is_to
     assert seen.see(11) == 0  # never published
     assert seen.see(11) is None
     assert seen.see(16) == 2
-    recent = RecentIds()
+    recent = RecentTrades()
     recent.seed([5])
     assert [recent.see(n) for n in (5, 4)] == [None, 0]

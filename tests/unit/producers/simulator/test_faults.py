@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from producers.simulator.faults import RestFault, Sent, VenueFaults
-from producers.simulator.scripts import KINDS, Fault, random_script
+from producers.simulator.scripts import KINDS, Fault
+from tests.fixtures.fault_scripts import random_script
 
 S = 1_000_000_000
 

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
-from sinks.clickhouse.engine import Engine, Unreachable, claim, message
+from sinks.clickhouse.engine import Engine, Unreachable, message
 
 
 async def test_commands_inserts_and_rows(engine: Engine) -> None:
@@ -61,11 +61,6 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"data_dir: cannot write .*file/clickhouse: Not a directory"):
         await engine.open(asyncio.Event())
     await engine.close()
-
-
-def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError, match=r"data_dir: cannot write .*: No such file"):
-        claim(tmp_path / "missing" / "clickhouse")
 
 
 def test_places_have_no_passwords() -> None:

@@ -10,14 +10,16 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from alphapulse.claim import claim
 from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
-from sinks.clickhouse.engine import Engine, claim
+from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.query import main, query
 from sinks.clickhouse.readonly import QueryRefused
 from sinks.clickhouse.tables import migrate
@@ -35,6 +37,11 @@ async def fill(data_dir: Path, database: str = "alphapulse", *, trades: bool = F
 
 def asked(data_dir: Path, text: str, output_format: str = "TSV", database: str = "alphapulse") -> bytes:
     return b"".join(query(data_dir, database, text, output_format))
+
+
+def held(data_dir: Path) -> IO[str]:
+    """Hold the database of ``data_dir``, as a sink does."""
+    return claim(data_dir / "clickhouse", "database", beside=True)
 
 
 def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +124,7 @@ async def sink(tmp_path: Path) -> AsyncIterator[TestServer]:
     app.router.add_post("/sql", answer)
     (tmp_path / "clickhouse").mkdir()
     (tmp_path / "run").mkdir()
-    with claim(tmp_path / "clickhouse"):
+    with held(tmp_path):
         server = TestServer(app)
         async with server:
             yield server
@@ -150,7 +157,7 @@ def test_a_run_file_that_is_not_the_holders_is_told(tmp_path: Path, told: str, r
     (tmp_path / "clickhouse").mkdir()
     (tmp_path / "run").mkdir()
     announce(tmp_path, told.replace("OWN", str(os.getpid())))
-    with claim(tmp_path / "clickhouse"), pytest.raises(ServiceError, match=reason) as caught:
+    with held(tmp_path), pytest.raises(ServiceError, match=reason) as caught:
         asked(tmp_path, "SELECT 1")
     assert f"clickhouse is in use by process {os.getpid()}" in str(caught.value)
 
@@ -167,5 +174,5 @@ def test_a_sink_that_does_not_answer_is_told(tmp_path: Path) -> None:
     (tmp_path / "clickhouse").mkdir()
     (tmp_path / "run").mkdir()
     announce(tmp_path, json.dumps({"pid": os.getpid(), "ops_port": 1, "sql": True}))
-    with claim(tmp_path / "clickhouse"), pytest.raises(ServiceError, match=r"port 1 does not answer: .*refused"):
+    with held(tmp_path), pytest.raises(ServiceError, match=r"port 1 does not answer: .*refused"):
         asked(tmp_path, "SELECT 1")

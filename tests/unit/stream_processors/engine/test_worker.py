@@ -72,11 +72,14 @@ class Draining:
         self.asked: list[list[str]] = []
         self.fault: BrokerError | None = None
 
-        async def ends_of(_: KafkaSettings, partitions: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        async def ends_of(
+            _: KafkaSettings, partitions: list[TopicPartition], *, client_id: str
+        ) -> dict[TopicPartition, int]:
+            assert client_id == "alphapulse-processors-restore"
             self.asked.append([partition.topic for partition in partitions])
             if self.fault is not None:
                 raise self.fault
-            return {partition: (0, self.ends[partition.topic]) for partition in partitions}
+            return {partition: self.ends[partition.topic] for partition in partitions}
 
         async def commit() -> None:
             self.commits += 1
