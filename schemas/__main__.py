@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     registering = commands.add_parser("register", help="register all schemas with the configured registry")
     registering.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")
     checking = commands.add_parser("check", help="check that the schemas can follow those of earlier releases")
-    checking.add_argument("--against", metavar="REF|DIR", help="a git revision or a folder (default: all tags v*)")
+    checking.add_argument("--against", metavar="REF|DIR", help="a git revision or a folder (default: all releases)")
     options = parser.parse_args(arguments)
     try:
         lines = register(options.config) if options.command == "register" else compatibility.check(options.against)
