@@ -19,7 +19,7 @@ PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo soak outage fuzz test check bench recordings lint types format schemas page lock clean
+.PHONY: help demo quick soak outage fuzz test check bench recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,11 @@ demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DA
 test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+
+# A minute on two cores, for between two commits: no coverage, no real broker, a quarter of the random examples.
+quick: $(VENV)/.dev $(PAGE) ## Run unit and property tests only, without coverage (about a minute)
+	FAULT_SCRIPTS=10 FUZZ_FRAMES=5000 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" \
+	    --hypothesis-profile quick tests/unit tests/property $(ARGS)
 
 soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against every venue's protocol (SEED; some minutes)
 	@echo "==> seeds from $(SEED)"
