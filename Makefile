@@ -19,7 +19,7 @@ PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick soak outage fuzz test check bench recordings lint types format schemas page lock clean
+.PHONY: help demo quick soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,9 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibilit
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
+dist: $(VENV)/.dev $(PAGE) ## Build wheel, sdist and notes of a release into dist/ (TAG: has to be the version's)
+	$(BIN)/python scripts/dist.py $(TAG)
+
 recordings: $(VENV)/.dev ## Make the recordings in recordings/ anew, with their figures (a minute or two)
 	$(BIN)/python -m tests.recordings
 
@@ -72,7 +75,7 @@ lock: ## Renew the locked versions (needs uv)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .import_linter_cache build *.egg-info .coverage .coverage.* htmlcov coverage.xml
+	rm -rf .import_linter_cache build dist *.egg-info .coverage .coverage.* htmlcov coverage.xml
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
