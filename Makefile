@@ -18,6 +18,9 @@ BROKER ?= embedded
 PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
+# Our files, in a checkout or an archive: not what is installed, built or cached.
+FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
+
 .DEFAULT_GOAL := help
 .PHONY: help demo quick soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
@@ -47,13 +50,17 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schema compatibility, the page's own checks
+check: $(VENV)/.dev $(PAGE) ## Lint, types, dependency rule, schemas, spelling, TOML, YAML, workflows, the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas check
+	$(BIN)/typos
+	$(FIND_OURS) -name '*.toml' -print0 | xargs -0 $(BIN)/check-toml
+	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml
+	$(BIN)/zizmor --offline --quiet .github
 	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
 
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
