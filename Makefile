@@ -22,7 +22,7 @@ PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_module
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
+.PHONY: help demo quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,10 @@ test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
 quick: $(VENV)/.dev $(PAGE) ## Run unit and property tests only, without coverage (about a minute)
 	FAULT_SCRIPTS=10 FUZZ_FRAMES=5000 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" \
 	    --hypothesis-profile quick tests/unit tests/property $(ARGS)
+
+# The same on every Python of PYTHONS that this machine has, each in a virtual environment of its own (.venv-3.12).
+matrix: $(PAGE) ## Run the tests of `make quick` on Python 3.11, 3.12 and 3.13 (PYTHONS)
+	@MAKE="$(MAKE)" scripts/matrix $(PYTHONS)
 
 soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against every venue's protocol (SEED; some minutes)
 	@echo "==> seeds from $(SEED)"
@@ -81,9 +85,9 @@ lock: ## Renew the locked versions (needs uv)
 	scripts/lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache build dist *.egg-info .coverage .coverage.* htmlcov coverage.xml
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("AlphaPulse needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say e.g. make PYTHON=python3.12") if sys.version_info < (3, 11) else None'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -33,7 +34,8 @@ def test_each_release_has_its_schemas_and_its_changes() -> None:
     told = set(headings[1:])
     assert told == {entry.name for entry in (ROOT / "schemas" / "released").iterdir() if entry.is_dir()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["version"] == headings[1]
+    page = json.loads((ROOT / "gateway" / "dashboard" / "package.json").read_text(encoding="utf-8"))
+    assert project["version"] == page["version"] == headings[1]
 
 
 def test_lock_files_hold_no_address() -> None:
