@@ -18,8 +18,11 @@ BROKER ?= embedded
 PAGE := gateway/static/index.html
 PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
 
+# Our files, in a checkout or an archive: not what is installed, built or cached.
+FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
+
 .DEFAULT_GOAL := help
-.PHONY: help demo soak outage fuzz test check bench recordings lint types format schemas page lock clean
+.PHONY: help demo quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +35,15 @@ test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
+# A minute on two cores, for between two commits: no coverage, no real broker, a quarter of the random examples.
+quick: $(VENV)/.dev $(PAGE) ## Run unit and property tests only, without coverage (about a minute)
+	FAULT_SCRIPTS=10 FUZZ_FRAMES=5000 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" \
+	    --hypothesis-profile quick tests/unit tests/property $(ARGS)
+
+# The same on every Python of PYTHONS that this machine has, each in a virtual environment of its own (.venv-3.12).
+matrix: $(PAGE) ## Run the tests of `make quick` on Python 3.11, 3.12 and 3.13 (PYTHONS)
+	@MAKE="$(MAKE)" scripts/matrix $(PYTHONS)
+
 soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against every venue's protocol (SEED; some minutes)
 	@echo "==> seeds from $(SEED)"
 	FAULT_SCRIPTS=200 FAULT_FRAMES=10000 FAULT_SEED=$(SEED) $(BIN)/python -m pytest tests/property/test_fault_scripts.py -n 2 -rP -q $(ARGS)
@@ -42,7 +54,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules and layout, schema compatibility, the page's own checks
+check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,10 +62,17 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules and layout, schema comp
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/layout.py
 	$(BIN)/python -m schemas check
+	$(BIN)/typos
+	$(FIND_OURS) -name '*.toml' -print0 | xargs -0 $(BIN)/check-toml
+	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml
+	$(BIN)/zizmor --offline --quiet .github
 	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
 
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+dist: $(VENV)/.dev $(PAGE) ## Build wheel, sdist and notes of a release into dist/ (TAG: has to be the version's)
+	$(BIN)/python scripts/dist.py $(TAG)
 
 recordings: $(VENV)/.dev ## Make the recordings in recordings/ anew, with their figures (a minute or two)
 	$(BIN)/python -m tests.recordings
@@ -67,9 +86,9 @@ lock: ## Renew the locked versions (needs uv)
 	scripts/lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .import_linter_cache build *.egg-info .coverage .coverage.* htmlcov coverage.xml
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	rm -rf $(VENV) .venv-* gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache build dist *.egg-info .coverage .coverage.* htmlcov coverage.xml
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("AlphaPulse needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say e.g. make PYTHON=python3.12") if sys.version_info < (3, 11) else None'

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="how long to wait for a registry that does not answer",
     )
     checking = commands.add_parser("check", help="check that the schemas can follow those of earlier releases")
-    checking.add_argument("--against", metavar="REF|DIR", help="a git revision or a folder (default: all tags v*)")
+    checking.add_argument("--against", metavar="REF|DIR", help="a git revision or a folder (default: all releases)")
     options = parser.parse_args(arguments)
     try:
         lines = (

@@ -6,11 +6,15 @@ know, and no type changes but by Avro's promotions (https://avro.apache.org/docs
 So a new reader understands every record ever written, and an old reader all but the promoted ones of a new writer,
 as happens while a release rolls out. No library at hand checks that: fastavro resolves data, not schemas, and the
 registries' checkers sit behind their REST API.
+
+Releases are compared by the copies of their schemas in ``released/<version>/``, which every checkout has; tags are
+missing from shallow clones and archives.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +27,10 @@ from fastavro.validation import validate
 from alphapulse.errors import IncompatibleSchema, SchemaError
 
 FOLDER = Path(__file__).resolve().parent / "avro"
+RELEASED = FOLDER.parent / "released"
+"""A folder of schemas for each release, in the source tree only."""
+
+_VERSION = re.compile(r"\d+(\.\d+)*")
 
 _PROMOTIONS = {
     "int": {"long", "float", "double"},
@@ -33,27 +41,25 @@ _PROMOTIONS = {
 }
 
 
-def check(against: str | None = None, *, folder: Path = FOLDER) -> list[str]:
+def check(against: str | None = None, *, folder: Path = FOLDER, released: Path = RELEASED) -> list[str]:
     """Check the schema files in ``folder`` against earlier ones; return a line on each version checked.
 
     Args:
-        against: a folder of schema files or a git revision; None: every release, that is every tag ``v*``.
+        against: a folder of schema files or a git revision; None: every release.
         folder: the schema files to check.
+        released: the releases' schema files, a folder for each version.
 
     Raises:
         IncompatibleSchema: naming version, record, field and reason of every fault.
-        SchemaError: a file, folder or revision cannot be read.
+        SchemaError: a file, folder or revision cannot be read, or there is no release to compare with.
     """
     current = read_folder(folder)
     if against is None:
-        earlier = {tag: read_revision(tag, folder) for tag in release_tags(folder)}
+        earlier = read_releases(released)
     elif Path(against).is_dir():
         earlier = {against: read_folder(Path(against))}
     else:
         earlier = {against: read_revision(against, folder)}
-    if not earlier:
-        note = " (this clone is shallow: its tags may be missing)" if _is_shallow(folder) else ""
-        return [f"no release yet, no tag v*: nothing to be compatible with{note}"]
     faults = [
         f"{version}: {fault}" for version, schemas in earlier.items() for fault in incompatibilities(schemas, current)
     ]
@@ -229,6 +235,27 @@ def read_folder(folder: Path) -> dict[str, Any]:
     return schemas
 
 
+def read_releases(released: Path) -> dict[str, dict[str, Any]]:
+    """Return the schemas of every release in ``released`` by version, the oldest first.
+
+    Raises:
+        SchemaError: there is no release, a folder is not named by a version, or a schema cannot be read.
+    """
+    try:
+        folders = [entry for entry in released.iterdir() if entry.is_dir()]
+    except OSError as error:
+        raise SchemaError(
+            f"{released}: no schemas of releases to compare with: {error.strerror} (only the source tree has them)"
+        ) from error
+    if not folders:
+        raise SchemaError(f"{released}: no schemas of releases to compare with: the folder is empty")
+    for entry in folders:
+        if _VERSION.fullmatch(entry.name) is None:
+            raise SchemaError(f"{entry}: not named by a version, as 1.2.3")
+    folders.sort(key=lambda entry: [int(part) for part in entry.name.split(".")])
+    return {entry.name: read_folder(entry) for entry in folders}
+
+
 def read_revision(revision: str, folder: Path) -> dict[str, Any]:
     """Return the schemas that ``folder`` held at a git ``revision``, by file name; none if it was not there yet.
 
@@ -243,19 +270,6 @@ def read_revision(revision: str, folder: Path) -> dict[str, Any]:
         raise SchemaError(f"{revision}: neither a folder nor a git revision: {error}") from error
     names = [name for name in listed.splitlines() if name.endswith(".avsc")]
     return {name: _parsed(_git(folder, "show", f"{revision}:./{name}"), f"{revision}:{name}") for name in names}
-
-
-def release_tags(folder: Path) -> list[str]:
-    """Return the tags ``v*`` of the repository that holds ``folder``, oldest version first.
-
-    Raises:
-        SchemaError: there is no git, or no repository.
-    """
-    return _git(folder, "tag", "--list", "v*", "--sort=v:refname").split()
-
-
-def _is_shallow(folder: Path) -> bool:
-    return _git(folder, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
 def _git(folder: Path, *arguments: str) -> str:

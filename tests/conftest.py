@@ -22,8 +22,10 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
-# No test is timed, these neither. `pytest --hypothesis-profile thorough -o timeout=0 tests/property` looks much longer.
+# No test is timed, these neither. `make quick` tries a quarter of the examples;
+# `pytest --hypothesis-profile thorough -o timeout=0 tests/property` looks much longer.
 settings.register_profile("default", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=5000)
 settings.load_profile("default")
 

@@ -325,7 +325,7 @@ def register_schemas() -> None:
 @schemas_app.command("check")
 def check_schemas(
     against: Annotated[
-        str | None, typer.Option(help="A git revision or a folder.", show_default="all release tags")
+        str | None, typer.Option(help="A git revision or a folder.", show_default="all releases")
     ] = None,
 ) -> None:
     """Check that the schemas can follow those of earlier releases."""

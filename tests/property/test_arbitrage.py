@@ -16,6 +16,7 @@ from stream_processors.checkpoints.checkpoint import CheckpointLedger, interpret
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import Rules
 from stream_processors.processing.partition import Partition
+from tests.fixtures.examples import examples
 from tests.fixtures.market import START, depth
 
 MS = 1_000_000
@@ -212,7 +213,7 @@ def taken_over(steps: list[Step], crash: Crash) -> tuple[Worker, Worker]:
 
 
 @given(lives(), crashes)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_takeover_publishes_what_would_have_been_published_without_it(steps: list[Step], crash: Crash) -> None:
     # A takeover closes what is stale at once, not with the next tick: here the timer is never late.
     steps = [one for step in steps for one in (Step(step.now, None), step)]
@@ -230,7 +231,7 @@ def test_a_takeover_publishes_what_would_have_been_published_without_it(steps: l
 
 
 @given(lives(), crashes, crashes)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_whatever_is_lost_each_opportunity_is_opened_once_and_closed_once(
     steps: list[Step], crash: Crash, timers: Crash
 ) -> None:

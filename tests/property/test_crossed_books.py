@@ -13,6 +13,7 @@ from producers.feed.book import BookStream, Doubt
 from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import TextLevels
 from schemas.book_reader import BookReader, Outcome
+from tests.fixtures.examples import examples
 
 NONE = TextLevels("none", [], [])
 
@@ -88,7 +89,7 @@ class Followed:
 STEPS = ("bid", "bid", "ask", "ask", "ask again", "compare", "withhold", "resume", "timer", "good", "end", "beat")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(STEPS), st.integers(1, 6), st.integers(0, 2), st.integers(0, 3)),

@@ -17,6 +17,7 @@ from gateway.session import Session
 from gateway.state import MarketState
 from schemas.records import Depth
 from tests.fixtures import market
+from tests.fixtures.examples import examples
 from tests.fixtures.market import MAX_BOOK_AGE, SECOND, START
 from tests.fixtures.stream import ClientBook, ClogableWire, ManualScheduler, sides_of
 
@@ -198,7 +199,7 @@ def run(step: Any, schedule: ManualScheduler, books: Books, gateways: list[Gatew
 
 
 @given(steps=steps, queue_bytes=st.sampled_from([1024, 1500, 4000, 1_000_000]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_client_that_has_read_everything_holds_the_gateways_books(steps: list[Any], queue_bytes: int) -> None:
     schedule, books = ManualScheduler(), Books()
     gateway = Gateway(schedule, queue_bytes)
@@ -277,7 +278,7 @@ class Roamer:
 
 
 @given(steps=st.lists(st.one_of(changes, st.sampled_from(["turn", "restart"])), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_what_any_gateway_tells_of_a_book_fits_what_another_has_told(steps: list[Any]) -> None:
     """A client that turns to another gateway, or the same after a restart, without asking for a snapshot."""
     schedule, books = ManualScheduler(), Books()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from producers.feed.actions import Send
 from producers.registry import names
 from tests.fixtures.conversation import Conversation, spelled
+from tests.fixtures.examples import examples
 
 SILENT_ABOUT_UNKNOWN = ("binance", "binance_us")
 """They list what does not exist among the subscriptions, and say nothing of it."""
@@ -23,7 +24,7 @@ def troubles(draw: st.DrawFn) -> tuple[int, set[int], list[int]]:
 
 @pytest.mark.parametrize("venue", names())
 @given(trouble=troubles())
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_everything_the_venue_has_is_subscribed_to_and_the_rest_is_named(
     venue: str, trouble: tuple[int, set[int], list[int]]
 ) -> None:

@@ -25,6 +25,7 @@ from producers.venue_server.session import BOOK, INSTRUMENTS, TRADES, VenueSubsc
 from producers.venues.binance.simulator import BinanceFeed
 from producers.venues.coinbase.simulator import CoinbaseFeed
 from producers.venues.kraken.simulator import KrakenFeed
+from tests.fixtures.examples import examples
 from tests.fixtures.protocol_run import run
 from tests.fixtures.venue_clients import BinanceClient, CoinbaseClient, KrakenClient, Side, VenueClient
 from tests.market.crosses import Crosses, lives_seconds
@@ -64,7 +65,7 @@ def away(side: BookSide, place: int) -> int:
 
 
 @given(seeds, symbols, rates)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_books_are_deep_positive_and_never_crossed(seed: int, symbol: str, rate: float) -> None:
     simulated = market(seed, "kraken", "binance_us", symbol=symbol, rate=rate)
     last_time = START
@@ -83,7 +84,7 @@ def test_books_are_deep_positive_and_never_crossed(seed: int, symbol: str, rate:
 
 
 @given(seeds, symbols, rates)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_trades_meet_the_book_as_it_was_shown_from_its_best_price_on(seed: int, symbol: str, rate: float) -> None:
     simulated = market(seed, "kraken", symbol=symbol, rate=rate)
     instrument = simulated.instruments["kraken", symbol]
@@ -167,7 +168,7 @@ def test_no_hole_behind_the_best_price_stays(venue: str, symbol: str) -> None:
 
 
 @given(seeds, st.lists(st.integers(1, 3 * S), max_size=20))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_the_seed_decides_however_time_is_cut(seed: int, cuts: list[int]) -> None:
     def events(times: list[int]) -> list[Event]:
         simulated = market(seed, "kraken", "coinbase")
@@ -233,7 +234,7 @@ def check(instrument: SimulatedInstrument, client: VenueClient) -> None:
 
 
 @given(seeds, st.sampled_from([10, 25, 100, 500, 1000]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_krakens_frames_rebuild_the_book_in_every_depth(seed: int, depth: int) -> None:
     client = KrakenClient("BTC/USD", depth)
     _, frames = follow(
@@ -258,7 +259,7 @@ def test_krakens_frames_rebuild_the_book_in_every_depth(seed: int, depth: int) -
 
 
 @given(seeds)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_coinbases_frames_rebuild_the_book(seed: int) -> None:
     client = CoinbaseClient("BTC-USD")
     instrument, frames = follow(
@@ -281,7 +282,7 @@ def test_coinbases_frames_rebuild_the_book(seed: int) -> None:
 
 
 @given(seeds, st.sampled_from(["trade", "aggTrade"]), st.sampled_from(["depth@100ms", "depth"]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_binances_frames_rebuild_the_book(seed: int, trades: str, depth: str) -> None:
     client = BinanceClient("BTCUSD")
     follow(

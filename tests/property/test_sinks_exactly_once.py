@@ -20,6 +20,7 @@ from alphapulse.config import ClickHouseSettings, ParquetSettings, Settings
 from schemas.codec import Codec
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.parquet.writer import ParquetTarget
+from tests.fixtures.examples import examples
 from tests.fixtures.log import Fuse, Killed, Log, Pace
 from tests.fixtures.memory_engine import MemoryEngine
 from tests.fixtures.records import START, l2, trade
@@ -90,7 +91,7 @@ def in_files(root: Path) -> Counter[tuple[str, int, int, int]]:
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     log=logs(),
     deaths=deaths,
@@ -131,7 +132,7 @@ def test_rows_are_in_the_tables_once(
     assert in_tables(engine) == expected(log)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     log=logs(),
     slices=slices,
@@ -154,7 +155,7 @@ def test_a_server_that_fails_now_and_then_gets_rows_once(
     assert in_tables(engine) == expected(log)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=logs(), deaths=deaths, slices=slices, records=batch_records, pace=paces)
 def test_rows_are_in_the_files_once(
     log: Log, deaths: list[int], slices: list[int], records: int, pace: tuple[int, ...]

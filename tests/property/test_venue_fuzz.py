@@ -16,6 +16,7 @@ from producers.feed.actions import FetchSnapshot, Refused
 from producers.registry import load, names
 from schemas.codec import Codec
 from schemas.records import Candle, L2Update, Quote, Trade
+from tests.fixtures.examples import examples
 from tests.fixtures.protocol_run import ProtocolRun
 from tests.fixtures.venue_samples import Samples, samples
 
@@ -119,7 +120,7 @@ def test_no_mangled_frame_raises(venue: str) -> None:
 
 
 @pytest.mark.parametrize("venue", names())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(frame=st.binary(max_size=200))
 def test_no_bytes_raise(venue: str, frame: bytes) -> None:
     feed(ProtocolRun(load(venue).protocol(samples(venue).settings)), frame, START)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from alphapulse.config import VenueSettings
 from producers.feed.actions import FetchSnapshot, Resubscribe
 from producers.registry import load
+from tests.fixtures.examples import examples
 from tests.fixtures.protocol_run import ProtocolRun
 
 DEPTH = 10
@@ -342,7 +343,7 @@ def _check_venue(make: Callable[[Market], AnyVenue], script: list[tuple[str, lis
     assert run.valid(venue.symbol)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps)
 @example([("swap", [(False, 1, 2)]), ("pass", [(False, 1, 0)])])
 @example([("swap", [(False, 1, 2)]), ("pass", [(False, 1, 0)]), ("pass", [])])
@@ -350,25 +351,25 @@ def test_kraken(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(KrakenVenue, script)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps)
 def test_binance(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(BinanceVenue, script)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps)
 def test_coinbase(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(CoinbaseVenue, script)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps)
 def test_okx(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(OkxVenue, script)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps)
 def test_coinbase_advanced(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(CoinbaseAdvancedVenue, script)

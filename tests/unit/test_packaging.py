@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -23,6 +25,17 @@ def test_every_package_is_found() -> None:
     }
     found = set(find_packages(str(ROOT), include=patterns["include"], exclude=patterns.get("exclude", ())))
     assert found == there
+
+
+def test_each_release_has_its_schemas_and_its_changes() -> None:
+    """``schemas check`` compares with the releases in the tree; one that was forgotten there would not be checked."""
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    told = set(headings[1:])
+    assert told == {entry.name for entry in (ROOT / "schemas" / "released").iterdir() if entry.is_dir()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = json.loads((ROOT / "gateway" / "dashboard" / "package.json").read_text(encoding="utf-8"))
+    assert project["version"] == page["version"] == headings[1]
 
 
 def test_lock_files_hold_no_address() -> None:

@@ -464,7 +464,7 @@ class TestInProcess:
             await life
         assert ended.is_set()
 
-    async def test_it_does_not_remove_anothers_announcement(self, service: Service) -> None:
+    async def test_it_does_not_remove_the_announcement_of_another(self, service: Service) -> None:
         path = announcement_path(service.settings, "inside")
 
         async def main(_: Service) -> None:

@@ -72,4 +72,7 @@ def test_as_a_process(tmp_path: Path) -> None:
         f"  - {tmp_path}: alphapulse.Trade.trade_id: added without a default, which records written before it need",
     ]
     assert run("check", "--against", "schemas/avro").returncode == 0
+    released = run("check")
+    assert (released.returncode, released.stderr) == (0, "")
+    assert released.stdout.startswith("0.1.0: 9 schemas, compatible\n")
     assert run().returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from alphapulse.errors import IncompatibleSchema, SchemaError
-from schemas.compatibility import FOLDER, check, incompatibilities, read_folder
+from schemas.compatibility import FOLDER, RELEASED, check, incompatibilities, read_folder, read_releases
 
 BASE: dict[str, Any] = {
     "type": "record",
@@ -187,45 +188,87 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def release(folder: Path, tag: str, schema: dict[str, Any]) -> None:
+def commit(folder: Path, tag: str, schema: dict[str, Any]) -> None:
     (folder / "r.avsc").write_text(json.dumps(schema))
     git(folder, "add", ".")
     git(folder, "commit", "--allow-empty", "-m", tag)
     git(folder, "tag", tag)
 
 
-def test_without_a_release_it_says_so_and_passes(folder: Path) -> None:
-    assert check(folder=folder) == ["no release yet, no tag v*: nothing to be compatible with"]
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A source tree's folder of schemas, beside which a test may put releases; no repository."""
+    folder = tmp_path / "schemas" / "avro"
+    folder.mkdir(parents=True)
+    (folder / "r.avsc").write_text(json.dumps(BASE))
+    return folder
 
 
-def test_a_shallow_clone_is_mentioned(folder: Path, tmp_path: Path) -> None:
-    release(folder, "x1", BASE)
-    release(folder, "x2", BASE)
-    origin = folder.parents[1].as_uri()
-    git(tmp_path, "clone", "--depth", "1", "--no-tags", origin, str(tmp_path / "shallow"))
-    (line,) = check(folder=tmp_path / "shallow" / "schemas" / "avro")
-    assert line.endswith("(this clone is shallow: its tags may be missing)")
+def release(tree: Path, version: str, schema: dict[str, Any]) -> Path:
+    """Put ``schema`` among the releases beside ``tree``; return the folder of all releases."""
+    folder = tree.parent / "released" / version
+    folder.mkdir(parents=True)
+    (folder / "r.avsc").write_text(json.dumps(schema))
+    return folder.parent
 
 
-def test_all_releases_are_checked_not_only_the_last(folder: Path) -> None:
-    """That is what TRANSITIVE means: v2 gave a new field a default, v3 took it away, v1's records lack it."""
-    release(folder, "v1", BASE)
-    release(folder, "v2", with_added(name="new", type="long", default=0))
-    release(folder, "v10", with_added(name="new", type="long", default=5))
-    assert check(folder=folder) == [f"{tag}: 1 schemas, compatible" for tag in ("v1", "v2", "v10")]
-    (folder / "r.avsc").write_text(json.dumps(with_added(name="new", type="long")))
+def test_an_incompatible_change_is_refused(tree: Path) -> None:
+    released = release(tree, "0.1.0", BASE)
+    assert check(folder=tree, released=released) == ["0.1.0: 1 schemas, compatible"]
+    (tree / "r.avsc").write_text(json.dumps(changed(number="string")))
     with pytest.raises(IncompatibleSchema) as caught:
-        check(folder=folder)
+        check(folder=tree, released=released)
     assert str(caught.value).splitlines() == [
         "schemas break their readers:",
-        "  - v1: n.R.new: added without a default, which records written before it need",
-        "  - v2: n.R.new: its default was taken away, which records written before it need",
-        "  - v10: n.R.new: its default was taken away, which records written before it need",
+        '  - 0.1.0: n.R.number: the type changed from "int" to "string"',
     ]
 
 
+def test_all_releases_are_checked_not_only_the_last(tree: Path) -> None:
+    """That is what TRANSITIVE means: 2.0 gave a new field a default, 10.0 kept one, 1.0's records lack the field."""
+    release(tree, "1.0", BASE)
+    release(tree, "2.0", with_added(name="new", type="long", default=0))
+    released = release(tree, "10.0", with_added(name="new", type="long", default=5))
+    (tree / "r.avsc").write_text(json.dumps(with_added(name="new", type="long", default=5)))
+    assert check(folder=tree, released=released) == [
+        f"{version}: 1 schemas, compatible" for version in ("1.0", "2.0", "10.0")
+    ]
+    (tree / "r.avsc").write_text(json.dumps(with_added(name="new", type="long")))
+    with pytest.raises(IncompatibleSchema) as caught:
+        check(folder=tree, released=released)
+    assert str(caught.value).splitlines() == [
+        "schemas break their readers:",
+        "  - 1.0: n.R.new: added without a default, which records written before it need",
+        "  - 2.0: n.R.new: its default was taken away, which records written before it need",
+        "  - 10.0: n.R.new: its default was taken away, which records written before it need",
+    ]
+
+
+def test_without_releases_the_check_fails(tree: Path) -> None:
+    released = tree.parent / "released"
+    with pytest.raises(SchemaError, match=r"released: no schemas of releases to compare with: No such file"):
+        check(folder=tree, released=released)
+    released.mkdir()
+    (released / "SHA256SUMS").touch()
+    with pytest.raises(SchemaError, match=r"released: no schemas of releases to compare with: the folder is empty"):
+        check(folder=tree, released=released)
+    (released / "0.1.0").mkdir()
+    with pytest.raises(SchemaError, match=r"0\.1\.0: no schema files"):
+        check(folder=tree, released=released)
+    (released / "0.1.0").rename(released / "latest")
+    with pytest.raises(SchemaError, match=r"latest: not named by a version"):
+        check(folder=tree, released=released)
+
+
+def test_a_release_that_cannot_be_read(tree: Path) -> None:
+    released = release(tree, "0.1.0", BASE)
+    (released / "0.1.0" / "r.avsc").write_text("{")
+    with pytest.raises(SchemaError, match=r"0\.1\.0/r\.avsc: no Avro schema"):
+        check(folder=tree, released=released)
+
+
 def test_a_revision_or_a_folder_may_be_named(folder: Path, tmp_path: Path) -> None:
-    release(folder, "x1", BASE)
+    commit(folder, "x1", BASE)
     assert check("HEAD", folder=folder) == ["HEAD: 1 schemas, compatible"]
     other = tmp_path / "other"
     other.mkdir()
@@ -234,13 +277,13 @@ def test_a_revision_or_a_folder_may_be_named(folder: Path, tmp_path: Path) -> No
         check(str(other), folder=folder)
 
 
-def test_a_release_before_the_folder_was_made(folder: Path) -> None:
+def test_a_revision_before_the_folder_was_made(folder: Path) -> None:
     (folder / "r.avsc").rename(folder.parent / "elsewhere")
     git(folder, "add", str(folder.parent / "elsewhere"))
     git(folder, "commit", "-m", "first")
     git(folder, "tag", "v0")
     (folder.parent / "elsewhere").rename(folder / "r.avsc")
-    assert check(folder=folder) == ["v0: 0 schemas, compatible"]
+    assert check("v0", folder=folder) == ["v0: 0 schemas, compatible"]
 
 
 @pytest.mark.parametrize("against", ["nonsense", "--output=x", "HEAD"])
@@ -255,8 +298,8 @@ def test_what_cannot_be_read(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(SchemaError, match=r"no schema files \(\*\.avsc\)"):
         check(folder=empty)
     (empty / "r.avsc").write_text(json.dumps(BASE))
-    with pytest.raises(SchemaError, match=r"^git tag: .*not a git repository"):
-        check(folder=empty)
+    with pytest.raises(SchemaError, match=r"^HEAD: neither a folder nor a git revision: .*not a git repository"):
+        check("HEAD", folder=empty)
     (folder / "r.avsc").write_text('{"type": "nothing"}')
     with pytest.raises(SchemaError, match=r"r\.avsc: no Avro schema"):
         check(folder=folder)
@@ -265,18 +308,18 @@ def test_what_cannot_be_read(folder: Path, tmp_path: Path, monkeypatch: pytest.M
         check(folder=folder)
     (folder / "r.avsc").write_text(json.dumps(BASE))
     monkeypatch.setenv("PATH", str(empty))
-    with pytest.raises(SchemaError, match=r"^cannot run git: No such file"):
-        check(folder=folder)
+    with pytest.raises(SchemaError, match=r"^HEAD: .*: cannot run git: No such file"):
+        check("HEAD", folder=folder)
 
 
-def test_a_release_that_cannot_be_read(folder: Path) -> None:
+def test_a_revision_that_cannot_be_read(folder: Path) -> None:
     (folder / "r.avsc").write_text("{")
     git(folder, "add", ".")
     git(folder, "commit", "-m", "broken")
     git(folder, "tag", "v1")
     (folder / "r.avsc").write_text(json.dumps(BASE))
     with pytest.raises(SchemaError, match=r"^v1:r\.avsc: no Avro schema"):
-        check(folder=folder)
+        check("v1", folder=folder)
 
 
 def test_our_own_schemas_follow_themselves() -> None:
@@ -284,3 +327,20 @@ def test_our_own_schemas_follow_themselves() -> None:
     assert len(current) == 9
     assert incompatibilities(current, current) == []
     assert check(str(FOLDER)) == [f"{FOLDER}: 9 schemas, compatible"]
+
+
+def test_released_schemas_stay_as_they_were() -> None:
+    """A release's schemas are what its records were written with: their digests were noted with the release."""
+    noted = (RELEASED / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    there = {
+        f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in RELEASED.glob("*/*")
+    }
+    assert {name: digest for digest, name in (line.split("  ") for line in noted)} == there
+    assert len(noted) == len(there) >= 9
+
+
+def test_our_own_schemas_follow_every_release() -> None:
+    releases = read_releases(RELEASED)
+    assert next(iter(releases)) == "0.1.0"
+    assert check() == [f"{version}: {len(schemas)} schemas, compatible" for version, schemas in releases.items()]

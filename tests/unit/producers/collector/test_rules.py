@@ -131,7 +131,7 @@ def test_the_shipped_configuration_is_one_that_all_venues_accept() -> None:
     assert rules.load(ROOT / "deploy" / "config").venues.keys() == set(venues.names())
 
 
-def test_anothers_key_is_no_matter_of_ours_and_a_venue_switched_off_none_of_anybody() -> None:
+def test_the_key_of_another_is_no_matter_of_ours_and_a_venue_switched_off_none_of_anybody() -> None:
     alpaca = VenueSettings(symbols=("AAPL",))
     assert rules.faults({"alpaca": alpaca}, own={"kraken"}) == []
     assert [key for key, _ in rules.faults({"alpaca": alpaca}, own={"alpaca"})] == [
