@@ -1,10 +1,10 @@
-"""Trades that an earlier life of the collector has published, read back from the end of ``md.trades``.
+"""Deduplication of trades across restarts: ids read back from the end of ``md.trades``.
 
-Venues repeat trades to whoever subscribes. After a restart, ``kill -9`` included, those that are on the topic already
-must not be published again, and the hole between them and the first new one is a loss to be told of.
+Venues repeat recent trades to new subscribers. After a restart, ``kill -9`` included, trades already on the topic must
+not be published again, and a gap between them and the first new one must be reported.
 
-The topic is read newest first, a span of each partition at a time, and no further than is needed: a collector that was
-killed is back only when this is done, however long the topic is.
+The topic is read backwards, one span of each partition at a time, and no further than needed: a killed collector is
+back only when this is done, however long the topic is.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from schemas.codec import Codec
 from schemas.records import Trade
 
 READ_SECONDS: Final = 30.0
-"""For all partitions together; usually a fraction of a second."""
+"""Timeout for all partitions together; usually a fraction of a second."""
 REPEATED: Final = 50
-"""Trades of an instrument that are enough to know: no venue repeats more (Kraken so many). Where ids are consecutive
-the last one tells which are repeated; the others tell which came out of order."""
+"""Trades per instrument that suffice: no venue repeats more (Kraken repeats this many). Where ids are consecutive the
+last one tells which are repeated; the others tell which arrived out of order."""
 _SPAN: Final = 64
 _WIDER: Final = 4
-"""Records of a partition that are read first, and how much longer each further span is."""
+"""Records of a partition in the first span, and the factor by which each further span grows."""
 
 
 class KnownTrades:
-    """Ids of published trades by symbol, to be given to each instrument's stream once."""
+    """Ids of published trades by symbol; each instrument's stream receives them once."""
 
     def __init__(self, ids: Mapping[str, list[int]]) -> None:
         self._ids = dict(ids)
 
     def seed(self, instruments: Mapping[str, InstrumentState]) -> None:
-        """Tell the streams of ``instruments`` what is published, unless they or their forerunners were told."""
+        """Give the streams of ``instruments`` the published ids, unless they or their predecessors have them."""
         for symbol, state in instruments.items():
             ids = self._ids.pop(symbol, None)
             if ids:
@@ -66,11 +66,11 @@ async def read_back(
 ) -> KnownTrades:
     """Return the ids of the venue's last trades on ``md.trades``.
 
-    It goes back as far as ``publisher`` says; in a partition in which ``REPEATED`` trades of each of ``symbols`` that
-    belong there are found, no further. With patterns among ``symbols`` it is not known which those are.
+    It reads back as far as ``publisher`` says, but stops in a partition once ``REPEATED`` trades of each of its
+    ``symbols`` are found. With patterns among ``symbols`` it cannot stop early: the symbols are not known.
 
     Raises:
-        BrokerError: the broker cannot be reached, or does not give them.
+        BrokerError: the broker cannot be reached or does not return the records.
     """
     if not publisher.dedupe_records or not publisher.dedupe_seconds:
         return KnownTrades({})
@@ -78,7 +78,7 @@ async def read_back(
     wanted = _by_partition(venue, symbols, sorted(partitions))
     ends = [TopicPartition(topics.TRADES, number) for number in partitions]
     reader = kafka.consumer(settings, group_id=None, client_id=f"{client_id}-known")
-    # Before it starts: it then learns at once who leads them, and not only after a failed request and a pause.
+    # Assigned before the start: the client then requests the leaders at once, not after a failed request and a pause.
     reader.assign(ends)
     reader.pause(*ends)
     async with kafka.running(reader, settings):
@@ -92,12 +92,12 @@ async def read_back(
                 ]
                 await _read(reader, list(tails), f"{venue}|".encode(), since_ms, codec)
         except (TimeoutError, KafkaError) as error:
-            raise BrokerError(f"cannot read back the end of {topics.TRADES}: {error!r}") from error
+            raise BrokerError(f"cannot read published trades back from {topics.TRADES}: {error!r}") from error
     return KnownTrades({symbol: ids for tail in tails for symbol, ids in tail.ids.items()})
 
 
 def _by_partition(venue: str, symbols: Iterable[str], partitions: list[int]) -> dict[int, list[str]] | None:
-    """Return the symbols of each partition; None if it is not known what all the symbols are."""
+    """Return the symbols of each partition; None if patterns leave the symbols unknown."""
     found: dict[int, list[str]] = defaultdict(list)
     choose = DefaultPartitioner()
     for symbol in symbols:
@@ -108,13 +108,13 @@ def _by_partition(venue: str, symbols: Iterable[str], partitions: list[int]) -> 
 
 
 class _Tail:
-    """The end of a partition.
+    """End of a partition.
 
     Attributes:
-        floor: not to be read below.
-        low, high: the span that is being read; what is above has been read.
-        oldest_ms: the time of its first record.
-        ids: of trades, by symbol, in the topic's order.
+        floor: lowest offset to read.
+        low, high: the span being read; everything above has been read.
+        oldest_ms: timestamp of the span's first record.
+        ids: trade ids by symbol, in the topic's order.
     """
 
     def __init__(self, partition: TopicPartition, floor: int, end: int, wanted: Mapping[int, list[str]] | None) -> None:
@@ -127,14 +127,14 @@ class _Tail:
         self._values: dict[str, list[bytes]] = {}
 
     def go_back(self, records: int) -> int:
-        """Begin the span before the one that was read; return its first offset."""
+        """Move to the span before the current one; return its first offset."""
         self.high = self.low
         self.low = max(self.floor, self.high - records)
         self.oldest_ms = 0.0
         return self.low
 
     def take(self, messages: Iterable[ConsumerRecord[bytes, bytes]], prefix: bytes, since_ms: float) -> None:
-        """Take records of the span, or behind it."""
+        """Collect the records of the span; later ones are ignored."""
         for message in messages:
             if message.offset >= self.high:
                 break
@@ -145,13 +145,13 @@ class _Tail:
                     self._values.setdefault(symbol, []).append(message.value)
 
     def note(self, codec: Codec) -> None:
-        """Put the span's trades before those known so far."""
+        """Put the span's trades before those already known."""
         for symbol, values in self._values.items():
             self.ids[symbol] = [*_ids(values, codec), *self.ids.get(symbol, ())]
         self._values.clear()
 
     def enough(self, since_ms: float) -> bool:
-        """Whether it need not be read further back."""
+        """Whether no further span is needed."""
         if self.low == self.floor or self.oldest_ms < since_ms:
             return True
         return self._wanted is not None and all(len(self.ids.get(symbol, ())) >= REPEATED for symbol in self._wanted)
@@ -183,7 +183,7 @@ def _ids(values: Iterable[bytes], codec: Codec) -> list[int]:
         try:
             record = codec.decode(value)
         except RecordRefused as error:
-            logs.get("producers").warning("a record of md.trades cannot be read back", reason=str(error))
+            logs.get("producers").warning("undecodable record in md.trades ignored", reason=str(error))
             continue
         if isinstance(record, Trade) and record.trade_id.isdecimal():
             found.append(int(record.trade_id))

@@ -26,7 +26,7 @@ def test_venues_that_are_not_configured_are_told(
     monkeypatch.setenv("ALPHAPULSE_VENUES", '{"kraken":{"symbols":["BTC-USD"]}}')
     assert main(["mtgox", "kraken", "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("record: 'mtgox': unknown venue; there are ")
+    assert told.startswith("record: 'mtgox': unknown venue; known: ")
     assert "{" not in told  # no log before it
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")

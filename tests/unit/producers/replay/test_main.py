@@ -100,5 +100,5 @@ def test_speed() -> None:
 def test_an_unknown_venue_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["x", "--venue", "krakn"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("replay-x: --venue: 'krakn': unknown venue, did you mean kraken?; there are ")
+    assert told.startswith("replay-x: --venue: 'krakn': unknown venue, did you mean kraken?; known: ")
     assert len(told.splitlines()) == 1

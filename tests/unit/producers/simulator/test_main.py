@@ -29,7 +29,7 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--venues", "mtgox"], "simulator: --venues: 'mtgox': unknown venue; there are "),
+        (["--venues", "mtgox"], "simulator: --venues: 'mtgox': unknown venue; known: "),
         (
             ["--venues", "kraken", "--symbols", "BTCUSD"],
             "simulator: --symbols: kraken: not a pair: 'BTCUSD' (BASE-QUOTE), did you mean BTC-USD?",
