@@ -1,4 +1,4 @@
-"""Random numbers at the price of one uniform one: the simulation draws many, and none has to be exact."""
+"""Tables of random numbers: each draw costs one uniform number, at the price of exactness, which is not needed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ DRAWS: Final = 8192
 _MIDDLES: Final = tuple((number + 0.5) / DRAWS for number in range(DRAWS))
 
 NORMAL: Final = tuple(NormalDist().inv_cdf(middle) for middle in _MIDDLES)
-"""Standard normal. Draw with ``NORMAL[int(random() * DRAWS)]``."""
+"""Standard normal; draw with ``NORMAL[int(random() * DRAWS)]``."""
 EXPONENTIAL: Final = tuple(-log(1.0 - middle) for middle in _MIDDLES)
-"""Exponential with mean 1, drawn likewise."""
+"""Exponential with mean 1; drawn in the same way."""

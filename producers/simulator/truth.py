@@ -1,7 +1,7 @@
-"""What a simulated venue's books truly are: at every change, and so at every frame that tells of one.
+"""True books of a simulated venue: at every change, and so at every frame about one.
 
-Tests hold what a collector publishes against it. Mantissas are at eight decimals, prices and sizes, as a collector's
-epochs start with, or at as many as the listing has where it has more.
+Tests compare a collector's records with them. Mantissas of prices and sizes are at eight decimals, with which a
+collector's epochs start, or at the listing's decimals if these are more.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ DECIMALS: Final = 8
 
 
 class TrueBook:
-    """One instrument's book at any of its changes.
+    """One instrument's book after each of its changes.
 
     Args:
-        instrument: as it is before its first event.
+        instrument: before its first event.
 
     Attributes:
-        changes: how many there have been.
+        changes: number of changes.
         price_unit, size_unit: mantissas of one tick and of one lot.
     """
 
@@ -46,33 +46,33 @@ class TrueBook:
         return len(self._log)
 
     def changed(self, change: BookChange, sequence: int | None = None) -> None:
-        """Note a change, and the venue's number of it."""
+        """Record a change, and the venue's number of it."""
         self._log.append((*self._scaled(change.bids), *self._scaled(change.asks)))
         self.numbered(sequence)
 
     def numbered(self, sequence: int | None) -> None:
-        """Note which of the venue's sequence numbers the book has now."""
+        """Record the venue's sequence number of the current book."""
         if sequence is not None:
             self._by_sequence[sequence] = self.changes
 
     def told(self, frame: int) -> None:
-        """Note that frame number ``frame`` tells of the book as it is now."""
+        """Record that frame number ``frame`` describes the current book."""
         self._by_frame[frame] = self.changes
 
     def at_frame(self, frame: int) -> OrderBook:
-        """Return the book that frame number ``frame`` leads to. It is the same object for every call.
+        """Return the book described by frame number ``frame``; the same object at every call.
 
         Raises:
-            KeyError: no book frame has this number.
+            KeyError: not the number of a book frame.
         """
         return self._go(self._by_frame[frame])
 
     def at_sequence(self, sequence: int) -> OrderBook:
-        """Return the book of the venue's sequence number, as :meth:`at_frame`."""
+        """Return the book of the venue's sequence number; see :meth:`at_frame`."""
         return self._go(self._by_sequence[sequence])
 
     def now(self) -> OrderBook:
-        """Return the book after the last change, as :meth:`at_frame`."""
+        """Return the book after the last change; see :meth:`at_frame`."""
         return self._go(self.changes)
 
     def _go(self, change: int) -> OrderBook:

@@ -15,7 +15,7 @@ def test_defaults() -> None:
     assert options.venues == ["kraken", "binance"]
     assert (str(options.out), options.rotate_mb, options.rotate_minutes) == ("data/recordings", 256.0, 60.0)
     for wrong in ("0", "x", "-1", "inf"):
-        with pytest.raises(argparse.ArgumentTypeError, match="is no number above 0"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a number greater than 0"):
             positive(wrong)
 
 
