@@ -23,7 +23,7 @@ from producers.net.connection import Disconnected, VenueConnection
 from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
-"""A connection that lived this long resets the backoff."""
+"""A connection that lived this long was stable: the backoff is reset."""
 DISOWN_SECONDS: Final = 1.0
 """Delay after which a book without an epoch is set invalid: a killed collector may have left it valid."""
 STOPPED: Final = "stopped"
@@ -113,7 +113,7 @@ class Shard:
         self._opened = -math.inf
 
     def youth_delay(self) -> float:
-        """Return the delay in seconds before the shard is replaced; longer if its connection is new."""
+        """Return the delay in seconds before the shard is replaced: 0, or the backoff if its connection is new."""
         lived = asyncio.get_running_loop().time() - self._opened
         return self.backoff.next() if lived < STABLE_SECONDS else 0.0
 

@@ -63,7 +63,6 @@ class Pace:
             self._repairs = 0
         self._repairs += 1
         # 2**1000 overflows a float.
-
         excess = min(self._repairs - self._free, 60)
         delay = min(self._cap, 0.5 * 2.0 ** (excess - 1)) if excess > 0 else 0.0
         self._last = now + delay

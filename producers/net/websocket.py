@@ -300,7 +300,6 @@ class FrameSocket(ClientConnection):
 
     def _end(self) -> None:
         """Report that the connection is closed."""
-
         if self._lost is not None and not self.connection_lost_waiter.done():
             super().connection_lost(*self._lost)
             self._tell()

@@ -112,7 +112,6 @@ class Timeline:
         await self._wait_for_time(line)
         self.waiting = None
         # Clients are checked last: they may have disconnected while the frame waited for the rest.
-
         if shape.rest is None:
             if not shape.conversation:
                 await self._deliver(line.frame, self._recording.keys_of(shape))

@@ -1,4 +1,4 @@
-"""Tables of random numbers: each draw costs one uniform number, at the price of exactness, which is not needed."""
+"""Tables of normal and exponential random numbers: approximate, but each draw costs only one uniform number."""
 
 from __future__ import annotations
 

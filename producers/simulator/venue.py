@@ -248,7 +248,6 @@ class SimulatedVenue:
 
     def disconnected(self, connection: ClientConnection) -> None:
         """Remove a client; no effect if it is removed already."""
-
         self.limiter.disconnected(connection, lost=connection.lost)
         outbox = self._outboxes.pop(connection, None)
         if outbox is not None:

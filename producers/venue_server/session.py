@@ -76,7 +76,7 @@ class VenueSession(ABC):
         self.symbols = frozenset(symbols)
         self.subscriptions: dict[Key, VenueSubscription] = {}
         self.next_number = 0
-        """Number of the next frame to this client, where the venue numbers frames; skipping one simulates a loss."""
+        """Number of the next frame to this client, where the venue numbers frames; a skipped one appears lost."""
         self.refuses: Callable[[Key], bool] = _never
         """Called for each new subscription: whether the venue refuses it although it is valid."""
         self.last_trade: Callable[[str], tuple[int, int] | None] = _unknown
