@@ -1,1 +1,1 @@
-"""Collectors: a venue's feed in, records on topics out."""
+"""Producers: collectors that publish venues' market data, and the recorder, replay and simulator of venues."""

@@ -1,4 +1,4 @@
-"""``python -m producers VENUE``: the collector of one venue as a service."""
+"""``python -m producers VENUE``: collector of one venue, as a service."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from producers.registry import load
 from schemas.waiting import prepared_codec
 
 FLUSH_SECONDS: Final = 3.0
-"""For the last records at the end; with the client's own time to stop it stays within the service's grace."""
+"""Timeout for the last records; with the client's own time to stop it stays within the service's grace period."""
 
 
 async def collect(running: service.Service, venue_name: str, folder: Path | None = None) -> None:
-    """Collect ``venue_name`` until the service is asked to stop, following the configuration in ``folder``.
+    """Collect ``venue_name`` until the service stops, following the configuration in ``folder``.
 
     Raises:
         SchemaError: the schema registry refuses a schema.
-        BrokerError: the broker refuses us, or records.
+        BrokerError: the broker refuses the connection or records.
     """
     settings: Settings = running.settings
     venue = load(venue_name)
@@ -73,15 +73,15 @@ async def _partitions(client: kafka.NativeProducer) -> set[int]:
     try:
         return await client.partitions_for(topics.TRADES)
     except KafkaError as error:
-        raise BrokerError(f"cannot learn the partitions of {topics.TRADES}: {error}") from error
+        raise BrokerError(f"cannot list the partitions of {topics.TRADES}: {error}") from error
 
 
 def main(arguments: list[str]) -> int:
     """Run the collector and return the exit code."""
     parser = argparse.ArgumentParser(prog="collector", description="Collect one venue.")
-    parser.add_argument("venue", help="name of a folder in producers/venues")
-    parser.add_argument("--name", help="name of the service; default: collector-VENUE")
-    parser.add_argument("--config", type=Path, help="folder of services.toml and exchanges.toml")
+    parser.add_argument("venue", help="name of the venue: a folder in producers/venues")
+    parser.add_argument("--name", help="service name; default: collector-VENUE")
+    parser.add_argument("--config", type=Path, help="folder with services.toml and exchanges.toml")
     given = parser.parse_args(arguments)
     named = os.environ.get(f"{PREFIX}CONFIG")
     folder: Path | None = given.config or (Path(named) if named else None)

@@ -1,4 +1,4 @@
-"""``alphapulse check``: whether the configuration can be used, with every fault of it at once; nothing is started."""
+"""``alphapulse check``: validate the configuration and report every fault at once; starts nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from producers.collector import rules
 
 
 def main() -> int:
-    """Print what is wrong, or what is configured; return the exit code."""
+    """Print the faults or a summary; return the exit code."""
     named = os.environ.get(f"{PREFIX}CONFIG")
     try:
         settings = rules.load(Path(named) if named else None)
@@ -26,11 +26,11 @@ def main() -> int:
 
 
 def summary(settings: Settings, folder: str | None) -> list[str]:
-    """Return what is configured, in lines: the venues that are enabled, and where the rest goes."""
-    lines = [f"configuration is good ({folder or 'no folder given: defaults and environment'})"]
+    """Return a summary of the configuration, in lines: the venues and the broker."""
+    lines = [f"configuration is valid ({folder or 'no folder given: defaults and environment'})"]
     for name, venue in settings.venues.items():
         listed = ", ".join(venue.symbols)
-        lines.append(f"  {name}: {listed}" if venue.enabled else f"  {name}: not enabled")
+        lines.append(f"  {name}: {listed}" if venue.enabled else f"  {name}: disabled")
     lines.append(f"  broker: {settings.kafka.bootstrap}")
     return lines
 

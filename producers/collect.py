@@ -1,6 +1,6 @@
 """``alphapulse collect``: collectors of several venues as processes under one supervisor.
 
-Each collector follows the configuration folder by itself; here only whole venues come and go.
+Each collector reloads the configuration folder itself; this process only starts and stops collectors.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from producers.collector import rules
 
 
 async def collect(venues: Sequence[str]) -> int:
-    """Run one collector per venue until a signal comes; one that dies is started again.
+    """Run one collector per venue until a signal arrives; one that dies is restarted.
 
     Args:
-        venues: which; none named: all that are enabled, those enabled later among them.
+        venues: names of venues; none: all enabled ones, including those enabled later.
 
     Raises:
-        ConfigError: the configuration cannot be used.
-        ArgumentsRefused: a venue is not configured, or switched off; or there is none.
+        ConfigError: the configuration is invalid.
+        ArgumentsRefused: a venue is not configured or is disabled; or no venue is enabled.
         ServiceError: a collector cannot run.
     """
     named = os.environ.get(f"{PREFIX}CONFIG")
@@ -64,12 +64,12 @@ async def collect(venues: Sequence[str]) -> int:
 
 
 class Collectors:
-    """The collectors' processes.
+    """Collector processes.
 
     Args:
         supervisor: runs them.
-        settings: what they start with.
-        folder: of the configuration they follow; None: there is none, and nothing changes.
+        settings: their initial settings.
+        folder: configuration folder that they follow; None: the settings never change.
     """
 
     def __init__(self, supervisor: Supervisor, settings: Settings, folder: Path | None) -> None:
@@ -80,12 +80,12 @@ class Collectors:
         self._first = True
 
     async def go_over_to(self, venues: Sequence[str]) -> None:
-        """Start and stop collectors until exactly those of ``venues`` run.
+        """Start and stop collectors until exactly ``venues`` run.
 
         Raises:
-            ServiceError: a process cannot be made.
+            ServiceError: a process cannot be started.
         """
-        # One that was given up is tried again: the change may be what it was waiting for.
+        # A collector that was given up is retried: the change may have fixed its problem.
         given_up = {venue for venue in self._running if self._supervisor.children[_name(venue)].given_up}
         gone = [venue for venue in self._running if venue not in venues]
         if gone:
@@ -102,7 +102,7 @@ class Collectors:
         arguments: tuple[str, ...] = (venue,)
         own: dict[str, str] = {}
         if self._folder is not None:
-            # The environment beats the files: what stands in them must not be repeated there, or no change would show.
+            # The environment takes precedence over the files: repeating their values there would hide later changes.
             settings = settings.model_copy(update={"venues": {}})
             own = {key: value for key, value in os.environ.items() if key.startswith(f"{PREFIX}VENUES")}
             arguments = (venue, "--config", str(self._folder))
@@ -113,7 +113,7 @@ class Collectors:
             arguments,
             spare=True,
             patient=True,
-            # At the start a venue that cannot be collected is the user's mistake; later it must not end the others.
+            # At the start a venue that cannot be collected is a user error; later it must not stop the others.
             vital=self._first,
             variables=own,
         )
@@ -156,9 +156,9 @@ async def _never() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until asked to stop; return the exit code."""
+    """Run until stopped; return the exit code."""
     parser = argparse.ArgumentParser(prog="alphapulse collect", description="Collect from venues.")
-    parser.add_argument("venues", nargs="*", metavar="VENUE", help="of exchanges.toml; none: all that are enabled")
+    parser.add_argument("venues", nargs="*", metavar="VENUE", help="venue in exchanges.toml; default: all enabled ones")
     options = parser.parse_args(arguments)
     try:
         return asyncio.run(collect(list(dict.fromkeys(options.venues))))

@@ -1,8 +1,7 @@
-"""The venues there are: every package in ``producers/venues/`` that holds a ``protocol.py``.
+"""Venue registry: every package in ``producers/venues/`` with a ``protocol.py`` is a venue.
 
-A venue's package says what it is in ``VENUE``; it may also hold the venue's own end of its protocol (``server.py``)
-and its simulated market data (``simulator.py``), which are found here by their names. So a new venue is a new folder,
-and nothing else.
+A venue's package describes it in ``VENUE``; it may also contain the server side of its protocol (``server.py``) and its
+simulated market data (``simulator.py``), which are found here by name. A new venue needs no change outside its folder.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ _PACKAGE: Final = "producers.venues"
 
 @cache
 def names() -> tuple[str, ...]:
-    """Return the names of all venues, sorted; none of their code is imported for it."""
+    """Return the names of all venues, sorted, without importing their code."""
     folders = files(_PACKAGE).iterdir()
     return tuple(sorted(folder.name for folder in folders if folder.joinpath("protocol.py").is_file()))
 
 
 def load(name: str) -> Venue:
-    """Return the venue called ``name``.
+    """Return the venue ``name``.
 
     Raises:
-        ConfigError: there is none; the message names those there are.
+        ConfigError: no such venue; the message lists the known ones.
     """
     if name not in names():
         raise ConfigError([f"venues.{name}: unknown venue; known: {', '.join(names())}"])
@@ -44,13 +43,13 @@ def load(name: str) -> Venue:
 
 
 def unknown(name: str, known: Sequence[str] | None = None) -> str:
-    """Return the reason why there is no venue called ``name`` among the ``known`` ones (default: all)."""
+    """Return the message that ``name`` is none of the ``known`` venues (default: all)."""
     known = known if known is not None else names()
-    return f"unknown venue{suggestion(name, known)}; there are {', '.join(known)}"
+    return f"unknown venue{suggestion(name, known)}; known: {', '.join(known)}"
 
 
 def part(name: str, module: Part) -> ModuleType | None:
-    """Return a module of the venue's package; None if there is no such venue, or it has no such module."""
+    """Return a module of the venue's package; None if there is no such venue or module."""
     if name not in names() or not files(_PACKAGE).joinpath(name, f"{module}.py").is_file():
         return None
     return import_module(f"{_PACKAGE}.{name}.{module}")

@@ -1,1 +1,1 @@
-"""The collector of one venue: its shards, their connections, and what is published of them."""
+"""Collector of one venue: shards, their connections, and the publisher of their records."""

@@ -1,4 +1,4 @@
-"""Receipt time of a collector's frames: the machine's clock, made strictly rising."""
+"""Strictly increasing clock for the receipt time of frames."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ STEP_NS: Final = 1000
 
 
 class RisingClock:
-    """Each time is later than the one before, whatever the machine's clock does.
+    """Clock whose times always increase, even if the machine's clock steps back.
 
-    Epochs are named by it, and those of an instrument must rise on all of its connections.
+    Receipt times name epochs, which must increase per instrument over all its connections.
 
     Args:
         source: ns since the Unix epoch.
@@ -22,7 +22,7 @@ class RisingClock:
         self._last = 0
 
     def __call__(self) -> int:
-        """Return the time, ns since the Unix epoch."""
+        """Return the receipt time, ns since the Unix epoch."""
         time = self.source()
         if time < (least := self._last + STEP_NS):
             time = least

@@ -1,7 +1,7 @@
-"""The collector of one venue: its symbols on one or several connections, one publisher.
+"""Collector of one venue: symbols sharded over connections, one publisher.
 
-The protocols decide, the shards act (:mod:`producers.collector.shard`), the pool keeps the shards
-(:mod:`producers.collector.pool`); here stands a collector's life, and what a change of the configuration does.
+Protocols (:mod:`producers.feed`) parse and decide; shards (:mod:`producers.collector.shard`) do the I/O; the pool
+(:mod:`producers.collector.pool`) owns the shards. This module has the collector's lifecycle and configuration reload.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from producers.net.rest import RestClient
 
 
 class Collector:
-    """Collects one venue.
+    """Collector of one venue.
 
     Args:
-        venue: what to collect.
-        settings: its symbols and addresses.
-        publisher: takes the records.
-        service: name of the service, in events and dead letters.
-        freshness: how books are confirmed, and how late frames may be read.
+        venue: the venue.
+        settings: symbols and addresses.
+        publisher: receives the records.
+        service: service name, for events and dead letters.
+        freshness: heartbeat interval and the limit for late frames.
         clock: nanoseconds since the Unix epoch.
-        backoff: makes what stands between a shard's connections.
-        known: trades that are published already.
-        tap: hears every frame and every REST answer first; then a connection ends before the next one begins.
+        backoff: makes the reconnect backoff of a shard.
+        known: trades that are already published.
+        tap: receives every frame and REST answer before it is parsed. With a tap, connections never overlap.
 
     Raises:
-        ConfigError: the venue does not offer what the settings ask for.
+        ConfigError: the venue does not support the settings.
 
     Attributes:
-        connected: whether a connection to the venue stands.
-        clock: the time of receipt.
-        event_log: takes events about this collector.
+        connected: whether a connection to the venue is open.
+        clock: receipt time.
+        event_log: receives this collector's events.
     """
 
     def __init__(
@@ -102,19 +102,19 @@ class Collector:
 
     @property
     def shards(self) -> Sequence[Shard]:
-        """The shares of the symbols, each on a connection of its own."""
+        """The shards, each with a part of the symbols and its own connection."""
         return self._pool.shards
 
     @property
     def frames(self) -> int:
-        """Frames received so far."""
+        """Number of frames received."""
         return self._counters.frames
 
     async def run(self, stopping: asyncio.Event, connected: Callable[[bool], None]) -> None:
-        """Collect until ``stopping``; then end all epochs. ``connected`` is told when that changes.
+        """Run until ``stopping`` is set, then end all epochs. ``connected`` receives changes of the connection state.
 
         Raises:
-            BrokerError: records cannot be published any more.
+            BrokerError: records can no longer be published.
         """
         self._tell_connected = connected
         wanted = self._instruments.resolve(self.settings.symbols)
@@ -141,14 +141,14 @@ class Collector:
             if ended.done() and not ended.cancelled():
                 ended.result()
         if publisher.failed.is_set():
-            await publisher.room()  # raises what it failed of
+            await publisher.room()  # raises the failure
         self.event_log.event("stopped", "INFO", "collector stopped")
 
     def reconfigure(self, settings: VenueSettings) -> None:
-        """Go over to ``settings`` without disturbing what they leave as it is.
+        """Apply ``settings``; connections that they do not concern stay open.
 
         Raises:
-            ConfigError: the venue does not offer what they ask for; nothing was changed.
+            ConfigError: the venue does not support the settings; nothing was changed.
         """
         wanted = self._instruments.resolve(settings.symbols) if settings.enabled else ()
         self._check(settings, wanted)
@@ -161,7 +161,7 @@ class Collector:
         self._instruments.wake()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work``; an error in it ends the collector."""
+        """Run ``work`` as a task; an error in it stops the collector."""
         return self._tasks.spawn(work)
 
     def _check(self, settings: VenueSettings, symbols: Sequence[str]) -> None:
@@ -170,18 +170,18 @@ class Collector:
         sharding.check(venue.name, symbols, capacity(venue, settings), venue.connections_limit)
 
     def _listed(self) -> None:
-        """Take up what patterns match by now."""
+        """Add and remove symbols after the instrument list changed."""
         if self.settings.enabled:
             self._pool.share_out(self._instruments.resolve(self.settings.symbols))
 
     def _shard_changed(self) -> None:
-        """Tell whether a connection stands, if that has changed."""
+        """Report a change of the connection state."""
         connected = self._pool.connected
         if connected != self.connected:
             self.connected = connected
             self._tell_connected(connected)
 
-    # --- figures ---
+    # --- statistics ---
 
     async def _keep_counting(self) -> None:
         while True:
@@ -197,10 +197,10 @@ class Collector:
         return self._watermark.reach(self._publisher.confirmed())
 
     def status(self) -> dict[str, Any]:
-        """Return the collector's figures, for ``/status``.
+        """Return the collector's statistics, for ``/status``.
 
-        ``frames_done`` rises to n when every record that frames 1 to n led to is acknowledged. Frames held back until a
-        snapshot comes (``frames_waiting``) are not done before the venue refused it, or left it unanswered for 10 s.
+        ``frames_done`` is n when every record derived from frames 1 to n is acknowledged. Frames held back until a
+        snapshot (``frames_waiting``) are not done until the venue refused the snapshot or did not answer for 10 s.
         """
         publisher = self._publisher
         return {
@@ -219,4 +219,4 @@ class Collector:
 
 
 def _nobody(connected: bool) -> None:
-    """Before anybody asks to be told."""
+    """Placeholder until :meth:`Collector.run` sets the callback."""

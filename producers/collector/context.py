@@ -1,4 +1,4 @@
-"""What a collector hands down to its shards."""
+"""Context of a collector: shared objects handed down to its shards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from producers.net.rest import RestClient
 
 @dataclass(slots=True)
 class FrameCounters:
-    """Frames received on all connections so far, and their bytes."""
+    """Frames and bytes received, over all connections."""
 
     frames: int = 0
     bytes: int = 0
@@ -25,21 +25,21 @@ class FrameCounters:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The collector, as its shards see it.
+    """What a collector's shards share.
 
     Attributes:
-        venue: what is collected.
-        freshness: how books are confirmed, and how late frames may be read.
-        publisher: takes the records.
-        event_log: takes events and dead letters.
+        venue: the venue.
+        freshness: heartbeat interval and the limit for late frames.
+        publisher: receives the records.
+        event_log: receives events and dead letters.
         log: the service's log.
         rest: sends REST requests.
-        connects: the venue's limit of connections opened.
-        messages: its limit of messages, where all connections share one.
-        counters: of frames.
-        now: the time, ns since the Unix epoch; each later than the one before.
-        spawn: runs a task; an error in it ends the collector.
-        tap: hears every frame and every REST answer first.
+        connects: rate limiter of the venue for new connections.
+        messages: rate limiter for messages, if all connections share one.
+        counters: frames and bytes received.
+        now: receipt time, ns since the Unix epoch, strictly increasing.
+        spawn: runs a task; an error in it stops the collector.
+        tap: receives every frame and REST answer before it is parsed.
     """
 
     venue: Venue

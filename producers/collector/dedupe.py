@@ -1,10 +1,10 @@
-"""Trades that an earlier life of the collector has published, read back from the end of ``md.trades``.
+"""Deduplication of trades across restarts: ids read back from the end of ``md.trades``.
 
-Venues repeat trades to whoever subscribes. After a restart, ``kill -9`` included, those that are on the topic already
-must not be published again, and the hole between them and the first new one is a loss to be told of.
+Venues repeat recent trades to new subscribers. After a restart, ``kill -9`` included, trades already on the topic must
+not be published again, and a gap between them and the first new one must be reported.
 
-The topic is read newest first, a span of each partition at a time, and no further than is needed: a collector that was
-killed is back only when this is done, however long the topic is.
+The topic is read backwards, one span of each partition at a time, and no further than needed: a killed collector is
+back only when this is done, however long the topic is.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from schemas.codec import Codec
 from schemas.records import Trade
 
 READ_SECONDS: Final = 30.0
-"""For all partitions together; usually a fraction of a second."""
+"""Timeout for all partitions together; usually a fraction of a second."""
 REPEATED: Final = 50
-"""Trades of an instrument that are enough to know: no venue repeats more (Kraken so many). Where ids are consecutive
-the last one tells which are repeated; the others tell which came out of order."""
+"""Trades per instrument that suffice: no venue repeats more (Kraken repeats this many). Where ids are consecutive the
+last one tells which are repeated; the others tell which arrived out of order."""
 _SPAN: Final = 64
 _WIDER: Final = 4
-"""Records of a partition that are read first, and how much longer each further span is."""
+"""Records of a partition in the first span, and the factor by which each further span grows."""
 
 
 class KnownTrades:
-    """Ids of published trades by symbol, to be given to each instrument's stream once."""
+    """Ids of published trades by symbol; each instrument's stream receives them once."""
 
     def __init__(self, ids: Mapping[str, list[int]]) -> None:
         self._ids = dict(ids)
 
     def seed(self, instruments: Mapping[str, InstrumentState]) -> None:
-        """Tell the streams of ``instruments`` what is published, unless they or their forerunners were told."""
+        """Give the streams of ``instruments`` the published ids, unless they or their predecessors have them."""
         for symbol, state in instruments.items():
             ids = self._ids.pop(symbol, None)
             if ids:
@@ -66,11 +66,11 @@ async def read_back(
 ) -> KnownTrades:
     """Return the ids of the venue's last trades on ``md.trades``.
 
-    It goes back as far as ``publisher`` says; in a partition in which ``REPEATED`` trades of each of ``symbols`` that
-    belong there are found, no further. With patterns among ``symbols`` it is not known which those are.
+    It reads back as far as ``publisher`` says, but stops in a partition once ``REPEATED`` trades of each of its
+    ``symbols`` are found. With patterns among ``symbols`` it cannot stop early: the symbols are not known.
 
     Raises:
-        BrokerError: the broker cannot be reached, or does not give them.
+        BrokerError: the broker cannot be reached or does not return the records.
     """
     if not publisher.dedupe_records or not publisher.dedupe_seconds:
         return KnownTrades({})
@@ -92,7 +92,7 @@ async def read_back(
 
 
 def _by_partition(venue: str, symbols: Iterable[str], partitions: list[int]) -> dict[int, list[str]] | None:
-    """Return the symbols of each partition; None if it is not known what all the symbols are."""
+    """Return the symbols of each partition; None if patterns leave the symbols unknown."""
     found: dict[int, list[str]] = defaultdict(list)
     choose = DefaultPartitioner()
     for symbol in symbols:
@@ -103,7 +103,7 @@ def _by_partition(venue: str, symbols: Iterable[str], partitions: list[int]) -> 
 
 
 class _Tail:
-    """The end of a partition.
+    """End of a partition.
 
     Attributes:
         span: the offsets being read; those above have been read.
@@ -136,7 +136,7 @@ class _Tail:
                     self._values.setdefault(symbol, []).append(message.value)
 
     def note(self, codec: Codec) -> None:
-        """Put the span's trades before those known so far."""
+        """Put the span's trades before those already known."""
         for symbol, values in self._values.items():
             self.ids[symbol] = [*_ids(values, codec), *self.ids.get(symbol, ())]
         self._values.clear()
@@ -169,7 +169,7 @@ def _ids(values: Iterable[bytes], codec: Codec) -> list[int]:
         try:
             record = codec.decode(value)
         except RecordRefused as error:
-            logs.get("producers").warning("a record of md.trades cannot be read back", reason=str(error))
+            logs.get("producers").warning("undecodable record in md.trades ignored", reason=str(error))
             continue
         if isinstance(record, Trade) and record.trade_id.isdecimal():
             found.append(int(record.trade_id))

@@ -1,4 +1,4 @@
-"""What a venue trades, for the patterns among the configured symbols: fetched when needed, renewed now and then."""
+"""Instrument discovery: a venue's list of instruments, fetched and refreshed to resolve symbol patterns."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from producers.net.rest import RestClient
 
 RENEWAL_SECONDS: Final = 3600.0
 _NAMED: Final = 50
-"""Symbols told in an event; of more, the number is."""
+"""Symbols named in an event; further ones are only counted."""
 _LONGEST: Final = 40
-"""Characters of a name that are told."""
+"""Maximum length of a name in an event."""
 
 
 class InstrumentDiscovery:
-    """A venue's instruments, as far as patterns ask for them.
+    """Resolves symbol patterns against a venue's list of instruments.
 
     Args:
-        venue: says where it lists them.
-        rest: asks it.
-        changed: is called when patterns may match other symbols than before.
-        event_log: is told what each pattern matched, what cannot be named, or why the list cannot be had.
+        venue: knows where its list is.
+        rest: fetches it.
+        changed: called when patterns may match other symbols than before.
+        event_log: receives what each pattern matched, names that cannot be symbols, and failures.
 
     Attributes:
-        left_out: the venue's names of instruments that have no canonical symbol, by the last list.
+        left_out: names in the last list that have no canonical symbol.
     """
 
     def __init__(self, venue: Venue, rest: RestClient, changed: Callable[[], None], event_log: EventLog) -> None:
@@ -46,15 +46,15 @@ class InstrumentDiscovery:
         self._wake = asyncio.Event()
 
     def resolve(self, configured: Sequence[str]) -> tuple[str, ...]:
-        """Return the symbols that ``configured`` stands for, as far as is known yet."""
+        """Return the symbols matched by ``configured``, as far as the list is known."""
         return resolve(configured, self._listed or ()).symbols
 
     def wake(self) -> None:
-        """Look at the configured symbols again: they may hold other patterns."""
+        """Check the configured symbols again: they may contain other patterns."""
         self._wake.set()
 
     async def keep(self, configured: Callable[[], Sequence[str]]) -> None:
-        """Keep the list fresh as long as ``configured()`` holds patterns."""
+        """Refresh the list while ``configured()`` contains patterns."""
         backoff = Backoff(base=2.0, cap=60.0)
         while True:
             self._wake.clear()
@@ -70,7 +70,11 @@ class InstrumentDiscovery:
     async def _renew(self, configured: Sequence[str]) -> bool:
         listing = self._venue.listing
         if listing is None:
-            self._tell("listing_failed", "ERROR", f"{self._venue.name} lists no instruments; name the symbols")
+            self._tell(
+                "listing_failed",
+                "ERROR",
+                f"{self._venue.name} has no list of instruments for patterns; list the symbols",
+            )
             return True
         body, reason = await self._rest.get(listing.path)
         left_out: list[str] = []
@@ -80,7 +84,7 @@ class InstrumentDiscovery:
             except FrameRefused as error:
                 body, reason = None, str(error)
         if body is None:
-            self._tell("listing_failed", "WARNING", f"cannot learn what the venue trades: {reason}")
+            self._tell("listing_failed", "WARNING", f"cannot fetch the list of instruments: {reason}")
             return False
         self._tell_left_out(tuple(dict.fromkeys(left_out)))
         self._tell_matches(configured)
@@ -88,13 +92,13 @@ class InstrumentDiscovery:
         return True
 
     def _tell_left_out(self, names: tuple[str, ...]) -> None:
-        """Name, once, what the venue trades and no pattern can match."""
+        """Report, once per list, the instruments that no pattern can match."""
         if names and names != self.left_out:
             named = ", ".join(repr(name[:_LONGEST]) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
             self._tell(
                 "symbols_left_out",
                 "WARNING",
-                f"{len(names)} instruments of {self._venue.name} have names that cannot be symbols; no pattern matches "
+                f"{len(names)} instruments of {self._venue.name} have names that are no valid symbols; patterns ignore "
                 f"them: {named}",
                 details={"symbols": str(len(names))},
             )
@@ -114,5 +118,5 @@ class InstrumentDiscovery:
                     details={"pattern": pattern, "symbols": str(len(symbols))},
                 )
             else:
-                self._tell("symbols_resolved", "WARNING", f"{pattern} matches nothing the venue trades")
+                self._tell("symbols_resolved", "WARNING", f"{pattern} matches no instrument of the venue")
         self._told = matched

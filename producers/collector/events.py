@@ -1,4 +1,4 @@
-"""A collector's events and dead letters: logged, counted and published."""
+"""Events and dead letters of a collector: logged, counted and published."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LEVELS: Final = {"INFO": "info", "WARNING": "warning", "ERROR": "error"}
 
 
 class EventLog:
-    """What an operator wants to know of one collector.
+    """Event log of one collector: events and dead letters.
 
     Args:
-        publisher: takes the records.
-        service: says it.
-        venue: is concerned.
-        source: the venue's address, where dead letters come from.
+        publisher: receives the records.
+        service: name of the service.
+        venue: name of the venue.
+        source: the venue's address, as the origin of dead letters.
         clock: nanoseconds since the Unix epoch.
     """
 
@@ -42,7 +42,7 @@ class EventLog:
         symbol: str | None = None,
         details: Mapping[str, str] | None = None,
     ) -> None:
-        """Tell of something."""
+        """Log, count and publish an event."""
         getattr(self._log, _LEVELS[severity])(kind, message=message, **({"symbol": symbol} if symbol else {}))
         event = Event(
             time=self._clock(),
@@ -57,7 +57,7 @@ class EventLog:
         self._publisher.publish(event)
 
     def note(self, note: Note) -> None:
-        """Pass on what the protocol noted, counting losses and resyncs."""
+        """Publish an event of the protocol; count losses and resyncs."""
         if note.loss is not None:
             metrics.GAPS.labels(self._venue, note.loss).inc()
         if note.kind == "resync":
@@ -65,7 +65,7 @@ class EventLog:
         self.event(note.kind, note.severity, note.message, symbol=note.symbol, details=note.details)
 
     def dead_letter(self, refused: Refused) -> None:
-        """Keep a refused frame."""
+        """Publish a refused frame to the dead-letter topic."""
         letter = DeadLetter(
             time=self._clock(),
             service=self._service,

@@ -1,8 +1,8 @@
-"""From one connection to the next without a gap: two protocols on the same instruments, one stream of records. Pure.
+"""Handover between two connections without a gap: two protocols on the same instruments, one stream of records. Pure.
 
-The new connection comes up beside the old one. An instrument's book changes over at the new connection's snapshot of
-it, which opens a new epoch right behind the old one's last record. Trades stay with the old connection until it goes;
-those of the new one are held, and fill in at the end whatever the old one had not delivered, each trade once.
+The new connection opens beside the old one. The book of an instrument switches with the new connection's snapshot,
+which opens a new epoch directly after the old one's last record. Trades are published from the old connection until it
+closes; trades of the new one are buffered, and those the old one did not deliver are published at the end, each once.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from producers.feed.protocol import VenueProtocol
 from schemas.records import Candle, L2Update, Quote, Trade
 
 MOST_HELD: Final = 10_000
-"""Trades of one instrument; the old connection delivers them as well, so only the newest can be missing."""
+"""Buffered trades per instrument; the old connection delivers them too, so only the newest can be missing."""
 
 
 class Handover:
-    """What is published of two protocols while one takes over from the other.
+    """Filter for the outputs of two protocols during a handover.
 
     Args:
-        old: its books are published at first.
-        new: begins without books.
+        old: protocol whose books are published at first.
+        new: protocol without books yet.
 
     Attributes:
-        taken: symbols whose book is the new one's.
+        taken: symbols whose book is published from ``new``.
     """
 
     def __init__(self, old: VenueProtocol, new: VenueProtocol) -> None:
@@ -40,22 +40,22 @@ class Handover:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing valid would be lost with the old connection."""
+        """Whether closing the old connection loses no valid book."""
         return not any(
             state.book.valid and symbol not in self.taken and symbol in self._new.instruments
             for symbol, state in self._old.instruments.items()
         )
 
     def of_old(self, outputs: Outputs) -> Outputs:
-        """Return what is to be done of what the old protocol says."""
+        """Return the outputs of the old protocol that are to be carried out."""
         return [output for output in outputs if self._keeps(output)]
 
     def of_new(self, outputs: Outputs) -> Outputs:
-        """Return what is to be done of what the new protocol says."""
+        """Return the outputs of the new protocol that are to be carried out."""
         return [output for output in outputs if self._takes(output)]
 
     def finish(self) -> Outputs:
-        """End the handover: move trades and figures over; return the trades that only the new connection brought."""
+        """End the handover: move trades and counters to the new protocol; return the trades only it has received."""
         outputs: Outputs = []
         for symbol, state in self._new.instruments.items():
             old = self._old.instruments.get(symbol)
@@ -71,7 +71,7 @@ class Handover:
         return outputs
 
     def report(self, symbol: str) -> dict[str, Any]:
-        """Return what ``/status`` tells of an instrument meanwhile."""
+        """Return an instrument's status during the handover, for ``/status``."""
         report = self._old.instruments[symbol].report()
         if symbol not in self.taken:
             return report
@@ -88,7 +88,7 @@ class Handover:
             case Note():
                 return output.symbol not in self.taken or output.kind == "trade_gap"
             case Reconnect():
-                return False  # it is being replaced
+                return False  # already being replaced
         return True
 
     def _takes(self, output: Output) -> bool:

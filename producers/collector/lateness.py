@@ -1,10 +1,10 @@
-"""Whether a collector reads its frames too late: they wait in its socket because it was stopped or starved. Pure.
+"""Lateness detection: frames that waited in the socket because the collector was stopped or starved. Pure.
 
-Such frames get a ``received_time`` that has nothing to do with what they tell, so that their books would look young.
-How late they are shows in the difference between that time and the venue's own, against the smallest difference of the
-last minutes. The venue's clock may be wrong, and may jump; therefore a large difference counts only while bytes wait to
-be read, and one that stays without that is taken for the venue's clock. A clock that stands still says nothing: frames
-with the time of the one before are not judged. All times are in nanoseconds.
+Such frames get a ``received_time`` much later than their content, so that their books would look fresh. The delay is
+the difference between that time and the venue's own, relative to the smallest difference of the last minutes. The
+venue's clock may be wrong and may jump, so a large difference counts only while bytes wait in the socket, and one that
+persists without waiting bytes is attributed to the venue's clock. Frames with the same time as the one before are not
+judged: the venue's clock may stand still. All times are in nanoseconds.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Final
 
 MINUTE_NS: Final = 60_000_000_000
 MINUTES: Final = 5
-"""How far back the smallest difference is looked for."""
+"""Window in which the smallest difference is searched."""
 LOOKS: Final = 10
-"""So many looks in a row at which nothing waits say that the venue's clock is what makes frames seem old."""
+"""Consecutive checks without waiting bytes after which a large difference is attributed to the venue's clock."""
 
 
 class FeedDelay:
-    """How much later than at best a venue's frames are read."""
+    """Delay of a venue's frames relative to the smallest delay in the window."""
 
     def __init__(self) -> None:
         self._least: deque[tuple[int, int]] = deque()  # (minute, smallest difference in it)
 
     def excess(self, received_time: int, exchange_time: int) -> int:
-        """Take note of a frame; return by how much its difference of times is above the smallest one."""
+        """Record a frame; return by how much its delay exceeds the smallest one."""
         difference, minute = received_time - exchange_time, received_time // MINUTE_NS
         least = self._least
         while least and least[0][0] <= minute - MINUTES:
@@ -38,18 +38,18 @@ class FeedDelay:
         return difference - min(known for _, known in least)
 
     def forget(self) -> None:
-        """Begin anew: the venue's clock is another than it was."""
+        """Reset: the venue's clock has changed."""
         self._least.clear()
 
 
 class Lateness:
-    """Whether one connection's frames are read too late.
+    """Lateness of one connection's frames.
 
     Args:
-        limit: how late they may be; 0: never mind.
+        limit: maximum delay; 0: not checked.
 
     Attributes:
-        late: whether they are. It is set by :meth:`stood_still` and :meth:`look`, reset by :meth:`look` and
+        late: whether frames are late. Set by :meth:`stood_still` and :meth:`look`, reset by :meth:`look` and
             :meth:`begin`.
     """
 
@@ -62,23 +62,23 @@ class Lateness:
         self._idle_looks = 0
 
     def begin(self) -> None:
-        """Take note of a new connection."""
+        """Start on a new connection."""
         self.late = False
         self._excess = None
         self._idle_looks = 0
 
     def stood_still(self) -> None:
-        """Take note that nothing was read for longer than the limit, though frames may have come."""
+        """Record that nothing was read for longer than the limit, although frames may have arrived."""
         self.late = self.limit > 0
         self._excess = None
         self._idle_looks = 0
 
     def look(self, newest: tuple[int, int] | None, waiting: int) -> bool:
-        """Judge anew; return whether :attr:`late` has changed.
+        """Check again; return whether :attr:`late` has changed.
 
         Args:
-            newest: received_time and exchange_time of the newest frame since the last look that tells its time.
-            waiting: bytes that have come and are not read.
+            newest: received_time and exchange_time of the newest timestamped frame since the last call.
+            waiting: bytes received and not read.
         """
         if newest is not None and newest[1] != self._exchange_time:
             self._exchange_time = newest[1]
@@ -94,6 +94,6 @@ class Lateness:
         elif not self.late:
             self.late = old and waiting > 0
         elif not waiting:
-            # Without a frame that tells its time, what is still on its way might be as old as what was read last.
+            # Without a timestamped frame, what is still waiting may be as old as what was read last.
             self.late = old if self._excess is not None else self._idle_looks < LOOKS
         return self.late != before

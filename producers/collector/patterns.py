@@ -1,4 +1,4 @@
-"""Patterns of symbols (``*-USD``) and what they stand for. Pure."""
+"""Symbol patterns (``*-USD``) and their resolution. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from alphapulse.instruments import is_pattern
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a venue's configured symbols stand for.
+    """Resolution of a venue's configured symbols.
 
     Attributes:
-        symbols: all of them, those named first, each once.
-        matched: what each pattern matched.
+        symbols: all symbols, named ones first, without duplicates.
+        matched: pattern → symbols it matched.
     """
 
     symbols: tuple[str, ...]
@@ -23,14 +23,14 @@ class Resolution:
 
 
 def resolve(configured: Sequence[str], listed: Iterable[str]) -> Resolution:
-    """Return what ``configured`` stands for where ``listed`` is what the venue trades.
+    """Return the symbols for ``configured``, given the venue's ``listed`` instruments.
 
-    A symbol that is named need not be listed: whether the venue knows it shows when it is subscribed to.
+    A named symbol need not be listed: the venue accepts or refuses it at subscription.
     """
     named = [symbol for symbol in configured if not is_pattern(symbol)]
     known = sorted(set(listed))
     matched = {
-        # "-" is never matched by "*": *-USD means no ticker, and BTC* no pair.
+        # "-" is never matched by "*": *-USD matches no ticker, and BTC* no pair.
         pattern: tuple(symbol for symbol in known if _matches(symbol, pattern))
         for pattern in configured
         if is_pattern(pattern)

@@ -1,6 +1,6 @@
-"""The shards of one collector: how symbols are spread over connections, and how one connection follows another.
+"""Pool of a collector's shards: distributes symbols over connections and replaces connections.
 
-A shard is replaced without a gap: the new connection stands, and has its books, before the old one goes
+A shard is replaced without a gap: the new connection is open and has its books before the old one is closed
 (:mod:`producers.collector.handover`).
 """
 
@@ -21,37 +21,37 @@ from producers.feed.venue import Venue
 from producers.net.backoff import Backoff
 
 HANDOVER_SECONDS: Final = 120.0
-"""What a new connection gets to bring up its books beside the old one."""
+"""Timeout for a new connection to obtain its books during a handover."""
 LINGER_SECONDS: Final = 0.5
-"""Both are heard for so long after that: a trade that only the old one was told of is on its way."""
+"""Both connections stay open this long after the handover: trades sent only to the old one may be in flight."""
 _POLL_SECONDS: Final = 0.05
 
 _ELSEWHERE: Final = {"symbols", "enabled", "taker_fee_basis_points", "connections"}
-"""Settings whose change leaves the connections that stand as they are."""
+"""Settings whose change does not require a reconnect."""
 CONFIGURATION: Final = "configuration changed"
-"""Begins the reason of a replacement that brings new settings into effect."""
+"""Prefix of the reason of a replacement caused by new settings."""
 
 
 def capacity(venue: Venue, settings: VenueSettings) -> int:
-    """Return how many symbols a connection holds."""
+    """Return the maximum number of symbols per connection."""
     most = venue.symbols_per_connection
     return min(settings.symbols_per_connection or most, most)
 
 
 class Pool:
-    """The shards.
+    """Pool of shards.
 
     Args:
-        context: the collector.
-        settings: the venue's.
-        stats: keeps the figures of shards that are over.
-        known: trades that are published already.
-        backoff: makes what stands between a shard's connections.
-        changed: is called when a connection begins to stand, or ends.
+        context: of the collector.
+        settings: of the venue.
+        stats: keeps the counters of retired shards.
+        known: trades that are already published.
+        backoff: makes the reconnect backoff of a shard.
+        changed: called when a connection opens or closes.
 
     Attributes:
-        settings: for shards to come.
-        shards: all that are not over.
+        settings: for new shards.
+        shards: all shards that are not retired.
         running: whether shards are started and replaced.
     """
 
@@ -75,12 +75,12 @@ class Pool:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection to the venue stands."""
+        """Whether at least one connection is open."""
         return any(shard.connected for shard in self.shards)
 
     def share_out(self, wanted: Sequence[str]) -> None:
-        """Bring the shards to ``wanted``; symbols that are collected stay where they are."""
-        # A shard that is being replaced takes no more symbols; it must give up those not wanted, as must its successor.
+        """Change the shards so that ``wanted`` is collected; a symbol already collected does not move."""
+        # A shard being replaced gets no new symbols; it and its successor must drop the unwanted ones.
         shards = [shard for shard in self.shards if not shard.retired]
         steady = [shard for shard in shards if shard.handover is None]
         for shard in shards:
@@ -98,13 +98,13 @@ class Pool:
         limit = venue.connections_limit
         if limit is not None and len(shards) - len(change.closed) + len(change.opened) > limit:
             for shard in shards:
-                shard.retire("makes way for other symbols")
+                shard.retire("closed: the venue's connection limit requires all symbols to be redistributed")
             change = sharding.Change(opened=sharding.split(wanted, most))
         for index, symbols in change.removed.items():
             for symbol in symbols:
                 steady[index].remove(symbol)
         for index in change.closed:
-            steady[index].retire("nothing is left to collect here")
+            steady[index].retire("closed: no symbols left on this connection")
         for index, symbols in change.added.items():
             steady[index].add(symbols)
             self._known.seed(steady[index].protocol.instruments)
@@ -112,18 +112,18 @@ class Pool:
             self._start(self._open(symbols))
 
     def reconfigure(self, settings: VenueSettings) -> None:
-        """Replace the shards that ``settings`` concern."""
+        """Replace the shards affected by ``settings``."""
         self.settings = settings
         for shard in [shard for shard in self.shards if shard.successor is None]:
             if changed := self._outdated(shard):
                 self.replace(shard, f"{CONFIGURATION}: {changed}")
 
     def holds_back(self, now: float) -> bool:
-        """Whether a connection holds frames back at ``now`` (seconds) until a snapshot comes."""
+        """Whether a connection holds back frames at ``now`` (seconds) until a snapshot arrives."""
         return any(shard.waits.holds(now) for shard in self.shards if not shard.retired)
 
     def _outdated(self, shard: Shard) -> str:
-        """Return which settings have changed since ``shard`` was made that only a new connection brings into effect."""
+        """Return the settings changed since ``shard`` was made that require a new connection."""
         keys = [key for key in type(self.settings).model_fields if key not in _ELSEWHERE]
         return ", ".join(key for key in keys if getattr(self.settings, key) != getattr(shard.settings, key))
 
@@ -150,29 +150,29 @@ class Pool:
         shard.task.add_done_callback(lambda _: self._ended(shard))
 
     def _ended(self, shard: Shard) -> None:
-        """Let go of a shard that is over."""
+        """Remove a shard that has ended."""
         if self.running and shard.retired and shard in self.shards:
             self.shards.remove(shard)
             self._stats.keep(shard)
 
-    # --- what the shards ask (Owner) ---
+    # --- ShardOwner ---
 
     def shard_changed(self) -> None:
-        """Take note that a shard connected or lost its connection."""
+        """Handle that a shard connected or lost its connection."""
         self._changed()
 
     def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
-        """Open a new connection for the symbols of ``shard`` beside it; it goes when the new one has its books."""
+        """Open a new connection for the symbols of ``shard``; the old one closes when the new one has its books."""
         context, venue = self._context, self._context.venue
         if shard.handover is not None or shard.retired or not self.running:
             return
-        if context.tap is not None:  # frames of two connections could not be told apart by who listens
+        if context.tap is not None:  # a tap cannot tell apart the frames of two connections
             shard.drop(reason, delay)
             return
         symbols = list(shard.protocol.instruments)
         standing = sum(not shard.retired for shard in self.shards)
         if venue.connections_limit is not None and standing >= venue.connections_limit:
-            # The venue would refuse the second one.
+            # The venue would refuse a second connection.
             shard.drop(reason, delay)
             if reason.startswith(CONFIGURATION):
                 shard.retire(reason)
@@ -183,7 +183,7 @@ class Pool:
         successor.backoff = shard.backoff
         shard.handover = successor.handover = Handover(shard.protocol, successor.protocol)
         shard.successor = successor
-        context.event_log.event("replacing", "INFO", f"a new connection takes over: {reason}")
+        context.event_log.event("replacing", "INFO", f"opening a replacement connection: {reason}")
         context.spawn(self._hand_over(shard, successor, reason, delay))
 
     async def _hand_over(self, shard: Shard, successor: Shard, reason: str, delay: float) -> None:
@@ -208,16 +208,16 @@ class Pool:
         shard.handover = None
         if shard.task is not None and shard.task.done():
             self._ended(shard)
-        told = f"{len(handover.taken)} books taken over: {reason}"
+        told = f"{len(handover.taken)} books moved to the new connection: {reason}"
         self._context.event_log.event("replaced", "INFO", told)
-        if changed := self._outdated(successor):  # in the meantime
+        if changed := self._outdated(successor):  # settings changed during the handover
             self.replace(successor, f"{CONFIGURATION}: {changed}")
 
     async def _give_up(self, shard: Shard, successor: Shard, reason: str) -> None:
-        """Stay with a shard that still stands when no other can be had; try again later."""
+        """Keep a shard that is still connected when its replacement cannot connect; retry later."""
         successor.retire("gave up connecting")
         shard.handover = shard.successor = None
-        told = f"no new connection in {HANDOVER_SECONDS:g} s, the old one stays"
+        told = f"replacement did not connect within {HANDOVER_SECONDS:g} s; keeping the old connection"
         self._context.event_log.event("replace_failed", "WARNING", told)
         await asyncio.sleep(HANDOVER_SECONDS)
         self.replace(shard, reason)

@@ -1,10 +1,9 @@
-"""Records to the broker: ordered per key, bounded in flight, every acknowledgement accounted for.
+"""Kafka publisher of a collector: ordered per key, bounded in flight, every acknowledgement accounted for.
 
-A record is handed to the client at once, which gathers, compresses and sends in threads of its own, outside of Python
-(DESIGN.md, "Decisions"). Nobody waits for a single acknowledgement, so none
-wakes the event loop: they are looked for when further records are published, when somebody asks or waits, and four
-times a second. Nothing is dropped: at the bound the caller waits, and a record the broker refuses ends the publisher
-with an error.
+A record is handed to the client at once; librdkafka batches, compresses and sends in its own threads (DESIGN.md,
+"Decisions"). Acknowledgements do not wake the event loop: they are polled when further records are published, when a
+caller asks or waits, and four times a second. Nothing is dropped: at the bound the caller waits, and a record refused
+by the broker fails the publisher with an error.
 """
 
 from __future__ import annotations
@@ -23,35 +22,35 @@ from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
 WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENTS, topics.DEAD_LETTERS)
-"""The topics that collectors write to."""
+"""Topics that collectors write to."""
 
 LOOK_SECONDS: Final = 0.25
-"""How often acknowledgements are looked for if nothing else is a reason to."""
+"""Poll interval for acknowledgements, without another reason to poll."""
 WAIT_SECONDS: Final = 0.01
-"""The same while somebody waits for them."""
+"""Poll interval while a caller waits for acknowledgements."""
 RECORD_BYTES: Final = 768
-"""What librdkafka, its client and we keep beside a record's key and value: some 545 and up to 200 bytes measured."""
+"""Overhead per record in flight besides key and value, measured: librdkafka and its client 545, the rest up to 200."""
 
 
 class Producer(Protocol):
-    """What the publisher uses of :class:`alphapulse.kafka.NativeProducer`; it keeps the order of each key."""
+    """Interface of :class:`alphapulse.kafka.NativeProducer` as used here; it preserves the order of each key."""
 
     def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
-        """Take a record; False: there is no room for it."""
+        """Enqueue a record; False if the queue is full."""
 
     def poll(self) -> None:
-        """Tell of what has been acknowledged or refused since the last time."""
+        """Deliver the acknowledgements and errors received since the last call."""
 
 
 class _Share:
-    """Records of one topic that were published in one turn of the event loop.
+    """Batch: records of one topic published in one iteration of the event loop.
 
     Attributes:
-        first: how many records were taken before the first of them.
-        count, open: how many there are, and how many of them are not acknowledged.
+        first: number of records published before the batch.
+        count, open: number of records, and of those not acknowledged.
         bytes: their size.
-        seconds: the longest time that one of them took to be acknowledged.
-        whole: whether the turn is over, so that no more come.
+        seconds: longest time until an acknowledgement.
+        whole: whether the iteration is over, so that the batch is complete.
     """
 
     __slots__ = ("_publisher", "bytes", "count", "first", "open", "seconds", "topic", "whole")
@@ -65,7 +64,7 @@ class _Share:
         self.whole = False
 
     def told(self, error: KafkaError | None, seconds: float) -> None:
-        """Take note of one record's fate (called by the producer)."""
+        """Handle the delivery report of one record (called by the producer)."""
         if error is not None:
             self._publisher.refused(self, error)
             return
@@ -76,18 +75,18 @@ class _Share:
 
 
 class Publisher:
-    """Publishes the records of one collector.
+    """Publisher of one collector's records.
 
     Args:
-        producer: started; it never gives up a record.
-        codec: encodes.
+        producer: started; it retries without limit.
+        codec: encodes records.
         settings: the bounds.
-        venue: labels the metrics.
+        venue: label of the metrics.
 
     Attributes:
-        taken, acknowledged, published: records taken and acknowledged so far, and the latter by topic.
-        in_flight, in_flight_bytes: records taken and not known to be acknowledged yet, and the memory that they take.
-        patience: seconds at a bound after which the venue is better left alone.
+        taken, acknowledged, published: records accepted and acknowledged so far; ``published`` by topic.
+        in_flight, in_flight_bytes: records accepted and not acknowledged, and the memory they occupy.
+        patience: seconds at a bound after which the venue connection should be closed.
     """
 
     def __init__(self, producer: Producer, codec: Codec, settings: PublisherSettings, venue: str) -> None:
@@ -117,7 +116,7 @@ class Publisher:
         self._seconds = metrics.PUBLISH_SECONDS.labels(venue)
 
     def publish(self, record: Record) -> None:
-        """Take ``record``. Never waits: :meth:`room` does, between frames.
+        """Accept ``record``. Never waits: call :meth:`room` between frames.
 
         Raises:
             RecordRefused: the record does not fit its schema.
@@ -144,21 +143,21 @@ class Publisher:
             self._room.clear()
         try:
             taken = self._producer.send(topic, value, key=key, told=share.told)
-        except Exception as error:  # noqa: BLE001 whatever it was: the record is not on the broker
+        except Exception as error:  # noqa: BLE001 any error means that the record is not on the broker
             self.refused(share, error)
         else:
             if not taken:
-                self.refused(share, BufferError("the client has no room"))
+                self.refused(share, BufferError("the client's queue is full"))
 
     def look(self) -> None:
-        """Look for acknowledgements."""
+        """Poll for acknowledgements."""
         self._producer.poll()
         self._in_flight_gauge.set(self.in_flight)
         self._in_flight_bytes_gauge.set(self.in_flight_bytes)
         self._look_again()
 
     def settled(self, share: _Share) -> None:
-        """Take note that all records of ``share`` are acknowledged."""
+        """Handle that all records of ``share`` are acknowledged."""
         self._open.pop(share, None)
         self.acknowledged += share.count
         self.published[share.topic] += share.count
@@ -172,7 +171,7 @@ class Publisher:
         self._seconds.observe(share.seconds)
 
     async def room(self) -> None:
-        """Wait while as many records or bytes are in flight as may be.
+        """Wait while the bound of records or bytes in flight is reached.
 
         Raises:
             BrokerError: a record was refused.
@@ -183,18 +182,18 @@ class Publisher:
 
     @property
     def full(self) -> bool:
-        """Whether :meth:`room` would wait."""
+        """Whether a bound is reached, so that :meth:`room` would wait."""
         return not self._room.is_set() or self._failure is not None
 
     def confirmed(self) -> int:
-        """Return n: the first n records taken are all acknowledged."""
+        """Return n such that the first n records are all acknowledged."""
         if not self._filling and self._failure is None:
             self.look()
         shares = (*self._filling.values(), *self._open)
         return min((share.first for share in shares), default=self.taken)
 
     async def flush(self) -> None:
-        """Wait until everything taken is acknowledged.
+        """Wait until all accepted records are acknowledged.
 
         Raises:
             BrokerError: a record was refused.
@@ -219,7 +218,7 @@ class Publisher:
             raise self._failure
 
     def _end_turn(self) -> None:
-        """Let what the next frames lead to have shares of its own, and see what has been acknowledged meanwhile."""
+        """Close the batches of this iteration and poll for acknowledgements."""
         for share in self._filling.values():
             share.whole = True
             if share.open:
@@ -230,7 +229,7 @@ class Publisher:
         self.look()
 
     def _look_again(self) -> None:
-        """Look once more in a while, as long as anything is in flight."""
+        """Schedule the next poll while anything is in flight."""
         if self._looking is None and self.in_flight and self._failure is None:
             delay = WAIT_SECONDS if self._waiting else LOOK_SECONDS
             self._looking = self._loop.call_later(delay, self._look_now)
@@ -240,9 +239,9 @@ class Publisher:
         self.look()
 
     def refused(self, share: _Share, error: Exception) -> None:
-        """Fail for good: records of ``share`` are not on the broker."""
+        """Fail permanently: records of ``share`` are not on the broker."""
         if self._failure is None:
-            self._failure = BrokerError(f"{share.open} records to {share.topic} were refused: {error!r}")
+            self._failure = BrokerError(f"the broker did not accept {share.open} records to {share.topic}: {error!r}")
             self._failure.__cause__ = error
         self.failed.set()
         self._room.set()

@@ -1,13 +1,13 @@
-"""How fresh a shard's books are, said on ``md.l2``: those that do not change are confirmed, those read too late ended.
+"""Freshness of a shard's books on ``md.l2``: heartbeats for unchanged books, withheld books when frames are late.
 
-A book is confirmed (HEARTBEAT) as of the moment at which its connection was heard last: by a frame, or, where none
-comes, by the answer to a ping. A ping proves no more than that the venue was there when it was sent, so that is the
-moment it stands for. Where no one can reach the venue's end nothing is confirmed, and the books grow stale by
-themselves (:mod:`alphapulse.freshness`). What is too late is told by :mod:`producers.collector.lateness`.
+A heartbeat (HEARTBEAT) confirms a book as of the time at which the connection was last heard: by a frame or, without
+one, by the answer to a ping. A ping proves only that the venue was alive when it was sent, so that time is used. While
+the venue cannot be reached nothing is confirmed, and the books become stale (:mod:`alphapulse.freshness`). Lateness is
+judged by :mod:`producers.collector.lateness`.
 
-Frames that waited while nobody listened prove nothing of the time since: the venue may be gone, and its connection only
-seem to stand. So books that were withheld are published again only when a ping that was sent afterwards is answered.
-That answer comes behind everything that the venue had sent before it.
+Frames that waited in the socket while the collector stood still prove nothing about the time since: the connection may
+be half-open. Withheld books are published again only after a ping sent later is answered; that answer arrives after
+everything the venue had sent before it.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from producers.feed.protocol import VenueProtocol
 from producers.net.connection import VenueConnection
 
 LOOK_SECONDS: Final = 0.1
-"""How often a late collector looks whether it has caught up."""
+"""Check interval while frames are late."""
 ANSWER_SECONDS: Final = 5.0
-"""A venue that has not answered a ping for so long is asked again."""
+"""Timeout for the answer to a ping; then it is sent again."""
 _NEVER: Final = 2**63
 _MS: Final = 1_000_000
 _SECOND: Final = 1_000_000_000
 
 
 class Keeper(Protocol):
-    """The shard, as its pulse sees it."""
+    """The part of a shard that its pulse uses."""
 
     protocol: VenueProtocol
 
     def act(self, outputs: Outputs) -> None:
-        """Do what is said beside the frames."""
+        """Carry out outputs that no frame caused."""
 
 
 class Pulse:
-    """The freshness of one shard's books.
+    """Freshness of one shard's books.
 
     Args:
-        context: the collector.
+        context: of the collector.
         keeper: the shard.
 
     Attributes:
-        heard: when the connection was heard last, ns since the Unix epoch; the shard sets it with each frame.
-        patience: a frame that comes after a longer silence, in ns, may have waited: ask :meth:`check`.
-        asked: whether the venue was sent a ping that it answers with a frame.
+        heard: when the connection was last heard, ns since the Unix epoch; the shard sets it with each frame.
+        patience: nanoseconds of silence after which a frame may have waited in the socket: call :meth:`check`.
+        asked: whether a ping that the venue answers with a frame is unanswered.
     """
 
     def __init__(self, context: Context, keeper: Keeper) -> None:
@@ -68,25 +68,25 @@ class Pulse:
         self._looked = 0
         self._due = 0
         self._pongs = 0
-        self._ponged = asyncio.Event()  # the answer is there that the books wait for to be published again
+        self._ponged = asyncio.Event()  # the ping that withheld books wait for is answered
         self._ponged.set()
         self.patience = limit or _NEVER
         self.heard = 0
         self.asked = False
         self.seconds = min(self._interval, limit // 2 or _NEVER) / _SECOND
-        """How often :meth:`tick` wants to be called, at least."""
+        """Maximum interval between calls of :meth:`tick`."""
 
     def begin(self, connection: VenueConnection, every: float) -> None:
-        """Take note of a new connection; :meth:`tick` will be called ``every`` so many seconds."""
+        """Start on a new connection; :meth:`tick` will be called ``every`` seconds."""
         self._connection = connection
         self._lateness.begin()
         self.heard = self._ticked = self._looked = self._context.now()
-        # A tick may come a little early.
+        # A tick may come slightly early.
         self._due = self._interval - min(self._interval, round(every * _SECOND)) // 2
         self.asked = False
 
     def end(self) -> None:
-        """Take note that the connection is no more, and that its books have ended."""
+        """Handle that the connection is lost and its books have ended."""
         self._connection = None
         for task in (self._asking, self._catching_up):
             if task is not None:
@@ -97,7 +97,7 @@ class Pulse:
             self._keeper.act(outputs)
 
     def tick(self) -> None:
-        """Confirm, ask and judge what is due."""
+        """Send the heartbeats and pings that are due and check for lateness."""
         connection, now = self._connection, self._context.now()
         if connection is None:
             return
@@ -105,29 +105,31 @@ class Pulse:
             if now - max(self._ticked, self.heard) > self.patience and connection.waiting:
                 self._stood_still(now - self._ticked)
             elif self._look(connection, now):
-                self._begin_late("frames are read later than they came")
+                self._begin_late("frames are read too late")
         self._ticked = now
         waits = self._asking is not None and not self._asking.done()
         ask = now - self.heard >= self._due and any(s.book.valid for s in self._keeper.protocol.instruments.values())
-        # The answer will confirm the books as of now; what was heard before would only be a second record for the same.
+        # The answer will confirm the books as of now; confirming them as of ``heard`` as well would be redundant.
         if waits or not ask:
             self._confirm(now)
         if ask:
             self._ask(connection, now)
 
     def check(self, now: int) -> None:
-        """Judge a frame that came ``now``, after a long silence: was it the venue's, or did nobody listen?"""
+        """Check a frame received at ``now`` after a long silence: either the venue was silent or nothing was read."""
         if now - self._ticked > self.patience and not self._lateness.late:
             self._stood_still(now - max(self._ticked, self.heard))
 
     def held_back(self, nanoseconds: int) -> None:
-        """Take note that nothing was read for so long because the broker took nothing."""
+        """Handle that nothing was read for ``nanoseconds`` because the broker acknowledged nothing."""
         if nanoseconds > self.patience and not self._lateness.late:
             self._lateness.stood_still()
-            self._begin_late(f"nothing was read for {nanoseconds / _SECOND:.1f} s while the broker took nothing")
+            self._begin_late(
+                f"nothing was read for {nanoseconds / _SECOND:.1f} s while the broker acknowledged nothing"
+            )
 
     def answered(self) -> None:
-        """Take note of a frame that says nothing while one is awaited that only answers a ping."""
+        """Handle a frame without market data, which may be the awaited answer to a ping."""
         if self._keeper.protocol.pongs != self._pongs:
             self._ponged.set()
         self.asked = not self._ponged.is_set()
@@ -136,7 +138,7 @@ class Pulse:
     # --- heartbeats ---
 
     def _confirm(self, now: int) -> None:
-        # At the publisher's bound more would only be older when it arrives.
+        # At the publisher's bound a heartbeat would be old when it arrives.
         if self._context.publisher.full:
             return
         outputs = self._keeper.protocol.heartbeats(self.heard, now - self._due)
@@ -165,7 +167,7 @@ class Pulse:
         return self._lateness.look(newest, connection.waiting)
 
     async def _answers(self) -> bool:
-        """Ask the venue for a sign of life; return whether it came."""
+        """Ping the venue; return whether it answered."""
         connection = self._connection
         if connection is None:
             return False
@@ -181,15 +183,15 @@ class Pulse:
 
     def _stood_still(self, nanoseconds: int) -> None:
         self._lateness.stood_still()
-        self._begin_late(f"the collector stood still for {nanoseconds / _SECOND:.1f} s")
+        self._begin_late(f"the collector was not running for {nanoseconds / _SECOND:.1f} s")
 
     def _begin_late(self, reason: str) -> None:
         outputs = self._keeper.protocol.withhold(self._context.now())
         books = {"ended": str(len(outputs))}
-        text = f"{reason}; its books are withheld until it has caught up"
+        text = f"{reason}; books are withheld until the collector has caught up"
         self._keeper.act([*outputs, Note("late", "WARNING", text, loss="late", details=books)])
         if self._catching_up is not None:
-            self._catching_up.cancel()  # it may still be at work on the books of the last time
+            self._catching_up.cancel()  # it may still publish the books withheld earlier
         self._catching_up = self._context.spawn(self._catch_up())
 
     async def _catch_up(self) -> None:
@@ -200,7 +202,7 @@ class Pulse:
                 self._look(self._connection, context.now())
         for outputs in self._keeper.protocol.resume(context.now):
             self._keeper.act(outputs)
-            # One after the other, or the time that hundreds of books take would make it late again.
+            # One at a time: publishing hundreds of books at once would make the collector late again.
             await context.publisher.room()
             await asyncio.sleep(0)
         seconds = (context.now() - began) / _SECOND

@@ -1,4 +1,4 @@
-"""Where a collector's records go, and who else may listen: the publisher, or a recorder that wants the frames alone."""
+"""Interfaces of a collector's outputs: the sink for records and the tap for raw frames."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from schemas.records import Record
 
 
 class RecordSink(Protocol):
-    """Takes a collector's records; :class:`producers.collector.publisher.Publisher` is the one that publishes them.
+    """Sink for a collector's records; :class:`producers.collector.publisher.Publisher` publishes them to Kafka.
 
     Attributes:
-        patience: seconds without room after which the venue is better left alone.
-        failed: set when records cannot be taken any more.
-        taken, acknowledged: records taken so far, and of these the ones known to be kept.
-        published: the latter by topic.
-        in_flight, in_flight_bytes: records taken and not known to be kept yet, and the memory that they take.
+        patience: seconds at a bound after which the venue connection should be closed.
+        failed: set when records can no longer be accepted.
+        taken, acknowledged: records accepted so far, and those acknowledged.
+        published: acknowledged records by topic.
+        in_flight, in_flight_bytes: records accepted and not acknowledged, and the memory they occupy.
     """
 
     patience: float
@@ -29,7 +29,7 @@ class RecordSink(Protocol):
     in_flight_bytes: int
 
     def publish(self, record: Record) -> None:
-        """Take ``record``. Never waits: :meth:`room` does, between frames.
+        """Accept ``record``. Never waits: call :meth:`room` between frames.
 
         Raises:
             RecordRefused: the record does not fit its schema.
@@ -38,7 +38,7 @@ class RecordSink(Protocol):
         ...
 
     async def room(self) -> None:
-        """Wait while no more can be taken.
+        """Wait while the sink is at its bound.
 
         Raises:
             BrokerError: a record was refused.
@@ -47,21 +47,21 @@ class RecordSink(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether :meth:`room` would wait."""
+        """Whether the bound is reached, so that :meth:`room` would wait."""
         ...
 
     def confirmed(self) -> int:
-        """Return n: the first n records taken are all acknowledged."""
+        """Return n such that the first n records are all acknowledged."""
         ...
 
 
 class Tap(Protocol):
-    """Listens to what a venue says, before it is understood."""
+    """Receives a venue's raw frames and REST answers before they are parsed."""
 
     def frame(self, received_time: int, frame: bytes) -> None:
-        """Take a frame; ``received_time`` in ns since the Unix epoch."""
+        """Receive a frame; ``received_time`` in ns since the Unix epoch."""
         ...
 
     def rest(self, received_time: int, path: str, body: bytes) -> None:
-        """Take the answer to the REST request for ``path``."""
+        """Receive the answer to the REST request for ``path``."""
         ...

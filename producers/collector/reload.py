@@ -1,4 +1,4 @@
-"""A running collector follows its configuration: checked whole, applied or refused, and told either way."""
+"""Configuration reload of a running collector: validated as a whole, then applied or refused, with an event."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from producers.collector.collector import Collector
 
 _SECRET: Final = {"key", "secret"}
 _MOST_TOLD: Final = 4000
-"""Characters of an event."""
+"""Maximum characters of an event's text."""
 
 
 def difference(before: VenueSettings, after: VenueSettings) -> dict[str, str]:
-    """Return what changed, key → text for people; secrets are not shown."""
+    """Return the changes, key → readable text; secrets are not shown."""
     found: dict[str, str] = {}
     for key in VenueSettings.model_fields:
         old, new = getattr(before, key), getattr(after, key)
@@ -35,12 +35,12 @@ def difference(before: VenueSettings, after: VenueSettings) -> dict[str, str]:
 
 
 class Follower:
-    """Applies the changes of the configuration to one collector.
+    """Applies configuration changes to one collector.
 
     Args:
-        collector: it runs.
+        collector: a running collector.
         settings: the whole configuration it was started with.
-        venue: its own.
+        venue: its venue.
     """
 
     def __init__(self, collector: Collector, settings: Settings, venue: str) -> None:
@@ -49,16 +49,16 @@ class Follower:
         self._venue = venue
 
     async def follow(self, folder: Path) -> None:
-        """Follow the files in ``folder``, for ever."""
+        """Watch the files in ``folder`` until cancelled."""
         await reload.follow(folder, self.apply, self.refuse, load=partial(rules.load, own={self._venue}))
 
     def apply(self, settings: Settings) -> None:
-        """Go over to ``settings``.
+        """Apply ``settings``.
 
         Raises:
-            ConfigError: they ask for what the venue does not offer; nothing was changed.
+            ConfigError: the venue does not support the settings; nothing was changed.
         """
-        # A table that is gone means what enabled = false means, but for good.
+        # A removed table has the effect of enabled = false.
         wanted = settings.venues.get(self._venue, VenueSettings(enabled=False))
         changes = difference(self._collector.settings, wanted)
         if changes:
@@ -72,12 +72,12 @@ class Follower:
         )
         if others:
             self._collector.event_log.event(
-                "config_change", "WARNING", f"takes effect at the next start: {', '.join(others)}"
+                "config_change", "WARNING", f"restart the collector to apply: {', '.join(others)}"
             )
         self._settings = settings
 
     def refuse(self, error: ConfigError) -> None:
-        """Tell why a change is not applied."""
+        """Report why a change is not applied."""
         details = {str(number): fault for number, fault in enumerate(error.faults, start=1)}
         self._collector.event_log.event("config_refused", "ERROR", str(error)[:_MOST_TOLD], details=_short(details))
 

@@ -1,4 +1,4 @@
-"""Asking for the snapshots of single books, each at a pace of its own: no book's troubles become a storm."""
+"""Resubscription of single books, with a backoff per book so that a failing book causes no request storm."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Final
 from producers.net.backoff import Pace
 
 LONGEST_SECONDS: Final = 120.0
-"""Between two repairs of a book that none of them helps."""
+"""Maximum interval between two resubscriptions of a book that does not recover."""
 
 
 class Resubscriptions:
-    """The books of one shard that are to be asked for again.
+    """Pending resubscriptions of one shard.
 
     Args:
         spawn: makes the tasks.
-        ask: asks for a symbol's book.
-        turn: waits until that may be done, for one symbol after its pause.
+        ask: resubscribes a symbol's book.
+        turn: waits until the rate limit allows it, for one symbol after its backoff.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Resubscriptions:
         return symbol in self._tasks
 
     def request(self, symbol: str) -> None:
-        """Ask for ``symbol`` when its pace allows; nothing new if that is under way."""
+        """Resubscribe ``symbol`` after its backoff; no effect if that is already pending."""
         if symbol not in self._tasks:
             self._tasks[symbol] = self._spawn(self._wait(symbol))
 
     def cancel(self, symbol: str | None = None) -> None:
-        """Give up what is under way, for one symbol or all."""
+        """Cancel what is pending, for one symbol or all."""
         for name in [symbol] if symbol is not None else list(self._tasks):
             task = self._tasks.pop(name, None)
             if task is not None:

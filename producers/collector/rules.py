@@ -1,6 +1,6 @@
-"""What venues offer, as rules of the configuration: told with all its other faults, at the same places.
+"""Configuration rules of the venues, reported together with all other configuration faults.
 
-Whoever collects loads its configuration here: collectors, ``alphapulse collect``, ``record`` and ``check``.
+Everything that collects loads its configuration here: collectors, ``alphapulse collect``, ``record`` and ``check``.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _SECRETS = ("key", "secret")
 
 
 def load(folder: Path | None = None, *, own: Collection[str] | None = None) -> Settings:
-    """Read the configuration, venues' rules included.
+    """Load the configuration and apply the venues' rules.
 
     Args:
-        folder: as of :func:`alphapulse.config.load`.
-        own: the venues whose keys have to be there; those of others may be in their own processes' environment. None:
-            all.
+        folder: as in :func:`alphapulse.config.load`.
+        own: venues whose API keys must be present; those of other venues may be in the environment of their own
+            processes. None: all.
 
     Raises:
-        ConfigError: with every fault found.
+        ConfigError: lists every fault found.
     """
     return config.load(folder, partial(faults, own=own))
 
 
 def faults(configured: Mapping[str, VenueSettings], own: Collection[str] | None = None) -> list[tuple[Key, str]]:
-    """Return what is asked of venues that they do not offer, (key, reason) each.
+    """Return the settings that venues do not support, as (key, reason) pairs.
 
-    A venue that is switched off has to exist; the rest of its table is not looked at.
+    A disabled venue must exist; the rest of its table is not checked.
 
     Args:
         configured: the venues' tables.
-        own: as of :func:`load`.
+        own: as in :func:`load`.
     """
     found: list[tuple[Key, str]] = []
     for name, settings in configured.items():
@@ -51,7 +51,7 @@ def faults(configured: Mapping[str, VenueSettings], own: Collection[str] | None 
             found.append((table, registry.unknown(name)))
         elif settings.enabled:
             if not settings.symbols:
-                found.append(((*table, "symbols"), "names no symbol; enabled = false switches a venue off"))
+                found.append(((*table, "symbols"), "no symbols; add some, or set enabled = false to disable the venue"))
             others = own is not None and name not in own
             said = _refusals(registry.load(name), settings)
             found += [(key, reason) for key, reason in said if not (others and key[-1] in _SECRETS)]
@@ -59,10 +59,10 @@ def faults(configured: Mapping[str, VenueSettings], own: Collection[str] | None 
 
 
 def selected(settings: Settings, names: Collection[str], folder: Path | None, *, enabled: bool = True) -> None:
-    """Refuse ``names`` of venues, given on a command line, that are not configured or, unless not ``enabled``, off.
+    """Check ``names`` of venues given on a command line: configured and, unless ``enabled`` is False, enabled.
 
     Raises:
-        ArgumentsRefused: with every fault found.
+        ArgumentsRefused: lists every fault found.
     """
     said: list[str] = []
     for name in names:
@@ -73,9 +73,9 @@ def selected(settings: Settings, names: Collection[str], folder: Path | None, *,
                 f"{folder / 'exchanges.toml'}" if folder is not None else "exchanges.toml; give its folder by --config"
             )
             configured = f"; configured: {', '.join(sorted(settings.venues))}" if settings.venues else ""
-            said.append(f"{name}: not configured; its symbols belong in [venues.{name}] of {place}{configured}")
+            said.append(f"{name}: not configured; add its symbols under [venues.{name}] in {place}{configured}")
         elif enabled and not settings.venues[name].enabled:
-            said.append(f"{name}: not enabled; [venues.{name}] says enabled = false")
+            said.append(f"{name}: disabled: [venues.{name}] has enabled = false")
     if said:
         raise ArgumentsRefused(said)
 
@@ -84,7 +84,7 @@ def _refusals(venue: Venue, settings: VenueSettings) -> list[tuple[Key, str]]:
     named = tuple(symbol for symbol in settings.symbols if not is_pattern(symbol))
     said: list[str] = []
     if venue.listing is None and len(named) < len(settings.symbols):
-        said.append(f"venues.{venue.name}.symbols: the venue lists no instruments for patterns; name the symbols")
+        said.append(f"venues.{venue.name}.symbols: the venue has no list of instruments for patterns; list the symbols")
     capacity = min(settings.symbols_per_connection or venue.symbols_per_connection, venue.symbols_per_connection)
     checks = (
         lambda: venue.protocol(settings.model_copy(update={"symbols": named})),
@@ -99,7 +99,7 @@ def _refusals(venue: Venue, settings: VenueSettings) -> list[tuple[Key, str]]:
 
 
 def _parted(fault: str, symbols: tuple[str, ...]) -> tuple[Key, str]:
-    """Return key and reason of ``venues.NAME.KEY: reason``, the form in which protocols say it."""
+    """Split ``venues.NAME.KEY: reason``, the format of protocols' faults, into key and reason."""
     dotted, _, reason = fault.partition(": ")
     key = tuple(dotted.split("."))
     about = next((symbol for symbol in symbols if repr(symbol) in reason), None)

@@ -1,4 +1,4 @@
-"""One share of a venue's symbols: a protocol, and connection after connection for it."""
+"""Shard: a part of a venue's symbols, with a protocol and one connection at a time."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from producers.net.connection import Disconnected, VenueConnection
 from schemas.records import Candle, L2Update, Quote, Severity, Trade
 
 STABLE_SECONDS: Final = 30.0
-"""A connection that lived so long was a good one: the next is tried at once."""
+"""A connection that lived this long was stable: the backoff is reset."""
 DISOWN_SECONDS: Final = 1.0
-"""A book that has not begun so long after its shard did has no keeper: a killed collector may have left it valid."""
+"""Delay after which a book without an epoch is set invalid: a killed collector may have left it valid."""
 STOPPED: Final = "stopped"
 
 
 class BrokerAway(Disconnected):
-    """The connection was ended because the broker takes nothing; the venue did no wrong."""
+    """The connection was closed because the broker accepts no records; the venue is not at fault."""
 
 
 class ShardState(Enum):
-    """What a shard does.
+    """State of a shard.
 
-    ``CONNECTING``: it has no connection, and will try for one. ``CONNECTED``: its connection stands. ``HALTED``: it is
-    not tried again. ``RETIRED``: it is over; what still comes is not heard.
+    ``CONNECTING``: no connection; retries. ``CONNECTED``: the connection is open. ``HALTED``: not retried.
+    ``RETIRED``: ended; late frames are ignored.
     """
 
     CONNECTING = "connecting"
@@ -47,35 +47,35 @@ class ShardState(Enum):
 
 
 class ShardOwner(Protocol):
-    """Whoever keeps the shards."""
+    """Owner of shards."""
 
     def shard_changed(self) -> None:
-        """Take note that a shard connected or lost its connection."""
+        """Handle that a shard connected or lost its connection."""
         ...
 
     def replace(self, shard: Shard, reason: str, delay: float = 0.0) -> None:
-        """Open a new connection for the shard's symbols after ``delay`` seconds, then end this one."""
+        """Open a new connection for the shard's symbols after ``delay`` seconds, then close the old one."""
         ...
 
 
 class Shard:
-    """A share of the symbols.
+    """A part of the venue's symbols on one connection.
 
     Args:
-        context: the collector.
-        owner: is told of changes, and replaces the shard.
-        protocol: for these symbols.
-        settings: what it was made from.
+        context: of the collector.
+        owner: notified of state changes; replaces the shard.
+        protocol: protocol for these symbols.
+        settings: the settings the protocol was made from.
         url: the venue's address, without the protocol's path.
-        backoff: between connections; shared with the shards that take over from this one.
+        backoff: between connections; shared with the shard's successors.
         silence_seconds: see :attr:`Venue.instrument_silence_seconds`.
         reconnect_hours: see :attr:`Venue.reconnect_hours`.
 
     Attributes:
         state: see :class:`ShardState`.
-        halted: why it is not tried again, empty if it is.
-        handover: the handover under way, if any; ``successor`` is the shard that takes over from this one.
-        waits: whether frames are held back until a snapshot comes.
+        halted: the reason why the shard is not retried; else empty.
+        handover: the handover in progress, if any; ``successor`` is the shard that replaces this one.
+        waits: whether frames are held back until a snapshot arrives.
     """
 
     def __init__(
@@ -113,27 +113,27 @@ class Shard:
         self._opened = -math.inf
 
     def youth_delay(self) -> float:
-        """Return how long to wait before it is replaced: a connection that just began did not help."""
+        """Return the delay in seconds before the shard is replaced: 0, or the backoff if its connection is new."""
         lived = asyncio.get_running_loop().time() - self._opened
         return self.backoff.next() if lived < STABLE_SECONDS else 0.0
 
     @property
     def connected(self) -> bool:
-        """Whether its connection stands."""
+        """Whether the connection is open."""
         return self.state is ShardState.CONNECTED
 
     @property
     def retired(self) -> bool:
-        """Whether it is over."""
+        """Whether the shard has ended."""
         return self.state is ShardState.RETIRED
 
     @property
     def settled(self) -> bool:
-        """Whether it is connected and has said all it wanted to say."""
+        """Whether it is connected and has sent all its requests."""
         return self.connected and self._connection is not None and self._connection.told
 
     def add(self, symbols: Sequence[str]) -> None:
-        """Take up symbols on this shard."""
+        """Subscribe to symbols on this shard."""
         self._dropped.difference_update(symbols)
         requests = self.protocol.add(symbols)
         if self._connection is not None:
@@ -141,14 +141,14 @@ class Shard:
                 self._connection.send(request.text)
 
     def remove(self, symbol: str) -> None:
-        """Give up a symbol."""
+        """Unsubscribe a symbol."""
         self._resyncs.cancel(symbol)
         self._context.rest.cancel(self, symbol)
         self.act(self.protocol.remove(symbol, self._context.now()))
         self._dropped.add(symbol)
 
     def retire(self, reason: str) -> None:
-        """End this shard for good."""
+        """End this shard permanently."""
         if self.retired:
             return
         self._end_books()
@@ -159,17 +159,17 @@ class Shard:
             self.task.cancel()
 
     async def run(self) -> None:
-        """Connect, and connect again, until the shard is retired or halted."""
+        """Connect and reconnect until the shard is retired or halted."""
         context = self._context
         disowning = context.spawn(self._disown())
         try:
             while not self.retired and not self.halted:
-                # While the broker takes nothing there is no use in reading from the venue.
+                # Connecting is useless while the broker accepts nothing.
                 await self._publisher.room()
                 await context.connects.enter()
                 await self._live()
                 if self.successor is not None or self.retired or self.halted:
-                    return  # its successor ends it
+                    return  # its successor retires it
                 delay = max(self._pause, self.backoff.next())
                 self._pause = 0.0
                 context.log.info("reconnecting", seconds=round(delay, 3))
@@ -181,11 +181,11 @@ class Shard:
 
     async def _disown(self) -> None:
         await asyncio.sleep(DISOWN_SECONDS)
-        if self.handover is None:  # else the books are kept by the shard before
+        if self.handover is None:  # else the previous shard owns the books
             self.act(self.protocol.invalidate_unopened(self._context.now()))
 
     async def _live(self) -> None:
-        """Live through one connection."""
+        """Run one connection from handshake to close."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         url = self.url + self.protocol.path()
@@ -206,7 +206,7 @@ class Shard:
             for request in requests:
                 connection.send(request.text)
             if not requests:
-                self._event("subscribed", "INFO", "the address names all streams")
+                self._event("subscribed", "INFO", "the URL contains all streams; no subscribe request is needed")
             watchdog = Watchdog(self._silence_seconds)
             every = min(watchdog.tick, self._pulse.seconds)
             self._pulse.begin(connection, every)
@@ -223,7 +223,7 @@ class Shard:
             if error.of_address:
                 self.act(self.protocol.address_refused(reason))
             if isinstance(error, BrokerAway):
-                self.backoff.reset()  # when the broker is back, however often it went, nobody is to wait
+                self.backoff.reset()  # an outage of the broker must not delay the reconnect
         finally:
             for task in keepers:
                 task.cancel()
@@ -241,7 +241,7 @@ class Shard:
         if not was_connected:
             self._context.log.warning("cannot connect", reason=reason)
         elif self.retired:
-            # The venue is heard on another connection, or not wanted any more.
+            # Replaced by another connection, or no longer wanted.
             self._event("connection_ended", "INFO", reason)
         else:
             if reason != STOPPED:
@@ -258,12 +258,12 @@ class Shard:
     async def _grow_old(self, hours: float) -> None:
         while True:
             await asyncio.sleep(hours * 3600)
-            self._owner.replace(self, f"connected for {hours:g} hours", 0.0)
+            self._owner.replace(self, f"scheduled reconnect after {hours:g} hours", 0.0)
 
     async def _keep_heard(self, connection: VenueConnection, watchdog: Watchdog, every: float) -> None:
-        """Confirm the books, and notice what the venue does not say any more.
+        """Send heartbeats and detect instruments that the venue no longer updates.
 
-        The connection itself notices when it says nothing at all.
+        Silence of the whole connection is detected by the connection.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -275,7 +275,7 @@ class Shard:
             unwatched = self.protocol.unwatched()
             instruments = {s: state for s, state in self.protocol.instruments.items() if s not in unwatched}
             asked = {s for s in instruments if s in self._resyncs or self._context.rest.asking(self, s)}
-            # What still waits to be sent cannot be answered.
+            # A request that is not sent yet cannot be answered.
             listening = connection.told and not connection.held_back
             verdict = watchdog.look(instruments, asked, clock(), listening=listening)
             if verdict.drop:
@@ -290,10 +290,10 @@ class Shard:
             for symbol, seconds in verdict.revive.items():
                 self.act(self.protocol.revive(symbol, self._context.now(), seconds))
 
-    # --- what the connection calls ---
+    # --- callbacks of the connection ---
 
     def _receive(self, frame: bytes) -> bool:
-        """Take a frame; return whether the next one may come."""
+        """Process a frame; return whether the next one may be read."""
         if self.state is ShardState.RETIRED:
             return True
         context, pulse = self._context, self._pulse
@@ -320,13 +320,13 @@ class Shard:
             async with asyncio.timeout(self._publisher.patience):
                 await self._publisher.room()
         except TimeoutError as error:
-            raise BrokerAway(f"the broker took nothing for {self._publisher.patience:g} s") from error
+            raise BrokerAway(f"the broker acknowledged nothing for {self._publisher.patience:g} s") from error
         self._pulse.held_back(self._context.now() - began)
 
     # --- outputs ---
 
     def act(self, outputs: Outputs) -> None:
-        """Do what the protocol says."""
+        """Carry out the protocol's outputs."""
         if self.state is ShardState.RETIRED:
             return
         if self.handover is not None:
@@ -364,14 +364,14 @@ class Shard:
                     self._connection.send(output.text)
             case Reconnect():
                 if self.handover is not None and self.successor is None:
-                    self.drop(output.reason, output.delay)  # the old one still stands: this one may begin again
+                    self.drop(output.reason, output.delay)  # the old connection is still open: this one may restart
                 else:
                     self._owner.replace(self, output.reason, output.delay)
             case Halt():
                 self._halt(output.reason)
 
     def drop(self, reason: str, pause: float = 0.0) -> None:
-        """End the connection; the next one comes after ``pause`` seconds, at the earliest."""
+        """Close the connection; reconnect after ``pause`` seconds at the earliest."""
         self._pause = max(self._pause, pause)
         if self._connection is not None:
             self._connection.drop(reason)
@@ -400,7 +400,7 @@ class Shard:
     async def _repair_turn(self, symbol: str) -> None:
         def waits(seconds: float) -> None:
             reason = (
-                f"asked for again in {seconds:.0f} s: the rest of the connection's requests is kept for other books"
+                f"resubscribe in {seconds:.0f} s: this connection's remaining requests are reserved for other books"
             )
             self._event("resync_waits", "WARNING", reason, symbol=symbol)
 
@@ -408,7 +408,7 @@ class Shard:
             await self._connection.repair_turn(symbol, waits)
 
     def _exhausted(self) -> None:
-        self._do(Reconnect("the venue takes no more requests on this connection"))
+        self._do(Reconnect("the venue's request limit for this connection is exhausted"))
 
     def _event(self, kind: str, severity: Severity, message: str, *, symbol: str | None = None) -> None:
         self._context.event_log.event(kind, severity, message, symbol=symbol)

@@ -1,4 +1,4 @@
-"""Which symbols share a connection. Pure: what is subscribed and what is wanted in, a plan out."""
+"""Assignment of symbols to connections. Pure: computes a plan from the current and the wanted symbols."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from alphapulse.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How to come from the connections there are to the symbols wanted, moving none.
+    """Plan from the current connections to the wanted symbols, without moving any.
 
     Attributes:
-        removed: symbols to give up, by index of the connection.
-        added: symbols to take up on a connection that has room, by its index.
+        removed: symbols to unsubscribe, by connection index.
+        added: symbols to subscribe on an existing connection, by index.
         opened: symbols of each new connection.
-        closed: indices of the connections that nothing is left for.
+        closed: indices of the connections left without symbols.
     """
 
     removed: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -26,22 +26,22 @@ class Change:
 
 
 def split(symbols: Sequence[str], capacity: int, least: int = 1) -> tuple[tuple[str, ...], ...]:
-    """Return ``symbols`` in as few parts as hold ``capacity`` each, but at least ``least`` (or one for each symbol).
+    """Return ``symbols`` split into the fewest parts of at most ``capacity``, but at least ``least`` parts if possible.
 
-    Parts differ in length by one at most. Neighbours are dealt out in turn: lists begin with the busiest symbols.
+    Part lengths differ by at most one. Symbols are dealt out round-robin: lists usually begin with the busiest ones.
     """
     count = min(max(-(-len(symbols) // capacity), least), len(symbols))
     return tuple(tuple(symbols[index::count]) for index in range(count))
 
 
 def change(current: Sequence[Iterable[str]], wanted: Iterable[str], capacity: int, *, least: int = 1) -> Change:
-    """Return what to do so that the connections hold ``wanted``; a symbol that is on one stays there.
+    """Return the plan that makes the connections hold ``wanted``; a symbol already held is not moved.
 
     Args:
         current: symbols of each connection.
-        wanted: all symbols from now on.
-        capacity: symbols a connection may hold.
-        least: connections to open at first.
+        wanted: all symbols wanted.
+        capacity: maximum symbols per connection.
+        least: minimum number of connections to open at first.
     """
     target = list(dict.fromkeys(wanted))
     goal = set(target)
@@ -68,10 +68,10 @@ def change(current: Sequence[Iterable[str]], wanted: Iterable[str], capacity: in
 
 
 def check(venue: str, symbols: Sequence[str], capacity: int, connections: int | None) -> None:
-    """Check that the venue's connections hold ``symbols``.
+    """Check that the venue's connections can hold ``symbols``.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: they cannot.
     """
     if connections is not None and len(symbols) > capacity * connections:
         room = f"{connections} connections of {capacity} symbols" if connections > 1 else f"{capacity} symbols"

@@ -1,4 +1,4 @@
-"""What a collector counts over all its shards, those that are no more among them."""
+"""Statistics of a collector over all its shards, retired ones included."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from producers.collector.shard import Shard
 
 
 class CollectorStats:
-    """The sums.
+    """Sums over all shards.
 
     Args:
-        venue: labels the metrics.
+        venue: label of the metrics.
     """
 
     def __init__(self, venue: str) -> None:
@@ -24,19 +24,19 @@ class CollectorStats:
         self._counted = (0, 0)
 
     def keep(self, shard: Shard) -> None:
-        """Keep the figures of a shard that is over."""
+        """Keep the counters of a retired shard."""
         self._ignored += shard.protocol.ignored
         self._refused += shard.protocol.refused
 
     def count(self, frames: int, shards: Iterable[Shard]) -> None:
-        """Bring the metrics of frames up to date; once a second, for a frame costs less than its metric."""
+        """Update the frame metrics; once a second, since a metric costs more than a frame."""
         ignored = self._all_ignored(shards).total()
         metrics.FRAMES.labels(self._venue).inc(frames - self._counted[0])
         metrics.FRAMES_IGNORED.labels(self._venue).inc(ignored - self._counted[1])
         self._counted = (frames, ignored)
 
     def report(self, shards: Sequence[Shard]) -> dict[str, Any]:
-        """Return what ``/status`` tells of connections, frames and instruments."""
+        """Return the status of connections, frames and instruments, for ``/status``."""
         ignored = self._all_ignored(shards)
         instruments: dict[str, Any] = {}
         for shard in shards:

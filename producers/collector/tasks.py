@@ -1,4 +1,4 @@
-"""Background tasks of a collector, and the first error of one of them."""
+"""Background tasks of a collector, with the first error among them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class BackgroundTasks:
-    """Tasks that nobody awaits.
+    """Set of tasks that are not awaited individually.
 
     Attributes:
-        fault: fails with the first error in one of them; never done otherwise.
+        fault: fails with the first error of a task; otherwise never done.
     """
 
     def __init__(self) -> None:

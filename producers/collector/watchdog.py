@@ -1,12 +1,12 @@
-"""Which books a venue has stopped talking about although its connection lives. Pure.
+"""Staleness detection: books that a venue no longer updates although the connection is alive. Pure.
 
-A book's subscription is proven alive by messages of that subscription, and by whatever else the venue says of it alone
-(:attr:`producers.feed.counters.InstrumentCounters.life`; docs/integrity.md, "What proves life"): not by other books, by
-trades, or by anything that only shows that the connection stands.
+A book's subscription is proven alive by messages of that subscription and by other messages about that book alone
+(:attr:`producers.feed.counters.InstrumentCounters.life`; docs/integrity.md, "What proves life"), not by other books, by
+trades, or by anything that only proves that the connection is alive.
 
-Where nothing of the kind comes for long, the book's snapshot is asked for and compared: a market in which nothing
-happens is no damage. Only if the snapshot does not come either the book is in doubt; if no book of the connection gets
-one, the connection is.
+A book without such a message for too long is verified: its snapshot is requested and compared, for a quiet market is no
+fault. The book becomes invalid only if the snapshot does not arrive; the connection is closed if no book of it receives
+one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Final
 from producers.feed.instruments import InstrumentState
 
 LONGEST_SECONDS: Final = 3600.0
-"""A market in which nothing happens is asked for again ever more rarely, but at least this often."""
+"""Upper bound of the verification interval, which doubles while a market is quiet."""
 SNAPSHOT_SECONDS: Final = 30.0
-"""A book without the snapshot that was asked for is in doubt after so long, and asked for again."""
+"""Timeout for a requested snapshot; then the book is invalid and the snapshot is requested again."""
 
 
 CROSSED_SECONDS: Final = 300.0
-"""The snapshot of a book that the venue shows crossed is asked for again after so long, then ever more rarely: its
-updates uncross it as soon as the venue does, unless one of them got lost."""
+"""A crossed book is verified by a snapshot after this time, then less and less often: its updates uncross it as soon as
+the venue does, unless one was lost."""
 GOOD_SECONDS: Final = 60.0
-"""A book that was published for so long is out of its auction."""
+"""A book published for this long after being crossed is considered out of its auction."""
 
 
 @dataclass(slots=True)
@@ -40,11 +40,11 @@ class _Heard:
 
 
 class StalenessDetector:
-    """Compares how much was heard of each instrument with the last time it was looked at.
+    """Detects instruments whose activity counter does not change.
 
     Args:
-        seconds: without a sign of life for so long an instrument is silent; twice as long each time that
-            asking for it did not make it speak.
+        seconds: time without activity after which an instrument is silent; doubled each time a request brought no
+            activity beyond its answer.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -55,13 +55,13 @@ class StalenessDetector:
     def silent(
         self, life: Mapping[str, int], now: float, *, listening: bool = True, asked: Container[str] = ()
     ) -> dict[str, float]:
-        """Return the instruments to be asked for, with the seconds for which nothing came of them.
+        """Return the silent instruments, with the seconds of silence.
 
         Args:
-            life: per instrument a number that grows with everything that proves it alive.
+            life: per instrument, a counter that grows with every sign of activity.
             now: monotonic seconds.
-            listening: whether anything could be heard since the last time; if not, that time does not count.
-            asked: instruments for which a request still waits for its turn; their time does not count either.
+            listening: whether messages could arrive since the last call; if not, that time does not count.
+            asked: instruments with a request still queued; their time does not count either.
         """
         passed = now - self._last if self._last is not None else 0.0
         self._last = now
@@ -73,7 +73,7 @@ class StalenessDetector:
             if heard is None:
                 self._heard[symbol] = _Heard(count, now, self.seconds)
             elif count != heard.life:
-                # The snapshot that answers proves that the venue knows it, not that its market moves.
+                # The snapshot requested proves that the subscription is alive, not that the market moves.
                 patience = heard.patience if heard.asked else self.seconds
                 self._heard[symbol] = _Heard(count, now, patience)
             elif not listening or symbol in asked:
@@ -87,14 +87,14 @@ class StalenessDetector:
 
 @dataclass(frozen=True, slots=True)
 class StalenessVerdict:
-    """What to do.
+    """Actions due.
 
     Attributes:
-        drop: end the connection, for this reason.
-        verify: symbols of which nothing was heard for so many seconds: their snapshots are to be compared.
-        recheck: symbols whose books the venue shows crossed for so many seconds: their snapshots are to be asked for.
-        good: symbols whose books were crossed, and have been published for long since.
-        revive: symbols whose snapshots have not come for so many seconds: they are in doubt.
+        drop: reason to close the connection; else empty.
+        verify: symbol → seconds of silence; request and compare the snapshot.
+        recheck: symbol → seconds crossed; request the snapshot.
+        good: symbols whose books were crossed and have since been published for long enough.
+        revive: symbol → seconds without the requested snapshot; the book is invalid.
     """
 
     drop: str = ""
@@ -105,20 +105,20 @@ class StalenessVerdict:
 
 
 class Watchdog:
-    """Watches the instruments of one connection.
+    """Watchdog over the instruments of one connection.
 
     Args:
-        seconds: how long an instrument may be silent; None: for ever.
+        seconds: how long an instrument may be silent; None: no limit.
 
     Attributes:
-        tick: how often to look, seconds.
+        tick: check interval, seconds.
     """
 
     def __init__(self, seconds: float | None) -> None:
         limit = seconds if seconds is not None else math.inf
         self.tick = min(1.0, limit / 4)
         self._heard = StalenessDetector(limit)
-        # Also a snapshot that was asked for can get lost, while updates that need it go on.
+        # A requested snapshot can be lost too, while the updates that need it go on.
         self._awaited = StalenessDetector(min(limit, SNAPSHOT_SECONDS) if seconds is not None else limit)
         self._crossed = StalenessDetector(CROSSED_SECONDS)
         self._uncrossed: dict[str, float] = {}
@@ -130,11 +130,11 @@ class Watchdog:
     def look(
         self, instruments: Mapping[str, InstrumentState], asked: Container[str], now: float, *, listening: bool
     ) -> StalenessVerdict:
-        """Say what is to be done at ``now``.
+        """Return the actions due at ``now``.
 
         Args:
-            instruments: all of the connection's.
-            asked: those for which a request still waits for its turn.
+            instruments: all instruments of the connection.
+            asked: instruments with a request still queued.
             now: monotonic seconds.
             listening: see :meth:`StalenessDetector.silent`.
         """
@@ -148,7 +148,7 @@ class Watchdog:
         late = self._awaited.silent(awaited, now, listening=listening, asked=asked)
         mute = self._mute(sum(life.values()), now, listening=listening)
         if mute >= self._limit and instruments and not any(state.book.follows for state in instruments.values()):
-            return StalenessVerdict(drop=f"connected, but no instrument was heard of for {self._limit:g} s")
+            return StalenessVerdict(drop=f"connection open, but no message about any instrument for {self._limit:g} s")
         crossed = {symbol: state.book for symbol, state in instruments.items() if state.book.crossing.known}
         hidden = {symbol for symbol, book in crossed.items() if book.crossing.hides and symbol not in awaited}
         waits = [symbol for symbol in crossed if symbol not in hidden or symbol in asked]
@@ -160,13 +160,13 @@ class Watchdog:
         )
 
     def _good(self, published: Sequence[str], now: float) -> tuple[str, ...]:
-        """Return which of the books that were crossed and are ``published`` have been so for long enough."""
+        """Return which previously crossed books have been ``published`` for long enough."""
         since = self._uncrossed
         self._uncrossed = {symbol: since.get(symbol, now) for symbol in published}
         return tuple(symbol for symbol, began in self._uncrossed.items() if now - began >= GOOD_SECONDS)
 
     def _mute(self, total: int, now: float, *, listening: bool) -> float:
-        """Return for how many seconds nothing was heard of any instrument, ``total`` being heard in all."""
+        """Return for how many seconds no instrument had activity; ``total`` is the sum of all activity counters."""
         if total != self._total:
             self._total, self._since = total, now
         elif not listening:

@@ -1,1 +1,1 @@
-"""Pure feed handlers: the contract of a venue's protocol, and the books and trades that it feeds."""
+"""Pure feed handlers: the venue protocol's interface, order books and trade streams."""

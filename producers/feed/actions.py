@@ -1,4 +1,4 @@
-"""What a venue's protocol asks of the collector: records to publish, things to send or fetch, words to pass on."""
+"""Outputs of a venue's protocol: records to publish, requests to send, snapshots to fetch, events."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class FetchSnapshot:
-    """Get ``path`` from the venue's REST address and give the body to :meth:`VenueProtocol.snapshot`.
+    """Fetch ``path`` from the venue's REST address and pass the body to :meth:`VenueProtocol.snapshot`.
 
-    ``attempt`` counts from 0; an attempt after the first follows an answer that was too old and wants a pause.
+    ``attempt`` counts from 0; a later attempt follows an answer that was too old, after a backoff.
     """
 
     symbol: str
@@ -31,14 +31,14 @@ class FetchSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Resubscribe:
-    """Ask for a new snapshot of one book: send what :meth:`VenueProtocol.resubscribe` returns, at the pace allowed."""
+    """Request a new snapshot of one book: send the requests of :meth:`VenueProtocol.resubscribe`, rate-limited."""
 
     symbol: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """This connection is of no more use: open a new one, not before ``delay`` seconds have passed."""
+    """Replace this connection by a new one, after at least ``delay`` seconds."""
 
     reason: str
     delay: float = 0.0
@@ -46,14 +46,14 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Trying again cannot help before the configuration changes (a wrong key): close and stay closed."""
+    """Close the connection permanently: retrying cannot help until the configuration changes (a wrong key)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something for ``ops.events``; ``loss`` is the kind of :data:`alphapulse.metrics.GAPS` it counts as."""
+    """An event for ``ops.events``; ``loss`` is the kind of :data:`alphapulse.metrics.GAPS` it counts as."""
 
     kind: str
     severity: Severity
@@ -65,7 +65,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A frame for the dead letters: the untouched bytes and why they were refused."""
+    """A frame for the dead-letter topic: the raw bytes and the reason."""
 
     value: bytes
     error: str

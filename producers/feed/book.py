@@ -1,11 +1,11 @@
-"""One instrument's book on its way to ``md.l2``: epochs, sequences, exponents (DESIGN, "Records").
+"""Order book of one instrument as a stream of ``md.l2`` records: epochs, sequences, exponents (DESIGN.md).
 
-A snapshot opens an epoch and fixes its exponents; each update is one delta, next in sequence. Whatever puts the book
-in doubt publishes INVALID, and nothing more until the next snapshot. Pure, like the protocols that feed it.
+A snapshot opens an epoch and fixes its exponents; each update is one delta with the next sequence. Whatever makes the
+book invalid publishes INVALID, and nothing more until the next snapshot. Pure, like the protocols that feed it.
 
-A book that its collector reads too late (:mod:`producers.collector.lateness`) is withheld: its epoch ends with INVALID,
-the venue's updates are applied all the same, and once the collector has caught up the book goes on in an epoch of its
-own. So it is with one that the venue itself shows crossed (:mod:`producers.feed.crossing`), until it is not any more.
+A book whose frames are read too late (:mod:`producers.collector.lateness`) is withheld: its epoch ends with INVALID,
+updates are still applied, and once the collector has caught up the book opens a new epoch. The same applies to a book
+that the venue itself shows crossed (:mod:`producers.feed.crossing`), until it is uncrossed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from schemas.records import L2Kind, L2Update
 DoubtKind: TypeAlias = Literal["sequence", "checksum", "crossed", "refused", "silence"]
 
 LEAST_DECIMALS: Final = 8
-"""Decimals an epoch starts with at least: hardly any later value needs more, which would cost a new epoch."""
+"""Minimum decimals of an epoch's first exponent; more are rarely needed, and a change costs a new epoch."""
 _HEADROOM: Final = 2
-"""Digits by which numbers may grow after one did not fit, before the epoch's exponent has to change again."""
+"""Digits of headroom added after a number did not fit, before the exponent must change again."""
 _MOST_DECIMALS: Final = 18
-"""More could not hold the number 10 in an int64; trailing zeros beyond are not worth it."""
+"""With more decimals the number 10 would not fit an int64; further trailing zeros are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a book cannot be trusted any more."""
+    """Reason why a book is invalid."""
 
     kind: DoubtKind
     message: str
@@ -48,25 +48,25 @@ NO_LEVELS: Final[Arrays] = ([], [], [], [])
 
 
 class BookStream:
-    """The book as the venue's messages tell it, and the records that tell it on.
+    """Order book of one instrument, and the records derived from it.
 
     Args:
         instrument: names the records; its exponents, where the venue states them, widen the initial ones.
-        tally: counts.
-        depth: levels a side the venue keeps us informed of; what falls out of them is deleted, in the records too.
-        digest: computes the venue's checksum of the book as it stands.
+        tally: counters.
+        depth: levels per side that the venue keeps updated; levels beyond are deleted, in the records too.
+        digest: computes the venue's checksum of the current book.
 
     Attributes:
         book: the levels, as mantissas at ``price_exponent`` and ``size_exponent``; empty while not ``follows``.
-        follows: whether the book follows the venue.
-        withheld: whether nothing is published of it for the time being, because it is read too late.
-        crossing: likewise, because the venue shows it crossed.
-        verifying: whether a snapshot was asked for only to be compared: nothing was heard of the book for long.
+        follows: whether the book is in sync with the venue.
+        withheld: whether nothing is published because frames are read too late.
+        crossing: state of a book that the venue shows crossed; it is not published either.
+        verifying: whether a snapshot was requested only to compare it, after a long silence.
         epoch, sequence: of the last record; epoch 0 before the first.
-        times: received_time and exchange_time of the venue's last message that changed it.
-        exchange_sequence: the venue's own number of that message, where it has one.
-        confirmed: when it was known to be still the same after that.
-        price_decimals, size_decimals: as written out in the last snapshot, trailing zeros included.
+        times: received_time and exchange_time of the venue's last message that changed the book.
+        exchange_sequence: the venue's sequence number of that message, if it has one.
+        confirmed: the latest time at which the book was known to be unchanged.
+        price_decimals, size_decimals: as written in the last snapshot, trailing zeros included.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class BookStream:
 
     @property
     def valid(self) -> bool:
-        """Whether the book follows the venue and may be shown."""
+        """Whether the book is in sync with the venue and may be published."""
         return self.follows and not self.crossing.hides
 
     @property
     def published(self) -> bool:
-        """Whether readers of the records have it as a valid book."""
+        """Whether readers of the records see a valid book."""
         return self.follows and not self.crossing.hides and not self.withheld
 
     def snapshot(
@@ -117,15 +117,15 @@ class BookStream:
     ) -> Doubt | None:
         """Open an epoch with the venue's snapshot; append its record.
 
-        One that was asked for to be compared, and shows the book as it is known, changes nothing. One that is crossed
-        is followed, unpublished.
+        A snapshot requested for comparison that equals the book changes nothing. A crossed snapshot is followed without
+        being published.
 
         Returns:
-            Why the book was or is in doubt: :attr:`follows` says whether it can be followed from here. INVALID is
-            appended if a published book ends.
+            Why the book was or is invalid; :attr:`follows` says whether it can be followed from here. INVALID is
+            appended if the book was published.
 
         Raises:
-            ValueRefused: a value is no number or does not fit; nothing was changed.
+            ValueRefused: a value is not a number or does not fit; nothing was changed.
         """
         (bid_prices, bid_sizes), (ask_prices, ask_sizes) = bids.texts(), asks.texts()
         price_texts, size_texts = bid_prices + ask_prices, bid_sizes + ask_sizes
@@ -141,7 +141,7 @@ class BookStream:
             if self._is(arrays, price_exponent, size_exponent):
                 self._tally.unchanged += 1
                 return None
-            doubt = Doubt("silence", "it had changed, though nothing was heard of it")
+            doubt = Doubt("silence", "the snapshot differs from the book although no update was received")
             self.end(outputs, received_time)
         self.book.replace(*arrays)
         self.price_exponent, self.size_exponent = price_exponent, size_exponent
@@ -179,17 +179,17 @@ class BookStream:
         exchange_sequence: int | None = None,
         checksum: int | None = None,
     ) -> Doubt | None:
-        """Apply the venue's update; append its record, before it a SNAPSHOT if the exponents had to change.
+        """Apply the venue's update; append its record, after a SNAPSHOT if the exponents had to change.
 
-        An update that comes while the book is invalid is counted as ignored, one while it is withheld as withheld, one
-        while it is hidden as crossed; the one that uncrosses it appends a SNAPSHOT.
+        An update is counted as ignored while the book is invalid, as withheld while it is withheld, and as crossed
+        while it is hidden; the update that uncrosses it appends a SNAPSHOT.
 
         Returns:
-            Why the book is in doubt; then INVALID is appended and the update is not. :attr:`follows` says whether it
-            can be followed all the same.
+            Why the book is invalid; then INVALID is appended and the update is not. :attr:`follows` says whether it
+            can still be followed.
 
         Raises:
-            ValueRefused: a value is no number or does not fit; nothing was changed.
+            ValueRefused: a value is not a number or does not fit; nothing was changed.
         """
         tally = self._tally
         if not self.follows:
@@ -207,7 +207,7 @@ class BookStream:
         if self._depth is not None:
             gone_bids, gone_asks = self._truncate()
             if gone_bids or gone_asks:
-                # The venue sends no deletes for these; a reader of the records cannot know the depth.
+                # The venue sends no deletes for these levels, and a reader of the records cannot know the depth.
                 arrays = (
                     arrays[0] + gone_bids,
                     arrays[1] + [0] * len(gone_bids),
@@ -232,7 +232,7 @@ class BookStream:
         return None
 
     def end(self, outputs: list[Any], received_time: int) -> None:
-        """End the epoch, appending INVALID, if the book is published; it is empty from now on."""
+        """End the epoch and empty the book; append INVALID if the book is published."""
         self.book.clear()
         published, self.follows, self.verifying = self.published, False, False
         self.crossing.ended()
@@ -240,7 +240,7 @@ class BookStream:
             self._invalidate(outputs, received_time)
 
     def _follow_crossed(self, outputs: list[Any], received_time: int) -> Doubt | None:
-        """Follow a snapshot that is crossed, unpublished; return the doubt of it, unless it was known."""
+        """Follow a crossed snapshot without publishing it; return the reason, unless it was already reported."""
         known = self.crossing.hides
         if self.published:
             self._invalidate(outputs, received_time)
@@ -249,12 +249,12 @@ class BookStream:
         self.crossing.snapshot()
         if known:
             return None
-        return Doubt("crossed", f"{self._best()} in the venue's own snapshot: not published until that is over")
+        return Doubt("crossed", f"{self._best()} in the venue's snapshot; not published while crossed")
 
     def _crossed_delta(
         self, outputs: list[Any], received_time: int, exchange_time: int, exchange_sequence: int | None
     ) -> Doubt | None:
-        """Judge an update, applied already, of a book that it crosses, or that has been crossed before it."""
+        """Handle an update, already applied, that crosses the book or changes a crossed one."""
         doubt = None
         if not self.crossing.hides:
             doubt = Doubt("crossed", self._best())
@@ -270,10 +270,10 @@ class BookStream:
         return doubt
 
     def uncross(self, outputs: list[Any], *, timer: bool = False) -> None:
-        """Publish a book again that the venue shows crossed no more: as it is, in an epoch of its own.
+        """Publish a book that is no longer crossed, in a new epoch.
 
         Args:
-            timer: as of :meth:`Crossing.show`.
+            timer: as in :meth:`Crossing.show`.
         """
         if not self.crossing.hides or self.book.crossed or not self.crossing.show(timer=timer) or self.withheld:
             return
@@ -288,13 +288,13 @@ class BookStream:
         self._tally.invalidations += 1
 
     def withhold(self, outputs: list[Any], received_time: int) -> None:
-        """Publish nothing of the book from now on; if it is valid its epoch ends with INVALID."""
+        """Stop publishing the book; if it is valid its epoch ends with INVALID."""
         if self.published:
             self._invalidate(outputs, received_time)
         self.withheld = True
 
     def resume(self, outputs: list[Any], received_time: int) -> None:
-        """Publish again what was withheld: the book as it is now opens an epoch, if it is valid."""
+        """Resume publishing after :meth:`withhold`: a valid book opens a new epoch."""
         was, self.withheld = self.withheld, False
         if was and self.published:
             self._open_epoch(received_time)
@@ -303,14 +303,14 @@ class BookStream:
             self._tally.published_l2 += 1
 
     def confirm(self, outputs: list[Any], heard: int) -> None:
-        """Say that the book is still the same at ``heard``, when the venue was heard last, if that is news."""
+        """Append a HEARTBEAT if ``heard``, the venue's last sign of life, is newer than the last record."""
         if not self.published or heard <= max(self.times[0], self.confirmed):
             return
         outputs.append(self._record("HEARTBEAT", heard, 0, NO_LEVELS, None))
         self.confirmed = heard
 
     def invalidate_unopened(self, outputs: list[Any], received_time: int) -> None:
-        """Open an epoch with INVALID, if there was none yet: nobody keeps what an earlier life may have left."""
+        """Open an epoch with INVALID if there was none yet: a previous process may have left a valid book."""
         if self.epoch:
             return
         self._open_epoch(received_time)
@@ -322,7 +322,7 @@ class BookStream:
             found = self._digest(self)
             if found != checksum:
                 self._tally.checksums_bad += 1
-                return Doubt("checksum", f"the book's checksum is {found}, the venue's {checksum}")
+                return Doubt("checksum", f"checksum mismatch: computed {found}, the venue sent {checksum}")
             self._tally.checksums_ok += 1
         return None
 
@@ -331,7 +331,7 @@ class BookStream:
         return f"best bid {bid}e{self.price_exponent} is not below best ask {ask}"
 
     def _is(self, levels: Arrays, price_exponent: int, size_exponent: int) -> bool:
-        """Whether these levels, at these exponents, are the book as it is."""
+        """Whether these levels, at these exponents, equal the book."""
         other = OrderBook(self._depth)
         other.replace(*levels)
         known = self.book.sha256(self.price_exponent, self.size_exponent)
@@ -347,7 +347,7 @@ class BookStream:
         """Open an epoch of the same book with exponents at which book and update are exact; return the update's arrays.
 
         Raises:
-            ValueRefused: there are none; nothing was changed.
+            ValueRefused: no such exponents; nothing was changed.
         """
         (bid_prices, bid_sizes), (ask_prices, ask_sizes) = bids.texts(), asks.texts()
         book = self._levels()
@@ -408,17 +408,17 @@ class BookStream:
 
 
 def _initial(decimals: int, stated_exponent: int | None) -> int:
-    """Return the exponent an epoch starts with, if all values fit at it."""
+    """Return an epoch's first exponent, provided that all values fit."""
     return -min(max(LEAST_DECIMALS, decimals, -(stated_exponent or 0)), _MOST_DECIMALS)
 
 
 def _common_exponent(values: list[int], exponent: int, texts: list[str], what: str) -> int:
     """Return the finest exponent at which ``values`` (mantissas at ``exponent``) and ``texts`` are exact and fit.
 
-    It is no finer than ``exponent`` and ``texts`` ask for. A coarser one leaves room for longer numbers, where it can.
+    It is no finer than ``exponent`` and ``texts`` require. If possible it is coarser, as headroom for larger numbers.
 
     Raises:
-        ValueRefused: there is none; ``what`` names the numbers.
+        ValueRefused: there is none; ``what`` names the numbers in the message.
     """
     needed = tightest_exponent(texts)
     finest, coarsest = min(exponent, needed), min(needed, exponent + _shared_zeros(values)) if values else needed
@@ -436,6 +436,6 @@ def _common_exponent(values: list[int], exponent: int, texts: list[str], what: s
 
 
 def _shared_zeros(values: list[int]) -> int:
-    """Return how many zeros all ``values`` end with; none are 0."""
+    """Return the number of trailing zeros shared by all ``values``, none of which is 0."""
     whole = gcd(*values)
     return len(str(whole)) - len(str(whole).rstrip("0"))

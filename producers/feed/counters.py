@@ -1,4 +1,4 @@
-"""What a collector counts per instrument; the names are those of ``/status`` and of the replay's summary."""
+"""Counters per instrument, named as in ``/status`` and in the replay's summary."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _OF_TRADES: Final = frozenset({"trades", "duplicate_trades", "trade_gaps", "_vol
 
 @dataclass(slots=True)
 class InstrumentCounters:
-    """One instrument's figures since the process started."""
+    """Counters of one instrument since the process started."""
 
     snapshots: int = 0
-    """The venue's snapshots that became an epoch; epochs opened for wider exponents are not among them."""
+    """The venue's snapshots that opened an epoch; epochs opened for wider exponents are not counted."""
     deltas: int = 0
     level_changes: int = 0
     """(price, size) entries of the venue's updates that became deltas."""
@@ -23,17 +23,17 @@ class InstrumentCounters:
     duplicate_trades: int = 0
     gaps: int = 0
     trade_gaps: int = 0
-    """Jumps in consecutive trade ids; where a feed has no other sequence they are counted in ``gaps`` as well."""
+    """Gaps in consecutive trade ids; where a feed has no other sequence they also count in ``gaps``."""
     checksums_ok: int = 0
     checksums_bad: int = 0
     ignored: int = 0
-    """Updates older than the snapshot, or that came while the book waited for one."""
+    """Updates older than the snapshot, or received while the book waited for one."""
     withheld: int = 0
-    """Updates and snapshots that were applied while the collector was late: the SNAPSHOT after them contains them."""
+    """Updates and snapshots applied while the collector was late; the next SNAPSHOT contains them."""
     crossed: int = 0
-    """Likewise while the venue itself showed the book crossed."""
+    """Updates and snapshots applied while the venue showed the book crossed."""
     unchanged: int = 0
-    """Words of the venue that the book has not changed: messages that say just that, snapshots asked for to compare."""
+    """Messages of the venue that confirm an unchanged book, including snapshots requested for comparison."""
     published_l2: int = 0
     """SNAPSHOT and DELTA records."""
     published_changes: int = 0
@@ -41,12 +41,12 @@ class InstrumentCounters:
     invalidations: int = 0
     """INVALID records."""
     resyncs: int = 0
-    """Times a new snapshot was asked for."""
+    """Snapshots requested again after a fault."""
     _volume: int = 0
     _volume_exponent: int = 0
 
     def add_volume(self, size: int, exponent: int) -> None:
-        """Add a trade's size, whatever the exponents so far."""
+        """Add a trade's size, at any exponent."""
         if exponent < self._volume_exponent:
             self._volume *= 10 ** (self._volume_exponent - exponent)
             self._volume_exponent = exponent
@@ -55,23 +55,23 @@ class InstrumentCounters:
         self._volume += size
 
     def take_over(self, book: InstrumentCounters, trades: InstrumentCounters) -> None:
-        """Become the sum of this one's figures on the book, ``book``'s, and ``trades``' figures on trades."""
+        """Set the book counters to the sum of these and ``book``'s, and the trade counters to ``trades``'."""
         for name in self.__slots__:
             mine, earlier = getattr(self, name), getattr(book, name)
             setattr(self, name, getattr(trades, name) if name in _OF_TRADES else mine + earlier)
 
     @property
     def life(self) -> int:
-        """A number that grows with everything that proves the subscription of the book alive. Trades do not: they are
-        subscribed to apart from it."""
+        """Activity counter: grows with everything that proves the book's subscription alive. Trades do not count: they
+        are a separate subscription."""
         return self.snapshots + self.deltas + self.withheld + self.crossed + self.ignored + self.unchanged
 
     @property
     def base_volume(self) -> str:
-        """The exact sum of all trades' sizes as decimal text."""
+        """The exact total size of all trades, as decimal text."""
         return decimal_text(self._volume, self._volume_exponent)
 
     def report(self) -> dict[str, Any]:
-        """Return all figures, JSON-able."""
+        """Return all counters, JSON-serializable."""
         figures = {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
         return {**figures, "base_volume": self.base_volume}

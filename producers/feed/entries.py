@@ -1,4 +1,4 @@
-"""The entries of a frame that has several: read all at once, or, if one of them cannot be read, each for itself."""
+"""Decoding of frames with several entries: all at once, or one by one if an entry is malformed."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import msgspec
 
 
 class Entry(Protocol):
-    """A message, or a part of one, about one instrument."""
+    """An entry of a frame about one instrument."""
 
     @property
     def symbol(self) -> str:
-        """The instrument, in the venue's spelling."""
+        """The instrument, as the venue spells it."""
         ...
 
 
 T = TypeVar("T")
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoders raise."""
+"""Exceptions that decoders raise."""
 
 
 class Entries(Generic[T]):
-    """Decoders of a JSON array of ``kind``.
+    """Decoders for a JSON array of ``kind``.
 
     Attributes:
-        decode: the whole array.
-        decode_one: an entry.
+        decode: decodes the whole array.
+        decode_one: decodes one entry.
     """
 
     __slots__ = ("decode", "decode_one")
@@ -39,4 +39,4 @@ class Entries(Generic[T]):
 
 
 split: Final[Callable[[bytes | msgspec.Raw], list[msgspec.Raw]]] = msgspec.json.Decoder(list[msgspec.Raw]).decode
-"""Takes a JSON array apart."""
+"""Splits a JSON array into its raw entries."""

@@ -1,4 +1,4 @@
-"""The instruments of one connection: what is kept of each, and the names they go by."""
+"""Instruments of one connection: their state and their names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from producers.feed.trades import TradeStream
 
 
 class InstrumentState:
-    """One instrument's book, trades and figures.
+    """State of one instrument: book, trades and counters.
 
     Args:
-        venue, symbol, venue_symbol: name it.
-        levels: how the venue writes the levels of its book; ``parser`` reads them.
-        depth, digest: as of :class:`BookStream`.
-        consecutive: as of :class:`TradeStream`.
+        venue, symbol, venue_symbol: its names.
+        levels: the venue's format of price levels; ``parser`` reads them.
+        depth, digest: as in :class:`BookStream`.
+        consecutive: as in :class:`TradeStream`.
     """
 
     __slots__ = ("book", "parser", "symbol", "tally", "trades", "venue_symbol")
@@ -47,18 +47,18 @@ class InstrumentState:
         self.parser = LevelParser(levels)
 
     def report(self) -> dict[str, Any]:
-        """Return what ``/status`` tells of it."""
+        """Return the instrument's status, for ``/status``."""
         book = self.book
         return {**self.tally.report(), "epoch": book.epoch, "sequence": book.sequence, "valid": book.published}
 
 
 class InstrumentSet(ABC):
-    """The instruments of a venue that are ours.
+    """Set of the instruments collected on one connection.
 
     Attributes:
-        venue: its name.
+        venue: name of the venue.
         instruments: states by canonical symbol.
-        withheld: whether the books are read too late to be published.
+        withheld: whether the books are withheld because frames are read too late.
     """
 
     def __init__(self, venue: str) -> None:
@@ -68,10 +68,10 @@ class InstrumentSet(ABC):
         self._by_venue_symbol: dict[str, InstrumentState] = {}
 
     def _set_up(self, settings: VenueSettings, faults: list[str]) -> None:
-        """Take up the symbols of ``settings``.
+        """Add the symbols of ``settings``.
 
         Raises:
-            ConfigError: with the ``faults`` found so far, and one for each symbol that the venue cannot have.
+            ConfigError: the ``faults`` found so far, and one for each symbol that the venue cannot have.
         """
         for symbol in settings.symbols:
             try:
@@ -82,7 +82,7 @@ class InstrumentSet(ABC):
             raise ConfigError(faults)
 
     def _add_instrument(self, symbol: str) -> InstrumentState:
-        """Begin with ``symbol``; what else is kept of an instrument begins here, too.
+        """Add ``symbol``; subclasses extend this with their own state.
 
         Raises:
             ValueRefused: the venue cannot have it; nothing was changed.
@@ -93,24 +93,24 @@ class InstrumentSet(ABC):
         return state
 
     def _remove_instrument(self, state: InstrumentState) -> None:
-        """Forget all that is kept of ``state``."""
+        """Remove ``state`` and everything kept with it."""
         self.instruments.pop(state.symbol, None)
         for name in [name for name, known in self._by_venue_symbol.items() if known is state]:
             del self._by_venue_symbol[name]
 
     @abstractmethod
     def _new_state(self, symbol: str) -> InstrumentState:
-        """Return a state of ``symbol``.
+        """Return a new state for ``symbol``.
 
         Raises:
             ValueRefused: the venue cannot have it.
         """
 
     def _find(self, name: str) -> InstrumentState | None:
-        """Return the instrument that the venue calls ``name``, None if it is none of ours."""
+        """Return the instrument with the venue's ``name``; None if it is not collected."""
         return self._by_venue_symbol.get(name)
 
     def _named(self, text: bytes) -> list[str]:
-        """Return the symbols that ``text`` seems to name."""
+        """Return the symbols that occur in ``text``."""
         found = (state.symbol for name, state in self._by_venue_symbol.items() if f'"{name}"'.encode() in text)
         return list(dict.fromkeys(found))

@@ -1,9 +1,9 @@
-"""Price levels as a venue writes them in JSON, straight to integer mantissas.
+"""Parser for JSON price levels, directly to integer mantissas.
 
-Books are most of what a collector does, so one side of a message stays the JSON text it came as until its
-mantissas are needed. The quick path checks the whole text against the one shape such texts nearly always have (plain
-decimals, all prices with the same number of them, all sizes too), deletes everything but digits and commas, and
-splits once: no object per level. Any other shape takes the exact path, level by level.
+Parsing books is most of a collector's work, so one side of a message stays JSON text until its mantissas are needed.
+The fast path matches the whole text against the one shape such texts nearly always have (plain decimals, the same
+number of decimals in all prices, and in all sizes), deletes everything but digits and commas, and splits once: no
+object per level. Any other shape takes the exact path, level by level.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from alphapulse.errors import MantissaOverflow, NotANumber, PrecisionExceeded, V
 from alphapulse.fixed import mantissa, needed_exponent
 
 Mantissas: TypeAlias = tuple[list[int], list[int]]
-"""Prices and sizes, equally long."""
+"""Prices and sizes, of equal length."""
 
 _SAFE_DIGITS = 18
-"""Any number of so many digits fits an int64."""
+"""A number with this many digits always fits an int64."""
 
 
 class Levels(Protocol):
-    """One side of a book message, in the order the venue gave."""
+    """One side of a book message, in the venue's order."""
 
     def mantissas(self, price_exponent: int, size_exponent: int) -> Mantissas:
         """Return the exact mantissas.
 
         Raises:
             PrecisionExceeded: a value needs more decimals.
-            ValueRefused: no numbers, a negative one, a value beyond an int64; the message names place and value.
+            ValueRefused: not numbers, a negative one, or one beyond an int64; the message names place and value.
         """
         ...
 
@@ -41,13 +41,13 @@ class Levels(Protocol):
         """Return prices and sizes as text.
 
         Raises:
-            ValueRefused: this is no array of levels.
+            ValueRefused: not an array of levels.
         """
         ...
 
 
 class TextLevels:
-    """Levels whose texts are at hand."""
+    """Levels given as price and size texts."""
 
     __slots__ = ("_prices", "_side", "_sizes")
 
@@ -67,11 +67,11 @@ class TextLevels:
 
 
 def exact(texts: Sequence[str], exponent: int, what: str) -> list[int]:
-    """Return the mantissas of ``texts``, none of which may be negative; ``what`` names them in errors.
+    """Return the mantissas of ``texts``; ``what`` names them in errors.
 
     Raises:
         PrecisionExceeded, MantissaOverflow: a value does not fit the exponent.
-        ValueRefused: no number, or a negative one.
+        ValueRefused: a value is not a number or is negative.
     """
     try:
         values = [mantissa(text, exponent) for text in texts]
@@ -86,12 +86,12 @@ def exact(texts: Sequence[str], exponent: int, what: str) -> list[int]:
 
 
 class LevelFormat:
-    """How a venue writes a level in JSON.
+    """The venue's JSON format of a level.
 
     Args:
-        pattern: regular expression of one level with the names ``{price}`` and ``{size}`` for the numbers.
-        letters: every byte of a level but digits and the comma between price and size.
-        texts: the exact path: the raw array to price and size texts.
+        pattern: regular expression of one level, with ``{price}`` and ``{size}`` in place of the numbers.
+        letters: every byte of a level except digits and the comma between price and size.
+        texts: the exact path: from the raw array to price and size texts.
     """
 
     def __init__(self, pattern: str, letters: bytes, texts: Callable[[bytes], tuple[list[str], list[str]]]) -> None:
@@ -103,12 +103,12 @@ class LevelFormat:
         self._shape = lru_cache(maxsize=256)(self._compile)
 
     def decimals_of_first(self, text: str) -> tuple[int, int] | None:
-        """Return the numbers of decimals in the first level, None if it is of no plain shape."""
+        """Return the numbers of decimals in the first level; None if it is not plain."""
         match = self._first.match(text)
         return (len(match[1] or ""), len(match[2] or "")) if match is not None else None
 
     def shape(self, decimals: tuple[int, int], price_exponent: int, size_exponent: int) -> re.Pattern[bytes] | None:
-        """Return what matches a whole array of levels with such decimals, each mantissa sure to fit an int64."""
+        """Return a pattern for whole arrays of levels with these decimals whose mantissas all fit an int64."""
         return self._shape(decimals, price_exponent, size_exponent)
 
     def _compile(self, decimals: tuple[int, int], price_exponent: int, size_exponent: int) -> re.Pattern[bytes] | None:
@@ -123,10 +123,10 @@ class LevelFormat:
 
 
 class LevelParser:
-    """Reads the sides of one instrument's messages; remembers how many decimals they had last.
+    """Parses the sides of one instrument's messages; caches the last numbers of decimals.
 
     Args:
-        form: the venue's way of writing a level.
+        form: the venue's format of a level.
     """
 
     __slots__ = ("_decimals", "_form")
@@ -168,7 +168,7 @@ class LevelParser:
             raise ValueRefused(f"{side}: {error}: {raw[:120]!r}") from error
 
     def _learn(self, raw: bytes, price_exponent: int, size_exponent: int) -> re.Pattern[bytes] | None:
-        # Venue text is ASCII; anything else fails the match, which is all that is asked here.
+        # Venue text is ASCII; anything else does not match, which suffices here.
         decimals = self._form.decimals_of_first(raw[:200].decode("latin-1"))
         if decimals is None or decimals == self._decimals:
             return None
@@ -177,7 +177,7 @@ class LevelParser:
 
 
 class RawLevels:
-    """Levels still in their JSON text."""
+    """Levels as JSON text, not parsed yet."""
 
     __slots__ = ("_parser", "_raw", "_side")
 
@@ -206,7 +206,7 @@ PAIRS = LevelFormat(r'\["{price}","{size}"\]', b'[]".', _pair_texts)
 
 
 def stated_decimals(texts: Sequence[str]) -> int:
-    """Return the largest number of decimals written out in ``texts``, trailing zeros included."""
+    """Return the largest number of decimals in ``texts``, trailing zeros included."""
     most = 0
     for text in texts:
         if text.isascii() and text.replace(".", "", 1).isdigit():
@@ -227,7 +227,7 @@ def fitting(texts: Sequence[str], exponent: int, what: str) -> tuple[list[int], 
     """Return the mantissas of ``texts`` and their exponent: ``exponent`` if all fit, else the tightest exact one.
 
     Raises:
-        ValueRefused: there is no exponent at which all fit, or one is no number or negative.
+        ValueRefused: there is no exponent at which all fit, or a value is not a number or is negative.
     """
     try:
         return exact(texts, exponent, what), exponent

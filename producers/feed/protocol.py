@@ -1,8 +1,8 @@
-"""The contract between a venue's protocol and the collector that runs it.
+"""Interface between a venue's protocol and the collector that runs it.
 
-A protocol is pure: frames, answers and the times they came go in, outputs come out. It keeps the books, checks each by
-the venue's own integrity rule, and says what has to be sent or fetched; it does no I/O and reads no clock. Recorded
-and live frames therefore give the same records.
+A protocol is pure: frames, answers and receipt times are its input, outputs its result. It maintains the books, checks
+each by the venue's integrity rule, and says what to send or fetch; it does no I/O and reads no clock. Recorded and live
+frames therefore produce the same records.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 
 class VenueProtocol(ChannelSubscriber, ABC):
-    """One connection's view of a venue. Subclasses hold what is the venue's own.
+    """Protocol state of one connection. Subclasses implement the venue's specifics.
 
     Attributes:
-        ignored: frames that no channel of ours needs, by name.
-        refused: frames refused so far.
-        pongs: answers so far to the venue's own ping (:attr:`producers.feed.venue.Venue.text_ping`), which are frames.
+        ignored: number of frames of channels not used here, by name.
+        refused: number of frames refused.
+        pongs: number of frames that answer the venue's own ping (:attr:`producers.feed.venue.Venue.text_ping`).
     """
 
     def __init__(self, venue: str) -> None:
@@ -45,22 +45,22 @@ class VenueProtocol(ChannelSubscriber, ABC):
 
     @property
     def waiting(self) -> int:
-        """Frames held back until a snapshot comes; their records are still to be made."""
+        """Number of frames held back until a snapshot arrives; they have no records yet."""
         return 0
 
     def path(self) -> str:
-        """Return path and query to connect to, behind the venue's address."""
+        """Return the path and query to connect to, appended to the venue's address."""
         return ""
 
     def resubscribe(self, symbol: str) -> Sequence[Send | FetchSnapshot]:
-        """Return what asks for a new snapshot of one book."""
+        """Return the requests for a new snapshot of one book."""
         return self.resubscribe_book(symbol)
 
     def add(self, symbols: Sequence[str]) -> list[Send]:
-        """Take up ``symbols`` on the connection that stands; return what to send.
+        """Subscribe to ``symbols`` on the open connection; return the requests.
 
         Raises:
-            ValueRefused: a symbol the venue cannot have; nothing was changed.
+            ValueRefused: a symbol that the venue cannot have; nothing was changed.
         """
         states: list[InstrumentState] = []
         try:
@@ -72,7 +72,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return self._ask("subscribe", self._wanted(states))
 
     def remove(self, symbol: str, received_time: int) -> Outputs:
-        """Give up a symbol: end its epoch and tell the venue. Frames of it that still come are ignored."""
+        """Unsubscribe a symbol and end its epoch. Its late frames are ignored."""
         outputs: Outputs = []
         state = self.instruments[symbol]
         state.book.end(outputs, received_time)
@@ -82,37 +82,37 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return outputs
 
     def verify(self, symbol: str, seconds: float) -> Outputs:
-        """Ask for the snapshot of a book of which nothing was heard for ``seconds``, to compare it.
+        """Request the snapshot of a book that was silent for ``seconds``, to compare it.
 
-        Most likely nothing has changed: the book stays valid until the snapshot shows another, or does not come.
+        Most likely the market is quiet: the book stays valid until the snapshot differs or does not arrive.
         """
-        told = f"nothing heard of it for {seconds:g} s: its snapshot is asked for and compared"
+        told = f"no update for {seconds:g} s: requesting a snapshot to compare"
         outputs: Outputs = [Note("quiet", "INFO", told, symbol)]
         self.instruments[symbol].book.verifying = True
         self._request_snapshot(symbol, outputs)
         return outputs
 
     def recheck(self, symbol: str) -> Outputs:
-        """Ask for the snapshot of a book that the venue has shown crossed for long: an update may have got lost."""
+        """Request the snapshot of a book that was crossed for long: an update may have been lost."""
         outputs: Outputs = []
         self.instruments[symbol].book.verifying = True
-        self._resync(symbol, Doubt("crossed", "the venue shows it crossed"), outputs)
+        self._resync(symbol, Doubt("crossed", "the book is crossed"), outputs)
         return outputs
 
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
-        """Doubt a book whose snapshot was asked for and has not come for ``seconds``, and ask for it anew."""
+        """Set a book invalid whose requested snapshot has not arrived for ``seconds``, and request it again."""
         outputs: Outputs = []
         state = self.instruments[symbol]
         state.book.end(outputs, received_time)
-        self._doubt(state, Doubt("silence", f"its snapshot has not come for {seconds:g} s"), outputs)
+        self._doubt(state, Doubt("silence", f"requested snapshot not received within {seconds:g} s"), outputs)
         return outputs
 
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
-        """Take the answer to ``request``; an answer nobody waits for any more is ignored."""
+        """Process the answer to ``request``; an outdated answer is ignored."""
         raise NotImplementedError(f"{self.venue} has no REST snapshots")
 
     def receive(self, frame: bytes | str, received_time: int) -> Outputs:
-        """Take a frame and return what it leads to, in order. Never raises because of what is in the frame."""
+        """Process a frame and return its outputs, in order. Never raises because of the frame's content."""
         outputs: Outputs = []
         data = frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass")
         try:
@@ -124,7 +124,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return outputs
 
     def disconnected(self, received_time: int) -> Outputs:
-        """End the epoch of every valid book: what the venue does from now on is not seen."""
+        """End the epoch of every valid book: updates are missed from now on."""
         outputs: Outputs = []
         self.subscriptions.disconnected()
         for state in self.instruments.values():
@@ -132,18 +132,18 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return outputs
 
     def invalidate_unopened(self, received_time: int) -> Outputs:
-        """End what an earlier life of the collector may have left of books that have not begun."""
+        """Publish INVALID for books without an epoch: a previous process may have left them valid."""
         outputs: Outputs = []
         for state in self.instruments.values():
             state.book.invalidate_unopened(outputs, received_time)
         return outputs
 
     def heartbeats(self, heard: int, before: int) -> Outputs:
-        """Confirm the valid books of which nothing was published since ``before``.
+        """Confirm the valid books without a record since ``before``.
 
         Args:
-            heard: when the connection was heard last, ns since the Unix epoch: all books are as of then.
-            before: likewise.
+            heard: time at which the connection was last heard, and of the heartbeats; ns since the Unix epoch.
+            before: ns since the Unix epoch.
         """
         outputs: Outputs = []
         for state in self.instruments.values():
@@ -153,7 +153,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return outputs
 
     def withhold(self, received_time: int) -> Outputs:
-        """End the epoch of every valid book: frames are read too late. The books go on, unpublished."""
+        """End the epoch of every valid book because frames are read too late; updates are still applied."""
         outputs: Outputs = []
         self.withheld = True
         for state in self.instruments.values():
@@ -161,9 +161,9 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return outputs
 
     def resume(self, now: Callable[[], int]) -> Iterator[Outputs]:
-        """Publish the books again that were withheld, each in an epoch of its own that begins ``now``.
+        """Publish the withheld books again, each in a new epoch that begins ``now``.
 
-        Yields what is to be published of each: many large books take long, and other things must go on in between.
+        Yields the outputs per book: many large books take long, and other work must run in between.
         """
         self.withheld = False
         for symbol in list(self.instruments):
@@ -174,12 +174,12 @@ class VenueProtocol(ChannelSubscriber, ABC):
                 yield outputs
 
     def newest(self, since: int) -> tuple[int, int] | None:
-        """Return received and exchange time of the newest frame on a book that tells its time; None: none ``since``."""
+        """Return received and exchange time of the newest timestamped book frame; None if there is none ``since``."""
         times = (state.book.times for state in self.instruments.values())
         return max((pair for pair in times if pair[0] > since and pair[1] > 0), default=None)
 
     def overdue(self, now: int) -> Outputs:
-        """Say what should have come by ``now`` (nanoseconds) and has not; asked about once a second while connected."""
+        """Report what should have arrived by ``now`` (nanoseconds) and has not; called about once a second."""
         outputs: Outputs = []
         for state in self.instruments.values():
             state.book.uncross(outputs, timer=True)
@@ -187,23 +187,23 @@ class VenueProtocol(ChannelSubscriber, ABC):
 
     @abstractmethod
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
-        """Read one frame, appending to ``outputs``.
+        """Parse one frame, appending to ``outputs``.
 
         Raises:
-            FrameRefused, what decoders raise: it is not understood.
+            FrameRefused, decoder errors: the frame is not understood.
         """
 
     def _request_snapshot(self, symbol: str, outputs: Outputs) -> None:
-        """Append what gets a new snapshot of ``symbol``'s book."""
+        """Append the requests for a new snapshot of ``symbol``'s book."""
         outputs.append(Resubscribe(symbol))
 
     def _entries(
         self, kind: Entries[T], data: bytes | msgspec.Raw, frame: bytes, received_time: int, outputs: Outputs
     ) -> Iterable[T]:
-        """Return the entries of ``data``, an array in ``frame``; one that cannot be read is refused when it is come to.
+        """Return the entries of ``data``, an array in ``frame``; a malformed entry is refused when it is reached.
 
         Raises:
-            DecodeError: it is no array.
+            DecodeError: it is not an array.
         """
         try:
             return kind.decode(data)
@@ -230,10 +230,10 @@ class VenueProtocol(ChannelSubscriber, ABC):
         received_time: int,
         outputs: Outputs,
     ) -> None:
-        """Let ``handle`` take each of the ``entries`` of ``frame`` that is about an instrument of ours.
+        """Call ``handle`` for each of the ``entries`` of ``frame`` whose instrument is collected.
 
-        An entry with a value that cannot be used is refused with a ``refusal``, :class:`BookRefused` if its book is in
-        doubt then; the others are none the worse for it. A doubt that ``handle`` returns is one its book has ended of.
+        An entry with an invalid value is refused with a ``refusal``; :class:`BookRefused` also makes its book invalid.
+        The other entries are unaffected. A doubt returned by ``handle`` has already ended the book's epoch.
         """
         for entry in entries:
             self._apply_entry(entry, handle, refusal, frame, received_time, outputs)
@@ -247,7 +247,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
         received_time: int,
         outputs: Outputs,
     ) -> None:
-        """As :meth:`_apply_entries`, for the only one that the frame has."""
+        """Call ``handle`` for the only entry of ``frame``; see :meth:`_apply_entries`."""
         state = self._by_venue_symbol.get(entry.symbol) or self._find(entry.symbol)
         if state is None:
             self.ignored["other_symbol"] += 1
@@ -261,10 +261,10 @@ class VenueProtocol(ChannelSubscriber, ABC):
             self._doubt(state, doubt, outputs)
 
     def _ignore(self, what: str, name: str, known: Collection[str], frame: bytes) -> None:
-        """Count a frame of a channel that is not ours.
+        """Count a frame of a channel not used here.
 
         Raises:
-            FrameRefused: it is not ``known`` either.
+            FrameRefused: the channel is not ``known``.
         """
         if name not in known:
             raise self._not_understood(f"unknown {what} {name[:80]!r}", frame)
@@ -274,17 +274,17 @@ class VenueProtocol(ChannelSubscriber, ABC):
         return FrameRefused(self.venue, f"{reason} in {frame[:200]!r}")
 
     def _about_book(self, frame: bytes) -> bool:
-        """Whether a frame that cannot be read was most likely about books."""
+        """Whether a malformed frame was most likely about books."""
         return False
 
     def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
-        """Return the symbols whose books are in doubt because ``part`` of ``frame``, or all of it, cannot be read."""
+        """Return the symbols whose books become invalid because ``part`` of ``frame``, or all of it, is malformed."""
         return self._named(part) if self._about_book(frame) else []
 
     def _refuse(
         self, error: FrameRefused, frame: bytes, received_time: int, outputs: Outputs, part: bytes | None = None
     ) -> None:
-        """Keep ``frame``, once, and end the books that the error names, or that ``part`` of the frame may be about."""
+        """Send ``frame`` to the dead letters, once, and end the books named by the error or affected by ``part``."""
         symbol = error.symbol
         doubtful: Sequence[str] = [symbol] if symbol is not None and isinstance(error, BookRefused) else []
         if symbol is None:
@@ -292,7 +292,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
             symbol = doubtful[0] if len(doubtful) == 1 else None
         if not any(isinstance(output, Refused) and output.value is frame for output in outputs):
             self._dead_letter(error, frame, symbol, outputs)
-        doubt = Doubt("refused", "a frame about it was refused")
+        doubt = Doubt("refused", "a frame of this book was refused; see the dead letters")
         for symbol in doubtful:
             self.instruments[symbol].book.end(outputs, received_time)
             self._resync(symbol, doubt, outputs)
@@ -303,7 +303,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
         outputs.append(Note("dead_letter", "WARNING", str(error), symbol, loss="refused"))
 
     def _doubt(self, state: InstrumentState, doubt: Doubt, outputs: Outputs) -> None:
-        """Tell of a book that its own check has put in doubt; unless it is followed all the same ask for a new one."""
+        """Report a book whose integrity check failed; request a new snapshot unless it can still be followed."""
         kind = _EVENT_OF_DOUBT[doubt.kind]
         outputs.append(Note(kind, "WARNING", doubt.message, state.symbol, loss=doubt.kind))
         if not state.book.follows:
@@ -311,19 +311,19 @@ class VenueProtocol(ChannelSubscriber, ABC):
 
     def _resync(self, symbol: str, doubt: Doubt, outputs: Outputs) -> None:
         self.instruments[symbol].tally.resyncs += 1
-        outputs.append(Note("resync", "INFO", f"new snapshot asked for: {doubt.kind}", symbol))
+        outputs.append(Note("resync", "INFO", f"new snapshot requested: {doubt.kind}", symbol))
         self._request_snapshot(symbol, outputs)
 
     def _trade_gap(self, state: InstrumentState, missing: int, outputs: Outputs) -> None:
         outputs.append(self.trade_gap(state, missing))
 
     def trade_gap(self, state: InstrumentState, missing: int, *, last: int | None = None) -> Note:
-        """Count a hole in an instrument's trade ids; return the word of it.
+        """Count a gap in an instrument's trade ids; return the event.
 
         Args:
             state: the instrument.
-            missing: how many ids.
-            last: the last of them, where no trade behind the hole tells it.
+            missing: number of missing ids.
+            last: the last missing id, if no trade after the gap shows it.
         """
         state.tally.trade_gaps += 1
         details = {"missing": str(missing)}
@@ -343,7 +343,7 @@ class VenueProtocol(ChannelSubscriber, ABC):
 
 
 class BookRefused(FrameRefused):
-    """A frame about a book whose values cannot be used; that book is in doubt."""
+    """A frame about a book has invalid values; that book becomes invalid."""
 
 
 _EVENT_OF_DOUBT = {

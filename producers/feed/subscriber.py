@@ -1,4 +1,4 @@
-"""The requests of a venue's protocol: subscribing, what the venue refuses, and asking again. Pure."""
+"""Subscription requests of a venue's protocol: subscribing, refusals and retries. Pure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _PASSING: Final = re.compile(
     r"\brates?\b|too (many|frequent|fast)|again|temporar|unavailable|overload|busy|internal|time[d -]?out",
     re.IGNORECASE,
 )
-"""Said of the moment, not of what was asked for. A wrong guess costs two repetitions."""
+"""Refusals that are temporary. A wrong match costs two retries."""
 _WORDS: Final = re.compile(r"[\w./-]+")
 FEW: Final = 3
-"""Symbols that may be asked for one by one: so many messages need not wait for the venues' limits."""
+"""Maximum number of symbols with one request each: so few messages do not wait for the venues' limits."""
 _TOLD: Final = 10
-"""Symbols named in one message; of more, the number is."""
+"""Symbols named in one event; further ones are only counted."""
 
 
 class ChannelSubscriber(InstrumentSet):
-    """Subscribes to what is wanted of each instrument.
+    """Subscribes each instrument to its channels.
 
     Attributes:
         BOOK, TRADES: the venue's names of those channels; empty where it has none.
-        OTHERS: of further channels that belong to each instrument.
+        OTHERS: further channels per instrument.
         IN_ORDER: whether each message gets one answer, in the order of the messages.
-        subscriptions: what was asked and answered.
+        subscriptions: state of all requests.
     """
 
     BOOK: ClassVar[str] = ""
@@ -46,28 +46,28 @@ class ChannelSubscriber(InstrumentSet):
         self._number = 0
 
     def subscribe(self) -> list[Send]:
-        """Return what to send on a new connection."""
+        """Return the requests for a new connection."""
         apart = self.subscriptions.apart
         items = [item for item in self._wanted(self.instruments.values()) if not apart(item)]
         return self._ask("subscribe", items)
 
     def resubscribe_book(self, symbol: str) -> list[Send]:
-        """Return what unsubscribes from one book and subscribes to it again."""
+        """Return the requests that unsubscribe one book and subscribe it again."""
         item = [(self.BOOK, symbol)]
         return [*self._ask("unsubscribe", item), *self._ask("subscribe", item)]
 
     def retry(self, now: float) -> Outputs:
-        """Ask again for what was refused or never answered, each as its pause allows; called about once a second.
+        """Retry refused and unanswered requests whose backoff has elapsed; called about once a second.
 
         Args:
             now: monotonic seconds.
         """
         outputs: Outputs = []
         due, silent = self.subscriptions.look(now, lambda item, before: self._count(item) > before)
-        # A book that does not come is asked for again as a silent one; nothing else minds what it hides.
+        # A book without data is resubscribed as a silent one; for other channels only this check detects it.
         unanswered = [item for item in silent if item[0] != self.BOOK]
         if unanswered:
-            reason = f"not answered in {ANSWER_SECONDS:g} s"
+            reason = f"no answer within {ANSWER_SECONDS:g} s"
             pause = self.subscriptions.refuse(unanswered, reason)
             outputs.append(_note("subscription_unanswered", "WARNING", unanswered, f"{reason}; {_when(pause)}"))
         for items in due:
@@ -75,33 +75,33 @@ class ChannelSubscriber(InstrumentSet):
         return outputs
 
     def address_refused(self, reason: str) -> Outputs:
-        """Take note that the venue refused to connect at the address of :meth:`VenueProtocol.path`."""
+        """Handle that the venue refused to connect at :meth:`VenueProtocol.path`."""
         return []
 
     def unwatched(self) -> Collection[str]:
-        """Return the symbols whose book is not subscribed to, and known not to be: silence is no news of them."""
+        """Return the symbols whose book is known not to be subscribed: their silence is no fault."""
         return {symbol for channel, symbol in self.subscriptions.refused if channel == self.BOOK}
 
     def refusals(self) -> dict[str, dict[str, str]]:
-        """Return, by symbol and channel, why the venue refuses what it refuses at present."""
+        """Return the current refusals with their reasons, by symbol and channel."""
         found: dict[str, dict[str, str]] = {}
         for (channel, symbol), reason in self.subscriptions.refused.items():
             found.setdefault(symbol, {})[channel] = reason
         return found
 
-    # --- for the venue's protocol ---
+    # --- for subclasses ---
 
     @abstractmethod
     def _message(self, operation: Operation, items: Sequence[Item], number: int) -> str:
-        """Return the message that asks for ``items``, one batch of them; ``number`` is its own."""
+        """Return the request for ``items``, one batch; ``number`` identifies it."""
 
     def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
-        """Return ``items`` as they are spread over messages: one for each channel."""
+        """Split ``items`` into messages; by default one per channel."""
         for channel in dict.fromkeys(channel for channel, _ in items):
             yield [item for item in items if item[0] == channel]
 
     def _ask(self, operation: Operation, items: Sequence[Item]) -> list[Send]:
-        """Return what subscribes to ``items``, or unsubscribes from them; it counts as sent."""
+        """Return the requests to subscribe or unsubscribe ``items``, and record them as sent."""
         sends = []
         for batch in self._batches(items) if items else ():
             self._number += 1
@@ -115,15 +115,15 @@ class ChannelSubscriber(InstrumentSet):
         return [(channel, symbol) for channel in channels for symbol in symbols]
 
     def _names(self, items: Iterable[Item]) -> list[str]:
-        """Return the venue's names of the symbols of ``items``, each once."""
+        """Return the venue's symbols of ``items``, without duplicates."""
         return [self.instruments[symbol].venue_symbol for symbol in dict.fromkeys(symbol for _, symbol in items)]
 
     def _refuse_items(self, items: Sequence[Item], text: str, outputs: Outputs) -> None:
-        """Take note that the venue refuses ``items`` and nothing else of what was asked with them."""
+        """Handle that the venue refused exactly ``items``; the rest of their request is unaffected."""
         self._tell(items, text, self.subscriptions.refuse(items, text), outputs)
 
     def _refuse_message(self, number: int | None, text: str, outputs: Outputs) -> None:
-        """Take note that the venue refuses message ``number``, all of it; None: it is not known which."""
+        """Handle that the venue refused message ``number`` as a whole; None: it is unknown which."""
         request = self.subscriptions.answered(number) if number is not None else None
         if request is None or not request.items:
             named = list(self._mentioned(text, self._wanted(self.instruments.values())))
@@ -139,12 +139,12 @@ class ChannelSubscriber(InstrumentSet):
         outputs += self._ask("subscribe", found.again)
 
     def _take_listing(self, listed: Callable[[Item], bool], outputs: Outputs, *, complete: bool) -> None:
-        """Take a list of subscriptions, the answer to the oldest message.
+        """Process a list of subscriptions, the answer to the oldest message.
 
         Args:
-            listed: whether the list has an item.
-            outputs: what follows is appended.
-            complete: whether what is not on the list is refused; else what comes of it tells.
+            listed: whether an item is in the list.
+            outputs: to append to.
+            complete: whether items not in the list are refused; otherwise their data confirms them.
         """
         subscriptions = self.subscriptions
         subscriptions.confirm([item for item in subscriptions.refused if listed(item)])
@@ -165,7 +165,7 @@ class ChannelSubscriber(InstrumentSet):
                 self._refuse_items([item for item in missing if item[1] == symbol], "not subscribed to", outputs)
 
     def _mentioned(self, text: str, items: Iterable[Item]) -> set[str]:
-        """Return those symbols of ``items`` that ``text`` names."""
+        """Return the symbols of ``items`` that occur in ``text``."""
         words = {word.strip("./-").upper() for word in _WORDS.findall(text)}
         symbols = {symbol for _, symbol in items}
         return {
@@ -184,7 +184,7 @@ class ChannelSubscriber(InstrumentSet):
         outputs.append(_note("subscription_refused", "ERROR", items, f"{text}; {_when(pause)}"))
 
     def _count(self, item: Item) -> int:
-        """Return a number that grows with what shows that ``item`` is subscribed to: snapshots of a book, trades."""
+        """Return a counter that grows when data shows that ``item`` is subscribed: a book's snapshots, or trades."""
         state = self.instruments.get(item[1])
         if state is None:
             return 0
@@ -195,7 +195,7 @@ class ChannelSubscriber(InstrumentSet):
 
 
 def apart_if_few(batch: Sequence[Item]) -> Iterable[Sequence[Item]]:
-    """Return a batch of few symbols as one for each: where a venue refuses messages as a whole, it refuses one then."""
+    """Split a batch of few symbols into one per symbol: a venue that refuses whole messages then refuses only one."""
     symbols = list(dict.fromkeys(symbol for _, symbol in batch))
     if len(symbols) > FEW:
         return [batch]
@@ -203,7 +203,7 @@ def apart_if_few(batch: Sequence[Item]) -> Iterable[Sequence[Item]]:
 
 
 def _when(pause: float) -> str:
-    return f"asked for again in {pause:g} s" if pause else "asked for again in two parts"
+    return f"retry in {pause:g} s" if pause else "retry now, in two parts"
 
 
 def _note(kind: str, severity: Severity, items: Sequence[Item], text: str) -> Note:

@@ -1,8 +1,8 @@
-"""Ledger of a connection's subscriptions: what was asked for, what was answered, what is asked for again. Pure.
+"""Subscription state of a connection: requests in flight, confirmed, refused, to retry. Pure.
 
-Some venues answer a request item by item, others take or refuse it as a whole. A whole that is refused is narrowed
-down: without the symbols that the venue's message names, else in halves, until the bad one stands alone. What is
-refused alone is asked for again with a pause that doubles from 1 s to 10 min. Time comes as monotonic seconds.
+Some venues answer a request item by item, others accept or refuse it as a whole. A refused whole is bisected: without
+the symbols named in the venue's message, else in halves, until the bad item stands alone. An item refused alone is
+retried with a backoff that doubles from 1 s to 10 min. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from typing import Final, Literal, TypeAlias
 
 Operation: TypeAlias = Literal["subscribe", "unsubscribe"]
 Item: TypeAlias = tuple[str, str]
-"""(the venue's channel, our symbol); the symbol is empty where the channel has none."""
+"""(the venue's channel, canonical symbol); the symbol is empty where the channel has none."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 600.0
 ANSWER_SECONDS: Final = 10.0
-"""Without an answer for so long, and without data, an item is asked for again."""
+"""Timeout for an answer or data; then the item is requested again."""
 AT_ONCE: Final = 4
-"""Requests made again at a time: the rest waits for the next look, so that others get their turn."""
+"""Maximum retries per call of :meth:`Subscriptions.look`; the rest waits, so that others get their turn."""
 _REPEATS: Final = 2
-"""A refusal in passing that names nothing is repeated as a whole so often before it is narrowed down."""
+"""Number of retries of a whole request after a temporary refusal that names no symbol; then it is bisected."""
 _LONGEST_LOOK: Final = 2.0
-"""Between two looks further apart the connection was not read, so no answer could be seen."""
+"""If two calls are further apart than this, the connection was not read and no answer could arrive."""
 
 
 @dataclass(slots=True)
 class Request:
-    """A message that was sent.
+    """A request in flight.
 
     Attributes:
-        operation: what it asks for.
-        items: those not answered yet, each with how much had been heard of it when it was asked for.
-        age: seconds in which an answer could have been seen.
-        answered: whether it was answered without a word of these; what comes of them will tell.
+        operation: subscribe or unsubscribe.
+        items: those not answered yet, each with its activity counter at the time of the request.
+        age: seconds during which an answer could have arrived.
+        answered: whether an answer arrived that left these items open; their data will confirm them.
     """
 
     operation: Operation
@@ -46,7 +46,7 @@ class Request:
 
 @dataclass(slots=True)
 class SubscriptionGroup:
-    """Items to be asked for again in one request, ``pause`` seconds after the first look at them."""
+    """Items to retry in one request, ``pause`` seconds after it is first examined."""
 
     items: tuple[Item, ...]
     pause: float
@@ -55,12 +55,12 @@ class SubscriptionGroup:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What becomes of a refused request.
+    """Outcome of a refused request.
 
     Attributes:
-        alone: items that are refused for themselves, to be asked for again in ``pause`` seconds.
-        parts: items of which it is not known which one is refused; they are asked for again in parts, or as a whole.
-        again: items that are none the worse for it: to be asked for at once.
+        alone: items that are refused themselves; retried in ``pause`` seconds.
+        parts: items of which the refused one is unknown; retried in parts, or as a whole.
+        again: items not at fault; retried at once.
     """
 
     alone: Sequence[Item] = ()
@@ -70,10 +70,10 @@ class Refusal:
 
 
 class Subscriptions:
-    """The subscriptions of one connection, and of those that follow it.
+    """Subscription state of one connection and of those that follow it.
 
     Args:
-        in_order: whether the venue gives each message, unsubscriptions included, one answer, in their order.
+        in_order: whether the venue answers each message once, unsubscriptions included, in their order.
 
     Attributes:
         refused: items that the venue refused, with its reason, until it confirms them.
@@ -88,7 +88,7 @@ class Subscriptions:
         self.refused: dict[Item, str] = {}
 
     def asked(self, number: int, operation: Operation, items: Mapping[Item, int]) -> None:
-        """Take note of message ``number``; ``items`` with how much was heard of each so far."""
+        """Record message ``number``; ``items`` maps each item to its current activity counter."""
         if operation == "subscribe":
             self._leave(items)
         elif not self._in_order:
@@ -96,11 +96,11 @@ class Subscriptions:
         self._open[number] = Request(operation, dict(items))
 
     def request(self, number: int) -> Request | None:
-        """Return message ``number`` if an answer to it is still awaited."""
+        """Return message ``number`` if it is in flight."""
         return self._open.get(number)
 
     def oldest(self, operation: Operation | None = None, symbols: Collection[str] = ()) -> int | None:
-        """Return the number of the oldest message not answered: of this kind, about one of ``symbols`` (if any)."""
+        """Return the number of the oldest message in flight with this operation and about ``symbols``, if given."""
         for number, request in self._open.items():
             fits = not request.answered and operation in (None, request.operation)
             if fits and (not symbols or any(symbol in symbols for _, symbol in request.items)):
@@ -108,11 +108,11 @@ class Subscriptions:
         return None
 
     def answered(self, number: int) -> Request | None:
-        """Take a message for answered and return it; its items are confirmed or refused by the caller."""
+        """Remove an answered message and return it; the caller confirms or refuses its items."""
         return self._open.pop(number, None)
 
     def left_open(self, number: int, items: Iterable[Item]) -> None:
-        """Take note that message ``number`` was answered, but for ``items``: they are confirmed by what comes."""
+        """Record that message ``number`` was answered except for ``items``, which their data will confirm."""
         request = self._open[number]
         request.answered = True
         request.items = {item: request.items[item] for item in items}
@@ -120,7 +120,7 @@ class Subscriptions:
             del self._open[number]
 
     def confirm(self, items: Iterable[Item]) -> None:
-        """Take note that ``items`` are subscribed to."""
+        """Record that ``items`` are subscribed."""
         items = list(items)
         for item in items:
             self._attempts.pop(item, None)
@@ -128,18 +128,18 @@ class Subscriptions:
         self._leave(items)
 
     def refuse(self, items: Sequence[Item], reason: str) -> float:
-        """Have ``items``, of one symbol or refused one by one, asked for again; return the pause before, seconds."""
+        """Schedule a retry of ``items``, of one symbol or refused one by one; return the backoff, seconds."""
         self._leave(items)
         return self._wait_for(tuple(items), reason)
 
     def refuse_whole(self, items: Sequence[Item], named: Collection[str], reason: str, *, passing: bool) -> Refusal:
-        """Find out which of ``items``, one request that was refused as a whole, is to blame.
+        """Determine which of ``items``, one request refused as a whole, is at fault.
 
         Args:
-            items: what it asked for.
-            named: symbols that the venue's message names.
-            reason: the message.
-            passing: whether it tells of the moment (a rate, an outage), not of what was asked for.
+            items: the items of the request.
+            named: symbols named in the venue's message.
+            reason: the venue's message.
+            passing: whether the refusal is temporary (a rate limit, an outage).
         """
         self._leave(items)
         bad = [item for item in items if item[1] in named]
@@ -158,11 +158,11 @@ class Subscriptions:
         return Refusal(parts=items)
 
     def look(self, now: float, heard: Callable[[Item, int], bool]) -> tuple[list[Sequence[Item]], list[Item]]:
-        """Return what to ask for again at ``now``, each entry in a request of its own, and what was never answered.
+        """Return what to retry at ``now``, each entry in its own request, and what was never answered.
 
         Args:
             now: monotonic seconds.
-            heard: whether an item has shown by its data that it is subscribed to, given what was noted of it.
+            heard: whether data shows that an item is subscribed, given its recorded activity counter.
         """
         passed = min(now - self._looked, _LONGEST_LOOK) if self._looked is not None else 0.0
         self._looked = now
@@ -177,12 +177,12 @@ class Subscriptions:
         return due, unanswered
 
     def forget(self, symbol: str) -> None:
-        """Let go of a symbol that is not collected any more."""
+        """Remove a symbol that is no longer collected."""
         gone = [item for item in {*self._attempts, *self.refused, *self._items()} if item[1] == symbol]
         self.confirm(gone)
 
     def disconnected(self) -> None:
-        """Begin again: what was refused is asked for again soon, apart from the others (:meth:`apart`)."""
+        """Reset for a new connection: refused items are retried soon, each in its own request (:meth:`apart`)."""
         self._open.clear()
         self._looked = None
         asked_for = {item for group in self._waiting for item in group.items}
@@ -194,11 +194,11 @@ class Subscriptions:
                 self._waiting.append(SubscriptionGroup(items, 0.0))
 
     def apart(self, item: Item) -> bool:
-        """Whether ``item`` waits to be asked for in a request of its own."""
+        """Whether ``item`` is to be retried in its own request."""
         return any(item in group.items for group in self._waiting)
 
     def asks_for(self, item: Item) -> bool:
-        """Whether an answer about ``item`` is awaited, or it waits to be asked for again."""
+        """Whether a request for ``item`` is in flight or pending."""
         return item in self._items()
 
     def _items(self) -> Iterator[Item]:
@@ -208,7 +208,7 @@ class Subscriptions:
             yield from group.items
 
     def _leave(self, items: Iterable[Item]) -> None:
-        """Take ``items`` out of what is asked and of what waits."""
+        """Remove ``items`` from the requests in flight and pending."""
         gone = set(items)
         for number, request in list(self._open.items()):
             if request.operation == "subscribe" and not gone.isdisjoint(request.items):

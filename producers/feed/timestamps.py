@@ -1,4 +1,4 @@
-"""Venue timestamps to nanoseconds since the Unix epoch, UTC, exactly; a float is never made."""
+"""Conversion of venue timestamps to nanoseconds since the Unix epoch, UTC; exact, without floats."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _midnight(day: str) -> int:
 def iso_nanoseconds(text: str) -> int:
     """Return the time of ``2021-04-17T16:43:37.075351Z`` (up to 9 decimals; an offset or none, which means UTC).
 
-    0, "the venue gives none", for times before 1970: Coinbase sends the year 0001 now and then.
+    Returns 0, "no time given", for times before 1970: Coinbase occasionally sends the year 0001.
 
     Raises:
-        ValueRefused: the text is no such time, or is beyond what fits an int64 (year 2262).
+        ValueRefused: not such a time, or beyond what fits an int64 (year 2262).
     """
     match = _ISO.fullmatch(text)
     if match is None:
@@ -36,7 +36,7 @@ def iso_nanoseconds(text: str) -> int:
         seconds = _midnight(day)
     except ValueError as error:
         raise ValueRefused(f"not a date: {text[:80]!r} ({error})") from error
-    # Second 60 is a leap second: counted on, as Unix time does.
+    # Second 60 is a leap second: it continues counting, as Unix time does.
     if hour > "23" or minute > "59" or second > "60":
         raise ValueRefused(f"not a time of day: {text[:80]!r}")
     seconds += int(hour) * 3600 + int(minute) * 60 + int(second)
@@ -47,12 +47,12 @@ def iso_nanoseconds(text: str) -> int:
         return 0
     nanoseconds = seconds * _SECOND + (int(fraction.ljust(9, "0")) if fraction else 0)
     if nanoseconds > INT64_MAX:
-        raise ValueRefused(f"time beyond the year 2262: {text[:80]!r}")
+        raise ValueRefused(f"time after the year 2262: {text[:80]!r}")
     return nanoseconds
 
 
 def ms_nanoseconds(milliseconds: int) -> int:
-    """Return the time of a count of milliseconds.
+    """Return the time given in milliseconds since the Unix epoch.
 
     Raises:
         ValueRefused: it is negative or beyond what fits an int64.

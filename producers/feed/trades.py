@@ -1,7 +1,7 @@
-"""One instrument's trades on their way to ``md.trades``: each once, and word of those that are missing.
+"""Trade stream of one instrument for ``md.trades``: deduplicated, with gap detection.
 
-Venues repeat trades (on subscribing, after a reconnect). Where ids are consecutive the ids still missing are kept as a
-few ranges, which tells a repeated trade from a late one exactly; elsewhere the last ids are remembered.
+Venues repeat trades (after subscribing, after a reconnect). Where ids are consecutive, missing ids are kept as a few
+ranges, which distinguishes a repeated trade from a late one exactly; elsewhere the last ids are remembered.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _BEFORE_ALL: Final = -(2**63)
 
 @dataclass(slots=True)
 class _Range:
-    """Ids from ``first`` to ``last`` have not been seen."""
+    """Ids from ``first`` to ``last`` that have not been seen."""
 
     first: int
     last: int
 
 
 class SeenTrades:
-    """Which consecutive ids have been seen, in bounded memory.
+    """Set of seen consecutive ids, in bounded memory.
 
-    Ids below the first one ever seen count as not seen yet: a venue may send older trades after newer ones. When more
-    than 256 ranges are missing the oldest is forgotten; a trade of it would be taken for a repetition, never doubled.
+    Ids below the first one seen count as not seen: a venue may send older trades after newer ones. With more than 256
+    missing ranges the oldest is dropped; a late trade in it is then treated as a duplicate, never published twice.
     """
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class SeenTrades:
         self._missing: list[_Range] = []  # ascending
 
     def seed(self, ids: Collection[int]) -> None:
-        """Note ``ids`` as seen, and all below the lowest of them: nobody knows any more which of those were."""
+        """Mark ``ids`` as seen, and all below the lowest of them, about which nothing is known."""
         for trade_id in sorted(ids):
             self.see(trade_id)
         self._missing = [missing for missing in self._missing if missing.first != _BEFORE_ALL]
 
     def see(self, trade_id: int) -> int | None:
-        """Note ``trade_id``; return how many ids are missing just before it, or None if it was seen before."""
+        """Mark ``trade_id`` as seen; return how many ids are missing just before it, or None for a duplicate."""
         last = self._last
         if last is None:
             self._last = trade_id
@@ -73,7 +73,7 @@ class SeenTrades:
         return None
 
     def exists(self, trade_id: int) -> int:
-        """Note that ids up to ``trade_id`` exist; return how many of them are missing that were not known to be."""
+        """Record that ids up to ``trade_id`` exist; return how many missing ones that newly reveals."""
         last = self._last
         if last is not None and trade_id <= last:
             return 0
@@ -90,7 +90,7 @@ class RecentTrades:
         self._ids = RecentIds[int](_REMEMBERED_IDS)
 
     def seed(self, ids: Collection[int]) -> None:
-        """Note ``ids`` as seen."""
+        """Mark ``ids`` as seen."""
         for trade_id in ids:
             self._ids.add(trade_id)
 
@@ -104,12 +104,12 @@ class RecentTrades:
 
 
 class TradeStream:
-    """The trades of one instrument.
+    """Trade stream of one instrument.
 
     Args:
         instrument: names the records.
-        tally: counts.
-        consecutive: whether the venue's ids rise by one per trade.
+        tally: counters.
+        consecutive: whether the venue's ids increase by one per trade.
     """
 
     def __init__(self, instrument: Instrument, tally: InstrumentCounters, *, consecutive: bool = True) -> None:
@@ -121,7 +121,7 @@ class TradeStream:
         self.started = False
 
     def seed(self, ids: Collection[int]) -> None:
-        """Take the trades ``ids`` for published, before the first one."""
+        """Mark the trades ``ids`` as published, before the first one."""
         self._seen.seed(ids)
         self.started = True
 
@@ -136,10 +136,10 @@ class TradeStream:
         exchange_time: int,
         received_time: int,
     ) -> int:
-        """Append the trade's record unless the trade was seen; return how many ids are missing just before it.
+        """Append the trade's record unless it is a duplicate; return how many ids are missing just before it.
 
         Raises:
-            ValueRefused: price or size is no number, is negative or does not fit; the id counts as seen.
+            ValueRefused: price or size is not a number, is negative or does not fit; the id counts as seen.
         """
         self.started = True
         missing = self._seen.see(trade_id)
@@ -167,14 +167,14 @@ class TradeStream:
         return missing
 
     def exists(self, trade_id: int) -> int:
-        """Take the venue's word that there are trades up to ``trade_id``; return how many more are missing for that.
+        """Record the venue's statement that trades up to ``trade_id`` exist; return how many missing ones that reveals.
 
-        Those before the first one ever heard of are not missing. One that comes after all is published.
+        Ids before the first one seen are not missing. A missing trade that arrives later is published.
         """
         return self._seen.exists(trade_id)
 
     def again(self, outputs: list[Any], trade: Trade) -> int:
-        """Append ``trade``, a record made by another stream of the same instrument, as :meth:`trade` does."""
+        """Append ``trade``, a record from another stream of the same instrument; see :meth:`trade`."""
         missing = self._seen.see(int(trade.trade_id))
         if missing is None:
             self._tally.duplicate_trades += 1
@@ -185,18 +185,18 @@ class TradeStream:
         return missing
 
     def count_in(self, tally: InstrumentCounters) -> None:
-        """Count in ``tally`` from now on."""
+        """Use the counters ``tally`` from now on."""
         self._tally = tally
 
 
 def _mantissa(text: str, exponent: int, what: str) -> tuple[int, int, int]:
-    """Return mantissa and exponent of ``text``, and the exponent to start from with the next."""
+    """Return mantissa and exponent of ``text``, and the exponent to try first for the next value."""
     try:
         value = mantissa(text, exponent)
     except NotANumber as error:
         raise ValueRefused(f"{what}: {error}") from error
     except PrecisionExceeded:
-        # From now on: one exponent for all trades, as far as it goes, is easiest on the readers.
+        # Used from now on: one exponent for as many trades as possible is easiest for readers.
         wider = needed_exponent(text)
         try:
             return exact((text,), wider, what)[0], wider, wider

@@ -1,4 +1,4 @@
-"""What the collector has to know of a venue besides its protocol."""
+"""Description of a venue: addresses, limits and capabilities."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from producers.feed.protocol import VenueProtocol
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most ``amount`` (actions, or their weights) in any ``seconds``."""
+    """At most ``amount`` actions (or their weights) in any ``seconds``."""
 
     amount: float
     seconds: float
 
 
 CAREFUL_CONNECTS: Final = Limit(10, 10.0)
-"""For venues that state no limit of their own."""
+"""Default for venues that publish no limit."""
 
 
 def one(path: str) -> float:
-    """Weigh every REST request the same."""
+    """Weight of a REST request: always 1."""
     return 1.0
 
 
 def no_matter(name: str) -> None:
-    """Take note of nothing."""
+    """Ignore the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Where a venue lists its instruments.
+    """A venue's list of instruments.
 
     Attributes:
-        path: of the list, behind the REST address.
-        parse: returns the canonical symbols that are traded, from the answer's body; the callable is told each name
-            that has no canonical symbol, and so is left out.
+        path: of the list, appended to the REST address.
+        parse: returns the canonical symbols of the traded instruments from the answer's body; the callable receives
+            each name that has no canonical symbol and is left out.
 
             Raises:
-                FrameRefused: it is no such list.
+                FrameRefused: the body is not such a list.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Listing:
 def canonical(
     names: Iterable[str], symbol_of: Callable[[str], str], left_out: Callable[[str], None] = no_matter
 ) -> list[str]:
-    """Return the canonical symbols of a venue's ``names``, each once; ``left_out`` is told those that have none."""
+    """Return the canonical symbols of a venue's ``names``, without duplicates; ``left_out`` receives the others."""
     found: dict[str, None] = {}
     for name in names:
         try:
@@ -64,31 +64,31 @@ def canonical(
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """A venue's addresses and limits.
+    """Description of a venue.
 
     Attributes:
         websocket_url, rest_url: its public addresses.
         protocol: makes the protocol for settings.
 
             Raises:
-                ConfigError: the venue does not offer what the settings ask for.
-        silence_seconds: without any message for so long a connection is taken for dead; ``inf`` where silence is normal
-            and the protocol itself knows when it is not (:meth:`VenueProtocol.overdue`).
+                ConfigError: the venue does not support the settings.
+        silence_seconds: a connection without a message for this long is closed; ``inf`` where silence is normal and the
+            protocol detects faults itself (:meth:`VenueProtocol.overdue`).
         pinged: whether the venue's own WebSocket pings are its heartbeats, and so prove the connection alive.
-        ping_seconds: how often to send a WebSocket ping; None where the venue does not want them.
-        text_ping: sent as a text message every ``ping_seconds`` in place of WebSocket pings, where it wants that.
-        messages_per_second: what may be sent on a connection, or on all together where ``messages_by_address``.
-        requests: what may be sent on a connection besides pings, in a longer time; a connection on which more is to be
-            sent makes way for a new one.
-        frame_bytes: the largest frame to expect.
-        instrument_silence_seconds: an instrument of which nothing comes for so long, while its connection lives, is
-            asked for again; None where the protocol itself knows when it is overdue.
-        symbols_per_connection: what one connection is trusted with.
-        connections_limit: connections allowed at a time; with 1 a connection ends before the next one begins.
-        connects: how often one may connect.
-        reconnect_hours: a connection is replaced at this age, before the venue ends it; None: it does not.
-        rest_limit, rest_weight: REST requests allowed, and what a request's path counts.
-        listing: the venue's instruments, for patterns; None: patterns cannot be resolved.
+        ping_seconds: interval of WebSocket pings to the venue; None where it does not want them.
+        text_ping: text message sent every ``ping_seconds`` instead of WebSocket pings, where the venue wants that.
+        messages_per_second: rate limit for messages per connection, or for all together if ``messages_by_address``.
+        requests: limit of requests per connection besides pings, over a longer time; a connection that exhausts it is
+            replaced.
+        frame_bytes: maximum frame size.
+        instrument_silence_seconds: an instrument without messages for this long, on a live connection, is verified;
+            None where the protocol detects overdue messages itself.
+        symbols_per_connection: maximum symbols per connection.
+        connections_limit: maximum concurrent connections; with 1 a connection is closed before the next one opens.
+        connects: rate limit for new connections.
+        reconnect_hours: a connection is replaced at this age, before the venue closes it; None: it does not.
+        rest_limit, rest_weight: rate limit for REST requests, and the weight of a request's path.
+        listing: the venue's list of instruments, for patterns; None: patterns cannot be used.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Sockets, REST requests and rate limits, as collectors use them towards venues."""
+"""Sockets, REST client and rate limiters for connections to venues."""

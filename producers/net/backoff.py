@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""Backoff: delays before retries."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import random
 
 
 class Backoff:
-    """Capped exponential backoff with full jitter: uniformly between 0 and ``base × 2^failures``, at most ``cap``.
+    """Capped exponential backoff with full jitter: uniform between 0 and ``base × 2^failures``, at most ``cap``.
 
-    Full jitter spreads the clients of a venue that comes back
+    Full jitter spreads the clients of a venue that recovers
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). Seconds throughout.
 
     Args:
         base: upper end of the first delay.
-        cap: upper end of any.
+        cap: upper end of any delay.
         chance: source of randomness.
-        least: lower end of each, as a part of its upper end.
+        least: lower end of each delay, as a fraction of its upper end.
     """
 
     def __init__(
@@ -23,31 +23,31 @@ class Backoff:
     ) -> None:
         self._base = base
         self._cap = cap
-        self._chance = chance if chance is not None else random.Random()  # noqa: S311 no secret
+        self._chance = chance if chance is not None else random.Random()  # noqa: S311 not used as a secret
         self._least = least
         self.failures = 0
 
     def next(self) -> float:
-        """Return the delay before the next attempt, one failure more being known."""
-        # 2**1000 is no float any more.
+        """Return the delay before the next attempt and count one failure."""
+        # 2**1000 overflows a float.
         ceiling = min(self._cap, self._base * 2 ** min(self.failures, 60))
         self.failures += 1
         return self._chance.uniform(self._least * ceiling, ceiling)
 
     def reset(self) -> None:
-        """Forget the failures: it works again."""
+        """Reset after a success."""
         self.failures = 0
 
 
 class Pace:
-    """Spaces out repairs of one thing: the first few at once, then ever further apart while they do not help for long.
+    """Delays between repairs of one thing: the first few at once, then exponentially longer while they do not help.
 
-    A thing that needed no repair for ``window`` seconds is good, and the next one is free again.
+    After ``window`` seconds without a repair the count restarts.
 
     Args:
-        free: repairs that need not wait.
-        window: seconds, counted from the last repair, not from when it was asked for.
-        cap: the longest a repair has to wait, seconds.
+        free: repairs without a delay.
+        window: seconds, from the last repair, not from its request.
+        cap: maximum delay, seconds.
     """
 
     def __init__(self, free: int = 3, window: float = 60.0, cap: float = 30.0) -> None:
@@ -58,11 +58,11 @@ class Pace:
         self._last = 0.0
 
     def delay(self, now: float) -> float:
-        """Return how long the repair asked for at ``now`` has to wait."""
+        """Return the delay of a repair requested at ``now``."""
         if now - self._last > self._window:
             self._repairs = 0
         self._repairs += 1
-        # 2**1000 is no float any more.
+        # 2**1000 overflows a float.
         excess = min(self._repairs - self._free, 60)
         delay = min(self._cap, 0.5 * 2.0 ** (excess - 1)) if excess > 0 else 0.0
         self._last = now + delay

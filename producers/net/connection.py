@@ -1,4 +1,4 @@
-"""One WebSocket connection to a venue, from opening to its end."""
+"""WebSocket connection to a venue, from handshake to close."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ CLOSE_SECONDS = 1.0
 _REPAIR_MESSAGES = 2
 """Unsubscribe, subscribe."""
 _REFUSING = (400, 404, 414)
-"""Statuses of a handshake whose address is malformed, unknown or too long."""
+"""Handshake statuses of an address that is malformed, unknown or too long."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Disconnected(Exception):
-    """The connection could not be opened or is no more; the text says why.
+    """The connection could not be opened or was lost; the message is the reason.
 
     Attributes:
-        retry_after: for so many seconds the venue wants nobody to connect.
-        of_address: whether it is the address that the venue refuses.
+        retry_after: seconds for which the venue allows no further connection.
+        of_address: whether the venue refused the address itself.
     """
 
     def __init__(self, reason: str, retry_after: float = 0.0, *, of_address: bool = False) -> None:
@@ -43,20 +43,20 @@ class Disconnected(Exception):
 
 
 class VenueConnection:
-    """A connection: reads as fast as ``receive`` lets it, sends at the venue's pace, notices silence.
+    """WebSocket connection: reads as fast as ``receive`` allows, sends within the rate limit, detects silence.
 
     Args:
-        venue: its limits.
-        url: where to connect.
-        receive: takes each frame. While it says that no more can be taken the socket is left alone, so that TCP
-            holds the venue back.
-        room: waits until more can be taken.
-        messages: keeps the limit of messages, where all connections share it.
-        exhausted: is told, once, that the venue takes no more requests on this connection for a while. What is to be
-            sent waits; another connection had better be opened.
+        venue: for its limits.
+        url: address to connect to.
+        receive: takes each frame. While it accepts no more the socket is not read, so that TCP applies backpressure to
+            the venue.
+        room: waits until more can be accepted.
+        messages: rate limiter for messages, if all connections share one.
+        exhausted: called once when the venue's request limit for this connection is exhausted. Further requests wait;
+            another connection should be opened.
 
     Attributes:
-        held_back: whether the socket is left alone at the moment.
+        held_back: whether the socket is currently not read.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class VenueConnection:
         self.held_back = False
 
     def send(self, text: str) -> None:
-        """Send ``text`` as soon as the venue's limit allows."""
+        """Send ``text`` as soon as the rate limit allows."""
         self._quiet.clear()
         self._outbox.put_nowait(text)
 
     async def ask(self) -> bool | None:
-        """Ask the venue for a sign of life, if its limit has room to spare; return whether it has answered.
+        """Ping the venue, if its rate limit has room to spare; return whether it answered.
 
-        None: it was asked by a ping of its own (:attr:`Venue.text_ping`), and the answer is a frame.
+        None: a ping of the venue's own was sent (:attr:`Venue.text_ping`), and the answer will be a frame.
         """
         socket = self._socket
         if socket is None or self.held_back or self._reason or not self._messages.enter_if_idle():
@@ -102,29 +102,29 @@ class VenueConnection:
                 await socket.send(self._venue.text_ping)
                 return None
             await (await socket.ping())
-        except ConnectionClosed:  # told by who reads it
+        except ConnectionClosed:  # reported by the reader
             return False
         return True
 
     @property
     def waiting(self) -> int:
-        """Bytes that have come and are not read."""
+        """Bytes received and not read."""
         return self._socket.waiting if self._socket is not None else 0
 
     @property
     def told(self) -> bool:
-        """Whether everything given to :meth:`send` is sent."""
+        """Whether everything passed to :meth:`send` is sent."""
         return self._quiet.is_set()
 
     def drop(self, reason: str) -> None:
-        """End the connection from this side."""
+        """Close the connection from this side."""
         self._reason = self._reason or reason
         self._dropped.set()
         if self._socket is not None:
             self._socket.discard()
 
     async def run(self, opened: Callable[[], None]) -> None:
-        """Connect, call ``opened``, and read until the connection ends.
+        """Connect, call ``opened``, and read until the connection closes.
 
         Raises:
             Disconnected: always, with the reason.
@@ -134,7 +134,7 @@ class VenueConnection:
         try:
             socket = await connect(
                 self._url,
-                compression=None,  # inflating costs more than the frames' own decoding
+                compression=None,  # decompression costs more than decoding the frames
                 proxy=None if urlsplit(self._url).hostname in _LOOPBACK else True,
                 max_size=venue.frame_bytes,
                 ping_interval=pings,
@@ -187,7 +187,7 @@ class VenueConnection:
                 self._quiet.set()
 
     async def _take_request(self) -> None:
-        """Wait until the venue takes one more request on this connection, and count it."""
+        """Wait until the connection's request limit allows another request, and count it."""
         clock = asyncio.get_running_loop().time
         while (delay := self._requests.wait(clock())) > 0:
             if not self._was_exhausted:
@@ -197,11 +197,11 @@ class VenueConnection:
         self._requests.spend(clock())
 
     async def repair_turn(self, symbol: str, waits: Callable[[float], None]) -> None:
-        """Wait until a book may be asked for again: nobody else waits, and enough of the allowance is left for others.
+        """Wait until a book may be resubscribed: no request waits, and enough of the request limit is left for others.
 
         Args:
             symbol: of the book.
-            waits: is told how many seconds the allowance will take, when they are more than one.
+            waits: called with the seconds to wait for the request limit, if more than one.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -211,27 +211,27 @@ class VenueConnection:
                 delay = self._requests.wait_to_repair(clock(), symbol, _REPAIR_MESSAGES)
                 if delay <= 0:
                     self._requests.repaired(clock(), symbol)
-                    return  # what it sends is in front of the next repair
+                    return  # its requests precede the next repair
             if delay > 1.0:
                 waits(delay)
             await asyncio.sleep(delay)
 
     @property
     def may_retry(self) -> bool:
-        """Whether there is room for what can wait: nothing else is to be sent, and half of the allowance is left."""
+        """Whether low-priority requests may be sent: none is waiting, and half of the request limit is left."""
         return self.told and not self.held_back and self._requests.wait_to_retry(asyncio.get_running_loop().time()) <= 0
 
     async def _ping(self, socket: FrameSocket, text: str, seconds: float) -> None:
-        # Beside the requests, which may have to wait, and do not count pings.
+        # Independent of the requests, which may have to wait and do not count pings.
         while True:
             await asyncio.sleep(seconds)
             await self._messages.enter()
             await socket.send(text)
 
     async def _watch(self, socket: FrameSocket) -> None:
-        """End the connection when the venue says nothing for too long, or when it is to be dropped."""
+        """Close the connection when the venue is silent for too long, or on :meth:`drop`."""
         limit = self._venue.silence_seconds
-        tick = min(limit / 4, 0.5)  # also where the limit is infinite: drop() has to be noticed
+        tick = min(limit / 4, 0.5)  # finite even without a limit, to notice drop()
         heard, silent = -1, 0.0
         while not self._reason:
             with contextlib.suppress(TimeoutError):
@@ -241,17 +241,17 @@ class VenueConnection:
             silent = 0.0 if self.held_back or come != heard else silent + tick
             heard = come
             if silent >= limit:
-                self.drop(f"nothing heard for {limit:g} s")
+                self.drop(f"no message received for {limit:g} s")
         await socket.close()
 
 
 def message_gate(venue: Venue) -> RateLimiter:
-    """Return what keeps the venue's limit of messages."""
+    """Return a rate limiter for the venue's limit of messages."""
     return RateLimiter(Limit(max(1.0, venue.messages_per_second), max(1.0, 1 / venue.messages_per_second)))
 
 
 def _retry_after(error: Exception) -> float:
-    """Return how long the venue wants to be left alone by those it refused a connection."""
+    """Return the seconds for which a venue that refused the connection allows no further one."""
     if not isinstance(error, InvalidStatus) or error.response.status_code not in PAUSING:
         return 0.0
     return stated_seconds(error.response.headers.get("Retry-After")) or 0.0

@@ -1,7 +1,6 @@
-"""A venue's limits: so much in any stretch of so many seconds, kept exactly and used up to the last.
+"""Sliding-window rate limiter for WebSocket and REST requests.
 
-:class:`SlidingWindow` is pure (time comes as an argument); :class:`RateLimiter` waits in front of one, first come,
-first served.
+:class:`SlidingWindow` is pure (time is an argument); :class:`RateLimiter` waits for one, first come, first served.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from typing import Final
 from producers.feed.venue import Limit
 
 SLACK: Final = 1.02
-"""What leaves evenly may arrive bunched: windows are kept this much longer than the venue's own."""
+"""Windows are this much longer than the venue's: requests sent evenly may arrive in bursts."""
 
 
 PAUSING: Final = (418, 429, 503)
-"""After these statuses ``Retry-After`` is heeded by all who ask the venue the same."""
+"""Statuses whose ``Retry-After`` applies to all requests of the same kind."""
 
 
 class SlidingWindow:
-    """Tokens that come back ``seconds`` after they were spent.
+    """Tokens that return ``seconds`` after they were spent.
 
-    A bucket that refills steadily lets nearly twice its limit through in the first window, its burst and what came in
-    meanwhile; venues ban for that. Here each token returns a full window after it was used, so that no window,
-    wherever it begins, holds more than the limit, while the first burst may use all of it at once.
+    A token bucket passes nearly twice its limit in the first window, its burst plus the refill; venues ban for that.
+    Here each token returns a full window after its use, so that no window, wherever it begins, exceeds the limit, while
+    the first burst may use all of it.
 
     Args:
-        limit: what is allowed.
+        limit: the limit.
     """
 
     def __init__(self, limit: Limit) -> None:
@@ -40,9 +39,9 @@ class SlidingWindow:
         self._closed_until = -math.inf
 
     def wait(self, now: float, weight: float = 1.0) -> float:
-        """Return how many seconds from ``now`` on ``weight`` can be spent; 0: now.
+        """Return the seconds from ``now`` until ``weight`` can be spent; 0: now.
 
-        A weight beyond the whole limit is let through when nothing else is counted: it could never pass otherwise.
+        A weight above the whole limit passes when nothing else is counted: it could never pass otherwise.
         """
         self._forget(now)
         delay = max(0.0, self._closed_until - now)
@@ -55,30 +54,30 @@ class SlidingWindow:
         return delay
 
     def spend(self, now: float, weight: float = 1.0) -> None:
-        """Note that ``weight`` was spent at ``now``, which never goes back."""
+        """Record that ``weight`` was spent at ``now``; ``now`` must not decrease."""
         self._forget(now)
         self._spent.append((now, weight))
         self._total += weight
 
     def close(self, until: float) -> None:
-        """Allow nothing before ``until``: the venue said so."""
+        """Allow nothing before ``until``, as the venue demanded."""
         self._closed_until = max(self._closed_until, until)
 
     def _forget(self, now: float) -> None:
         while self._spent and self._spent[0][0] + self._limit.seconds <= now:
             self._total -= self._spent.popleft()[1]
         if not self._spent:
-            self._total = 0.0  # no rest of sums of floats
+            self._total = 0.0  # discard rounding errors
 
 
 class Allowance:
-    """A connection's requests within a longer time, so dealt that the repairs of one book leave enough for the others.
+    """Request limit of a connection over a longer time; repairs of one book leave enough of it for the others.
 
-    First subscriptions may use all of it. A repair leaves a tenth for them; one of a book that was repaired often
-    within that time leaves half, for the books that seldom need one, and so does asking again for what was refused.
+    First subscriptions may use all of it. A repair leaves a tenth for them. A repair of a book already repaired often
+    in that time leaves half, for the other books; so does a retry of a refused request.
 
     Args:
-        limit: what is allowed; None: anything.
+        limit: the limit; None: unlimited.
     """
 
     OFTEN: Final = 3
@@ -92,7 +91,7 @@ class Allowance:
         self._repairs: dict[str, deque[float]] = {}
 
     def wait(self, now: float) -> float:
-        """Return how many seconds from ``now`` on one more request can be sent; 0: now."""
+        """Return the seconds from ``now`` until one more request can be sent; 0: now."""
         return self._budget.wait(now)
 
     def spend(self, now: float) -> None:
@@ -100,17 +99,17 @@ class Allowance:
         self._budget.spend(now)
 
     def wait_to_repair(self, now: float, symbol: str, messages: int) -> float:
-        """Return how many seconds from ``now`` on ``symbol`` may be repaired with so many ``messages``; 0: now."""
+        """Return the seconds from ``now`` until ``symbol`` may be repaired with ``messages`` requests; 0: now."""
         times = self._repairs.get(symbol, ())
         often = sum(now - time < self._seconds for time in times) >= self.OFTEN
         return self._wait_leaving(now, messages, self._half if often else self._tenth)
 
     def repaired(self, now: float, symbol: str) -> None:
-        """Take note that ``symbol`` is being repaired; its messages are counted as they are sent."""
+        """Record a repair of ``symbol``; its requests are counted when they are sent."""
         self._repairs.setdefault(symbol, deque(maxlen=self.OFTEN)).append(now)
 
     def wait_to_retry(self, now: float) -> float:
-        """Return how many seconds from ``now`` on what was refused may be asked for again; 0: now."""
+        """Return the seconds from ``now`` until a refused request may be retried; 0: now."""
         return self._wait_leaving(now, 1, self._half)
 
     def _wait_leaving(self, now: float, messages: int, reserve: float) -> float:
@@ -118,10 +117,10 @@ class Allowance:
 
 
 class RateLimiter:
-    """Lets through what a budget allows, in the order of asking. Whoever is cancelled while waiting spends nothing.
+    """Queue in front of a sliding window, first come, first served. A cancelled caller spends nothing.
 
     Args:
-        limit: None lets everything through, but for times of :meth:`close`.
+        limit: None: no limit, except during :meth:`close`.
         clock: monotonic seconds.
     """
 
@@ -132,10 +131,10 @@ class RateLimiter:
         self._clock = clock if clock is not None else asyncio.get_running_loop().time
         self._turn = asyncio.Lock()
         self.repairs = asyncio.Lock()
-        """Held by the one repair whose turn it is."""
+        """Held by the repair whose turn it is."""
 
     async def enter(self, weight: float = 1.0) -> None:
-        """Wait until ``weight`` may be spent, and spend it."""
+        """Wait until ``weight`` can be spent, and spend it."""
         budget = self._budget
         async with self._turn:
             delay = budget.wait(self._clock(), weight)
@@ -145,12 +144,12 @@ class RateLimiter:
             budget.spend(self._clock(), weight)
 
     async def idle(self) -> None:
-        """Wait until those have passed who wait now."""
+        """Wait until all current callers have passed."""
         async with self._turn:
             return
 
     def enter_if_idle(self) -> bool:
-        """Let one through if nobody waits and half of the limit is left after it: for what may be left out."""
+        """Pass if nobody waits and half of the limit is left afterwards: for optional requests."""
         if self._turn.locked():
             return False
         now = self._clock()
@@ -160,10 +159,10 @@ class RateLimiter:
         return True
 
     def close(self, seconds: float) -> None:
-        """Let nothing through for so long."""
+        """Pass nothing for ``seconds``."""
         self._budget.close(self._clock() + seconds)
 
 
 def stated_seconds(text: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header states, an hour at most; None if it states none."""
+    """Return the seconds in a ``Retry-After`` header, an hour at most; None if there are none."""
     return float(min(int(text), 3600)) if text is not None and text.isascii() and text.isdigit() else None

@@ -1,9 +1,9 @@
-"""A client's WebSocket whose frames are handed over straight from the bytes that the socket delivers.
+"""WebSocket client connection that passes frames to a callback, cut directly from the received bytes.
 
-``websockets`` does the handshake, pings, fragments, closing and every refusal. Its way for a data frame (a parser
-coroutine, an event, a queue, a future) costs as much as all that a collector does with one, and nearly all frames of
-a venue are whole and plain. These are cut out here (RFC 6455, section 5.2); all others go through the library, one
-whole frame at a time and in their order, so that its parser always stands at the beginning of a frame.
+``websockets`` does the handshake, pings, fragments, closing and protocol errors. Its path for a data frame (a parser
+coroutine, an event, a queue, a future) costs as much as all the work of a collector on that frame, and nearly all
+frames of a venue are unfragmented and uncompressed. These are parsed here (RFC 6455, section 5.2); all others go
+through the library, one complete frame at a time and in order, so that its parser is always at the start of a frame.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event, State
 
 Receive = Callable[[bytes], bool]
-"""Takes a message; returns whether the next one may come."""
+"""Receives a message; returns whether the next one may follow."""
 
 TURN_FRAMES: Final = 32
-"""Frames handed over in one turn of the event loop: the broker's answers must not wait for all that have come."""
+"""Frames passed on per iteration of the event loop: acknowledgements of the broker must not wait for a long backlog."""
 READ_AHEAD_BYTES: Final = 1 << 18
-"""So much may have come that is not handed over; then TCP holds the venue back."""
+"""Maximum bytes buffered here; above it the socket is not read and TCP applies backpressure to the venue."""
 
-_PLAIN: Final = (0x81, 0x82)  # whole text, whole binary: no fragment, no reserved bit
+_PLAIN: Final = (0x81, 0x82)  # unfragmented text and binary without reserved bits
 _RESERVED: Final = 0x70
 _CONTROL: Final = 0x08
 _PING: Final = 0x89
@@ -39,9 +39,9 @@ _MOST_HEAD_BYTES: Final = 1 << 16
 
 
 def frame_span(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the payload of the frame at ``at`` begins and ends; the end may lie beyond what has come.
+    """Return start and end of the payload of the frame at ``at``; the end may lie beyond the bytes received.
 
-    As long as the header itself is not whole, the beginning lies beyond what has come, too.
+    While the header is incomplete, the start lies beyond the bytes received, too.
     """
     here = len(data) - at
     length = data[at + 1] if here >= 2 else 0
@@ -51,18 +51,18 @@ def frame_span(data: bytes, at: int) -> tuple[int, int]:
         return at + 4, at + 4 + (int.from_bytes(data[at + 2 : at + 4], "big") if here >= 4 else 0)
     if length == 127:
         return at + 10, at + 10 + (int.from_bytes(data[at + 2 : at + 10], "big") if here >= 10 else 0)
-    return at + 2, at + 2  # masked: a server's never is, and the library says so at the second byte
+    return at + 2, at + 2  # masked: illegal for a server; the library fails at the second byte
 
 
 class FrameSocket(ClientConnection):
-    """A connection that calls a receiver for each message; ``recv()`` is not for use with it.
+    """Connection that calls a receiver for each message; ``recv()`` must not be used.
 
-    Nothing is handed over before :meth:`listen`. What came before the connection ended is handed over before its end
-    is told, however long the receiver takes.
+    Nothing is passed on before :meth:`listen`. Everything received before the connection closed is passed on before the
+    close is reported, however long the receiver takes.
 
     Attributes:
-        messages: handed over so far.
-        pings: that came so far; the library answers them.
+        messages: number of messages passed on.
+        pings: number of pings received; the library answers them.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -70,29 +70,29 @@ class FrameSocket(ClientConnection):
         self.messages = self.pings = 0
         self._receive: Receive | None = None
         self._data = b""
-        self._at = 0  # in _data: the first byte not handed over
-        self._arrived: list[bytes] = []  # behind _data
-        self._unread = 0  # bytes not handed over, in both
-        self._needed = 0  # so many there must be before there is a whole frame
+        self._at = 0  # index in _data of the first byte not passed on
+        self._arrived: list[bytes] = []  # received after _data
+        self._unread = 0  # bytes not passed on, in both
+        self._needed = 0  # bytes needed for a complete frame
         self._fragments: list[bytes] = []
-        self._held = False  # the receiver lets no more come
+        self._held = False  # the receiver accepts no more
         self._scheduled = False
-        self._bypassed = False  # all that comes is the library's: the connection is about to end
+        self._bypassed = False  # all further bytes go to the library: the connection is closing
         self._cutting = False
         self._discarding = False
         self._paused = False
-        self._lost: tuple[Exception | None] | None = None  # the connection's end, not told yet
+        self._lost: tuple[Exception | None] | None = None  # the close, not reported yet
         self._error: Exception | None = None
         self._halt: asyncio.Future[None] = self.loop.create_future()
 
     def listen(self, receive: Receive) -> None:
-        """Hand messages to ``receive`` from now on. An error it raises is raised by :meth:`halted`."""
+        """Pass messages to ``receive`` from now on. An error it raises is raised by :meth:`halted`."""
         self._receive = receive
         self._turn()
 
     @property
     def waiting(self) -> int:
-        """Bytes that have come and are not handed over, those in the kernel among them."""
+        """Bytes received and not passed on, including those in the kernel's buffer."""
         try:
             answer = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
         except (OSError, ValueError):  # it is closed
@@ -100,10 +100,10 @@ class FrameSocket(ClientConnection):
         return self._unread + int(struct.unpack("i", answer)[0])
 
     async def halted(self) -> None:
-        """Wait until the receiver lets no more come.
+        """Wait until the receiver accepts no more.
 
         Raises:
-            ConnectionClosed: the connection has ended, and everything that came is handed over.
+            ConnectionClosed: the connection is closed, and everything received is passed on.
         """
         await self._halt
         if self._error is not None:
@@ -113,17 +113,17 @@ class FrameSocket(ClientConnection):
         self._halt = self.loop.create_future()
 
     def go_on(self) -> None:
-        """Let messages come again."""
+        """Resume passing on messages."""
         self._held = False
         self._turn()
 
     def discard(self) -> None:
-        """Hand over nothing more: neither what has come nor what may still come."""
+        """Pass on nothing more, neither buffered nor future messages."""
         self._discarding, self._held = True, False
-        if not self._cutting:  # else it is the receiver that asks
+        if not self._cutting:  # otherwise called by the receiver itself
             self._bypass()
 
-    # --- what the transport and the library call ---
+    # --- callbacks of the transport and the library ---
 
     def data_received(self, data: bytes) -> None:
         if self._bypassed:
@@ -142,7 +142,7 @@ class FrameSocket(ClientConnection):
             self.transport.pause_reading()
 
     def eof_received(self) -> None:
-        # Otherwise it waits for what is still to be handed over, as connection_lost() does, which comes next.
+        # Otherwise it waits for the buffered messages, as does connection_lost(), which follows.
         if self._idle:
             self._bypass()
             super().eof_received()
@@ -166,13 +166,13 @@ class FrameSocket(ClientConnection):
 
     @property
     def _idle(self) -> bool:
-        """Whether nothing that came has to be handed over before something else may happen."""
+        """Whether no received message must be passed on before something else may happen."""
         if self._bypassed or self.protocol.state is State.CONNECTING:
             return True
         return self._receive is not None and not self._held and not self._scheduled
 
     def _read_head(self) -> None:
-        """Give the library the answer to the handshake, and keep what follows it."""
+        """Give the handshake response to the library and keep what follows it."""
         data = b"".join(self._arrived)
         head, end, rest = data.partition(_HEAD_END)
         if not end and len(data) < _MOST_HEAD_BYTES:
@@ -186,7 +186,7 @@ class FrameSocket(ClientConnection):
             self.data_received(rest)
 
     def _turn(self) -> None:
-        """Hand over some of what has come."""
+        """Pass on some of the received messages."""
         self._scheduled = False
         if self._receive is None or self._held or self._bypassed:
             return
@@ -209,9 +209,9 @@ class FrameSocket(ClientConnection):
             self._end()
 
     def _cut(self, receive: Receive) -> bool:
-        """Hand over up to TURN_FRAMES frames; return whether there may be more.
+        """Pass on up to TURN_FRAMES frames; return whether there may be more.
 
-        If not, the receiver has had enough, or bytes are needed, or there is nothing more to be cut here.
+        If not, the receiver accepts no more, a frame is incomplete, or the next frame is not handled here.
         """
         data, at = self._data, self._at
         here, largest = len(data), self.protocol.max_message_size or math.inf
@@ -249,7 +249,7 @@ class FrameSocket(ClientConnection):
             self._unread = here - at + sum(map(len, self._arrived))
 
     def _is_lawful(self, first: int, second: int, length: int) -> bool:
-        """Return whether the library will read such a frame to its end; if not it says so at the header."""
+        """Return whether the library will read such a frame to its end; otherwise it fails at the header."""
         if first & _RESERVED or second & _MASKED:
             return False
         if first & _CONTROL:
@@ -257,9 +257,9 @@ class FrameSocket(ClientConnection):
         return self.protocol.max_message_size is None or length <= self.protocol.max_message_size
 
     def _hand_over(self, message: bytes) -> None:
-        """Hand over what the library has read."""
+        """Pass on a message that the library has read."""
         if self._discarding or self._receive is None:
-            return  # nobody listens, nor will
+            return  # the receiver has been discarded
         self.messages += 1
         try:
             if not self._receive(message) and not self._bypassed:
@@ -282,7 +282,7 @@ class FrameSocket(ClientConnection):
             self._halt.set_result(None)
 
     def _bypass(self) -> None:
-        """Give the library all that has come, and from now on all that comes."""
+        """Give all buffered bytes to the library, and all further ones."""
         self._bypassed = True
         data = b"".join((self._data[self._at :], *self._arrived))
         self._data, self._at, self._arrived, self._unread = b"", 0, [], 0
@@ -299,7 +299,7 @@ class FrameSocket(ClientConnection):
                 self.transport.resume_reading()
 
     def _end(self) -> None:
-        """Tell that the connection is no more."""
+        """Report that the connection is closed."""
         if self._lost is not None and not self.connection_lost_waiter.done():
             super().connection_lost(*self._lost)
             self._tell()

@@ -1,5 +1,5 @@
-"""Recording what venues send, as it comes, for :mod:`producers.replay` to play again.
+"""Recorder for venues' frames, as input of :mod:`producers.replay`.
 
-The ordinary collector connects, subscribes, fetches and reconnects; each frame and REST answer is written before its
-protocol looks at it, and nothing is published: ``tape.py`` keeps the files, ``recorder.py`` does the rest.
+The ordinary collector connects, subscribes, fetches and reconnects; each frame and REST answer is written before it is
+parsed, and nothing is published. ``tape.py`` writes the files, ``recorder.py`` does the rest.
 """

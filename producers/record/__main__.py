@@ -1,4 +1,4 @@
-"""``python -m producers.record VENUE…``: write down what venues send, for ``alphapulse replay``."""
+"""``python -m producers.record VENUE…``: record venues' frames for ``alphapulse replay``."""
 
 from __future__ import annotations
 
@@ -19,40 +19,44 @@ from producers.registry import load
 
 
 def positive(text: str) -> float:
-    """Return a number above 0."""
+    """Parse a number greater than 0."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
     return value
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command-line parser."""
     commands = argparse.ArgumentParser(
-        prog="alphapulse record", description="Write down what venues send, byte for byte, for `alphapulse replay`."
+        prog="alphapulse record", description="Record venues' frames byte for byte, for `alphapulse replay`."
     )
-    commands.add_argument("venues", nargs="+", metavar="VENUE", help="of exchanges.toml")
+    commands.add_argument("venues", nargs="+", metavar="VENUE", help="venue in exchanges.toml")
     commands.add_argument(
         "--out", type=Path, default=Path("data/recordings"), metavar="DIR", help="folder (default data/recordings)"
     )
     commands.add_argument(
-        "--rotate-mb", type=positive, default=256.0, metavar="MB", help="size of a file, compressed (default 256)"
+        "--rotate-mb",
+        type=positive,
+        default=256.0,
+        metavar="MB",
+        help="maximum compressed size of a file (default 256)",
     )
     commands.add_argument(
-        "--rotate-minutes", type=positive, default=60.0, metavar="MINUTES", help="age of a file (default 60)"
+        "--rotate-minutes", type=positive, default=60.0, metavar="MINUTES", help="maximum age of a file (default 60)"
     )
-    commands.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")
+    commands.add_argument("--config", type=Path, metavar="DIR", help="configuration folder")
     return commands
 
 
 def usable(folder: Path) -> None:
-    """Make ``folder``, and see that files can be made in it.
+    """Create ``folder`` and check that it is writable.
 
     Raises:
-        ServiceError: it cannot be written.
+        ServiceError: it is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ def usable(folder: Path) -> None:
 
 
 async def record(running: service.Service, options: argparse.Namespace) -> None:
-    """Record until the service is asked to stop.
+    """Record until the service stops.
 
     Raises:
         ServiceError: files cannot be written.

@@ -1,4 +1,4 @@
-"""One venue's recorder: its collector, tapped, whose records go nowhere."""
+"""Recorder of one venue: a collector with a tap, whose records are discarded."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from producers.record.tape import Rotation, Tape, seal
 from schemas.records import Record
 
 _UNHURRIED: Final = FreshnessSettings(heartbeat_ms=60_000, max_book_age_ms=180_000, max_feed_delay_ms=0)
-"""Nobody waits for these books: no pings of ours, whose answers would be in the recording."""
+"""No heartbeats: these books have no readers, and the answers to pings would be in the recording."""
 FLUSH_SECONDS: Final = 1.0
-"""What is younger than this may be lost when the recorder is killed."""
+"""Flush interval: data younger than this may be lost when the recorder is killed."""
 
 
 class Discarded:
-    """Record sink of a recorder: forgets the records, and holds the venue back while the disk is behind.
+    """Record sink of a recorder: discards records, and applies backpressure while the disk is behind.
 
     Args:
-        tape: what is written.
+        tape: the recording being written.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -48,27 +48,27 @@ class Discarded:
 
     @property
     def full(self) -> bool:
-        """Whether it is."""
+        """Whether the disk is behind."""
         return self._tape.full
 
     def confirmed(self) -> int:
-        """Return how many records were forgotten."""
+        """Return the number of records discarded."""
         return self.taken
 
 
 class Recorder:
-    """Records one venue.
+    """Recorder of one venue.
 
     Args:
-        venue: which.
+        venue: the venue.
         settings: its symbols and addresses.
-        folder: where the files go.
-        service: name of the service.
-        rotation: when the next file begins.
-        clock: ns since the epoch.
+        folder: folder of the files.
+        service: service name.
+        rotation: when a new file begins.
+        clock: ns since the Unix epoch.
 
     Raises:
-        ConfigError: the venue does not offer what the settings ask for.
+        ConfigError: the venue does not support the settings.
         ServiceError: another process records the venue there, or its files cannot be finished.
     """
 
@@ -97,7 +97,7 @@ class Recorder:
         )
 
     async def run(self, stopping: asyncio.Event, connected: Callable[[bool], None]) -> None:
-        """Record until ``stopping``; the file is finished then.
+        """Record until ``stopping`` is set; then finish the file.
 
         Raises:
             ServiceError: a file cannot be written.
@@ -115,7 +115,7 @@ class Recorder:
             self.tape.flush()
 
     def status(self) -> dict[str, Any]:
-        """Return the figures, for ``/status``."""
+        """Return the recorder's statistics, for ``/status``."""
         told = self._collector.status()
         return {
             "connected": told["connected"],

@@ -1,7 +1,7 @@
-"""Recordings as files that survive their writer.
+"""Recording files that survive a crash of their writer.
 
-A file is a row of gzip members, one per block, each compressed and written whole; while it is written its name ends in
-``.part``. Whatever kills the writer, at most the last block is torn, and :func:`seal` cuts that off at the next start.
+A file is a sequence of gzip members, one per block, each compressed and written as a whole; while it is being written
+its name ends in ``.part``. After a crash at most the last block is torn; :func:`seal` truncates it at the next start.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from alphapulse.errors import ServiceError
 
 PART: Final = ".part"
 BLOCK_BYTES: Final = 1 << 20
-"""A block is written when it has so many bytes, or when its time has come."""
+"""A block is written at this size, or at the next flush."""
 _WAITING_BLOCKS: Final = 16
-"""More than these waiting for the disk, and the venue is read no further."""
+"""Maximum bytes waiting for the disk; above it the venue is not read."""
 _LEVEL: Final = 6
 _CHUNK: Final = 1 << 20
 _GZIP_WINDOW: Final = 31  # zlib's wbits for the gzip format
@@ -35,11 +35,11 @@ _LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When a file is closed and the next one begun.
+    """When a file is closed and the next one begins.
 
     Attributes:
-        bytes: of the file, compressed.
-        seconds: since its first frame.
+        bytes: maximum compressed size of a file.
+        seconds: maximum time since its first frame.
     """
 
     bytes: int = 256 << 20
@@ -47,17 +47,17 @@ class Rotation:
 
 
 class Tape:
-    """The recording of one venue.
+    """Recording of one venue.
 
     Args:
-        folder: where the files go; made if it is not there.
-        venue: starts their names.
-        rotation: when the next one begins.
-        clock: ns since the epoch, names the files.
+        folder: folder of the files; created if missing.
+        venue: prefix of the file names.
+        rotation: when a new file begins.
+        clock: ns since the Unix epoch; names the files.
 
     Attributes:
-        frames: lines taken, REST answers among them.
-        failed: set when a block could not be written; :meth:`check` then raises why.
+        frames: number of lines written, REST answers included.
+        failed: set when a block could not be written; :meth:`check` then raises the error.
     """
 
     def __init__(self, folder: Path, venue: str, rotation: Rotation, clock: Callable[[], int]) -> None:
@@ -81,7 +81,7 @@ class Tape:
         self.files: list[Path] = []
 
     def frame(self, received_ns: int, frame: bytes) -> None:
-        """Take a frame. Line breaks, which JSON allows between its tokens, become spaces."""
+        """Write a frame. Line breaks, which JSON allows between its tokens, become spaces."""
         line = b"%d %b\n" % (received_ns, frame.translate(_LINE_BREAKS) if b"\n" in frame or b"\r" in frame else frame)
         self._lines.append(line)
         self._size += len(line)
@@ -90,7 +90,7 @@ class Tape:
             self.flush()
 
     def rest(self, received_ns: int, path: str, body: bytes) -> None:
-        """Take a REST answer: ``{"rest": path, "body": …}``; a body that is no JSON becomes a JSON text."""
+        """Write a REST answer: ``{"rest": path, "body": …}``; a body that is not JSON becomes a JSON string."""
         try:
             raw = msgspec.json.decode(body, type=msgspec.Raw)
         except (msgspec.DecodeError, RecursionError):
@@ -99,11 +99,11 @@ class Tape:
 
     @property
     def full(self) -> bool:
-        """Whether the disk is so far behind that the venue has to wait."""
+        """Whether the disk is so far behind that the venue must not be read."""
         return not self._room.is_set()
 
     async def room(self) -> None:
-        """Wait until more can be taken.
+        """Wait until more can be written.
 
         Raises:
             ServiceError: see :meth:`check`.
@@ -112,7 +112,7 @@ class Tape:
         self.check()
 
     def check(self) -> None:
-        """Raise what writing failed of.
+        """Raise the error of a failed write, if any.
 
         Raises:
             ServiceError: a file cannot be written.
@@ -121,7 +121,7 @@ class Tape:
             raise self._failure
 
     def flush(self) -> None:
-        """Send what was taken on its way to the disk."""
+        """Pass buffered lines to the disk's thread."""
         if not self._lines or self._failure is not None:
             return
         block, self._lines, self._size = b"".join(self._lines), [], 0
@@ -131,7 +131,7 @@ class Tape:
         self._disk.submit(self._store, block, self._clock())
 
     async def close(self) -> None:
-        """Write the rest and seal the file.
+        """Write the rest and finish the file.
 
         Raises:
             ServiceError: see :meth:`check`.
@@ -166,7 +166,7 @@ class Tape:
         self._folder.mkdir(parents=True, exist_ok=True)
         time = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%S")
         path = self._folder / f"{self._venue}_{time}_{now_ns % 1_000_000_000:09d}.rec.gz{PART}"
-        # Locked before anybody can see it: a recorder that starts now would take it for one left behind.
+        # Locked before it is visible: a recorder starting now would take it for an abandoned file.
         unseen = path.with_name(f".{path.name}")
         file = unseen.open("xb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -193,9 +193,9 @@ class Tape:
 
 
 def seal(folder: Path, venue: str) -> list[tuple[Path, int]]:
-    """Finish what an earlier recorder of the venue left unfinished; return its files and the bytes cut off each.
+    """Finish the files an earlier recorder of the venue left unfinished; return each with the bytes truncated.
 
-    A file without a single whole block is removed.
+    A file without a complete block is removed.
 
     Raises:
         ServiceError: another process is writing there, or the files cannot be read.
@@ -215,7 +215,7 @@ def seal(folder: Path, venue: str) -> list[tuple[Path, int]]:
         except BlockingIOError as error:
             raise ServiceError(f"{path}: another process is recording {venue} there") from error
         except OSError as error:
-            raise ServiceError(f"{path}: cannot be finished: {error.strerror or error}") from error
+            raise ServiceError(f"{path}: cannot finish the recording: {error.strerror or error}") from error
         sealed.append((path.with_suffix(""), size - whole))
     if sealed:
         _sync_folder(folder)
@@ -223,7 +223,7 @@ def seal(folder: Path, venue: str) -> list[tuple[Path, int]]:
 
 
 def _whole(file: BinaryIO) -> int:
-    """Return where the last whole gzip member of ``file`` ends."""
+    """Return the end of the last complete gzip member of ``file``."""
     end = position = 0
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     while data := file.read(_CHUNK):

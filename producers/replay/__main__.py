@@ -1,4 +1,4 @@
-"""``python -m producers.replay FILE``: serve one recording as its venue would."""
+"""``python -m producers.replay FILE``: serve one recording as its venue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from producers.venue_server.dialects import served
 
 
 def speed(text: str) -> float | None:
-    """Return the pace: None for ``max``, else a number of times the original."""
+    """Parse the speed: None for ``max``, else a multiple of the original."""
     if text == "max":
         return None
     try:
@@ -29,12 +29,12 @@ def speed(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither `max` nor a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither `max` nor a number greater than 0")
     return value
 
 
 def symbols(text: str) -> tuple[str, ...]:
-    """Return the canonical symbols of a list with commas."""
+    """Parse a comma-separated list of canonical symbols."""
     try:
         return tuple(check_symbol(symbol.strip()) for symbol in text.split(","))
     except ValueRefused as error:
@@ -42,21 +42,28 @@ def symbols(text: str) -> tuple[str, ...]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    commands = argparse.ArgumentParser(prog="replay of a venue", description="Serve one recording as its venue would.")
-    commands.add_argument("file", type=Path, help="the recording (gzip or plain text)")
-    commands.add_argument("--venue", help="whose it is (default: by its name, else by its frames)")
-    commands.add_argument("--symbols", type=symbols, default=(), help="whose names do not tell base and quote: A-B,C-D")
-    commands.add_argument("--speed", type=speed, default=None, help="max (default), or times the original pace")
+    """Return the command-line parser."""
+    commands = argparse.ArgumentParser(prog="replay of a venue", description="Serve one recording as its venue.")
+    commands.add_argument("file", type=Path, help="recording (gzip or plain text)")
+    commands.add_argument("--venue", help="venue of the recording (default: by its file name, else by its frames)")
+    commands.add_argument(
+        "--symbols",
+        type=symbols,
+        default=(),
+        help="symbols whose names at the venue do not show base and quote: A-B,C-D",
+    )
+    commands.add_argument(
+        "--speed", type=speed, default=None, help="max (default), or a multiple of the original speed"
+    )
     commands.add_argument("--paced", action="store_true", help="send only as much as POST /credit allows")
-    commands.add_argument("--name", help="of the service (default: replay-<recording>)")
-    commands.add_argument("--port", type=int, default=0, help="to listen on (default: any free one)")
-    commands.add_argument("--config", type=Path, help="folder of the configuration")
+    commands.add_argument("--name", help="service name (default: replay-<recording>)")
+    commands.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
+    commands.add_argument("--config", type=Path, help="configuration folder")
     return commands
 
 
 async def _survey(options: argparse.Namespace, running: service.Service) -> Recording | None:
-    """Read the recording through beside the event loop; None if the service is asked to stop meanwhile."""
+    """Read the whole recording in a thread; None if the service is stopped meanwhile."""
     stopped = threading.Event()
     reading = asyncio.create_task(
         asyncio.to_thread(survey, options.file, options.venue, stopped.is_set, options.symbols)

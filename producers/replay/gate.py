@@ -1,4 +1,4 @@
-"""The gate before the timeline: frames wait until somebody subscribed to what they belong to. Pure."""
+"""Gate in front of the timeline: frames wait until a client has subscribed to their feeds. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Collection, Iterable
 from producers.venue_server.session import INSTRUMENTS, Key
 
 QUIET_SECONDS = 2.0
-"""A client that subscribed to something and then said nothing for so long has subscribed to all it wants."""
+"""A client that has subscribed and then sent nothing for this long has all the subscriptions it wants."""
 
 
 class Gate:
-    """Which subscriptions are still awaited before frames may go.
+    """Subscriptions to wait for before frames may pass.
 
-    At first all of the recording's; after a connection was lost, those that it had. A client's own unsubscribe is no
-    loss: it is about to subscribe anew, or wants no more.
+    Initially all of the recording's; after a lost connection, those it had. An unsubscribe by the client is no loss: it
+    is about to resubscribe, or wants no more.
 
     Args:
+        keys: the recording's books and trades.
         keys: the recording's books and trades.
     """
 
@@ -27,23 +28,23 @@ class Gate:
         self._connections = 0
 
     def connected(self) -> None:
-        """A client came."""
+        """Record that a client connected."""
         self._connections += 1
 
     def subscribed(self, keys: Iterable[Key], now: float) -> None:
-        """A client subscribed to ``keys`` at ``now`` (monotonic seconds)."""
+        """Record that a client subscribed to ``keys`` at ``now`` (monotonic seconds)."""
         self.awaited.difference_update(keys)
         self._changed = now
 
     def lost(self, keys: Iterable[Key]) -> None:
-        """A client that was subscribed to ``keys`` went away; with the last one everything is awaited again."""
+        """Record that a client with these ``keys`` disconnected; after the last one all keys are awaited again."""
         self._connections -= 1
         self.awaited |= self._keys if self._connections == 0 else self._keys.intersection(keys)
 
     def passes(self, frame: Collection[Key], subscribed: Collection[Key], now: float) -> bool:
-        """Return whether a frame that belongs to ``frame`` may go, ``subscribed`` being all subscriptions there are.
+        """Return whether a frame of ``frame``'s keys may pass, given the ``subscribed`` keys of all clients.
 
-        What describes the instruments goes ahead of the rest: clients read it before they subscribe to books.
+        Instrument descriptions always pass: clients read them before they subscribe to books.
         """
         if self._connections == 0:
             return False

@@ -1,6 +1,6 @@
-"""The lines of a recording: gzip or plain text, read as a stream, as far as they can be read.
+"""Line reader for recordings: gzip or plain text, streamed, tolerant of truncated files.
 
-A line is ``<received_ns> <frame>``. A line of another form is still a line: its bytes are the frame.
+A line is ``<received_ns> <frame>``. A line of another form is returned too, with all its bytes as the frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from alphapulse.errors import RecordingError
 
 MAX_LINE_BYTES = 64 << 20
-"""No venue's message is longer; a longer line is no recording."""
+"""Maximum length; no venue's message is longer."""
 
 _CHUNK = 1 << 16
 _GZIP = b"\x1f\x8b"
@@ -30,8 +30,8 @@ class Line:
 
     Attributes:
         number: 1-based.
-        received_ns: when the recorder received the frame; None if the line does not say.
-        frame: as the venue sent it; of a line that is not ``<received_ns> <frame>`` the whole line.
+        received_ns: receipt time of the frame; None if the line has none.
+        frame: as sent by the venue; the whole line if it is not ``<received_ns> <frame>``.
     """
 
     number: int
@@ -40,20 +40,20 @@ class Line:
 
 
 def read(path: Path) -> Iterator[Line]:
-    """Yield the lines of the recording at ``path``; blank ones are left out.
+    """Yield the lines of the recording at ``path``, without blank ones.
 
-    All whole lines that can be read are given out before an error is raised. What is left of a frame where
-    compressed data ends early is not: the venue never sent it so.
+    All complete lines are yielded before an error is raised. A frame truncated by the end of the compressed data is
+    not: the venue never sent it.
 
     Raises:
-        RecordingError: there is no such file, it is not what its name says, or it ends before its end: then
-            ``line`` is the first one that is not whole.
+        RecordingError: no such file, not the format its name says, or truncated; then ``line`` is the first incomplete
+            line.
     """
     number = 0
     rest = b""
     try:
         for position, chunk in enumerate(_chunks(path)):
-            if position == 0:  # an editor may have put a byte order mark before the text
+            if position == 0:  # an editor may have added a byte order mark
                 chunk = chunk.removeprefix(codecs.BOM_UTF8)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
@@ -63,12 +63,12 @@ def read(path: Path) -> Iterator[Line]:
             if len(rest) > MAX_LINE_BYTES:
                 raise RecordingError(str(path), number + 1, f"the line is longer than {MAX_LINE_BYTES} bytes")
     except _Damage as damage:
-        reason = f"the recording is cut off ({damage})"
+        reason = f"the recording is truncated ({damage})"
         if rest and _is_whole(last := _parse(number + 1, rest)):
             number += 1
             yield last
         elif rest:
-            reason += f"; the {len(rest)} bytes of this line that are there were left out"
+            reason += f"; the first {len(rest)} bytes of this line were ignored"
         raise RecordingError(str(path), number + 1, reason) from damage
     if rest.strip():
         yield _parse(number + 1, rest)
@@ -82,7 +82,7 @@ def _parse(number: int, line: bytes) -> Line:
 
 
 def _is_whole(line: Line) -> bool:
-    """Whether the last line of a file that ends early is complete: no part of a JSON object is one."""
+    """Whether the last line of a truncated file is complete: no proper prefix of a JSON object is one."""
     try:
         msgspec.json.decode(line.frame, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -91,15 +91,15 @@ def _is_whole(line: Line) -> bool:
 
 
 class _Damage(Exception):
-    """The compressed data ends, or stops making sense, before its end."""
+    """The compressed data is truncated or corrupt."""
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    """Yield the text in pieces.
+    """Yield the text in chunks.
 
     Raises:
-        RecordingError: the file cannot be opened or is no gzip file despite its name.
-        _Damage: it was compressed and cannot be read to its end; all before was yielded.
+        RecordingError: the file cannot be opened or is not a gzip file despite its name.
+        _Damage: compressed data is truncated or corrupt; everything before was yielded.
     """
     try:
         with path.open("rb") as file:
@@ -107,7 +107,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
             if start.startswith(_GZIP):
                 yield from _inflate(iter(lambda: file.read(_CHUNK), b""), start)
             elif path.suffix == ".gz" and start:
-                raise RecordingError(str(path), 0, f"is no gzip file (starts with {start[:8]!r})")
+                raise RecordingError(str(path), 0, f"is not a gzip file (starts with {start[:8]!r})")
             else:
                 while start:
                     yield start
@@ -117,7 +117,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _inflate(chunks: Iterator[bytes], data: bytes) -> Iterator[bytes]:
-    """Decompress gzip members, one after the other, as a recorder that appends makes them."""
+    """Decompress consecutive gzip members, as written by an appending recorder."""
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     while data:
         before = inflater.copy()
@@ -134,11 +134,11 @@ def _inflate(chunks: Iterator[bytes], data: bytes) -> Iterator[bytes]:
         else:
             data = next(chunks, b"")
     if not inflater.eof:
-        raise _Damage("the compressed data ends before its end")
+        raise _Damage("unexpected end of the compressed data")
 
 
 def _salvage(inflater: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """Yield what comes out of ``data`` before the byte at which it stops making sense."""
+    """Yield what can be decompressed from ``data`` before the first corrupt byte."""
     for position in range(len(data)):
         try:
             yield inflater.decompress(data[position : position + 1])

@@ -1,21 +1,21 @@
-"""When the next frame may go: by the recording's own times, and by the credit that the slowest consumer leaves."""
+"""Pacing of the replay: by recorded times, and by the credit granted for the slowest consumer."""
 
 from __future__ import annotations
 
 import asyncio
 
 CLOCK_STEP_NS = 5_000_000_000
-"""A recorded time this much before the last one is a clock set back, not the order of two threads."""
+"""A recorded time this much before the last one means a clock set back, not the order of two threads."""
 
 
 class Schedule:
-    """The recorded times, ``speed`` times as fast, on a monotonic clock. Pure.
+    """Schedule of the recorded times, at ``speed``, on a monotonic clock. Pure.
 
-    Every frame's time follows from the first one's, so lateness never adds up. Where the recorded time runs
-    backwards, frames follow at once until it is past its highest mark; a clock set back starts a new mark.
+    All times are relative to the first one, so delays do not accumulate. Frames whose recorded time goes back follow at
+    once until the highest time is passed; a clock set back starts a new reference.
 
     Args:
-        speed: None: no waiting at all.
+        speed: multiple of the original; None: no waiting.
     """
 
     def __init__(self, speed: float | None) -> None:
@@ -25,7 +25,7 @@ class Schedule:
         self._elapsed_ns = 0
 
     def due(self, received_ns: int | None, now: float) -> float:
-        """Return when (monotonic seconds) the frame received at ``received_ns`` is to be sent; a past time: at once."""
+        """Return when (monotonic seconds) the frame received at ``received_ns`` is due; a past time: at once."""
         if self._speed is None or received_ns is None:
             return now
         if self._origin is None:
@@ -39,19 +39,18 @@ class Schedule:
         return self._origin + self._elapsed_ns / 1e9 / self._speed
 
     def held(self, seconds: float) -> None:
-        """Move all that comes by ``seconds``: the replay stood still meanwhile, so did the venue."""
+        """Shift all further frames by ``seconds``, during which the replay was held."""
         if self._origin is not None:
             self._origin += seconds
 
 
 class Credit:
-    """How many bytes of frames may be sent in all.
+    """Credit: total bytes of frames that may be sent.
 
-    A frame goes as soon as there is any credit left, so that a frame larger than the steps in which credit is given
-    does not get stuck.
+    A frame may be sent while any credit is left, so that a frame larger than one grant does not block.
 
     Args:
-        limited: False: as many as there are.
+        limited: False: no limit.
     """
 
     def __init__(self, *, limited: bool) -> None:
@@ -60,16 +59,16 @@ class Credit:
         self._raised = asyncio.Event()
 
     def grant(self, total: int) -> None:
-        """Allow ``total`` bytes since the start."""
+        """Set the total since the start to ``total`` bytes."""
         self.total = total
         self._raised.set()
 
     def left(self, sent: int) -> bool:
-        """Return whether another frame may go after ``sent`` bytes."""
+        """Return whether another frame may be sent after ``sent`` bytes."""
         return not self.limited or sent < self.total
 
     async def wait(self, sent: int) -> None:
-        """Return when another frame may go after ``sent`` bytes."""
+        """Wait until another frame may be sent after ``sent`` bytes."""
         while not self.left(sent):
             self._raised.clear()
             await self._raised.wait()

@@ -1,4 +1,4 @@
-"""What a recording holds, found by reading it once from end to end: venue, symbols, times and faults."""
+"""Survey of a recording, from one pass over it: venue, symbols, times and faults."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from producers.venue_server.frames import FrameClass, FrameClassifier
 from producers.venue_server.session import MARKET_DATA, Key
 
 FAULTS_TOLD = 1000
-"""More faults than these are counted only."""
+"""Faults stored with their text; further ones are only counted."""
 
-_NOTHING_TELLS = "neither its name nor its frames tell the venue"
+_NOTHING_TELLS = "neither its file name nor its frames identify the venue"
 _NAMED = 20
-"""Symbols told in one message; of more, the number is."""
-_LINES_LOOKED_AT = 1000  # to tell the venue
+"""Symbols named in one message; further ones are only counted."""
+_LINES_LOOKED_AT = 1000  # to identify the venue
 _SUFFIXES = (".gz", ".rec", ".txt", ".jsonl", ".log")
 
 
 @dataclass(slots=True)
 class Recording:
-    """What one pass over the file showed.
+    """Survey of a recording.
 
     Attributes:
         path: the file.
-        venue: whose frames it holds.
-        frames: lines, REST answers included.
-        first_time, last_time: times of receipt, ns since the epoch, of the first and the last line that has one.
-        symbols: venue's spelling → ours, of all that have market data, in the order they appear.
-        unnamed: names of symbols that do not tell base and quote, and why.
-        spellings: symbols as they stand in the frames, where that is not how the venue spells them today.
-        keys: the feeds of those symbols that have frames.
+        venue: the venue of its frames.
+        frames: number of lines, REST answers included.
+        first_time, last_time: receipt times, ns since the Unix epoch, of the first and last line that have one.
+        symbols: venue's spelling → canonical, of all symbols with market data, in order of appearance.
+        unnamed: names of symbols that do not show base and quote, with the reason.
+        spellings: symbols as spelled in the frames, where that differs from the venue's spelling today.
+        keys: feeds of those symbols that have frames.
         rest_paths: paths of the REST answers.
-        confirmed_depth: the deepest book subscription that the venue confirms in it, 0 for none.
-        most_levels: a side, of the book snapshots whose venue offers a choice of depths.
+        confirmed_depth: deepest book subscription that the venue confirms in it, 0 for none.
+        most_levels: maximum levels per side of book snapshots, where the venue offers a choice of depths.
         faults: one line ``file:line: what`` each, the first thousand.
-        faults_total: how many there are.
+        faults_total: number of faults.
         incomplete: why the recording could not be read to its end; None if it could.
     """
 
@@ -65,37 +65,37 @@ class Recording:
 
     @property
     def depth(self) -> int | None:
-        """Levels a side that the recorder had subscribed to, None where the recording does not tell.
+        """Levels per side that the recorder had subscribed to; None if the recording does not show it.
 
-        A collector has to know: the venue sends no deletes for what falls out of that depth. Where the venue's answer
-        was not recorded, a snapshot cut off at exactly one of the depths on offer tells.
+        A collector has to know it: the venue sends no deletes for levels that leave that depth. If the venue's answer
+        was not recorded, a snapshot of exactly one of the depths on offer shows it.
         """
         told = self.confirmed_depth or self.most_levels
         return told if told in dialect(self.venue).depths else None
 
     @property
     def name_them(self) -> str:
-        """What is to be done about symbols that cannot be named; empty if there are none."""
+        """Instruction for symbols that cannot be named; empty if there are none."""
         names = [repr(name[:40]) for name in self.unnamed]
         told = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-        what = f"symbols of {self.venue} whose base and quote their names do not tell, so they are not replayed"
-        return f"{what}: {told}; name them (--symbols BASE-QUOTE,…)" if names else ""
+        what = f"symbols of {self.venue} whose names do not show base and quote are not replayed"
+        return f"{what}: {told}; list them with --symbols BASE-QUOTE,…" if names else ""
 
     def add_fault(self, text: str) -> None:
-        """Count a fault, and keep its text unless there are too many."""
+        """Count a fault, and store its text unless there are too many."""
         self.faults_total += 1
         if len(self.faults) < FAULTS_TOLD:
             self.faults.append(text)
 
     def keys_of(self, frame: FrameClass) -> tuple[Key, ...]:
-        """Return what a client would subscribe to for such a ``frame``."""
+        """Return the keys a client subscribes to for such a ``frame``."""
         if not self.spellings:
             return frame.keys
         return tuple((feed, self.spellings.get(symbol, symbol)) for feed, symbol in frame.keys)
 
 
 def stem(path: Path) -> str:
-    """Return the recording's name without folder and endings: ``a/venue_1.rec.gz`` → ``venue_1``."""
+    """Return the recording's name without folder and suffixes: ``a/venue_1.rec.gz`` → ``venue_1``."""
     name = path.name
     while (suffix := Path(name).suffix) in _SUFFIXES and name != suffix:
         name = name.removesuffix(suffix)
@@ -103,10 +103,10 @@ def stem(path: Path) -> str:
 
 
 def detect_venue(path: Path) -> str:
-    """Return the venue whose recording ``path`` is: by the first word of its name, else by what its frames are.
+    """Return the venue of the recording ``path``: by the first word of its file name, else by its frames.
 
     Raises:
-        RecordingError: it cannot be read, or neither tells; some venues send the same frames.
+        RecordingError: it cannot be read, or the venue cannot be identified; some venues send identical frames.
     """
     name = path.name.lower()
     classifiers = {venue: dialect(venue).classify for venue in served()}
@@ -122,8 +122,9 @@ def detect_venue(path: Path) -> str:
             return possible[0]
     if empty:
         raise RecordingError(str(path), 0, "the recording is empty")
-    why = "its name does not tell the venue, and several send such frames" if possible else _NOTHING_TELLS
-    raise RecordingError(str(path), 0, f"{why}; name it (--venue {'|'.join(possible or classifiers)})")
+    several = "its file name does not identify the venue, and several venues send such frames"
+    why = several if possible else _NOTHING_TELLS
+    raise RecordingError(str(path), 0, f"{why}; choose one with --venue {'|'.join(possible or classifiers)}")
 
 
 def survey(
@@ -132,16 +133,16 @@ def survey(
     stopped: Callable[[], bool] = lambda: False,
     symbols: Collection[str] = (),
 ) -> Recording:
-    """Read the recording through and return what it holds, in constant memory.
+    """Read the whole recording and return its survey, in constant memory.
 
     Args:
         path: the file.
-        venue: whose frames they are; None: see :func:`detect_venue`.
-        stopped: asked now and then; True ends the reading early.
-        symbols: canonical ones that the recording may hold, and whose names at the venue do not tell them.
+        venue: the venue of its frames; None: see :func:`detect_venue`.
+        stopped: polled; True ends the reading early.
+        symbols: canonical symbols that the recording may contain, whose names at the venue do not show them.
 
     Raises:
-        RecordingError: nothing of it can be served: no such file, empty, of another venue.
+        RecordingError: nothing in it can be served: no such file, empty, of another venue.
     """
     if venue is None:
         venue = detect_venue(path)
@@ -162,8 +163,8 @@ def survey(
     if not found.symbols and found.unnamed:
         raise RecordingError(str(path), 0, found.name_them)
     if not found.symbols:
-        hint = f"; its first fault: {found.faults[0]}" if found.faults else ""
-        raise RecordingError(str(path), 0, f"no market data of {venue} in it{hint}")
+        hint = f"; first fault: {found.faults[0]}" if found.faults else ""
+        raise RecordingError(str(path), 0, f"contains no market data of {venue}{hint}")
     return found
 
 
@@ -171,15 +172,15 @@ def _note_line(found: Recording, line: Line, symbols: _SymbolList) -> None:
     found.frames += 1
     place = f"{found.path}:{line.number}"
     if line.received_ns is None:
-        found.add_fault(f"{place}: not `<received_ns> <frame>`; served as it is")
+        found.add_fault(f"{place}: not `<received_ns> <frame>`; served unchanged")
     else:
         found.first_time = line.received_ns if found.first_time is None else found.first_time
         found.last_time = line.received_ns
     try:
         shape = dialect(found.venue).classify(line.frame)
     except FrameRefused as error:
-        if line.received_ns is not None:  # one fault a line
-            found.add_fault(f"{place}: {error.reason}; served as it is")
+        if line.received_ns is not None:  # one fault per line
+            found.add_fault(f"{place}: {error.reason}; served unchanged")
         return
     if shape.rest is not None:
         found.rest_paths.add(shape.rest[0])
@@ -190,7 +191,7 @@ def _note_line(found: Recording, line: Line, symbols: _SymbolList) -> None:
 
 
 class _SymbolList:
-    """Fills in the symbols and keys of a recording."""
+    """Collects the symbols and keys of a recording."""
 
     def __init__(self, found: Recording, named: Collection[str]) -> None:
         self._found = found
@@ -200,7 +201,7 @@ class _SymbolList:
         self._seen: set[Key] = set()
         self._named: dict[str, str] = {}
         for symbol in named:
-            with suppress(ValueRefused):  # not of this venue's kind: it is another recording that holds it
+            with suppress(ValueRefused):  # not a symbol of this venue: meant for another recording
                 self._named[self._spelled(symbol)] = symbol
 
     def note(self, key: Key, place: str) -> None:
@@ -214,7 +215,7 @@ class _SymbolList:
             spelled = self._spelled(ours)
         except ValueRefused as error:
             found.unnamed[symbol] = str(error)
-            found.add_fault(f"{place}: {error}; served, but not announced: name it (--symbols BASE-QUOTE)")
+            found.add_fault(f"{place}: {error}; served, but not announced: add it with --symbols BASE-QUOTE")
             return
         found.symbols[spelled] = ours
         found.keys.add((feed, spelled))
@@ -223,7 +224,7 @@ class _SymbolList:
 
 
 def _is_market_data(classify: FrameClassifier, frame: bytes) -> bool:
-    """Whether ``frame`` is market data of the venue: an answer to a message could be another venue's."""
+    """Whether ``frame`` is market data of the venue; an answer to a message could be another venue's."""
     try:
         seen = classify(frame)
     except FrameRefused:

@@ -1,8 +1,8 @@
-"""REST answers of the recording, matched with the client's requests.
+"""Recorded REST answers, matched with the client's requests.
 
-The client asks at other moments than the recorder did. A request that came first waits for the timeline to reach its
-answer, so that the answer never overtakes the frames before it; an answer that came first waits, for a short while
-with the timeline and then latched, for the request.
+The client's requests come at other times than the recorder's. A request that comes first waits until the timeline
+reaches its answer, so that the answer never overtakes the frames before it; an answer that comes first holds the
+timeline for a short while and is then latched for the request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from producers.venue_server.frames import RestKey
 
 
 class RestDesk:
-    """Where requests and recorded answers meet."""
+    """Matches requests with recorded answers."""
 
     def __init__(self) -> None:
         self._requests: dict[RestKey, deque[asyncio.Future[bytes | None]]] = {}
@@ -25,13 +25,13 @@ class RestDesk:
 
     @property
     def latched(self) -> int:
-        """How many answers wait for a request."""
+        """Number of answers that wait for a request."""
         return len(self._latched)
 
     async def ask(self, key: RestKey) -> bytes | None:
-        """Return the answer to a request: the latched one, else the timeline's next; None when there is none to come.
+        """Return the answer to a request: the latched one, else the timeline's next; None when there is none left.
 
-        A request that is cancelled gives the answer it was about to get back.
+        A cancelled request returns its answer.
         """
         latched = self._latched.pop(key, None)
         if latched is not None or self._ended:
@@ -65,18 +65,18 @@ class RestDesk:
         return True
 
     def give(self, key: RestKey, body: bytes) -> None:
-        """Answer the request that waits longest, or latch ``body`` in place of an older one."""
+        """Answer the request that has waited longest; else latch ``body``, replacing an older one."""
         requests = self._requests.get(key, deque())
         while requests:
             request = requests.popleft()
-            if not request.done():  # cancelled, but its task did not get to run yet
+            if not request.done():  # cancelled, but its task has not run yet
                 request.set_result(body)
                 self.answered += 1
                 return
         self._latched[key] = body
 
     def end(self) -> None:
-        """Say to all who wait, and to all who ask for what is not latched, that there is nothing to come."""
+        """End: answer waiting requests, and later ones without a latched answer, with None."""
         self._ended = True
         for requests in self._requests.values():
             while requests:

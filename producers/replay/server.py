@@ -1,4 +1,4 @@
-"""The replay's server: clients, their subscriptions, and the supervisor's controls."""
+"""Replay server: clients, their subscriptions, and the supervisor's controls."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _HEARTBEAT_SECONDS = 1.0
 
 
 class ReplayServer:
-    """A venue that says what a recording says.
+    """Serves a recording as its venue.
 
-    A frame goes to every client subscribed to it. What nobody subscribed to (tickers, broken lines) goes to the
-    oldest client: the recorder got it too.
+    A frame goes to every client subscribed to it. Frames without a subscriber (tickers, malformed lines) go to the
+    oldest client: the recorder received them too.
 
     Args:
         recording: its survey.
-        speed: times the original pace; None: as fast as it goes.
+        speed: multiple of the original; None: as fast as possible.
+        paced: whether to wait for credit.
         paced: whether to wait for credit.
     """
 
@@ -55,11 +56,11 @@ class ReplayServer:
         self._control_frames = 0
 
     async def serve(self, service: Service, port: int = 0) -> None:
-        """Serve until ``service`` is asked to stop.
+        """Serve until ``service`` stops.
 
         Raises:
-            ServiceError: the port is taken.
-            RecordingError: the file changed while it was served.
+            ServiceError: the port is in use.
+            RecordingError: the file changed while it was being served.
         """
         service.report(self.status)
         service.route("POST", "/credit", self._take_credit)
@@ -85,7 +86,7 @@ class ReplayServer:
         service.log.info("finished", frames=self._timeline.frames_sent, bytes=self._timeline.bytes_sent)
 
     def status(self) -> dict[str, Any]:
-        """Return how far the replay is, for ``/status``."""
+        """Return the progress of the replay, for ``/status``."""
         recording, timeline = self._recording, self._timeline
         return {
             "venue": recording.venue,
@@ -135,15 +136,15 @@ class ReplayServer:
         self.credit.grant(total)
         return web.json_response({"bytes_sent": self._timeline.bytes_sent, "finished": self._timeline.finished})
 
-    # --- what the timeline asks (Audience) ---
+    # --- Audience: called by the timeline ---
 
     @property
     def subscribed(self) -> Collection[Key]:
-        """All subscriptions of all clients."""
+        """Subscriptions of all clients."""
         return self._subscribed.keys()
 
     async def deliver(self, frame: bytes, keys: tuple[Key, ...]) -> bool:
-        """Send ``frame`` to all who subscribed to one of ``keys``, else to the oldest client."""
+        """Send ``frame`` to all clients subscribed to one of ``keys``, else to the oldest client."""
         targets = self._connections[:1]
         if len(self._connections) > 1:
             targets = list({id(c): c for key in keys for c in self._subscribed.get(key, [])}.values()) or targets
@@ -158,12 +159,12 @@ class ReplayServer:
         return got > 0
 
     def lost(self, frames: int) -> None:
-        """Let every client's session know: which of them the frames were for cannot be told."""
+        """Report lost frames to every client's session: it is unknown which of them the frames were for."""
         for connection in self._connections:
             connection.session.next_number += frames
 
     async def changed(self, seconds: float) -> None:
-        """Return when a client came, went or subscribed, at the latest after ``seconds``."""
+        """Wait until a client connects, disconnects or subscribes, at most ``seconds``."""
         self._news.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -171,7 +172,7 @@ class ReplayServer:
         except TimeoutError:
             return
 
-    # --- what the listener asks (Host) ---
+    # --- Host: called by the listener ---
 
     def session(self) -> VenueSession:
         """Return a new client's session."""
@@ -182,14 +183,14 @@ class ReplayServer:
         return True
 
     def connected(self, connection: ClientConnection) -> None:
-        """Take a client in."""
+        """Add a client."""
         self._connected += 1
         self._connections.append(connection)
         self._gate.connected()
         self._news.set()
 
     async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
-        """Send the replies, then let the gate know."""
+        """Send the replies, then update the gate."""
         for reply in answer.replies:
             await connection.send(reply)
             self._control_frames += 1
@@ -202,11 +203,11 @@ class ReplayServer:
             self._news.set()
 
     def disconnected(self, connection: ClientConnection) -> None:
-        """Forget a client; harmless if it is forgotten."""
+        """Remove a client; no effect if it is removed already."""
         self._forget(connection)
 
     async def rest(self, path: str, query: Mapping[str, str]) -> web.Response:
-        """Answer from the recording; 503 when it holds no answer any more."""
+        """Answer from the recording; 503 when it has no answer left."""
         symbol = query.get("symbol", "").upper()
         if (fault := self._dialect.rest_fault(path, query, self._recording.symbols)) is not None:
             return json_response(fault, status=400)
@@ -235,7 +236,7 @@ class ReplayServer:
             self._subscribed.pop(key, None)
 
     async def _keep_alive(self) -> None:
-        """Send the venue's heartbeats to clients that hear nothing else, so that none takes the pause for a death."""
+        """Send the venue's heartbeats to idle clients, so that none takes a pause for a lost connection."""
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS / 2)
             now, time_ns = time.monotonic(), time.time_ns()

@@ -1,4 +1,4 @@
-"""The timeline: the recording's lines in their order, each at its time."""
+"""Timeline of the replay: the recording's lines in order, each at its time."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from producers.venue_server.frames import FrameClass, RestKey
 from producers.venue_server.session import Key, Recorded
 
 REST_HOLD_SECONDS = 1.0
-"""How long the timeline waits at an answer that nobody asked for."""
+"""How long the timeline waits for a request for its next answer."""
 
-_POLL_SECONDS = 0.1  # the gate's quiet time passes without an event
-_BREATH = 32  # frames between two turns of the loop: replies and REST answers must not wait for a socket to fill
+_POLL_SECONDS = 0.1  # the gate's timeout elapses without an event
+_BREATH = 32  # frames between two yields to the event loop: replies and REST answers must not wait for a full socket
 
 
-_KEYS_TOLD = 5  # subscriptions that a status names
+_KEYS_TOLD = 5  # subscriptions named in a status
 
 
 class Audience(Protocol):
-    """Who gets the frames."""
+    """Receivers of the frames."""
 
     @property
     def subscribed(self) -> Collection[Key]:
-        """All subscriptions there are."""
+        """Subscriptions of all clients."""
         ...
 
     async def deliver(self, frame: bytes, keys: tuple[Key, ...]) -> bool:
-        """Send ``frame`` to whom it concerns; return whether anybody got it."""
+        """Send ``frame`` to its subscribers; return whether anybody received it."""
         ...
 
     def lost(self, frames: int) -> None:
-        """Take note that the recorder lost ``frames`` before the next one."""
+        """Handle that the recorder lost ``frames`` before the next one."""
         ...
 
     async def changed(self, seconds: float) -> None:
-        """Return when a client came, went or subscribed, at the latest after ``seconds``."""
+        """Wait until a client connects, disconnects or subscribes, at most ``seconds``."""
         ...
 
 
 class Timeline:
-    """Sends a recording.
+    """Sends a recording's lines to an audience, paced and gated.
 
     Attributes:
-        frames_sent: lines passed, REST answers included.
-        bytes_sent: of their frames.
-        finished: whether the last one is passed.
-        waiting: what it stands still for; None: it moves.
+        frames_sent: number of lines processed, REST answers included.
+        bytes_sent: size of their frames.
+        finished: whether the last line is processed.
+        waiting: what it is waiting for; None: it is not waiting.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Timeline:
         self.waiting: str | None = "clients"
 
     async def run(self) -> None:
-        """Send all lines; what the survey told as a fault is sent like the rest.
+        """Send all lines, including those that the survey reported as faults.
 
         Raises:
-            RecordingError: a fault that the survey did not see: the file changed since.
+            RecordingError: a fault that the survey did not find: the file has changed since.
         """
         try:
             for line in read(self._recording.path):
@@ -104,14 +104,14 @@ class Timeline:
     async def _pass(self, line: Line) -> None:
         try:
             shape = self._classify(line.frame)
-        except FrameRefused:  # told by the survey; nobody subscribes to it, and it goes out all the same
+        except FrameRefused:  # reported by the survey; it has no subscribers but is sent all the same
             shape = FrameClass()
         if not self._credit.left(self.bytes_sent):
             self.waiting = "credit"
             await self._credit.wait(self.bytes_sent)
         await self._wait_for_time(line)
         self.waiting = None
-        # The clients come last: they may have gone while the frame waited for the rest.
+        # Clients are checked last: they may have disconnected while the frame waited for the rest.
         if shape.rest is None:
             if not shape.conversation:
                 await self._deliver(line.frame, self._recording.keys_of(shape))

@@ -24,43 +24,43 @@ DEFAULT_SYMBOLS = "BTC-USD,ETH-USD,SOL-USD"
 
 
 def names(text: str) -> list[str]:
-    """Return the names in a list parted by commas, each once."""
+    """Parse a comma-separated list of names; duplicates are dropped."""
     found = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+        raise argparse.ArgumentTypeError(f"{text!r} is an empty list")
     return found
 
 
 def rate(text: str) -> float:
-    """Return a number of events a second."""
+    """Parse a number of events per second."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 (and at most 100000)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0 and at most 100000")
     return value
 
 
 def probability(text: str) -> float:
-    """Return a number from 0 to 1."""
+    """Parse a number from 0 to 1."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 
 def generosity(text: str) -> float:
-    """Return a factor of the venues' limits."""
+    """Parse a factor for the venues' limits."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1000000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1000000")
     return value
 
 
@@ -72,7 +72,7 @@ def port(text: str) -> int:
 
 
 def faults_of(venues: Sequence[str], symbols: Sequence[str]) -> list[str]:
-    """Return what of ``venues`` and ``symbols`` cannot be simulated, a line each."""
+    """Return the ``venues`` and ``symbols`` that cannot be simulated, one message each."""
     found = [f"--venues: {name!r}: {unknown(name, served())}" for name in venues if name not in served()]
     for venue in venues:
         for symbol in symbols if venue in served() else ():
@@ -85,7 +85,7 @@ def faults_of(venues: Sequence[str], symbols: Sequence[str]) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command-line parser."""
     commands = argparse.ArgumentParser(prog="alphapulse simulate", description="Serve simulated venues on loopback.")
     commands.add_argument(
         "--venues", metavar="NAMES", type=names, required=True, help=f"comma-separated, of {', '.join(served())}"
@@ -93,29 +93,31 @@ def parser() -> argparse.ArgumentParser:
     commands.add_argument(
         "--symbols", metavar="NAMES", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}"
     )
-    commands.add_argument("--seed", metavar="N", type=int, default=1, help="the same seed, the same market (default 1)")
     commands.add_argument(
-        "--rate", metavar="N", type=rate, default=30.0, help="frames a second and instrument, about (default 30)"
+        "--seed", metavar="N", type=int, default=1, help="the same seed gives the same market (default 1)"
+    )
+    commands.add_argument(
+        "--rate", metavar="N", type=rate, default=30.0, help="approximate frames per second and instrument (default 30)"
     )
     commands.add_argument(
         "--faults",
         metavar="FILE",
         type=Path,
-        help=f"a script of faults: TOML, [[fault]] with kind, frame or at; {', '.join(scripts.KINDS)}",
+        help=f"fault script: TOML, [[fault]] tables with kind and frame or at; kinds: {', '.join(scripts.KINDS)}",
     )
     commands.add_argument(
         "--fault-probability",
         metavar="P",
         type=probability,
         default=0.0,
-        help="of some fault at each frame (default 0)",
+        help="probability of a random fault per frame (default 0)",
     )
     commands.add_argument(
         "--limits",
         metavar="FACTOR",
         type=generosity,
         default=1.0,
-        help="times as much as the venues allow their clients; 0: no limits (default 1: their own)",
+        help="multiple of the venues' own client limits; 0: no limits (default 1)",
     )
     commands.add_argument(
         "--host", metavar="ADDRESS", default=LOOPBACK, help=f"to listen on (default {LOOPBACK}; 0.0.0.0: all)"
@@ -134,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service; return its exit code."""
     options = parser().parse_args(arguments)
-    # Before there is a service with a log: this is what the user has typed.
+    # Before there is a service with a log: these are errors in what the user typed.
     wrong = faults_of(options.venues, options.symbols)
     script: list[scripts.Fault] = []
     if options.faults is not None:

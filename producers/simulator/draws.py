@@ -1,4 +1,4 @@
-"""Random numbers at the price of one uniform one: the simulation draws many, and none has to be exact."""
+"""Tables of normal and exponential random numbers: approximate, but each draw costs only one uniform number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ DRAWS: Final = 8192
 _MIDDLES: Final = tuple((number + 0.5) / DRAWS for number in range(DRAWS))
 
 NORMAL: Final = tuple(NormalDist().inv_cdf(middle) for middle in _MIDDLES)
-"""Standard normal. Draw with ``NORMAL[int(random() * DRAWS)]``."""
+"""Standard normal; draw with ``NORMAL[int(random() * DRAWS)]``."""
 EXPONENTIAL: Final = tuple(-log(1.0 - middle) for middle in _MIDDLES)
-"""Exponential with mean 1, drawn likewise."""
+"""Exponential with mean 1; drawn in the same way."""

@@ -1,4 +1,4 @@
-"""What happens in the simulated market. Prices and sizes are integers in their listing's ticks and lots."""
+"""Events of the simulated market. Prices and sizes are integers, in ticks and lots of their listing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Level = tuple[int, int]
 
 
 class SimulatedTrade(Struct, frozen=True):
-    """One match: ``side`` is the aggressor's; ids rise by one per instrument."""
+    """One match: ``side`` is the aggressor's; ids increase by one per instrument."""
 
     trade_id: int
     side: Literal["buy", "sell"]
@@ -22,7 +22,7 @@ class SimulatedTrade(Struct, frozen=True):
 
 
 class Trades(Struct, frozen=True):
-    """What one aggressive order matched, level by level."""
+    """Matches of one aggressive order, level by level."""
 
     listing: SimulatedListing
     time_ns: int
@@ -30,7 +30,7 @@ class Trades(Struct, frozen=True):
 
 
 class BookChange(Struct, frozen=True):
-    """The levels that changed, with their new sizes."""
+    """Changed levels, with their new sizes."""
 
     listing: SimulatedListing
     time_ns: int

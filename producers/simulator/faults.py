@@ -1,7 +1,7 @@
-"""What goes wrong between a simulated venue's encoder and its socket. Pure and seeded.
+"""Fault injection between a simulated venue's encoder and its socket. Pure and seeded.
 
-A fault is due at a frame or at a time; where it names a symbol it waits for that symbol's next frame. Faults come from
-a script, with a probability per frame, or both.
+A fault is due at a frame or at a time; with a symbol it waits for that symbol's next frame. Faults come from a script,
+from a probability per frame, or both.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 class Sent(NamedTuple):
-    """A frame as it leaves the venue.
+    """A frame as it is sent.
 
     Attributes:
-        topic: whose subscribers get it, as it was given.
-        number: which of the venue's frames it is, from 1.
+        topic: its subscribers receive it; passed through unchanged.
+        number: the frame's number at the venue, from 1.
         frame: its bytes.
-        damage: what was done to them, empty for nothing.
+        damage: what was done to them; empty for nothing.
         end: ``close``: the connection ends instead of this frame; ``cut``: in the middle of it.
     """
 
@@ -48,7 +48,7 @@ class Sent(NamedTuple):
 
 
 class RestFault(NamedTuple):
-    """What befalls a REST request: a status other than 200, and how long the answer takes."""
+    """Fault of a REST request: a status other than 200, and the delay of the answer."""
 
     status: int
     seconds: float
@@ -56,19 +56,19 @@ class RestFault(NamedTuple):
 
 
 class VenueFaults:
-    """Everything that goes wrong at one venue.
+    """Fault injector of one venue.
 
     Args:
-        venue: faults that name another venue are not its.
+        venue: the venue; faults that name another one are ignored.
         script: the faults.
-        probability: of one more per frame.
-        seed: chooses those, and how frames are corrupted.
-        start_ns: what the faults' times count from.
+        probability: of an additional fault per frame.
+        seed: of those faults and of the corruption of frames.
+        start_ns: origin of the faults' times.
 
     Attributes:
         number: of the last frame.
         skew_ns: how far the venue's clock is ahead.
-        happened: faults that took effect, by kind.
+        happened: number of faults that took effect, by kind.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class VenueFaults:
         heapq.heapify(self._by_time)
         self._next_chance = self._draw(0)
         self._armed: list[Fault] = []
-        self._held: list[tuple[int, int, Sent]] = []  # (frames still to come before it, order, frame)
+        self._held: list[tuple[int, int, Sent]] = []  # (frames still to be sent before it, order, frame)
         self._stalled: list[Sent] = []
         self._stalled_until = self._muted_until = self._hollow_until = self._lifeless_until = -_NEVER
         self._shown: list[tuple[int, str | None, Shown]] = []  # (its end, symbol, what)
@@ -107,18 +107,18 @@ class VenueFaults:
         self._refusals: Counter[str] = Counter()
         self._to_forget: list[Fault] = []  # of a symbol, at its next subscription
         self._unknown: dict[str, int] = {}  # until when
-        self._quiet_before = -1  # frames up to this number pass as they are, until _quiet_until_ns
+        self._quiet_before = -1  # frames up to this number pass unchanged, until _quiet_until_ns
         self._quiet_until_ns = -_NEVER
 
     def passes(self, now_ns: int) -> bool:
-        """Whether nothing befalls the next frame. If so it counts as sent; otherwise ask :meth:`frame`."""
+        """Whether the next frame is not affected. If so it counts as sent; otherwise call :meth:`frame`."""
         if self.number + 1 < self._quiet_before and now_ns < self._quiet_until_ns:
             self.number += 1
             return True
         return False
 
     def frame(self, topic: Any, symbol: str, frame: bytes, now_ns: int, *, snapshot: bool = False) -> Sequence[Sent]:
-        """Return what is sent now that ``frame`` is to be: nothing, it, it in another form, or several."""
+        """Return what is sent for ``frame``: nothing, the frame, a changed one, or several."""
         self.number += 1
         if self.number < self._quiet_before and now_ns < self._quiet_until_ns:
             return (Sent(topic, self.number, frame),)
@@ -136,7 +136,7 @@ class VenueFaults:
         return out
 
     def answer(self, topic: Any, frame: bytes, now_ns: int) -> Sequence[Sent]:
-        """Return what is sent now that ``frame`` answers a client: it, unless nothing comes at all."""
+        """Return what is sent for ``frame``, an answer to a client: the frame, unless the venue is silent."""
         if self.silent(now_ns):
             return ()
         sent = Sent(topic, 0, frame)
@@ -147,12 +147,12 @@ class VenueFaults:
         return (sent,)
 
     def life(self, topic: Any, frame: bytes, now_ns: int) -> Sequence[Sent]:
-        """Return what is sent now that ``frame`` is to be, which only proves that the venue is alive."""
+        """Return what is sent for ``frame``, which only proves that the venue is alive."""
         silent = self.silent(now_ns)
         return () if silent or now_ns < self._lifeless_until else self.answer(topic, frame, now_ns)
 
     def shown(self, symbol: str, now_ns: int) -> frozenset[Shown]:
-        """Return which orders a symbol's book shows at present beside those of its market."""
+        """Return which additional orders a symbol's book currently shows."""
         if not self._shown:
             return NOTHING_SHOWN
         self._shown = [(end, whose, what) for end, whose, what in self._shown if now_ns < end]
@@ -160,39 +160,39 @@ class VenueFaults:
 
     @property
     def holding(self) -> bool:
-        """Whether a stall holds something back."""
+        """Whether a stall holds frames back."""
         return bool(self._stalled)
 
     def due(self, now_ns: int) -> Sequence[Sent]:
-        """Return what was held back by a stall that is over."""
+        """Return the frames held back by a stall that has ended."""
         if not self._stalled or now_ns < self._stalled_until:
             return ()
         out, self._stalled = self._stalled, []
         return out
 
     def silent(self, now_ns: int) -> bool:
-        """Whether the venue says nothing at all, heartbeats and answers included."""
+        """Whether the venue sends nothing at all, heartbeats and answers included."""
         if self._by_time and self._by_time[0][0] <= now_ns:
             self._arm(now_ns)
         return now_ns < self._muted_until
 
     def stalls(self, now_ns: int) -> bool:
-        """Whether all is held back, so that pings are not answered either; a mute venue does answer them."""
+        """Whether everything is held back, so that pings are not answered either; a mute venue does answer them."""
         if self._by_time and self._by_time[0][0] <= now_ns:
             self._arm(now_ns)
         return now_ns < self._stalled_until
 
     def connected(self) -> None:
-        """Take note of a new connection: it is neither stalled nor mute."""
+        """Handle a new connection: it is neither stalled nor mute."""
         self._muted_until = self._stalled_until = self._hollow_until = -_NEVER
 
     def disconnected(self) -> None:
-        """Take note that a connection ended: what was on its way to it is gone."""
+        """Handle a closed connection: frames in flight to it are lost."""
         self._held.clear()
         self._stalled.clear()
 
     def stop(self) -> None:
-        """Let nothing more go wrong; what is on its way still comes."""
+        """Stop injecting faults; frames held back are still sent."""
         self._by_frame.clear()
         self._by_time.clear()
         self._armed.clear()
@@ -207,7 +207,7 @@ class VenueFaults:
         self.connected()
 
     def rest(self, now_ns: int) -> RestFault | None:
-        """Return what befalls the REST request that has just come."""
+        """Return the fault of the REST request just received."""
         self._arm(now_ns)
         if not self._rest:
             return None
@@ -223,15 +223,15 @@ class VenueFaults:
         return RestFault(int(fault.kind.removeprefix("rest_")), 0.0, math.ceil(seconds))
 
     def refuses(self, now_ns: int, feed: str = "") -> bool:
-        """Whether the subscription to ``feed`` that has just been asked for is refused."""
+        """Whether the subscription to ``feed`` just requested is refused."""
         return self._refuses("refuse", now_ns) or (feed == TRADES and self._refuses("refuse_trades", now_ns))
 
     def rations(self, now_ns: int) -> bool:
-        """Whether the message that has just come is answered as one too many."""
+        """Whether the message just received is answered as exceeding the rate limit."""
         return self._refuses("rate", now_ns)
 
     def misses(self, symbol: str, now_ns: int) -> bool:
-        """Whether the venue does not know ``symbol`` at present."""
+        """Whether the venue currently does not know ``symbol``."""
         self._arm(now_ns)
         for fault in self._to_forget:
             if symbol and fault.symbol in (None, symbol):
@@ -250,7 +250,7 @@ class VenueFaults:
         return True
 
     def _draw(self, after: int) -> int:
-        """Return the number of the next frame that chance strikes."""
+        """Return the number of the next frame with a random fault."""
         if self._probability <= 0.0:
             return _NEVER
         if self._probability >= 1.0:
@@ -258,7 +258,7 @@ class VenueFaults:
         return after + 1 + int(math.log(1.0 - self._random.random()) / math.log(1.0 - self._probability))
 
     def _arm(self, now_ns: int) -> None:
-        """Begin what is due."""
+        """Arm the faults that are due."""
         while self._by_frame and self._by_frame[0][0] <= self.number:
             self._begin(heapq.heappop(self._by_frame)[2], now_ns)
         while self._by_time and self._by_time[0][0] <= now_ns:
@@ -268,6 +268,7 @@ class VenueFaults:
             self._next_chance = self._draw(self.number)
 
     def _begin(self, fault: Fault, now_ns: int) -> None:
+        """Start one fault."""
         self._quiet_before = -1
         lasting = round(abs(fault.seconds) * _SECOND_NS)
         if fault.kind in _ON_FRAMES:
@@ -295,7 +296,7 @@ class VenueFaults:
                 self._muted_until = max(self._muted_until, now_ns + lasting)
 
     def _befall(self, sent: Sent, symbol: str, snapshot: bool) -> list[Sent]:
-        """Let the armed faults that fit happen to one frame."""
+        """Apply the armed faults that fit to one frame."""
         if self._dropping:
             self._dropping -= 1
             return []
@@ -330,7 +331,7 @@ class VenueFaults:
         return frames
 
     def _overtake(self, sent: list[Sent]) -> list[Sent]:
-        """Put behind ``sent`` what has let enough later frames pass."""
+        """Append to ``sent`` the reordered frames that enough later frames have overtaken."""
         if not self._held or not sent:
             return sent
         passed = [(left - 1, order, one) for left, order, one in self._held]
@@ -338,7 +339,7 @@ class VenueFaults:
         return sent + [one for left, _, one in passed if left <= 0]
 
     def _corrupted(self, frame: bytes) -> bytes:
-        """Return ``frame`` as no JSON any more: its end is missing, or control characters stand in it."""
+        """Return ``frame`` as invalid JSON: truncated, or with control characters."""
         chance, size = self._random, len(frame)
         if chance.random() < 0.3:
             return frame[: chance.randrange(size)]
@@ -349,7 +350,7 @@ class VenueFaults:
         )
 
     def _rest_a_while(self, now_ns: int) -> None:
-        """Note up to when frames may pass unlooked at."""
+        """Compute up to when frames pass without a check."""
         busy = self._armed or self._held or self._stalled or self._dropping
         if busy or now_ns < max(self._stalled_until, self._muted_until, self._hollow_until):
             self._quiet_before = -1
@@ -359,7 +360,7 @@ class VenueFaults:
 
 
 def _fits(fault: Fault, sent: Sent, *, snapshot: bool) -> bool:
-    """Whether ``fault`` may befall a frame of this kind."""
+    """Whether ``fault`` applies to a frame of this kind."""
     match fault.kind:
         case "cut_snapshot":
             return snapshot

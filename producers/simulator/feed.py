@@ -1,4 +1,4 @@
-"""A simulated venue's side of the market data: events in, that venue's frames out. Pure."""
+"""Interface of a simulated venue's encoder: market events in, that venue's frames out. Pure."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from producers.simulator.texts import Spelling
 from producers.venue_server.session import VenueSubscription
 
 Topic = tuple[str, str, str]
-"""(feed, venue's symbol, variant): all who subscribed to the same topic get the same frames."""
+"""(feed, venue's symbol, variant): all subscribers of a topic receive the same frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestReply:
-    """An answer to a REST request: JSON text."""
+    """An answer to a REST request, as JSON text."""
 
     body: bytes
     status: int = 200
 
 
 class SimulatedFeed(ABC):
-    """One venue's encoder. It sees every event of the venue, whether or not anybody listens.
+    """One venue's encoder. It receives every event of the venue, with or without subscribers.
 
     Args:
-        instruments: the venue's; their books are read at the moment of each event.
+        instruments: of the venue; their books are read at the time of each event.
     """
 
     decimals: int | None = None
-    """Of all prices and sizes, where the venue writes the same number of them everywhere."""
+    """Decimals of all prices and sizes, where the venue writes the same number of them everywhere."""
     unchanged_ns = 60_000_000_000
-    """A book that stays the same for so long is said to, by venues that do; so again each time as long after that."""
+    """A venue with such messages confirms an unchanged book after this time, and again after each further one."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         self.instruments = {instrument.listing.venue_symbol: instrument for instrument in instruments}
@@ -45,23 +45,23 @@ class SimulatedFeed(ABC):
         return subscription.feed, subscription.symbol, ""
 
     def frames(self, event: Event, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        """Return the frames that ``event`` makes, for those topics of ``active`` that it concerns."""
+        """Return the frames of ``event``, for those of the ``active`` topics that it concerns."""
         if isinstance(event, Trades):
             return self._trades(event, active)
         return self._book(event, active)
 
     @abstractmethod
     def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
-        """Return what a new subscriber gets first."""
+        """Return the frames sent first to a new subscriber."""
 
     def alive(self, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        """Return what the venue says at a full second only to prove itself alive, for those topics of ``active``."""
+        """Return the frames that only prove the venue alive, at a full second, for those of the ``active`` topics."""
         return []
 
     def last_trade(self, symbol: str) -> tuple[int, int] | None:
-        """Return the id of a symbol's last trade (0: none yet), and the number of its last message.
+        """Return the id of a symbol's last trade (0: none yet) and the number of its last message.
 
-        None: the venue's heartbeats do not tell.
+        None: the venue's heartbeats do not contain them.
         """
         return None
 

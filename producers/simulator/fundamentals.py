@@ -1,9 +1,9 @@
 """Simulated fair prices: correlated random walks with stochastic volatility and jumps. Pure and seeded.
 
-Venues do not see a walk itself but the *consensus* about it, which stands still until the walk has left it by a basis
-point or so and then follows at once: quotes are not moved for less, and the best price of a liquid market changes every
-second or two, not with every order (that of the recorded BTC-USDT did not in 92 % of all tenths of a second,
-docs/simulated-market.md). A jump is missed by one venue at first, which makes an arbitrage.
+Venues see not the walk itself but a *consensus*, which stays constant until the walk has left it by about a basis point
+and then follows at once: quotes are not moved for less, and the best price of a liquid market changes every second or
+two, not with every order (the recorded BTC-USDT did not change in 92 % of all tenths of a second,
+docs/simulated-market.md). One venue at first misses a jump, which creates an arbitrage.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from producers.simulator.draws import DRAWS, EXPONENTIAL, NORMAL
 from producers.simulator.liquidity import volatility
 
 STEP_NS: Final = 50_000_000
-"""The walk's step."""
+"""Time step of the walk, seconds."""
 
 _STEP_SECONDS: Final = STEP_NS / 1e9
-_STEP_DEVIATION: Final = math.sqrt(_STEP_SECONDS)  # as a part of a second's
+_STEP_DEVIATION: Final = math.sqrt(_STEP_SECONDS)  # as a fraction of a second's
 _STEPS_A_SECOND: Final = round(1 / _STEP_SECONDS)
 _COMMON_SHARE: Final = 0.85  # correlation with the common factor
 _OWN_SHARE: Final = math.sqrt(1 - _COMMON_SHARE**2)
-_KEPT: Final = 1.0 - _STEP_SECONDS / 10_800.0  # back towards the start within some hours
-_HISTORY_STEPS: Final = round(6 / _STEP_SECONDS)  # six seconds: more than any latency and lag together
+_KEPT: Final = 1.0 - _STEP_SECONDS / 10_800.0  # reversion to the start within some hours
+_HISTORY_STEPS: Final = round(6 / _STEP_SECONDS)  # six seconds: more than the sum of any latency and lag
 
-# Volatility: the logarithm of its factor is the sum of a slow part and a quick one, either half common to all symbols.
+# Volatility: the logarithm of its factor is the sum of a slow and a fast part; half of either is common to all symbols.
 _SLOW_DEVIATION: Final = 0.55
 _SLOW_KEPT: Final = math.exp(-1.0 / 150.0)  # after a second
 _QUICK_DEVIATION: Final = 0.6
 _QUICK_KEPT: Final = math.exp(-1.0 / 4.0)
-_FACTOR_MEAN: Final = -(_SLOW_DEVIATION**2) - _QUICK_DEVIATION**2  # so that the mean of the factor's square is 1
+_FACTOR_MEAN: Final = -(_SLOW_DEVIATION**2) - _QUICK_DEVIATION**2  # makes the mean of the factor's square 1
 
-# The consensus follows when the walk has left it by this many standard deviations of a second, drawn anew each time. In
-# times of high volatility it waits for more, though not for as much more: prices change more often then, and by more.
-_PATIENCE: Final = (0.3, 0.8)  # least, and mean of what is added
+# The consensus follows when the walk has left it by this many standard deviations of a second, drawn anew each time. At
+# high volatility the threshold is higher, but less than proportionally: prices change more often then, and by more.
+_PATIENCE: Final = (0.3, 0.8)  # minimum, and mean of the addition
 
 _FIRST_SHOCK_SECONDS: Final = (20.0, 40.0)
 _SHOCK_GAP_SECONDS: Final = 300.0  # mean, of one symbol
-# At first some come in a row, of any symbol: who has just started a demo does not wait for minutes.
+# The first ones follow each other quickly, on any symbol: the user of a demo should not wait for minutes.
 _OPENING_NS: Final = 60_000_000_000
 _OPENING_GAP_SECONDS: Final = (15.0, 35.0)
 _SHOCK_SIZE: Final = (13.0, 21.0)  # standard deviations of a second: 9 to 15 basis points of BTC
@@ -53,7 +53,7 @@ _CATCH_UP_NS: Final = 150_000_000
 
 @dataclass(frozen=True, slots=True)
 class Shock:
-    """A jump that one venue does not see at first: from ``start_ns`` to ``end_ns`` its price stays what it was.
+    """A jump that one venue misses at first: from ``start_ns`` to ``end_ns`` its price is unchanged.
 
     Attributes:
         start_ns, end_ns: since the market's start.
@@ -67,14 +67,14 @@ class Shock:
     size: float
 
     def missed(self, time_ns: int) -> float:
-        """Return which part of what happened since the start the laggard does not know of at ``time_ns``."""
+        """Return the fraction of the jump that the lagging venue has not followed at ``time_ns``."""
         if time_ns <= self.start_ns:
             return 0.0
         return min(max(1.0 - (time_ns - self.end_ns) / _CATCH_UP_NS, 0.0), 1.0)
 
 
 class _Volatility:
-    """Half of what the logarithm of the volatility's factor consists of: one symbol's own half, or the common one."""
+    """One part of the logarithm of the volatility factor: a symbol's own part, or the common one."""
 
     __slots__ = ("_quick", "_slow")
 
@@ -83,7 +83,7 @@ class _Volatility:
         self._quick = 0.0
 
     def next(self, chance: Callable[[], float]) -> float:
-        """Return that of the next second."""
+        """Return the value for the next second."""
         news = _SLOW_DEVIATION * math.sqrt(1.0 - _SLOW_KEPT**2) * NORMAL[int(chance() * DRAWS)]
         self._slow = self._slow * _SLOW_KEPT + news
         news = _QUICK_DEVIATION * math.sqrt(1.0 - _QUICK_KEPT**2) * NORMAL[int(chance() * DRAWS)]
@@ -92,7 +92,7 @@ class _Volatility:
 
 
 class _Path:
-    """One symbol's walk and the consensus about it."""
+    """One symbol's walk and its consensus."""
 
     __slots__ = (
         "chance",
@@ -110,22 +110,22 @@ class _Path:
 
     def __init__(self, symbol: str, seed: int) -> None:
         self.chance = random.Random(f"{seed}/{symbol}/walk").random  # noqa: S311 a simulation
-        self.scale = volatility(symbol)  # of a second
+        self.scale = volatility(symbol)  # standard deviation of a second
         self.factor = 1.0
         self.volatility = _Volatility(self.chance)
         self.walk = self.consensus = 0.0
         self.patience = 0.0
         self.history: deque[float] = deque([0.0], _HISTORY_STEPS)
         self.shock: Shock | None = None  # the last
-        self.jump = 0.0  # of each of the next ``jump_steps`` steps
+        self.jump = 0.0  # added to each of the next ``jump_steps`` steps
         self.jump_steps = 0
 
     def change_volatility(self, common: float) -> None:
-        """Draw the next second's volatility; ``common`` is what it has in common with the other symbols."""
+        """Draw the next second's volatility; ``common`` is the part shared with the other symbols."""
         self.factor = math.exp(_FACTOR_MEAN + common + self.volatility.next(self.chance))
 
     def step(self, common: float) -> None:
-        """Go one step; ``common`` is the standard normal news that all symbols share."""
+        """Advance one step; ``common`` is the standard normal shock shared by all symbols."""
         chance = self.chance
         news = _COMMON_SHARE * common + _OWN_SHARE * NORMAL[int(chance() * DRAWS)]
         self.walk = walk = self.walk * _KEPT + _STEP_DEVIATION * self.scale * self.factor * news
@@ -141,14 +141,14 @@ class _Path:
 
 
 class Fundamentals:
-    """The symbols' fair prices, relative to their start, as log prices.
+    """Fair prices of the symbols, as log prices relative to their start.
 
-    Times are nanoseconds since the market's start and must not run back by more than five seconds.
+    Times are nanoseconds since the market's start and must not go back by more than five seconds.
 
     Args:
         symbols: their names.
-        venues: who may miss a jump.
-        seed: the same seed, the same prices.
+        venues: venues that may miss a jump.
+        seed: the same seed gives the same prices.
     """
 
     def __init__(self, symbols: Sequence[str], venues: Sequence[str], seed: int) -> None:
@@ -163,7 +163,7 @@ class Fundamentals:
         self._next_shock_ns = round(self._shock_random.uniform(*_FIRST_SHOCK_SECONDS) * 1e9)
 
     def log_price(self, symbol: str, venue: str, time_ns: int) -> float:
-        """Return what ``venue`` takes for the log price of ``symbol`` at ``time_ns``."""
+        """Return the log price of ``symbol`` as ``venue`` sees it at ``time_ns``."""
         step = max(time_ns, 0) // STEP_NS
         if step > self._step:
             self._extend(step)
@@ -175,7 +175,7 @@ class Fundamentals:
         return price
 
     def unchanged_until(self, time_ns: int) -> int:
-        """Return up to when prices stay what they are at ``time_ns``, which was asked for: they go by steps."""
+        """Return how long prices stay those at ``time_ns``, which was queried before: they move in steps."""
         return max(time_ns, 0) // STEP_NS * STEP_NS + STEP_NS
 
     @property
@@ -212,7 +212,7 @@ class Fundamentals:
             gap = min(gap, chance.uniform(*_OPENING_GAP_SECONDS))
         self._next_shock_ns = now + round(gap * 1e9)
         if path.shock is not None and path.shock.missed(now):
-            return  # it has hardly got over the last one
+            return  # the last shock is too recent
         path.shock = Shock(symbol, chance.choice(self._venues), now, end, size)
         path.jump, path.jump_steps = size / _SHOCK_RAMP_STEPS, _SHOCK_RAMP_STEPS
         self._shocks.append(path.shock)

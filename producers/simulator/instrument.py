@@ -1,14 +1,14 @@
-"""One symbol's market on one venue: a book, and the orders that move it. Pure and seeded.
+"""One symbol's market on one venue: a book and the orders that change it. Pure and seeded.
 
-The book has a usual shape: how far from the best price each of its levels is (:func:`.liquidity.distances`). Orders
-come and go at random places of it; where levels are missing compared with that shape they come, where there are too
-many they go. So whatever the price does, the book is soon the usual one around it: what was passed is filled up, far
-levels follow, and the number of levels stays.
+The book has a target shape: the distance of each level from the best price (:func:`.liquidity.distances`). Orders are
+added and removed at random places: added where levels are missing compared with that shape, removed where there are too
+many. So whatever the price does, the book soon has its usual shape around it: gaps are filled, far levels follow, and
+the number of levels is stable.
 
 The best bid and ask are quoted around the fair price. They stay until it has moved away from where it was quoted; then
-what it passed is traded or cancelled and new quotes come. Bids stay below the fair price and asks above it, so the book
-never crosses, but in an auction: then it shows an order, too, that nobody matches yet (:data:`Shown`). An aggressive
-order comes before anything else of its event, so it meets the book as it was shown.
+the levels it passed are traded or cancelled and new quotes are set. Bids stay below the fair price and asks above it,
+so the book never crosses, except in an auction: then it also shows an order that is not matched yet (:data:`Shown`). An
+aggressive order comes first in its event, so it meets the book as it was shown.
 """
 
 from __future__ import annotations
@@ -27,52 +27,52 @@ from producers.simulator.listings import SimulatedListing
 from producers.simulator.sizes import BEST_SIZES, LEVEL_SIZES, ORDER_SIZES, SIZE_DRAWS, rounded
 
 LEVELS: Final = 260
-"""A side's usual number of levels."""
+"""Usual number of levels per side."""
 MOST_UNITS: Final = 46_116_860_414
-"""No level is greater, in the base asset: Binance's limit for SHIB, half of what fits 64 bits at eight decimals."""
+"""Maximum size of a level, in the base asset: Binance's limit for SHIB, half of what fits 64 bits at eight decimals."""
 
 HUGE_UNITS: Final = 100_000_000_000
-"""Of the base asset: beyond an int64 at eight decimals, within it at seven."""
+"""In the base asset: more than an int64 at eight decimals, less at seven."""
 Shown = Literal["auction", "huge"]
-"""Orders that a book may show beside those of its market."""
+"""Orders that a book may show in addition to its market's."""
 NOTHING_SHOWN: Final[frozenset[Shown]] = frozenset()
 
 _LEAST_LEVELS, _MOST_LEVELS = 250, 270
-_SWEPT_LEVELS: Final = 6  # an aggressive order eats at most
-_SWEPT: Final = 2e-4  # of the price, or the usual spread if that is more: so far from the best price at most
-_PASSED_TRADES: Final = 3  # levels that the fair price passed and somebody still trades with
-_PASSED_SHARE: Final = 0.7  # of the times
-_CHURN: Final = (0, 1, 1, 2)  # places of a side looked at in one event
-_FREE_PLACES: Final = 6  # behind the best, where distances are left to chance
-_HOLE: Final = 5  # usual gaps; a greater one is filled
+_SWEPT_LEVELS: Final = 6  # maximum levels that an aggressive order takes
+_SWEPT: Final = 2e-4  # maximum distance from the best price, of the price, or the usual spread if that is more
+_PASSED_TRADES: Final = 3  # levels passed by the fair price that are still traded
+_PASSED_SHARE: Final = 0.7  # probability
+_CHURN: Final = (0, 1, 1, 2)  # places per side changed in one event
+_FREE_PLACES: Final = 6  # behind the best, with random distances
+_HOLE: Final = 5  # in usual gaps; a larger one is filled
 _MOST_DEBT: Final = 120
-_LOOKED_AT, _WINDOW = 3, 8  # places, to find one where levels are many, and levels from each
+_LOOKED_AT, _WINDOW = 3, 8  # places examined for the densest one, and levels from each
 
-# Everything that takes time takes it in seconds, however many events there are in one.
-_REFILL_NS: Final = 600_000_000  # a passed stretch of the book fills up with this time constant
-_FOLLOW_NS: Final = 1_000_000_000  # likewise missing levels at the far end
-_TOUCH_NS: Final = 120_000_000  # mean time until a best level that was eaten or cancelled comes again
-_QUOTE_NS: Final = 2_000_000_000  # mean time until a wide spread is quoted anew
-_BUSY_NS, _CALM_NS = 500_000_000, 2_500_000_000  # mean times of many and of few trades
+# All durations are in seconds of market time, independent of the event rate.
+_REFILL_NS: Final = 600_000_000  # time constant of refilling the levels that the price passed
+_FOLLOW_NS: Final = 1_000_000_000  # time constant of refilling missing levels at the far end
+_TOUCH_NS: Final = 120_000_000  # mean time until a taken or cancelled best level is restored
+_QUOTE_NS: Final = 2_000_000_000  # mean time until a wide spread is requoted
+_BUSY_NS, _CALM_NS = 500_000_000, 2_500_000_000  # mean durations of busy and calm periods
 
-_TRADES_BUSY, _TRADES_CALM = 0.7, 0.1  # aggressive orders an event
-_SAME_SIDE: Final = 0.7  # of aggressive orders, as the one before
-_MORE_ORDERS: Final = 0.45  # chance that an order takes one more of the orders that make up a level
-_MEAN_ORDER: Final = 0.35  # of a usual level
-_PATIENCE: Final = 0.3  # of half the spread: so far the fair price may go without new quotes
+_TRADES_BUSY, _TRADES_CALM = 0.7, 0.1  # aggressive orders per event
+_SAME_SIDE: Final = 0.7  # probability that an aggressive order has the side of the one before
+_MORE_ORDERS: Final = 0.45  # probability that an order matches one more order of a level
+_MEAN_ORDER: Final = 0.35  # relative to a usual level
+_PATIENCE: Final = 0.3  # of half the spread: how far the fair price may move without new quotes
 
 
-# Where orders come and go: mostly near the best price, a quarter anywhere. What happens there is drawn along with it.
+# Where orders are added and removed: mostly near the best price, a quarter anywhere. One draw gives place and action.
 _CHURN_PLACES: Final = tuple(
     int(6.0 * EXPONENTIAL[number * 4 % DRAWS]) if number % 4 else number * (LEVELS + 8) // DRAWS
     for number in range(DRAWS)
 )
 _ACTIONS: Final = 16
-_RESIZED, _GONE, _JUST_BEHIND, _JUST_AHEAD = 8, 12, 14, 15  # below the first the size changes, below the second …
+_RESIZED, _GONE, _JUST_BEHIND, _JUST_AHEAD = 8, 12, 14, 15  # below the first: resize, below the second: remove, …
 
 
 class _Side:
-    """One side of the book, and what its levels were before the event under way and are by now."""
+    """One side of the book, with its changes in the current event."""
 
     __slots__ = ("after", "before", "debt", "edge", "fresh", "levels", "sign", "stretch")
 
@@ -81,17 +81,17 @@ class _Side:
         self.levels = levels
         self.before: dict[int, int] = {}
         self.after: dict[int, int] = {}
-        self.edge = 0  # the best price quoted
-        self.fresh = True  # it is new, and quoted at once
-        self.debt = 0  # levels that are missing behind it
-        self.stretch = 1  # places among which they are missing
+        self.edge = 0  # best price quoted
+        self.fresh = True  # new, and quoted at once
+        self.debt = 0  # number of levels missing behind it
+        self.stretch = 1  # number of places among which they are missing
 
     def set(self, price: int, size: int) -> None:
         self.before.setdefault(price, self.levels.set(price, size))
         self.after[price] = size
 
     def changes(self) -> tuple[Level, ...]:
-        """Return what the event changed."""
+        """Return the levels changed by the event."""
         before, after = self.before, self.after
         changed = tuple([level for level in after.items() if before[level[0]] != level[1]])
         before.clear()
@@ -100,12 +100,12 @@ class _Side:
 
 
 class SimulatedInstrument:
-    """A book that lives.
+    """Simulated order book of one instrument.
 
     Args:
-        listing: what and where.
-        seed: the same seed and the same fair prices give the same events.
-        fair: the fair price in ticks at the start.
+        listing: symbol and venue.
+        seed: the same seed and fair prices give the same events.
+        fair: fair price in ticks at the start.
         first_trade: id of the first trade.
     """
 
@@ -113,7 +113,7 @@ class SimulatedInstrument:
         self.listing = listing
         self.book = OrderBook()
         self.trades = first_trade - 1
-        self._shown: dict[Shown, Level] = {}  # bids beside those of the market
+        self._shown: dict[Shown, Level] = {}  # bids in addition to the market's
         self._chance = random.Random(f"{seed}/{listing.venue}/{listing.symbol}").random  # noqa: S311 a simulation
         self._unit: float = listing.unit_size * 10**listing.size_decimals
         self._most_lots: int = MOST_UNITS * 10**listing.size_decimals
@@ -136,7 +136,7 @@ class SimulatedInstrument:
             side.changes()
 
     def evolve(self, time_ns: int, fair: float) -> list[Event]:
-        """Let one thing happen at ``time_ns``, with the fair price at ``fair`` ticks; return it, trades first."""
+        """Simulate one step at ``time_ns``, with the fair price at ``fair`` ticks; return its events, trades first."""
         chance, bids, asks = self._chance, self._bids, self._asks
         elapsed_ns = time_ns - self._time_ns
         self._time_ns = time_ns
@@ -164,13 +164,13 @@ class SimulatedInstrument:
             events.append(BookChange(self.listing, time_ns, changed, changed_asks))
         return events
 
-    # --- orders beside those of the market ---
+    # --- orders in addition to the market's ---
 
     def show(self, time_ns: int, shown: frozenset[Shown]) -> BookChange | None:
-        """Have the book show these orders beside those of its market; return what that changes, None for nothing.
+        """Set the additional orders that the book shows; return the change, None for none.
 
-        The market goes on beneath as ever. An ``auction`` shows a bid above the best ask, ``huge`` one of
-        :data:`HUGE_UNITS` at the lowest price there is.
+        The market underneath is unaffected. An ``auction`` shows a bid above the best ask, ``huge`` one of
+        :data:`HUGE_UNITS` at the lowest possible price.
         """
         if shown == self._shown.keys():
             return None
@@ -195,7 +195,7 @@ class SimulatedInstrument:
         return ask + round(2 * self._half_spread), max(1, round(self._best_unit))
 
     def _beside(self, price: int) -> int:
-        """Return the size of the orders shown at ``price`` beside those of the market."""
+        """Return the size of the additional orders at ``price``."""
         return sum(size for where, size in self._shown.values() if where == price)
 
     def _apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
@@ -204,7 +204,7 @@ class SimulatedInstrument:
     # --- quotes ---
 
     def _quote(self) -> None:
-        """Choose the prices of the best bid and ask anew."""
+        """Choose new prices for the best bid and ask."""
         chance, half, middle = self._chance, self._half_spread, self._middle
         bids, asks = self._bids, self._asks
         below = above = half
@@ -219,19 +219,19 @@ class SimulatedInstrument:
             self._quote_ns = self._time_ns + int(_QUOTE_NS * EXPONENTIAL[int(chance() * DRAWS)])
 
     def _follow(self, fair: float, trades: list[SimulatedTrade]) -> None:
-        """Quote around a fair price that has moved; what it passed is traded or cancelled."""
+        """Requote around a fair price that has moved; the levels it passed are traded or cancelled."""
         moved = abs(fair - self._fair)
         self._fair, self._middle = fair, floor(fair) + 0.5
         self._quote()
         places = min(bisect_left(self._away, moved) - 1, _MOST_DEBT)
         for side in (self._bids, self._asks):
-            # On either side the levels that are usual next to the best price are missing now.
+            # On both sides the levels next to the best price are missing now.
             self._clear(side, trades)
             side.debt = min(side.debt + places, _MOST_DEBT)
             side.stretch = max(side.stretch, places)
 
     def _clear(self, side: _Side, trades: list[SimulatedTrade]) -> None:
-        """Take away what is better than the price quoted: beyond the fair price somebody may trade with it."""
+        """Remove the levels better than the quoted price; beyond the fair price some are traded."""
         sign, edge, fair, levels = side.sign, side.edge, self._fair, side.levels
         best = levels.best_price()
         passed = best is not None and sign * (best - fair) >= 0
@@ -244,7 +244,7 @@ class SimulatedInstrument:
             best = levels.best_price()
 
     def _requote(self, side: _Side, elapsed_ns: int) -> None:
-        """Let orders come and go on one side."""
+        """Add and remove orders on one side."""
         chance, levels = self._chance, side.levels
         if levels.best_price() != side.edge and (side.fresh or chance() * _TOUCH_NS < elapsed_ns):
             side.set(side.edge, self._best_size())
@@ -264,7 +264,7 @@ class SimulatedInstrument:
                 self._thin(side)
 
     def _churn(self, side: _Side) -> None:
-        """Let an order come, change or go at some place; where levels are missing one comes, of too many one goes."""
+        """Add, resize or remove an order at a random place, depending on whether levels are missing there."""
         chance, levels, sign = self._chance, side.levels, side.sign
         drawn = int(chance() * (DRAWS * _ACTIONS))
         place, action = _CHURN_PLACES[drawn // _ACTIONS], drawn % _ACTIONS
@@ -289,16 +289,16 @@ class SimulatedInstrument:
         usual_gap = usual[place] - usual[place - 1]
         if gap > _HOLE * usual_gap or gap > usual_gap == 1:
             side.set(price + sign * (1 + int(chance() * (gap - 1))), self._size(place))
-        elif action < _RESIZED or usual_gap == 1:  # where every tick has its level none goes
+        elif action < _RESIZED or usual_gap == 1:  # where every tick has a level none is removed
             side.set(price, self._size(place))
         elif action < _GONE:
             side.set(price, 0)
-        elif gap > 1:  # a new one: a tick behind the level in front of it, a tick ahead of it, or between the two
+        elif gap > 1:  # add one: a tick behind the level in front, a tick ahead of the level behind, or between the two
             ahead = gap - 1 if action < _JUST_BEHIND else 1 if action < _JUST_AHEAD else 1 + int(chance() * (gap - 1))
             side.set(price + sign * ahead, self._size(place))
 
     def _refill(self, side: _Side, elapsed_ns: int) -> None:
-        """Let levels come where the fair price has left none, and as many go further away if there are too many."""
+        """Add levels where the fair price left none, and remove as many further away if there are too many."""
         chance, levels = self._chance, side.levels
         count = min(int(side.debt * elapsed_ns / _REFILL_NS + chance()), side.debt)
         for _ in range(count):
@@ -310,7 +310,7 @@ class SimulatedInstrument:
             side.stretch = 1
 
     def _thin(self, side: _Side) -> None:
-        """Let a level go where they are closer to each other than usual, and the last if it is too far away."""
+        """Remove a level where they are denser than usual, and the last one if it is too far away."""
         levels, sign, usual = side.levels, side.sign, self._away
         last = levels.price_at(len(levels) - 1)
         if sign * (side.edge - last) > self._furthest:
@@ -326,14 +326,14 @@ class SimulatedInstrument:
         side.set(found, 0)
 
     def _insert(self, side: _Side, place: int) -> None:
-        """Let an order come where the level number ``place`` usually is."""
+        """Add an order where level number ``place`` usually is."""
         nearer, further = self._away[place - 1], self._away[place]
         price = side.edge - side.sign * (nearer + 1 + int(self._chance() * (further - nearer)))
         if price > 0:
             side.set(price, self._size(place))
 
     def _complete(self, side: _Side, count: int) -> None:
-        """Add ``count`` levels: behind the last, or anywhere if that is as far away as usual."""
+        """Add ``count`` levels: after the last, or anywhere if that is as far away as usual."""
         levels, sign, usual, chance = side.levels, side.sign, self._away, self._chance
         price = levels.price_at(len(levels) - 1)
         for _ in range(count):
@@ -348,7 +348,7 @@ class SimulatedInstrument:
             side.set(price, self._size(place))
 
     def _size(self, place: int) -> int:
-        """Return the size of a new level, which grows with the distance; some are round."""
+        """Return the size of a new level, which increases with the distance; some are round."""
         drawn = int(self._chance() * SIZE_DRAWS)
         lots = round(self._unit * (0.6 + place / 100.0) * LEVEL_SIZES[drawn])
         if lots > self._most_lots:
@@ -364,13 +364,13 @@ class SimulatedInstrument:
     # --- trades ---
 
     def _turn(self) -> None:
-        """Change between times of many and of few trades."""
+        """Switch between busy and calm periods."""
         self._busy = not self._busy
         mean = _BUSY_NS if self._busy else _CALM_NS
         self._turn_ns = self._time_ns + int(mean * EXPONENTIAL[int(self._chance() * DRAWS)])
 
     def _take(self, trades: list[SimulatedTrade]) -> None:
-        """Let an aggressive order meet the best levels."""
+        """Match an aggressive order with the best levels."""
         chance = self._chance
         if chance() >= _SAME_SIDE:
             self._buying = not self._buying
@@ -397,7 +397,7 @@ class SimulatedInstrument:
                 return
 
     def _match(self, trades: list[SimulatedTrade], sign: int, price: int, size: int) -> None:
-        """Trade with a level: with one of the orders that make it up, or with several."""
+        """Trade with a level: with one of its orders, or with several."""
         side: Literal["buy", "sell"] = "sell" if sign > 0 else "buy"
         chance = self._chance
         while size > 1 and chance() < _MORE_ORDERS:
@@ -410,7 +410,7 @@ class SimulatedInstrument:
 
 
 def _columns(levels: Iterable[Level]) -> tuple[list[int], list[int]]:
-    """Return prices and sizes."""
+    """Return prices and sizes as two lists."""
     prices, sizes = [], []
     for price, size in levels:
         prices.append(price)

@@ -1,8 +1,8 @@
-"""What a venue allows its clients, enforced as the venue enforces it. All clients come from one address: loopback.
+"""Client limits of a venue, enforced as the venue does. All clients have the same address: loopback.
 
-Where a venue does not say whether an interval slides or begins at full minutes, it slides here, which is the stricter;
-bursts that it tolerates on top of a rate are not granted. This is written apart from :mod:`producers.net.rate_limit`,
-by which the collector keeps the limits: either would notice a fault of the other.
+Where a venue does not say whether an interval slides or starts at full minutes, it slides here, the stricter variant;
+bursts tolerated above a rate are not granted. This is independent of :mod:`producers.net.rate_limit`, which the
+collector uses to keep the limits, so that a fault in one shows up in the other.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ Refuse = Callable[[int], bytes]
 
 
 def one(path: str, query: Mapping[str, str]) -> float:
-    """Weigh every request the same."""
+    """Weight of a REST request: always 1."""
     return 1.0
 
 
 def plain(status: int) -> bytes:
-    """Return the body of a refusal where a venue documents none."""
+    """Return the body of a refusal where the venue documents none."""
     return b'{"message":"Too many requests"}'
 
 
 @dataclass(frozen=True, slots=True)
 class VenueLimits:
-    """A venue's limits; None: there is none, or the venue does not say.
+    """Limits of a venue; None: no limit, or not documented.
 
     Attributes:
-        messages: from a client. What exceeds them is answered by the session, or ends the connection.
-        messages_by_address: whether they count for all connections together.
-        pings_count: whether pings and pongs count among the messages.
-        requests: subscriptions and the like on a connection, pings apart: a second, longer limit.
-        connects: new connections.
-        ban_seconds: how long nobody may connect after too many connects; 0: until the rate allows it.
-        connections: at a time that are served; what more there are is refused by the session.
-        linger_seconds: a connection that was lost without a Close counts as one for so long.
-        idle_seconds: a connection on which nothing was said for so long is closed.
+        messages: rate limit for a client's messages. Excess is answered by the session, or closes the connection.
+        messages_by_address: whether all connections share the message limit.
+        pings_count: whether pings and pongs count as messages.
+        requests: second, longer limit for subscriptions and the like on a connection; pings do not count.
+        connects: rate limit for new connections.
+        ban_seconds: duration of the ban after too many connects; 0: until the rate allows it.
+        connections: maximum concurrent connections that are served; the session refuses further ones.
+        linger_seconds: a connection lost without a Close frame still counts for this long.
+        idle_seconds: a connection without messages for this long is closed.
         life_seconds: a connection is closed at this age.
-        rest: requests, or their weights.
-        rest_weight: what a request's path and query weigh.
-        rest_refusal: the body that comes with a status of refusal.
-        used_header: name of the header that tells what is used up.
-        patience: requests refused with 429 before the address is banned with 418; None: it never is.
+        rest: rate limit for REST requests, or their weights.
+        rest_weight: weight of a request's path and query.
+        rest_refusal: body sent with a refusal status.
+        used_header: name of the header with the used weight.
+        patience: number of requests refused with 429 before the address is banned with 418; None: no ban.
     """
 
     messages: Limit | None = None
@@ -69,7 +69,7 @@ class VenueLimits:
     patience: int | None = None
 
     def scaled(self, factor: float) -> VenueLimits:
-        """Return limits ``factor`` times as generous: as much in a shorter time. 0: none at all."""
+        """Return limits ``factor`` times as generous: the same amount in a shorter time. 0: no limits."""
         if not factor:
             return VenueLimits()
 
@@ -88,7 +88,7 @@ class VenueLimits:
 
 
 class _Log:
-    """What was used up in the last so many seconds."""
+    """Usage in a sliding window."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
@@ -96,7 +96,7 @@ class _Log:
         self._log: deque[tuple[float, float]] = deque()
 
     def take(self, now: float, amount: float = 1.0) -> bool:
-        """Use up ``amount``, if that much is left."""
+        """Use ``amount`` if that much is left; return whether it was."""
         self.look(now)
         if self.used + amount > self.limit.amount:
             return False
@@ -109,7 +109,7 @@ class _Log:
             self.used -= self._log.popleft()[1]
 
     def wait(self, now: float, amount: float = 1.0) -> float:
-        """Return in how many seconds ``amount`` is left."""
+        """Return the seconds until ``amount`` is left."""
         excess, wait = self.used + amount - self.limit.amount, 0.0
         for time, spent in self._log:
             if excess <= 0:
@@ -121,14 +121,14 @@ class _Log:
 
 @dataclass(slots=True)
 class _Times:
-    """When a connection was opened, and when something was last said on it."""
+    """When a connection was opened, and when the last message was sent on it."""
 
     opened: float
     last: float
 
 
 class LimitVerdict(NamedTuple):
-    """What becomes of a REST request: 200, or a status of refusal and after how many seconds to come again."""
+    """Result of a REST request: 200, or a refusal status and the seconds until a retry."""
 
     status: int
     retry_after: float
@@ -137,18 +137,18 @@ class LimitVerdict(NamedTuple):
 
 _FIRST_BAN_SECONDS: Final = 120.0
 _LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
-"""Bans grow for those who come again: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits"""
+"""Bans grow for repeated offenders: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits"""
 
 
 class Limiter:
-    """Holds clients to limits.
+    """Enforces limits.
 
     Args:
-        limits: what is allowed.
-        clock: seconds, monotonic.
+        limits: the limits.
+        clock: monotonic seconds.
 
     Attributes:
-        refused: how often what was refused.
+        refused: number of refusals by kind.
     """
 
     def __init__(self, limits: VenueLimits, clock: Callable[[], float]) -> None:
@@ -161,14 +161,14 @@ class Limiter:
         self._messages: dict[ClientConnection | None, _Log] = {}
         self._requests: dict[ClientConnection, _Log] = {}
         self._connections: dict[ClientConnection, _Times] = {}
-        self._lingering: list[float] = []  # until when lost ones count
+        self._lingering: list[float] = []  # times until which lost connections count
         self._banned_until = self._rest_banned_until = 0.0
         self._bans = self._impatience = 0
 
-    # --- connections (Guard) ---
+    # --- Guard: connections ---
 
     def connecting(self) -> float:
-        """Return in how many seconds a client may connect; 0: now, and it does."""
+        """Return the seconds until a client may connect; 0: now, and the connection is counted."""
         now = self._clock()
         if now < self._banned_until:
             self.refused["connect"] += 1
@@ -182,12 +182,12 @@ class Limiter:
         return wait
 
     def heard(self, connection: ClientConnection, *, control: bool = False, ping: bool = False) -> bool:
-        """Whether a client may say what it has just said.
+        """Whether a client's message is within the limits.
 
         Args:
-            connection: whose.
-            control: it is a WebSocket ping or pong.
-            ping: it is a venue's own ping, in a text message.
+            connection: of the client.
+            control: a WebSocket ping or pong.
+            ping: a venue's own ping, as a text message.
         """
         now, limits = self._clock(), self.limits
         self.told(connection)
@@ -208,14 +208,14 @@ class Limiter:
         self._connections[connection] = _Times(now, now)
 
     def disconnected(self, connection: ClientConnection, *, lost: bool = False) -> None:
-        """Take note that a connection ended; harmless if that is known. ``lost``: without a Close."""
+        """Handle a closed connection; no effect if already handled. ``lost``: without a Close frame."""
         if self._connections.pop(connection, None) is not None and lost:
             self._lingering.append(self._clock() + self.limits.linger_seconds)
         self._messages.pop(connection, None)
         self._requests.pop(connection, None)
 
     def crowded_out(self, connection: ClientConnection) -> bool:
-        """Whether others were there before, and the venue serves no more."""
+        """Whether the limit of connections was reached by older ones."""
         most = self.limits.connections
         if most is None:
             return False
@@ -227,13 +227,13 @@ class Limiter:
         return True
 
     def told(self, connection: ClientConnection) -> None:
-        """Take note that something was said on a connection."""
+        """Record that a message was sent on a connection."""
         times = self._connections.get(connection)
         if times is not None:
             times.last = self._clock()
 
     def overdue(self) -> list[ClientConnection]:
-        """Return the connections to close because nothing is said on them, or because they are too old."""
+        """Return the connections to close because they are idle or too old."""
         now, limits = self._clock(), self.limits
         silent = now - limits.idle_seconds if limits.idle_seconds is not None else -inf
         old = now - limits.life_seconds if limits.life_seconds is not None else -inf
@@ -245,7 +245,7 @@ class Limiter:
     # --- REST ---
 
     def rest(self, path: str, query: Mapping[str, str]) -> LimitVerdict:
-        """Judge a request, and count it."""
+        """Count a request and return its result."""
         now = self._clock()
         if now < self._rest_banned_until:
             self.refused["rest_banned"] += 1

@@ -1,8 +1,8 @@
-"""How liquid a market is: spread, distances between levels and their sizes, by asset, quote asset and venue. Pure.
+"""Liquidity model: spread, level distances and sizes, by base asset, quote asset and venue. Pure.
 
-One number, the *thinness*, orders markets from BTC-USDT on Binance (0) to an altcoin in a small currency (4 and more).
-It is the sum of what base, quote and venue add. What follows from it is at either end what the recordings show
-(docs/simulated-market.md), and interpolated on a logarithmic scale in between.
+One number, the *thinness*, orders markets from BTC-USDT on Binance (0) to an altcoin in a minor currency (4 and more).
+It is the sum of contributions of base, quote and venue. The parameters at both ends come from the recordings
+(docs/simulated-market.md); between them they are interpolated on a logarithmic scale.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SECOND_VOLATILITY: Final = 0.7e-4
 
 @dataclass(frozen=True, slots=True)
 class VenueMarket:
-    """What is a venue's own about all its markets.
+    """Properties of a venue's markets.
 
     Attributes:
         thinness: added to that of the symbol.
-        latency_ns: the shortest and the longest time that news of a price take to it; each instrument has its own.
-        price_decimals: at most so many where the price is 10,000 or more.
+        latency_ns: minimum and maximum delay of price news; each instrument has its own.
+        price_decimals: maximum where the price is 10,000 or more.
         size_decimals: of all sizes; None: as many as a usual size needs.
     """
 
@@ -45,20 +45,20 @@ class VenueMarket:
 
 
 def venue_market(venue: str) -> VenueMarket:
-    """Return what is the venue's own: ``MARKET`` of the ``simulator.py`` in its folder; without it, an average one."""
+    """Return ``MARKET`` of the venue's ``simulator.py``; a default without it."""
     found: VenueMarket = getattr(part(venue, "simulator"), "MARKET", VenueMarket())
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Liquidity:
-    """A market's usual shape. Prices are relative: 1e-4 is a basis point.
+    """Shape of a market. Prices are relative: 1e-4 is a basis point.
 
     Attributes:
         spread: between best bid and best ask, where the tick allows it.
         gap: between two levels next to the best price.
-        growth: levels behind the best after which the distance from it is twice what ``gap`` alone would make it.
-        power: by which it grows further.
+        growth: number of levels after which the distance from the best is twice what ``gap`` alone would give.
+        power: exponent of the further growth.
         touch: size at the best price, as a multiple of the other levels'.
         notional: value of a usual level, in dollars.
     """
@@ -87,12 +87,12 @@ def liquidity(symbol: str, venue: VenueMarket) -> Liquidity:
 
 
 def distances(shape: Liquidity, ticks: float, count: int) -> array[int]:
-    """Return how many ticks the levels of a side are usually away from its best, level by level, from 0 on.
+    """Return the usual distances in ticks of a side's levels from its best price, level by level, starting with 0.
 
     Args:
         shape: of the book.
-        ticks: the price.
-        count: of levels.
+        ticks: the price, in ticks.
+        count: number of levels.
     """
     gap = shape.gap * ticks
     found, away = array("q"), 0
@@ -104,7 +104,7 @@ def distances(shape: Liquidity, ticks: float, count: int) -> array[int]:
 
 
 def _thinness(base: str, quote: str) -> float:
-    """Return what the symbol adds; the quote is empty for a stock."""
+    """Return the contribution of the symbol; the quote is empty for a stock."""
     own = random.Random(f"{base}/thinness").uniform  # noqa: S311 a simulation
     if not quote:
         return own(*_STOCKS)
@@ -115,7 +115,7 @@ def _thinness(base: str, quote: str) -> float:
 
 
 def volatility(symbol: str) -> float:
-    """Return the usual standard deviation of the log price after a second; 1e-4 is 56 % a year."""
+    """Return the usual standard deviation of the log price after a second; 1e-4 is 56 % per year."""
     base, _, quote = symbol.partition("-")
     if base in _CURRENCIES and quote in _CURRENCIES:
         return _SECOND_VOLATILITY / 10.0

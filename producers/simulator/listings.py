@@ -1,4 +1,4 @@
-"""What is traded where in the simulation: symbols, prices to start from, precisions."""
+"""Listings of the simulation: symbols, start prices, precisions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from producers.simulator.liquidity import Liquidity, liquidity, venue_market
 from producers.venue_server.dialects import dialect
 
 _DOLLARS: Final = {
-    # Of about the day of the recording of Binance; other assets get a price that follows from their name.
+    # From about the day of the recording of Binance; other assets get a price derived from their name.
     "BTC": 61_800.0,
     "ETH": 2_650.0,
     "SOL": 152.0,
@@ -33,26 +33,26 @@ _DOLLARS: Final = {
     "AUD": 0.66,
     "CAD": 0.73,
 }
-_OTHER_MAGNITUDES: Final = (-3.0, 3.0)  # of a price that follows from the name
+_OTHER_MAGNITUDES: Final = (-3.0, 3.0)  # of a price derived from the name
 _STOCK_MAGNITUDES: Final = (1.0, 2.7)
 _STOCK_DECIMALS: Final = 2
 _MOST_DECIMALS: Final = 8  # of venues' prices and sizes
-_LEAST_DIGITS: Final = 4  # of a price, though it takes more decimals than that
-_SIZE_DIGITS: Final = 14  # of a usual size at most, so that the greatest fits 64 bits by far
+_LEAST_DIGITS: Final = 4  # minimum digits of a price, even if it then needs more decimals
+_SIZE_DIGITS: Final = 14  # maximum digits of a usual size, so that the largest fits 64 bits
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedListing:
     """One symbol on one venue.
 
-    Prices and sizes of the simulation are integers: multiples of ``10**-price_decimals`` (the tick) and of
-    ``10**-size_decimals`` (the lot). The two floats only say where the simulation starts.
+    Prices and sizes are integers: multiples of ``10**-price_decimals`` (the tick) and of ``10**-size_decimals`` (the
+    lot). The two floats are only start values.
 
     Attributes:
         venue_symbol: the venue's spelling.
         start_price: in the quote asset.
-        unit_size: of a usual level, in the base asset.
-        liquidity: the shape of the book.
+        unit_size: size of a usual level, in the base asset.
+        liquidity: shape of the book.
     """
 
     venue: str
@@ -65,7 +65,7 @@ class SimulatedListing:
     liquidity: Liquidity
 
     def price_text(self, ticks: int, decimals: int | None = None) -> str:
-        """Return a price as the venue writes it, with ``decimals`` places (as many as the tick has, or more)."""
+        """Return a price as the venue writes it, with ``decimals`` places (at least as many as the tick has)."""
         return fixed_text(ticks, self.price_decimals, decimals)
 
     def size_text(self, lots: int, decimals: int | None = None) -> str:
@@ -74,7 +74,7 @@ class SimulatedListing:
 
 
 def fixed_text(mantissa: int, decimals: int, shown: int | None = None) -> str:
-    """Return ``mantissa × 10**-decimals`` with all its decimals, zeros included, padded to ``shown``."""
+    """Return ``mantissa × 10**-decimals`` with all decimals, zeros included, padded to ``shown``."""
     if decimals == 0:
         text = str(mantissa) + "." if shown else str(mantissa)
     else:
@@ -87,7 +87,7 @@ def make_listings(venues: Iterable[str], symbols: Iterable[str]) -> list[Simulat
     """Return the listings of every symbol on every venue.
 
     Raises:
-        ValueRefused: an unknown venue, or a symbol that is no pair.
+        ValueRefused: an unknown venue, or a symbol that is not a pair.
     """
     wanted = list(symbols)
     return [_listing(venue, symbol) for venue in venues for symbol in wanted]
@@ -102,8 +102,8 @@ def _listing(venue: str, symbol: str) -> SimulatedListing:
     dollars = _dollars(base, _OTHER_MAGNITUDES if quote else _STOCK_MAGNITUDES)
     price = dollars / (_dollars(quote) if quote else 1.0)
     magnitude = math.floor(math.log10(price))
-    # A tick of about a basis point or less, as venues choose it, but of no more than eight decimals: the tick of a
-    # SHIB is then some basis points wide, as it is in life.
+    # A tick of about a basis point or less, as venues choose it, but with at most eight decimals: the tick of SHIB is
+    # then several basis points wide, as on real venues.
     usual = min(max(2 if magnitude < 4 else own.price_decimals, 4 - magnitude), _MOST_DECIMALS)
     price_decimals = max(usual, _LEAST_DIGITS - 1 - magnitude) if quote else _STOCK_DECIMALS
     unit = shape.notional / dollars
@@ -114,6 +114,6 @@ def _listing(venue: str, symbol: str) -> SimulatedListing:
 
 
 def _dollars(asset: str, magnitudes: tuple[float, float] = _OTHER_MAGNITUDES) -> float:
-    """Return what one of ``asset`` costs in dollars."""
+    """Return the price of one ``asset`` in dollars."""
     known = _DOLLARS.get(asset)
     return known if known is not None else 10.0 ** random.Random(asset).uniform(*magnitudes)  # noqa: S311

@@ -1,4 +1,4 @@
-"""The simulated market: all venues' instruments, moved by the same fair prices. Pure and seeded."""
+"""Simulated market: the instruments of all venues, driven by the same fair prices. Pure and seeded."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from producers.simulator.instrument import SimulatedInstrument
 from producers.simulator.liquidity import venue_market
 from producers.simulator.listings import SimulatedListing
 
-_BASIS: Final = 0.1  # of the usual spread: so far a venue's prices stray from the others'
-_BASIS_SECONDS: Final = 20.0  # and come back within this time
+_BASIS: Final = 0.1  # of the usual spread: how far a venue's prices deviate from the others'
+_BASIS_SECONDS: Final = 20.0  # time constant of the reversion
 _NEVER_NS: Final = 2**62
 
 
 class Market:
-    """Everything that happens on all venues, in the order it happens.
+    """Events of all venues, in order of time.
 
-    The same arguments give the same events, however time is cut into calls of :meth:`advance`.
+    The same arguments give the same events, however time is divided into calls of :meth:`advance`.
 
     Args:
-        listings: what is traded where.
-        seed: chooses the course of things.
-        rate: events a second and instrument, about as many frames.
-        start_ns: time of the first moment, ns since the epoch.
+        listings: all listings.
+        seed: seed of all random numbers.
+        rate: events per second and instrument, about as many frames.
+        start_ns: start time, ns since the Unix epoch.
     """
 
     def __init__(self, listings: Sequence[SimulatedListing], *, seed: int, rate: float, start_ns: int) -> None:
@@ -43,7 +43,8 @@ class Market:
         self._queue: list[tuple[int, int]] = []
         for number, listing in enumerate(listings):
             ticks = listing.start_price * 10**listing.price_decimals
-            # A venue's ids never start again, whatever happens to its machines: 10,000 trades a second are far away.
+            # A venue's ids never restart, whatever happens to its machines: at 10,000 trades per second the limit is
+            # far away.
             instrument = SimulatedInstrument(listing, seed, ticks, first_trade=start_ns // 100_000 + 1)
             self.instruments[listing.venue, listing.symbol] = instrument
             place = _Place(instrument, random.Random(f"{seed}/{listing.venue}/{listing.symbol}/times"), ticks)  # noqa: S311
@@ -52,15 +53,15 @@ class Market:
 
     @property
     def next_ns(self) -> int:
-        """When the next event is to happen, ns since the epoch."""
+        """Time of the next event, ns since the Unix epoch."""
         return self._start_ns + self._queue[0][0] if self._queue else _NEVER_NS
 
     def pause(self, duration_ns: int) -> None:
-        """Let nothing happen for ``duration_ns``: all that comes, comes by so much later."""
+        """Shift all further events by ``duration_ns``."""
         self._start_ns += duration_ns
 
     def advance(self, until_ns: int) -> Iterator[Event]:
-        """Yield what happens up to ``until_ns``. The books are those of the event just yielded."""
+        """Yield the events up to ``until_ns``. The books are those after the event just yielded."""
         until = until_ns - self._start_ns
         while self._queue and self._queue[0][0] <= until:
             now, number = self._queue[0]
@@ -72,7 +73,7 @@ class Market:
 
 
 class _Place:
-    """An instrument, what its venue knows, and when something happens there next."""
+    """An instrument with its venue's view of the price and the time of its next event."""
 
     def __init__(self, instrument: SimulatedInstrument, chance: random.Random, ticks: float) -> None:
         self.instrument = instrument
@@ -91,7 +92,7 @@ class _Place:
         return int(EXPONENTIAL[int(self._chance() * DRAWS)] / rate * 1e9)
 
     def fair(self, fundamentals: Fundamentals, now: int) -> float:
-        """Return the price in ticks that the venue takes for fair at ``now``."""
+        """Return the fair price in ticks, as the venue sees it, at ``now``."""
         heard = now - self._latency_ns
         if heard >= self._fair_until_ns:
             kept = math.exp((self._time_ns - now) / (1e9 * _BASIS_SECONDS))

@@ -1,4 +1,4 @@
-"""What waits for one client: bounded in bytes, written out by a task of its own."""
+"""Send queue of one client: bounded in bytes, written by its own task."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from producers.venue_server.listener import ClientConnection, ConnectionGone
 
 BOUND_BYTES = 8 << 20
-"""A client further behind than this is cut off, as the venues do."""
+"""A client further behind than this is disconnected, as the venues do."""
 
 
 class ClientOutbox:
-    """Frames on their way to a client.
+    """Frames queued for a client.
 
     Args:
-        connection: the client.
-        bound: bytes that may wait.
+        connection: of the client.
+        bound: maximum bytes queued.
     """
 
     def __init__(self, connection: ClientConnection, bound: int = BOUND_BYTES) -> None:
@@ -29,7 +29,7 @@ class ClientOutbox:
         self._writer = asyncio.create_task(self._write())
 
     def put(self, frames: Sequence[bytes]) -> bool:
-        """Take ``frames``; return False, taking none, if more would wait than may."""
+        """Queue ``frames``; return False and queue none if the bound would be exceeded."""
         size = sum(map(len, frames))
         if self._bytes + size > self._bound:
             return False
@@ -39,12 +39,12 @@ class ClientOutbox:
         return True
 
     def cut(self, frame: bytes) -> None:
-        """Cut the client off behind what waits: in the middle of ``frame`` if it is not empty."""
+        """Disconnect the client after the queued frames: in the middle of ``frame`` if it is not empty."""
         self._last = frame
         self._news.set()
 
     def close(self) -> None:
-        """Forget what waits and stop writing."""
+        """Discard the queue and stop writing."""
         self._waiting.clear()
         self._writer.cancel()
 
@@ -62,4 +62,4 @@ class ClientOutbox:
                 self._news.clear()
                 await self._news.wait()
         except ConnectionGone:
-            return  # the listener tells the venue
+            return  # the listener notifies the venue

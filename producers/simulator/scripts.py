@@ -1,5 +1,5 @@
-"""Fault scripts: what shall go wrong and when. As a file: TOML, one ``[[fault]]`` per fault, with the keys of
-:class:`Fault`."""
+"""Fault scripts: which faults are injected and when. A file is TOML with one ``[[fault]]`` per fault; its keys are the
+fields of :class:`Fault`."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ Kind = Literal[
     "auction",
     "huge",
 ]
-"""``drop``: ``count`` frames never come. ``duplicate``: a frame comes ``count`` times more. ``reorder``: a frame comes
-behind ``count`` later ones. ``corrupt``: part of a frame is overwritten or missing. ``checksum``: the next frame that
-has one has a wrong one. ``stall``: nothing comes for ``seconds``, then all of it. ``mute``: nothing comes for
-``seconds`` and is lost, though the connection stands. ``disconnect``: the connection is cut. ``cut_snapshot``: it is
-cut in the middle of the next snapshot. ``rest_slow``: ``count`` REST answers take ``seconds`` longer. ``rest_418`` …:
-``count`` requests are answered with this status and ``Retry-After: seconds``. ``refuse``: ``count`` subscriptions are
-refused; ``refuse_trades``: as many to trades. ``unknown``: the next symbol subscribed to is not known for ``seconds``.
-``rate``: ``count`` messages are answered as if they were too many. ``skew``: from now on the venue's clock is
-``seconds`` ahead (less than 0: behind). ``drop_trades``: ``count``
-frames about trades never come. ``no_heartbeats``: for ``seconds`` none of the frames come that only prove life
-(heartbeats, and words that nothing has changed). ``only_heartbeats``: for ``seconds`` only these and answers come; what
-else there is to say is lost. ``auction``: for ``seconds`` the book is crossed, and shown as it is. ``huge``: for
-``seconds`` the book shows a bid of more than fits an int64 at eight decimals, far below the market."""
+"""``drop``: ``count`` frames are not sent. ``duplicate``: a frame is sent ``count`` times more. ``reorder``: a frame is
+sent after ``count`` later ones. ``corrupt``: part of a frame is overwritten or missing. ``checksum``: the next frame
+with a checksum has a wrong one. ``stall``: nothing is sent for ``seconds``, then all of it. ``mute``: nothing is sent
+for ``seconds`` and is lost, while the connection stays open. ``disconnect``: the connection is closed.
+``cut_snapshot``: it is closed in the middle of the next snapshot. ``rest_slow``: ``count`` REST answers take
+``seconds`` longer. ``rest_418`` …: ``count`` requests are answered with this status and ``Retry-After: seconds``.
+``refuse``: ``count`` subscriptions are refused; ``refuse_trades``: as many to trades. ``unknown``: the next symbol
+subscribed to is not known for ``seconds``. ``rate``: ``count`` messages are answered as exceeding the rate limit.
+``skew``: from now on the venue's clock is ``seconds`` ahead (negative: behind). ``drop_trades``: ``count`` frames about
+trades are not sent. ``no_heartbeats``: for ``seconds`` the frames that only prove the venue alive (heartbeats,
+confirmations of unchanged books) are not sent. ``only_heartbeats``: for ``seconds`` only these and answers are sent;
+other frames are lost. ``auction``: for ``seconds`` the book is crossed, and shown crossed. ``huge``: for ``seconds``
+the book shows a bid larger than an int64 at eight decimals, far below the market."""
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
@@ -86,12 +86,12 @@ _HEADER: Final = re.compile(r"\s*\[\[\s*fault\s*\]\]")
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One thing that goes wrong: what, how much of it, when and where.
+    """One fault: kind, amount, time and place.
 
     Attributes:
-        frame: due at this frame of the venue's, counted from 1.
-        at: or due so many seconds after the start.
-        venue, symbol: ours; None: any.
+        frame: due at this frame of the venue, counted from 1.
+        at: or due this many seconds after the start.
+        venue, symbol: the venue and the canonical symbol; None: any.
     """
 
     kind: Kind
@@ -104,26 +104,26 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def random_fault(chance: random.Random, frame: int) -> Fault:
-    """Return some fault that is due at ``frame``."""
+    """Return a random fault that is due at ``frame``."""
     kind: Any = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
     seconds = round(chance.uniform(-5.0, 5.0) if kind == "skew" else chance.uniform(0.0, 2.0), 3)
     return Fault(kind=kind, frame=frame, count=min(1 + int(chance.expovariate(0.7)), 50), seconds=seconds)
 
 
 def parse(text: str, name: str) -> list[Fault]:
-    """Return the faults of a script; ``name`` stands in the errors.
+    """Parse a script; ``name`` identifies it in the messages.
 
     Raises:
-        ConfigError: it is no such script; every fault of it is told, with its line.
+        ConfigError: not a valid script; lists every fault with its line.
     """
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{name}: {error}"]) from error
-    wrong = [f"{name}: {key}: unknown; a script consists of [[fault]]" for key in tables if key != "fault"]
+    wrong = [f"{name}: {key}: unknown key; a script consists of [[fault]] tables" for key in tables if key != "fault"]
     entries = tables.get("fault", [])
     if not isinstance(entries, list):
-        raise ConfigError([*wrong, f"{name}: fault: must be written [[fault]]"])
+        raise ConfigError([*wrong, f"{name}: fault: write it as [[fault]]"])
     lines = [number for number, line in enumerate(text.splitlines(), start=1) if _HEADER.match(line)]
     script: list[Fault] = []
     for index, entry in enumerate(entries):
@@ -134,9 +134,9 @@ def parse(text: str, name: str) -> list[Fault]:
             wrong.append(f"{place}: fault {index + 1}: {error}")
             continue
         if (fault.frame is None) == (fault.at is None):
-            wrong.append(f"{place}: fault {index + 1}: either `frame` or `at` must say when")
+            wrong.append(f"{place}: fault {index + 1}: set either `frame` or `at`")
         elif fault.seconds < 0 and fault.kind != "skew":
-            wrong.append(f"{place}: fault {index + 1}: seconds: must not be below 0, found {fault.seconds:g}")
+            wrong.append(f"{place}: fault {index + 1}: seconds: must not be negative, found {fault.seconds:g}")
         script.append(fault)
     if wrong:
         raise ConfigError(wrong)

@@ -1,4 +1,4 @@
-"""The simulation's server: one port per venue, one market behind them all."""
+"""Server of the simulation: one port per venue, one market behind all of them."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from producers.simulator.venue import LOOPBACK, Batch, SimulatedVenue
 MakeFeed = Callable[[Sequence[SimulatedInstrument]], SimulatedFeed]
 
 Faults = Callable[[str], VenueFaults]
-"""Returns what stands between a venue's encoder and its sockets."""
+"""Makes the fault injector of a venue."""
 
 
 def feed_of(venue: str) -> MakeFeed:
-    """Return what makes the feed of ``venue``: ``FEED`` of the ``simulator.py`` in its folder.
+    """Return the encoder class of ``venue``: ``FEED`` of its ``simulator.py``.
 
     Raises:
         ValueRefused: the venue cannot be simulated.
     """
     module = part(venue, "simulator")
     if module is None:
-        raise ValueRefused(f"no simulation of venue {venue[:80]!r}")
+        raise ValueRefused(f"there is no simulation of venue {venue[:80]!r}")
     found: MakeFeed = module.FEED
     return found
 
 
 def limits_of(venue: str) -> VenueLimits:
-    """Return what ``venue`` allows its clients: ``LIMITS`` of the ``simulator.py`` in its folder; without it, all."""
+    """Return the client limits of ``venue``: ``LIMITS`` of its ``simulator.py``; without it, no limits."""
     found: VenueLimits = getattr(part(venue, "simulator"), "LIMITS", VenueLimits())
     return found
 
 
 _TICK_SECONDS = 0.005
 _REST_SECONDS = 0.1
-"""The longest sleep while nothing is to happen; whoever looks at ``reached_ns`` waits so long for it at most."""
-_SLICE_NS = 20_000_000  # of market time between two turns of the loop
+"""Maximum sleep while nothing is due, and so the maximum delay of ``reached_ns``."""
+_SLICE_NS = 20_000_000  # of market time per iteration of the loop
 _SECOND_NS = 1_000_000_000
 _MOST_BEHIND_NS = _SECOND_NS
 
@@ -56,12 +56,12 @@ class Simulation:
     """The market and its venues, in real time.
 
     Args:
-        listings: what is traded where.
-        seed: chooses the course of things.
-        rate: events a second and instrument.
-        faults: makes what befalls each venue; nothing by default.
-        limits: times as much as the venues allow their clients (2: twice as much); 0: whatever they like.
-        clock: ns since the epoch.
+        listings: all listings.
+        seed: seed of all random numbers.
+        rate: events per second and instrument.
+        faults: makes the fault injector of each venue; none by default.
+        limits: multiple of the venues' own client limits; 0: no limits.
+        clock: ns since the Unix epoch.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Simulation:
             for name in names
         }
         self.reached_ns = self._start_ns
-        """The moment up to which everything has happened and is on its way to the clients."""
+        """Time up to which all events have happened and are queued for the clients."""
         self.events = 0
         self.skipped_seconds = 0.0
 
@@ -102,7 +102,7 @@ class Simulation:
             port: of the first venue, those of the others follow; 0: any free ones.
 
         Raises:
-            ServiceError: no port to be had.
+            ServiceError: no port is available.
         """
         service.report(self.status)
         announced = {
@@ -124,7 +124,7 @@ class Simulation:
             await asyncio.gather(*(venue.close() for venue in self.venues.values()))
 
     def status(self) -> dict[str, Any]:
-        """Return the figures, for ``/status``."""
+        """Return the statistics, for ``/status``."""
         return {
             "seed": self._seed,
             "rate": self._rate,
@@ -134,12 +134,12 @@ class Simulation:
         }
 
     async def _run(self) -> None:
-        """Let the market go on in small steps of real time."""
+        """Advance the market in small steps of real time."""
         done = self._start_ns
         next_beat = done + _SECOND_NS
         while True:
             now = self._clock()
-            # The machine slept, its clock was set, or the rate is too much for it.
+            # The machine was suspended, its clock was set, or the rate is too high for it.
             if abs(now - done) > _MOST_BEHIND_NS:
                 self.skipped_seconds += (now - done) / 1e9
                 self.market.pause(now - done)
@@ -156,14 +156,14 @@ class Simulation:
             await asyncio.sleep(self._rest_seconds(done, next_beat))
 
     def _rest_seconds(self, done: int, next_beat: int) -> float:
-        """Return how long nothing happens, but no less than a tick."""
+        """Return the seconds until the next event, but at least a tick."""
         if any(venue.faults.holding for venue in self.venues.values()):
             return _TICK_SECONDS
         until = min(self.market.next_ns, next_beat)
         return min(max((until - done) / 1e9, _TICK_SECONDS), _REST_SECONDS)
 
     def step(self, until_ns: int) -> None:
-        """Let everything happen that happens up to ``until_ns``."""
+        """Process all events up to ``until_ns``."""
         batches: dict[str, Batch] = {name: defaultdict(list) for name in self.venues}
         for event in self.market.advance(until_ns):
             self.events += 1

@@ -1,4 +1,4 @@
-"""A venue's spelling of whole ticks and lots, remembered: near the best price the same numbers come again and again."""
+"""Cache of formatted prices and sizes: near the best price the same numbers recur."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _REMEMBERED: Final = 1024
 
 
 class Texts(dict[int, str]):
-    """Look up a number to get its text.
+    """Mapping from a number to its text.
 
     Args:
-        decimals: of the unit that is counted.
-        shown: decimals that the venue writes, where they are more.
+        decimals: of the tick or lot.
+        shown: decimals that the venue writes, if more.
     """
 
     __slots__ = ("_decimals", "_padding", "_shown")
@@ -29,7 +29,7 @@ class Texts(dict[int, str]):
         if len(self) >= _REMEMBERED:
             self.clear()
         digits, decimals = str(mantissa), self._decimals
-        if decimals and len(digits) > decimals:  # most of the time, and quicker
+        if decimals and len(digits) > decimals:  # the usual case, and faster
             text = f"{digits[:-decimals]}.{digits[-decimals:]}{self._padding}"
         else:
             text = fixed_text(mantissa, decimals, self._shown)
@@ -38,11 +38,11 @@ class Texts(dict[int, str]):
 
 
 class Spelling:
-    """An instrument's prices and sizes.
+    """Formatter of an instrument's prices and sizes.
 
     Args:
-        listing: its ticks and lots.
-        shown: decimals that the venue writes of both, where they are more.
+        listing: defines tick and lot.
+        shown: decimals that the venue writes of both, if more.
     """
 
     __slots__ = ("prices", "sizes")

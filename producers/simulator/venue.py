@@ -1,4 +1,4 @@
-"""One simulated venue: its clients, what they subscribed to, and what goes wrong on the way to them."""
+"""One simulated venue: its clients, their subscriptions, and the faults on the way to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from producers.venue_server.session import BOOK, SessionAnswer, VenueSession, Ve
 LOOPBACK = "127.0.0.1"
 
 Batch = dict[ClientConnection, list[bytes]]
-"""What each client gets; a defaultdict."""
+"""Frames for each client; a defaultdict."""
 
 _IDLE_SECONDS = 1.0
 _ANY = ("0.0.0.0", "::", "")
@@ -33,14 +33,14 @@ NO_LIMITS: Final = VenueLimits()
 
 
 class SimulatedVenue:
-    """One venue: its clients and what they subscribed to.
+    """Simulated venue with its clients and their subscriptions.
 
     Args:
         name: the venue.
-        feed: encodes its part of the market.
-        faults: what befalls it.
-        limits: what it allows its clients.
-        bound: bytes that may wait for one client.
+        feed: its encoder.
+        faults: its fault injector.
+        limits: enforces its client limits.
+        bound: maximum bytes queued per client.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class SimulatedVenue:
             port: 0: any free one.
 
         Raises:
-            ServiceError: the port is taken.
+            ServiceError: the port is in use.
         """
         taken = await self._listener.open(host, port)
         named = LOOPBACK if host in _ANY else host
@@ -87,7 +87,7 @@ class SimulatedVenue:
         }
 
     async def close(self) -> None:
-        """Send the clients away and stop listening."""
+        """Disconnect the clients and stop listening."""
         for outbox in self._outboxes.values():
             outbox.close()
         for closing in self._closing:
@@ -95,7 +95,7 @@ class SimulatedVenue:
         await self._listener.close()
 
     def happened(self, event: Event, batch: Batch) -> None:
-        """Encode ``event`` and add its frames to what each client gets; then show what a fault has the book show."""
+        """Encode ``event`` for each client's batch; then add the change that a fault makes the book show."""
         self._tell(event, batch)
         if isinstance(event, BookChange):
             shown = self.faults.shown(event.listing.symbol, event.time_ns)
@@ -121,7 +121,7 @@ class SimulatedVenue:
                 self._send(sent, batch)
 
     def release(self, now_ns: int, batch: Batch) -> None:
-        """Add what a stall held back, once it is over."""
+        """Add the frames held back by a stall, once it is over."""
         for sent in self.faults.due(now_ns):
             self._send(sent, batch)
 
@@ -137,14 +137,14 @@ class SimulatedVenue:
                 batch[connection].append(sent.frame)
 
     def _cut(self, connection: ClientConnection, sent: Sent) -> None:
-        """Let what waits go out, then end the connection."""
+        """Send the queued frames, then close the connection."""
         outbox = self._outboxes.pop(connection, None)
         if outbox is not None:
             outbox.cut(sent.frame if sent.end == "cut" else b"")
         self.disconnected(connection)
 
     def deliver(self, connection: ClientConnection, frames: Sequence[bytes]) -> None:
-        """Hand frames to a client; one that has let too many wait is cut off."""
+        """Queue frames for a client; one that is too far behind is disconnected."""
         outbox = self._outboxes.get(connection)
         if outbox is None:
             return
@@ -158,7 +158,7 @@ class SimulatedVenue:
         connection.abort()
 
     def beat(self, time_ns: int) -> None:
-        """Send the heartbeats of a full second, and close the connections that the limits end."""
+        """Send the heartbeats of a full second, and close the connections that exceed the limits."""
         for connection in self.limiter.overdue():
             self.limiter.disconnected(connection)
             closing = asyncio.create_task(connection.close())
@@ -179,7 +179,7 @@ class SimulatedVenue:
             self.deliver(connection, frames)
 
     def status(self) -> dict[str, Any]:
-        """Return the venue's figures."""
+        """Return the venue's statistics."""
         return {
             "connections": len(self._outboxes),
             "subscriptions": sum(map(len, self._listeners.values())),
@@ -189,7 +189,7 @@ class SimulatedVenue:
             "faults": dict(self.faults.happened),
         }
 
-    # --- what the listener asks (Host) ---
+    # --- Host: called by the listener ---
 
     def session(self) -> VenueSession:
         """Return a new client's session."""
@@ -199,7 +199,7 @@ class SimulatedVenue:
         return session
 
     def connected(self, connection: ClientConnection) -> None:
-        """Take a client in."""
+        """Add a client."""
         self.faults.connected()
         self.limiter.connected(connection)
         session, faults = connection.session, self.faults
@@ -211,11 +211,11 @@ class SimulatedVenue:
             asyncio.get_running_loop().call_later(self._dialect.subscribe_seconds, self._send_away_idler, connection)
 
     def pongs(self) -> bool:
-        """Whether pings are answered: a venue that stalls does not."""
+        """Whether pings are answered: not during a stall."""
         return not self.faults.stalls(time.time_ns())
 
     async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
-        """Answer, then send what each new subscription starts with: no event comes between it and the first update."""
+        """Answer, then send each new subscription's first frames: no event comes between them and the first update."""
         now = time.time_ns()
         batch: Batch = defaultdict(list)
         for reply in answer.replies:
@@ -235,7 +235,7 @@ class SimulatedVenue:
             for sent in self.faults.frame(topic, symbol, numbered, now, snapshot=new.feed == BOOK):
                 if sent.topic != topic:
                     self._send(sent, batch)
-                elif not sent.end:  # the others who listen to it have had theirs
+                elif not sent.end:  # the other subscribers have received theirs
                     batch[connection].append(sent.frame)
                 else:
                     self.deliver(connection, batch.pop(connection, []))
@@ -244,16 +244,16 @@ class SimulatedVenue:
             self._listeners[topic][connection] = None
 
     def _symbol(self, name: str) -> str:
-        """Return our name of the instrument that the venue calls ``name``; empty if there is none."""
+        """Return the canonical symbol of the venue's ``name``; empty if there is none."""
         instrument = self._feed.instruments.get(name)
         return instrument.listing.symbol if instrument is not None else ""
 
     def _numbered(self, connection: ClientConnection, frame: bytes) -> bytes:
-        """Return ``frame`` with its number on the connection, where frames have one: in the order they are queued."""
+        """Return ``frame`` with its number on the connection, where frames have one: in the order of queueing."""
         return connection.session.outgoing(frame) if self._numbers_frames else frame
 
     def disconnected(self, connection: ClientConnection) -> None:
-        """Forget a client; harmless if it is forgotten."""
+        """Remove a client; no effect if it is removed already."""
         self.limiter.disconnected(connection, lost=connection.lost)
         outbox = self._outboxes.pop(connection, None)
         if outbox is not None:

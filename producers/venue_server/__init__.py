@@ -1,5 +1,6 @@
-"""The venue's end of its protocol, as the replay and the simulators serve it on loopback.
+"""Server side of the venues' protocols, used by the replay and the simulators on loopback.
 
-A :class:`~producers.venue_server.session.Session` is one client's conversation with a venue (pure); a
-:class:`~producers.venue_server.listener.Listener` is the port it comes in by. Collectors never import this package.
+A :class:`~producers.venue_server.session.VenueSession` is the state of one client (pure); a
+:class:`~producers.venue_server.listener.Listener` is the port that clients connect to. Collectors never import this
+package.
 """

@@ -1,4 +1,4 @@
-"""The dialects: how each venue's end of its protocol is served (``DIALECT`` of the ``server.py`` in its folder)."""
+"""Dialects: how each venue's protocol is served (``DIALECT`` of the ``server.py`` in its folder)."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from producers.venue_server.session import Recorded, VenueSession, encode
 
 
 def no_fault(path: str, query: Mapping[str, str], symbols: Collection[str]) -> bytes | None:
-    """Find nothing wrong with a request."""
+    """Accept every request."""
     return None
 
 
 def plain_refusal(status: int) -> bytes:
-    """Return a body for ``status``, where the venue's own is not known."""
+    """Return a generic body for ``status``, where the venue's own is not known."""
     return encode({"error": f"refused with status {status}"})
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A venue as seen from its socket.
+    """How a venue's protocol is served.
 
     Attributes:
         session: makes the session of a new connection.
-        classify: says what a recorded frame is about.
-        path: of the WebSocket address.
-        ping_seconds: how often the venue pings its clients.
-        subscribe_seconds: a client that subscribed to nothing within this time is sent away.
-        key: an account's key and secret that opens it, where the venue wants one.
-        recorded: makes what makes a recording's frames ready for sessions.
-        recorded_path: of the address of a recording, where ``path`` has limits that the recorder's may not have had.
-        depths: levels a side on offer, where a client chooses and what falls out of the chosen depth is never deleted:
-            then a replay has to find out what the recorder had chosen.
-        snapshot_path: of REST requests for books, where there are such; a recording without any of it is served as a
-            venue that is overloaded.
-        rest_fault: returns the body of the refusal (status 400) of a request that is wrong in itself; None: it is not.
-        rest_refusal: returns the body that comes with a status where nothing is wrong with the request.
+        classify: returns the class of a recorded frame.
+        path: path of the WebSocket address.
+        ping_seconds: interval of the venue's pings to its clients.
+        subscribe_seconds: a client without a subscription is disconnected after this time.
+        key: key and secret of an account, where the venue requires them.
+        recorded: makes the preparation of a recording's frames for sessions.
+        recorded_path: path of the address for a replay, where ``path`` has limits that the recorder may not have had.
+        depths: levels per side on offer, where a client chooses and levels that leave the chosen depth are never
+            deleted: a replay then has to find out the recorder's choice.
+        snapshot_path: path of REST requests for books, if any; a recording without one is served like an overloaded
+            venue.
+        rest_fault: returns the body of the refusal (status 400) of an invalid request; None: the request is valid.
+        rest_refusal: returns the body sent with a status for a valid request.
     """
 
     session: Callable[[Collection[str]], VenueSession]
@@ -60,7 +60,7 @@ def dialect(venue: str) -> Dialect:
     """Return the dialect of ``venue``.
 
     Raises:
-        ValueRefused: there is none.
+        ValueRefused: it has none.
     """
     module = part(venue, "server")
     if module is None:

@@ -1,8 +1,7 @@
-"""Frame classification: what a recorded frame is about, so that it can be served to whom it concerns. Pure.
+"""Classification of recorded frames by subscription or REST request. Pure.
 
-Only so much of a frame is read as that needs: which subscription it belongs to, or which request it answers. Whether
-its prices make sense is the collector's concern. Each venue classifies its own frames (``classify`` of its
-``server.py``).
+Only the fields needed for that are read; the collector checks the values. Each venue classifies its own frames
+(``classify`` of its ``server.py``).
 """
 
 from __future__ import annotations
@@ -21,20 +20,21 @@ from producers.venue_server.session import Key
 _T = TypeVar("_T")
 
 RestKey: TypeAlias = tuple[str, str]
-"""(path, symbol): requests that differ in other parameters (limit) are the same one."""
+"""(path, symbol): requests that differ only in other parameters (limit) are equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameClass:
-    """What a frame is about.
+    """Class of a frame.
 
     Attributes:
-        keys: the subscriptions it belongs to; none for an answer to a message of the client's.
-        rest: the request that it answers, None for a frame of the socket.
+        keys: the subscriptions it belongs to; none for an answer to a client's message.
+        rest: the request that it answers; None for a WebSocket frame.
         body: of that answer.
-        depth: levels a side that the venue confirms a book subscription of; 0: the frame confirms none.
-        levels: of the longer side of a book snapshot; 0: it is none.
-        conversation: it is the venue's part of a talk with the recorder that each client leads for itself: not sent.
+        depth: levels per side of the book subscription that the venue confirms; 0: none confirmed.
+        levels: number of levels of a book snapshot's longer side; 0: not a snapshot.
+        conversation: whether it answers the recorder itself; it is not replayed, since each client gets its own
+            answers.
     """
 
     keys: tuple[Key, ...] = ()
@@ -46,24 +46,24 @@ class FrameClass:
 
 
 FrameClassifier: TypeAlias = Callable[[bytes], FrameClass]
-"""Classifies a frame; raises FrameRefused with a reason."""
+"""Returns the class of a frame; raises FrameRefused with a reason."""
 
 
 def rest_key(target: str) -> RestKey:
-    """Return the key of a request's ``path?query``."""
+    """Return the key of a request for ``path?query``."""
     parts = urlsplit(target)
     return parts.path, dict(parse_qsl(parts.query)).get("symbol", "").upper()
 
 
 class RecordedFrame(Struct):
-    """A frame of a recording: perhaps an answer to a REST request (``rest``: its path and query)."""
+    """A frame of a recording, possibly an answer to a REST request (``rest``: its path and query)."""
 
     rest: str | UnsetType = UNSET
     body: Raw | UnsetType = UNSET
 
 
 def rest_answer(frame: RecordedFrame) -> FrameClass | None:
-    """Return the class of a REST answer; None for a frame of the socket.
+    """Return the class of a REST answer; None for a WebSocket frame.
 
     Raises:
         FrameRefused: it has no body.
@@ -76,10 +76,10 @@ def rest_answer(frame: RecordedFrame) -> FrameClass | None:
 
 
 def decode(venue: str, decoder: msgspec.json.Decoder[_T], data: bytes | Raw) -> _T:
-    """Return what ``decoder`` makes of ``data``.
+    """Decode ``data`` with ``decoder``.
 
     Raises:
-        FrameRefused: it is no JSON, or of another shape.
+        FrameRefused: not JSON, or JSON of another shape.
     """
     try:
         return decoder.decode(data)

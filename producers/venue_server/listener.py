@@ -1,4 +1,4 @@
-"""A venue's port: WebSocket and REST on one address, as aiohttp serves them."""
+"""A venue's port: WebSocket and REST on one address, served by aiohttp."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from producers.venue_server.session import SessionAnswer, VenueSession
 from producers.venue_server.wire import is_text, joined
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""A client's message; 1024 stream names fit."""
+"""Maximum size of a client's message; 1024 stream names fit."""
 
 JSON = "application/json"
 
 
 class ConnectionGone(Exception):
-    """The client went away while it was sent something."""
+    """The client disconnected during a send."""
 
 
 class ClientConnection:
-    """One client.
+    """Connection of one client.
 
     Attributes:
-        session: the conversation so far.
-        last_sent: when the last frame was handed to the socket, by the monotonic clock, in seconds.
+        session: state of the client's session.
+        last_sent: monotonic time in seconds at which the last frame was passed to the socket.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class ClientConnection:
 
     @property
     def lost(self) -> bool:
-        """Whether it ended, if it did, without a Close."""
+        """Whether the connection ended without a Close frame."""
         return self._socket.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
 
     async def send(self, frame: bytes) -> None:
-        """Send ``frame`` in this client's form; waits while the client's socket takes no more.
+        """Send ``frame`` in this client's form; waits while the client's socket accepts no more.
 
-        Bytes that are no UTF-8 go out as a binary message, which is the only one that may carry them.
+        Bytes that are not UTF-8 are sent as a binary message; a text message must not contain them.
 
         Raises:
-            ConnectionGone: the client is no more.
+            ConnectionGone: the client has disconnected.
         """
         frame = self.session.outgoing(frame)
         opcode = WSMsgType.TEXT if frame.isascii() or is_text(frame) else WSMsgType.BINARY
@@ -62,95 +62,95 @@ class ClientConnection:
         self.last_sent = time.monotonic()
 
     async def send_all(self, frames: Sequence[bytes]) -> None:
-        """Send ``frames`` as :meth:`send` does, but in one write: a tenth of its cost for each.
+        """Send ``frames`` like :meth:`send`, but in one write: a tenth of the cost per frame.
 
         Raises:
-            ConnectionGone: the client is no more.
+            ConnectionGone: the client has disconnected.
         """
         if len(frames) > 1 and self._transport is not None:
             if self._socket.closed or self._transport.is_closing():
                 raise ConnectionGone
             self._transport.write(joined([self.session.outgoing(frame) for frame in frames[:-1]]))
         if frames:
-            await self.send(frames[-1])  # waits for the socket to take them all
+            await self.send(frames[-1])  # waits until the socket has accepted all of them
 
     async def pong(self, payload: bytes) -> None:
-        """Answer a ping. May raise ConnectionGone."""
+        """Answer a ping; may raise ConnectionGone."""
         try:
             await self._socket.pong(payload)
         except (ClientConnectionResetError, ConnectionError) as error:
             raise ConnectionGone from error
 
     async def close(self, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
-        """Close the connection; harmless if it is closed."""
+        """Close the connection; no effect if it is closed."""
         await self._socket.close(code=code, message=reason.encode())
 
     def cut(self, frame: bytes = b"") -> None:
-        """End the connection without a word, in the middle of ``frame`` if there is one."""
+        """Close the connection without a Close frame, in the middle of ``frame`` if one is given."""
         if self._transport is None or self._transport.is_closing():
             return
         if frame:
-            # A text frame of that length, unmasked (RFC 6455, 5.2), of which only half comes.
+            # A text frame of that length, unmasked (RFC 6455, 5.2), of which only half is sent.
             self._transport.write(b"\x81\x7f" + len(frame).to_bytes(8, "big") + frame[: len(frame) // 2])
         self._transport.close()
 
     def abort(self) -> None:
-        """Cut the connection off, as what waits in its socket will not be read."""
+        """Abort the connection: the client does not read what waits in its socket."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class Host(Protocol):
-    """What stands behind a venue's port."""
+    """Backend of a venue's port."""
 
     def session(self) -> VenueSession:
         """Return the session of a new connection."""
         ...
 
     def connected(self, connection: ClientConnection) -> None:
-        """Take note of a new connection."""
+        """Handle a new connection."""
         ...
 
     def pongs(self) -> bool:
-        """Whether a client's ping is answered just now."""
+        """Whether pings of clients are currently answered."""
         ...
 
     async def answered(self, connection: ClientConnection, answer: SessionAnswer) -> None:
-        """Send the replies of ``answer`` and act on its subscriptions. May raise ConnectionGone."""
+        """Send the replies of ``answer`` and apply its subscriptions; may raise ConnectionGone."""
         ...
 
     def disconnected(self, connection: ClientConnection) -> None:
-        """Take note that the connection ended."""
+        """Handle a closed connection."""
         ...
 
     async def rest(self, path: str, query: Mapping[str, str]) -> web.Response:
-        """Answer a REST request. Cancelled when its client goes away."""
+        """Answer a REST request; cancelled when its client disconnects."""
         ...
 
 
 class Guard(Protocol):
-    """Holds clients to the venue's limits."""
+    """Enforces the venue's limits."""
 
     pings_count: bool
-    """Whether pings and pongs have to be shown to :meth:`heard`."""
+    """Whether :meth:`heard` must be called for pings and pongs."""
 
     def connecting(self) -> float:
-        """Return in how many seconds a client may connect; 0: now, and it does."""
+        """Return the seconds until a client may connect; 0: now, and the connection is counted."""
         ...
 
     def heard(self, connection: ClientConnection, *, control: bool = False, ping: bool = False) -> bool:
-        """Whether a client may say what it has just said: a WebSocket's control frame, a ping as text, or else."""
+        """Whether a client's message (a WebSocket control frame, a text ping or another) is within the limits."""
         ...
 
 
 class Listener:
-    """The port of one venue.
+    """Listening port of one venue.
 
     Args:
-        host: what stands behind it.
-        guard: refuses what exceeds the venue's limits; None: there are none.
-        ping_seconds: how often clients are pinged; None: only their own pings are answered.
-        strict: whether a client that does not answer a ping is cut off, as the venue does.
+        host: the backend.
+        guard: enforces the venue's limits; None: no limits.
+        ping_seconds: interval of pings to clients; None: only clients' pings are answered.
+        strict: whether a client that does not answer a ping is disconnected, as the venue does.
     """
 
     def __init__(
@@ -164,14 +164,14 @@ class Listener:
         self._connections: set[ClientConnection] = set()
 
     async def open(self, address: str, port: int) -> int:
-        """Listen; return the port (a free one if ``port`` is 0).
+        """Start listening; return the port (a free one if ``port`` is 0).
 
         Raises:
-            ServiceError: the port is taken or not ours to take.
+            ServiceError: the port is in use or not permitted.
         """
         app = web.Application()
         app.router.add_get("/{path:.*}", self._serve)
-        # A request whose client is gone must not take a recorded answer with it.
+        # A cancelled request must not consume a recorded answer.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await runner.setup()
         try:
@@ -203,7 +203,7 @@ class Listener:
             compress=False,
             max_msg_size=MAX_MESSAGE_BYTES,
             heartbeat=self._ping_seconds if self._strict else None,
-            writer_limit=0,  # whenever the socket takes no more, sending waits
+            writer_limit=0,  # sending waits whenever the socket accepts no more
         )
         await socket.prepare(request)
         session = self._host.session()
@@ -231,7 +231,7 @@ class Listener:
                     break
                 await self._host.answered(connection, answer)
         except ConnectionGone:
-            pass  # the client's right; the host is told below
+            pass  # a normal end; the host is notified below
         finally:
             if pings is not None:
                 pings.cancel()
@@ -240,7 +240,7 @@ class Listener:
         return socket
 
     def _answer(self, connection: ClientConnection, message: bytes) -> SessionAnswer | None:
-        """Return the answer to a message; None: it was one too many."""
+        """Return the answer to a message; None: the message exceeds the limit."""
         session, now = connection.session, time.time_ns()
         ping = session.is_ping(message)
         allowed = self._guard is None or self._guard.heard(connection, ping=ping)
@@ -259,10 +259,10 @@ class Listener:
 
 
 def json_response(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return ``body``, JSON text already, as a response."""
+    """Return a response with ``body``, which is JSON text."""
     return web.Response(body=body, status=status, content_type=JSON, headers=headers)
 
 
 def not_found() -> web.Response:
-    """Return what a venue says of a path it does not have."""
+    """Return the answer for an unknown path."""
     return json_response(b'{"message":"NotFound"}', status=404)

@@ -1,7 +1,7 @@
-"""One client's conversation with a venue: what it subscribed to and what the venue answers. Pure.
+"""Session of one client: its subscriptions and the venue's answers. Pure.
 
-A session gets the client's messages and the time, and returns :class:`SessionAnswer`; where the market data comes from
-(a recording, a simulated market) is no matter of its own.
+A session receives the client's messages and the time, and returns :class:`SessionAnswer`. It is independent of the
+source of the market data (a recording or a simulated market).
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ HEARTBEATS = "heartbeats"
 INSTRUMENTS = "instruments"
 
 MARKET_DATA = frozenset({BOOK, TRADES, QUOTES, BARS})
-"""What a client subscribes to for its own sake."""
+"""Feeds that clients subscribe to for their data."""
 
 Key = tuple[str, str]
-"""(feed, venue's symbol): what a subscription is about and a frame belongs to. Feeds that no constant above names go
-by the venue's own name; the symbol is empty where the feed has none."""
+"""(feed, venue's symbol): the subject of a subscription and of a frame. Feeds without a constant above have the venue's
+own name; the symbol is empty where the feed has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class VenueSubscription:
-    """One thing a client asked for.
+    """A subscription of a client.
 
     Attributes:
-        feed: one of the constants above, or the venue's own name of another channel.
-        symbol: in the venue's spelling, empty where the channel has none.
+        feed: one of the constants above, or the venue's name of another channel.
+        symbol: in the venue's spelling; empty where the channel has none.
         channel: the venue's name of the channel.
-        depth: levels asked for, 0 where the venue offers no choice.
-        snapshot: whether the present state was asked for as well.
+        depth: levels requested, 0 where the venue offers no choice.
+        snapshot: whether the current state was requested as well.
     """
 
     feed: str
@@ -55,7 +55,7 @@ class VenueSubscription:
 
 @dataclass(slots=True)
 class SessionAnswer:
-    """What the venue does about a message: frames to send back first, then subscriptions made and ended."""
+    """Answer to a message: frames to send first, then subscriptions made and ended."""
 
     replies: list[bytes] = field(default_factory=list)
     added: list[VenueSubscription] = field(default_factory=list)
@@ -63,58 +63,58 @@ class SessionAnswer:
 
 
 class VenueSession(ABC):
-    """A client's conversation with a venue.
+    """Session of one client at a venue.
 
     Args:
-        symbols: what is traded there, in the venue's spelling.
+        symbols: symbols traded there, in the venue's spelling.
     """
 
     numbers_frames = False
-    """Whether :meth:`outgoing` numbers what one client gets: then it comes before anything can go wrong on the way."""
+    """Whether :meth:`outgoing` numbers the frames of one client; if so, it is called before faults are applied."""
 
     def __init__(self, symbols: Collection[str]) -> None:
         self.symbols = frozenset(symbols)
         self.subscriptions: dict[Key, VenueSubscription] = {}
         self.next_number = 0
-        """Of the next frame to this client, where the venue numbers them; what is skipped is lost to the client."""
+        """Number of the next frame to this client, where the venue numbers frames; a skipped one appears lost."""
         self.refuses: Callable[[Key], bool] = _never
-        """Asked for each new subscription: whether the venue will not have it, though nothing is wrong with it."""
+        """Called for each new subscription: whether the venue refuses it although it is valid."""
         self.last_trade: Callable[[str], tuple[int, int] | None] = _unknown
-        """Asked for heartbeats that name a symbol's last trade and message; None: only what was sent is known."""
+        """Called for heartbeats with a symbol's last trade and message number; None: only frames sent are known."""
         self.misses: Callable[[str], bool] = _never
-        """Asked for each symbol wanted: whether the venue does not know it at present, though it trades it."""
+        """Called for each symbol requested: whether the venue currently does not know it although it is traded."""
         self.rations: Callable[[], bool] = _never
-        """Asked for each message: whether it is one too many, though it is within the limits."""
+        """Called for each message: whether to treat it as exceeding the rate limit although it does not."""
 
     def knows(self, symbol: str) -> bool:
-        """Whether the venue has ``symbol``."""
+        """Whether ``symbol`` is traded."""
         return symbol in self.symbols and not self.misses(symbol)
 
     def is_ping(self, message: bytes) -> bool:
-        """Whether a client's message only asks whether anybody is there; some venues do not count these."""
+        """Whether a client's message is a ping; some venues do not count these."""
         return False
 
     def too_many(self, message: bytes, time_ns: int) -> SessionAnswer | None:
-        """Return what the venue says to a message beyond its limits, which is not acted upon.
+        """Return the answer to a message beyond the limits, which is not acted upon.
 
-        None: nothing, it ends the connection.
+        None: the venue closes the connection without an answer.
         """
         return None
 
     def greeting(self, time_ns: int) -> list[bytes]:
-        """Return what the venue says first, before it is asked anything."""
+        """Return the frames sent when a client connects."""
         return []
 
     def opened(self, path: str, query: Mapping[str, str]) -> SessionAnswer:
-        """Take the subscriptions that the address asked for already."""
+        """Apply the subscriptions in the address."""
         return SessionAnswer()
 
     @abstractmethod
     def received(self, message: bytes, time_ns: int) -> SessionAnswer:
-        """Take a message of the client's; nothing a client can send raises."""
+        """Process a client's message; no message can make it raise."""
 
     def outgoing(self, frame: bytes) -> bytes:
-        """Return ``frame`` in the form this client gets it; also notes what later heartbeats repeat."""
+        """Return ``frame`` in the form for this client; also records what later heartbeats repeat."""
         return frame
 
     def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
@@ -134,10 +134,10 @@ class VenueSession(ABC):
 
 
 class Recorded:
-    """Makes frames as a recorder got them ready for sessions, one after the other. Most need nothing."""
+    """Prepares recorded frames for sessions, in order. Most venues need no preparation."""
 
     def prepare(self, frame: bytes) -> tuple[bytes, int]:
-        """Return ``frame`` as any session may send it, and how many before it are missing."""
+        """Return ``frame`` as any session may send it, and how many frames before it are missing."""
         return frame, 0
 
 
@@ -150,12 +150,12 @@ def _unknown(symbol: str) -> None:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Return ``message`` as the JSON text of a frame."""
+    """Return ``message`` as JSON text."""
     return msgspec.json.encode(message)
 
 
 def decode_object(message: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in ``message``, None if it is anything else."""
+    """Return the JSON object in ``message``; None if it is anything else."""
     try:
         value = msgspec.json.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -164,7 +164,7 @@ def decode_object(message: bytes) -> dict[str, Any] | None:
 
 
 def timestamp(time_ns: int) -> str:
-    """Return RFC 3339 text with microseconds, as Kraken and Coinbase write times."""
+    """Return the time as RFC 3339 text with microseconds, as Kraken and Coinbase write it."""
     return f"{_second(time_ns // 1_000_000_000)}.{time_ns // 1000 % 1_000_000:06d}Z"
 
 

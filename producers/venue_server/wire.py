@@ -1,4 +1,4 @@
-"""Server's frames as bytes: whole, unmasked, uncompressed (RFC 6455, section 5.2)."""
+"""Encoding of server frames: unfragmented, unmasked, uncompressed (RFC 6455, section 5.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class _Headers(dict[int, bytes]):
-    """Headers of whole unmasked frames, by the payload's length."""
+    """Frame headers by payload length."""
 
     def __init__(self, first: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ _BINARY_HEADERS: Final = _Headers(0x82)
 
 
 def joined(frames: Sequence[bytes]) -> bytes:
-    """Return ``frames`` as they stand on the wire: as text, but for those that only a binary message may carry."""
+    """Return ``frames`` in wire format: text messages, or binary ones where the bytes are not UTF-8."""
     headers = _TEXT_HEADERS
     if b"".join(frames).isascii():
         parts: list[bytes] = []

@@ -1,1 +1,1 @@
-"""The venues, one package each, found by :mod:`producers.registry`; nothing outside imports one by its name."""
+"""Venues, one package each, found by :mod:`producers.registry`; nothing else imports one by name."""

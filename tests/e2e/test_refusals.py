@@ -75,7 +75,7 @@ def test_an_unknown_variable_is_named(tmp_path: Path) -> None:
 def test_a_venue_that_is_not_configured_is_named() -> None:
     ended = alphapulse("collect", "mtgox")
     assert ended.code == 2
-    assert ended.err.startswith("alphapulse collect: 'mtgox': unknown venue; there are ")
+    assert ended.err.startswith("alphapulse collect: 'mtgox': unknown venue; known: ")
 
 
 def test_a_query_on_a_folder_without_tables_is_refused(tmp_path: Path) -> None:

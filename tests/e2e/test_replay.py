@@ -298,7 +298,7 @@ def test_a_recording_that_is_cut_off_is_played_so_far_and_named(tmp_path: Path) 
     ended = alphapulse("replay", path, "--data-dir", tmp_path / "data", "--json")
     assert ended.code != 0
     assert f"{path}:" in ended.err
-    assert "cut off" in ended.err
+    assert "truncated" in ended.err
     played = tmp_path / "kraken_played.rec.gz"
     played.write_bytes(gzip.compress(b"".join(lines[: ended.json["run"]["frames"]])))
     wanted = calculated(played)

@@ -12,11 +12,11 @@ VENUE = Venue(
     name="alpaca",
     websocket_url="wss://stream.data.alpaca.markets/v2/iex",
     protocol=AlpacaProtocol,
-    # Nothing comes while the market is closed; the protocol knows when that is, and pings prove the connection.
+    # No messages while the market is closed, which the protocol knows; pings prove the connection alive.
     silence_seconds=inf,
     ping_seconds=10.0,
     instrument_silence_seconds=None,
-    # One connection for all symbols is what most subscriptions allow.
+    # Most subscriptions allow one connection for all symbols.
     connections_limit=1,
     symbols_per_connection=10_000,
 )

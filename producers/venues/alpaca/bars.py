@@ -1,8 +1,8 @@
-"""Alpaca's minute bars to candles, and its quotes and trade ids to ours. Pure.
+"""Conversion of Alpaca's minute bars to candles, and of its quotes and trade ids. Pure.
 
-The bars go to ``md.candles`` under the venue ``alpaca_bars``: the stream processors make minutes of the trades as well,
-under ``alpaca``, and the two differ (a bar leaves out odd lots and trades of some conditions, and takes corrections
-in). An identity (venue, symbol, interval, open time) is one writer's.
+The bars are published on ``md.candles`` under the venue ``alpaca_bars``: the stream processors also compute minutes
+from the trades, under ``alpaca``, and the two differ (a bar excludes odd lots and trades of some conditions, and
+includes corrections). An identity (venue, symbol, interval, open time) has one writer.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BARS_VENUE: Final = "alpaca_bars"
 MINUTE: Final = 60_000_000_000
 _REMEMBERED: Final = 4096
 _IDS: Final = 10**19
-"""More than any int64."""
+"""Greater than any int64."""
 
 
 def trade_number(time: int, exchange: str, number: int) -> int:
-    """Return one number that names a trade for good, where ids start anew per exchange and day.
+    """Return a globally unique number for a trade, where ids restart per exchange and day.
 
     Its digits: the day in New York (8), the ASCII code of the exchange's letter (3), the venue's id (19).
     """
@@ -37,10 +37,10 @@ def trade_number(time: int, exchange: str, number: int) -> int:
 
 
 def quote_of(message: messages.AlpacaQuote, venue: str, received_time: int) -> Quote:
-    """Return the record of a quote; sizes are in the venue's own unit.
+    """Return the record of a quote; sizes are in the venue's unit.
 
     Raises:
-        ValueRefused: a value is no number, negative, or does not fit; or the time is none.
+        ValueRefused: a value is not a number, is negative or does not fit; or the time is invalid.
     """
     prices, price_exponent = fitting(
         (number_text(message.bp), number_text(message.ap)), -LEAST_DECIMALS, "quote's price"
@@ -67,14 +67,15 @@ class Bars:
         self._revisions: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def candle(self, bar: messages.AlpacaBar, received_time: int) -> Candle:
-        """Return the record of a bar, a later revision if the minute was told before.
+        """Return the record of a bar, a later revision if the minute was published before.
 
         Raises:
-            ValueRefused: a value is no number, negative, or does not fit; the time is none, or not a full minute.
+            ValueRefused: a value is not a number, is negative or does not fit; the time is invalid or not a full
+                minute.
         """
         open_time = iso_nanoseconds(bar.t)
         if open_time % MINUTE:
-            raise ValueRefused(f"bar: not a full minute: {bar.t[:80]!r}")
+            raise ValueRefused(f"bar time is not a full minute: {bar.t[:80]!r}")
         prices, price_exponent = fitting(
             [number_text(raw) for raw in (bar.o, bar.h, bar.l, bar.c)], -LEAST_DECIMALS, "bar's price"
         )

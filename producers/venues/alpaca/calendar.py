@@ -1,8 +1,8 @@
-"""When US equities trade: sessions, holidays and half days, computed by the exchanges' rules. Pure.
+"""Trading calendar of US equities: sessions, holidays and half days, computed by the exchanges' rules. Pure.
 
 Regular trading is 9:30 to 16:00 in New York, extended trading 4:00 to 9:30 and 16:00 to 20:00; on half days trading
 ends at 13:00, extended trading at 17:00. https://www.nyse.com/trade/hours-calendars
-Days on which the market stays closed by surprise (a day of mourning, a storm) cannot be computed.
+Unscheduled closures (a day of mourning, a storm) cannot be computed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class TradingSession:
-    """A stretch of trading, [``opened``, ``closes``), nanoseconds since the Unix epoch."""
+    """A trading session, [``opened``, ``closes``), nanoseconds since the Unix epoch."""
 
     kind: Literal["regular", "extended"]
     opened: int
@@ -30,7 +30,7 @@ class TradingSession:
 
 
 def session_at(now: int) -> TradingSession | None:
-    """Return the session that is on at ``now`` (nanoseconds since the Unix epoch), None while the market is closed."""
+    """Return the session open at ``now`` (nanoseconds since the Unix epoch); None while the market is closed."""
     return next((session for session in sessions(trading_date(now)) if session.opened <= now < session.closes), None)
 
 
@@ -40,7 +40,7 @@ def _date_in_hour(hour: int) -> date:
 
 
 def trading_date(now: int) -> date:
-    """Return the date in New York at ``now``; its offset to UTC is whole hours."""
+    """Return the date in New York at ``now``; its offset from UTC is in whole hours."""
     return _date_in_hour(now // _HOUR)
 
 
@@ -73,7 +73,7 @@ def holidays(year: int) -> frozenset[date]:
         _observed(date(year, 12, 25)),
     ]
     new_year = date(year, 1, 1)
-    if new_year.weekday() != _SATURDAY:  # the Friday before is the last day of the books: no holiday
+    if new_year.weekday() != _SATURDAY:  # on a Saturday it is not observed: Friday ends the accounting year
         days.append(_observed(new_year))
     if year >= 2022:
         days.append(_observed(date(year, 6, 19)))

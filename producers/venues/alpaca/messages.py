@@ -1,6 +1,6 @@
-"""Alpaca's stream messages, as far as we read them, told apart by ``T``. Every frame is an array of them.
+"""Alpaca's stream messages, by ``T``: the fields that are used. Every frame is an array of them.
 
-Numbers are not quoted; they stay :class:`msgspec.Raw`, their decimal text, so that none ever passes through a float.
+Numbers are not quoted; they stay :class:`msgspec.Raw`, their decimal text, so that none passes through a float.
 https://docs.alpaca.markets/docs/real-time-stock-pricing-data
 """
 
@@ -28,7 +28,7 @@ class AlpacaError(Struct, tag_field="T", tag="error"):
     msg: str = ""
 
 
-# All that is subscribed to: https://docs.alpaca.markets/docs/streaming-market-data#subscription
+# All subscriptions: https://docs.alpaca.markets/docs/streaming-market-data#subscription
 class AlpacaSubscription(Struct, tag_field="T", tag="subscription"):
     trades: list[str] = []
     quotes: list[str] = []
@@ -68,7 +68,7 @@ class AlpacaBar(Struct, tag_field="T", tag="b"):
     vw: Raw = Raw(b"0")
 
 
-# The same minute again, with trades that were late.
+# The same minute again, including late trades.
 class UpdatedBar(AlpacaBar, tag_field="T", tag="u"):
     pass
 
@@ -97,7 +97,7 @@ class Cancel(Struct, tag_field="T", tag="x"):
     a: str = ""
 
 
-# Trading statuses, limit bands, daily bars, order imbalances: not ours.
+# Trading statuses, limit bands, daily bars, order imbalances: not used here.
 class Status(Struct, tag_field="T", tag="s"):
     pass
 
@@ -132,7 +132,7 @@ Message: TypeAlias = (
 
 Data: TypeAlias = AlpacaTrade | AlpacaQuote | AlpacaBar | UpdatedBar | Correction | Cancel
 
-MESSAGES: Entries[Message] = Entries(Message)  # type: ignore[arg-type]  # a union is no type to mypy
+MESSAGES: Entries[Message] = Entries(Message)  # type: ignore[arg-type]  # mypy does not accept a union as a type
 
 IGNORED = {Status: "status", LimitBand: "luld", DailyBar: "daily_bar", Imbalance: "imbalance"}
 

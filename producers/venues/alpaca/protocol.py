@@ -1,12 +1,12 @@
-"""Alpaca's stream: trades, quotes, minute bars; corrections and cancels of trades.
+"""Alpaca stream protocol: trades, quotes, minute bars; corrections and cancels of trades.
 
-Integrity: there is neither book nor sequence nor replay, so a loss within a connection cannot be noticed. What can: a
-connection that is mute while the market is open (:mod:`producers.venues.alpaca.watchdog`), an answer that never comes,
-and a "slow client" (407), whose connection the venue ends.
+Integrity: there is no book, sequence or replay, so a loss within a connection cannot be detected. Detectable are a
+silent connection while the market is open (:mod:`producers.venues.alpaca.watchdog`), a missing answer, and a "slow
+client" (407), whose connection the venue closes.
 
-A trade on ``md.trades`` stays as it was reported. That it was corrected or cancelled is an event (``trade_correction``,
-``trade_cancel``) whose details name the trade by the same id and give the corrected values: a further trade record
-would count the volume twice with every reader that does not know of corrections.
+A trade on ``md.trades`` is not changed afterwards. Its correction or cancel is an event (``trade_correction``,
+``trade_cancel``) whose details have the same trade id and the corrected values: a second trade record would count the
+volume twice for every reader that does not handle corrections.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from producers.venues.alpaca.symbols import venue_symbol
 from producers.venues.alpaca.watchdog import StreamWatchdog
 
 TERMINAL: Final = frozenset({402, 405, 408, 409, 410})
-"""Wrong key, too many symbols, feed not enabled, feed not in the subscription, channel not on this feed: trying again
+"""Wrong key, too many symbols, feed not enabled, feed not in the subscription, channel not on this feed: a retry
 cannot help. https://docs.alpaca.markets/docs/streaming-market-data#errors"""
 OF_A_REQUEST: Final = frozenset({400, 405})
-"""Where a subscription was asked for, the venue refuses that request: it is not understood, or has too many symbols."""
+"""If a subscription is in flight, the venue refuses it: the request is malformed or has too many symbols."""
 BARS: Final = "bars"
 CONNECTION_LIMIT: Final = 406
 LIMIT_SECONDS: Final = 30.0
-"""A connection that was lost may count for a minute and a half: there is no use in trying every second."""
+"""A lost connection may still count for a minute and a half, so a retry every second is useless."""
 SLOW_CLIENT: Final = 407
 ANSWER_SECONDS: Final = 15
 """The venue waits 10 s for the key."""
@@ -46,7 +46,7 @@ class AlpacaProtocol(VenueProtocol):
     """Alpaca's trades, quotes and bars for the symbols of ``settings``.
 
     Raises:
-        ConfigError: no key or secret, a symbol that is no ticker, or a depth (there are no books).
+        ConfigError: no key or secret, a symbol that is not a ticker, or a depth (there are no books).
     """
 
     TRADES = "trades"
@@ -59,14 +59,16 @@ class AlpacaProtocol(VenueProtocol):
         for name, value in (("key", settings.key), ("secret", settings.secret)):
             if not value.get_secret_value():
                 variable = f"ALPHAPULSE_VENUES__{venue.upper()}__{name.upper()}"
-                faults.append(f"venues.{venue}.{name}: missing; the venue wants an account's (variable {variable})")
+                faults.append(f"venues.{venue}.{name}: missing; create an API key at the venue and set {variable}")
         if settings.depth is not None:
-            faults.append(f"venues.{venue}.depth: the venue has no books, found {settings.depth}")
+            faults.append(
+                f"venues.{venue}.depth: cannot be set because this venue has no books, found {settings.depth}"
+            )
         self._key, self._secret = settings.key, settings.secret
         self._bars = Bars()
         self._watchdog = StreamWatchdog()
         self._authenticated = False
-        self._subscribed = False  # or the subscription was answered, at least
+        self._subscribed = False  # or at least received an answer
         self._waiting_since: int | None = None
         self._set_up(settings, faults)
 
@@ -80,7 +82,7 @@ class AlpacaProtocol(VenueProtocol):
         return [Send(msgspec.json.encode(keys).decode())]
 
     def _ask(self, operation: Operation, items: Sequence[Item]) -> list[Send]:
-        # Before the key is taken nothing can be subscribed to; then all of them are.
+        # Nothing can be subscribed before authentication; then everything is.
         return super()._ask(operation, items) if self._authenticated else []
 
     def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
@@ -98,7 +100,7 @@ class AlpacaProtocol(VenueProtocol):
         return super().retry(now) if self._authenticated else []
 
     def resubscribe(self, symbol: str) -> list[Send | FetchSnapshot]:
-        return []  # there are no snapshots to ask for
+        return []  # no snapshots exist
 
     def disconnected(self, received_time: int) -> Outputs:
         self._authenticated = self._subscribed = False
@@ -115,12 +117,12 @@ class AlpacaProtocol(VenueProtocol):
                 self._waiting_since = now
             elif self.instruments and now - self._waiting_since >= ANSWER_SECONDS * 1_000_000_000:
                 self._waiting_since = None
-                return [Reconnect(f"not subscribed after {ANSWER_SECONDS} s")]
+                return [Reconnect(f"no subscription confirmed within {ANSWER_SECONDS} s")]
             return []
         seconds = self._watchdog.mute(now)
         if seconds is None:
             return []
-        reason = f"connected but mute: no data for {seconds} s while the market is open"
+        reason = f"no data for {seconds} s while the market is open"
         return [Note("mute", "WARNING", reason, loss="silence"), Reconnect(reason)]
 
     def _handle(self, frame: bytes, received_time: int, outputs: Outputs) -> None:
@@ -186,7 +188,7 @@ class AlpacaProtocol(VenueProtocol):
 
     def _error(self, message: messages.AlpacaError, outputs: Outputs) -> None:
         self.ignored["error"] += 1
-        reason = f"the venue refuses: {message.code} {message.msg[:300]}"
+        reason = f"error from the venue: {message.code} {message.msg[:300]}"
         number = self.subscriptions.oldest("subscribe")
         if message.code in OF_A_REQUEST and number is not None:
             self._subscribed = True
@@ -203,7 +205,7 @@ class AlpacaProtocol(VenueProtocol):
         outputs.append(Reconnect(reason, LIMIT_SECONDS if message.code == CONNECTION_LIMIT else 0.0))
 
     def _request_snapshot(self, symbol: str, outputs: Outputs) -> None:
-        """Do nothing: without books there is none to ask for."""
+        """Do nothing: the venue has no books."""
 
 
 def _correction(symbol: str, message: messages.Correction) -> Note:
@@ -218,7 +220,7 @@ def _correction(symbol: str, message: messages.Correction) -> Note:
         "corrected_size": number_text(message.cs),
         "exchange_time": str(time),
     }
-    return Note("trade_correction", "WARNING", f"trade {original} is corrected", symbol, details=details)
+    return Note("trade_correction", "WARNING", f"trade {original} was corrected", symbol, details=details)
 
 
 def _cancel(symbol: str, message: messages.Cancel) -> Note:
@@ -231,4 +233,4 @@ def _cancel(symbol: str, message: messages.Cancel) -> Note:
         "action": message.a,
         "exchange_time": str(time),
     }
-    return Note("trade_cancel", "WARNING", f"trade {number} is cancelled", symbol, details=details)
+    return Note("trade_cancel", "WARNING", f"trade {number} was cancelled", symbol, details=details)

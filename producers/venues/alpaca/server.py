@@ -1,4 +1,4 @@
-"""Alpaca's end of its stream (https://docs.alpaca.markets/docs/streaming-market-data). Any key opens it."""
+"""Server side of Alpaca's stream (https://docs.alpaca.markets/docs/streaming-market-data). Any key is accepted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _FEED_OF_KIND: Final = {
     **dict.fromkeys(("t", "c", "x"), TRADES), "q": QUOTES, "b": BARS, "u": "updatedBars", "d": "dailyBars",
     "s": "statuses", "l": "lulds", "i": "imbalances",
 }  # fmt: skip
-"""The venue sends corrections and cancels to whoever subscribed to the trades."""
+"""A subscription to trades includes corrections and cancels."""
 _CONVERSATION: Final = frozenset({"success", "error", "subscription"})
 
 
 class AlpacaSession(VenueSession):
-    """Authenticate, then subscribe and unsubscribe; each answer lists all subscriptions."""
+    """Session with authentication, subscribe and unsubscribe; each answer lists all subscriptions."""
 
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
@@ -105,17 +105,17 @@ _ITEMS = msgspec.json.Decoder(list[_Item])
 
 
 def classify(frame: bytes) -> FrameClass:
-    """Return what a recorded frame is about. What the venue said to the recorder itself is said to each client anew.
+    """Return the class of a recorded frame. The venue's answers to the recorder are not replayed.
 
     Raises:
-        FrameRefused: it is no frame of this venue's.
+        FrameRefused: not a frame of this venue.
     """
     try:
         items = _ITEMS.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameRefused("alpaca", f"unknown shape: {error}") from error
     if unknown := [item.T for item in items if item.T not in _FEED_OF_KIND and item.T not in _CONVERSATION]:
-        raise FrameRefused("alpaca", f"unknown message {unknown[0][:80]!r}")
+        raise FrameRefused("alpaca", f"unknown message type {unknown[0][:80]!r}")
     data = [item for item in items if item.T in _FEED_OF_KIND]
     return FrameClass(tuple(dict.fromkeys((_FEED_OF_KIND[item.T], item.S) for item in data)), conversation=not data)
 

@@ -1,4 +1,4 @@
-"""Alpaca's frames (https://docs.alpaca.markets/docs/real-time-stock-pricing-data): trades, best quotes, minute bars."""
+"""Simulated frames of Alpaca (https://docs.alpaca.markets/docs/real-time-stock-pricing-data): trades, quotes, bars."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Minute:
 
 
 class AlpacaFeed(SimulatedFeed):
-    """The best of the simulated book as quotes; a minute's trades as a bar when the next minute's first event comes."""
+    """Quotes from the best of the simulated book; a minute's bar with the first event of the next minute."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
@@ -99,6 +99,6 @@ FEED: Final = AlpacaFeed
 
 MARKET: Final = VenueMarket(thinness=0.5, latency_ns=(5_000_000, 40_000_000), size_decimals=0)
 
-# https://docs.alpaca.markets/docs/streaming-market-data#connection-limit; of messages it says nothing.
-# A connection that was dropped may count for up to 90 seconds.
+# https://docs.alpaca.markets/docs/streaming-market-data#connection-limit; message limits are not documented.
+# A dropped connection may count for up to 90 seconds.
 LIMITS: Final = VenueLimits(connections=1, linger_seconds=90.0)

@@ -1,4 +1,4 @@
-"""Alpaca's symbols are tickers, as ours: ``AAPL``, ``BRK.B``.
+"""Alpaca's symbols are tickers, like the canonical ones: ``AAPL``, ``BRK.B``.
 
 https://docs.alpaca.markets/docs/real-time-stock-pricing-data
 """
@@ -13,7 +13,7 @@ def venue_symbol(symbol: str) -> str:
     """Return Alpaca's spelling of a canonical symbol.
 
     Raises:
-        ValueRefused: it is no ticker.
+        ValueRefused: not a ticker.
     """
     if "-" in check_symbol(symbol):
         raise ValueRefused(f"not a ticker: {symbol!r} (a US equity's, such as AAPL)")
@@ -21,9 +21,9 @@ def venue_symbol(symbol: str) -> str:
 
 
 def canonical_symbol(name: str) -> str:
-    """Return the canonical symbol of Alpaca's.
+    """Return the canonical symbol of Alpaca's ``name``.
 
     Raises:
-        ValueRefused: it is no ticker.
+        ValueRefused: not a ticker.
     """
     return venue_symbol(name)

@@ -1,4 +1,4 @@
-"""Whether the venue should be saying something: "connected but mute" is told from "the market is closed". Pure."""
+"""Watchdog for missing data: distinguishes a silent connection from a closed market. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from producers.venues.alpaca.calendar import session_at
 
 _SECOND: Final = 1_000_000_000
 PATIENCE_SECONDS: Final = {"regular": 60, "extended": 1800}
-"""Without any data for so long, in such a session, a connection is mute."""
+"""A connection without data for this long, in such a session, is silent."""
 _LONGEST_SECONDS: Final = 1800
-"""Symbols that hardly trade must not mean a new connection a minute: the patience doubles, up to this."""
+"""Upper bound of the timeout, which doubles so that symbols that hardly trade do not cause a reconnect every minute."""
 
 
 class StreamWatchdog:
     """Watches one connection at a time.
 
     Attributes:
-        strikes: connections found mute in this session since data last came.
+        strikes: connections found silent in this session since the last data.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class StreamWatchdog:
         self.strikes = 0
 
     def subscribed(self, now: int) -> None:
-        """From ``now`` (nanoseconds since the Unix epoch) data may be expected."""
+        """Expect data from ``now`` on (nanoseconds since the Unix epoch)."""
         self._heard = now
 
     def heard(self, now: int) -> None:
@@ -35,15 +35,15 @@ class StreamWatchdog:
         self.strikes = 0
 
     def disconnected(self) -> None:
-        """Nothing is expected until the next :meth:`subscribed`."""
+        """Expect no data until the next :meth:`subscribed`."""
         self._heard = None
 
     def mute(self, now: int) -> int | None:
-        """Return for how many seconds of trading nothing came, if that is too long; next time it has to be longer."""
+        """Return the seconds of trading time without data if they exceed the timeout, which then doubles; else None."""
         session = session_at(now)
         if self._heard is None or session is None:
             return None
-        if session.opened != self._session:  # what was quiet before hours need not be quiet now
+        if session.opened != self._session:  # a symbol quiet before hours may be active now
             self._session, self.strikes = session.opened, 0
         since = max(self._heard, session.opened)
         patience = PATIENCE_SECONDS[session.kind]

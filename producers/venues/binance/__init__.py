@@ -12,16 +12,16 @@ VENUE = Venue(
     websocket_url="wss://stream.binance.com:9443",
     rest_url="https://api.binance.com",
     protocol=BinanceProtocol,
-    # The venue pings every 20 s; pings of our own would count against the messages allowed.
+    # The venue pings every 20 s; pings of the client would count against the messages allowed.
     silence_seconds=60.0,
     pinged=True,
     ping_seconds=None,
-    # Five inbound messages, the pongs among them.
+    # Five inbound messages, pongs included.
     messages_per_second=4.0,
-    # A connection carries 1024 streams, two of them for each symbol; fewer share the load and a loss.
+    # A connection carries 1024 streams, two per symbol; fewer spread the load and limit what one loss affects.
     symbols_per_connection=200,
     connects=Limit(300, 300.0),
-    # Connections are cut after 24 h.
+    # Connections are closed after 24 h.
     reconnect_hours=23.0,
     # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
     rest_limit=Limit(6000, 60.0),

@@ -1,4 +1,4 @@
-"""Which symbols Binance trades.
+"""Binance's list of traded symbols.
 
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints#exchange-information
 """
@@ -29,10 +29,10 @@ _decode = msgspec.json.Decoder(ExchangeInfo).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
-    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
+    """Return the canonical symbols traded now; ``left_out`` receives the names that have none.
 
     Raises:
-        FrameRefused: it is no such list.
+        FrameRefused: not such a list.
     """
     try:
         answer = _decode(body)

@@ -1,4 +1,4 @@
-"""Binance's stream payloads and REST answers, as far as we read them.
+"""Binance's stream payloads and REST answers: the fields that are used.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
@@ -14,7 +14,7 @@ Int64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 EMPTY = Raw(b"")
 
 
-# A combined stream's frame is {"stream", "data"}; of a raw stream it is the payload itself, which names its kind in "e"
+# A combined stream's frame is {"stream", "data"}; a raw stream's frame is the payload itself, with its kind in "e"
 # (a book ticker has none). Answers to requests have "result" or "error".
 # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#general-wss-information
 class BinanceFrame(Struct):
@@ -84,4 +84,4 @@ IGNORED = frozenset(
      "depth20", "ticker_1h", "ticker_4h", "ticker_1d", "1hTicker", "4hTicker", "1dTicker", "rollingWindow",
      "blockTrade", "referencePrice"}
 )  # fmt: skip
-"""Streams that are not ours, by the part behind the symbol and before the next ``@`` or ``_``'s interval."""
+"""Streams not used here, by the part after the symbol and before the next ``@`` or ``_``'s interval."""

@@ -1,8 +1,8 @@
-"""Binance's combined streams: diff depth joined to REST snapshots, trades or aggregate trades.
+"""Binance's combined streams: diff depth synchronized with REST snapshots, trades or aggregate trades.
 
-Integrity: each diff covers the update ids ``U`` to ``u`` without a hole to the one before (see
-:mod:`producers.venues.binance.synchronizer`). A gap ends the epoch of that symbol only; its diffs are kept and a new
-snapshot is fetched. Levels beyond the snapshot's depth are unknown until a diff names them.
+Integrity: each diff covers the update ids ``U`` to ``u``, contiguous with the one before (see
+:mod:`producers.venues.binance.synchronizer`). A gap ends the epoch of that symbol only; its diffs are buffered and a
+new snapshot is fetched. Levels beyond the snapshot's depth are unknown until a diff contains them.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from producers.venues.binance.synchronizer import MOST_KEPT, Kept, Step, Synchro
 
 MOST_DEPTH = 5000
 MOST_WAITING = 100_000
-"""Diffs kept for snapshots, of all symbols together: many symbols wait long where REST requests are rationed."""
+"""Maximum diffs buffered, over all symbols: with many symbols the REST limit delays snapshots for long."""
 LEAST_KEPT = 200
-"""Of one symbol: longer than any answer takes."""
+"""Maximum diffs buffered per symbol: longer than any answer takes."""
 _COMPARED_DEPTH = 5
-"""Levels of a snapshot that is asked for only for its update id."""
+"""Levels of a snapshot requested only for its update id."""
 _Trade: TypeAlias = messages.BinanceTrade | messages.AggregateTrade
 _DIFFS = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 
 
 class BinanceProtocol(VenueProtocol):
-    """Binance's books and trades for the symbols of ``settings``; ``settings.depth`` is the snapshots' (default 5000).
+    """Binance's books and trades for the symbols of ``settings``; its ``depth`` is the snapshot depth (default 5000).
 
     Raises:
-        ConfigError: a depth beyond what Binance offers, or a symbol that is no pair.
+        ConfigError: a depth beyond what Binance offers, or a symbol that is not a pair.
     """
 
     BOOK = streams.DIFFS
@@ -52,7 +52,7 @@ class BinanceProtocol(VenueProtocol):
         faults = []
         self._depth = settings.depth if settings.depth is not None else MOST_DEPTH
         if self._depth > MOST_DEPTH:
-            faults.append(f"venues.{venue}.depth: {self._depth} is not offered; at most {MOST_DEPTH}")
+            faults.append(f"venues.{venue}.depth: {self._depth} is not supported; the maximum is {MOST_DEPTH}")
         self._sync: dict[str, Synchronizer] = {}
         self._trade_kind: dict[str, type[_Trade]] = {}
         self._waiting = 0
@@ -86,14 +86,14 @@ class BinanceProtocol(VenueProtocol):
         return streams.address(list(self._by_venue_symbol)[: self._in_address])
 
     def address_refused(self, reason: str) -> Outputs:
-        """Name no streams in the address any more: one bad name in it keeps all others out."""
+        """Stop naming streams in the address: one invalid name in it makes the venue refuse the connection."""
         if not self._in_address:
             return []
         self._in_address = 0
-        return [Note("subscription_refused", "ERROR", f"streams are asked for by message: {reason}"[:500])]
+        return [Note("subscription_refused", "ERROR", f"subscribing by message instead of by address: {reason}"[:500])]
 
     def subscribe(self) -> list[Send]:
-        # The address asked for the first ones. Neither it nor a message tells what the venue left out: the list does.
+        # The address names the first streams. Only the list of subscriptions shows what the venue left out.
         self._check_list = bool(self.instruments)
         later = list(self.instruments)[self._in_address :]
         return self._ask("subscribe", self._wanted(self.instruments[symbol] for symbol in later))
@@ -126,7 +126,7 @@ class BinanceProtocol(VenueProtocol):
 
     def verify(self, symbol: str, seconds: float) -> Outputs:
         outputs = super().verify(symbol, seconds)
-        # Its update id says whether a diff is missing; the diffs go on meanwhile.
+        # Its update id shows whether a diff is missing; diffs are applied meanwhile.
         return [*outputs, self._snapshot_request(symbol, depth=_COMPARED_DEPTH)]
 
     def recheck(self, symbol: str) -> Outputs:
@@ -135,7 +135,7 @@ class BinanceProtocol(VenueProtocol):
     def revive(self, symbol: str, received_time: int, seconds: float) -> Outputs:
         outputs = super().revive(symbol, received_time, seconds)
         state = self.instruments[symbol]
-        # A quiet market may send no diff for long; the snapshot is right without one.
+        # A quiet market may send no diff for long; the snapshot is valid without one.
         return [
             *outputs,
             *self._ask("unsubscribe", self._wanted([state])),
@@ -183,14 +183,14 @@ class BinanceProtocol(VenueProtocol):
             raise self._not_understood("neither stream nor event nor answer", frame)
 
     def _listed(self, listed: Container[Any], outputs: Outputs) -> None:
-        """Take the list of the streams subscribed to: what is missing there and not asked for again was refused."""
+        """Process the list of subscribed streams: what is missing there and not in flight was refused."""
         for state in list(self.instruments.values()):
             items = self._wanted([state])
             there = [item for item in items if streams.name(state.venue_symbol, item[0]) in listed]
             self.subscriptions.confirm(there)
             missing = [item for item in items if item not in there and not self.subscriptions.asks_for(item)]
             if missing:
-                self._refuse_items(missing, "not among the streams that the venue lists", outputs)
+                self._refuse_items(missing, "missing in the venue's list of subscribed streams", outputs)
 
     def _server_shutdown(self, data: Any, frame: bytes, received_time: int, outputs: Outputs) -> None:
         self.ignored["serverShutdown"] += 1
@@ -248,9 +248,9 @@ class BinanceProtocol(VenueProtocol):
         )
 
     def snapshot(self, request: FetchSnapshot, body: bytes, received_time: int) -> Outputs:
-        """Take a REST snapshot; if it joins, append its record and those of the diffs kept.
+        """Process a REST snapshot; if it joins the diffs, append its record and those of the buffered diffs.
 
-        One that was asked for to compare a quiet book confirms it if no diff is missing; else that has to come yet.
+        A snapshot requested to verify a quiet book confirms it if no diff is missing; otherwise that diff must follow.
         """
         outputs: Outputs = []
         state, sync = self.instruments[request.symbol], self._sync[request.symbol]
@@ -292,7 +292,7 @@ class BinanceProtocol(VenueProtocol):
                 return
         kept = sync.join(answer.lastUpdateId)
         self._waiting -= len(kept)
-        for diff in kept:  # one that shows a gap or is refused leaves those behind it waiting again
+        for diff in kept:  # after a gap or a refused diff the following ones are buffered again
             self._take(state, sync, diff, outputs)
 
     def _trades(
@@ -307,7 +307,7 @@ class BinanceProtocol(VenueProtocol):
 
     def _trade(self, state: InstrumentState, trade: _Trade, received_time: int, outputs: Outputs) -> None:
         kind = type(trade)
-        # Both kinds tell of the same trades with ids of their own: whichever came first is followed.
+        # Both kinds report the same trades with different ids: the kind received first is used.
         if self._trade_kind.setdefault(state.symbol, kind) is not kind:
             self.ignored[str(kind.__struct_config__.tag)] += 1
             return
@@ -343,7 +343,7 @@ class BinanceProtocol(VenueProtocol):
         self.instruments[symbol].tally.ignored += dropped
 
     def _request_snapshot(self, symbol: str, outputs: Outputs) -> None:
-        # The next diff asks: only then is it known where the snapshot has to join.
+        # Sent with the next diff: only then is it known which update id the snapshot must reach.
         if not self.instruments[symbol].book.follows:
             self._drop(symbol, self._sync[symbol])
 

@@ -1,4 +1,4 @@
-"""What Binance's REST requests weigh.
+"""Weights of Binance's REST requests.
 
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book
 """
@@ -11,11 +11,11 @@ from urllib.parse import parse_qs
 
 _DEFAULT_DEPTH: Final = 100
 OTHERS: Final = 20.0
-"""Of the other requests we send, the list of instruments weighs the most."""
+"""The list of instruments, the heaviest of the other requests sent."""
 
 
 def depth_weight(path: str, *, weights: Sequence[tuple[int, float]]) -> float:
-    """Return the weight of a request; ``weights`` are (greatest limit, weight), limits ascending."""
+    """Return the weight of a request; ``weights`` are (maximum limit, weight) pairs, limits ascending."""
     place, _, query = path.partition("?")
     if not place.endswith("/depth"):
         return OTHERS

@@ -1,4 +1,4 @@
-"""Binance's and Binance.US's end of their market streams.
+"""Server side of Binance's and Binance.US's market streams.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
@@ -32,9 +32,9 @@ _COMBINED = msgspec.json.Decoder(_Combined)
 
 
 def stream_key(stream: str) -> Key:
-    """Return the feed and symbol of a stream's name: ``btcusdt@depth@100ms`` → (book, ``BTCUSDT``)."""
+    """Return feed and symbol of a stream name: ``btcusdt@depth@100ms`` → (book, ``BTCUSDT``)."""
     symbol, _, channel = stream.partition("@")
-    if channel == "depth" or channel.startswith("depth@"):  # depth5, depth10, depth20 are no diffs
+    if channel == "depth" or channel.startswith("depth@"):  # depth5, depth10, depth20 are not diffs
         return BOOK, symbol.upper()
     if channel in ("trade", "aggTrade"):
         return TRADES, symbol.upper()
@@ -42,7 +42,7 @@ def stream_key(stream: str) -> Key:
 
 
 class BinanceSession(VenueSession):
-    """Subscriptions by address or by message. An unknown symbol is accepted and stays silent, as at the venue.
+    """Session with subscriptions by address or by message. As at the venue, an unknown symbol is accepted but silent.
 
     ``/stream`` sends frames as ``{"stream", "data"}``, ``/ws`` sends the data alone.
     """
@@ -56,7 +56,7 @@ class BinanceSession(VenueSession):
         answer = SessionAnswer()
         self.combined = not path.startswith("/ws")
         names = query.get("streams", "") if self.combined else path.removeprefix("/ws")
-        # What the venue does about more than a connection carries it does not say.
+        # The venue does not document what happens beyond the streams that a connection carries.
         self._add([name for name in names.split("/") if name][:STREAMS_PER_CONNECTION], answer)
         return answer
 
@@ -65,7 +65,7 @@ class BinanceSession(VenueSession):
             return frame
         try:
             return bytes(_COMBINED.decode(frame).data)
-        except msgspec.DecodeError:  # recorded raw, or broken: it goes out as it is
+        except msgspec.DecodeError:  # recorded raw, or malformed: sent unchanged
             return frame
 
     def received(self, message: bytes, time_ns: int) -> SessionAnswer:
@@ -111,7 +111,7 @@ class BinanceSession(VenueSession):
     def _add(self, names: list[str], answer: SessionAnswer) -> None:
         for name in names:
             key = stream_key(name)
-            # A stream that it will not have stays silent.
+            # A refused stream stays silent.
             if name not in self._streams and not self.misses(key[1]) and not self.refuses(key):
                 self._streams[name] = VenueSubscription(*key, name)
                 self._subscribe(self._streams[name], answer)
@@ -142,7 +142,7 @@ SERVER_BUSY = rest_error(
 
 
 def rest_refusal(status: int) -> bytes:
-    """Return the body that comes with ``status`` where nothing is wrong with the request.
+    """Return the body sent with ``status`` for a valid request that is refused.
 
     https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
     """
@@ -154,7 +154,7 @@ def rest_refusal(status: int) -> bytes:
 
 
 def rest_fault(path: str, query: Mapping[str, str], symbols: Collection[str]) -> bytes | None:
-    """Return the body of the refusal (status 400) of a request that is wrong in itself."""
+    """Return the body of the refusal (status 400) of an invalid request; None if it is valid."""
     if path != DEPTH_PATH:
         return None
     symbol = query.get("symbol", "").upper()
@@ -183,10 +183,10 @@ _FEED_OF_EVENT = {"depthUpdate": BOOK, "trade": TRADES, "aggTrade": TRADES}
 
 
 def classify(frame: bytes) -> FrameClass:
-    """Return what a recorded frame of combined or raw streams is about.
+    """Return the class of a recorded frame of combined or raw streams.
 
     Raises:
-        FrameRefused: it is no frame of this venue's.
+        FrameRefused: not a frame of this venue.
     """
     seen = decode("binance", _FRAME, frame)
     if (answer := rest_answer(seen)) is not None:
@@ -200,15 +200,15 @@ def classify(frame: bytes) -> FrameClass:
         return FrameClass(((feed, symbol),))
     if seen.e is not UNSET:
         return FrameClass(((_FEED_OF_EVENT.get(seen.e, seen.e), seen.s),))
-    if seen.u is not UNSET:  # a raw book ticker: the one event without a name
+    if seen.u is not UNSET:  # a raw book ticker: the only event without "e"
         return FrameClass((("bookTicker", seen.s),))
     if seen.id is UNSET:
-        raise FrameRefused("binance", "neither stream nor event nor id in it")
+        raise FrameRefused("binance", "not a Binance frame: neither stream nor event nor id")
     return FrameClass()
 
 
 def dialect(ping_seconds: float) -> Dialect:
-    """Return what is served at a venue that speaks Binance's protocol and pings its clients so often."""
+    """Return the dialect of a venue with Binance's protocol that pings its clients every ``ping_seconds``."""
     return Dialect(
         BinanceSession,
         classify,

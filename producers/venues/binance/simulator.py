@@ -1,7 +1,7 @@
-"""Binance's and Binance.US's frames and REST answers.
+"""Simulated frames and REST answers of Binance and Binance.US.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams and …/rest-api/market-data-endpoints.
-Diffs come with every change, whatever interval the stream's name says, so that the rate can be chosen.
+Diffs are sent with every change, whatever interval the stream's name states, so that the rate can be chosen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from producers.venue_server.session import BOOK, TRADES, VenueSubscription, enco
 from producers.venues.binance import server as binance
 from producers.venues.binance.server import DEPTH_PATH, rest_refusal
 
-_DECIMALS = 8  # Binance writes all prices and sizes with eight
+_DECIMALS = 8  # Binance writes all prices and sizes with eight decimals
 _DEFAULT_LIMIT, _GREATEST_LIMIT = 100, 5000
 _FIRST_UPDATE = 50_000_000_000
 _DEPTH_STREAMS = ("depth@100ms", "depth", "depth@1000ms")
@@ -30,7 +30,7 @@ _TRADE_STREAMS = ("trade", "aggTrade")
 
 
 class BinanceFeed(SimulatedFeed):
-    """Diff depth with update ids and trades by stream; depth snapshots and exchange information by REST."""
+    """Diff depth with update ids, and trades, per stream; depth snapshots and exchange information by REST."""
 
     decimals = _DECIMALS
 
@@ -43,7 +43,7 @@ class BinanceFeed(SimulatedFeed):
         }
 
     def topic(self, subscription: VenueSubscription) -> Topic:
-        """Return the topic; a feed comes in several streams, whose names head the frames."""
+        """Return the topic; a feed has several streams, whose names are in the frames."""
         return subscription.feed, subscription.symbol, subscription.channel
 
     def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
@@ -153,14 +153,14 @@ FEED: Final = BinanceFeed
 MARKET: Final = VenueMarket(0.0, (2_000_000, 20_000_000))
 
 _WEIGHTS: Final = ((100, 5.0), (500, 25.0), (1000, 50.0), (5000, 250.0))
-"""Of depth requests, by the greatest limit:
+"""Weights of depth requests, by the maximum limit:
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book"""
 _DEFAULT_DEPTH: Final = "100"
 _OTHER_WEIGHTS: Final = {"/api/v3/exchangeInfo": 20.0}
 
 
 def depth_weight(path: str, query: Mapping[str, str], *, weights: Sequence[tuple[int, float]]) -> float:
-    """Return what a REST request to Binance weighs."""
+    """Return the weight of a REST request to Binance."""
     if path != DEPTH_PATH:
         return _OTHER_WEIGHTS.get(path, 1.0)
     limit = query.get("limit", _DEFAULT_DEPTH)

@@ -1,4 +1,4 @@
-"""Binance's symbols have no separator: ``BTCUSDT``. The quote asset is told by the longest known ending.
+"""Binance's symbols, without a separator: ``BTCUSDT``. The quote asset is the longest known suffix.
 
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints#exchange-information
 """
@@ -21,7 +21,7 @@ def venue_symbol(symbol: str) -> str:
     """Return Binance's spelling of a canonical symbol: ``BTC-USDT`` → ``BTCUSDT``.
 
     Raises:
-        ValueRefused: it names no pair.
+        ValueRefused: not a pair.
     """
     base, dash, quote = check_symbol(symbol).partition("-")
     if not dash:
@@ -30,24 +30,24 @@ def venue_symbol(symbol: str) -> str:
 
 
 def canonical_symbol(name: str) -> str:
-    """Return the canonical symbol of Binance's: ``BTCUSDT`` → ``BTC-USDT``.
+    """Return the canonical symbol of Binance's ``name``: ``BTCUSDT`` → ``BTC-USDT``.
 
     Raises:
-        ValueRefused: it ends in no known quote asset.
+        ValueRefused: no known quote asset at its end.
     """
     return split_symbol(name, QUOTES)
 
 
 def split_symbol(name: str, quotes: Sequence[str], whole: Collection[str] = ()) -> str:
-    """Return the canonical symbol of ``name``: its quote asset is the longest of ``quotes`` it ends in.
+    """Return the canonical symbol of ``name``: the quote asset is the longest of ``quotes`` that is its suffix.
 
     Args:
         name: as the venue spells it.
         quotes: the venue's quote assets.
-        whole: base assets that no quote may take a letter from, though the longest one would (``BNB`` of ``BNBUSD``).
+        whole: base assets that stay whole although a longer quote asset matches (``BNB`` of ``BNBUSD``).
 
     Raises:
-        ValueRefused: it ends in none of them.
+        ValueRefused: none of them is its suffix.
     """
     endings = {quote: name.removesuffix(quote) for quote in quotes if name.endswith(quote) and name != quote}
     quote = max((quote for quote in endings if endings[quote] in whole), key=len, default=None)

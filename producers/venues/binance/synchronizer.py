@@ -1,8 +1,8 @@
-"""Joining Binance's diffs to a REST snapshot, for one symbol.
+"""Synchronization of Binance's diffs with a REST snapshot, for one symbol.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#how-to-manage-a-local-order-book-correctly:
-keep the diffs, fetch a snapshot, fetch again while it is older than the first diff kept, drop what it covers already
-(``u <= lastUpdateId``); from then on each diff must begin at most one behind the last (``U <= last + 1``).
+buffer the diffs, fetch a snapshot, fetch again while it is older than the first buffered diff, drop the diffs it
+covers (``u <= lastUpdateId``); from then on each diff must begin at most one after the last (``U <= last + 1``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Final
 from producers.venues.binance.messages import DepthUpdate
 
 MOST_KEPT: Final = 20_000
-"""Diffs kept for a snapshot; beyond, the oldest go: a snapshot fetched later still joins the rest."""
+"""Maximum diffs buffered for a snapshot; beyond, the oldest are dropped: a later snapshot still joins the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A diff that waits, with the frame it came in."""
+    """A buffered diff with its frame."""
 
     update: DepthUpdate
     frame: bytes
@@ -28,7 +28,7 @@ class Kept:
 
 
 class Step(Enum):
-    """What a live diff is in relation to the last one."""
+    """Position of a live diff relative to the last one."""
 
     NEXT = auto()
     OLD = auto()
@@ -36,13 +36,13 @@ class Step(Enum):
 
 
 class Synchronizer:
-    """Where one symbol stands between waiting for a snapshot and following diffs.
+    """Synchronization state of one symbol: waiting for a snapshot, or applying diffs.
 
     Attributes:
-        live: diffs are applied as they come.
-        request: number of the snapshot request whose answer is wanted, 0 for none.
-        kept: diffs that wait for it.
-        attempt: answers in a row that were too old.
+        live: whether diffs are applied as they arrive.
+        request: number of the snapshot request in flight, 0 for none.
+        kept: diffs buffered for the snapshot.
+        attempt: consecutive answers that were too old.
     """
 
     __slots__ = ("_last", "attempt", "kept", "live", "request")
@@ -55,7 +55,7 @@ class Synchronizer:
         self._last = 0
 
     def reset(self) -> int:
-        """Forget everything (the connection or the book's continuity is gone); return how many diffs are dropped."""
+        """Reset after a disconnect or a gap; return how many buffered diffs are dropped."""
         dropped = len(self.kept)
         self.live = False
         self.request = self.attempt = 0
@@ -63,7 +63,7 @@ class Synchronizer:
         return dropped
 
     def keep(self, kept: Kept, most: int = MOST_KEPT) -> int:
-        """Keep a diff until the snapshot comes, at most ``most``; return how many old ones had to go for it."""
+        """Buffer a diff until the snapshot arrives, at most ``most``; return how many old ones were dropped for it."""
         self.kept.append(kept)
         dropped = max(0, len(self.kept) - most)
         for _ in range(dropped):
@@ -71,11 +71,11 @@ class Synchronizer:
         return dropped
 
     def joins(self, last_update_id: int) -> bool:
-        """Whether a snapshot with this id leaves no hole before the first diff kept."""
+        """Whether a snapshot with this update id leaves no gap before the first buffered diff."""
         return not self.kept or last_update_id >= self.kept[0].update.U - 1
 
     def join(self, last_update_id: int) -> list[Kept]:
-        """Go live behind the snapshot; return the diffs kept, which are to be followed now."""
+        """Go live after the snapshot; return the buffered diffs, to be applied now."""
         kept = list(self.kept)
         self.reset()
         self.live = True
@@ -83,7 +83,7 @@ class Synchronizer:
         return kept
 
     def follow(self, update: DepthUpdate) -> Step:
-        """Say what ``update`` is; if it is next, it is the last from now on."""
+        """Classify ``update``; if it is the next one, record it as the last."""
         if update.u <= self._last:
             return Step.OLD
         if self._last + 1 < update.U:
@@ -93,5 +93,5 @@ class Synchronizer:
 
     @property
     def last(self) -> int:
-        """The last update id of the book."""
+        """Last update id of the book."""
         return self._last

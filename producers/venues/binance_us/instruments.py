@@ -1,4 +1,4 @@
-"""Binance.US lists its symbols as Binance does."""
+"""Binance.US's list of symbols, in Binance's format."""
 
 from producers.venues.binance.instruments import parse_instruments
 

@@ -1,4 +1,4 @@
-"""Binance.US sends Binance's payloads: https://docs.binance.us/#websocket-market-data-streams."""
+"""Binance.US's payloads, identical to Binance's: https://docs.binance.us/#websocket-market-data-streams."""
 
 from producers.venues.binance.messages import AggregateTrade, BinanceTrade, DepthSnapshot, DepthUpdate
 

@@ -1,4 +1,4 @@
-"""Binance.US speaks Binance's protocol."""
+"""Binance.US protocol, identical to Binance's."""
 
 from __future__ import annotations
 

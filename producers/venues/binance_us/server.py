@@ -1,4 +1,4 @@
-"""Binance.US serves Binance's protocol, and pings every three minutes.
+"""Server side of Binance.US's streams: Binance's protocol, with a ping every three minutes.
 
 https://docs.binance.us/#websocket-market-data-streams
 """

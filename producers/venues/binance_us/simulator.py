@@ -1,4 +1,4 @@
-"""Binance.US's simulated market: Binance's frames, its own liquidity and limits."""
+"""Binance.US's simulated market: Binance's frames with its own liquidity and limits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MARKET: Final = VenueMarket(2.6, (80_000_000, 250_000_000))
 _WEIGHTS: Final = ((100, 1.0), (500, 5.0), (1000, 10.0), (5000, 50.0))
 """https://docs.binance.us/#get-order-book-depth"""
 
-# https://docs.binance.us/#websocket-limits and https://docs.binance.us/#rate-limits-rest; of connects it says nothing,
-# so Binance's number stands.
+# https://docs.binance.us/#websocket-limits and https://docs.binance.us/#rate-limits-rest; connection limits are not
+# documented, so Binance's number is used.
 LIMITS: Final = VenueLimits(
     messages=BINANCE.messages,
     pings_count=True,

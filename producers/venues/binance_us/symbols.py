@@ -1,4 +1,4 @@
-"""Binance.US spells symbols as Binance does, but quotes in other assets: US dollars, and no ``TUSD``.
+"""Binance.US's symbols: spelled like Binance's, with other quote assets: US dollars, and no ``TUSD``.
 
 With Binance's list ``BATUSD`` would be ``BA-TUSD``. https://docs.binance.us/#get-exchange-information
 """
@@ -11,13 +11,13 @@ __all__ = ["canonical_symbol", "venue_symbol"]
 
 QUOTES = ("USD", "USD4", "USDT", "USDC", "BUSD", "DAI", "BTC", "ETH", "BNB")
 _END_IN_B = frozenset({"ARB", "BNB", "SHIB"})
-"""Base assets quoted in USD whose last letter ``BUSD`` would take: ``BNBUSD`` is BNB in US dollars."""
+"""Base assets quoted in USD although ``BUSD`` matches too: ``BNBUSD`` is BNB in US dollars."""
 
 
 def canonical_symbol(name: str) -> str:
-    """Return the canonical symbol of Binance.US's: ``BTCUSD`` → ``BTC-USD``.
+    """Return the canonical symbol of Binance.US's ``name``: ``BTCUSD`` → ``BTC-USD``.
 
     Raises:
-        ValueRefused: it ends in no known quote asset.
+        ValueRefused: no known quote asset at its end.
     """
     return split_symbol(name, QUOTES, _END_IN_B)

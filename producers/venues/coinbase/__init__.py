@@ -8,12 +8,12 @@ VENUE = Venue(
     name="coinbase",
     websocket_url="wss://ws-feed.exchange.coinbase.com",
     protocol=CoinbaseProtocol,
-    # A heartbeat a second for every product.
+    # A heartbeat per second for every product.
     silence_seconds=10.0,
     messages_per_second=8.0,
     messages_by_address=True,
     rest_url="https://api.exchange.coinbase.com",
-    # Eight a second and address: https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
+    # Eight per second and address: https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
     connects=Limit(8, 1.0),
     rest_limit=Limit(10, 1.0),
     listing=Listing("/products", parse_instruments),

@@ -1,14 +1,14 @@
-"""What Coinbase's heartbeats tell of one product. Pure.
+"""Evaluation of Coinbase's heartbeats of one product. Pure.
 
-https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel: one a second, with the id of the
-product's last trade and the number of its last message.
+https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel: one per second, with the id of the
+product's last trade and the sequence number of its last message.
 
-*A lost trade*, if no later one shows the jump in ids. The venue makes heartbeats beside the matches and does not say
-that they keep to the order of those: one may be ahead of a match that is on its way. So it is believed when the next
-one comes, a second later: all that was only overtaken is there by then.
+*Lost trades*, if no later trade shows the gap in ids. The venue sends heartbeats beside the matches and does not
+guarantee their order: a heartbeat may overtake a match in flight. So its trade id counts only when the next heartbeat
+arrives, a second later: overtaken matches have arrived by then.
 
-*That nothing has changed*, if the number is that of the heartbeat before: the product had no message of any channel. A
-number that rises says nothing of the book, as most messages are of channels that we do not hear.
+*Nothing has changed*, if the number equals that of the heartbeat before: the product had no message on any channel. An
+increased number says nothing about the book, as most messages are on channels that are not subscribed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from producers.venues.coinbase.messages import Heartbeat
 
 
 class Heartbeats:
-    """One product's, on one connection."""
+    """Heartbeats of one product on one connection."""
 
     __slots__ = ("_last_trade", "_sequence")
 
@@ -26,9 +26,9 @@ class Heartbeats:
         self._sequence = 0
 
     def take(self, beat: Heartbeat) -> tuple[int, bool]:
-        """Return the id up to which trades are sure to exist (0: none), and whether nothing has changed.
+        """Return the id up to which trades certainly exist (0: none), and whether nothing has changed.
 
-        Both are of the time between the heartbeat before and this one. Where ids go back the lower one is sure.
+        Both refer to the time between the previous heartbeat and this one. If ids go back, the lower one counts.
         """
         sure = min(self._last_trade, beat.last_trade_id)
         unchanged = beat.sequence > 0 and beat.sequence == self._sequence

@@ -1,4 +1,4 @@
-"""Which products Coinbase Exchange trades.
+"""Coinbase Exchange's list of products.
 
 https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproducts
 """
@@ -25,10 +25,10 @@ _decode = msgspec.json.Decoder(list[Product]).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
-    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
+    """Return the canonical symbols traded now; ``left_out`` receives the names that have none.
 
     Raises:
-        FrameRefused: it is no such list.
+        FrameRefused: not such a list.
     """
     try:
         products = _decode(body)

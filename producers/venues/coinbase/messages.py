@@ -1,4 +1,4 @@
-"""Coinbase Exchange's messages, as far as we read them, told apart by ``type``.
+"""Coinbase Exchange's messages, by ``type``: the fields that are used.
 
 https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 """
@@ -43,15 +43,15 @@ class LastMatch(Match, tag="last_match"):
     pass
 
 
-# One a second and product: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel ;
-# sequence counts all messages of the product, of every channel. For years last_trade_id was 0 whatever had been traded.
+# One per second and product: https://docs.cdp.coinbase.com/exchange/websocket-feed/channels#heartbeat-channel ;
+# sequence counts the product's messages on all channels. For years last_trade_id was always 0.
 class Heartbeat(Struct, tag="heartbeat"):
     symbol: str = field(name="product_id", default="")
     last_trade_id: Int64 = 0
     sequence: Int64 = 0
 
 
-# The answer to subscribe and unsubscribe, all that is subscribed to:
+# The answer to subscribe and unsubscribe, with all subscriptions:
 # https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
 class Channel(Struct):
     name: str = ""
@@ -79,4 +79,4 @@ class _Type(Struct):
 decode_type = msgspec.json.Decoder(_Type).decode
 
 IGNORED = frozenset({"ticker", "ticker_batch", "status", "auction", "rfq_match", "received", "open", "done", "change"})
-"""Types of channels that are not ours."""
+"""Types of channels not used here."""

@@ -1,9 +1,9 @@
-"""Coinbase Exchange: ``level2_batch``, ``matches``, ``heartbeat``.
+"""Coinbase Exchange protocol: ``level2_batch``, ``matches``, ``heartbeat``.
 
-Integrity: book messages carry neither sequence nor checksum. What shows is a crossed book, and a jump in ``trade_id``,
-which tells of lost matches only; where no later match does, heartbeats tell
-(:mod:`producers.venues.coinbase.heartbeats`). So a doubt ends the epoch, and the product's book channel is subscribed
-again.
+Integrity: book messages have neither sequence nor checksum. Detectable are a crossed book and a gap in ``trade_id``,
+which proves only lost matches; if no later match follows, heartbeats show the gap
+(:mod:`producers.venues.coinbase.heartbeats`). An invalid book ends its epoch, and the product's book channel is
+resubscribed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CoinbaseProtocol(VenueProtocol):
     """Coinbase Exchange's books and trades for the symbols of ``settings``.
 
     Raises:
-        ConfigError: a symbol that is no pair, or a depth (the channel offers no choice).
+        ConfigError: a symbol that is not a pair, or a depth (the channel has a fixed depth).
     """
 
     BOOK = "level2_batch"
@@ -47,14 +47,14 @@ class CoinbaseProtocol(VenueProtocol):
         self._without_trades: set[str] = set()
         faults = []
         if settings.depth is not None:
-            faults.append(f"venues.{venue}.depth: the venue offers no choice, found {settings.depth}")
+            faults.append(f"venues.{venue}.depth: cannot be set for this venue, found {settings.depth}")
         self._set_up(settings, faults)
 
     def _new_state(self, symbol: str) -> InstrumentState:
         return InstrumentState(self.venue, symbol, venue_symbol(symbol))
 
     def _batches(self, items: Sequence[Item]) -> Iterable[Sequence[Item]]:
-        """One message for all channels that the same products are wanted of; few products go one by one."""
+        """One message per set of products with the same channels; few products get one message each."""
         channels: dict[str, list[str]] = {}
         for channel, symbol in items:
             channels.setdefault(symbol, []).append(channel)
@@ -98,7 +98,7 @@ class CoinbaseProtocol(VenueProtocol):
                     self._heartbeat(self._by_venue_symbol[message.symbol], message, outputs)
             case messages.CoinbaseSubscriptions():
                 self.ignored["subscriptions"] += 1
-                # A channel may be listed by another name than it was asked for.
+                # A channel may be listed under another name than the one requested.
                 listed = {(channel.name, name) for channel in message.channels for name in channel.product_ids or ()}
                 self._take_listing(listed.__contains__, outputs, complete=False)
                 outputs.append(Note("subscribed", "INFO", "subscriptions confirmed"))
@@ -107,12 +107,12 @@ class CoinbaseProtocol(VenueProtocol):
                 self._refused(f"{message.message}: {message.reason}"[:500], outputs)
 
     def _count(self, item: Item) -> int:
-        # A message is taken or refused as a whole: what shows one channel shows the others.
+        # A message is accepted or refused as a whole: activity on one channel confirms the others.
         channels = (self.BOOK, self.TRADES)
         return sum(super(CoinbaseProtocol, self)._count((channel, item[1])) for channel in channels)
 
     def _refused(self, text: str, outputs: Outputs) -> None:
-        """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
+        """Handle a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
         operation: Operation = "unsubscribe" if "unsubscribe" in text else "subscribe"
         named = self._mentioned(text, self._wanted(self.instruments.values()))
         self._refuse_message(self.subscriptions.oldest(operation, named), text, outputs)
@@ -152,8 +152,7 @@ class CoinbaseProtocol(VenueProtocol):
         state.tally.gaps += 1
         outputs.append(self.trade_gap(state, missing, last=last_trade))
         if state.symbol not in self._without_trades:
-            # It may be the channel that is lost: subscribed to once more, it repeats the last match. Where it is not,
-            # that does nothing.
+            # The channel itself may be lost: subscribing again repeats the last match. Otherwise it has no effect.
             self._without_trades.add(state.symbol)
             outputs += self._ask("subscribe", [(self.TRADES, state.symbol)])
 
@@ -170,7 +169,7 @@ class CoinbaseProtocol(VenueProtocol):
             received_time=received_time,
         )
         if missing:
-            # The only sequence this feed has: its jumps are the feed's gaps.
+            # The only sequence of this feed: its gaps are the feed's gaps.
             state.tally.gaps += 1
             self._trade_gap(state, missing, outputs)
 
@@ -178,7 +177,7 @@ class CoinbaseProtocol(VenueProtocol):
         return b'"l2update"' in frame or b'"snapshot"' in frame
 
     def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
-        # No later frame would show that this one is missing: what may be about a book puts it in doubt.
+        # No later frame would show that this one is missing: every book it may be about becomes invalid.
         if any(kind in frame for kind in _OTHER_KINDS):
             return []
         try:

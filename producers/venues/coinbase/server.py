@@ -1,4 +1,4 @@
-"""Coinbase Exchange's end of its WebSocket feed (https://docs.cdp.coinbase.com/exchange/websocket-feed/overview)."""
+"""Server side of Coinbase Exchange's feed (https://docs.cdp.coinbase.com/exchange/websocket-feed/overview)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from producers.venue_server.session import decode_object as _decode_object
 _FEEDS = {"level2": BOOK, "level2_batch": BOOK, "matches": TRADES, "heartbeat": HEARTBEATS}
 _WITHOUT_DATA = ("status", "ticker", "ticker_batch", "auctionfeed", "rfq_matches")
 _WITH_KEYS = ("level2", "full", "user", "level3")
-"""Channels for signed subscriptions only."""
+"""Channels that require an authenticated subscription."""
 
 
 class _Trade(msgspec.Struct):
-    """What a match, last_match or heartbeat says of a product's last trade."""
+    """The last-trade fields of a match, last_match or heartbeat."""
 
     product_id: str
     sequence: int
@@ -43,7 +43,7 @@ _TRADE = msgspec.json.Decoder(_Trade)
 
 
 class CoinbaseSession(VenueSession):
-    """Subscribe and unsubscribe; the answer lists all subscriptions. A wrong product refuses the whole message."""
+    """Session with subscribe and unsubscribe; answers list all subscriptions. One invalid product refuses a message."""
 
     def __init__(self, symbols: Collection[str]) -> None:
         super().__init__(symbols)
@@ -86,13 +86,13 @@ class CoinbaseSession(VenueSession):
         if b'"match"' in frame or b'"last_match"' in frame or b'"heartbeat"' in frame:
             try:
                 trade = _TRADE.decode(frame)
-            except msgspec.DecodeError:  # a broken frame is served all the same; it names no trade
+            except msgspec.DecodeError:  # a malformed frame is sent unchanged; it names no trade
                 return frame
             self._last_trades[trade.product_id] = trade
         return frame
 
     def heartbeat(self, time_ns: int, *, idle: bool) -> list[bytes]:
-        """Return one heartbeat per product subscribed to: with its last trade's numbers, as far as they are known."""
+        """Return one heartbeat per subscribed product, with the ids of its last trade if known."""
         beats = []
         for feed, product in self.subscriptions:
             known = self._last_trade(product) if feed == HEARTBEATS else None
@@ -110,7 +110,7 @@ class CoinbaseSession(VenueSession):
         )
 
     def _keys(self, channel: str, product: str) -> list[Key]:
-        """Return the keys that an unsubscribe means: without products it ends the channel for all of them."""
+        """Return the keys of an unsubscribe: without products it ends the channel for all of them."""
         feed = _FEEDS.get(channel, channel)
         if product:
             return [(feed, product)]
@@ -135,7 +135,7 @@ class CoinbaseSession(VenueSession):
 
 
 def _wanted(request: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (channel, product) pairs; a channel's own product_ids come on top of the message's."""
+    """Return (channel, product) pairs; a channel's own product_ids are added to the message's."""
     pairs: list[tuple[str, str]] = []
     channels = request.get("channels")
     for channel in channels if isinstance(channels, list) else []:
@@ -166,16 +166,16 @@ _FEED_OF_KIND = {"snapshot": BOOK, "l2update": BOOK, "match": TRADES, "last_matc
 
 
 def classify(frame: bytes) -> FrameClass:
-    """Return what a recorded frame is about.
+    """Return the class of a recorded frame.
 
     Raises:
-        FrameRefused: it is no frame of this venue's.
+        FrameRefused: not a frame of this venue.
     """
     seen = decode("coinbase", _FRAME, frame)
     if (answer := rest_answer(seen)) is not None:
         return answer
     if seen.type is UNSET:
-        raise FrameRefused("coinbase", "no type in it")
+        raise FrameRefused("coinbase", "not a Coinbase frame: no type")
     feed = _FEED_OF_KIND.get(seen.type)
     if seen.product_id is UNSET:
         if feed is not None:

@@ -1,4 +1,4 @@
-"""Coinbase Exchange's frames (https://docs.cdp.coinbase.com/exchange/websocket-feed/channels)."""
+"""Simulated frames of Coinbase Exchange (https://docs.cdp.coinbase.com/exchange/websocket-feed/channels)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 
 
 class CoinbaseFeed(SimulatedFeed):
-    """Books without sequence or checksum; matches that name the maker's side."""
+    """Books without sequence or checksum; matches with the maker's side."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
@@ -109,7 +109,7 @@ def _match(kind: str, product: str, spelling: Spelling, sequence: int, time_ns: 
 
 
 def _uuid(number: int) -> str:
-    """Return ``number`` in the form of an order's id."""
+    """Return ``number`` in the format of an order id."""
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
@@ -119,8 +119,8 @@ FEED: Final = CoinbaseFeed
 MARKET: Final = VenueMarket(0.2, (20_000_000, 90_000_000), size_decimals=8)
 
 LIMITS: Final = VenueLimits(
-    # "Requests per second per IP: 8" (bursts to 20), 100 messages a second and address:
-    # https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits. What becomes of more it does not say.
+    # "Requests per second per IP: 8" (bursts to 20), 100 messages per second and address:
+    # https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits. What happens beyond is not documented.
     connects=Limit(8, 1.0),
     messages=Limit(100, 1.0),
     messages_by_address=True,

@@ -1,4 +1,4 @@
-"""Coinbase's product ids are our canonical symbols: ``BTC-USD``.
+"""Coinbase's product ids equal the canonical symbols: ``BTC-USD``.
 
 https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproducts
 """
@@ -13,7 +13,7 @@ def venue_symbol(symbol: str) -> str:
     """Return the product id of a canonical symbol.
 
     Raises:
-        ValueRefused: it names no pair.
+        ValueRefused: not a pair.
     """
     if "-" not in check_symbol(symbol):
         raise ValueRefused(f"not a pair: {symbol!r} (BASE-QUOTE)")
@@ -24,6 +24,6 @@ def canonical_symbol(name: str) -> str:
     """Return the canonical symbol of a product id.
 
     Raises:
-        ValueRefused: it is no product id.
+        ValueRefused: not a product id.
     """
     return venue_symbol(name)

@@ -1,7 +1,7 @@
 """Coinbase Advanced Trade: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-overview.
 
-The same order books as ``coinbase`` (Coinbase Exchange), by a feed that numbers its messages. It is a venue of its own,
-so that (venue, symbol) stays one feed's; collect one of the two, or arbitrage compares a book with itself.
+The order books of ``coinbase`` (Coinbase Exchange), by a feed that numbers its messages. It is a separate venue, so
+that (venue, symbol) identifies one feed; collect only one of the two, or arbitrage compares a book with itself.
 """
 
 from producers.feed.venue import Limit, Listing, Venue
@@ -12,13 +12,13 @@ VENUE = Venue(
     name="coinbase_advanced",
     websocket_url="wss://advanced-trade-ws.coinbase.com",
     protocol=CoinbaseAdvancedProtocol,
-    # A heartbeat a second.
+    # A heartbeat per second.
     silence_seconds=10.0,
-    # Eight a second and address: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits
+    # Eight per second and address: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits
     messages_per_second=8.0,
     messages_by_address=True,
     connects=Limit(8, 1.0),
-    # A message that is lost costs all books of its connection a new snapshot.
+    # A lost message costs a new snapshot of every book on the connection.
     symbols_per_connection=20,
     rest_url="https://api.coinbase.com",
     rest_limit=Limit(10, 1.0),

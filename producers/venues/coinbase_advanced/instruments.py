@@ -30,12 +30,12 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
-    """Return the canonical symbols of the spot books; of two names of one book (-USDC, -USD) the one it is sent under.
+    """Return the canonical symbols of the spot books; of two names of one book (-USDC, -USD) the one used in messages.
 
-    ``left_out`` is told the names that have no canonical symbol.
+    ``left_out`` receives the names that have no canonical symbol.
 
     Raises:
-        FrameRefused: it is no list of products.
+        FrameRefused: not a list of products.
     """
     try:
         answer = _decode(body)

@@ -1,4 +1,4 @@
-"""Coinbase Advanced Trade's messages, as far as we read them, told apart by ``channel``.
+"""Coinbase Advanced Trade's messages, by ``channel``: the fields that are used.
 
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 """
@@ -18,7 +18,7 @@ Digits = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
 EMPTY = Raw(b"[]")
 
 
-# Every message; an error has a "type" and no channel. sequence_num rises by one per message of the connection.
+# Every message; an error has a "type" and no channel. sequence_num increases by one per message of the connection.
 class AdvancedFrame(Struct):
     channel: str | None = None
     sequence_num: Int64 | None = None
@@ -57,7 +57,7 @@ class TradesEvent(Struct):
     trades: Raw
 
 
-# Channel subscriptions: all that is subscribed to, by channel.
+# Channel subscriptions: all subscriptions, by channel.
 class AdvancedListing(Struct):
     subscriptions: dict[str, list[str] | None] = {}
 
@@ -69,19 +69,19 @@ TRADE_EVENTS = Entries(TradesEvent)
 TRADES = Entries(AdvancedTrade)
 
 IGNORED = frozenset({"heartbeats", "ticker", "ticker_batch", "status", "candles"})
-"""Channels that have nothing for us but their number."""
+"""Channels of which only the sequence number is used."""
 
 _NUMBER = re.compile(rb'"sequence_num":\s*([0-9]{1,18})\s*[,}]')
 
 
 def number_of_broken(frame: bytes) -> int | None:
-    """Return the number that a frame which cannot be read still shows, None if it shows none or several."""
+    """Return the sequence number found in a malformed frame; None if it has none or several."""
     found = _NUMBER.findall(frame)
     return int(found[0]) if len(found) == 1 else None
 
 
 def channel_of(frame: bytes) -> str | None:
-    """Return the channel that a frame names (``""``: none), None if it cannot be read."""
+    """Return the channel of a frame (``""``: none); None if the frame is malformed."""
     try:
         return decode_frame(frame).channel or ""
     except UNREADABLE:

@@ -1,8 +1,8 @@
-"""Coinbase Advanced Trade: ``level2``, ``market_trades``, ``heartbeats``.
+"""Coinbase Advanced Trade protocol: ``level2``, ``market_trades``, ``heartbeats``.
 
-Integrity: ``sequence_num`` rises by one with every message of the connection, whatever its channel, from 0. A jump says
-that something was lost but not what: every book's epoch ends and every book is subscribed again. A message that comes
-late or twice is told by its number; late trades are still taken, for their ids say whether they were seen.
+Integrity: ``sequence_num`` increases by one with every message of the connection, over all channels, from 0. A gap
+shows that something was lost but not what: every book's epoch ends and every book is resubscribed. A late or repeated
+message is detected by its number; late trades are still used, for their ids show whether they are new.
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-overview#sequence-numbers
 """
 
@@ -35,8 +35,8 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
     """Coinbase Advanced Trade's books and trades for the symbols of ``settings``.
 
     Raises:
-        ConfigError: a symbol that is no pair, two symbols of one book (``BTC-USD`` and ``BTC-USDC``), or a depth (the
-            channel offers no choice).
+        ConfigError: a symbol that is not a pair, two symbols of one book (``BTC-USD`` and ``BTC-USDC``), or a depth
+            (the channel has a fixed depth).
     """
 
     BOOK = "level2"
@@ -47,9 +47,9 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         super().__init__(venue)
         faults = []
         if settings.depth is not None:
-            faults.append(f"venues.{venue}.depth: the venue offers no choice, found {settings.depth}")
+            faults.append(f"venues.{venue}.depth: cannot be set for this venue, found {settings.depth}")
         self._next = 0
-        self._timestamp = ""  # of the message being handled
+        self._timestamp = ""  # of the current message
         self._set_up(settings, faults)
 
     def _new_state(self, symbol: str) -> InstrumentState:
@@ -59,13 +59,13 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         product = sent_as(venue_symbol(symbol))
         other = self._by_venue_symbol.get(product)
         if other is not None and other.symbol != symbol:
-            raise ValueRefused(f"{symbol!r} is the same book as {other.symbol!r} at this venue: name one of them")
+            raise ValueRefused(f"{symbol!r} is the same book as {other.symbol!r} at this venue: keep one of them")
         state = super()._add_instrument(symbol)
         self._by_venue_symbol[product] = state
         return state
 
     def subscribe(self) -> list[Send]:
-        # Without heartbeats quiet channels are closed after a minute or so.
+        # Without heartbeats the venue closes quiet channels after about a minute.
         heartbeats = (
             [("heartbeats", "")] if self.instruments and not self.subscriptions.apart(("heartbeats", "")) else []
         )
@@ -92,7 +92,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
         try:
             message = messages.decode_frame(frame)
         except UNREADABLE:
-            # What it may have been about is in doubt by itself: that it is missing need not put all in doubt.
+            # The books it may be about become invalid anyway: its gap need not invalidate all books.
             if messages.number_of_broken(frame) == self._next:
                 self._next += 1
             raise
@@ -128,12 +128,12 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                 self._ignore("channel", channel, messages.IGNORED, frame)
 
     def _refused(self, text: str, outputs: Outputs) -> None:
-        """Take a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
+        """Handle a refusal. The message it answers is refused as a whole; the text may name the product at fault."""
         named = self._mentioned(text, self._wanted(self.instruments.values()))
         self._refuse_message(self.subscriptions.oldest(symbols=named), text, outputs)
 
     def _ignore_late(self, message: messages.AdvancedFrame) -> None:
-        """Count the book updates of a message that comes late or twice; one that cannot be read could not do harm."""
+        """Count the book updates of a late or repeated message; a malformed one changes nothing."""
         try:
             books = messages.BOOKS.decode(message.events)
         except UNREADABLE:
@@ -149,7 +149,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
                 state.tally.gaps += 1
                 state.book.end(outputs, received_time)
                 self._doubt(state, Doubt("sequence", missing), outputs)
-            else:  # the snapshot waited for may be what was lost
+            else:  # the lost message may be the expected snapshot
                 self._request_snapshot(state.symbol, outputs)
 
     def _book(
@@ -187,7 +187,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
             self._trade_gap(state, missing, outputs)
 
     def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
-        # A frame says its channel first; one that is cut off may have been about more books than it still names.
+        # The channel comes first in a frame; a truncated one may have been about more books than it still names.
         if any(channel in frame for channel in _OTHER_CHANNELS) or messages.channel_of(frame) not in (None, "l2_data"):
             return []
         if part is not frame or frame.rstrip().endswith(b"]}]}"):
@@ -198,7 +198,7 @@ class CoinbaseAdvancedProtocol(VenueProtocol):
 
 
 def _reader_of(listings: Sequence[messages.AdvancedListing]) -> Callable[[Item], bool]:
-    """Return what tells whether an item is in a list of all subscriptions; a product goes by either of its names."""
+    """Return a predicate for items in a list of all subscriptions; a product matches by either of its names."""
     listed = {channel: set(names or ()) for listing in listings for channel, names in listing.subscriptions.items()}
 
     def is_listed(item: Item) -> bool:

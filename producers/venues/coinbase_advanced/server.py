@@ -1,4 +1,4 @@
-"""Coinbase Advanced Trade's end of its WebSocket feed.
+"""Server side of Coinbase Advanced Trade's WebSocket feed.
 
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-overview
 """
@@ -33,7 +33,7 @@ _WITH_KEYS = ("user", "futures_balance_summary")
 
 
 class CoinbaseAdvancedSession(VenueSession):
-    """Subscribe and unsubscribe, one channel a message; all frames of the connection are numbered."""
+    """Session with subscribe and unsubscribe, one channel per message; all frames of the connection are numbered."""
 
     numbers_frames = True
 
@@ -91,7 +91,7 @@ class CoinbaseAdvancedSession(VenueSession):
 
 
 def message(channel: str, time_ns: int, events: list[dict[str, Any]]) -> bytes:
-    """Return a frame without a number."""
+    """Return a frame without a sequence number."""
     return encode({"channel": channel, "timestamp": timestamp(time_ns), "sequence_num": -1, "events": events})
 
 
@@ -120,10 +120,10 @@ _FEED_OF_CHANNEL: Final = {"l2_data": BOOK, "market_trades": TRADES}
 
 
 def classify(frame: bytes) -> FrameClass:
-    """Return what a recorded frame is about.
+    """Return the class of a recorded frame.
 
     Raises:
-        FrameRefused: it is no frame of this venue's.
+        FrameRefused: not a frame of this venue.
     """
     try:
         seen = _FRAME.decode(frame)
@@ -132,7 +132,9 @@ def classify(frame: bytes) -> FrameClass:
     if seen.type == "error" and not seen.channel:
         return FrameClass()
     if not seen.channel or seen.sequence_num is None:
-        raise FrameRefused("coinbase_advanced", "neither channel and sequence_num nor error in it")
+        raise FrameRefused(
+            "coinbase_advanced", "not a Coinbase Advanced Trade frame: neither channel and sequence_num nor error"
+        )
     feed = _FEED_OF_CHANNEL.get(seen.channel)
     if feed is None:
         return FrameClass(((seen.channel, ""),) if seen.channel != "subscriptions" else ())

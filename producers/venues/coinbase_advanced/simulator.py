@@ -1,4 +1,4 @@
-"""Coinbase Advanced Trade's frames, not numbered yet: that is the connection's part (``endpoint.py``).
+"""Simulated frames of Coinbase Advanced Trade, without sequence numbers, which the session adds (``server.py``).
 
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 """
@@ -19,12 +19,12 @@ from producers.simulator.texts import Spelling
 from producers.venue_server.session import BOOK, TRADES, VenueSubscription, encode, timestamp
 
 _REPEATED = 100
-"""Trades that a new subscriber gets."""
+"""Trades sent to a new subscriber."""
 _MAKER = {"buy": "SELL", "sell": "BUY"}
 
 
 class CoinbaseAdvancedFeed(SimulatedFeed):
-    """Books and trades in events; the last trades, newest first, for a new subscriber."""
+    """Books and trades as events; the last trades, newest first, for a new subscriber."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
@@ -105,8 +105,8 @@ FEED = CoinbaseAdvancedFeed
 MARKET: Final = VenueMarket(thinness=0.2, latency_ns=(20_000_000, 90_000_000), size_decimals=8)
 
 LIMITS: Final = VenueLimits(
-    # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits; what becomes of
-    # more it does not say.
+    # https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits; what happens
+    # beyond is not documented.
     connects=Limit(8, 1.0),
     messages=Limit(8, 1.0),
     messages_by_address=True,

@@ -1,4 +1,4 @@
-"""Coinbase's product ids are our canonical symbols: ``BTC-USD``. One book may go by two of them.
+"""Coinbase's product ids equal the canonical symbols: ``BTC-USD``. One book may have two of them.
 
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 """

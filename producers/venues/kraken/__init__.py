@@ -8,10 +8,10 @@ VENUE = Venue(
     name="kraken",
     websocket_url="wss://ws.kraken.com/v2",
     protocol=KrakenProtocol,
-    # A heartbeat comes about every second when nothing else does.
+    # A heartbeat about every second when there is no other message.
     silence_seconds=5.0,
     rest_url="https://api.kraken.com",
-    # About 150 connects in ten minutes and address.
+    # About 150 connection attempts in ten minutes per address.
     connects=Limit(140, 600.0),
     # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits
     rest_limit=Limit(1, 1.0),

@@ -1,4 +1,4 @@
-"""Which pairs Kraken trades.
+"""Kraken's list of tradable pairs.
 
 https://docs.kraken.com/api/docs/rest-api/get-tradable-asset-pairs
 """
@@ -28,10 +28,10 @@ _decode = msgspec.json.Decoder(AssetPairs).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
-    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
+    """Return the canonical symbols traded now; ``left_out`` receives the names that have none.
 
     Raises:
-        FrameRefused: it is no such list.
+        FrameRefused: not such a list.
     """
     try:
         answer = _decode(body)

@@ -1,6 +1,6 @@
-"""Kraken's WebSocket v2 messages, as far as we read them.
+"""Kraken's WebSocket v2 messages: the fields that are used.
 
-Numbers are not quoted; they stay :class:`msgspec.Raw`, their decimal text, so that none ever passes through a float.
+Numbers are not quoted; they stay :class:`msgspec.Raw`, their decimal text, so that none passes through a float.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ BOOKS = Entries(KrakenBook)
 TRADES = Entries(KrakenTrade)
 PAIRS = Entries(KrakenPair)
 IGNORED = frozenset({"heartbeat", "status", "ticker", "ohlc", "level3", "pong"})
-"""Channels that are not ours."""
+"""Channels not used here."""
 
 _decode_levels = msgspec.json.Decoder(list[Level]).decode
 

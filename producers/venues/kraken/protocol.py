@@ -1,8 +1,8 @@
-"""Kraken's WebSocket v2: book with checksum, trades, instrument.
+"""Kraken WebSocket v2 protocol: book with checksum, trades, instrument.
 
-Integrity: every book message carries the CRC-32 of the ten best levels of both sides
+Integrity: every book message has the CRC-32 of the ten best levels of both sides
 (https://docs.kraken.com/api/docs/guides/spot-ws-book-v2). A mismatch or a crossed book ends the epoch; the symbol is
-unsubscribed and subscribed again, and updates are ignored until its new snapshot.
+resubscribed, and updates are ignored until its new snapshot.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from producers.venues.kraken.symbols import canonical_symbol, venue_symbol
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKSUM_LEVELS = 10
 _REFERENCE: Final[Item] = ("instrument", "")
-"""Precisions, which the checksums need, come by a channel of their own."""
+"""Channel of the price and size precisions, which the checksums need."""
 
 
 class KrakenProtocol(VenueProtocol):
-    """Kraken's books and trades for the symbols of ``settings``. Each symbol of a request is answered by itself.
+    """Kraken's books and trades for the symbols of ``settings``. Each symbol of a request is answered individually.
 
     Raises:
-        ConfigError: a depth Kraken does not offer, or a symbol that is no pair.
+        ConfigError: a depth that Kraken does not offer, or a symbol that is not a pair.
     """
 
     BOOK = "book"
@@ -45,11 +45,11 @@ class KrakenProtocol(VenueProtocol):
         super().__init__(venue)
         self._depth = settings.depth if settings.depth is not None else DEPTHS[-1]
         self._precisions: dict[str, tuple[int, int]] = {}
-        self._is_snapshot = False  # the message being handled
+        self._is_snapshot = False  # of the current message
         faults = []
         if self._depth not in DEPTHS:
             offered = ", ".join(map(str, DEPTHS))
-            faults.append(f"venues.{venue}.depth: {self._depth} is not offered; one of {offered}")
+            faults.append(f"venues.{venue}.depth: {self._depth} is not supported; use one of {offered}")
         self._set_up(settings, faults)
 
     def _new_state(self, symbol: str) -> InstrumentState:
@@ -69,7 +69,7 @@ class KrakenProtocol(VenueProtocol):
             if batch[0][0] != self.TRADES:
                 yield batch
                 continue
-            # Trades before the subscription are asked for once there are earlier ones: they fill the hole of a
+            # Trades before the subscription are requested once earlier ones were received: they fill the gap of a
             # reconnect.
             for known in (True, False):
                 if group := [item for item in batch if self.instruments[item[1]].trades.started is known]:
@@ -92,7 +92,7 @@ class KrakenProtocol(VenueProtocol):
         match message.channel:
             case "book":
                 if message.type not in ("snapshot", "update"):
-                    raise FrameRefused(self.venue, f"type: neither snapshot nor update: {message.type!r:.80}")
+                    raise FrameRefused(self.venue, f"type is neither snapshot nor update: {message.type!r:.80}")
                 self._is_snapshot = message.type == "snapshot"
                 books = self._entries(messages.BOOKS, message.data, frame, received_time, outputs)
                 self._apply_entries(books, self._book, BookRefused, frame, received_time, outputs)
@@ -170,7 +170,7 @@ class KrakenProtocol(VenueProtocol):
         self.ignored[message.method or "error"] += 1
 
     def _refused(self, message: messages.KrakenFrame, text: str, outputs: Outputs) -> None:
-        """Take a refusal: of one symbol, in whatever channel the request named, or of a whole request."""
+        """Handle a refusal: of one symbol, in whatever channel the request named, or of a whole request."""
         state = self._find(message.symbol) if message.symbol else None
         if message.method == "unsubscribe":
             outputs.append(Note("unsubscription_refused", "WARNING", text, state.symbol if state else None))
@@ -210,7 +210,7 @@ def _digits(side: BookSide, price_shift: int, size_shift: int) -> str:
     if price_shift >= 0 and size_shift >= 0:
         price_unit, size_unit = 10**price_shift, 10**size_shift
         parts = [f"{price // price_unit}{size // size_unit}" for price, size in side.top(CHECKSUM_LEVELS)]
-    else:  # the venue states more decimals than the values need
+    else:  # the venue's precision has more decimals than the values
         price_unit, size_unit = 10 ** max(price_shift, 0), 10 ** max(size_shift, 0)
         more_price, more_size = 10 ** max(-price_shift, 0), 10 ** max(-size_shift, 0)
         parts = [

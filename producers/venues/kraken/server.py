@@ -1,4 +1,4 @@
-"""Kraken's end of its WebSocket v2 (https://docs.kraken.com/api/docs/guides/spot-ws-intro)."""
+"""Server side of Kraken's WebSocket v2 (https://docs.kraken.com/api/docs/guides/spot-ws-intro)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEPTHS = (10, 25, 100, 500, 1000)
 
 _FEEDS = {"book": BOOK, "trade": TRADES, "instrument": INSTRUMENTS}
 _WITHOUT_DATA = ("ticker", "ohlc")
-"""Channels of the venue that may be subscribed to and have nothing for us."""
+"""Channels that can be subscribed and send nothing here."""
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
 
@@ -38,7 +38,7 @@ def feed_of(channel: str) -> str:
 
 
 class KrakenSession(VenueSession):
-    """Subscribe, unsubscribe and ping; one acknowledgement per symbol."""
+    """Session with subscribe, unsubscribe and ping; one acknowledgement per symbol."""
 
     def greeting(self, time_ns: int) -> list[bytes]:
         status = {"version": "2.0.10", "system": "online", "api_version": "v2", "connection_id": time_ns & (2**63 - 1)}
@@ -168,17 +168,17 @@ _RESULT = msgspec.json.Decoder(_Result)
 
 
 def classify(frame: bytes) -> FrameClass:
-    """Return what a recorded frame is about.
+    """Return the class of a recorded frame.
 
     Raises:
-        FrameRefused: it is no frame of this venue's.
+        FrameRefused: not a frame of this venue.
     """
     seen = decode("kraken", _FRAME, frame)
     if (answer := rest_answer(seen)) is not None:
         return answer
     if seen.channel is UNSET:
         if seen.method is UNSET and seen.error is UNSET:
-            raise FrameRefused("kraken", "neither channel nor method in it")
+            raise FrameRefused("kraken", "not a Kraken frame: neither channel nor method")
         return FrameClass(depth=_confirmed_depth(seen))
     feed = feed_of(seen.channel)
     if feed not in (BOOK, TRADES):
@@ -197,7 +197,7 @@ def _is_snapshot(frame: _Frame) -> bool:
 def _snapshot_levels(data: Raw) -> int:
     try:
         books = _BOOKS.decode(data)
-    except msgspec.DecodeError:  # whoever reads the levels will say so
+    except msgspec.DecodeError:  # reported when the levels are parsed
         return 0
     return max((len(side) for book in books for side in (book.bids, book.asks)), default=0)
 
@@ -207,7 +207,7 @@ def _confirmed_depth(frame: _Frame) -> int:
         return 0
     try:
         result = _RESULT.decode(frame.result)
-    except msgspec.DecodeError:  # nor does it confirm anything
+    except msgspec.DecodeError:  # malformed: confirms nothing
         return 0
     return result.depth if result.channel == "book" else 0
 

@@ -1,4 +1,4 @@
-"""Kraken's frames (WebSocket v2: https://docs.kraken.com/api/docs/websocket-v2/book and neighbours)."""
+"""Simulated frames of Kraken (WebSocket v2: https://docs.kraken.com/api/docs/websocket-v2/book and following)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRADES_KEPT = 50  # of the trade channel's snapshot
 
 
 class KrakenFeed(SimulatedFeed):
-    """Books in scopes of 10 to 1000 levels with checksums, trades, instruments."""
+    """Books of 10 to 1000 levels with checksums; trades; instruments."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
@@ -36,7 +36,7 @@ class KrakenFeed(SimulatedFeed):
         }
 
     def topic(self, subscription: VenueSubscription) -> Topic:
-        """Return the topic; books come in depths."""
+        """Return the topic; books have one per depth."""
         return subscription.feed, subscription.symbol, str(subscription.depth or "")
 
     def opening(self, subscription: VenueSubscription, time_ns: int) -> list[bytes]:
@@ -84,7 +84,7 @@ class KrakenFeed(SimulatedFeed):
         digits.changed(event)
         frames: list[tuple[Topic, bytes]] = []
         for topic, scope in list(scopes.items()):
-            if topic not in active:  # nobody looks at it any more; a new subscriber opens it anew
+            if topic not in active:  # no subscriber left; a new one starts it again
                 del scopes[topic]
                 continue
             bids, asks = scope.update(event)
@@ -118,10 +118,10 @@ class KrakenFeed(SimulatedFeed):
 
 
 class _Scope:
-    """The best ``depth`` levels as a subscriber holds them, and what it has to be told to go on holding them.
+    """The best ``depth`` levels as a subscriber holds them, and the messages that keep them current.
 
-    A level that falls out of the scope is not deleted by a message (subscribers truncate); one that comes into it
-    because another went is sent.
+    A level that leaves the scope is not deleted by a message (subscribers truncate); one that enters because another
+    was removed is sent.
     """
 
     def __init__(self, book: OrderBook, depth: int) -> None:
@@ -134,13 +134,13 @@ class _Scope:
         """Return the levels to send after ``event``."""
         depth, book = self._depth, self._book
         if self._bids is None is self._asks and len(book.bids) <= depth >= len(book.asks):
-            return event.bids, event.asks  # all levels there are, before and now
+            return event.bids, event.asks  # the whole book, before and now
         bids, self._bids = self._changes(self._book.bids, self._bids, event.bids)
         asks, self._asks = self._changes(self._book.asks, self._asks, event.asks)
         return bids, asks
 
     def _held(self, side: BookSide) -> dict[int, int] | None:
-        """Return the levels held; None: all there are, which is usual and needs no comparison."""
+        """Return the levels held; None: the whole book, which is usual and needs no comparison."""
         return None if len(side) <= self._depth else dict(side.top(self._depth))
 
     def _changes(
@@ -148,7 +148,7 @@ class _Scope:
     ) -> tuple[Sequence[Level], dict[int, int] | None]:
         now = self._held(side)
         if before is None:
-            # All were held: what the event names is all that can be new, except what is beyond the scope now.
+            # The whole book was held: only the event's levels can be new, except those now beyond the scope.
             return [level for level in event if now is None or level[0] in now or not level[1]], now
         held = now if now is not None else dict(side)
         changed = [(price, size) for price, size in held.items() if before.get(price) != size]
@@ -159,7 +159,7 @@ class _Scope:
 def checksum(book: OrderBook) -> int:
     """Return the CRC-32 of the ten best levels, asks first, digits only.
 
-    Mantissas at the venue's precision are the digits without dot and leading zeros that the venue prescribes:
+    Mantissas at the venue's precision are the digits, without dot and leading zeros, that the venue prescribes:
     https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
     """
     levels = [*book.asks.top(_CHECKSUM_LEVELS), *book.bids.top(_CHECKSUM_LEVELS)]
@@ -167,13 +167,13 @@ def checksum(book: OrderBook) -> int:
 
 
 class _Digits:
-    """:func:`checksum` of a book that is followed: what did not change is not written again."""
+    """:func:`checksum` of a changing book; unchanged digits are cached."""
 
     def __init__(self, book: OrderBook) -> None:
         self._bids, self._asks = _BestDigits(book.bids, +1), _BestDigits(book.asks, -1)
 
     def changed(self, event: BookChange) -> None:
-        """Take note of an event; all of them have to be told."""
+        """Handle an event; all events must be passed."""
         if event.bids:
             self._bids.changed(event.bids)
         if event.asks:
@@ -185,14 +185,14 @@ class _Digits:
 
 
 class _BestDigits:
-    """The digits of a side's ten best levels, best first, kept up with each change. Sign as in :class:`BookSide`."""
+    """Digits of a side's ten best levels, best first, updated with each change. Sign as in :class:`BookSide`."""
 
     def __init__(self, side: BookSide, sign: int) -> None:
         self._side = side
         self._sign = sign
         self._keys: list[int] = []  # -sign * price, ascending
         self._texts: list[str] = []
-        self._followed = False  # from the first question on
+        self._followed = False  # since the first call of text()
         self._digits: bytes | None = None
 
     def changed(self, levels: Iterable[Level]) -> None:
@@ -202,7 +202,7 @@ class _BestDigits:
         last = keys[-1] if len(keys) >= _CHECKSUM_LEVELS else inf
         for price, size in levels:
             key = -sign * price
-            if key > last:  # if it comes into the ten best, then because others went
+            if key > last:  # it can enter the ten best only if others are removed
                 continue
             self._digits = None
             at = bisect_left(keys, key)
@@ -218,7 +218,7 @@ class _BestDigits:
             self._fill_up()
 
     def _fill_up(self) -> None:
-        """Keep ten levels: what is held is the best of the side, so others can only come behind it."""
+        """Keep ten levels: those held are the side's best, so others can only follow them."""
         keys, texts, side = self._keys, self._texts, self._side
         del keys[_CHECKSUM_LEVELS:], texts[_CHECKSUM_LEVELS:]
         if len(keys) < _CHECKSUM_LEVELS:
@@ -270,13 +270,13 @@ def _rest_refusal(status: int) -> bytes:
 
 
 LIMITS: Final = VenueLimits(
-    # The rate is dynamic; the venue gives no number: https://docs.kraken.com/api/docs/guides/spot-ratelimits
+    # The limit is dynamic; the venue gives no number: https://docs.kraken.com/api/docs/guides/spot-ratelimits
     messages=Limit(20, 1.0),
     # "Approximately 150 attempts per rolling 10 minutes", then the address is banned for as long:
     # https://support.kraken.com/articles/360022326871-kraken-websocket-api-frequently-asked-questions
     connects=Limit(150, 600.0),
     ban_seconds=600.0,
-    # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits: one a second, public endpoints.
+    # https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits: one per second, public endpoints.
     rest=Limit(1, 1.0),
     rest_refusal=_rest_refusal,
 )

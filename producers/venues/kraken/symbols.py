@@ -1,4 +1,4 @@
-"""Kraken's symbols: ``BTC/USD``; older names of two assets are still met.
+"""Kraken's symbols: ``BTC/USD``; two assets also have older names.
 
 https://docs.kraken.com/api/docs/guides/spot-ws-intro/#symbols
 """
@@ -15,7 +15,7 @@ def venue_symbol(symbol: str) -> str:
     """Return Kraken's spelling of a canonical symbol: ``BTC-USD`` → ``BTC/USD``.
 
     Raises:
-        ValueRefused: it names no pair.
+        ValueRefused: not a pair.
     """
     base, dash, quote = check_symbol(symbol).partition("-")
     if not dash:
@@ -24,10 +24,10 @@ def venue_symbol(symbol: str) -> str:
 
 
 def canonical_symbol(name: str) -> str:
-    """Return the canonical symbol of Kraken's: ``XBT/USD``, ``BTC/USD`` → ``BTC-USD``.
+    """Return the canonical symbol of Kraken's ``name``: ``XBT/USD``, ``BTC/USD`` → ``BTC-USD``.
 
     Raises:
-        ValueRefused: it is no symbol of Kraken's.
+        ValueRefused: not a symbol of Kraken.
     """
     base, slash, quote = name.partition("/")
     if not slash or "-" in name:

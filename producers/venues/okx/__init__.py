@@ -8,12 +8,12 @@ VENUE = Venue(
     name="okx",
     websocket_url="wss://ws.okx.com:8443/ws/v5/public",
     protocol=OkxProtocol,
-    # The venue cuts a connection on which nothing was said for 30 s; the text "ping" is answered with the text "pong".
+    # The venue closes a connection without messages for 30 s; the text "ping" is answered with the text "pong".
     # https://www.okx.com/docs-v5/en/#overview-websocket-overview
     silence_seconds=25.0,
     ping_seconds=10.0,
     text_ping="ping",
-    # 480 requests an hour on a connection, three connections a second.
+    # 480 requests an hour per connection, three connections per second.
     messages_per_second=3.0,
     requests=Limit(480, 3600.0),
     connects=Limit(3, 1.0),

@@ -27,10 +27,10 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 def parse_instruments(body: bytes, left_out: Callable[[str], None] = no_matter) -> list[str]:
-    """Return the canonical symbols that are traded now; ``left_out`` is told the names that have none.
+    """Return the canonical symbols traded now; ``left_out`` receives the names that have none.
 
     Raises:
-        FrameRefused: it is no list of instruments.
+        FrameRefused: not a list of instruments.
     """
     try:
         answer = _decode(body)

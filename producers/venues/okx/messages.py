@@ -1,4 +1,4 @@
-"""OKX's WebSocket v5 messages, as far as we read them.
+"""OKX's WebSocket v5 messages: the fields that are used.
 
 https://www.okx.com/docs-v5/en/#overview-websocket-overview
 """
@@ -15,14 +15,14 @@ from producers.feed.entries import Entries
 
 Sequence = Annotated[int, Meta(ge=-1, le=2**63 - 1)]
 Digits = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
-"""Whole numbers come as text."""
+"""An integer sent as text."""
 EMPTY = Raw(b"")
 
 PONG = b"pong"
-"""The answer to the text ``ping``; the only message that is no JSON."""
+"""The answer to the text ``ping``; the only message that is not JSON."""
 
 
-# What a message is about; answers repeat it.
+# The subject of a message; answers repeat it.
 class Argument(Struct, rename="camel"):
     channel: str = ""
     inst_id: str = ""
@@ -39,7 +39,7 @@ class OkxFrame(Struct):
     msg: str = ""
 
 
-# Channel "books": 400 levels, then what changed, every 100 ms.
+# Channel "books": 400 levels, then changes, every 100 ms.
 # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
 class OkxBook(Struct, rename="camel"):
     bids: Raw
@@ -48,7 +48,7 @@ class OkxBook(Struct, rename="camel"):
     seq_id: Sequence
     prev_seq_id: Sequence
     symbol: str = ""
-    """The message's, which names it once for all of them."""
+    """The instrument of the message, which names it once for all books."""
 
 
 # Channel "trades": one message per taker order and price; trade_id is the last of the ``count`` trades in it.
@@ -68,11 +68,11 @@ BOOKS = Entries(OkxBook)
 TRADES = Entries(OkxTrade)
 
 IGNORED = frozenset({"tickers", "bbo-tbt", "books5", "trades-all", "instruments", "status", "index-tickers"})
-"""Channels that are not ours."""
+"""Channels not used here."""
 
 _REST_OF_LEVEL = re.compile(rb'",\s*"[0-9]*",\s*"[0-9]*"\s*\]')
 
 
 def pairs(levels: Raw) -> Raw:
-    """Return levels ``[price, size, "0", number of orders]`` as ``[price, size]``; another form stays as it is."""
+    """Return levels ``[price, size, "0", number of orders]`` as ``[price, size]``; any other form unchanged."""
     return Raw(_REST_OF_LEVEL.sub(b'"]', bytes(levels)))

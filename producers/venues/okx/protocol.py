@@ -1,12 +1,12 @@
-"""OKX's WebSocket v5: ``books`` (400 levels), ``trades``.
+"""OKX WebSocket v5 protocol: ``books`` (400 levels), ``trades``.
 
-Integrity: each book message names its own ``seqId`` and that of the message before it, ``prevSeqId``; a snapshot has -1
-there. A message whose ``prevSeqId`` is not the last ``seqId`` shows a loss, whatever the numbers are: after
-maintenance they may start again lower. A message that repeats its number and has no levels says that nothing changed;
-where nothing does, one comes a minute, and so proves the subscription of that book alive.
+Integrity: each book message has its own ``seqId`` and that of the message before it, ``prevSeqId``, -1 in a snapshot. A
+message whose ``prevSeqId`` is not the last ``seqId`` shows a loss, whatever the numbers are: after maintenance they may
+restart lower. A message that repeats its number and has no levels says that nothing changed; in a quiet book one is
+sent per minute, which proves the subscription of that book alive.
 https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
 
-The ``checksum`` that messages still carry is 0 since 23 June 2026 and is not looked at:
+The ``checksum`` field has been 0 since 23 June 2026 and is ignored:
 https://www.okx.com/help/okx-order-book-channels-checksum-field-deprecation
 """
 
@@ -27,11 +27,11 @@ from producers.venues.okx import messages
 from producers.venues.okx.symbols import venue_symbol
 
 DEPTH: Final = 400
-"""Levels a side of the ``books`` channel."""
+"""Levels per side of the ``books`` channel."""
 _ARGUMENTS: Final = 200
-"""Of one request; its text may be 64 KB long."""
+"""Maximum arguments per request; its text may be 64 KB long."""
 _WHOLE_REQUEST: Final = frozenset({"60012", "60013", "60014", "60026", "60027"})
-"""Errors about a request as such: its form, its arguments, its frequency.
+"""Errors of a request as a whole: its form, its arguments, its frequency.
 https://www.okx.com/docs-v5/en/#error-code-websocket-public"""
 
 
@@ -39,7 +39,7 @@ class OkxProtocol(VenueProtocol):
     """OKX's books and trades for the symbols of ``settings``.
 
     Raises:
-        ConfigError: another depth than 400, or a symbol that is no spot pair.
+        ConfigError: a depth other than 400, or a symbol that is not a spot pair.
     """
 
     BOOK = "books"
@@ -49,13 +49,13 @@ class OkxProtocol(VenueProtocol):
         super().__init__(venue)
         faults = []
         if settings.depth not in (None, DEPTH):
-            faults.append(f"venues.{venue}.depth: {settings.depth} is not offered; {DEPTH} or none")
+            faults.append(f"venues.{venue}.depth: {settings.depth} is not supported; use {DEPTH} or leave it out")
         self._last: dict[str, int] = {}
         self._last_trade: dict[str, int] = {}
         self._set_up(settings, faults)
 
     def _new_state(self, symbol: str) -> InstrumentState:
-        # A message stands for ``count`` trades, of whose ids it names the last: gaps are counted here.
+        # A message stands for ``count`` trades and has the id of the last one: gaps are counted here.
         return InstrumentState(self.venue, symbol, venue_symbol(symbol), depth=DEPTH, consecutive=False)
 
     def _remove_instrument(self, state: InstrumentState) -> None:
@@ -85,7 +85,7 @@ class OkxProtocol(VenueProtocol):
         match message.arg.channel:
             case "books":
                 if message.action not in ("snapshot", "update"):
-                    raise FrameRefused(self.venue, f"action: neither snapshot nor update: {message.action!r:.80}")
+                    raise FrameRefused(self.venue, f"action is neither snapshot nor update: {message.action!r:.80}")
                 take = self._update if message.action == "update" else self._snapshot
                 books = list(self._entries(messages.BOOKS, message.data, frame, received_time, outputs))
                 for book in books:
@@ -115,14 +115,16 @@ class OkxProtocol(VenueProtocol):
         self, state: InstrumentState, book: messages.OkxBook, received_time: int, outputs: Outputs
     ) -> Doubt | None:
         last = self._last.get(state.symbol)
-        # While the book waits for a snapshot nothing follows; the last message may come again.
+        # While the book waits for a snapshot nothing is applied; the last message may be repeated.
         if not state.book.follows or (book.prev_seq_id != last and book.seq_id == last):
             state.tally.ignored += 1
             return None
         if book.prev_seq_id != last:
             state.tally.gaps += 1
             state.book.end(outputs, received_time)
-            return Doubt("sequence", f"message {book.seq_id} follows {book.prev_seq_id}, the last one was {last}")
+            return Doubt(
+                "sequence", f"message {book.seq_id} follows {book.prev_seq_id}, but the last one received was {last}"
+            )
         self._last[state.symbol] = book.seq_id
         bids, asks = messages.pairs(book.bids), messages.pairs(book.asks)
         if bytes(bids) == bytes(asks) == b"[]":
@@ -170,7 +172,7 @@ class OkxProtocol(VenueProtocol):
             case "channel-conn-count-error":
                 outputs.append(Note("subscription_refused", "ERROR", "too many connections to a channel", symbol))
             case "notice":
-                outputs.append(Reconnect(f"the venue announces: {text}"))
+                outputs.append(Reconnect(f"notice from the venue: {text}"))
             case "unsubscribe" | "channel-conn-count":
                 pass
             case _:
@@ -178,10 +180,10 @@ class OkxProtocol(VenueProtocol):
         self.ignored[event] += 1
 
     def _refused(self, message: messages.OkxFrame, text: str, outputs: Outputs) -> None:
-        """Take a refusal: of one argument, or of a whole request.
+        """Handle a refusal: of one argument, or of a whole request.
 
-        Arguments are answered one by one and in order. Where neither ``arg`` nor the text names the one refused it is
-        the oldest that was not answered.
+        Arguments are answered one by one and in order. If neither ``arg`` nor the text names the refused one, it is the
+        oldest one in flight.
         """
         oldest = self.subscriptions.oldest("subscribe")
         if message.code in _WHOLE_REQUEST or oldest is None:
@@ -205,4 +207,4 @@ class OkxProtocol(VenueProtocol):
         return b'"books"' in frame and b'"data"' in frame
 
     def _affected_symbols(self, frame: bytes, part: bytes) -> Sequence[str]:
-        return super()._affected_symbols(frame, frame)  # an entry of a book does not name it
+        return super()._affected_symbols(frame, frame)  # an entry of a book does not contain its name

@@ -1,4 +1,4 @@
-"""OKX's end of its WebSocket v5 (https://www.okx.com/docs-v5/en/#overview-websocket-subscribe)."""
+"""Server side of OKX's WebSocket v5 (https://www.okx.com/docs-v5/en/#overview-websocket-subscribe)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONNECTION: Final = "a4d3ae55"
 
 
 class OkxSession(VenueSession):
-    """Subscribe and unsubscribe, one answer per argument; the text ``ping`` is answered with ``pong``."""
+    """Session with subscribe and unsubscribe, one answer per argument; the text ``ping`` is answered with ``pong``."""
 
     def is_ping(self, message: bytes) -> bool:
         return message == b"ping"
@@ -65,10 +65,10 @@ def _error(code: str, text: str) -> SessionAnswer:
 
 
 def classify(frame: bytes) -> FrameClass:
-    """Return what a recorded frame is about.
+    """Return the class of a recorded frame.
 
     Raises:
-        FrameRefused: it is no frame of this venue's.
+        FrameRefused: not a frame of this venue.
     """
     if frame == PONG:
         return FrameClass()
@@ -79,7 +79,7 @@ def classify(frame: bytes) -> FrameClass:
     if message.event is not None:
         return FrameClass()
     if message.arg is None or not message.arg.channel:
-        raise FrameRefused("okx", "neither event nor arg in it")
+        raise FrameRefused("okx", "not an OKX frame: neither event nor arg")
     return FrameClass(((FEEDS.get(message.arg.channel, message.arg.channel), message.arg.inst_id),))
 
 

@@ -1,4 +1,4 @@
-"""OKX's frames (https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel)."""
+"""Simulated frames of OKX (https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from producers.venues.okx.protocol import DEPTH
 
 
 class OkxFeed(SimulatedFeed):
-    """Books whose messages name the one before; trades."""
+    """Books whose messages refer to the previous one; trades."""
 
     def __init__(self, instruments: Collection[SimulatedInstrument]) -> None:
         super().__init__(instruments)
@@ -35,7 +35,7 @@ class OkxFeed(SimulatedFeed):
         return [_book(symbol, spelling, "snapshot", bids, asks, time_ns, sequence, -1)]
 
     def alive(self, time_ns: int, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
-        # A message without levels that names itself as the one before:
+        # A message without levels that refers to itself as the previous one:
         # https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
         found = []
         for symbol, said in self._said.items():
@@ -84,7 +84,7 @@ class OkxFeed(SimulatedFeed):
     def _book(self, event: BookChange, active: Collection[Topic]) -> list[tuple[Topic, bytes]]:
         symbol = event.listing.venue_symbol
         before = self._sequences[symbol]
-        # Numbers rise, but not by one: only the link to the message before counts.
+        # Numbers increase, but not by one: only the reference to the previous message counts.
         self._sequences[symbol] = before + 1 + len(event.bids) + len(event.asks)
         self._said[symbol] = event.time_ns
         topic = (BOOK, symbol, "")

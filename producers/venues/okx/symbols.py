@@ -1,4 +1,4 @@
-"""OKX's spot instruments are spelled as our canonical symbols: ``BTC-USDT``.
+"""OKX's spot instrument ids equal the canonical symbols: ``BTC-USDT``.
 
 https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
 """
@@ -13,7 +13,7 @@ def venue_symbol(symbol: str) -> str:
     """Return the instrument id of a canonical symbol.
 
     Raises:
-        ValueRefused: it names no pair.
+        ValueRefused: not a pair.
     """
     if "-" not in check_symbol(symbol):
         raise ValueRefused(f"not a pair: {symbol!r} (BASE-QUOTE)")
@@ -24,6 +24,6 @@ def canonical_symbol(name: str) -> str:
     """Return the canonical symbol of an instrument id.
 
     Raises:
-        ValueRefused: it is no spot instrument; ``BTC-USDT-SWAP`` is none.
+        ValueRefused: not a spot instrument, such as ``BTC-USDT-SWAP``.
     """
     return venue_symbol(name)

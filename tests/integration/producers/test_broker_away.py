@@ -100,7 +100,7 @@ async def test_a_broker_that_stops_under_a_flood(tmp_path: Path) -> None:
         _check_book(simulation, symbol, [update for update in updates if update.kind != "HEARTBEAT"])
         _check_trades(symbol, published)
     (gap,) = [record for record in published if isinstance(record, Event) and record.kind == "disconnected"]
-    assert (gap.severity, gap.message) == ("WARNING", "the broker took nothing for 0.5 s")
+    assert (gap.severity, gap.message) == ("WARNING", "the broker acknowledged nothing for 0.5 s")
 
 
 def _check_book(simulation: Simulation, symbol: str, updates: list[L2Update]) -> None:

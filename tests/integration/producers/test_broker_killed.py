@@ -44,4 +44,6 @@ async def test_a_killed_broker_costs_a_counted_gap_and_all_books_come_back(
     values = [value for (topic, _), found in seen.arrived.items() if topic == topics.EVENTS for _, value in found]
     lost = [event for event in map(codec.decode, values) if isinstance(event, Event) and event.kind == "disconnected"]
     assert len(lost) >= plan.connections * len(plan.venues)
-    assert {(event.severity, event.message) for event in lost} == {("WARNING", "the broker took nothing for 0.5 s")}
+    assert {(event.severity, event.message) for event in lost} == {
+        ("WARNING", "the broker acknowledged nothing for 0.5 s")
+    }

@@ -172,7 +172,7 @@ async def test_a_wrong_file_is_refused_with_every_fault_and_all_goes_on(kafka: K
             write(folder, table(venue, SYMBOLS, depth=7), '[venues.krakn]\nsymbols = ["BTC-USD"]\n')
             await it.until(lambda: len(it.kinds("config_refused")) == 2)
             text = it.kinds("config_refused")[1].message
-            assert "venues.kraken.depth: 7 is not offered" in text
+            assert "venues.kraken.depth: 7 is not supported" in text
             assert "venues.krakn: unknown venue" in text
             (folder / "exchanges.toml").unlink()
             await it.until(lambda: len(it.kinds("config_refused")) == 3)
@@ -212,7 +212,7 @@ async def test_patterns_are_resolved_against_what_the_venue_trades(kafka: KafkaS
             assert it.records("ETH-USDT", "binance") == []
             first, second = it.kinds("symbols_resolved")
             assert (first.severity, first.message) == ("INFO", "BTC-* matches 2 symbols: BTC-USDC, BTC-USDT")
-            assert (second.severity, second.message) == ("WARNING", "*-GBP matches nothing the venue trades")
+            assert (second.severity, second.message) == ("WARNING", "*-GBP matches no instrument of the venue")
             write(folder, table(venue, ["*-USDT"]))
             await it.until(lambda: it.deltas("ETH-USDT", "binance"))
             await it.until(lambda: it.records("BTC-USDC", "binance")[-1].kind == "INVALID")

@@ -253,7 +253,7 @@ async def test_a_killed_recorder_loses_a_moment_and_the_next_one_finishes_its_fi
                 left = survey(torn)
                 assert left.frames > 50
                 assert left.incomplete is not None
-                assert left.incomplete.startswith(f"{torn}:{left.frames + 1}: the recording is cut off")
+                assert left.incomplete.startswith(f"{torn}:{left.frames + 1}: the recording is truncated")
         assert code == 0
     first, second = sorted(out.iterdir())
     assert torn is not None

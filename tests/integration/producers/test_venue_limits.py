@@ -245,7 +245,7 @@ def test_a_connection_that_took_all_its_requests_makes_way_for_a_new_one() -> No
         await until(lambda: it.figures(SYMBOLS[1]).get("valid"), 100.0)
         assert it.kinds(SYMBOLS[0]) == ["SNAPSHOT", "SNAPSHOT"], "a new connection took it over, without a gap"
         (event,) = it.events("replacing")
-        assert "the venue takes no more requests on this connection" in event.message
+        assert "the venue's request limit for this connection is exhausted" in event.message
 
     run(okx_collector(few, SYMBOLS[:1], work), sockets=True)
 

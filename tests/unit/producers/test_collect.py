@@ -28,8 +28,8 @@ def test_nothing_to_collect_is_told(
     assert main(["kraken", "", "kraken"]) == 2
     head, off, empty = capsys.readouterr().err.splitlines()
     assert head == "alphapulse collect: 2 faults:"
-    assert off == "  - kraken: not enabled; [venues.kraken] says enabled = false"
-    assert empty.startswith("  - '': unknown venue; there are ")
+    assert off == "  - kraken: disabled: [venues.kraken] has enabled = false"
+    assert empty.startswith("  - '': unknown venue; known: ")
 
 
 def test_faults_of_other_venues_are_told_but_not_that_they_lack_a_key(

@@ -22,7 +22,7 @@ def config(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("venue", "text", "told"),
     [
-        ("krakn", "", "collector-krakn: 'krakn': unknown venue, did you mean kraken?; there are "),
+        ("krakn", "", "collector-krakn: 'krakn': unknown venue, did you mean kraken?; known: "),
         ("kraken", '[venues.coinbase]\nsymbols = ["BTC-USD"]', "exchanges.toml; configured: coinbase\n"),
         ("kraken", '[venues.kraken]\nsymbol = ["BTC-USD"]', "key venues.kraken.symbol: unknown key"),
     ],

@@ -155,7 +155,7 @@ async def test_a_refused_record_is_never_swallowed(held: tuple[HeldProducer, Pub
     waiting = asyncio.create_task(publisher.room())
     await settle()
     producer.fault = KafkaError("no")
-    with pytest.raises(BrokerError, match=r"records to md\.trades were refused.*no"):
+    with pytest.raises(BrokerError, match=r"records to md\.trades: .*no"):
         await waiting
     assert publisher.failed.is_set()
     assert publisher.full
@@ -176,7 +176,7 @@ async def test_a_record_that_the_client_does_not_take_is_never_swallowed(error: 
     publisher.publish(trade(1))
     assert publisher.failed.is_set()
     assert publisher.confirmed() == 0
-    with pytest.raises(BrokerError, match=r"1 records to md\.trades were refused"):
+    with pytest.raises(BrokerError, match=r"did not accept 1 records to md\.trades"):
         await publisher.flush()
 
 
@@ -184,7 +184,7 @@ async def test_a_client_without_room_is_a_failure_and_no_loss_in_silence() -> No
     publisher = Publisher(HeldProducer(room=1), Codec(), PublisherSettings(), "kraken")
     publisher.publish(trade(1))
     publisher.publish(trade(2))
-    with pytest.raises(BrokerError, match="the client has no room"):
+    with pytest.raises(BrokerError, match="the client's queue is full"):
         await publisher.room()
 
 

@@ -244,7 +244,9 @@ def stood_still(it: Collecting) -> None:
     assert it.kinds() == it.kinds("ETH-USD") == ["SNAPSHOT", "INVALID"]
     assert it.notes() == [("late", "late")]
     note = next(output for output in it.published if isinstance(output, Note))
-    assert note.message == "the collector stood still for 8.0 s; its books are withheld until it has caught up"
+    assert (
+        note.message == "the collector was not running for 8.0 s; books are withheld until the collector has caught up"
+    )
     assert note.details == {"ended": "2"}
 
 

@@ -33,6 +33,6 @@ async def test_what_needs_a_restart_is_said() -> None:
         follower = Follower(it.collector, before, "coinbase")
         follower.apply(before.model_copy(update={"data_dir": Path("elsewhere")}))
         await until(lambda: it.events("config_change"))
-        assert it.events("config_change")[0].message == "takes effect at the next start: data_dir"
+        assert it.events("config_change")[0].message == "restart the collector to apply: data_dir"
         follower.apply(before.model_copy(update={"data_dir": Path("elsewhere"), "venues": {}}))
         await until(lambda: it.collector.status()["connections"] == [])

@@ -65,19 +65,19 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
             "did you mean BTC-USD?, found 'btc/usd'"
         ),
         "2: key venues.kraken.symbols: not a pair: 'BTCUSDT' (BASE-QUOTE), did you mean BTC-USDT?",
-        "3: key venues.kraken.depth: 7 is not offered; one of 10, 25, 100, 500, 1000",
-        f"5: key venues.krakn: unknown venue, did you mean kraken?; there are {known}",
-        "9: key venues.coinbase.symbols: names no symbol; enabled = false switches a venue off",
-        "10: key venues.coinbase.depth: the venue offers no choice, found 5",
+        "3: key venues.kraken.depth: 7 is not supported; use one of 10, 25, 100, 500, 1000",
+        f"5: key venues.krakn: unknown venue, did you mean kraken?; known: {known}",
+        "9: key venues.coinbase.symbols: no symbols; add some, or set enabled = false to disable the venue",
+        "10: key venues.coinbase.depth: cannot be set for this venue, found 5",
         "13: key venues.okx.symbols: BTC-USDT stands in it twice, found ['BTC-USDT', 'BTC-USDT']",
-        "14: key venues.okx.depth: 5 is not offered; 400 or none",
+        "14: key venues.okx.depth: 5 is not supported; use 400 or leave it out",
         "15: key venues.okx.connections: Input should be greater than or equal to 1, found 0",
-        "21: key venues.alpaca.key: missing; the venue wants an account's (variable ALPHAPULSE_VENUES__ALPACA__KEY)",
+        "21: key venues.alpaca.key: missing; create an API key at the venue and set ALPHAPULSE_VENUES__ALPACA__KEY",
         (
-            "21: key venues.alpaca.secret: missing; the venue wants an account's (variable "
-            "ALPHAPULSE_VENUES__ALPACA__SECRET)"
+            "21: key venues.alpaca.secret: missing; create an API key at the venue and set "
+            "ALPHAPULSE_VENUES__ALPACA__SECRET"
         ),
-        "22: key venues.alpaca.symbols: the venue lists no instruments for patterns; name the symbols",
+        "22: key venues.alpaca.symbols: the venue has no list of instruments for patterns; list the symbols",
         "22: key venues.alpaca.symbols: not a ticker: 'BTC-USD' (a US equity's, such as AAPL)",
     ]
     assert any(fault.startswith(f"{tmp_path / 'services.toml'}:2: key gateway.port") for fault in faults(tmp_path))
@@ -88,7 +88,7 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
     [
         ('"BTC-USD"', ['Input should be a list, as ["a", "b"], found \'BTC-USD\'']),
         ("[5]", ["Input should be a valid string, found 5"]),
-        ("[]", ["names no symbol; enabled = false switches a venue off"]),
+        ("[]", ["no symbols; add some, or set enabled = false to disable the venue"]),
         (
             '["AAPL", "AAPL"]',
             ["AAPL stands in it twice, found ['AAPL', 'AAPL']", "not a pair: 'AAPL' (BASE-QUOTE)"],
@@ -110,7 +110,10 @@ def test_a_variable_is_named_where_it_is_at_fault(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("ALPHAPULSE_VENUES__KRAKEN__DEPTH", "11")
     monkeypatch.setenv("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", "ETH-USD, AAPL")
     assert faults(tmp_path) == [
-        "ALPHAPULSE_VENUES__KRAKEN__DEPTH: key venues.kraken.depth: 11 is not offered; one of 10, 25, 100, 500, 1000",
+        (
+            "ALPHAPULSE_VENUES__KRAKEN__DEPTH: key venues.kraken.depth: 11 is not supported; "
+            "use one of 10, 25, 100, 500, 1000"
+        ),
         "ALPHAPULSE_VENUES__KRAKEN__SYMBOLS: key venues.kraken.symbols: not a pair: 'AAPL' (BASE-QUOTE)",
     ]
 
@@ -158,10 +161,10 @@ def test_venues_of_a_command_line_are_told_apart_unknown_not_configured_and_off(
     with pytest.raises(ArgumentsRefused) as caught:
         rules.selected(settings, ["krakn", "binance", "okx", ""], tmp_path)
     unknown, absent, off, empty = caught.value.faults
-    assert unknown.startswith("'krakn': unknown venue, did you mean kraken?; there are alpaca, ")
+    assert unknown.startswith("'krakn': unknown venue, did you mean kraken?; known: alpaca, ")
     assert absent == (
-        f"binance: not configured; its symbols belong in [venues.binance] of {tmp_path / 'exchanges.toml'};"
+        f"binance: not configured; add its symbols under [venues.binance] in {tmp_path / 'exchanges.toml'};"
         " configured: kraken, okx"
     )
-    assert off == "okx: not enabled; [venues.okx] says enabled = false"
-    assert empty.startswith("'': unknown venue; there are ")
+    assert off == "okx: disabled: [venues.okx] has enabled = false"
+    assert empty.startswith("'': unknown venue; known: ")

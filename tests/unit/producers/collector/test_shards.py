@@ -117,7 +117,7 @@ async def test_what_the_venue_does_not_offer_is_refused_and_nothing_changes() ->
         settings = VenueSettings(symbols=SYMBOLS[:1], websocket_url=url)
         async with live(load("coinbase"), settings) as it:
             await until(lambda: it.figures(SYMBOLS[0]).get("valid"))
-            with pytest.raises(ConfigError, match="the venue offers no choice"):
+            with pytest.raises(ConfigError, match="cannot be set for this venue"):
                 it.collector.reconfigure(settings.model_copy(update={"depth": 5, "symbols": ()}))
             assert it.collector.settings == settings
             assert it.figures(SYMBOLS[0])["valid"]
@@ -271,7 +271,10 @@ async def test_a_venue_without_a_list_says_that_patterns_cannot_be_resolved() ->
         venue = replace(load("coinbase"), listing=None)
         async with live(venue, VenueSettings(symbols=("*-USD",), websocket_url=url)) as it:
             await until(lambda: it.events("listing_failed"))
-            assert it.events("listing_failed")[0].message == "coinbase lists no instruments; name the symbols"
+            assert (
+                it.events("listing_failed")[0].message
+                == "coinbase has no list of instruments for patterns; list the symbols"
+            )
 
 
 async def test_epochs_rise_even_when_the_machines_clock_goes_back() -> None:

@@ -158,7 +158,10 @@ def test_a_connection_on_which_every_snapshot_is_awaited_in_vain_is_dropped() ->
     assert looks(watchdog, states, range(301, 332)) == [(331, StalenessVerdict(revive=dict.fromkeys(states, 30.0)))]
     for state in states.values():
         state.book.follows = state.book.verifying = False
-    assert watchdog.look(states, (), 332, listening=True).drop == "connected, but no instrument was heard of for 300 s"
+    assert (
+        watchdog.look(states, (), 332, listening=True).drop
+        == "connection open, but no message about any instrument for 300 s"
+    )
 
 
 def test_a_connection_on_which_no_book_ever_began_is_dropped() -> None:
@@ -166,7 +169,7 @@ def test_a_connection_on_which_no_book_ever_began_is_dropped() -> None:
     watchdog = Watchdog(10.0)
     watchdog.look(states, (), 0, listening=True)
     assert watchdog.look(states, (), 9, listening=True).drop == ""
-    assert watchdog.look(states, (), 10, listening=True).drop.endswith("no instrument was heard of for 10 s")
+    assert watchdog.look(states, (), 10, listening=True).drop.endswith("no message about any instrument for 10 s")
 
 
 def test_a_quiet_night_costs_nobody_a_connection() -> None:

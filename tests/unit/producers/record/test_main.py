@@ -15,7 +15,7 @@ def test_defaults() -> None:
     assert options.venues == ["kraken", "binance"]
     assert (str(options.out), options.rotate_mb, options.rotate_minutes) == ("data/recordings", 256.0, 60.0)
     for wrong in ("0", "x", "-1", "inf"):
-        with pytest.raises(argparse.ArgumentTypeError, match="is no number above 0"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a number greater than 0"):
             positive(wrong)
 
 
@@ -26,7 +26,7 @@ def test_venues_that_are_not_configured_are_told(
     monkeypatch.setenv("ALPHAPULSE_VENUES", '{"kraken":{"symbols":["BTC-USD"]}}')
     assert main(["mtgox", "kraken", "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("record: 'mtgox': unknown venue; there are ")
+    assert told.startswith("record: 'mtgox': unknown venue; known: ")
     assert "{" not in told  # no log before it
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")

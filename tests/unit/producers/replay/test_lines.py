@@ -66,7 +66,7 @@ def test_a_cut_off_gzip_gives_all_that_can_be_read_and_then_says_where(tmp_path:
     text = b"".join(b"%d %s\n" % (n, RANDOM.randbytes(20).hex().encode()) for n in range(1, 200))
     data = gzip.compress(text)
     seen, error = read_until_error(write(tmp_path, data[:cut]))
-    assert "the recording is cut off" in str(error)
+    assert "the recording is truncated" in str(error)
     assert text.startswith(b"".join(b"%d %s\n" % (line.received_ns or 0, line.frame) for line in seen))
     assert error.line == len(seen) + 1
     assert len(seen) >= (cut - 200) // 30
@@ -79,7 +79,7 @@ def test_a_last_line_that_is_whole_is_given_out_and_a_part_of_one_is_not(tmp_pat
         seen, error = read_until_error(write(tmp_path, data))
         assert seen == lines
         assert error.line == len(lines) + 1
-        left_out = f"the {len(end)} bytes of this line that are there were left out"
+        left_out = f"the first {len(end)} bytes of this line were ignored"
         assert (left_out in str(error)) == (len(lines) == 2)
 
 
@@ -89,7 +89,7 @@ def test_damage_inside_a_gzip_keeps_what_is_before_it(tmp_path: Path) -> None:
     middle = len(data) // 2
     data[middle : middle + 200] = b"\xff" * 200
     seen, error = read_until_error(write(tmp_path, bytes(data)))
-    assert "the recording is cut off" in str(error)
+    assert "the recording is truncated" in str(error)
     assert len(seen) > 700
 
 
@@ -98,14 +98,14 @@ def test_a_gzip_with_a_wrong_checksum_is_told(tmp_path: Path) -> None:
     data[-6] ^= 1
     lines = read(write(tmp_path, bytes(data)))
     assert [next(lines) for _ in range(3)] == LINES
-    with pytest.raises(RecordingError, match=r"r\.rec\.gz:4: the recording is cut off"):
+    with pytest.raises(RecordingError, match=r"r\.rec\.gz:4: the recording is truncated"):
         next(lines)
 
 
 def test_a_file_that_is_not_there_or_not_what_it_says_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"none\.rec: cannot be read: No such file"):
         list(read(tmp_path / "none.rec"))
-    with pytest.raises(RecordingError, match="is no gzip file"):
+    with pytest.raises(RecordingError, match="is not a gzip file"):
         list(read(write(tmp_path, b"plain text\n")))
     with pytest.raises(RecordingError, match="cannot be read"):
         list(read(tmp_path))

@@ -61,9 +61,9 @@ async def test_the_process_serves_tells_its_faults_and_stops_when_asked(write: W
     [
         ("binance.rec", None, "binance.rec: cannot be read: No such file or directory"),
         ("binance.rec", b"", "binance.rec: the recording is empty"),
-        ("binance.rec.gz", b"plain", "binance.rec.gz: is no gzip file"),
-        ("morning.rec", b"1 {}\n", "morning.rec: neither its name nor its frames tell the venue"),
-        ("binance.rec.gz", gzip.compress(DIFF, mtime=0)[:11], "the recording is cut off"),
+        ("binance.rec.gz", b"plain", "binance.rec.gz: is not a gzip file"),
+        ("morning.rec", b"1 {}\n", "morning.rec: neither its file name nor its frames identify the venue"),
+        ("binance.rec.gz", gzip.compress(DIFF, mtime=0)[:11], "the recording is truncated"),
     ],
 )
 def test_what_cannot_be_served_ends_in_one_message(
@@ -100,5 +100,5 @@ def test_speed() -> None:
 def test_an_unknown_venue_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["x", "--venue", "krakn"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("replay-x: --venue: 'krakn': unknown venue, did you mean kraken?; there are ")
+    assert told.startswith("replay-x: --venue: 'krakn': unknown venue, did you mean kraken?; known: ")
     assert len(told.splitlines()) == 1

@@ -127,7 +127,7 @@ async def test_a_cut_off_recording_is_served_as_far_as_it_goes(start: Start, tmp
         assert await frames(client, total) == [diff(n) for n in range(1, total + 1)]
         await until(lambda: replay.server.status()["finished"])
         (incomplete,) = replay.server.status()["incomplete"]
-        assert incomplete.startswith(f"{path}:{total + 1}: the recording is cut off")
+        assert incomplete.startswith(f"{path}:{total + 1}: the recording is truncated")
         assert replay.server.status()["faults"] == [incomplete]
 
 
@@ -402,7 +402,7 @@ async def test_a_file_that_changes_under_the_replay_ends_it(write: Write, tmp_pa
     announced = json.loads(announcement_path(service.settings, service.name).read_text())
     async with connect(announced["websocket_url"] + STREAMS) as client:
         assert await frames(client, 1) == [diff(1)]
-        with pytest.raises(RecordingError, match="cut off"):
+        with pytest.raises(RecordingError, match="truncated"):
             await asyncio.wait_for(serving, 10)
 
 

@@ -13,10 +13,10 @@ from producers.simulator.__main__ import generosity, main, names, parser, probab
 def test_names_and_rates() -> None:
     assert names("a, b,,a") == ["a", "b"]
     assert rate("0.5") == 0.5
-    with pytest.raises(argparse.ArgumentTypeError, match="' , ' names nothing"):
+    with pytest.raises(argparse.ArgumentTypeError, match="' , ' is an empty list"):
         names(" , ")
     for wrong in ("0", "x", "-1", "1e9"):
-        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is no number"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is not a number"):
             rate(wrong)
 
 
@@ -29,7 +29,7 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--venues", "mtgox"], "simulator: --venues: 'mtgox': unknown venue; there are "),
+        (["--venues", "mtgox"], "simulator: --venues: 'mtgox': unknown venue; known: "),
         (
             ["--venues", "kraken", "--symbols", "BTCUSD"],
             "simulator: --symbols: kraken: not a pair: 'BTCUSD' (BASE-QUOTE), did you mean BTC-USD?",
@@ -65,12 +65,12 @@ def test_limits_are_the_venues_own_unless_told_otherwise() -> None:
     assert parser().parse_args(["--venues", "okx"]).limits == 1.0
     assert parser().parse_args(["--venues", "okx", "--limits", "0"]).limits == 0.0
     for wrong in ("x", "-1", "1e9"):
-        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is no number"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is not a number"):
             generosity(wrong)
 
 
 def test_probabilities() -> None:
     assert probability("0.25") == 0.25
     for wrong in ("x", "-0.1", "1.1"):
-        with pytest.raises(argparse.ArgumentTypeError, match="is no number from 0 to 1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
             probability(wrong)

@@ -52,19 +52,19 @@ coutn = 2
     with pytest.raises(ConfigError) as caught:
         parse(text, "f.toml")
     told = caught.value.faults
-    assert told[0] == "f.toml: speed: unknown; a script consists of [[fault]]"
+    assert told[0] == "f.toml: speed: unknown key; a script consists of [[fault]] tables"
     starts = ["f.toml:2: fault 1: ", "f.toml:6: fault 2: ", "f.toml:9: fault 3: ", "f.toml:13: fault 4: "]
     assert all(text.startswith(start) for text, start in zip(told[1:], [*starts, "f.toml:16: fault 5: "], strict=True))
     assert "'dorp'" in told[1]
     assert "either `frame` or `at`" in told[2]
-    assert "must not be below 0, found -1" in told[3]
+    assert "must not be negative, found -1" in told[3]
     assert "coutn" in told[5]
 
 
 def test_what_is_no_script_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"f: Invalid initial character"):
         parse("[[", "f")
-    with pytest.raises(ConfigError, match=r"must be written \[\[fault\]\]"):
+    with pytest.raises(ConfigError, match=r"write it as \[\[fault\]\]"):
         parse("fault = 3", "f")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "none")

@@ -86,7 +86,7 @@ BROKEN = [
     ("coinbase_advanced", b"[]", "unknown shape"),
     ("alpaca", b"{}", "unknown shape"),
     ("alpaca", b"\xff[]", "unknown shape"),
-    ("alpaca", b'[{"T":"?","S":"A"}]', "unknown message '\\?'"),
+    ("alpaca", b'[{"T":"?","S":"A"}]', "unknown message type '\\?'"),
 ]
 
 

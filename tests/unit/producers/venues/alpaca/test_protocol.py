@@ -67,7 +67,7 @@ def test_what_is_not_confirmed_is_told() -> None:
     found = take(protocol, {**confirmation("AAPL", "MSFT"), "quotes": ["AAPL"]})
     (refusal,) = [output for output in found if isinstance(output, Note) and output.kind == "subscription_refused"]
     assert refusal.symbol == "MSFT"
-    assert refusal.message == "quotes of MSFT: not subscribed to; asked for again in 1 s"
+    assert refusal.message == "quotes of MSFT: not subscribed to; retry in 1 s"
 
 
 def asked_again(protocol: AlpacaProtocol, now: float) -> list[dict[str, Any]]:

@@ -185,7 +185,7 @@ def test_a_crossed_snapshot_is_the_venues_word() -> None:
     run.frame(5, crossed)
     assert run.commands == []
     assert [note.kind for note in run.notes] == ["crossed_book"]
-    assert "in the venue's own snapshot" in run.notes[0].message
+    assert "in the venue's snapshot" in run.notes[0].message
     run.frame(6, update(["buy", "11.50", "0"], ["sell", "11.00", "2"]))
     assert run.valid("BTC-USD")
     assert run.figures("BTC-USD")["book"]["best_bid"] == "10"

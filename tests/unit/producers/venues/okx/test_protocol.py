@@ -73,7 +73,7 @@ def test_a_broken_chain_ends_the_epoch_of_that_book_alone() -> None:
     assert run.valid("ETH-USDT")
     assert run.commands == [Resubscribe("BTC-USDT")]
     assert [note.kind for note in run.notes] == ["gap", "resync"]
-    assert "follows 12, the last one was 10" in run.notes[0].message
+    assert "follows 12, but the last one received was 10" in run.notes[0].message
     run.frame(3, book(13, 14, [["9", "1"]], []))
     tally = run.protocol.instruments["BTC-USDT"].tally
     assert (tally.gaps, tally.ignored) == (1, 1)
@@ -159,7 +159,7 @@ def test_answers_are_told(data: bytes, kind: str, told: str) -> None:
 def test_a_notice_of_maintenance_is_a_reason_to_reconnect() -> None:
     run = made()
     run.frame(1, b'{"event":"notice","code":"64008","msg":"soon closed"}')
-    assert run.commands == [Reconnect("the venue announces: 64008 soon closed")]
+    assert run.commands == [Reconnect("notice from the venue: 64008 soon closed")]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_the_list_of_instruments() -> None:
 def test_what_the_venue_does_not_offer_is_refused_at_start() -> None:
     with pytest.raises(ConfigError) as caught:
         VENUE.protocol(VenueSettings(symbols=("AAPL",), depth=10))
-    assert "venues.okx.depth: 10 is not offered" in str(caught.value)
+    assert "venues.okx.depth: 10 is not supported" in str(caught.value)
     assert "AAPL" in str(caught.value)
 
 
