@@ -36,8 +36,8 @@ class Dialect:
         recorded_path: of the address of a recording, where ``path`` has limits that the recorder's may not have had.
         depths: levels a side on offer, where a client chooses and what falls out of the chosen depth is never deleted:
             then a replay has to find out what the recorder had chosen.
-        snapshot_path: of REST requests for books, where there are such; a recording without any of it is served as a
-            venue that is overloaded.
+        snapshot_path: what the paths of REST requests for books begin with, where there are such; a recording without
+            any of them is served as a venue that is overloaded.
         rest_fault: returns the body of the refusal (status 400) of a request that is wrong in itself; None: it is not.
         rest_refusal: returns the body that comes with a status where nothing is wrong with the request.
     """
