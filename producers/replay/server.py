@@ -211,7 +211,8 @@ class ReplayServer:
         symbol = query.get("symbol", "").upper()
         if (fault := self._dialect.rest_fault(path, query, self._recording.symbols)) is not None:
             return json_response(fault, status=400)
-        if path != self._dialect.snapshot_path and path not in self._recording.rest_paths:
+        books = self._dialect.snapshot_path
+        if (books is None or not path.startswith(books)) and path not in self._recording.rest_paths:
             return not_found()
         body = await self._desk.ask((path, symbol))
         if body is None:

@@ -36,8 +36,8 @@ class Dialect:
         recorded_path: path of the address for a replay, where ``path`` has limits that the recorder may not have had.
         depths: levels per side on offer, where a client chooses and levels that leave the chosen depth are never
             deleted: a replay then has to find out the recorder's choice.
-        snapshot_path: path of REST requests for books, if any; a recording without one is served like an overloaded
-            venue.
+        snapshot_path: prefix of the paths of REST requests for books, if any; a recording without one is served
+            like an overloaded venue.
         rest_fault: returns the body of the refusal (status 400) of an invalid request; None: the request is valid.
         rest_refusal: returns the body sent with a status for a valid request.
     """

@@ -11,7 +11,8 @@ The figures, per instrument (venue and symbol):
 ``level_changes``      (price, size) entries of those updates.
 ``ignored``            book updates that were not applied: older than the book, or while it waits for a snapshot.
 ``gaps``               losses shown by the feed's sequence: update ids (Binance), message numbers (OKX, Coinbase
-                       Advanced Trade); Coinbase Exchange has no sequence but the trade ids.
+                       Advanced Trade); Coinbase Exchange has no sequence but the trade ids. Bitstamp has none: diffs
+                       that come behind a later one, and a stream that begins anew.
 ``checksums_ok/_bad``  book messages whose checksum holds, or does not (Kraken).
 ``trades``             different trades, by the venue's id; ``duplicate_trades``: those that came again.
 ``base_volume``        sum of the sizes of the different trades.

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.calculator.alpaca import Alpaca
 from tests.calculator.binance import Binance
+from tests.calculator.bitstamp import Bitstamp
 from tests.calculator.coinbase import Coinbase
 from tests.calculator.coinbase_advanced import CoinbaseAdvanced
 from tests.calculator.feed import Feed
@@ -24,6 +25,7 @@ FEEDS: dict[str, Callable[[Path], Feed]] = {
     "binance": lambda _: Binance(),
     "binance_us": lambda _: Binance(),
     "okx": lambda _: Okx(),
+    "bitstamp": lambda _: Bitstamp(),
     "alpaca": lambda _: Alpaca(),
 }
 

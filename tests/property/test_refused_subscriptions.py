@@ -11,8 +11,8 @@ from producers.registry import names
 from tests.fixtures.conversation import Conversation, spelled
 from tests.fixtures.examples import examples
 
-SILENT_ABOUT_UNKNOWN = ("binance", "binance_us")
-"""They list what does not exist among the subscriptions, and say nothing of it."""
+SILENT_ABOUT_UNKNOWN = ("binance", "binance_us", "bitstamp")
+"""They list or confirm what does not exist like the rest, and say nothing of it."""
 
 
 @st.composite

@@ -451,7 +451,9 @@ def test_two_hundred_symbols_make_a_market() -> None:
 
 
 @pytest.mark.parametrize("symbol", ["SHIB-USD", "SHIB-BTC", "BTC-SHIB", "1000SATS-USDT"])
-@pytest.mark.parametrize("venue", ["binance", "binance_us", "coinbase", "coinbase_advanced", "kraken", "okx"])
+@pytest.mark.parametrize(
+    "venue", ["binance", "binance_us", "bitstamp", "coinbase", "coinbase_advanced", "kraken", "okx"]
+)
 def test_collectors_hold_books_of_any_magnitude(venue: str, symbol: str) -> None:
     run = SimulatedRun({venue: [symbol]}, seed=2, rate=30.0)
     for _ in run.records(20.0):

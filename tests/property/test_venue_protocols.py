@@ -270,7 +270,43 @@ class CoinbaseAdvancedVenue:
         run.frame(time, self.snapshot())
 
 
-AnyVenue = KrakenVenue | BinanceVenue | CoinbaseVenue | OkxVenue | CoinbaseAdvancedVenue
+class BitstampVenue:
+    """Stamps its diffs and numbers nothing: what is lost cannot be noticed, what comes late or cannot be read can."""
+
+    name = "bitstamp"
+    symbol = "BTC-USD"
+    depth: int | None = None
+    settings = VenueSettings(symbols=("BTC-USD",))
+    detects_loss = False
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.before = market.top()
+        self.last = 100
+
+    def update(self) -> bytes:
+        after = self.market.top()
+        sides = [
+            [[fixed(p), fixed(s)] for p, s in difference(old, new)] for old, new in zip(self.before, after, strict=True)
+        ]
+        self.before = after
+        self.last += 1
+        data = {"timestamp": "0", "microtimestamp": str(self.last), "bids": sides[0], "asks": sides[1]}
+        return json.dumps({"data": data, "channel": "diff_order_book_btcusd", "event": "data"}).encode()
+
+    def serve(self, run: ProtocolRun, time: int) -> None:
+        request = run.wanted.pop(self.symbol, None)
+        if isinstance(request, FetchSnapshot):
+            bids, asks = ([[fixed(p), fixed(s)] for p, s in side.items()] for side in self.before)
+            body = json.dumps({"microtimestamp": str(self.last), "bids": bids, "asks": asks}).encode()
+            run.take(run.protocol.snapshot(request, body, time))
+
+    def connected(self, run: ProtocolRun, time: int) -> None:
+        run.wanted.clear()
+        run.frame(time, b'{"event":"bts:subscription_succeeded","channel":"diff_order_book_btcusd","data":{}}')
+
+
+AnyVenue = KrakenVenue | BinanceVenue | CoinbaseVenue | OkxVenue | CoinbaseAdvancedVenue | BitstampVenue
 changes = st.lists(st.tuples(st.booleans(), st.integers(1, 20), st.integers(0, 30)), min_size=0, max_size=4)
 steps = st.lists(
     st.tuples(
@@ -373,3 +409,9 @@ def test_okx(script: list[tuple[str, list[Change]]]) -> None:
 @given(steps)
 def test_coinbase_advanced(script: list[tuple[str, list[Change]]]) -> None:
     _check_venue(CoinbaseAdvancedVenue, script)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps)
+def test_bitstamp(script: list[tuple[str, list[Change]]]) -> None:
+    _check_venue(BitstampVenue, script)

@@ -1,5 +1,7 @@
 """``python -m tests.recordings`` (``make recordings``): make the recordings in ``recordings/`` anew, in about a minute.
 
+``python -m tests.recordings VENUE …`` makes those of some venues and leaves the others as they are.
+
 ``alphapulse simulate`` serves every venue, with the faults of ``recordings/faults.toml``; ``alphapulse record`` writes
 down what they send; :mod:`tests.calculator` computes ``expected.json``. Market and faults are the same each time, the
 moment at which the recorder connects is not: frames and figures differ from one run to the next.
@@ -15,7 +17,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +36,7 @@ RATE: Final = "12"
 ATTEMPTS: Final = 3
 DEADLINE_SECONDS: Final = 300
 MARKETS: Final = (
-    (("kraken", "coinbase", "coinbase_advanced", "binance_us"), ("BTC-USD", "ETH-USD", "SHIB-USD")),
+    (("kraken", "coinbase", "coinbase_advanced", "binance_us", "bitstamp"), ("BTC-USD", "ETH-USD", "SHIB-USD")),
     (("binance", "okx"), ("BTC-USDT", "ETH-USDT", "SHIB-USDT")),
     (("alpaca",), ("AAPL", "MSFT", "SPY")),
 )
@@ -49,6 +51,7 @@ MUST_SHOW: Final = {
     "binance": ("gaps", "duplicate_trades", "ignored"),
     "binance_us": ("gaps", "duplicate_trades", "ignored"),
     "okx": ("gaps", "duplicate_trades", "ignored"),
+    "bitstamp": ("gaps", "duplicate_trades", "ignored"),
     "alpaca": ("duplicate_trades",),
 }
 """The figures that are above 0 in a recording of the venue: what its protocol lets a client notice."""
@@ -120,8 +123,8 @@ def recorded_enough(figures: Mapping[str, Any]) -> bool:
     )
 
 
-async def record(folder: Path) -> list[Path]:
-    """Record all venues into ``folder``; return the files.
+async def record(folder: Path, wanted: Collection[str]) -> list[Path]:
+    """Record the venues ``wanted`` into ``folder``; return the files.
 
     Raises:
         SystemExit: a command failed, or a fault of the script did not happen.
@@ -129,10 +132,14 @@ async def record(folder: Path) -> list[Path]:
     script = OURS / "faults.toml"
     planned: dict[str, Counter[str]] = {}
     for fault in scripts.load(script):
+        if fault.venue not in wanted:
+            continue
         planned.setdefault(str(fault.venue), Counter())[fault.kind] += fault.count if "rest" in fault.kind else 1
     async with AsyncExitStack() as stack, asyncio.timeout(DEADLINE_SECONDS):
         simulators = []
-        for number, (venues, symbols) in enumerate(MARKETS):
+        for number, (all_venues, symbols) in enumerate(MARKETS):
+            if not (venues := [venue for venue in all_venues if venue in wanted]):
+                continue
             arguments = ["--venues", ",".join(venues), "--symbols", ",".join(symbols), "--faults", str(script)]
             # Alpaca counts a lost connection for a minute and a half: longer than the recording.
             limits = "0" if "alpaca" in venues else "1"
@@ -156,33 +163,39 @@ async def record(folder: Path) -> list[Path]:
 
 
 def install(files: Sequence[Path]) -> list[str]:
-    """Replace what is in ``recordings/`` by the recordings and their figures; if they lack something, return what."""
+    """Put the recordings into ``recordings/`` and renew the figures; if they lack something, return what."""
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
         for path in files:
             venue = next(venue for venue in sorted(MUST_SHOW, key=len, reverse=True) if path.name.startswith(venue))
             shutil.copyfile(path, made / f"{venue}_simulated.rec.gz")
+        for old in OURS.glob("*.rec.gz"):
+            if not (made / old.name).exists():
+                shutil.copyfile(old, made / old.name)
         expected = calculate_all(made)
         if faults := lacking(expected):
             return faults
-        for old in OURS.glob("*.rec.gz"):
-            old.unlink()
         for path in sorted(made.iterdir()):
             shutil.copyfile(path, OURS / path.name)
     (OURS / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
     return []
 
 
-def main() -> None:
+def main(venues: Sequence[str] = ()) -> None:
     """Record, compute, install; once more where chance has let a fault hit a frame that it does not show in.
 
+    Args:
+        venues: whose recordings; none: all.
+
     Raises:
-        SystemExit: the recordings lack something each time; nothing was changed.
+        SystemExit: an unknown venue, or the recordings lack something each time; nothing was changed.
     """
+    if unknown := set(venues) - MUST_SHOW.keys():
+        raise SystemExit(f"no recordings are made of {', '.join(sorted(unknown))}")
     faults: list[str] = []
     for _ in range(ATTEMPTS):
         with tempfile.TemporaryDirectory() as folder:
-            faults = install(asyncio.run(record(Path(folder))))
+            faults = install(asyncio.run(record(Path(folder), venues or tuple(MUST_SHOW))))
         if not faults:
             return
         print("\n".join(faults), file=sys.stderr, flush=True)
@@ -190,4 +203,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

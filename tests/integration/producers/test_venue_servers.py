@@ -127,7 +127,9 @@ async def test_a_replayed_recording_gives_the_expected_figures(
             assert status["dead_letters"] == 0
 
 
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "coinbase_advanced", "binance", "binance_us", "okx"])
+@pytest.mark.parametrize(
+    "venue", ["kraken", "coinbase", "coinbase_advanced", "binance", "binance_us", "okx", "bitstamp"]
+)
 async def test_a_collector_follows_a_simulated_venue_to_its_true_books(tmp_path: Path, venue: str) -> None:
     symbols = ["BTC-USDT", "ETH-USDT"] if venue == "binance" else ["BTC-USD", "ETH-USD"]
     simulation = Simulation(make_listings([venue], symbols), seed=5, rate=300.0)

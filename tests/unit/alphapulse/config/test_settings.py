@@ -375,10 +375,15 @@ class TestExamples:
             "binance": Decimal(10),
             "binance_us": Decimal(60),
             "okx": Decimal(10),
+            "bitstamp": Decimal(40),
             "coinbase_advanced": Decimal(60),
             "alpaca": Decimal(0),
         }
-        assert {name for name, venue in venues.items() if not venue.enabled} == {"coinbase_advanced", "alpaca"}
+        assert {name for name, venue in venues.items() if not venue.enabled} == {
+            "bitstamp",
+            "coinbase_advanced",
+            "alpaca",
+        }
         assert all(len(venue.symbols) == 3 for venue in venues.values())
         text = (self.FOLDER / "exchanges.toml").read_text(encoding="utf-8")
         for key in VenueSettings.model_fields:

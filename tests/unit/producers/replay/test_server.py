@@ -195,6 +195,26 @@ async def test_rest_paths_and_symbols_that_the_venue_does_not_have(start: Start,
                 assert (await answer.json()).get("code") == code
 
 
+async def test_a_market_may_be_named_in_the_path_of_its_book(start: Start, write: Write) -> None:
+    lines = [
+        b'1 {"data":{},"channel":"diff_order_book_%s","event":"data"}' % market for market in (b"btcusd", b"ethusd")
+    ]
+    book = b'2 {"rest":"/api/v2/order_book/btcusd/?group=1","body":{"microtimestamp":"7"}}'
+    async with (
+        start(write(*lines, book, name="bitstamp_x.rec")) as replay,
+        aiohttp.ClientSession() as http,
+        connect(replay.websocket_url) as client,
+    ):
+        for market in ("btcusd", "ethusd"):
+            await client.send(f'{{"event":"bts:subscribe","data":{{"channel":"diff_order_book_{market}"}}}}')
+        await frames(client, 4)
+        for market, status in (("btcusd", 200), ("ethusd", 503), ("nope", 400)):
+            async with http.get(f"{replay.rest_url}/api/v2/order_book/{market}/?group=1") as answer:
+                assert answer.status == status, market
+        async with http.get(f"{replay.rest_url}/api/v2/trading-pairs-info/") as answer:
+            assert answer.status == 404
+
+
 async def test_credit_paces_frame_by_frame(start: Start, write: Write) -> None:
     sent = [diff(n) for n in range(1, 30)]
     size = len(sent[0])

@@ -37,6 +37,13 @@ FRAMES = [
     ("okx", b'{"arg":{"channel":"books","instId":"A-B"},"data":[]}', (("book", "A-B"),)),
     ("okx", b'{"event":"subscribe","arg":{"channel":"books","instId":"A-B"}}', ()),
     ("okx", b"pong", ()),
+    ("bitstamp", b'{"data":{},"channel":"diff_order_book_abusd","event":"data"}', (("book", "abusd"),)),
+    ("bitstamp", b'{"data":{},"channel":"order_book_abusd","event":"data"}', (("order_book", "abusd"),)),
+    ("bitstamp", b'{"data":{},"channel":"live_trades_abusd","event":"trade"}', (("trades", "abusd"),)),
+    ("bitstamp", b'{"data":{},"channel":"live_orders_abusd","event":"order_deleted"}', (("live_orders", "abusd"),)),
+    ("bitstamp", b'{"event":"bts:subscription_succeeded","channel":"diff_order_book_abusd"}', (("book", "abusd"),)),
+    ("bitstamp", b'{"event":"bts:subscription_succeeded","channel":"live_trades_abusd"}', ()),
+    ("bitstamp", b'{"event":"bts:heartbeat","channel":"","data":{"status":"success"}}', ()),
     (
         "coinbase_advanced",
         advanced("l2_data", b'{"type":"update","product_id":"A-B","updates":[]}'),
@@ -81,6 +88,9 @@ BROKEN = [
     ("coinbase", b'{"rest":"/x"}', "answer to /x without body"),
     ("okx", b"{}", "neither event nor arg"),
     ("okx", b"[]", "unknown shape"),
+    ("bitstamp", b'{"arg":{"channel":"books"}}', "no event"),
+    ("bitstamp", b'{"event":"data","channel":""}', "data of no channel"),
+    ("bitstamp", b'{"event":"trade","channel":"diff_order_book_abusd"}', "trade of diff_order_book_abusd"),
     ("coinbase_advanced", b'{"channel":"l2_data","events":[]}', "neither channel and sequence_num nor error"),
     ("coinbase_advanced", b'{"sequence_num":1}', "neither channel"),
     ("coinbase_advanced", b"[]", "unknown shape"),
@@ -139,12 +149,19 @@ def test_what_was_said_to_the_recorder_alone_is_told_apart() -> None:
     for talk in (b'[{"T":"success","msg":"authenticated"}]', b'[{"T":"subscription","trades":["A"]}]', b"[]"):
         assert classify(talk) == FrameClass(conversation=True)
     assert not classify(b'[{"T":"success"},{"T":"t","S":"A"}]').conversation
+    leave = b'{"event":"bts:request_reconnect","channel":"","data":""}'
+    assert dialect("bitstamp").classify(leave) == FrameClass(conversation=True)
 
 
 @pytest.mark.parametrize("venue", ["kraken", "coinbase", "binance", "binance_us"])
 def test_a_rest_answer_keeps_its_body_byte_for_byte(venue: str) -> None:
     found = dialect(venue).classify(b'{"rest":"/api/v3/depth?symbol=abtc&limit=5","body":{"bids": [ ["1.0", "2"]]}}')
     assert found == FrameClass(rest=("/api/v3/depth", "ABTC"), body=b'{"bids": [ ["1.0", "2"]]}')
+
+
+def test_a_request_may_name_its_market_in_the_path() -> None:
+    found = dialect("bitstamp").classify(b'{"rest":"/api/v2/order_book/abusd/?group=1","body":{}}')
+    assert found == FrameClass(rest=("/api/v2/order_book/abusd/", ""), body=b"{}")
 
 
 def test_requests_differing_in_limit_are_the_same() -> None:

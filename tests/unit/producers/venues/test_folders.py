@@ -40,6 +40,9 @@ NONSENSE = (
     b'{"type":"subscribe","channel":"level2","product_ids":["X-Y"]}',
     b'{"type":"subscribe","channel":"level2","product_ids":1}',
     b'{"action":"subscribe","trades":1}',
+    b'{"event":"bts:subscribe","data":{"channel":7}}',
+    b'{"event":"bts:subscribe","data":{"channel":"diff_order_book_BTC-USD"}}',
+    b'{"event":"bts:subscribe","data":{"channel":"ticker_btcusd"}}',
 )
 
 

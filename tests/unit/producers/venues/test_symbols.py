@@ -30,6 +30,14 @@ PAIRS = [
     ("binance_us", "BNBBTC", "BNB-BTC"),
     ("binance", "BNBTUSD", "BNB-TUSD"),
     ("okx", "BTC-USDT", "BTC-USDT"),
+    ("bitstamp", "btcusd", "BTC-USD"),
+    ("bitstamp", "usdcusdt", "USDC-USDT"),
+    ("bitstamp", "usdtusd", "USDT-USD"),
+    ("bitstamp", "rlusdusd", "RLUSD-USD"),
+    ("bitstamp", "xrprlusd", "XRP-RLUSD"),
+    ("bitstamp", "gusdusd", "GUSD-USD"),
+    ("bitstamp", "1incheur", "1INCH-EUR"),
+    ("bitstamp", "ethpax", "ETH-PAX"),
     ("coinbase_advanced", "ETH-BTC", "ETH-BTC"),
     ("alpaca", "BRK.B", "BRK.B"),
 ]
@@ -46,6 +54,11 @@ BROKEN = [
     ("binance_us", "btcusd"),
     ("binance_us", "BTCXYZ"),
     ("okx", "BTC-USDT-SWAP"),
+    ("bitstamp", "BTCUSD"),
+    ("bitstamp", "btc/usd"),
+    ("bitstamp", "btcusd-perp"),
+    ("bitstamp", "usd"),
+    ("bitstamp", "btcxyz"),
     ("coinbase_advanced", "BIT-28FEB25-CDE"),
     ("alpaca", "BTC-USD"),
 ]
@@ -72,7 +85,9 @@ def test_what_is_no_symbol_of_the_venue_is_refused_by_name(venue: str, theirs: s
     assert repr(theirs) in str(caught.value) or "not a canonical symbol" in str(caught.value)
 
 
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "coinbase_advanced", "binance", "binance_us", "okx"])
+@pytest.mark.parametrize(
+    "venue", ["kraken", "coinbase", "coinbase_advanced", "binance", "binance_us", "okx", "bitstamp"]
+)
 def test_an_equity_is_no_pair(venue: str) -> None:
     symbols = importlib.import_module(f"producers.venues.{venue}.symbols")
     with pytest.raises(ValueRefused, match="'AAPL'"):
