@@ -19,7 +19,7 @@ Level = tuple[DecimalText, DecimalText]
 """[price, size]"""
 
 
-class Fault(BaseModel):
+class FaultAnswer(BaseModel):
     """Every answer that is not 2xx."""
 
     code: str = Field(description="For programs: unknown_instrument, bad_value, unknown_key, catching_up, not_found, …")
@@ -49,7 +49,7 @@ class Exchanges(BaseModel):
     exchanges: list[Exchange]
 
 
-class Instrument(BaseModel):
+class InstrumentAnswer(BaseModel):
     venue: str
     symbol: str
     price_exponent: int | None = Field(description="In force in its book; null before the first.")
@@ -61,11 +61,11 @@ class Instrument(BaseModel):
     age_ms: Milliseconds | None = Field(description="Since the book was last confirmed; null without one.")
 
 
-class Instruments(BaseModel):
-    instruments: list[Instrument]
+class InstrumentsAnswer(BaseModel):
+    instruments: list[InstrumentAnswer]
 
 
-class Book(BaseModel):
+class BookAnswer(BaseModel):
     venue: str
     symbol: str
     valid: bool = Field(description="False while the book is in doubt or too old; the sides are then empty.")
@@ -107,7 +107,7 @@ class Opportunity(BaseModel):
     close_reason: str | None
 
 
-class Opportunities(BaseModel):
+class OpportunitiesAnswer(BaseModel):
     opportunities: list[Opportunity]
 
 
@@ -138,7 +138,7 @@ class Statistics(BaseModel):
     latency_mean: Microseconds | None
 
 
-class DeltaStatistics(BaseModel):
+class StatisticsAnswer(BaseModel):
     venue: str
     symbol: str
     windows: list[Statistics] = Field(description="The latest windows, the newest last.")

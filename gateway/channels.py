@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from gateway.feeds import ArbitrageFeed, BookFeed, CandlesFeed, Feed, StatsFeed, TradesFeed
 from gateway.protocol import EVERY_SYMBOL, Subscription
-from gateway.state import InstrumentState, MarketState
+from gateway.state import MarketState, ShownInstrument
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Record, Trade
 
 
@@ -25,7 +25,7 @@ class InstrumentChannel:
     takes_venue: ClassVar[bool] = True
     name: str
     record: type[Depth | Trade | DeltaStatistics | Candle]
-    make: Callable[[InstrumentState], Feed[Any]]
+    make: Callable[[ShownInstrument], Feed[Any]]
 
     def subscriptions(self, venue: str, symbol: str) -> tuple[Subscription, ...]:
         """Return what those listen to who hear of an instrument."""

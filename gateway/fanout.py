@@ -15,7 +15,7 @@ from gateway.close_codes import RESTART
 from gateway.feeds import Feed
 from gateway.protocol import Subscription
 from gateway.session import STALL_SECONDS, Session
-from gateway.state import InstrumentState, MarketState
+from gateway.state import MarketState, ShownInstrument
 from gateway.wire import Wire, text_frame
 from schemas.records import Depth, Record
 
@@ -151,7 +151,7 @@ class Hub:
         self.expire()
         self._await_expiry()
 
-    def _tell_opportunities(self, instrument: InstrumentState) -> None:
+    def _tell_opportunities(self, instrument: ShownInstrument) -> None:
         """Show and hide the open opportunities of a book that is good again, or no more."""
         venue, symbol = instrument.venue, instrument.symbol
         if any(venue in (each.buy_venue, each.sell_venue) for each in self._state.opportunities.open(symbol)):

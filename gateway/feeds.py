@@ -12,13 +12,13 @@ from typing import Generic, Protocol, TypeVar
 from alphapulse.freshness import Fault
 from gateway import protocol
 from gateway.outbox import Source
-from gateway.state import InstrumentState, MarketState
+from gateway.state import MarketState, ShownInstrument
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 R_contra = TypeVar("R_contra", contravariant=True)
 
 
-class Subscriber(Protocol):
+class FeedSubscriber(Protocol):
     """One client, as a feed sees it."""
 
     def deliver(self, source: Source, text: str) -> None:
@@ -37,7 +37,7 @@ class Feed(ABC, Generic[R_contra]):
     """
 
     def __init__(self) -> None:
-        self.subscribers: dict[Subscriber, None] = {}
+        self.subscribers: dict[FeedSubscriber, None] = {}
         self._snapshot: Sequence[str] | None = None
 
     def snapshot(self) -> Sequence[str]:
@@ -81,7 +81,7 @@ class BookFeed(Feed[Depth]):
     and the end of one are told by a snapshot to everybody.
     """
 
-    def __init__(self, instrument: InstrumentState) -> None:
+    def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
         self._instrument = instrument
         self._told: Depth | None = None
@@ -135,7 +135,7 @@ def changed_levels(
 class TradesFeed(Feed[Trade]):
     """The latest trades, then each new one."""
 
-    def __init__(self, instrument: InstrumentState) -> None:
+    def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
         self._instrument = instrument
 
@@ -150,7 +150,7 @@ class TradesFeed(Feed[Trade]):
 class StatsFeed(Feed[DeltaStatistics]):
     """The latest window's statistics, then each new window's."""
 
-    def __init__(self, instrument: InstrumentState) -> None:
+    def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
         self._instrument = instrument
 
@@ -165,7 +165,7 @@ class StatsFeed(Feed[DeltaStatistics]):
 class CandlesFeed(Feed[Candle]):
     """The latest candle of each interval, then each new or revised one."""
 
-    def __init__(self, instrument: InstrumentState) -> None:
+    def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
         self._instrument = instrument
 

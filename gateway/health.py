@@ -44,7 +44,7 @@ _Announcement = tuple[Path, Mapping[str, Any] | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReadingProgress:
     """What this gateway has read: next offset and end of each of its partitions."""
 
     positions: Mapping[TopicPartition, int]
@@ -154,7 +154,7 @@ class HealthMonitor:
     """
 
     def __init__(
-        self, settings: Settings, name: str, state: MarketState, hub: Hub, progress: Callable[[], Progress]
+        self, settings: Settings, name: str, state: MarketState, hub: Hub, progress: Callable[[], ReadingProgress]
     ) -> None:
         self._settings = settings
         self._name = name
@@ -235,7 +235,7 @@ class HealthMonitor:
             return ServiceHealth(status="degraded", message=f"lag is {age:.0f} s old: the broker {why}")
         return ServiceHealth(status="ok")
 
-    def _note_own(self) -> Progress:
+    def _note_own(self) -> ReadingProgress:
         progress = self._progress()
         self._own_history.note(progress.ends, time.monotonic())
         return progress

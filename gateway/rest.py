@@ -13,7 +13,7 @@ from alphapulse.fixed import decimal_text
 from gateway import answers, protocol
 from gateway.fanout import Hub
 from gateway.health import HealthMonitor
-from gateway.state import WINDOWS_KEPT, InstrumentState, MarketState
+from gateway.state import WINDOWS_KEPT, MarketState, ShownInstrument
 
 _Responses = dict[int | str, dict[str, Any]]
 
@@ -22,11 +22,13 @@ UNKNOWN_KEY = "unknown_key"
 RETRY_SECONDS = 1
 """After which a client may ask a gateway again that catches up."""
 
-_UNKNOWN: _Responses = {404: {"model": answers.Fault, "description": "No such venue or symbol."}}
-_REFUSED: _Responses = {422: {"model": answers.Fault, "description": "A parameter is not valid, or is not known."}}
+_UNKNOWN: _Responses = {404: {"model": answers.FaultAnswer, "description": "No such venue or symbol."}}
+_REFUSED: _Responses = {
+    422: {"model": answers.FaultAnswer, "description": "A parameter is not valid, or is not known."}
+}
 _CATCHING_UP: _Responses = {
     503: {
-        "model": answers.Fault,
+        "model": answers.FaultAnswer,
         "description": "The gateway has just started and still reads what is of the past; code `catching_up`.",
         "headers": {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
     }
@@ -84,11 +86,11 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
     @routes.get("/instruments", tags=["market"], responses=_UNKNOWN)
     async def instruments(
         venue: Annotated[str | None, Query(description="Only this venue's.")] = None,
-    ) -> answers.Instruments:
+    ) -> answers.InstrumentsAnswer:
         """List the instruments with their best prices."""
         found = sorted(state.instruments(venue), key=lambda each: (each.venue, each.symbol))
         now = hub.clock()
-        return answers.Instruments(instruments=[_instrument(each, now) for each in found])
+        return answers.InstrumentsAnswer(instruments=[_instrument(each, now) for each in found])
 
     @routes.get("/books/{venue}/{symbol}", tags=["market"], responses=_UNKNOWN)
     async def book(
@@ -96,7 +98,7 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
         symbol: str,
         # Not in the annotation, which FastAPI reads as text and where it would not find depth_levels.
         depth: int = levels_asked,
-    ) -> answers.Book:
+    ) -> answers.BookAnswer:
         """Return an instrument's best levels; of a known instrument without a good book, one that is not valid."""
         return _book(state.instrument(venue, symbol), depth, hub.clock())
 
@@ -105,7 +107,7 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
         which: Annotated[Literal["open", "closed", "all"], Query(alias="state")] = "open",
         symbol: Annotated[str | None, Query(description="Only this symbol's.")] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="The newest that many.")] = 200,
-    ) -> answers.Opportunities:
+    ) -> answers.OpportunitiesAnswer:
         """List arbitrage opportunities: the open ones, or the latest closed ones, the last changed first.
 
         One that is open by its records is left out while not both of its books are valid and young.
@@ -116,7 +118,7 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
         if which != "open":
             found += state.opportunities.closed(symbol)
         found.sort(key=lambda each: each.updated_time, reverse=True)
-        return answers.Opportunities(
+        return answers.OpportunitiesAnswer(
             opportunities=[answers.Opportunity(**protocol.opportunity_fields(each)) for each in found[:limit]]
         )
 
@@ -125,10 +127,10 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
         venue: str,
         symbol: str,
         limit: Annotated[int, Query(ge=1, le=WINDOWS_KEPT, description="Windows, at most.")] = 60,
-    ) -> answers.DeltaStatistics:
+    ) -> answers.StatisticsAnswer:
         """Return what happened to an instrument's book in the latest windows (a second each by default)."""
         windows = list(state.instrument(venue, symbol).windows)[-limit:]
-        return answers.DeltaStatistics(
+        return answers.StatisticsAnswer(
             venue=venue,
             symbol=symbol,
             windows=[answers.Statistics(**protocol.statistics_fields(each)) for each in windows],
@@ -165,10 +167,10 @@ def _exchange(state: MarketState, venue: str, now: int) -> answers.Exchange:
     )
 
 
-def _instrument(of: InstrumentState, now: int) -> answers.Instrument:
+def _instrument(of: ShownInstrument, now: int) -> answers.InstrumentAnswer:
     depth = of.depth
     good = depth if of.fault is None else None
-    return answers.Instrument(
+    return answers.InstrumentAnswer(
         venue=of.venue,
         symbol=of.symbol,
         price_exponent=depth.price_exponent if depth else None,
@@ -181,12 +183,12 @@ def _instrument(of: InstrumentState, now: int) -> answers.Instrument:
     )
 
 
-def _book(of: InstrumentState, levels: int, now: int) -> answers.Book:
+def _book(of: ShownInstrument, levels: int, now: int) -> answers.BookAnswer:
     depth, valid = of.depth, of.fault is None
     if depth is None:
         fields: dict[str, Any] = {"venue": of.venue, "symbol": of.symbol, "epoch": "0", "sequence": 0, "time": 0}
-        return answers.Book(**fields, valid=False, bids=[], asks=[], reason=of.fault, age_ms=None)
+        return answers.BookAnswer(**fields, valid=False, bids=[], asks=[], reason=of.fault, age_ms=None)
     bids = list(zip(depth.bid_prices, depth.bid_sizes, strict=True))[:levels] if valid else []
     asks = list(zip(depth.ask_prices, depth.ask_sizes, strict=True))[:levels] if valid else []
     fields = protocol.book_fields(depth, valid, bids, asks)
-    return answers.Book(**fields, reason=of.fault, age_ms=_milliseconds(of.age(now)))
+    return answers.BookAnswer(**fields, reason=of.fault, age_ms=_milliseconds(of.age(now)))

@@ -15,7 +15,7 @@ from alphapulse.service import Service
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor, Progress
+from gateway.health import HealthMonitor, ReadingProgress
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
 from schemas.refusal_sender import RefusalSender
@@ -58,7 +58,9 @@ async def main(service: Service) -> None:
         )
         reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
-        health = HealthMonitor(settings, service.name, state, hub, lambda: Progress(reader.positions, reader.ends()))
+        health = HealthMonitor(
+            settings, service.name, state, hub, lambda: ReadingProgress(reader.positions, reader.ends())
+        )
         stack.push_async_callback(health.close)
         service.report(
             lambda: {

@@ -29,7 +29,7 @@ EVENTS_KEPT: Final = 200
 _NAMES_LISTED: Final = 30
 
 
-class InstrumentState:
+class ShownInstrument:
     """The latest of one instrument.
 
     Args:
@@ -96,7 +96,7 @@ class InstrumentState:
         return True
 
 
-class Opportunities:
+class OpenOpportunities:
     """The open opportunities, and the latest closed ones (the newest last)."""
 
     def __init__(self) -> None:
@@ -163,11 +163,11 @@ class MarketState:
 
     def __init__(self, configured: Mapping[str, Iterable[str]] | None = None, *, max_book_age: int) -> None:
         self.max_book_age = max_book_age
-        self._good: set[InstrumentState] = set()
+        self._good: set[ShownInstrument] = set()
         self.next_expiry: int | None = None
-        self._instruments: dict[str, dict[str, InstrumentState]] = {}
+        self._instruments: dict[str, dict[str, ShownInstrument]] = {}
         self._venues: dict[str, VenueActivity] = {}
-        self.opportunities = Opportunities()
+        self.opportunities = OpenOpportunities()
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         for venue, symbols in (configured or {}).items():
             self._venue(venue)
@@ -181,12 +181,12 @@ class MarketState:
             self._instruments[venue] = {}
         return activity
 
-    def _instrument(self, venue: str, symbol: str) -> InstrumentState:
+    def _instrument(self, venue: str, symbol: str) -> ShownInstrument:
         self._venue(venue)
         of_venue = self._instruments[venue]
         instrument = of_venue.get(symbol)
         if instrument is None:
-            instrument = of_venue[symbol] = InstrumentState(venue, symbol, self.max_book_age)
+            instrument = of_venue[symbol] = ShownInstrument(venue, symbol, self.max_book_age)
         return instrument
 
     def apply(self, record: Record, now: int) -> bool:
@@ -223,11 +223,11 @@ class MarketState:
 
     # --- freshness ---
 
-    def book_of(self, depth: Depth) -> InstrumentState:
+    def book_of(self, depth: Depth) -> ShownInstrument:
         """Return the instrument that a Depth is of, new if it was not known."""
         return self._instrument(depth.venue, depth.symbol)
 
-    def _take_depth(self, instrument: InstrumentState, depth: Depth, now: int) -> bool:
+    def _take_depth(self, instrument: ShownInstrument, depth: Depth, now: int) -> bool:
         last = instrument.depth
         was_good = instrument.fault is None
         if not instrument.take_depth(depth, now):
@@ -242,7 +242,7 @@ class MarketState:
             self._good.discard(instrument)
         return True
 
-    def expire(self, now: int) -> list[InstrumentState]:
+    def expire(self, now: int) -> list[ShownInstrument]:
         """Judge the good books at ``now`` (ns); return those that have become stale.
 
         All are looked at, but only when the first can have: that is no more often than every few seconds while all are
@@ -250,7 +250,7 @@ class MarketState:
         """
         if self.next_expiry is None or now < self.next_expiry:
             return []
-        expired: list[InstrumentState] = []
+        expired: list[ShownInstrument] = []
         first: int | None = None
         for instrument in self._good:
             depth = instrument.depth
@@ -311,7 +311,7 @@ class MarketState:
     def venues(self) -> Mapping[str, VenueActivity]:
         return self._venues
 
-    def instruments(self, venue: str | None = None) -> list[InstrumentState]:
+    def instruments(self, venue: str | None = None) -> list[ShownInstrument]:
         """Return all instruments, or those of one venue.
 
         Raises:
@@ -321,13 +321,13 @@ class MarketState:
             return [each for of_venue in self._instruments.values() for each in of_venue.values()]
         return list(self._of_venue(venue).values())
 
-    def _of_venue(self, venue: str) -> dict[str, InstrumentState]:
+    def _of_venue(self, venue: str) -> dict[str, ShownInstrument]:
         of_venue = self._instruments.get(venue)
         if of_venue is None:
             raise UnknownInstrument(f"unknown venue {venue[:80]!r}; there are: {_names(self._instruments)}")
         return of_venue
 
-    def instrument(self, venue: str, symbol: str) -> InstrumentState:
+    def instrument(self, venue: str, symbol: str) -> ShownInstrument:
         """Return one instrument.
 
         Raises:

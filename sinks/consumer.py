@@ -41,7 +41,7 @@ from alphapulse import logs
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LossWatch, committed
 from sinks.buffer import FetchBuffer, Message
-from sinks.contract import Abandoned, Commit, Span, Target
+from sinks.contract import Abandoned, Commit, SinkTarget, Span
 from sinks.decoder import RecordDecoder
 from sinks.progress import Progress
 
@@ -97,7 +97,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
-        target: Target,
+        target: SinkTarget,
         decoder: RecordDecoder,
         name: str,
         clock: Callable[[], float] = time.monotonic,

@@ -9,7 +9,7 @@ methods of a target in this order::
 * There are two batches at most: one is sealed and being written, the next is filled by ``submit`` meanwhile. So
   ``submit`` may be called while ``write`` or ``rollback`` is under way; otherwise one call ends before the next begins.
 * ``submit`` may buffer; what is buffered is bounded, because the loop seals a batch as soon as a bound of
-  :class:`Limits` is reached or the target says it is ``full``, and submits no more while it cannot.
+  :class:`BatchLimits` is reached or the target says it is ``full``, and submits no more while it cannot.
 * Every method but ``submit`` may take its time; none waits for a disk or a server on the event loop's thread.
 * When ``write`` returns, every row of the spans has been stored durably, exactly once.
 * A process may die between any two steps, and in the midst of each.
@@ -29,7 +29,7 @@ from schemas.records import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """When a batch has to be written. Two batches, one being written, one being filled, bound what a sink holds.
 
     Attributes:
@@ -55,7 +55,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class BatchChunk:
     """Rows of one partition, at least one, in the order of their offsets; columns as :func:`sinks.columns.schema`."""
 
     partition: TopicPartition
@@ -75,11 +75,11 @@ class Abandoned(Exception):
     """``write`` was told to give up before it was done; the rows may be stored or not."""
 
 
-class Target(Protocol):
+class SinkTarget(Protocol):
     """Where rows go. See the module for who calls what, and when."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BatchLimits:
         """Bounds of a batch."""
 
     @property
@@ -114,7 +114,7 @@ class Target(Protocol):
             ServiceError: the target holds rows of a partition without a commit.
         """
 
-    async def submit(self, chunk: Chunk) -> None:
+    async def submit(self, chunk: BatchChunk) -> None:
         """Take over rows. Chunks of a partition come in the order of their offsets."""
 
     def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:

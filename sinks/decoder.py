@@ -15,7 +15,7 @@ from schemas.records import Record
 from schemas.refusal_sender import RefusalSender
 from sinks.buffer import Message
 from sinks.columns import batch
-from sinks.contract import Chunk
+from sinks.contract import BatchChunk
 
 _CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 
@@ -35,7 +35,7 @@ class RecordDecoder:
         self._codec = codec
         self.refusals = refusals
 
-    async def chunks(self, messages: Mapping[TopicPartition, Sequence[Message]]) -> list[Chunk]:
+    async def chunks(self, messages: Mapping[TopicPartition, Sequence[Message]]) -> list[BatchChunk]:
         """Return the rows of ``messages``, without those that were refused: one chunk for a partition that has any.
 
         The partitions of a topic are decoded into one Arrow batch, of which each gets its slice: a batch takes some
@@ -51,14 +51,14 @@ class RecordDecoder:
         topics: dict[str, list[TopicPartition]] = {}
         for key in messages:
             topics.setdefault(key.topic, []).append(key)
-        found: list[Chunk] = []
+        found: list[BatchChunk] = []
         for topic, keys in topics.items():
             found += await self._chunks_of_topic(_CLASS_OF[topic], {key: messages[key] for key in keys})
         return found
 
     async def _chunks_of_topic(
         self, kind: type[Record], messages: Mapping[TopicPartition, Sequence[Message]]
-    ) -> list[Chunk]:
+    ) -> list[BatchChunk]:
         """Decode record by record."""
         decode = self._codec.decode_as
         records: list[Record] = []
@@ -86,6 +86,6 @@ class RecordDecoder:
         chunks, start = [], 0
         for key, end in ends.items():
             if end > start:
-                chunks.append(Chunk(key, kind, rows.slice(start, end - start)))
+                chunks.append(BatchChunk(key, kind, rows.slice(start, end - start)))
             start = end
         return chunks

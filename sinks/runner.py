@@ -20,7 +20,7 @@ from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 from sinks.columns import batch
 from sinks.consumer import SinkConsumer
-from sinks.contract import Target
+from sinks.contract import SinkTarget
 from sinks.decoder import RecordDecoder
 
 WRITTEN: Final = (EVENTS, DEAD_LETTERS)
@@ -48,7 +48,7 @@ def fetch_wait_ms(batch_seconds: float) -> int:
     return max(min(int(batch_seconds * 500), FETCH_WAIT_MS), 1)
 
 
-async def consume(service: Service, target: Target, settings: ClickHouseSettings | ParquetSettings) -> None:
+async def consume(service: Service, target: SinkTarget, settings: ClickHouseSettings | ParquetSettings) -> None:
     """Feed an open target with the topics of ``settings`` until the service is asked to stop, then to their ends.
 
     Raises:

@@ -71,7 +71,7 @@ DataDir = Annotated[
 ]
 
 
-class Target(Enum):
+class SinkName(Enum):
     """The sinks there are."""
 
     CLICKHOUSE = "clickhouse"
@@ -215,7 +215,7 @@ def process() -> None:
 
 
 @app.command()
-def sink(target: Annotated[Target, typer.Argument(help="Where records go.", show_default=False)]) -> None:
+def sink(target: Annotated[SinkName, typer.Argument(help="Where records go.", show_default=False)]) -> None:
     """Run a sink."""
     _become("sinks", target.value)
 

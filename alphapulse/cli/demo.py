@@ -46,7 +46,7 @@ DEFAULT_TAKER_FEE = Decimal(4)
 
 
 @dataclass(frozen=True)
-class Figures:
+class DemoFigures:
     """What the live line tells, sums over all collectors."""
 
     frames: int
@@ -59,7 +59,7 @@ class Figures:
     """Open ones."""
     signals: int
 
-    def line(self, before: Figures, seconds: float, uptime: float, restarts: int) -> str:
+    def line(self, before: DemoFigures, seconds: float, uptime: float, restarts: int) -> str:
         """Return the line: rates since ``before``, ``seconds`` ago."""
         frames = (self.frames - before.frames) / seconds
         records = (self.records - before.records) / seconds
@@ -90,7 +90,7 @@ class Demo:
         self.lost_with_broker = 0
         self._ledger: Ledger | None = None
         self._offsets: LagReader | None = None
-        self._latest: Figures | None = None
+        self._latest: DemoFigures | None = None
         self._began = False
 
     async def run(self) -> int:
@@ -311,10 +311,10 @@ class Demo:
                     self.console.print(line, markup=False)
                 before, at = figures, now
 
-    async def _figures(self, stack: Stack, collectors: Sequence[str], lag: LagReader) -> Figures:
+    async def _figures(self, stack: Stack, collectors: Sequence[str], lag: LagReader) -> DemoFigures:
         told = [await stack.status(name) for name in collectors]
         processors = await stack.status(PROCESSORS)
-        return Figures(
+        return DemoFigures(
             frames=sum(int(status.get("frames", 0)) for status in told),
             records=sum(int(status.get("records", 0)) for status in told),
             gaps=sum(

@@ -57,7 +57,7 @@ def check_speed(text: str) -> float | None:
 
 
 @dataclass
-class Feed:
+class ReplayFeed:
     """One recording with its venue replay and its collector."""
 
     path: Path
@@ -96,7 +96,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.feeds: list[Feed] = []
+        self.feeds: list[ReplayFeed] = []
         self.peak_memory = 0
 
     async def run(self) -> int:
@@ -167,7 +167,7 @@ class Replay:
         venue = ("--venue", self.venue) if self.venue is not None else ()
         symbols = ("--symbols", ",".join(self.symbols)) if self.symbols else ()
         for number, path in enumerate(self.recordings, start=1):
-            feed = Feed(path, f"replay-{number}", f"collector-{number}")
+            feed = ReplayFeed(path, f"replay-{number}", f"collector-{number}")
             self.feeds.append(feed)
             arguments = (str(path), *pace, *venue, *symbols, "--name", feed.replay)
             await stack.start_venues(feed.replay, "producers.replay", arguments)

@@ -37,14 +37,14 @@ STOP_SECONDS: Final = 10.0
 """How long a producer may take to deliver its last records: aiokafka would wait for ever for a broker that is gone."""
 
 
-class Client(Protocol):
+class KafkaClient(Protocol):
     """What aiokafka's producer, consumer and admin client have in common but for the name of ``stop``."""
 
     async def start(self) -> None:
         """Connect."""
 
 
-C = TypeVar("C", bound=Client)
+C = TypeVar("C", bound=KafkaClient)
 
 AnyConsumer: TypeAlias = "AIOKafkaConsumer | NativeConsumer"
 """What :func:`consumer` and :func:`native_consumer` make: as far as we use them, one interface."""

@@ -14,7 +14,7 @@ _PLAN: Final = "v1 "
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class InsertGroup:
     """Spans of one topic that are inserted as one block.
 
     Attributes:
@@ -36,7 +36,7 @@ class Group:
         return ",".join(f"{span.partition.partition}:{span.first}-{span.last}" for span in self.spans)
 
 
-def plan_text(group: Group) -> str:
+def plan_text(group: InsertGroup) -> str:
     """Return what is committed with each of the group's partitions before it is inserted."""
     return _PLAN + group.text()
 

@@ -36,10 +36,10 @@ from alphapulse import logs
 from alphapulse.config import ClickHouseSettings
 from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine, Unreachable
-from sinks.clickhouse.plan import Group, plan_text, read_plan
+from sinks.clickhouse.plan import InsertGroup, plan_text, read_plan
 from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate, tune
 from sinks.columns import OFFSET, PARTITION
-from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
+from sinks.contract import Abandoned, BatchChunk, BatchLimits, Commit, Span
 
 BATCH_BYTES: Final = 16 * 2**20
 """Encoded size of a batch at most, and there are two of them; as rows about three times that."""
@@ -85,17 +85,17 @@ class ClickHouseTarget:
         self._group = settings.group
         seconds = settings.batch_seconds
         # One part a second and table is what a steady stream costs; a record that comes alone is a part anyway.
-        self._limits = Limits(settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
+        self._limits = BatchLimits(settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._sealed: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._days: set[int] = set()
-        self._planned: list[Group] = []
+        self._planned: list[InsertGroup] = []
         self._rows: Counter[str] = Counter()
         self._found = 0
         self._log = logs.get("clickhouse")
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BatchLimits:
         return self._limits
 
     @property
@@ -133,8 +133,8 @@ class ClickHouseTarget:
             if ours:
                 groups.add(spans)
             else:
-                self._planned.append(Group((own,), settle=True, whole=len(spans) == 1))
-        self._planned += [Group(spans, settle=True) for spans in sorted(groups)]
+                self._planned.append(InsertGroup((own,), settle=True, whole=len(spans) == 1))
+        self._planned += [InsertGroup(spans, settle=True) for spans in sorted(groups)]
         return planned
 
     async def _check_forgotten(self, partitions: Sequence[TopicPartition]) -> None:
@@ -158,7 +158,7 @@ class ClickHouseTarget:
                         f"{last + 1}"
                     )
 
-    async def submit(self, chunk: Chunk) -> None:
+    async def submit(self, chunk: BatchChunk) -> None:
         self._pending.setdefault(chunk.partition, []).append(chunk.rows)
         times = chunk.rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
         self._days.update(np.unique(np.floor_divide(times, _DAY_NS)).tolist())
@@ -168,14 +168,14 @@ class ClickHouseTarget:
         self._days = set()
         return {span.partition: plan_text(group) for group in self._groups(spans) for span in group.spans}
 
-    def _groups(self, spans: Sequence[Span]) -> list[Group]:
+    def _groups(self, spans: Sequence[Span]) -> list[InsertGroup]:
         if not self._engine.embedded:
-            return [Group((span,)) for span in spans]
+            return [InsertGroup((span,)) for span in spans]
         by_topic: dict[str, list[Span]] = {}
         for span in spans:
             by_topic.setdefault(span.partition.topic, []).append(span)
         return [
-            Group(tuple(of_topic[start : start + GROUP_SPANS]))
+            InsertGroup(tuple(of_topic[start : start + GROUP_SPANS]))
             for of_topic in by_topic.values()
             for start in range(0, len(of_topic), GROUP_SPANS)
         ]
@@ -187,17 +187,17 @@ class ClickHouseTarget:
         self._sealed = {}
         self._planned = []
 
-    def _settled_groups(self, spans: Sequence[Span]) -> list[Group]:
+    def _settled_groups(self, spans: Sequence[Span]) -> list[InsertGroup]:
         """Return the planned groups; a span that came out shorter than planned (the log was cut) changes its group."""
         found = {span.partition: span for span in spans}
         groups = []
         for group in self._planned:
             now = tuple(found[span.partition] for span in group.spans if span.partition in found)
             if now:
-                groups.append(Group(now, settle=True, whole=group.whole and now == group.spans))
+                groups.append(InsertGroup(now, settle=True, whole=group.whole and now == group.spans))
         return groups
 
-    async def _store(self, group: Group, give_up: asyncio.Event) -> None:
+    async def _store(self, group: InsertGroup, give_up: asyncio.Event) -> None:
         batches = [rows for span in group.spans for rows in self._sealed.get(span.partition, ())]
         if not batches:
             return
@@ -233,7 +233,7 @@ class ClickHouseTarget:
         threads = _ONE_THREAD if rows.num_rows <= SMALL_ROWS else {}
         await self._engine.insert(table.name, rows, {**_SETTINGS, **threads, "insert_deduplication_token": token})
 
-    async def _settle(self, table: Table, group: Group, rows: pa.Table, token: str) -> None:
+    async def _settle(self, table: Table, group: InsertGroup, rows: pa.Table, token: str) -> None:
         """Make sure that each of ``rows`` is in the table once."""
         missing = await self._missing(table, group, rows)
         self._found += rows.num_rows - missing.num_rows
@@ -253,7 +253,7 @@ class ClickHouseTarget:
         if missing.num_rows:
             raise ServiceError(f"ClickHouse at {self._engine.place} does not keep what is inserted into {table.name}")
 
-    async def _missing(self, table: Table, group: Group, rows: pa.Table) -> pa.Table:
+    async def _missing(self, table: Table, group: InsertGroup, rows: pa.Table) -> pa.Table:
         times = rows.column(table.time).cast(pa.int64()).to_numpy()
         found = await self._engine.rows(
             f"SELECT {PARTITION}, {OFFSET} FROM {table.name} "  # noqa: S608 names and numbers of our own

@@ -31,7 +31,7 @@ from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
 from schemas.definitions import definitions
 from sinks.columns import record_time, schema
-from sinks.contract import Chunk, Commit, Limits, Span
+from sinks.contract import BatchChunk, BatchLimits, Commit, Span
 from sinks.parquet.encodings import options
 from sinks.parquet.files import (
     HOUR_NS,
@@ -72,7 +72,7 @@ class ParquetTarget:
         self._root = folder(settings)
         self._group = settings.parquet.group
         self._incarnation = incarnation
-        self._limits = Limits(settings.parquet.batch_records, BATCH_BYTES, settings.parquet.batch_seconds)
+        self._limits = BatchLimits(settings.parquet.batch_records, BATCH_BYTES, settings.parquet.batch_seconds)
         self._open: dict[tuple[TopicPartition, int], HourFile] = {}
         self._sealed: list[HourFile] = []
         self._found: list[Stored] = []
@@ -85,7 +85,7 @@ class ParquetTarget:
         self._log = logs.get("parquet")
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BatchLimits:
         return self._limits
 
     @property
@@ -134,7 +134,7 @@ class ParquetTarget:
             sync_folder(place)
         remove_dead_drafts(self._root, commits)
 
-    async def submit(self, chunk: Chunk) -> None:
+    async def submit(self, chunk: BatchChunk) -> None:
         for hour, of_hour in _by_hour(chunk.rows, record_time(chunk.kind)):
             key = (chunk.partition, hour)
             file = self._open.get(key)

@@ -32,7 +32,7 @@ from gateway import protocol
 from gateway.app import create_app
 from gateway.fanout import Hub
 from gateway.feeds import changed_levels
-from gateway.health import HealthMonitor, Progress
+from gateway.health import HealthMonitor, ReadingProgress
 from gateway.server import GatewayServer, listen
 from gateway.state import MarketState
 from schemas.records import Depth
@@ -105,7 +105,7 @@ async def gateway(depths: list[Depth], clients: int) -> AsyncIterator[tuple[int,
     hub = Hub(state, queue_bytes=1_048_576, clock=lambda: market.START)
     hub.live = True
     settings = Settings(kafka=NOBODY, gateway=GatewaySettings(port=0, max_connections=clients))
-    health = HealthMonitor(settings, "gateway", state, hub, lambda: Progress({}, {}))
+    health = HealthMonitor(settings, "gateway", state, hub, lambda: ReadingProgress({}, {}))
     server = GatewayServer(create_app(settings, state, hub, health))
     records = iter(depths)
 

@@ -26,7 +26,7 @@ from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.tables import INCARNATION, migrate
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.columns import batch, schema
-from sinks.contract import Target
+from sinks.contract import SinkTarget
 from sinks.parquet.encodings import options
 from sinks.parquet.writer import ParquetTarget
 from sinks.runner import tame_collector
@@ -79,7 +79,7 @@ async def decode(log: Log) -> None:
             CODEC.decode(message.value or b"")
 
 
-def fresh(log: Log, target: Target) -> Callable[[], Awaitable[Any]]:
+def fresh(log: Log, target: SinkTarget) -> Callable[[], Awaitable[Any]]:
     log.commits.clear()
     return lambda: live(log, target)
 

@@ -54,7 +54,7 @@ _MAGIC: Final = b"CGMDv2:"
 """How librdkafka begins the group metadata that it hands out as bytes; the generation follows."""
 
 
-class Owner(Protocol):
+class ThreadOwner(Protocol):
     """What the thread tells, always in the event loop."""
 
     lanes: Lanes[Record]
@@ -90,7 +90,7 @@ class ConsumerThread:
     """
 
     def __init__(
-        self, properties: dict[str, Any], owner: Owner, *, grouped: bool, coalesce_seconds: float = 0.0
+        self, properties: dict[str, Any], owner: ThreadOwner, *, grouped: bool, coalesce_seconds: float = 0.0
     ) -> None:
         self._properties = properties
         self._owner = owner

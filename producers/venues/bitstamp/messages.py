@@ -17,7 +17,7 @@ EMPTY: Final = Raw(b"")
 
 
 # Every message. The channel names the market; it is empty where a message is about none, also in errors.
-class Frame(Struct):
+class BitstampFrame(Struct):
     event: str
     channel: str = ""
     data: Raw = EMPTY
@@ -33,7 +33,7 @@ class Diff(Struct):
 
 # live_trades_[market], event "trade". type is the aggressor's side, 0 buys and 1 sells; amount and price come as floats
 # as well. Ids rise over all markets together. https://www.bitstamp.net/websocket/v2/#live-ticker
-class Trade(Struct):
+class BitstampTrade(Struct):
     id: Int64
     type: Literal[0, 1]
     amount_str: str
@@ -44,24 +44,24 @@ class Trade(Struct):
 
 
 # bts:error: https://www.bitstamp.net/websocket/v2/#errors
-class Error(Struct):
+class BitstampError(Struct):
     code: Any = None
     message: str = ""
 
 
 # GET /api/v2/order_book/[market]/?group=1, all levels, the amounts of a price added up:
 # https://www.bitstamp.net/api/#tag/Order-book/operation/GetOrderBook
-class Snapshot(Struct):
+class BitstampSnapshot(Struct):
     microtimestamp: str
     bids: Raw
     asks: Raw
 
 
-decode_frame = msgspec.json.Decoder(Frame).decode
+decode_frame = msgspec.json.Decoder(BitstampFrame).decode
 decode_diff = msgspec.json.Decoder(Diff).decode
-decode_trade = msgspec.json.Decoder(Trade).decode
-decode_error = msgspec.json.Decoder(Error).decode
-decode_snapshot = msgspec.json.Decoder(Snapshot).decode
+decode_trade = msgspec.json.Decoder(BitstampTrade).decode
+decode_error = msgspec.json.Decoder(BitstampError).decode
+decode_snapshot = msgspec.json.Decoder(BitstampSnapshot).decode
 
 OTHER_BOOKS: Final = frozenset({"order_book", "detail_order_book"})
 """Channels of the event ``data`` that are not ours."""

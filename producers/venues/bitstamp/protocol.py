@@ -25,7 +25,7 @@ from producers.feed.levels import Levels
 from producers.feed.protocol import BookRefused, Item, Operation, VenueProtocol
 from producers.venues.bitstamp import messages
 from producers.venues.bitstamp.symbols import venue_symbol
-from producers.venues.bitstamp.synchronizer import MOST_KEPT, Kept, Step, Synchronizer
+from producers.venues.bitstamp.synchronizer import MOST_KEPT, DiffStep, DiffSynchronizer, KeptDiff
 
 SNAPSHOT_PATH: Final = "/api/v2/order_book/"
 MOST_WAITING: Final = 100_000
@@ -50,7 +50,7 @@ class BitstampProtocol(VenueProtocol):
         faults = []
         if settings.depth is not None:
             faults.append(f"venues.{venue}.depth: the venue offers no choice, found {settings.depth}")
-        self._sync: dict[str, Synchronizer] = {}
+        self._sync: dict[str, DiffSynchronizer] = {}
         self._waiting = 0
         self._set_up(settings, faults)
 
@@ -62,7 +62,7 @@ class BitstampProtocol(VenueProtocol):
 
     def _add_instrument(self, symbol: str) -> InstrumentState:
         state = super()._add_instrument(symbol)
-        self._sync[symbol] = Synchronizer()
+        self._sync[symbol] = DiffSynchronizer()
         return state
 
     def _remove_instrument(self, state: InstrumentState) -> None:
@@ -194,9 +194,9 @@ class BitstampProtocol(VenueProtocol):
         except ValueRefused as error:
             self._refuse(self._refusal(state, error), frame, received_time, outputs)
             return
-        self._take(state, Kept(diff, stamp, frame, received_time), outputs)
+        self._take(state, KeptDiff(diff, stamp, frame, received_time), outputs)
 
-    def _take(self, state: InstrumentState, kept: Kept, outputs: Outputs) -> None:
+    def _take(self, state: InstrumentState, kept: KeptDiff, outputs: Outputs) -> None:
         sync = self._sync[state.symbol]
         if not sync.live:
             self._keep(state, sync, kept, outputs)
@@ -211,7 +211,7 @@ class BitstampProtocol(VenueProtocol):
             if doubt.kind == "crossed" and not state.book.follows:
                 self._keep(state, sync, kept, outputs)
 
-    def _keep(self, state: InstrumentState, sync: Synchronizer, kept: Kept, outputs: Outputs) -> None:
+    def _keep(self, state: InstrumentState, sync: DiffSynchronizer, kept: KeptDiff, outputs: Outputs) -> None:
         most = min(MOST_KEPT, max(LEAST_KEPT, MOST_WAITING // len(self.instruments)))
         dropped = sync.keep(kept, most)
         self._waiting += 1 - dropped
@@ -219,13 +219,13 @@ class BitstampProtocol(VenueProtocol):
         if not sync.request:
             outputs.append(self._snapshot_request(state.symbol))
 
-    def _follow(self, state: InstrumentState, sync: Synchronizer, kept: Kept, outputs: Outputs) -> Doubt | None:
+    def _follow(self, state: InstrumentState, sync: DiffSynchronizer, kept: KeptDiff, outputs: Outputs) -> Doubt | None:
         last = sync.last
         match sync.follow(kept.stamp):
-            case Step.OLD:
+            case DiffStep.OLD:
                 state.tally.ignored += 1
                 return None
-            case Step.LATE:
+            case DiffStep.LATE:
                 state.tally.gaps += 1
                 state.book.end(outputs, kept.received_time)
                 return Doubt("sequence", f"the diff of {kept.stamp} µs comes behind that of {last}")
@@ -241,7 +241,9 @@ class BitstampProtocol(VenueProtocol):
             exchange_sequence=kept.stamp,
         )
 
-    def _trade(self, state: InstrumentState, trade: messages.Trade, received_time: int, outputs: Outputs) -> None:
+    def _trade(
+        self, state: InstrumentState, trade: messages.BitstampTrade, received_time: int, outputs: Outputs
+    ) -> None:
         state.trades.trade(
             outputs,
             trade_id=trade.id,
@@ -283,7 +285,7 @@ class BitstampProtocol(VenueProtocol):
     def _join(
         self,
         state: InstrumentState,
-        sync: Synchronizer,
+        sync: DiffSynchronizer,
         stamp: int,
         bids: Levels,
         asks: Levels,
@@ -308,7 +310,7 @@ class BitstampProtocol(VenueProtocol):
     def _compare(
         self,
         state: InstrumentState,
-        sync: Synchronizer,
+        sync: DiffSynchronizer,
         stamp: int,
         bids: Levels,
         asks: Levels,

@@ -27,7 +27,7 @@ changed before the subscription has long been in the snapshot by then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptDiff:
     """A diff with its stamp (µs) and the frame it came in."""
 
     diff: Diff
@@ -36,7 +36,7 @@ class Kept:
     received_time: int
 
 
-class Step(Enum):
+class DiffStep(Enum):
     """What a live diff is in relation to those before it."""
 
     NEXT = auto()
@@ -44,7 +44,7 @@ class Step(Enum):
     LATE = auto()
 
 
-class Synchronizer:
+class DiffSynchronizer:
     """Where one market stands between waiting for a snapshot and following diffs.
 
     Attributes:
@@ -61,7 +61,7 @@ class Synchronizer:
 
     def __init__(self) -> None:
         self.subscribed = False
-        self.kept: deque[Kept] = deque()
+        self.kept: deque[KeptDiff] = deque()
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self.reset()
 
@@ -74,7 +74,7 @@ class Synchronizer:
         self.request = self.attempt = self.last = self._joined = self._since = 0
         return dropped
 
-    def keep(self, kept: Kept, most: int = MOST_KEPT) -> int:
+    def keep(self, kept: KeptDiff, most: int = MOST_KEPT) -> int:
         """Keep a diff until the snapshot comes, at most ``most``; return how many old ones had to go for it."""
         self.kept.append(kept)
         dropped = max(0, len(self.kept) - most)
@@ -93,7 +93,7 @@ class Synchronizer:
         """Whether a snapshot with this stamp leaves no hole before the diffs kept."""
         return not self.kept or stamp >= self.kept[0].stamp
 
-    def join(self, stamp: int) -> list[Kept]:
+    def join(self, stamp: int) -> list[KeptDiff]:
         """Go live behind the snapshot; return the diffs kept, which are to be followed now."""
         kept = list(self.kept)
         self.reset()
@@ -101,11 +101,11 @@ class Synchronizer:
         self.last = self._joined = stamp
         return kept
 
-    def follow(self, stamp: int) -> Step:
+    def follow(self, stamp: int) -> DiffStep:
         """Say what a diff of this stamp is; if it is next, it is the last from now on."""
         if stamp <= self.last:
             known = stamp <= self._joined or stamp in self._recent
-            return Step.OLD if known else Step.LATE
+            return DiffStep.OLD if known else DiffStep.LATE
         self.last = stamp
         self._recent.append(stamp)
-        return Step.NEXT
+        return DiffStep.NEXT

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.feeds import ArbitrageFeed, BookFeed, CandlesFeed, Feed, StatsFeed, TradesFeed, changed_levels
 from gateway.outbox import Source
-from gateway.state import InstrumentState, MarketState
+from gateway.state import MarketState, ShownInstrument
 from schemas.records import Depth
 from tests.fixtures import market
 from tests.fixtures.market import MAX_BOOK_AGE, SECOND, START
@@ -31,12 +31,12 @@ def listen(feed: Feed[Any]) -> tuple[Listener, list[dict[str, Any]]]:
     return listener, snapshot
 
 
-def book() -> tuple[InstrumentState, BookFeed]:
-    instrument = InstrumentState("kraken", "BTC-USD", MAX_BOOK_AGE)
+def book() -> tuple[ShownInstrument, BookFeed]:
+    instrument = ShownInstrument("kraken", "BTC-USD", MAX_BOOK_AGE)
     return instrument, BookFeed(instrument)
 
 
-def publish(instrument: InstrumentState, feed: BookFeed, *depths: Depth, now: int = START) -> None:
+def publish(instrument: ShownInstrument, feed: BookFeed, *depths: Depth, now: int = START) -> None:
     for depth in depths:
         assert instrument.take_depth(depth, now)
         feed.publish(depth)
@@ -180,7 +180,7 @@ def test_a_book_that_changed_while_nobody_listened_starts_from_what_it_is() -> N
 
 
 def test_trades() -> None:
-    instrument = InstrumentState("kraken", "BTC-USD", MAX_BOOK_AGE)
+    instrument = ShownInstrument("kraken", "BTC-USD", MAX_BOOK_AGE)
     feed = TradesFeed(instrument)
     instrument.take_trade(market.trade("1"))
     listener, snapshot = listen(feed)
@@ -194,7 +194,7 @@ def test_trades() -> None:
 
 
 def test_statistics() -> None:
-    instrument = InstrumentState("kraken", "BTC-USD", MAX_BOOK_AGE)
+    instrument = ShownInstrument("kraken", "BTC-USD", MAX_BOOK_AGE)
     feed = StatsFeed(instrument)
     listener, snapshot = listen(feed)
     assert snapshot == []
@@ -206,7 +206,7 @@ def test_statistics() -> None:
 
 
 def test_candles_of_all_intervals() -> None:
-    instrument = InstrumentState("kraken", "BTC-USD", MAX_BOOK_AGE)
+    instrument = ShownInstrument("kraken", "BTC-USD", MAX_BOOK_AGE)
     feed = CandlesFeed(instrument)
     listener, snapshot = listen(feed)
     assert snapshot == []

@@ -19,7 +19,7 @@ from alphapulse.kafka.lag import GroupLag, PartitionLag
 from gateway import health
 from gateway.answers import Lag
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor, Progress, _GroupLag
+from gateway.health import HealthMonitor, ReadingProgress, _GroupLag
 from gateway.state import MarketState
 from tests.fixtures import market
 from tests.fixtures.gateway import NOBODY
@@ -58,7 +58,7 @@ class World:
         self.state = MarketState(max_book_age=MAX_BOOK_AGE)
         self.hub = Hub(self.state, queue_bytes=1000, clock=lambda: self.now, schedule=ManualScheduler())
         self.hub.live = True
-        self.progress = Progress({}, {})
+        self.progress = ReadingProgress({}, {})
 
 
 @asynccontextmanager
@@ -139,7 +139,7 @@ async def test_a_group_that_is_too_far_behind_degrades_the_whole(tmp_path: Path)
 async def test_the_gateway_tells_when_it_is_behind_itself(tmp_path: Path) -> None:
     world = World()
     partition = TopicPartition(topics.DEPTH, 0)
-    world.progress = Progress({partition: 10}, {partition: 40})
+    world.progress = ReadingProgress({partition: 10}, {partition: 40})
     async with monitor(tmp_path, NOBODY, world) as made:
         assert made._judge().lag["gateway"].records == 30
         made._own_history._times[partition][0] -= 7.0

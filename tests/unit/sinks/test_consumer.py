@@ -14,7 +14,7 @@ from schemas.codec import Codec
 from schemas.records import Event
 from schemas.refusal_sender import RefusalSender
 from sinks.consumer import SinkConsumer
-from sinks.contract import Abandoned, Chunk, Commit, Limits, Span
+from sinks.contract import Abandoned, BatchChunk, BatchLimits, Commit, Span
 from sinks.decoder import RecordDecoder
 from tests.fixtures.log import Log, LogConsumer, SlowProducer
 from tests.fixtures.records import l2, trade
@@ -30,7 +30,7 @@ class ListTarget:
 
     def __init__(self, *, plans: bool = False, records: int = 10, seconds: float = 1000.0) -> None:
         self.calls: list[str] = []
-        self.limits = Limits(records, 2**20, seconds)
+        self.limits = BatchLimits(records, 2**20, seconds)
         self.full = False
         self.plans = plans
         self.pending: list[tuple[TopicPartition, int]] = []
@@ -52,7 +52,7 @@ class ListTarget:
         self.commits = dict(commits)
         return dict(self.planned)
 
-    async def submit(self, chunk: Chunk) -> None:
+    async def submit(self, chunk: BatchChunk) -> None:
         self.pending += [(chunk.partition, int(offset)) for offset in chunk.rows.column("_offset").to_numpy()]
 
     def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str] | None:
@@ -136,7 +136,7 @@ async def test_writes_when_the_oldest_has_waited_long_enough() -> None:
 
 async def test_what_comes_after_a_pause_is_written_at_once() -> None:
     log, target = log_of(3), ListTarget(records=1000)
-    target.limits = Limits(1000, 2**20, 100.0, idle_seconds=50.0)
+    target.limits = BatchLimits(1000, 2**20, 100.0, idle_seconds=50.0)
     _, source, stopping, task = await started(log, target)
     await source.join([KEY])
     await read_all(source)
@@ -164,7 +164,7 @@ async def test_writes_when_the_target_is_full() -> None:
 
 async def test_bytes_bound_a_batch() -> None:
     log, target = log_of(10), ListTarget(records=1000)
-    target.limits = Limits(1000, len(CODEC.encode(trade(1))) * 3, 1000.0)
+    target.limits = BatchLimits(1000, len(CODEC.encode(trade(1))) * 3, 1000.0)
     await live(log, target, slices=[2] * 9)
     assert [call for call in target.calls if call.startswith("write")] == ["write 0-3", "write 4-7", "write 8-9"]
 

@@ -12,7 +12,7 @@ from schemas.records import DeadLetter, Trade
 from schemas.refusal_sender import RefusalSender
 from sinks.buffer import Message
 from sinks.columns import schema
-from sinks.contract import Chunk
+from sinks.contract import BatchChunk
 from sinks.decoder import RecordDecoder
 from tests.fixtures.log import Log, LogProducer, message
 from tests.fixtures.records import l2, trade
@@ -29,7 +29,7 @@ def trades(key: TopicPartition, first: int, *numbers: int) -> list[Message]:
     return [message(key, first + at, CODEC.encode(trade(number))) for at, number in enumerate(numbers)]
 
 
-def rows(chunk: Chunk) -> list[tuple[int, int, str]]:
+def rows(chunk: BatchChunk) -> list[tuple[int, int, str]]:
     """Partition, offset and trade id of each row."""
     chunk.rows.validate(full=True)
     return [(row["_partition"], row["_offset"], row["trade_id"]) for row in chunk.rows.to_pylist()]

@@ -17,7 +17,7 @@ from sinks.clickhouse.engine import Engine, Unreachable
 from sinks.clickhouse.tables import TABLE_OF
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.columns import batch, columns
-from sinks.contract import Abandoned, Chunk, Commit, Span
+from sinks.contract import Abandoned, BatchChunk, Commit, Span
 from tests.fixtures.lasting_engine import LastingEngine
 from tests.fixtures.log import Fuse, Killed, Log
 from tests.fixtures.memory_engine import MemoryEngine
@@ -33,10 +33,10 @@ def target_on(engine: Any, records: int = 1000) -> ClickHouseTarget:
     return ClickHouseTarget(ClickHouseSettings(batch_records=records), engine, "life-1", asyncio.Event())
 
 
-def chunk(key: TopicPartition, first: int, count: int, *, days: int = 1) -> Chunk:
+def chunk(key: TopicPartition, first: int, count: int, *, days: int = 1) -> BatchChunk:
     offsets = list(range(first, first + count))
     records = [trade(number, received_time=START + number % days * DAY) for number in offsets]
-    return Chunk(key, Trade, batch(Trade, records, key.partition, offsets))
+    return BatchChunk(key, Trade, batch(Trade, records, key.partition, offsets))
 
 
 async def write(target: ClickHouseTarget, spans: list[Span], *, recovering: bool = False) -> None:
@@ -55,7 +55,7 @@ async def test_every_record_class_is_stored_as_it_is(engine: Engine) -> None:
     for record in one_of_each():
         key = TopicPartition(TOPIC_OF[type(record)], 3)
         await target.assign({})
-        await target.submit(Chunk(key, type(record), batch(type(record), [record, record], 3, [8, 9])))
+        await target.submit(BatchChunk(key, type(record), batch(type(record), [record, record], 3, [8, 9])))
         spans.append(Span(key, 8, 9))
     await write(target, spans)
     for record in one_of_each():

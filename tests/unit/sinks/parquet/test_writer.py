@@ -12,7 +12,7 @@ from alphapulse.errors import ServiceError
 from schemas.codec import Codec
 from schemas.records import Trade
 from sinks.columns import batch
-from sinks.contract import Chunk, Commit, Span
+from sinks.contract import BatchChunk, Commit, Span
 from sinks.parquet import writer
 from sinks.parquet.writer import ParquetTarget, folder
 from tests.fixtures.log import Log
@@ -28,10 +28,10 @@ def target_in(root: Path, incarnation: str = "life-1") -> ParquetTarget:
     return ParquetTarget(Settings(parquet=ParquetSettings(path=str(root))), incarnation)
 
 
-def chunk(first: int, count: int, *, hours: int = 1, key: TopicPartition = KEY) -> Chunk:
+def chunk(first: int, count: int, *, hours: int = 1, key: TopicPartition = KEY) -> BatchChunk:
     offsets = list(range(first, first + count))
     records = [trade(n, received_time=START + n % hours * HOUR) for n in offsets]
-    return Chunk(key, Trade, batch(Trade, records, key.partition, offsets))
+    return BatchChunk(key, Trade, batch(Trade, records, key.partition, offsets))
 
 
 async def write(target: ParquetTarget, first: int, count: int, *, hours: int = 1) -> None:
