@@ -22,10 +22,10 @@ PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_module
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
+.PHONY: help demo compose-smoke quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT, BROKER=embedded|kafka)
 	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)" --broker "$(BROKER)"
@@ -67,6 +67,9 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spell
 	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
 	$(BIN)/zizmor --offline --quiet .github
 	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
+
+compose-smoke: $(VENV)/.dev ## Bring the compose file up on stand-ins, break it, count its rows (needs a Docker engine, root)
+	$(BIN)/python scripts/compose_smoke.py --build $(ARGS)
 
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
