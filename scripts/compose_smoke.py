@@ -37,11 +37,21 @@ from alphapulse import topics  # noqa: E402
 from sinks.clickhouse.tables import TABLE_OF  # noqa: E402
 
 COMPOSE: Final = ("docker", "compose", "-f", "docker-compose.yml", "-f", "deploy/standin/docker-compose.yml")
-ENVIRONMENT: Final = {"MARKET": "simulated", "REGISTRY_URL": "http://registry:8081/apis/ccompat/v7"}
-GATEWAY: Final = "http://127.0.0.1:8000"
-CLICKHOUSE: Final = "http://127.0.0.1:8123"
-PROMETHEUS: Final = "http://127.0.0.1:9090"
-KAFKA: Final = "127.0.0.1:19092"
+ENVIRONMENT: Final = {
+    # A project and ports of its own: it may run beside a stack that somebody uses, and deletes only its own volumes.
+    "COMPOSE_PROJECT_NAME": "alphapulse-smoke",
+    "MARKET": "simulated",
+    "REGISTRY_URL": "http://registry:8081/apis/ccompat/v7",
+    "GATEWAY_PORT": "28000",
+    "CLICKHOUSE_PORT": "28123",
+    "PROMETHEUS_PORT": "29090",
+    "ALERTMANAGER_PORT": "29093",
+    "KAFKA_PORT": "29092",
+}
+GATEWAY: Final = "http://127.0.0.1:28000"
+CLICKHOUSE: Final = "http://127.0.0.1:28123"
+PROMETHEUS: Final = "http://127.0.0.1:29090"
+KAFKA: Final = "127.0.0.1:29092"
 COLLECTORS: Final = ("kraken", "coinbase", "binance", "binance-us", "okx")
 SERVICES: Final = (
     *(f"collector-{name}" for name in COLLECTORS),
@@ -256,7 +266,8 @@ def comes_up() -> str:
     """Start everything and wait for the line with the addresses."""
     compose("up", "--detach", "--no-build", timeout=600)
     wait("all healthy", healthy, 180)
-    return compose("logs", "--no-log-prefix", "addresses").strip().splitlines()[-1]
+    told = wait("the addresses", lambda: compose("logs", "--no-log-prefix", "addresses").strip(), 60)
+    return str(told).splitlines()[-1]
 
 
 def main() -> int:
@@ -281,13 +292,17 @@ def main() -> int:
     ]
     if options.build:
         steps.insert(0, ("build", lambda: subprocess.run([ROOT / "deploy/standin/build"], check=True) and None))
+    if containers():
+        sys.exit(
+            "the project alphapulse-smoke has containers already: docker compose -p alphapulse-smoke down --volumes"
+        )
     failed = False
     for name, step in ((name, step) for name, step in steps if name not in options.skip):
         began = time.monotonic()
         try:
             told = step() or ""
-        except (Failed, subprocess.SubprocessError) as error:
-            failed, told = True, f"FAILED: {error}"
+        except Exception as error:  # noqa: BLE001 whatever it was: it is told, and the stack is taken down
+            failed, told = True, f"FAILED: {error!r}"
         print(f"{time.monotonic() - began:7.1f} s  {name:<20} {told}", flush=True)
         if failed:
             break

@@ -28,11 +28,13 @@ async def create(settings: Settings, replication: int | None, wait_seconds: floa
     Raises:
         BrokerError: the broker cannot be reached or refuses a topic.
     """
+    wanted = retained((*TOPICS, *STATE_TOPICS), settings.topics.retention_hours)
     deadline = time.monotonic() + wait_seconds
     told = ""
     while True:
         try:
             await check(settings.kafka)
+            made = await create_topics(settings.kafka, replication or settings.topics.replication, wanted)
             break
         except BrokerUnavailable as error:
             if time.monotonic() >= deadline:
@@ -41,8 +43,6 @@ async def create(settings: Settings, replication: int | None, wait_seconds: floa
                 told = str(error)
                 print(f"waiting: {told}", file=sys.stderr, flush=True)
             await asyncio.sleep(_PAUSE_SECONDS)
-    wanted = retained((*TOPICS, *STATE_TOPICS), settings.topics.retention_hours)
-    made = await create_topics(settings.kafka, replication or settings.topics.replication, wanted)
     kept = await apply_retention(settings.kafka, [topic for topic in wanted if not made[topic.name]])
     for name, new in made.items():
         retention = f"; kept for {kept[name] / _HOUR_MS:g} h from now on" if name in kept else ""

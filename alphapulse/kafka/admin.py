@@ -12,11 +12,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from alphapulse.config import KafkaSettings
-from alphapulse.errors import BrokerError
+from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka.client import connection, running
 from alphapulse.topics import STATE_TOPICS, TOPICS, Topic
 
 TOPIC_ALREADY_EXISTS = 36
+INVALID_REPLICATION_FACTOR = 38
 
 VISIBLE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -94,6 +95,8 @@ async def create_topics(
 def _made(answers: Iterable[Sequence[Any]]) -> dict[str, bool]:
     made: dict[str, bool] = {}
     for name, code, message, *_ in answers:
+        if code == INVALID_REPLICATION_FACTOR:  # perhaps the other brokers are still starting
+            raise BrokerUnavailable(f"topic {name}: fewer brokers than replicas: {message}")
         if code not in (0, TOPIC_ALREADY_EXISTS):
             raise BrokerError(f"topic {name}: {for_code(code).__name__}: {message}")
         made[name] = not code

@@ -67,13 +67,25 @@ def test_our_containers_have_no_more_rights_than_they_need(name: str) -> None:
 def test_every_mounted_path_is_there() -> None:
     for service in services().values():
         for volume in service.get("volumes", ()):
-            source = volume.partition(":")[0] if not volume.startswith("./deploy/config$") else "./deploy/config"
+            source = volume.partition(":")[0] if not volume.startswith("./deploy/config-$") else "./deploy/config-live"
             if source.startswith("./"):
                 assert (ROOT / source).exists(), volume
-    assert (ROOT / "deploy/config-simulated").is_dir()
+    for market in ("live", "simulated"):
+        assert (ROOT / f"deploy/config-{market}" / "exchanges.toml").is_file()
 
 
-@pytest.mark.parametrize("folder", ["config", "config-simulated"])
+def test_it_stops_in_the_order_of_the_data() -> None:
+    """Compose stops in the reverse order of dependencies."""
+    ours = {name: set(one.get("depends_on") or ()) for name, one in services().items() if name not in NOT_OURS}
+    for name, before in ours.items():
+        if name.startswith("collector-"):
+            assert before >= {"processors", "gateway", "sink-clickhouse", "sink-parquet"}
+    assert ours["processors"] >= {"sink-clickhouse", "sink-parquet"}
+    assert ours["gateway"] >= {"sink-clickhouse", "sink-parquet"}
+    assert ours["init"] >= {"redpanda", "clickhouse"}
+
+
+@pytest.mark.parametrize("folder", ["config-live", "config-simulated"])
 def test_each_venue_that_is_enabled_has_a_collector(folder: str) -> None:
     enabled = {name for name, venue in load(ROOT / "deploy" / folder).venues.items() if venue.enabled}
     started = {service["command"][1] for name, service in services().items() if name.startswith("collector-")}
