@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("docker-compose.yml", *(f"deploy/compose/{name}.yml" for name in (
     "market-live", "market-simulated", "observability-on", "observability-off",
 )))  # fmt: skip
-VARIABLE = re.compile(r"\$\{([A-Z_]+)")
+VARIABLE = re.compile(r"\$\{([A-Z_0-9]+)")
 NOT_OURS = {"redpanda", "redpanda-1", "redpanda-2", "console", "clickhouse", "prometheus", "alertmanager", "grafana"}
 
 
@@ -33,7 +33,7 @@ def services() -> dict[str, Any]:
 
 def test_every_variable_is_explained() -> None:
     used = {name for part in PARTS for name in VARIABLE.findall((ROOT / part).read_text())}
-    explained = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    explained = set(re.findall(r"^# ([A-Z_0-9]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert used - explained == {"REGISTRY_URL"}, "the stand-ins' registry"
     assert explained - used == {"ALPHAPULSE_TOPICS__RETENTION_HOURS"}, "handed on as it is"
 
