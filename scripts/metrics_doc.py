@@ -27,15 +27,14 @@ HEAD: Final = """\
 
 Made of [`alphapulse/metrics.py`](../alphapulse/metrics.py) by `scripts/metrics_doc.py`; a test compares them.
 
-Every service serves them in Prometheus' text format on its ops port, `GET /metrics` (`[ops]` in `services.toml`; without
-a fixed port, `data_dir/run/<service>.json` tells it). All services have the same list; one that has no use for a metric
-shows none of it, or zeros. Prometheus adds the label `service`
-([`prometheus.yml`](../deploy/observability/prometheus/prometheus.yml)). Labels are bounded: there is none with a symbol.
+Every service serves them in Prometheus' text format on its ops port, `GET /metrics` (`[ops]` in `services.toml`;
+without a fixed port, `data_dir/run/<service>.json` tells it). All services have the same list; one that has no use
+for a metric shows none of it, or zeros. Prometheus adds the label `service`
+([`prometheus.yml`](../deploy/observability/prometheus/prometheus.yml)). There is no label with a symbol.
 
-A histogram `name` comes as `name_bucket{le}`, `name_sum` and `name_count`. Beside these are the figures of prometheus_client
-itself: `process_*` (processor time, memory, open files; Linux only) and `python_*` (interpreter, garbage collector).
-What is alerted on stands in [`rules.yml`](../deploy/observability/prometheus/rules.yml), what to do then in
-[`runbooks/`](runbooks).
+A histogram `name` comes as `name_bucket{le}`, `name_sum` and `name_count`. Beside these are the figures of
+prometheus_client itself: `process_*` (processor time, memory, open files; Linux only) and `python_*`. What is alerted
+on stands in [`rules.yml`](../deploy/observability/prometheus/rules.yml), what to do then in [`runbooks/`](runbooks).
 """
 
 
