@@ -54,7 +54,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, the page's own checks
+check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,6 +66,10 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spell
 	$(FIND_OURS) -name '*.toml' -print0 | xargs -0 $(BIN)/check-toml
 	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/python scripts/metrics_doc.py --check
+	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
+	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
+	else echo "promtool is not installed: Prometheus' rules are not checked"; fi
 	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
 
 compose-smoke: $(VENV)/.dev ## Bring the compose file up on stand-ins, break it, count its rows (needs a Docker engine, root)

@@ -165,6 +165,7 @@ class Service:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise ServiceError(f"ops.port: cannot listen on {ops.host}:{ops.port} for {self.name}: {reason}") from error
         self._runner = runner
+        metrics.READY.set_function(self._working)
         port = runner.addresses[0][1]
         self.announce(ops_port=port)
         with contextlib.suppress(OSError):  # it will be overwritten, if it can be
@@ -182,9 +183,12 @@ class Service:
         return web.json_response({"service": self.name, "status": status, "started": self.started})
 
     async def _is_ready(self, _: web.Request) -> web.Response:
-        ready = self._ready and not self._waiting and not self.stopping.is_set()
+        ready = self._working()
         told = {"service": self.name, "ready": ready, **self._lacking()}
         return web.json_response(told, status=200 if ready else 503)
+
+    def _working(self) -> bool:
+        return self._ready and not self._waiting and not self.stopping.is_set()
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body, content_type = metrics.exposition()

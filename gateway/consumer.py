@@ -88,7 +88,12 @@ class Reader:
     @property
     def lag(self) -> int:
         """Records on the broker that were not read yet, as far as the last fetches tell."""
-        return sum(max(end - self._next[partition], 0) for partition, end in self.ends().items())
+        return sum(self.lag_of(topic) for topic in TAIL)
+
+    def lag_of(self, topic: str) -> int:
+        """Return the same for one topic."""
+        read = ((key, position) for key, position in self._next.items() if key.topic == topic)
+        return sum(max(self._end(key) - position, 0) for key, position in read)
 
     @property
     def positions(self) -> Mapping[TopicPartition, int]:

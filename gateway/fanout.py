@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from alphapulse import metrics
 from alphapulse.clock import Clock
-from gateway import protocol
+from gateway import close_codes, protocol
 from gateway.channels import ARBITRAGE, BOOK, CHANNEL_OF, CHANNELS
 from gateway.close_codes import RESTART
 from gateway.feeds import Feed
@@ -17,13 +18,16 @@ from gateway.protocol import Subscription
 from gateway.session import STALL_SECONDS, Session
 from gateway.state import MarketState, ShownInstrument
 from gateway.wire import Wire, text_frame
-from schemas.records import Depth, Record
+from schemas.records import Depth, Record, Trade
 
 HEARTBEAT_SECONDS: Final = 5.0
 """A client hears something at least this often."""
 
 EXPIRY_SPACING: Final = 0.05
 """Seconds between two looks at all books, at least; books that become stale meanwhile are told together."""
+
+_STANDINGS: Final = ("good", "stale", "invalid")
+"""Counts of :class:`gateway.state.VenueStanding` that the metrics tell."""
 
 
 class Timer(Protocol):
@@ -99,6 +103,10 @@ class Hub:
         self._emptied: asyncio.Event | None = None
         self._expiry: Timer | None = None
         self._expiry_due = 0
+        self._oldest_told: int | None = None
+        self._shown: set[str] = set()
+        for code in close_codes.ALL:
+            metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number))
         self.clock: Callable[[], int] = clock if clock is not None else Clock()
         self.sessions: dict[Session, None] = {}
         self.live = False
@@ -166,6 +174,8 @@ class Hub:
                 feed = self._feeds.get(subscription)
                 if feed is not None:
                     feed.publish(record)
+            if self._waiting and isinstance(record, (Depth, Trade)):
+                self._oldest_told = min(self._oldest_told or record.received_time, record.received_time)
 
     def _retell(self, subscriptions: Iterable[Subscription]) -> None:
         for subscription in subscriptions:
@@ -226,6 +236,9 @@ class Hub:
             frames += written[1]
             size += written[2]
         self._frames.clear()
+        if self._oldest_told is not None:
+            metrics.DELIVERY_AGE.observe((self.clock() - self._oldest_told) / 1e9)
+            self._oldest_told = None
         metrics.GATEWAY_DELIVERIES.inc(messages)
         metrics.GATEWAY_WRITES.inc(frames)
         metrics.GATEWAY_BYTES.inc(size)
@@ -240,12 +253,24 @@ class Hub:
     def check(self) -> None:
         """Give up stalled clients and send a heartbeat to idle ones; to be called about every second."""
         self.expire()  # the wall clock may have been set, and the timer goes by the other
+        self._show_venues()
         now = self._schedule.now()
         heartbeat = protocol.heartbeat(self.clock())
         for session in list(self.sessions):
             session.check(now)
             if now - session.last_written >= HEARTBEAT_SECONDS - 1 and not session.stuck:
                 session.answer(heartbeat)
+
+    def _show_venues(self) -> None:
+        """Let the metrics tell of venues that are new; their books are counted when the metrics are read."""
+        for venue in self._state.venues.keys() - self._shown:
+            self._shown.add(venue)
+            for status in _STANDINGS:
+                metrics.GATEWAY_BOOKS.labels(venue, status).set_function(partial(self._books, venue, status))
+
+    def _books(self, venue: str, status: str) -> int:
+        count: int = getattr(self._state.standing(venue, self.clock()), status)
+        return count
 
     def shut_down(self) -> None:
         """Tell all clients in band that the gateway stops, then close with 1012; those still to come as well."""

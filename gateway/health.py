@@ -18,7 +18,7 @@ from typing import Any, Final
 import aiohttp
 from aiokafka import TopicPartition
 
-from alphapulse import logs, topics
+from alphapulse import logs, metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka import LagReader
@@ -106,6 +106,7 @@ class LagWatch:
         if reason != self.failure:
             self._log.warning("lag not read", reason=reason)
         self.failure, self.down = reason, down
+        _forget_lag()
         await self._drop()
 
     async def _ask(self) -> None:
@@ -122,14 +123,19 @@ class LagWatch:
         for lag in found.values():
             self._history.note({partition: each.end for partition, each in lag.partitions.items()}, now)
         self.groups = {}
+        _forget_lag()
         for group, lag in found.items():
             # A partition without a commit is not read by the group (yet): that is no lag.
             read = {p: each for p, each in lag.partitions.items() if each.committed is not None}
             if read:
-                seconds = (
-                    self._history.seconds(p, max(each.committed or 0, each.start), now) for p, each in read.items()
-                )
-                self.groups[group] = _GroupLag(sum(each.lag for each in read.values()), max(seconds))
+                seconds = {
+                    p: self._history.seconds(p, max(each.committed or 0, each.start), now) for p, each in read.items()
+                }
+                self.groups[group] = _GroupLag(sum(each.lag for each in read.values()), max(seconds.values()))
+                for topic in {p.topic for p in read}:
+                    of_topic = [p for p in read if p.topic == topic]
+                    metrics.GROUP_LAG.labels(group, topic).set(sum(read[p].lag for p in of_topic))
+                    metrics.GROUP_LAG_SECONDS.labels(group, topic).set(max(seconds[p] for p in of_topic))
         self.read_at = now
 
     async def close(self) -> None:
@@ -143,6 +149,12 @@ class LagWatch:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close()
+
+
+def _forget_lag() -> None:
+    """Let the metrics tell no lag rather than an old one."""
+    metrics.GROUP_LAG.clear()
+    metrics.GROUP_LAG_SECONDS.clear()
 
 
 class HealthMonitor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
-from alphapulse import topics
+from alphapulse import metrics, topics
 from alphapulse.clock import Clock
 from alphapulse.config import Settings
 from alphapulse.instruments import is_pattern
@@ -58,6 +59,8 @@ async def main(service: Service) -> None:
         )
         reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
+        for topic in TAIL:
+            metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))
         health = HealthMonitor(
             settings, service.name, state, hub, lambda: ReadingProgress(reader.positions, reader.ends())
         )

@@ -1,12 +1,16 @@
-"""The batch that is being filled: what was fetched for it, kept as it came until it is decoded; pure, no I/O."""
+"""The batch that is being filled: what was fetched for it, kept as it came until it is decoded; no I/O."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
+
+from alphapulse import metrics, topics
+from sinks.contract import BatchChunk
 
 Message: TypeAlias = ConsumerRecord[bytes, bytes]
 
@@ -14,6 +18,9 @@ DECODE_RECORDS: Final = 10_000
 """Undecoded messages at which decoding no longer waits for the write: many enough that a column costs nothing to
 begin, few enough to be small beside the rows (a message takes some 500 bytes more than its value)."""
 DECODE_BYTES: Final = 8 * 2**20
+
+_AGED: Final = frozenset({topics.L2, topics.TRADES, topics.QUOTES, topics.DEPTH})
+"""Topics whose records go out when they are received; a candle's time is that of its last trade."""
 
 
 class FetchBuffer:
@@ -54,3 +61,31 @@ class FetchBuffer:
         handed, self._undecoded = self._undecoded, {}
         self._undecoded_records = self._undecoded_bytes = 0
         return handed
+
+
+class BatchContent:
+    """The rows of a batch, by topic, for the metrics.
+
+    Attributes:
+        rows: topic → rows.
+        received: topic → receipt of the oldest by its collector, ns; a partition's first row is taken for its oldest.
+    """
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.received: dict[str, int] = {}
+
+    def add(self, chunk: BatchChunk) -> None:
+        """Count the rows of ``chunk``."""
+        topic = chunk.partition.topic
+        self.rows[topic] += chunk.rows.num_rows
+        if topic in _AGED:
+            first = chunk.rows.column("received_time")[0].value
+            self.received[topic] = min(self.received.get(topic, first), first)
+
+    def stored(self, now: int) -> None:
+        """Update the metrics: the batch is stored and committed at ``now`` (ns)."""
+        for topic, rows in self.rows.items():
+            metrics.SINK_ROWS.labels(topic).inc(rows)
+        for topic, received in self.received.items():
+            metrics.SINK_AGE.labels(topic).observe((now - received) / 1e9)

@@ -37,10 +37,10 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from alphapulse import logs
+from alphapulse import logs, metrics
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LossWatch, committed
-from sinks.buffer import FetchBuffer, Message
+from sinks.buffer import BatchContent, FetchBuffer, Message
 from sinks.contract import Abandoned, Commit, SinkTarget, Span
 from sinks.decoder import RecordDecoder
 from sinks.progress import Progress
@@ -65,6 +65,8 @@ class _Sealed:
         messages: in it, refused ones included.
         ahead: what is committed before it is written, by partition: offset and plan.
         asked: resolved when it is committed.
+        content: its rows.
+        oldest: when its first message was fetched, monotonic seconds.
     """
 
     spans: list[Span]
@@ -72,6 +74,8 @@ class _Sealed:
     ahead: dict[TopicPartition, tuple[int, str]]
     recovering: bool
     asked: list[asyncio.Future[None]]
+    content: BatchContent
+    oldest: float
 
 
 class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -120,6 +124,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fault: BaseException | None = None
         self._flush_asked: list[asyncio.Future[None]] = []
         self._buffer = FetchBuffer()
+        self._content = BatchContent()
         self._last_seal = -math.inf
         self._sealed: _Sealed | None = None
         self._writing: asyncio.Task[bool] | None = None
@@ -297,6 +302,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Decode and submit what is undecoded."""
         for chunk in await self._decoder.chunks(self._buffer.undecoded()):
             await self._target.submit(chunk)
+            self._content.add(chunk)
 
     # --- write and commit ----------------------------------------------------------------------------------
 
@@ -323,9 +329,10 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             # Without any commit a target could not tell what a first write left behind from rows long forgotten.
             ahead = {span.partition: (span.first, "") for span in spans if not self._partitions[span.partition].known}
         messages = sum(self._partitions[span.partition].seal() for span in spans)
-        self._buffer = FetchBuffer()
+        content, oldest = self._content, self._buffer.oldest
+        self._content, self._buffer = BatchContent(), FetchBuffer()
         self._last_seal = self._clock()
-        self._sealed = _Sealed(spans, messages, ahead, recovering, asked)
+        self._sealed = _Sealed(spans, messages, ahead, recovering, asked, content, oldest)
         self._writing = asyncio.create_task(self._write(self._sealed))
         self._writing.add_done_callback(lambda _: self._rouse())
 
@@ -335,7 +342,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if not await self._commit(batch.ahead):
             return False
         try:
-            await self._target.write(batch.spans, recovering=batch.recovering, give_up=self._give_up)
+            with metrics.SINK_WRITE_SECONDS.time():
+                await self._target.write(batch.spans, recovering=batch.recovering, give_up=self._give_up)
         except Abandoned:
             self._log.warning("gave up a write; its records will be read again", spans=len(batch.spans))
             return False
@@ -378,6 +386,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.records += batch.messages
         self.batches += 1
         self.last_commit_time = time.time_ns()
+        metrics.SINK_BATCH_RECORDS.observe(batch.messages)
+        batch.content.stored(self.last_commit_time)
         _answer(batch.asked)
 
     async def _forget(self) -> None:
@@ -386,7 +396,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._owner = False
         self._partitions = {}
         self._generation += 1
-        self._buffer = FetchBuffer()
+        self._content, self._buffer = BatchContent(), FetchBuffer()
 
     # --- partitions come and go ----------------------------------------------------------------------------
 
@@ -496,13 +506,24 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def lag(self) -> int:
         """Records that are known to be on the broker and not committed by this process."""
+        return sum(self.lag_of(topic) for topic in {key.topic for key in self._partitions})
+
+    def lag_of(self, topic: str) -> int:
+        """Return the same for one topic."""
         behind = 0
         assignment = self._consumer.assignment()
         for key, progress in self._partitions.items():
-            end = self._consumer.highwater(key) if key in assignment else None
+            end = self._consumer.highwater(key) if key.topic == topic and key in assignment else None
             if end is not None:
                 behind += max(end - progress.committed, 0)
         return behind
+
+    @property
+    def unwritten_seconds(self) -> float:
+        """How long ago the oldest message was fetched that is not committed yet; 0: all are."""
+        if self._sealed is not None:
+            return max(self._clock() - self._sealed.oldest, 0.0)
+        return max(self._clock() - self._buffer.oldest, 0.0) if self._buffer.records else 0.0
 
     def status(self) -> dict[str, Any]:
         """Return the figures of ``/status``."""

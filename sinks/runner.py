@@ -6,11 +6,13 @@ import asyncio
 import gc
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 
+from alphapulse import metrics
 from alphapulse.config import ClickHouseSettings, ParquetSettings
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
@@ -76,6 +78,9 @@ async def consume(service: Service, target: SinkTarget, settings: ClickHouseSett
                 return web.Response(status=504, text=f"not written and committed within {FLUSH_SECONDS:g} s")
             return web.json_response(sink.status())
 
+        for topic in settings.topics:
+            metrics.LAG.labels(settings.group, topic).set_function(partial(sink.lag_of, topic))
+        metrics.SINK_UNWRITTEN_AGE.set_function(lambda: sink.unwritten_seconds)
         sink.assigned = assigned
         service.report(sink.status)
         service.route("POST", "/flush", flush)

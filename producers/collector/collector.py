@@ -81,7 +81,7 @@ class Collector:
         address = (settings.websocket_url or venue.websocket_url).partition("?")[0].rstrip("/")
         self.event_log = EventLog(publisher, service, venue.name, address, self.clock)
         self._rest = RestClient(venue, settings.rest_url or venue.rest_url or "", self.spawn)
-        context = Context(
+        self._context = context = Context(
             venue=venue,
             freshness=freshness if freshness is not None else FreshnessSettings(),
             publisher=publisher,
@@ -189,7 +189,12 @@ class Collector:
             self._count()
 
     def _count(self) -> None:
+        context = self._context
         self._stats.count(self._counters.frames, self._pool.shards)
+        budgets = {"connects": context.connects.left, "rest": self._rest.budget_left}
+        if context.messages is not None:
+            budgets["messages"] = context.messages.left
+        self._stats.count_budgets(budgets)
 
     def _frames_done(self) -> int:
         if not self._pool.holds_back(asyncio.get_running_loop().time()):

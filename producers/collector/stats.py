@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alphapulse import metrics
@@ -22,18 +22,38 @@ class CollectorStats:
         self._ignored: Counter[str] = Counter()
         self._refused = 0
         self._counted = (0, 0)
+        self._newest = 0
+        # A rate needs a value before the first loss: a counter that begins at 1 has not risen.
+        for kind in metrics.GAP_KINDS:
+            metrics.GAPS.labels(venue, kind)
 
     def keep(self, shard: Shard) -> None:
         """Keep the counters of a retired shard."""
         self._ignored += shard.protocol.ignored
         self._refused += shard.protocol.refused
 
-    def count(self, frames: int, shards: Iterable[Shard]) -> None:
-        """Update the frame metrics; once a second, since a metric costs more than a frame."""
+    def count(self, frames: int, shards: Sequence[Shard]) -> None:
+        """Update the metrics of frames, connections and ages; once a second, since a metric costs more than a frame."""
         ignored = self._all_ignored(shards).total()
         metrics.FRAMES.labels(self._venue).inc(frames - self._counted[0])
         metrics.FRAMES_IGNORED.labels(self._venue).inc(ignored - self._counted[1])
         self._counted = (frames, ignored)
+        metrics.CONNECTED.labels(self._venue).set(any(shard.connected for shard in shards))
+        self._observe_ages([pair for shard in shards if (pair := shard.protocol.newest(self._newest)) is not None])
+
+    def count_budgets(self, budgets: Mapping[str, float]) -> None:
+        """Update how much of each of the venue's limits (name → share from 0 to 1) is left."""
+        for limit, left in budgets.items():
+            metrics.REQUEST_BUDGET.labels(self._venue, limit).set(left)
+
+    def _observe_ages(self, times: Sequence[tuple[int, int]]) -> None:
+        """Observe receipt and exchange time (ns) of each connection's newest frame since the last call."""
+        if not times:
+            return
+        for received, exchange in times:
+            metrics.EXCHANGE_AGE.labels(self._venue).observe((received - exchange) / 1e9)
+        self._newest, exchange = max(times)
+        metrics.EXCHANGE_AGE_LAST.labels(self._venue).set((self._newest - exchange) / 1e9)
 
     def report(self, shards: Sequence[Shard]) -> dict[str, Any]:
         """Return the status of connections, frames and instruments, for ``/status``."""

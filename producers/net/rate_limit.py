@@ -59,6 +59,11 @@ class SlidingWindow:
         self._spent.append((now, weight))
         self._total += weight
 
+    def left(self, now: float) -> float:
+        """Return the share of the limit, 0 to 1, that could be spent at ``now``."""
+        self._forget(now)
+        return 0.0 if now < self._closed_until else max(0.0, 1.0 - self._total / self._limit.amount)
+
     def close(self, until: float) -> None:
         """Allow nothing before ``until``, as the venue demanded."""
         self._closed_until = max(self._closed_until, until)
@@ -157,6 +162,11 @@ class RateLimiter:
             return False
         self._budget.spend(now)
         return True
+
+    @property
+    def left(self) -> float:
+        """Share of the limit, 0 to 1, that could be spent now."""
+        return self._budget.left(self._clock())
 
     def close(self, seconds: float) -> None:
         """Pass nothing for ``seconds``."""

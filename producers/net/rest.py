@@ -72,6 +72,11 @@ class RestClient:
         for key in [key for key in self._paces if key[0] is asker]:
             del self._paces[key]
 
+    @property
+    def budget_left(self) -> float:
+        """Share of the venue's limit, 0 to 1, that could be spent now."""
+        return self._gate.left
+
     async def close(self) -> None:
         """Cancel all requests and close the connections."""
         tasks = list(self._tasks.values())

@@ -9,6 +9,7 @@ adds all levels, best first, as decimal text.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from aiohttp import web
 from alphapulse import metrics, topics
 from alphapulse.book import BookSide
 from alphapulse.fixed import decimal_text
-from stream_processors.engine.worker import Worker
+from stream_processors.engine.worker import INPUTS, Worker
 from stream_processors.processing.instrument import ProcessedInstrument
 
 
@@ -71,11 +72,17 @@ class Ops:
         metrics.DOUBTED_TRADES.set_function(lambda: sum(one.candles.doubted for one in self._instruments()))
         metrics.LATE_TRADES.set_function(lambda: sum(one.candles.too_late for one in self._instruments()))
         metrics.OPPORTUNITIES.set_function(self._opportunities)
+        metrics.CHECKPOINT_AGE.set_function(lambda: worker.ownership.checkpoint_age(time.monotonic()))
+        for topic in INPUTS:
+            metrics.LAG.labels(worker.group, topic).set_function(partial(self._lag, topic))
 
     def _instruments(self) -> list[ProcessedInstrument]:
         owned = self._worker.ownership.partitions.values()
         found = [instrument for one in owned for instrument in one.state.instruments.values()]
         return sorted(found, key=lambda instrument: (instrument.venue, instrument.symbol))
+
+    def _lag(self, topic: str) -> int:
+        return self._worker.lag()[topic]
 
     def _opportunities(self) -> int:
         owned = self._worker.ownership.partitions.values()

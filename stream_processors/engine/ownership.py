@@ -160,6 +160,10 @@ class Ownership:
 
     # --- checkpoints ---
 
+    def checkpoint_age(self, now: float) -> float:
+        """Return the age in seconds, at ``now`` (monotonic), of the oldest checkpoint that is behind its partition."""
+        return max((now - owned.saved_at for owned in self.partitions.values() if owned.unsaved), default=0.0)
+
     async def run(self) -> None:
         """Write checkpoints when they are due, until cancelled."""
         processors = self._settings.processors

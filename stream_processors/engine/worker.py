@@ -103,6 +103,7 @@ class Worker:
             clock=self._clock,
         )
         self._processed = {topic: metrics.PROCESSED.labels(topic) for topic in INPUTS}
+        self._ages = {topic: metrics.PROCESSING_AGE.labels(topic) for topic in INPUTS}
         self._depth_alarm = asyncio.Event()
         self._depth_timer: asyncio.TimerHandle | None = None
         self._depth_due = 0
@@ -164,6 +165,11 @@ class Worker:
         if isinstance(reason, KafkaError):
             return BrokerError(f"the broker at {self._bootstrap}: {reason!r}")
         return reason
+
+    @property
+    def group(self) -> str:
+        """Consumer group of the stream processors."""
+        return self._service.settings.processors.group
 
     @property
     def published(self) -> dict[str, int]:
@@ -294,6 +300,7 @@ class Worker:
         state = owned.state
         out: list[Record] = []
         clock, decode_as = self._clock, self._codec.decode_as
+        last: Any = None
         for record in records:
             offset = record.offset
             if offset < state.positions.get(topic, 0):
@@ -307,10 +314,13 @@ class Worker:
             else:
                 # The time of each: one may be stopped between any two, and must not take the books behind it for young.
                 apply(state, offset, decoded, clock(), out)
+                last = decoded
             state.positions[topic] = offset + 1
             owned.unsaved_bytes += len(record.value or b"")
         self.records += len(records)
         self._processed[topic].inc(len(records))
+        if last is not None:
+            self._ages[topic].observe((clock() - last.received_time) / 1e9)
         self._publish(out)
 
     def _check_loss(self, state: Partition, topic: str, first: int) -> None:

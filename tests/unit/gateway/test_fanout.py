@@ -4,8 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
+from alphapulse import metrics
 from alphapulse.errors import UnknownInstrument
+from gateway import close_codes
 from gateway.close_codes import MISUSE, RESTART, SLOW
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
 from gateway.protocol import Subscription
@@ -432,3 +435,42 @@ def test_a_book_without_open_opportunities_makes_no_word_about_them() -> None:
     bench.depth(1, received_time=START)
     bench.tick.advance(6.0)
     assert [each for each in wire.read() if each["type"] != "heartbeat"] == []
+
+
+def told(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_the_age_of_the_oldest_record_is_observed_where_somebody_gets_it() -> None:
+    bench = Bench()
+    before = told("alphapulse_delivery_age_seconds_count"), told("alphapulse_delivery_age_seconds_sum")
+    bench.depth(1, received_time=bench.tick.clock() - 9 * SECOND)
+    bench.tick.run()
+    assert told("alphapulse_delivery_age_seconds_count") == before[0], "there is nobody"
+    bench.client(BOOK, TRADES)
+    bench.depth(2, received_time=bench.tick.clock() - 2 * SECOND)
+    bench.hub.apply(market.trade(received_time=bench.tick.clock() - 3 * SECOND), bench.tick.clock())
+    bench.tick.run()
+    assert told("alphapulse_delivery_age_seconds_count") - before[0] == 1
+    assert told("alphapulse_delivery_age_seconds_sum") - before[1] == pytest.approx(3.0)
+
+
+def test_the_metrics_tell_the_books_of_each_venue_as_they_are_when_asked() -> None:
+    bench = Bench()
+    bench.depth(1, received_time=bench.tick.clock())
+    bench.hub.check()
+
+    def books() -> list[float]:
+        return [told("alphapulse_gateway_books", venue="kraken", status=s) for s in ("good", "stale", "invalid")]
+
+    assert books() == [1.0, 0.0, 0.0]
+    bench.tick.advance(MAX_BOOK_AGE / SECOND + 1)
+    assert books() == [0.0, 1.0, 0.0]
+    bench.depth(2, received_time=bench.tick.clock(), valid=False)
+    assert books() == [0.0, 0.0, 1.0]
+
+
+def test_every_code_of_closing_begins_at_none() -> None:
+    Bench()
+    codes = {sample.labels["code"] for family in metrics.GATEWAY_DISCONNECTS.collect() for sample in family.samples}
+    assert {str(code.number) for code in close_codes.ALL} <= codes

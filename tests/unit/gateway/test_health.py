@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiokafka import TopicPartition
+from prometheus_client import REGISTRY
 
 from alphapulse import topics
 from alphapulse.config import KafkaSettings, Settings
@@ -109,6 +110,11 @@ async def test_lag_is_told_by_group(tmp_path: Path, kafka: KafkaSettings) -> Non
         await reader.commit({partition: 2})
         async with monitor(tmp_path, kafka) as made:
             found = await made.read()
+            labels = {"group": group, "topic": partition.topic}
+            assert REGISTRY.get_sample_value("alphapulse_group_lag_records", labels) == 3.0
+            assert (REGISTRY.get_sample_value("alphapulse_group_lag_seconds", labels) or 0.0) >= 0.0
+            await made._lag._failed("no answer", down=True)
+            assert REGISTRY.get_sample_value("alphapulse_group_lag_records", labels) is None, "none, not an old one"
     assert found.lag.keys() == {"gateway", group}
     assert (found.lag[group].records, found.status) == (3, "ok")
 

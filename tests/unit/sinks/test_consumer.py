@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import OffsetAndMetadata, TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from prometheus_client import REGISTRY
 
 from alphapulse import topics
 from alphapulse.errors import BrokerError, ServiceError
@@ -762,3 +763,57 @@ async def test_partitions_that_do_not_come_back_are_told_when_the_time_is_over()
     assert 0 < committed < 40
     assert len(target.stored) == committed
     assert sink.unread == {topics.TRADES: 40 - committed}
+
+
+def told(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_stored_batches_are_told_to_the_metrics() -> None:
+    names = ("alphapulse_sink_rows_total", "alphapulse_sink_age_seconds_count", "alphapulse_sink_age_seconds_sum")
+    before = {name: told(name, topic=KEY.topic) for name in names}
+    batches, writes = told("alphapulse_sink_batch_records_count"), told("alphapulse_sink_write_seconds_count")
+    log, target = log_of(25), ListTarget(records=10)
+    log.append(KEY, b"no record")
+    sink = await live(log, target, slices=[10] * 5)
+    after = {name: told(name, topic=KEY.topic) - before[name] for name in names}
+    assert after[names[0]] == 25, "what was refused is no row"
+    assert after[names[1]] == sink.batches == 3
+    oldest = trade(20).received_time / 1e9  # all batches are of about the same time
+    assert after[names[2]] / 3 == pytest.approx(sink.last_commit_time / 1e9 - oldest, rel=0.01)
+    assert told("alphapulse_sink_batch_records_count") - batches == 3
+    assert told("alphapulse_sink_write_seconds_count") - writes == 3
+
+
+async def test_the_age_of_what_is_not_stored_counts_until_it_is() -> None:
+    log, target = log_of(3), ListTarget(records=3)
+    ages: list[float] = []
+
+    async def look(_: asyncio.Event) -> None:
+        ages.append(sink.unwritten_seconds)
+        ages.append(sink.unwritten_seconds)
+        lags.append((sink.lag_of(KEY.topic), sink.lag_of(topics.L2)))
+
+    lags: list[tuple[int, int]] = []
+    target.during_write = look
+    sink, source, stopping, task = await started(log, target)
+    assert sink.unwritten_seconds == 0.0
+    await source.join([KEY])
+    await read_all(source)
+    stopping.set()
+    await task
+    assert 0.0 < ages[0] < ages[1]
+    assert lags == [(3, 0)]
+    assert (sink.unwritten_seconds, sink.lag) == (0.0, 0)
+
+
+async def test_rows_that_were_not_committed_are_not_counted() -> None:
+    before = told("alphapulse_sink_rows_total", topic=KEY.topic)
+    log, target = log_of(3), ListTarget(records=3)
+    target.error = ServiceError("disk full")
+    sink, source, _, task = await started(log, target)
+    await source.join([KEY])
+    with pytest.raises(ServiceError, match="disk full"):
+        await task
+    assert told("alphapulse_sink_rows_total", topic=KEY.topic) == before
+    assert sink.unwritten_seconds > 0.0

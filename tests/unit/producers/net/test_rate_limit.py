@@ -173,3 +173,25 @@ def test_without_a_limit_nothing_waits() -> None:
         allowance.repaired(0.0, "a")
         allowance.spend(0.0)
     assert allowance.wait(0.0) == allowance.wait_to_repair(0.0, "a", 2) == allowance.wait_to_retry(0.0) == 0
+
+
+def test_what_is_left_is_a_share_and_nothing_while_closed() -> None:
+    budget = SlidingWindow(Limit(4, 10.0))
+    assert budget.left(0.0) == 1.0
+    budget.spend(0.0)
+    budget.spend(5.0, 2)
+    assert budget.left(5.0) == 0.25
+    assert budget.left(10.0) == 0.5
+    budget.spend(10.0, 25)
+    assert budget.left(10.0) == 0.0
+    budget.close(90.0)
+    assert (budget.left(89.0), budget.left(90.0)) == (0.0, 1.0)
+
+
+async def test_without_a_limit_all_is_left_but_while_closed() -> None:
+    now = 0.0
+    gate = RateLimiter(None, lambda: now)
+    await gate.enter(1000)
+    assert gate.left == 1.0
+    gate.close(5.0)
+    assert gate.left == 0.0

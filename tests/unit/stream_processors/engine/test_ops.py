@@ -100,6 +100,7 @@ def test_status_before_and_after_the_first_records(tmp_path: Path) -> None:
     exposed = metrics.exposition()[0].decode()
     assert 'alphapulse_books{valid="true"} 2.0' in exposed
     assert "alphapulse_open_opportunities 0.0" in exposed
+    assert 'alphapulse_lag_records{group="alphapulse-processors",topic="md.l2"} 0.0' in exposed
 
 
 def test_an_instrument_without_a_book_has_no_prices() -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
+from prometheus_client import REGISTRY
 
 from alphapulse import topics
 from alphapulse.config import FreshnessSettings, KafkaSettings, ProcessorSettings, Settings, VenueSettings
@@ -17,8 +18,9 @@ from schemas.codec import Codec
 from schemas.records import Event
 from stream_processors import __main__ as command
 from stream_processors.engine.ownership import OwnedPartition
-from stream_processors.engine.worker import Worker, arbitrage_rules_of, rules_of
+from stream_processors.engine.worker import INPUTS, Worker, arbitrage_rules_of, rules_of
 from stream_processors.processing.partition import Partition
+from tests.fixtures.log import message
 from tests.fixtures.market import SECOND, trade
 
 
@@ -184,3 +186,37 @@ def test_a_configuration_that_cannot_be_used_is_refused_before_anything_starts(
     told = capsys.readouterr().err
     assert "depth_levls" in told
     assert "services.toml" in told
+
+
+def test_the_age_of_a_batchs_last_record_is_observed(tmp_path: Path) -> None:
+    name, labels = "alphapulse_processing_age_seconds", {"topic": topics.TRADES}
+
+    def told() -> list[float]:
+        return [REGISTRY.get_sample_value(f"{name}_{part}", labels) or 0.0 for part in ("count", "sum")]
+
+    settings = Settings(data_dir=tmp_path)
+    now = 2_000_000_000 * SECOND
+    worker = Worker(Service("processors", settings), clock=lambda: now)
+    owned = OwnedPartition(Partition(3, rules_of(settings), arbitrage_rules_of(settings)))
+    key = TopicPartition(topics.TRADES, 3)
+    records = [trade(str(age), received_time=now - age * SECOND) for age in (8, 2)]
+    messages = [message(key, offset, Codec().encode(record)) for offset, record in enumerate(records)]
+    before = told()
+    kind, apply = INPUTS[topics.TRADES]
+    worker._apply(owned, topics.TRADES, messages, kind, apply)
+    assert [after - was for after, was in zip(told(), before, strict=True)] == [1.0, pytest.approx(2.0)]
+    worker._apply(owned, topics.TRADES, messages, kind, apply)
+    assert told()[0] - before[0] == 1.0, "what was applied before has no age"
+
+
+def test_the_oldest_checkpoint_that_is_behind_counts(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    ownership = Worker(Service("processors", settings)).ownership
+    assert ownership.checkpoint_age(100.0) == 0.0
+    for number, saved in ((1, 40.0), (2, 70.0), (3, 10.0)):
+        owned = OwnedPartition(Partition(number, rules_of(settings), arbitrage_rules_of(settings)))
+        owned.saved_at = saved
+        if number != 3:
+            owned.state.positions[topics.L2] = 5
+        ownership.partitions[number] = owned
+    assert ownership.checkpoint_age(100.0) == 60.0, "the third has applied nothing since"
