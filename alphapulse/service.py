@@ -383,7 +383,7 @@ def run(
         uvloop.run(_life(service, main))
     except KeyboardInterrupt:
         return EXIT_OK
-    except Exception as error:  # noqa: BLE001 the process ends here; whatever it was, somebody is told
+    except Exception as error:  # noqa: BLE001 the process ends here; any error is reported
         reasons = _foreseen(error)
         if reasons is None:
             logs.get(name).exception("failed")

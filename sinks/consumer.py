@@ -1,7 +1,7 @@
 """Main loop of a sink: read, decode, submit, seal, write, commit; and rebalances.
 
 At least once from the broker, exactly once in the target. An offset is committed when everything before it has been
-stored (``Target.write``) and every refused record before it is in ``dlq``. A target that cannot tell which rows past a
+stored (``SinkTarget.write``) and every refused record before it is in ``dlq``. A target that cannot tell which rows past a
 commit it holds (a database) gets a write-ahead plan: the span about to be written is first committed as metadata of
 the *old* offset. After a crash the partition's next owner reads the plan, submits exactly that span again and lets the
 target settle it (``recovering``) before it reads on.

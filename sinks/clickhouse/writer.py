@@ -69,7 +69,7 @@ _ONE_THREAD: Final[Mapping[str, Any]] = {"max_threads": 1, "max_insert_threads":
 
 
 class ClickHouseTarget:
-    """ClickHouse tables as a :class:`sinks.contract.Target`.
+    """ClickHouse tables as a :class:`sinks.contract.SinkTarget`.
 
     Args:
         settings: batch bounds.

@@ -61,7 +61,7 @@ def folder(settings: Settings) -> Path:
 
 
 class ParquetTarget:
-    """Parquet files as a :class:`sinks.contract.Target`.
+    """Parquet files as a :class:`sinks.contract.SinkTarget`.
 
     Args:
         settings: folder and bounds of a checkpoint.

@@ -88,7 +88,7 @@ class ProcessorsApp(faust.App):
             broker_session_timeout=kafka.session_timeout_ms / 1000,
             broker_heartbeat_interval=kafka.heartbeat_interval_ms / 1000,
             stream_buffer_maxsize=STREAM_BUFFER,
-            # The application hands partitions over itself, before they are revoked (transport.Listener).
+            # The application hands partitions over itself, before they are revoked (transport.RebalanceListener).
             stream_wait_empty=False,
             # Topics are created beforehand, with their partitions; the in-memory broker cannot create any.
             topic_allow_declare=False,

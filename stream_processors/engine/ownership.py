@@ -109,10 +109,10 @@ class Ownership:
         self._publish = publish
         self._clock = clock
 
-    # --- the transport's questions (transport.Listener) ---
+    # --- the transport's callbacks (transport.RebalanceListener) ---
 
     async def positions(self, committed: Mapping[TP, int | None], generation: int) -> Mapping[TP, int]:
-        """Take over the assigned partitions; see :class:`~stream_processors.engine.transport.Listener`."""
+        """Take over the assigned partitions; see :class:`~stream_processors.engine.transport.RebalanceListener`."""
         self.tenure += 1
         numbers = {tp.partition for tp in committed}
         consecutive = self._generation is not None and generation - self._generation in (0, 1)

@@ -408,7 +408,7 @@ class NativeConsumer:
                     raise KafkaTimeoutError(f"cannot learn {what}: {reason}") from error
             await asyncio.sleep(RETRY_SECONDS)
 
-    # --- what the thread tells (thread.Owner) ---
+    # --- callbacks of the thread (thread.ThreadOwner) ---
 
     def arrived(self) -> None:
         """Queue polled records, and wake waiting callers."""
@@ -436,7 +436,7 @@ class NativeConsumer:
         self.lanes = Lanes()
 
     async def group_assigned(self, partitions: set[TopicPartition], generation: int) -> Lanes[Record]:
-        """Apply the group's assignment; see :class:`alphapulse.kafka.native.thread.Owner`."""
+        """Apply the group's assignment; see :class:`alphapulse.kafka.native.thread.ThreadOwner`."""
         if not self._revoked:
             await self._hear("on_partitions_revoked", self.assignment())
         self._revoked = False

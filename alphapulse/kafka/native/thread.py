@@ -206,7 +206,7 @@ class ConsumerThread:
             consumer = self._open()
             while not self._closing:
                 self._turn(consumer)
-        except BaseException as error:  # noqa: BLE001 a thread's end must be told
+        except BaseException as error:  # noqa: BLE001 a thread's end must be reported
             self._tell(self._owner.ended, _as_kafka_error(error))
         finally:
             self._end(consumer)
