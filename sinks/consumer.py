@@ -1,10 +1,10 @@
 """Main loop of a sink: read, decode, submit, seal, write, commit; and rebalances.
 
 At least once from the broker, exactly once in the target. An offset is committed when everything before it has been
-stored (``SinkTarget.write``) and every refused record before it is in ``dlq``. A target that cannot tell which rows past a
-commit it holds (a database) gets a write-ahead plan: the span about to be written is first committed as metadata of
-the *old* offset. After a crash the partition's next owner reads the plan, submits exactly that span again and lets the
-target settle it (``recovering``) before it reads on.
+stored (``SinkTarget.write``) and every refused record before it is in ``dlq``. A target that cannot tell which rows
+past a commit it holds (a database) gets a write-ahead plan: the span about to be written is first committed as
+metadata of the *old* offset. After a crash the partition's next owner reads the plan, submits exactly that span again
+and lets the target settle it (``recovering``) before it reads on.
 
 Cost: a sink pays per request and batch, not per record. Fetches are few and large (:func:`sinks.runner.consume`),
 messages are kept undecoded until the batch is due and decoded together by topic (:mod:`sinks.buffer`), and the loop
