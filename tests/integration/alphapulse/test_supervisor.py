@@ -228,10 +228,10 @@ async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> No
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from alphapulse import spare\n"
+        "from alphapulse.supervisor import standby\n"
         "from alphapulse.config import Settings\n"
         "from alphapulse.supervisor.supervisor import ChildSpec, Supervisor\n"
-        "spare.PREPARE_SECONDS = 0\n"
+        "standby.PREPARE_SECONDS = 0\n"
         "async def main(folder):\n"
         "    supervisor = Supervisor(folder)\n"
         "    settings = Settings(data_dir=folder)\n"
