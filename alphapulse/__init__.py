@@ -1,1 +1,1 @@
-"""What every AlphaPulse service stands on."""
+"""Shared library of the AlphaPulse services."""

@@ -1,4 +1,4 @@
-"""Network addresses as people write them: ``host:port``, several separated by commas."""
+"""Network addresses: ``host:port``, several separated by commas."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]
 
 
 def addresses(text: str) -> list[tuple[str, int]]:
-    """Return host and port of each address in ``text``; an IPv6 address is written in brackets.
+    """Parse the addresses in ``text``; return host and port of each. IPv6 addresses are in brackets.
 
     Raises:
-        ValueRefused: it holds something else.
+        ValueRefused: ``text`` is not a list of addresses.
     """
     found: list[tuple[str, int]] = []
     for part in text.split(","):

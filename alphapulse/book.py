@@ -1,4 +1,4 @@
-"""The order book: price levels of both sides as integer mantissas.
+"""Order book: price levels of both sides as integer mantissas.
 
 Pure: no I/O, no clock, no venue. Exponents belong to the stream the book follows, not to the book; only the
 texts and digests at the end take them as arguments.
@@ -22,9 +22,11 @@ Level = tuple[int, int]
 
 
 class Changes(NamedTuple):
-    """What a batch of level changes did.
+    """Counts of level changes in a batch.
 
-    Levels that were new, changed their size, went; and deletes of levels that were not there (``absent``).
+    Attributes:
+        added, updated, removed: levels inserted, resized, deleted.
+        absent: deletes of levels that did not exist.
     """
 
     added: int
@@ -42,9 +44,9 @@ class Changes(NamedTuple):
 
 
 def _check_parallel(prices: Sequence[int], sizes: Sequence[int]) -> None:
-    """Refuse before anything is changed: half a delta applied would be a wrong book that looks right."""
+    """Check lengths before any change: a half-applied delta would leave a wrong book without a sign of it."""
     if len(prices) != len(sizes):
-        raise ValueError(f"{len(prices)} prices with {len(sizes)} sizes")
+        raise ValueError(f"{len(prices)} prices but {len(sizes)} sizes")
 
 
 class BookSide:
@@ -65,7 +67,7 @@ class BookSide:
         return len(self._keys)
 
     def replace(self, prices: Sequence[int], sizes: Sequence[int]) -> None:
-        """Replace all levels; of a price given twice the last size counts, sizes of 0 are left out.
+        """Replace all levels; the last size of a repeated price counts, sizes of 0 are left out.
 
         Raises:
             ValueError: ``prices`` and ``sizes`` differ in length; nothing was changed.
@@ -105,7 +107,7 @@ class BookSide:
         return added, updated, removed, absent
 
     def set(self, price: int, size: int) -> int:
-        """Give one level its size, 0 deletes it; return the size it had."""
+        """Set the size of a level, 0 deletes it; return its previous size."""
         before = self._sizes.get(price, 0)
         if size:
             if not before:
@@ -117,7 +119,7 @@ class BookSide:
         return before
 
     def truncate(self, depth: int) -> list[int]:
-        """Keep the ``depth`` best levels only and return the prices of the others, which are gone."""
+        """Keep the ``depth`` best levels; return the prices of the levels removed."""
         excess = len(self._keys) - depth
         if excess <= 0:
             return []
@@ -132,10 +134,10 @@ class BookSide:
         return self._sign * self._keys[-1] if self._keys else None
 
     def price_at(self, place: int) -> int:
-        """Return the price of a level by its place, 0 for the best.
+        """Return the price of a level by its position, 0 for the best.
 
         Raises:
-            IndexError: there are not so many levels.
+            IndexError: the side has fewer levels.
         """
         if place < 0:
             raise IndexError(place)
@@ -172,7 +174,7 @@ class BookSide:
 
 
 class OrderBook:
-    """Both sides of a book.
+    """Order book of one instrument.
 
     Args:
         depth: keep at most this many levels a side (a venue that publishes N levels sends no deletes for what
@@ -193,7 +195,7 @@ class OrderBook:
         ask_prices: Sequence[int],
         ask_sizes: Sequence[int],
     ) -> None:
-        """Make the book what a snapshot says.
+        """Replace the book by a snapshot.
 
         Raises:
             ValueError: prices and sizes of a side differ in length; nothing was changed.
@@ -211,7 +213,7 @@ class OrderBook:
         ask_prices: Sequence[int],
         ask_sizes: Sequence[int],
     ) -> Changes:
-        """Apply a delta: each price gets its size, 0 deletes it; then truncate to the depth.
+        """Apply a delta: set each price to its size, 0 deletes it; then truncate to the depth.
 
         Raises:
             ValueError: prices and sizes of a side differ in length; nothing was changed.
@@ -230,7 +232,7 @@ class OrderBook:
 
     @property
     def crossed(self) -> bool:
-        """Whether the best bid is at or above the best ask, which no venue's true book ever shows."""
+        """Whether the best bid is at or above the best ask, which never happens in a venue's book."""
         bid, ask = self.bids.best_price(), self.asks.best_price()
         return bid is not None and ask is not None and bid >= ask
 

@@ -1,4 +1,4 @@
-"""Folders that belong to one process at a time: the kernel's lock on a file decides, whatever else lies about."""
+"""Exclusive use of a folder by one process, by a kernel lock on a file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from alphapulse.errors import ServiceError
 
 
 class InUse(ServiceError):
-    """A running process holds what was to be claimed.
+    """Another running process holds the folder.
 
-    ``holder`` is its process id, as far as it has said so; 0 where it has not.
+    ``holder`` is its process id, 0 if unknown.
     """
 
     def __init__(self, text: str, holder: int) -> None:
@@ -22,17 +22,17 @@ class InUse(ServiceError):
 
 
 def claim(folder: Path, what: str = "data directory", *, beside: bool = False) -> IO[str]:
-    """Make ``folder`` ours until the returned file is closed or this process ends.
+    """Lock ``folder`` until the returned file is closed or this process ends.
 
     Args:
-        folder: made if it is not there.
-        what: it is, for the messages.
-        beside: keep the lock file beside the folder (``name.lock``) instead of in it (``.lock``): for a folder whose
-            files are another program's. Neither the folder nor its parent is made then.
+        folder: created if missing.
+        what: names it in messages.
+        beside: keep the lock file beside the folder (``name.lock``) instead of in it (``.lock``), for a folder whose
+            files belong to another program. Then neither the folder nor its parent is created.
 
     Raises:
-        ServiceError: the folder, or that for the lock file, cannot be written.
-        InUse: a running process holds it.
+        ServiceError: the folder or its lock file cannot be written.
+        InUse: another running process holds it.
     """
     try:
         if beside:

@@ -1,4 +1,4 @@
-"""Wall-clock time that never runs back, for judging ages of data and for timers alike."""
+"""Monotonic wall-clock time, for ages of data and for timers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Nanoseconds since the Unix epoch, UTC; call it for the time.
+    """Callable that returns nanoseconds since the Unix epoch, UTC.
 
-    It follows the machine's wall clock, forwards at once. When that is set back, this clock neither runs back nor
-    stands still (ages and timers would stop with it): it goes on at nine tenths of its pace until the wall clock has
-    caught up. Meanwhile it is ahead, so that ages are told too large rather than too small.
+    It follows the machine's wall clock, forwards at once. When the wall clock is set back, this clock neither goes back
+    nor stops (ages and timers would stop with it): it runs at nine tenths of its speed until the wall clock has caught
+    up. Until then it is ahead, so that ages are overestimated rather than underestimated.
 
     Args:
         wall: the machine's wall clock, nanoseconds since the Unix epoch.
-        steady: nanoseconds since any moment, never set.
+        steady: monotonic nanoseconds, from any origin.
     """
 
     __slots__ = ("_latest", "_steady", "_steady_at", "_wall")
@@ -27,7 +27,7 @@ class Clock:
         self._steady_at = steady()
 
     def __call__(self) -> int:
-        """Return the time: not before the time returned last."""
+        """Return the time, never less than the previous one."""
         steady = self._steady()
         passed = steady - self._steady_at
         self._steady_at = steady

@@ -1,48 +1,48 @@
-"""Every error AlphaPulse raises on purpose, as one tree.
+"""Exception hierarchy of AlphaPulse.
 
 * :exc:`AlphaPulseError`
 
-    * :exc:`ConfigError`: the configuration cannot be used; carries every fault found
-    * :exc:`ArgumentsRefused`: the command line asks for what cannot be done; carries every fault found
+    * :exc:`ConfigError`: invalid configuration; lists every error
+    * :exc:`ArgumentsRefused`: invalid command line; lists every error
     * :exc:`ValueRefused`: a number, symbol or time that cannot be represented exactly
 
-        * :exc:`NotANumber`: the text is no decimal number
-        * :exc:`PrecisionExceeded`: more decimals than the exponent in force allows
+        * :exc:`NotANumber`: not a decimal number
+        * :exc:`PrecisionExceeded`: more decimals than the exponent allows
         * :exc:`MantissaOverflow`: the exact mantissa does not fit a signed 64-bit integer
 
-    * :exc:`FrameRefused`: a venue's frame that cannot be understood (goes to ``dlq``)
+    * :exc:`FrameRefused`: a venue's frame that cannot be parsed (goes to ``dlq``)
     * :exc:`RecordingError`: a recording that cannot be read
-    * :exc:`SchemaError`: a schema or an encoded record that does not fit
+    * :exc:`SchemaError`: an invalid schema or encoded record
 
-        * :exc:`RecordRefused`: bytes on a topic that are not the record they should be (goes to ``dlq``)
-        * :exc:`IncompatibleSchema`: a change of a schema that would break readers
+        * :exc:`RecordRefused`: bytes on a topic that cannot be decoded (goes to ``dlq``)
+        * :exc:`IncompatibleSchema`: a schema change that would break readers
         * :exc:`RegistryUnavailable`: the schema registry cannot be reached now
 
-    * :exc:`BrokerError`: the broker cannot be reached or refuses
+    * :exc:`BrokerError`: the broker cannot be reached or refuses a request
 
-        * :exc:`BrokerUnavailable`: it cannot be reached now, or lacks topics that somebody else makes
+        * :exc:`BrokerUnavailable`: it cannot be reached now, or its topics are not created yet
 
-    * :exc:`ServiceError`: a service cannot start or go on (port in use, folder not writable)
-    * :exc:`RequestRefused`: a client's request to the gateway that cannot be served; carries a code
+    * :exc:`ServiceError`: a service cannot start or continue (port in use, folder not writable)
+    * :exc:`RequestRefused`: a client's request that the gateway cannot serve; carries a code
 
-        * :exc:`UnknownInstrument`: it names a venue or symbol that is not there
+        * :exc:`UnknownInstrument`: unknown venue or symbol
 
-``recoverable`` on the class says whether the process can go on with the next input.
+``recoverable`` on the class says whether the process can continue with the next input.
 """
 
 from __future__ import annotations
 
 
 class AlphaPulseError(Exception):
-    """Base of all errors raised on purpose; its text is fit for a user's eyes."""
+    """Base of all errors raised on purpose; the message is written for the user."""
 
     recoverable = False
 
 
 class ConfigError(AlphaPulseError):
-    """The configuration cannot be used.
+    """Invalid configuration.
 
-    ``faults`` holds one line per fault, each naming file (or variable), key, value and reason.
+    ``faults`` holds one line per error, each with file (or variable), key, value and reason.
     """
 
     def __init__(self, faults: list[str]) -> None:
@@ -52,9 +52,9 @@ class ConfigError(AlphaPulseError):
 
 
 class ArgumentsRefused(AlphaPulseError):
-    """The command line asks for what cannot be done.
+    """Invalid command line.
 
-    ``faults`` holds one line per fault, each naming the argument or option and the reason.
+    ``faults`` holds one line per error, each with the argument or option and the reason.
     """
 
     def __init__(self, faults: list[str]) -> None:
@@ -70,7 +70,7 @@ class ValueRefused(AlphaPulseError):
 
 
 class NotANumber(ValueRefused):
-    """The text is no plain decimal number."""
+    """The text is not a plain decimal number."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -78,13 +78,13 @@ class NotANumber(ValueRefused):
 
 
 class PrecisionExceeded(ValueRefused):
-    """The text has more decimals than ``exponent`` allows; ``needed`` is the exponent that would do."""
+    """The text has more decimals than ``exponent`` allows; ``needed`` is the exponent it needs."""
 
     def __init__(self, text: str, exponent: int, needed: int) -> None:
         self.text = text
         self.exponent = exponent
         self.needed = needed
-        super().__init__(f"{text[:80]!r} needs exponent {needed}, but {exponent} is in force")
+        super().__init__(f"{text[:80]!r} needs exponent {needed}, but the exponent is {exponent}")
 
 
 class MantissaOverflow(ValueRefused):
@@ -97,10 +97,10 @@ class MantissaOverflow(ValueRefused):
 
 
 class FrameRefused(AlphaPulseError):
-    """A venue's frame that its protocol code does not understand.
+    """A venue's frame that its protocol code cannot parse.
 
-    ``venue`` and ``reason`` say where and why; ``symbol`` names the instrument (venue's own spelling or
-    ours) when the frame was understood that far.
+    ``venue`` and ``reason`` say where and why; ``symbol`` names the instrument (the venue's spelling or ours) if it is
+    known.
     """
 
     recoverable = True
@@ -114,7 +114,7 @@ class FrameRefused(AlphaPulseError):
 
 
 class RecordingError(AlphaPulseError):
-    """A recording that cannot be read; ``path`` and ``line`` (1-based, 0 for the file as a whole) say where."""
+    """A recording that cannot be read; ``path`` and ``line`` (1-based, 0: the whole file) give the place."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         self.path = path
@@ -124,17 +124,17 @@ class RecordingError(AlphaPulseError):
 
 
 class SchemaError(AlphaPulseError):
-    """A schema or an encoded record that does not fit."""
+    """An invalid schema or encoded record."""
 
 
 class RecordRefused(SchemaError):
-    """Bytes on a topic that cannot be decoded as the record they should be."""
+    """Bytes on a topic that cannot be decoded as the expected record."""
 
     recoverable = True
 
 
 class IncompatibleSchema(SchemaError):
-    """A change of a schema that readers of the older or newer data could not follow."""
+    """A schema change that breaks readers of older or newer data."""
 
 
 class RegistryUnavailable(SchemaError):
@@ -144,23 +144,23 @@ class RegistryUnavailable(SchemaError):
 
 
 class BrokerError(AlphaPulseError):
-    """The broker cannot be reached, or refuses what was asked of it."""
+    """The broker cannot be reached, or refuses a request."""
 
 
 class BrokerUnavailable(BrokerError):
-    """The broker cannot be reached now, or lacks topics: neither needs a change of the configuration to end."""
+    """The broker cannot be reached now, or topics are missing: neither needs a change of the configuration."""
 
     recoverable = True
 
 
 class ServiceError(AlphaPulseError):
-    """A service cannot start or go on; names the resource at fault."""
+    """A service cannot start or continue; names the resource."""
 
 
 class RequestRefused(AlphaPulseError):
     """A client's request that cannot be served.
 
-    ``code`` is for programs (``missing_key``, ``unknown_channel``, …), ``request_id`` is the id the client gave it.
+    ``code`` is for programs (``missing_key``, ``unknown_channel``, …), ``request_id`` is the client's id for it.
     """
 
     recoverable = True
@@ -172,7 +172,7 @@ class RequestRefused(AlphaPulseError):
 
 
 class UnknownInstrument(RequestRefused):
-    """A venue or symbol that is not there; the text names what is."""
+    """Unknown venue or symbol; the message names it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("unknown_instrument", reason)

@@ -1,6 +1,6 @@
 """Exact fixed-point numbers: decimal text to integer mantissas and back.
 
-A price or size is ``mantissa × 10**exponent`` with both integers; no float is ever made. The mantissa must fit
+A price or size is ``mantissa × 10**exponent`` with both integers; floats are never used. The mantissa must fit
 a signed 64-bit integer, as Avro's ``long`` and ClickHouse's ``Int64`` do.
 """
 
@@ -14,10 +14,10 @@ INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 
 EXPONENT_LIMIT = 100
-"""No exponent on the wire lies beyond ± this: it fits a byte, and no text made of it is longer than a line."""
+"""Largest absolute exponent on the wire: it fits a byte, and no text made of it is longer than a line."""
 
 TEXT_EXPONENT_LIMIT = 3 * EXPONENT_LIMIT
-"""The same for what is computed of several such numbers, as a price times a size times a fee."""
+"""The same for results computed from several such numbers, such as a price times a size times a fee."""
 
 _DECIMAL = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?", re.ASCII)
 
@@ -26,13 +26,12 @@ def mantissa(text: str, exponent: int) -> int:
     """Return the integer m with ``text == m × 10**exponent``, exactly.
 
     Raises:
-        NotANumber: ``text`` is no plain decimal number (``1_0``, ``nan``, blanks and hexadecimal are refused).
+        NotANumber: ``text`` is not a plain decimal number (``1_0``, ``nan``, blanks and hexadecimal are refused).
         PrecisionExceeded: a non-zero digit lies beyond the exponent.
         MantissaOverflow: the result does not fit a signed 64-bit integer.
     """
-    # Nearly all texts are unsigned decimals without an exponent of their own: moving the dot is all there is to do.
-    # Whatever else it is (a sign, blanks, letters), ``isdigit`` turns it away; that one is true for other scripts'
-    # digits too, hence ``isascii``.
+    # Nearly all texts are unsigned decimals without an exponent: moving the dot is enough. ``isdigit`` excludes
+    # everything else (signs, blanks, letters); it is also true for digits of other scripts, hence ``isascii``.
     if exponent <= 0:
         whole, _, fraction = text.partition(".")
         surplus = len(fraction) + exponent
@@ -56,7 +55,7 @@ def _mantissa_of_any_form(text: str, exponent: int) -> int:
     shift = power - exponent
     if shift < 0:
         raise PrecisionExceeded(text, exponent, power)
-    # 10**shift is only computed once it is known to be small.
+    # Compute 10**shift only once it is known to be small.
     if len(digits) + shift > 19:
         raise MantissaOverflow(text, exponent)
     value = int(digits) * int(10**shift)
@@ -86,8 +85,8 @@ def needed_exponent(text: str) -> int:
     """Return the largest exponent ≤ 0 at which ``text`` is exact: ``"1.50"`` → -1, ``"1e-8"`` → -8, ``"200"`` → 0.
 
     Raises:
-        NotANumber: ``text`` is no plain decimal number.
-        PrecisionExceeded: the exponent would lie beyond :data:`EXPONENT_LIMIT`.
+        NotANumber: ``text`` is not a plain decimal number.
+        PrecisionExceeded: the exponent is beyond :data:`EXPONENT_LIMIT`.
     """
     digits, power, _ = _significant(text)
     if not digits:
@@ -101,7 +100,7 @@ def decimal_text(value: int, exponent: int) -> str:
     """Return ``value × 10**exponent`` as plain decimal text without trailing zeros: (61686000, -3) → ``"61686"``.
 
     Raises:
-        ValueRefused: ``exponent`` lies beyond :data:`TEXT_EXPONENT_LIMIT`; the text could fill the memory.
+        ValueRefused: ``exponent`` is beyond :data:`TEXT_EXPONENT_LIMIT`; the text could fill the memory.
     """
     if value == 0:
         return "0"
@@ -120,18 +119,18 @@ def rescale(value: int, exponent: int, target: int) -> int:
     """Return the mantissa of the same number at exponent ``target``.
 
     Raises:
-        ValueError: ``target`` is so coarse that digits would be lost.
+        ValueError: ``target`` is too coarse and would lose digits.
         MantissaOverflow: the result does not fit a signed 64-bit integer.
     """
     if value == 0:
         return 0
     if target > exponent:
-        # No 64-bit number has more digits to spare.
+        # No 64-bit number has more digits.
         quotient, rest = divmod(value, int(10 ** min(target - exponent, 20)))
         if rest:
             raise ValueError(f"{decimal_text(value, exponent)} has digits beyond the coarser exponent {target}")
         return quotient
-    # 10**19 alone is beyond an int64; a power of millions would be computed for minutes only to be refused.
+    # 10**19 alone exceeds an int64; a power of millions would take minutes to compute.
     result = value * int(10 ** min(exponent - target, 19))
     if not INT64_MIN <= result <= INT64_MAX:
         raise MantissaOverflow(decimal_text(value, exponent), target)
@@ -139,7 +138,7 @@ def rescale(value: int, exponent: int, target: int) -> int:
 
 
 def surplus_digits(*values: int) -> int:
-    """Return how many digits must go from the right of ``values`` for all to fit an int64, rounded up or down; ≥ 0."""
+    """Return how many digits to drop from the right of ``values`` so that all fit an int64, rounded up or down; ≥ 0."""
     largest = max(map(abs, values), default=0)
     digits = 0
     while largest > INT64_MAX:

@@ -1,11 +1,11 @@
-"""The freshness rule: a book is good only while it is valid and young.
+"""Freshness rule: a book is usable only while it is valid and recent.
 
-A book's time is its ``received_time``: the newest moment at which its collector knew the book to be what the venue
-shows. Its age is the reader's own clock (:mod:`alphapulse.clock`) minus that, so that the lag of whoever made the data
-is part of it, wherever it arose. One rule for processors and gateway. Pure; all times in nanoseconds.
+A book's time is its ``received_time``: the latest moment at which its collector knew the book to match the venue. Its
+age is the reader's clock (:mod:`alphapulse.clock`) minus that, so that it includes all lag, wherever it arose. Used by
+processors and gateway. Pure; all times in nanoseconds.
 
-Ages compare clocks of different machines: hosts need a common time (NTP). A book that seems to come from further in the
-future than a book may be old shows that they have none; its true age is unknown, and it is stale, too.
+Ages compare clocks of different machines: hosts need synchronized clocks (NTP). A book whose time is further in the
+future than the maximum age shows that they are not; its true age is unknown, and it counts as stale.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 Fault: TypeAlias = Literal["no_book", "invalid", "stale"]
-"""Why a book is not good: none is known, its collector doubts it, or nobody has confirmed it for too long."""
+"""Why a book is not usable: unknown, invalidated by its collector, or not confirmed for too long."""
 
 
 def book_age(received_time: int, now: int) -> int:
-    """Return the age of a book at ``now``; 0 where the collector's clock is a little ahead of the reader's."""
+    """Return the age of a book at ``now``; 0 if the collector's clock is slightly ahead of the reader's."""
     return max(0, now - received_time)
 
 
 def is_stale(received_time: int, now: int, max_age: int) -> bool:
-    """Return whether a book of ``received_time`` is too old at ``now``, or its age cannot be told."""
+    """Return whether a book of ``received_time`` is too old at ``now``, or its age is unknown."""
     return not -max_age <= now - received_time <= max_age
 
 
@@ -32,11 +32,11 @@ def stale_from(received_time: int, max_age: int) -> int:
 
 
 def book_fault(valid: bool | None, received_time: int, now: int, max_age: int) -> Fault | None:
-    """Return why a book is not good at ``now``; None: it is valid and young.
+    """Return why a book is not usable at ``now``; None: it is valid and recent.
 
     Args:
-        valid: whether its last record left it valid; None: there is no book.
-        received_time: of its last record (not looked at where there is no valid book).
+        valid: whether its last record left it valid; None: no book is known.
+        received_time: of its last record (ignored without a valid book).
         now: the reader's clock.
         max_age: ``[freshness] max_book_age_ms``, in nanoseconds.
     """

@@ -1,4 +1,4 @@
-"""Instruments: what is traded where, and with which precision."""
+"""Instruments: venue, symbol and precision."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PATTERN = re.compile(r"(?:[^\W_]|\*)(?:[^\W_]|[.*])*(?:-(?:[^\W_]|\*)(?:[^\W_]|
 
 
 _SEPARATORS = re.compile(r"[-/_:\s]")
-# Assets that others are priced in, the longest first: USDT ends the name of a pair before T could.
+# Quote assets, the longest first: a pair ends in USDT before it ends in T.
 _QUOTES = ("FDUSD", "USDT", "USDC", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "ETH", "BNB")
 
 
 def meant(text: str) -> str:
-    """Return ``", did you mean BTC-USD?"`` for ``text`` that a person may have written for a symbol, else nothing."""
+    """Return ``", did you mean BTC-USD?"`` if ``text`` resembles a symbol, else an empty text."""
     parts = _SEPARATORS.split(text.strip().upper())
     if len(parts) == 1:
         parts = next(
@@ -31,7 +31,7 @@ def meant(text: str) -> str:
 
 
 def check_venue(venue: str) -> str:
-    """Return ``venue`` if it is a well-formed venue name (``kraken``, ``binance_us``).
+    """Return ``venue`` if it is a valid venue name (``kraken``, ``binance_us``).
 
     Raises:
         ValueRefused: it is not.
@@ -45,7 +45,7 @@ def check_symbol(symbol: str) -> str:
     """Return ``symbol`` if it is canonical: ``BASE-QUOTE`` (``BTC-USD``) or an equity's ticker (``AAPL``).
 
     Assets are spelled as the venue does, in letters and digits of any script (``AAPLx-USD``, ``币安人生-USDT``), in
-    Unicode's form C. One in small letters alone is refused: it is ``BTC`` that was meant by ``btc``.
+    Unicode's form C. All lower case is refused: ``btc`` means ``BTC``.
 
     Raises:
         ValueRefused: it is not.
@@ -58,12 +58,12 @@ def check_symbol(symbol: str) -> str:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether ``text`` stands for all symbols it matches (``*-USD``), not for one."""
+    """Whether ``text`` is a pattern that matches symbols (``*-USD``)."""
     return "*" in text
 
 
 def check_symbol_or_pattern(text: str) -> str:
-    """Return ``text`` if it is a canonical symbol, or one in which ``*`` stands for any letters (``BTC-*``).
+    """Return ``text`` if it is a canonical symbol, or a pattern in which ``*`` matches any letters (``BTC-*``).
 
     Raises:
         ValueRefused: it is neither.
@@ -71,12 +71,12 @@ def check_symbol_or_pattern(text: str) -> str:
     if not is_pattern(text):
         return check_symbol(text)
     if _PATTERN.fullmatch(text) is None or _misspelled(text):
-        raise ValueRefused(f"not a pattern of symbols: {text[:80]!r} (as BTC-*, *-USD: capitals, digits and *)")
+        raise ValueRefused(f"not a pattern of symbols: {text[:80]!r} (BTC-* or *-USD; capitals, digits and *)")
     return text
 
 
 def _misspelled(text: str) -> bool:
-    """Whether a part of ``text`` is in small letters alone, or a letter is put together of several characters."""
+    """Whether a part of ``text`` is all lower case, or a letter is composed of several characters."""
     small = any(part.islower() and "*" not in part for part in text.split("-"))
     return small or not unicodedata.is_normalized("NFC", text)
 
@@ -88,10 +88,10 @@ def instrument_key(venue: str, symbol: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One tradable thing on one venue.
+    """An instrument on one venue.
 
-    ``price_exponent`` and ``size_exponent`` are the venue's stated precision (-2: two decimals), ``None`` where it
-    states none; ``venue_symbol`` is the venue's own spelling (``BTC/USD``, ``BTCUSDT``).
+    ``price_exponent`` and ``size_exponent`` are the venue's stated precision (-2: two decimals), ``None`` if it states
+    none; ``venue_symbol`` is the venue's spelling (``BTC/USD``, ``BTCUSDT``).
     """
 
     venue: str

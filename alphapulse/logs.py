@@ -1,4 +1,4 @@
-"""Structured logs: readable lines on a terminal, one JSON object a line elsewhere."""
+"""Structured logs: readable lines on a terminal, one JSON object per line elsewhere."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from alphapulse.config import LogSettings
 Logger = structlog.stdlib.BoundLogger
 
 REPEAT_SECONDS: Final = 30.0
-"""A client says the same thing this often at most: of a broker that is away, ten times a second otherwise."""
+"""Minimum interval between equal messages of a client; without a broker they come ten times a second."""
 
 _REPEATING: Final = frozenset({"aiokafka", "clickhouse_connect", "librdkafka"})
 
 
 def get(name: str, **fields: Any) -> Logger:
-    """Return a logger that adds ``fields`` to each of its lines."""
+    """Return a logger that adds ``fields`` to each line."""
     logger: Logger = structlog.stdlib.get_logger(name).bind(**fields)
     return logger
 
 
 def configure(settings: LogSettings, *, service: str, stream: TextIO | None = None) -> None:
-    """Send all logs to ``stream`` (standard error by default) in the format chosen.
+    """Send all logs to ``stream`` (standard error by default) in the configured format.
 
-    That includes the libraries' logs, Python's warnings and what threads die of: where one line is a JSON
-    object, all are.
+    This includes logs of libraries, Python's warnings and uncaught exceptions of threads, so that every line is JSON if
+    one is.
     """
     stream = stream if stream is not None else sys.stderr
     readable = settings.format == "text" or (settings.format == "auto" and stream.isatty())
@@ -66,7 +66,7 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     root.setLevel(settings.level)
     logging.captureWarnings(True)
     threading.excepthook = _log_thread
-    # The client libraries tell at INFO what we count in metrics.
+    # At INFO the client libraries log what our metrics count.
     for noisy in (
         "aiokafka",
         "librdkafka",
@@ -93,9 +93,9 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
 
 
 class _Dampener(logging.Filter):
-    """Holds back what clients repeat of a server that is away, whatever the values in it.
+    """Rate limit for repeated log messages of clients, whatever the values in them.
 
-    The next time it tells how often it did.
+    The next message says how many were suppressed.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class _Dampener(logging.Filter):
         client = record.name.partition(".")[0]
         if client not in _REPEATING:
             return True
-        # librdkafka's lines are all of one form, and begin with what kind of thing they tell.
+        # librdkafka's lines share one format and begin with the kind of message.
         kind = record.args[0] if client == "librdkafka" and isinstance(record.args, tuple) and record.args else ""
         key = record.name, f"{record.msg}{kind}"
         said, held_back = self._said.get(key, (-math.inf, 0))
@@ -115,7 +115,7 @@ class _Dampener(logging.Filter):
             return False
         self._said[key] = record.created, 0
         if held_back:
-            record.msg = f"{record.msg} (and {held_back} times more since it was last told)"
+            record.msg = f"{record.msg} ({held_back} more since the last such message)"
         return True
 
 

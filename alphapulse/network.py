@@ -1,4 +1,4 @@
-"""TCP and TLS connections, and in plain words why one cannot be opened."""
+"""TCP and TLS connections with plain error messages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 CONNECT_SECONDS: Final = 5.0
-"""For each step: looking up the name, connecting, the TLS handshake."""
+"""Per step: name lookup, connect, TLS handshake."""
 
 
 class NoConnection(Exception):
-    """A connection could not be opened; the text says why, as the end of a sentence on the address.
+    """A connection could not be opened; the message gives the reason, to follow the address in a sentence.
 
-    ``for_good``: the peer is there and its certificate is not accepted, so that trying again is of no use.
+    ``for_good``: the peer's certificate is not accepted, so that a retry is useless.
     """
 
     def __init__(self, reason: str, *, for_good: bool = False) -> None:
@@ -33,9 +33,9 @@ async def connected(
     """Open a connection to ``host:port``, over TLS if there is a context, and close it at the end.
 
     Raises:
-        NoConnection: the name does not resolve, nobody listens or answers, or the TLS handshake fails.
+        NoConnection: the name does not resolve, nothing listens or answers, or the TLS handshake fails.
     """
-    # First without TLS, so that a handshake that fails is told from a port that is closed.
+    # First without TLS, to distinguish a failed handshake from a closed port.
     reader, writer = await _open(host, port)
     if tls is not None:
         await _close(writer)
@@ -48,7 +48,7 @@ async def connected(
 
 async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
-    with contextlib.suppress(OSError, TimeoutError):  # whatever the peer makes of the end
+    with contextlib.suppress(OSError, TimeoutError):  # the peer's reaction does not matter
         async with asyncio.timeout(1.0):
             await writer.wait_closed()
 
@@ -67,7 +67,7 @@ async def _open(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.Str
 
 
 async def _lookup(host: str, port: int) -> list[str]:
-    """Return the numeric addresses of ``host``, those to be tried first in front."""
+    """Return the numeric addresses of ``host``, preferred ones first."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -86,17 +86,17 @@ async def _open_tls(host: str, port: int, tls: ssl.SSLContext) -> tuple[asyncio.
     except ssl.SSLCertVerificationError as error:
         raise NoConnection(f"its certificate is refused: {error.verify_message}", for_good=True) from error
     except ssl.SSLError as error:
-        raise NoConnection(f"the TLS handshake failed ({error.reason or error}); perhaps it speaks no TLS") from error
+        raise NoConnection(f"the TLS handshake failed ({error.reason or error}); the port may not use TLS") from error
     except TimeoutError:
-        reason = f"no TLS handshake within {CONNECT_SECONDS:g} s; perhaps it speaks no TLS"
+        reason = f"no TLS handshake within {CONNECT_SECONDS:g} s; the port may not use TLS"
         raise NoConnection(reason) from None
     except OSError as error:
-        reason = f"it ended the TLS handshake ({_reason(error)}); perhaps it speaks no TLS"
+        reason = f"it closed the connection in the TLS handshake ({_reason(error)}); the port may not use TLS"
         raise NoConnection(reason) from error
 
 
 def _reason(error: OSError) -> str:
-    # asyncio's own text repeats the address.
+    # asyncio's text repeats the address.
     if error.errno and error.errno > 0:
         return os.strerror(error.errno).lower()
     return error.strerror or str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Standard output of a command: a reader that goes away (``| head``) ends it as it ends any Unix tool.
+"""Standard output of a command, with the usual Unix behaviour when its reader ends (``| head``).
 
-Python ignores SIGPIPE, which services need (their sockets would end them), and raises ``BrokenPipeError`` instead. A
-command that only prints is to die of the signal, silently: the shell then shows 141, or nothing at all.
+Python ignores SIGPIPE, which services need (a closed socket would end them), and raises ``BrokenPipeError`` instead. A
+command that only prints should end by the signal, silently: the shell then shows 141, or nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 EXIT_NOT_WRITTEN: Final = 1
-"""Standard output could not be written (a full disk, a closed descriptor)."""
+"""Standard output cannot be written (disk full, descriptor closed)."""
 
 
 def finish(main: Callable[[], int]) -> NoReturn:
-    """Run ``main``, flush standard output, and end the process with the exit code that ``main`` returns.
+    """Run ``main``, flush standard output, and end the process with the exit code of ``main``.
 
-    The process ends by SIGPIPE if nobody reads its output any more, and with :data:`EXIT_NOT_WRITTEN` and one message
-    if it cannot be written for another reason.
+    The process ends by SIGPIPE if its reader has ended, and with :data:`EXIT_NOT_WRITTEN` and one message if output
+    cannot be written for another reason.
     """
     try:
         code = main()
@@ -42,17 +42,17 @@ def finish(main: Callable[[], int]) -> NoReturn:
 
 
 def write(data: bytes) -> None:
-    """Write ``data`` to standard output as it is.
+    """Write ``data`` to standard output unchanged.
 
     Raises:
-        BrokenPipeError: nobody reads it any more; :func:`finish` deals with that.
-        SystemExit: it cannot be written; the reason has been told.
+        BrokenPipeError: the reader has ended; :func:`finish` handles it.
+        SystemExit: it cannot be written; the reason has been printed.
     """
-    if sys.stdout is None:  # closed by whoever started us
+    if sys.stdout is None:  # closed by the parent process
         sys.exit(_not_written(OSError(0, "it is closed")))
     rest = memoryview(data)
     try:
-        # Where output is not buffered (PYTHONUNBUFFERED) one call need not write all.
+        # Unbuffered output (PYTHONUNBUFFERED) may be written in part by one call.
         while rest:
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.flush()
@@ -64,18 +64,17 @@ def write(data: bytes) -> None:
 
 def _not_written(error: OSError) -> int:
     print(f"alphapulse: cannot write standard output: {error.strerror}", file=sys.stderr)  # noqa: T201
-    # Else the interpreter tries again while it ends, and complains.
+    # Otherwise the interpreter retries at exit and prints an error.
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_NOT_WRITTEN
 
 
 def _reader_gone(error: BaseException) -> bool:
-    """Whether ``error`` came of a write to a standard stream that nobody reads any more.
+    """Whether ``error`` comes from a write to a standard stream whose reader has ended.
 
-    A socket may break as well. But typer and rich turn only broken streams into a ``SystemExit`` of code 1, and then
-    replace standard output, so that it cannot be looked at any more; on its way through tasks the exit may forget what
-    it came of.
+    A socket may break as well. But only for broken streams do typer and rich raise ``SystemExit`` with code 1; they
+    then replace standard output, so that it cannot be inspected; passing through tasks, the exit may lose its cause.
     """
     closed = any(map(_closed, (1, 2)))
     if isinstance(error, SystemExit) and error.code == 1 and closed:

@@ -1,4 +1,4 @@
-"""A bounded set of recent ids: duplicates of what came lately are told from what is new. Pure."""
+"""Bounded set of recent ids, to detect duplicates. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T", bound=Hashable)
 
 
 class RecentIds(Generic[T]):
-    """The last ``most`` ids, in the order in which they came; a repeated id keeps its place.
+    """The last ``most`` ids in order of arrival; a repeated id keeps its position.
 
-    A set beside a queue, not one ordered dictionary: taking the first key of a ``dict`` whose first keys were deleted
-    walks over all of their places (15 µs with 65,536 ids), and an ``OrderedDict`` takes twice the memory.
+    A set and a queue instead of one ordered dictionary: finding the first key of a ``dict`` whose first keys were
+    deleted scans all of their slots (15 µs with 65,536 ids), and an ``OrderedDict`` takes twice the memory.
 
     Args:
-        most: ids kept, at least one.
-        ids: those to begin with, the oldest first.
+        most: maximum number of ids, at least one.
+        ids: initial ids, the oldest first.
     """
 
     __slots__ = ("_known", "_most", "_order")
@@ -30,7 +30,7 @@ class RecentIds(Generic[T]):
             self.add(one)
 
     def add(self, one: T) -> bool:
-        """Remember ``one``, forgetting the oldest beyond the bound; return whether it is new."""
+        """Add ``one`` and drop the oldest beyond the bound; return whether it is new."""
         known = self._known
         if one in known:
             return False

@@ -1,7 +1,7 @@
-"""Following a configuration folder while a process runs: what changed is read whole, and applied or refused.
+"""Hot reload: follow a configuration folder; a change is read as a whole and applied or refused.
 
-The files are looked at a few times a second; SIGHUP makes it happen at once (not on a terminal, which sends that
-signal when it closes). A file that is being written is left alone until it has not changed between two looks.
+The files are polled a few times a second; SIGHUP triggers an immediate read (not on a terminal, which sends that
+signal when it closes). A file being written is ignored until two polls find it equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from alphapulse.errors import ConfigError
 POLL_SECONDS: Final = 0.2
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
-"""What tells two contents of the files apart: time of change (ns), size and inode of each; None: not there."""
+"""Identifies file contents: modification time (ns), size and inode of each; None: no such file."""
 
 
 def stamp(folder: Path) -> Stamp:
@@ -32,7 +32,7 @@ def stamp(folder: Path) -> Stamp:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except OSError:  # a file that cannot be looked at is as good as gone; load() tells why
+    except OSError:  # treated as missing; load() reports the reason
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
@@ -45,22 +45,22 @@ async def follow(
     load: Callable[[Path], Settings] = config.load,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
-    """Call ``changed`` with the new settings each time the files change, for ever.
+    """Call ``changed`` with the new settings each time the files change; never returns.
 
     Args:
         folder: holds the files.
-        changed: applies the settings, which may differ in anything or nothing.
+        changed: applies the settings, which may differ in any way or not at all.
 
             Raises:
                 ConfigError: they cannot be applied; the running configuration stays.
-        refused: is told why a change is not applied.
-        load: reads them.
+        refused: receives the reason if a change is refused.
+        load: reads the settings.
 
             Raises:
                 ConfigError: with every fault found.
-        poll_seconds: between two looks.
+        poll_seconds: interval between polls.
     """
-    # What was written between the start of the process and now is a change as well.
+    # Changes between the start of the process and now count.
     seen = loaded = stamp(folder)
     considered: Stamp | None = None
     with _hangup() as asked:
@@ -70,7 +70,7 @@ async def follow(
                 asked.clear()
                 considered = seen
                 gone = [
-                    f"{folder / name}: is gone; an empty file would switch off what stood in it"
+                    f"{folder / name}: the file is missing; to remove its settings, leave an empty file"
                     for name, was, now in zip(FILES, loaded, seen, strict=True)
                     if was is not None and now is None
                 ]
@@ -98,7 +98,7 @@ def _apply(
 
 @contextlib.contextmanager
 def _hangup() -> Iterator[asyncio.Event]:
-    """Yield an event that SIGHUP sets."""
+    """Yield an event that is set by SIGHUP."""
     asked = asyncio.Event()
     if sys.stdin is not None and sys.stdin.isatty():
         yield asked
@@ -106,7 +106,7 @@ def _hangup() -> Iterator[asyncio.Event]:
     loop = asyncio.get_running_loop()
     try:
         loop.add_signal_handler(signal.SIGHUP, asked.set)
-    except (ValueError, RuntimeError) as error:  # not the main thread: the files are looked at all the same
+    except (ValueError, RuntimeError) as error:  # not the main thread: polling still works
         logs.get("reload").debug("no SIGHUP", reason=str(error))
         yield asked
         return

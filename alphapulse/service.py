@@ -1,4 +1,4 @@
-"""A service's life: start, signals, health endpoints, graceful stop.
+"""Lifecycle of a service: start, signals, health endpoints, graceful stop.
 
 A service is a coroutine ``main(service)`` that returns soon after ``service.stopping`` is set. :func:`run` gives it
 an event loop, logs, the ops server (``/health``, ``/ready``, ``/metrics``, ``/status``) and an exit code.
@@ -29,24 +29,24 @@ from alphapulse.errors import AlphaPulseError, BrokerError, BrokerUnavailable, S
 
 EXIT_OK = 0
 EXIT_FAULT = 1
-"""An unforeseen error; its traceback is in the log."""
+"""Unexpected error; the traceback is in the log."""
 EXIT_REFUSED = 2
-"""Cannot start or go on for a reason told in one message: configuration, port in use, folder not writable."""
+"""Cannot start or continue, for a reason given in one message: configuration, port in use, folder not writable."""
 
 GRACE_SECONDS = 15.0
-"""A stop that takes longer is cut short: ``main`` is cancelled. A service that drains its inputs allows itself more."""
+"""After this long a stop is cut short: ``main`` is cancelled. A service that drains its inputs sets a longer time."""
 
 LAST_GRACE_SECONDS = 3.0
-"""What a ``main`` that was cancelled may take; a process that then still runs ends with its stacks on stderr."""
+"""Time for a cancelled ``main`` to end; after it the process prints its stacks on stderr and exits."""
 
 BEGIN_AGAIN_SECONDS = 1.0
-"""Before a service that has lost its broker begins again."""
+"""Delay before a service that lost its broker restarts."""
 
 WAITING_SECONDS = 60.0
-"""How often a service that waits says so in its log, as long as it waits for the same."""
+"""Interval of log messages while a service waits for the same reason."""
 
 CHANGED_SECONDS = 5.0
-"""How often at most if the reason changes."""
+"""Minimum interval if the reason changes."""
 
 Main = Callable[["Service"], Awaitable[None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,20 +54,20 @@ Status = Callable[[], Mapping[str, Any]]
 
 
 class Stopped(Exception):
-    """Raised within ``main`` where it waits for something and is asked to stop: the service ends in good order."""
+    """Raised within ``main`` when the service is asked to stop while it waits; not an error."""
 
 
 class Service:
-    """What a running service stands on.
+    """Runtime of one service: settings, log, stop signal, status and endpoints.
 
     Attributes:
         name: e.g. ``collector-kraken``; names the log, the events and the announcement file.
         settings: the whole configuration.
         stopping: set when the service is asked to stop.
         log: the service's logger.
-        grace_seconds: how long ``main`` may take to end when the service is asked to stop.
-        begins_again: whether ``main`` waits for the broker when it begins. A broker that is lost in the middle of the
-            work then does not end the service: its process begins anew.
+        grace_seconds: time for ``main`` to end when the service is asked to stop.
+        begins_again: whether ``main`` waits for the broker at its start. If the broker is lost later, the process
+            then restarts instead of ending.
     """
 
     def __init__(self, name: str, settings: config.Settings) -> None:
@@ -89,7 +89,7 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether the service does its work (``/ready`` says no as well while it waits, and when it shall stop)."""
+        """Whether the service does its work (``/ready`` also says no while it waits and while it stops)."""
         return self._ready
 
     @ready.setter
@@ -101,7 +101,7 @@ class Service:
 
     @property
     def waiting(self) -> str:
-        """What the service lacks now and waits for, as one message; empty: nothing. The log tells it at once."""
+        """What the service waits for, as one message; empty: nothing. A change is logged at once."""
         return self._waiting
 
     @waiting.setter
@@ -118,15 +118,15 @@ class Service:
         self._waiting = reason
 
     def report(self, status: Status) -> None:
-        """Let ``/status`` answer with what ``status()`` returns (JSON-able)."""
+        """Serve the result of ``status()`` (JSON-able) at ``/status``."""
         self._status = status
 
     def route(self, method: str, path: str, handler: Handler) -> None:
-        """Let the ops server answer ``method path`` (an exact path) with ``handler`` as well."""
+        """Add a handler for ``method path`` (an exact path) to the ops server."""
         self._routes[method, path] = handler
 
     def announce(self, **fields: Any) -> None:
-        """Write ``fields`` beside pid and ops port into ``data_dir/run/<service>.json``, whole or not at all.
+        """Write ``fields``, pid and ops port to ``data_dir/run/<service>.json``, atomically.
 
         Raises:
             ServiceError: the folder cannot be written.
@@ -141,9 +141,9 @@ class Service:
         self._announced = announced
 
     def lost_its_broker(self, reasons: Collection[AlphaPulseError]) -> bool:
-        """Return whether ``reasons``, of which ``main`` ended, are such that it had better begin again.
+        """Return whether ``main``, which failed with ``reasons``, should restart.
 
-        A broker that refuses what a service asks for before it has ever worked would refuse it again.
+        A broker that refused a request before the service ever worked would refuse it again.
         """
         lost = BrokerError if self._worked else BrokerUnavailable
         return self.begins_again and not self.stopping.is_set() and all(isinstance(one, lost) for one in reasons)
@@ -152,7 +152,7 @@ class Service:
         app = web.Application(client_max_size=64 * 2**20)
         app.add_routes([web.get("/health", self._health), web.get("/ready", self._is_ready)])
         app.add_routes([web.get("/metrics", self._metrics), web.get("/status", self._tell_status)])
-        # aiohttp freezes its router at start, but services add routes as their parts come up.
+        # aiohttp freezes its router at start, but services add routes later.
         app.router.add_route("*", "/{path:.*}", self._dispatch)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -161,21 +161,21 @@ class Service:
             await web.TCPSite(runner, ops.host, ops.port).start()
         except OSError as error:
             await runner.cleanup()
-            # asyncio's own text names the address once more.
+            # asyncio's text repeats the address.
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise ServiceError(f"ops.port: cannot listen on {ops.host}:{ops.port} for {self.name}: {reason}") from error
         self._runner = runner
         metrics.READY.set_function(self._working)
         port = runner.addresses[0][1]
         self.announce(ops_port=port)
-        with contextlib.suppress(OSError):  # it will be overwritten, if it can be
+        with contextlib.suppress(OSError):  # it will be overwritten, if possible
             last_status_path(self.settings, self.name).unlink(missing_ok=True)
         self.log.info("started", pid=os.getpid(), ops_port=port)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         handler = self._routes.get((request.method, request.path))
         if handler is None:
-            raise web.HTTPNotFound(text=f"{self.name} has nothing at {request.method} {request.path}")
+            raise web.HTTPNotFound(text=f"{self.name} has no endpoint {request.method} {request.path}")
         return await handler(request)
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -202,12 +202,12 @@ class Service:
         return {"waiting": self._waiting} if self._waiting else {}
 
     async def live(self, main: Main) -> None:
-        """Run ``main`` from the opening of the ops server to its closing.
+        """Run ``main`` with the ops server around it.
 
-        The first SIGINT or SIGTERM sets ``stopping``; a second one cuts ``main`` short.
+        The first SIGINT or SIGTERM sets ``stopping``; a second one cancels ``main``.
 
         Raises:
-            AlphaPulseError: ``main`` cannot go on, or had to be cut short.
+            AlphaPulseError: ``main`` cannot continue, or had to be cancelled.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -225,7 +225,7 @@ class Service:
                 if not work.done():
                     await self._cancel(work)
                 await work
-            except asyncio.CancelledError:  # of live() itself, by whoever runs it
+            except asyncio.CancelledError:  # of live() itself, by its caller
                 work.cancel()
                 await asyncio.wait({work}, timeout=LAST_GRACE_SECONDS)
                 raise
@@ -240,7 +240,7 @@ class Service:
 
     async def _cancel(self, work: asyncio.Task[None]) -> None:
         by_hand = self._cut_short.is_set()
-        reason = "was told twice to stop" if by_hand else f"did not stop within {self.grace_seconds:g} s"
+        reason = "received a second stop signal" if by_hand else f"did not stop within {self.grace_seconds:g} s"
         self.log.error("cut short", reason=reason)
         work.cancel()
         await asyncio.wait({work}, timeout=LAST_GRACE_SECONDS)
@@ -249,21 +249,21 @@ class Service:
         raise ServiceError(f"{self.name} {reason}; cut short")
 
     def _leave_status(self) -> None:
-        """Write what ``/status`` would answer now into ``data_dir/run/ended/<service>.json``, for whoever counts."""
+        """Write the last ``/status`` to ``data_dir/run/ended/<service>.json``, for later evaluation."""
         if not self._announced:
             return
         try:
             told = {"service": self.name, "pid": os.getpid(), "ended": time.time_ns(), **self._status()}
             _write_whole(last_status_path(self.settings, self.name), _dumps(told))
-        except Exception:  # the work is done, only a figure is missing
-            self.log.exception("cannot leave its last status")
+        except Exception:  # the work is done; only the status is missing
+            self.log.exception("cannot write the last status")
 
     def _withdraw(self) -> None:
-        """Remove the announcement, but not that of another process of the same name."""
+        """Remove the announcement, unless it belongs to another process of the same name."""
         if not self._announced:
             return
         path = announcement_path(self.settings, self.name)
-        with contextlib.suppress(OSError, ValueError):  # gone, or not to be read: then it is not ours
+        with contextlib.suppress(OSError, ValueError):  # missing or unreadable: not ours
             if json.loads(path.read_text(encoding="utf-8"))["pid"] == os.getpid():
                 path.unlink()
 
@@ -286,17 +286,17 @@ _dumps = functools.partial(json.dumps, default=str)
 
 
 def announcement_path(settings: config.Settings, name: str) -> Path:
-    """Return the file in which the running service ``name`` tells its pid and ports."""
+    """Return the announcement file of the running service ``name``: pid and ports."""
     return settings.data_dir / "run" / f"{name}.json"
 
 
 def last_status_path(settings: config.Settings, name: str) -> Path:
-    """Return the file in which the service ``name`` has left its last status, if it ended by itself."""
+    """Return the file with the last status of the service ``name``, written if it ended by itself."""
     return settings.data_dir / "run" / "ended" / f"{name}.json"
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Raises:
         OSError: the folder cannot be written.
@@ -309,18 +309,18 @@ def _write_whole(path: Path, text: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _watched_parent(service: Service) -> AsyncIterator[None]:
-    """Let ``service`` stop when standard input ends, if it is configured to.
+    """Stop ``service`` at the end of standard input, if configured.
 
-    The supervisor holds the other end of that pipe, and the kernel closes it even after ``kill -9``.
+    The supervisor holds the other end of that pipe; the kernel closes it even after ``kill -9``.
     """
     if not service.settings.ops.stop_with_parent:
         yield
         return
-    # Checked beforehand: libuv aborts the process at a regular file.
+    # Checked first: libuv aborts the process at a regular file.
     if not _is_pipe(sys.stdin):
-        raise ServiceError("ops.stop_with_parent: standard input is no pipe, so no parent holds its other end")
+        raise ServiceError("ops.stop_with_parent: standard input is not a pipe held by a parent process")
     reader = asyncio.StreamReader()
-    # A copy, for the transport closes it, and a service that begins again needs standard input once more.
+    # A copy: the transport closes it, and a service that restarts needs standard input again.
     pipe = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), pipe
@@ -350,7 +350,7 @@ def _is_pipe(stream: TextIO | None) -> TypeGuard[TextIO]:
 async def _life(service: Service, main: Main) -> None:
     async def insist() -> None:
         await service.stopping.wait()
-        # Its thread needs neither the loop nor the interpreter's lock: deaf code and a blocked loop end as well.
+        # Its thread needs neither the loop nor the GIL: it ends blocked loops and code that ignores cancellation.
         faulthandler.dump_traceback_later(service.grace_seconds + LAST_GRACE_SECONDS + 1, exit=True)
 
     insisting = asyncio.create_task(insist())
@@ -371,13 +371,13 @@ def run(
     """Load the configuration, run ``main`` and return the process's exit code.
 
     Args:
-        name: of the service.
+        name: name of the service.
         main: its work.
-        folder: of the configuration; None: see :func:`alphapulse.config.load`.
-        settings: the configuration, if it has been loaded.
-        load: loads it, and may refuse what the command line asks for besides: before there is a line in the log.
+        folder: configuration folder; None: see :func:`alphapulse.config.load`.
+        settings: the configuration, if already loaded.
+        load: loads it, and may refuse command line arguments as well, before anything is logged.
 
-    A foreseen error (:exc:`AlphaPulseError`), or a group of nothing else, becomes one clear message on standard error.
+    An :exc:`AlphaPulseError`, or a group of such errors only, becomes one message on standard error.
     """
     service: Service | None = None
     try:
@@ -387,7 +387,7 @@ def run(
         uvloop.run(_life(service, main))
     except KeyboardInterrupt:
         return EXIT_OK
-    except Exception as error:  # noqa: BLE001 the process ends here; whatever it was, somebody is told
+    except Exception as error:  # noqa: BLE001 the process ends here; any error is reported
         reasons = _foreseen(error)
         if reasons is None:
             logs.get(name).exception("failed")
@@ -400,15 +400,15 @@ def run(
         return EXIT_REFUSED
     finally:
         faulthandler.cancel_dump_traceback_later()
-        # The interpreter looks for garbage once more while it ends, a quarter of a second for all our modules.
+        # At exit the interpreter would collect garbage once more, a quarter of a second for all our modules.
         gc.freeze()
     return EXIT_OK
 
 
 def _begin_again() -> NoReturn:
-    """Let this process, its id, standard streams and environment, run its command from the beginning.
+    """Re-execute this process's command with the same id, standard streams and environment.
 
-    Not in this interpreter: of clients whose broker is gone, threads and tasks may be left that wait for ever.
+    Not in this interpreter: clients that lost their broker may leave threads and tasks that wait for ever.
     """
     faulthandler.cancel_dump_traceback_later()
     time.sleep(BEGIN_AGAIN_SECONDS)
@@ -418,7 +418,7 @@ def _begin_again() -> NoReturn:
 
 
 def _foreseen(error: BaseException) -> list[AlphaPulseError] | None:
-    """Return the foreseen errors that ``error`` is or that its groups hold; None if there is any other among them."""
+    """Return the :exc:`AlphaPulseError` or those in its groups; None if there is any other error."""
     if isinstance(error, AlphaPulseError):
         return [error]
     if not isinstance(error, BaseExceptionGroup):

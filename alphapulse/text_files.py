@@ -1,4 +1,4 @@
-"""Text files that people write, with whatever editor: UTF-8, with or without a byte order mark."""
+"""Text files written by people: UTF-8, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _OTHERS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
 class NoText(ValueError):
-    """The file is not UTF-8; the text says what it is and where."""
+    """The file is not UTF-8; the message says what it is and where."""
 
 
 def read_text(path: Path) -> str:
-    """Return the text of the file at ``path``, without the mark that some editors put before it.
+    """Return the text of the file at ``path``, without a byte order mark.
 
     Raises:
         OSError: it cannot be read.
@@ -27,4 +27,4 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise NoText(f"is no UTF-8 text: byte 0x{data[error.start]:02x} in line {line}; save it as UTF-8") from error
+        raise NoText(f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}; save it as UTF-8") from error

@@ -1,4 +1,4 @@
-"""The topics: names, partitions and retention, in one place (DESIGN, "Topics")."""
+"""Kafka topics: names, partitions and retention (docs/tables.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEAD_LETTERS: Final = "dlq"
 PROCESSORS_STATE: Final = "state.processors"
 
 PARTITIONS: Final = 12
-"""Partitions of every topic, fixed for life: changing it would move keys between partitions."""
+"""Partitions of every topic; fixed, since a change would move keys between partitions."""
 
 MAX_RECORD_BYTES: Final = 16 * 2**20
 """The largest record. A snapshot of 45,000 levels a side takes about 1 MB, and a dead letter holds a venue's whole
@@ -28,7 +28,7 @@ _DAY_MS: Final = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic and the broker's settings for it (``retention_ms``: how long records are kept)."""
+    """A topic and its broker settings (``retention_ms``: retention of records)."""
 
     name: str
     retention_ms: int
@@ -36,12 +36,12 @@ class Topic:
     compacted: bool = False
 
     def broker_config(self) -> dict[str, str]:
-        """Return the topic's settings in Kafka's own names."""
+        """Return the topic's settings under Kafka's names."""
         common = {"retention.ms": str(self.retention_ms), "max.message.bytes": str(MAX_RECORD_BYTES)}
         if not self.compacted:
             return common | {"cleanup.policy": "delete"}
-        # A broker compacts no segment that is still written to: by default one of a week, or of 1 GiB, all of which
-        # whoever takes a partition over would read.
+        # A broker does not compact the segment being written: by default one week or 1 GiB, all of which the
+        # next owner of a partition would read.
         return common | {
             "cleanup.policy": "compact",
             "segment.bytes": str(2 * MAX_RECORD_BYTES),
@@ -61,10 +61,10 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(EVENTS, 30 * _DAY_MS),
     Topic(DEAD_LETTERS, 30 * _DAY_MS),
 )
-"""All topics that hold records of :mod:`schemas`."""
+"""All topics with records of :mod:`schemas`."""
 
 STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, compacted=True),)
-"""What services keep for themselves: the stream processors' checkpoints (format: stream_processors.processing.state).
+"""Internal state of services: the stream processors' checkpoints (format: stream_processors.processing.state).
 
-Their partition n belongs to partition n of the topics the service reads.
+Partition n belongs to partition n of the topics that the service reads.
 """

@@ -1,6 +1,6 @@
-"""Waiting for what a service stands on: a broker, a registry or a database that is not there yet.
+"""Wait for a dependency that is not available yet: a broker, a registry or a database.
 
-A service that waits lives on: its ops server answers, ``/ready`` says no and for what it waits, it stops when asked.
+A waiting service is alive: its ops server answers, ``/ready`` says no and why, and it stops when asked.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 MOST_PAUSE_SECONDS: Final = 1.0
-"""Between two attempts: the service shall begin soon after what it waited for has come."""
+"""Delay between two attempts: short, so that the service starts soon after its dependency."""
 
 
 async def until_available(
     service: Service, attempt: Callable[[], Coroutine[Any, Any, T]], *absent: type[AlphaPulseError]
 ) -> T:
-    """Return what ``attempt()`` does, trying it again as long as it raises one of ``absent``.
+    """Return the result of ``attempt()``, retried while it raises one of ``absent``.
 
     Raises:
-        Stopped: the service was asked to stop meanwhile.
-        AlphaPulseError: any other one, at once.
+        Stopped: the service was asked to stop.
+        AlphaPulseError: any other error, at once.
     """
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -42,7 +42,7 @@ async def until_available(
 
 
 async def _unless_stopped(service: Service, work: Coroutine[Any, Any, T]) -> T:
-    """Return what ``work`` does, or cancel it as soon as the service is asked to stop."""
+    """Return the result of ``work``, or cancel it as soon as the service is asked to stop."""
     working = asyncio.create_task(work)
     stop = asyncio.create_task(service.stopping.wait())
     try:

@@ -1,1 +1,1 @@
-"""REST, WebSocket fan-out and the dashboard."""
+"""Gateway: REST, WebSocket fan-out and the dashboard."""

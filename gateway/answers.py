@@ -1,6 +1,6 @@
-"""What the REST interface answers, field by field; FastAPI makes the OpenAPI document of it.
+"""Response models of the REST interface; FastAPI generates the OpenAPI document from them.
 
-Prices and sizes are decimal text, never JSON numbers: those would become floats in most clients.
+Prices and sizes are decimal text, never JSON numbers: most clients would parse those as floats.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Level = tuple[DecimalText, DecimalText]
 
 
 class FaultAnswer(BaseModel):
-    """Every answer that is not 2xx."""
+    """Body of every response that is not 2xx."""
 
     code: str = Field(description="For programs: unknown_instrument, bad_value, unknown_key, catching_up, not_found, …")
     message: str = Field(description="For people: what is wrong, with its value.")
@@ -29,19 +29,19 @@ class FaultAnswer(BaseModel):
 class Exchange(BaseModel):
     venue: str
     status: Status = Field(
-        description="By its youngest book. connected: that is good; stale: nobody has confirmed it for too long; "
-        "late: its collector ended the books, because it could not read the frames in time; connecting: no good book "
-        "yet (again); disconnected. A venue without books goes by its trades."
+        description="By its newest book. connected: it is valid; stale: not confirmed for too long; "
+        "late: its collector invalidated the books, because it could not read the frames in time; connecting: no "
+        "valid book yet (again); disconnected. A venue without books is judged by its trades."
     )
-    instruments: int = Field(description="Instruments known of this venue.")
-    valid_books: int = Field(description="Books that are valid and young.")
+    instruments: int = Field(description="Known instruments of this venue.")
+    valid_books: int = Field(description="Books that are valid and not stale.")
     stale_books: int
     invalid_books: int
-    book_age_ms: Milliseconds | None = Field(description="Of its youngest book; null without one.")
+    book_age_ms: Milliseconds | None = Field(description="Of its newest book; null without one.")
     oldest_book_age_ms: Milliseconds | None = Field(description="Of its oldest book; null without one.")
     records_per_second: float = Field(description="Book updates and trades, mean of 5 s up to a second or two ago.")
     last_record_time: Microseconds | None = Field(
-        description="Receipt of its last record, of books or trades; null before the first."
+        description="Receive time of its last book or trade record; null before the first."
     )
 
 
@@ -52,13 +52,13 @@ class Exchanges(BaseModel):
 class InstrumentAnswer(BaseModel):
     venue: str
     symbol: str
-    price_exponent: int | None = Field(description="In force in its book; null before the first.")
+    price_exponent: int | None = Field(description="Of its book; null before the first.")
     size_exponent: int | None
     best_bid: DecimalText | None = Field(description="Null without one, and while the book is not valid.")
     best_ask: DecimalText | None
-    valid: bool = Field(description="Whether its book is known to be what the venue shows, and that not too long ago.")
+    valid: bool = Field(description="Whether its book is valid and not stale.")
     reason: BookFault | None = Field(description="Why it is not valid; null if it is.")
-    age_ms: Milliseconds | None = Field(description="Since the book was last confirmed; null without one.")
+    age_ms: Milliseconds | None = Field(description="Time since the book was last confirmed; null without one.")
 
 
 class InstrumentsAnswer(BaseModel):
@@ -68,18 +68,20 @@ class InstrumentsAnswer(BaseModel):
 class BookAnswer(BaseModel):
     venue: str
     symbol: str
-    valid: bool = Field(description="False while the book is in doubt or too old; the sides are then empty.")
+    valid: bool = Field(description="False while the book is invalid or stale; the sides are then empty.")
     reason: BookFault | None = Field(
-        description="Why it is not valid: no_book (none was seen yet), invalid (its collector doubts it), stale (not "
+        description="Why it is not valid: no_book (none seen yet), invalid (invalidated by its collector), stale (not "
         "confirmed for longer than [freshness] max_book_age_ms); null if it is."
     )
     age_ms: Milliseconds | None = Field(
-        description="Between time and the gateway's clock now: how long ago the book was last known to be what the "
-        "venue shows; null without a book."
+        description="Gateway clock minus time: age of the last confirmation that the book matches the venue; "
+        "null without a book."
     )
-    epoch: str = Field(description="Of the book: the receive time of its snapshot, ns.")
-    sequence: int = Field(description="Of the last update in it, within the epoch: as in the stream and in the tables.")
-    time: Microseconds = Field(description="When its collector last knew the book to be that; 0 before the first.")
+    epoch: str = Field(description="Epoch of the book: receive time of its snapshot, ns.")
+    sequence: int = Field(
+        description="Sequence of its last update, within the epoch, as in the stream and in the tables."
+    )
+    time: Microseconds = Field(description="When its collector last confirmed the book; 0 before the first.")
     bids: list[Level] = Field(description="[price, size], best first.")
     asks: list[Level] = Field(description="[price, size], best first.")
 
@@ -112,7 +114,7 @@ class OpportunitiesAnswer(BaseModel):
 
 
 class Statistics(BaseModel):
-    """One window of one book."""
+    """Statistics of one book over one window."""
 
     venue: str
     symbol: str
@@ -133,7 +135,7 @@ class Statistics(BaseModel):
     best_bid: DecimalText | None
     best_ask: DecimalText | None
     latency_max: Microseconds | None = Field(
-        description="Receive minus exchange time; clocks differ: it can be negative. Null without times of the venue."
+        description="Receive time minus exchange time; negative if clocks differ. Null if the venue gives no times."
     )
     latency_mean: Microseconds | None
 
@@ -146,20 +148,20 @@ class StatisticsAnswer(BaseModel):
 
 class ServiceHealth(BaseModel):
     status: Literal["ok", "degraded", "down"]
-    message: str | None = Field(default=None, description="What is wrong, if something is.")
+    message: str | None = Field(default=None, description="Error, if any.")
 
 
 class Lag(BaseModel):
-    """How far a reader of the topics is behind."""
+    """Lag of a reader of the topics."""
 
-    records: int = Field(description="Not read yet.")
-    seconds: float = Field(description="At least so long ago the oldest of them was written; 0 without any.")
-    age_seconds: float = Field(description="How old these figures are; they are kept while the broker does not answer.")
+    records: int = Field(description="Unread records.")
+    seconds: float = Field(description="Minimum age of the oldest unread record; 0 without any.")
+    age_seconds: float = Field(description="Age of these figures; kept while the broker does not answer.")
 
 
 class Health(BaseModel):
-    status: Literal["ok", "degraded"] = Field(description="degraded: there is a reason.")
-    reasons: list[str] = Field(description="What is not well, one line each; empty if all is.")
+    status: Literal["ok", "degraded"] = Field(description="degraded: see reasons.")
+    reasons: list[str] = Field(description="Problems, one line each; empty if there are none.")
     services: dict[str, ServiceHealth]
     lag: dict[str, Lag] = Field(description="By consumer group, and of this gateway.")
     uptime_seconds: float = Field(description="Of this gateway.")

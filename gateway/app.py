@@ -1,4 +1,4 @@
-"""The application: REST, stream and page put together. Nothing here is global; tests make as many as they like."""
+"""ASGI application: REST, stream and page. No globals; tests create many."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def create_app(
     *,
     static: Path = page.FOLDER,
 ) -> FastAPI:
-    """Return the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
+    """Create the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
 
     Args:
         static: folder of the built page.
@@ -43,8 +43,8 @@ def create_app(
         title="AlphaPulse",
         version=str(protocol.VERSION),
         summary="Live books, trades and arbitrage across venues.",
-        description=f"Snapshots over REST; the same, as it changes, over the WebSocket at `{STREAM}`.",
-        # The page's build holds the documentation (page.DOCUMENTATION); FastAPI's own wants a network.
+        description=f"Snapshots over REST, changes over the WebSocket at `{STREAM}`.",
+        # The page's build contains the documentation (page.DOCUMENTATION); FastAPI's own needs Internet access.
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -61,7 +61,7 @@ def create_app(
     async def stream(websocket: WebSocket) -> None:
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
         if not origin_allowed(origin, host, allowed_origins):
-            text = f"origin {origin} is neither {host} nor one of gateway.allowed_origins"
+            text = f"origin {origin} is neither {host} nor in gateway.allowed_origins"
             log.warning("stream refused", reason=text)
             await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
             return
@@ -95,7 +95,7 @@ def _fault(status: int, code: str, message: str) -> JSONResponse:
 
 
 def _told(refused: RequestRefused) -> JSONResponse:
-    """Return the answer to a request that is refused."""
+    """Return the response to a refused request."""
     match refused:
         case rest.CatchingUp():
             response = _fault(503, refused.code, str(refused))

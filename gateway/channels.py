@@ -1,4 +1,4 @@
-"""The channels of the stream: which records each tells, and the feed that does. A new channel is an entry here."""
+"""Channels of the stream: the records of each and its feed. A new channel is an entry here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth
 
 @dataclass(frozen=True, slots=True)
 class InstrumentChannel:
-    """A channel of single instruments.
+    """Channel of single instruments.
 
     Args:
-        name: as clients say it.
-        record: the class of the records it tells; of no other channel.
-        make: makes the feed of an instrument.
+        name: as in the protocol.
+        record: class of its records; belongs to no other channel.
+        make: creates the feed of an instrument.
     """
 
     takes_venue: ClassVar[bool] = True
@@ -28,30 +28,30 @@ class InstrumentChannel:
     make: Callable[[ShownInstrument], Feed[Any]]
 
     def subscriptions(self, venue: str, symbol: str) -> tuple[Subscription, ...]:
-        """Return what those listen to who hear of an instrument."""
+        """Return the subscriptions of an instrument."""
         return (Subscription(self.name, venue, symbol),)
 
     def concerned(self, record: Any) -> tuple[Subscription, ...]:
-        """Return what those listen to who are told a record of the channel's class."""
+        """Return the subscriptions that receive a record of the channel's class."""
         return (Subscription(self.name, record.venue, record.symbol),)
 
     def feed(self, state: MarketState, subscription: Subscription) -> Feed[Any]:
-        """Make the feed.
+        """Create the feed.
 
         Raises:
-            UnknownInstrument: there is no such instrument.
+            UnknownInstrument: no such instrument.
         """
         return self.make(state.instrument(subscription.venue or "", subscription.symbol))
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolChannel:
-    """A channel of symbols over all venues, one (or ``*``, all) at a time.
+    """Channel of symbols across all venues; a subscription names one symbol or ``*`` for all.
 
     Args:
-        make: makes the feed of a symbol.
+        make: creates the feed of a symbol.
 
-    The others are those of :class:`InstrumentChannel`.
+    The other arguments are those of :class:`InstrumentChannel`.
     """
 
     takes_venue: ClassVar[bool] = False
@@ -60,15 +60,15 @@ class SymbolChannel:
     make: Callable[[MarketState, str], Feed[Any]]
 
     def subscriptions(self, symbol: str) -> tuple[Subscription, ...]:
-        """Return what those listen to who hear of a symbol."""
+        """Return the subscriptions of a symbol."""
         return (Subscription(self.name, None, symbol), Subscription(self.name, None, EVERY_SYMBOL))
 
     def concerned(self, record: Any) -> tuple[Subscription, ...]:
-        """Return what those listen to who are told a record of the channel's class."""
+        """Return the subscriptions that receive a record of the channel's class."""
         return self.subscriptions(record.symbol)
 
     def feed(self, state: MarketState, subscription: Subscription) -> Feed[Any]:
-        """Make the feed.
+        """Create the feed.
 
         Raises:
             UnknownInstrument: no venue has the symbol.
@@ -93,4 +93,4 @@ _ALL: Final[tuple[Channel, ...]] = (
 
 CHANNELS: Final[Mapping[str, Channel]] = {channel.name: channel for channel in _ALL}
 CHANNEL_OF: Final[Mapping[type[Record], Channel]] = {channel.record: channel for channel in _ALL}
-"""By the class of the records that it tells; records of other classes are of no channel."""
+"""Channels by record class; records of other classes belong to no channel."""

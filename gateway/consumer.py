@@ -1,8 +1,8 @@
-"""From the broker to the hub: the end of every topic that matters here, then all that follows.
+"""Consumer of the gateway: reads the tail of each topic, then every new record, into the hub.
 
-The gateway is a view: it shares no partitions and commits nothing. At start it reads enough of each partition's end to
-know the latest of everything; from then on each record once. Until it has caught up, what it reads goes into the state
-and to nobody: there are no clients yet, so nothing of the past is told as if it had just happened.
+The gateway is a view: it is in no group and commits nothing. At start it reads enough of each partition's tail to know
+the latest state; after that it reads each record once. Until it has caught up, records only update the state: there
+are no clients yet, so old records are never sent as new ones.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ TAIL: Final[Mapping[str, int]] = {
     topics.ARBITRAGE: 2_000,
     topics.EVENTS: 500,
 }
-"""Records read of each partition at start. Large for depth: a quiet instrument shares its partition with busy ones.
-The embedded broker holds hardly more than that, so there it is nearly the whole log (about a second)."""
+"""Records read per partition at start. Large for depth: a quiet instrument shares its partition with busy ones. The
+embedded broker keeps hardly more, so there it is nearly the whole log (about a second)."""
 
 _KIND: Final = {topic: record for record, topic in TOPIC_OF.items()}
 
 BATCH_RECORDS: Final = 500
-"""Decoding that many takes about 10 ms: so long may the loop keep clients waiting."""
+"""Decoding this many takes about 10 ms, the longest that the loop may delay clients."""
 POLL_MS: Final = 200
 
 
 async def partitions_of(settings: KafkaSettings, names: Collection[str]) -> list[TopicPartition]:
-    """Return all partitions of topics.
+    """Return all partitions of the topics ``names``.
 
     Raises:
-        BrokerError: a topic does not exist (a consumer would wait for it, or even make it), or no broker answers.
+        BrokerError: a topic does not exist (a consumer would wait for it, or create it), or no broker answers.
     """
     async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
         try:
             if missing := sorted(set(names) - set(await admin.list_topics())):
                 raise BrokerError(
                     f"the broker at {settings.bootstrap} has no topic {', '.join(missing)}; "
-                    "make them with: alphapulse topics create"
+                    "create it with: alphapulse topics create"
                 )
             described = await admin.describe_topics(sorted(names))
         except KafkaError as error:
@@ -68,7 +68,7 @@ async def partitions_of(settings: KafkaSettings, names: Collection[str]) -> list
 class Reader:
     """Reads all partitions of the topics in ``TAIL`` into a hub.
 
-    Once every partition has been read to its end of that moment, the hub goes live, for good.
+    Once every partition has been read to the end it had at start, the hub goes live, for good.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: RefusalSender) -> None:
@@ -87,7 +87,7 @@ class Reader:
 
     @property
     def lag(self) -> int:
-        """Records on the broker that were not read yet, as far as the last fetches tell."""
+        """Unread records on the broker, according to the last fetches."""
         return sum(self.lag_of(topic) for topic in TAIL)
 
     def lag_of(self, topic: str) -> int:
@@ -101,14 +101,14 @@ class Reader:
         return self._next
 
     def ends(self) -> dict[TopicPartition, int]:
-        """Return one past the newest record of each partition, as far as the last fetches (or the start) tell."""
+        """Return the end offset of each partition, according to the last fetches (or the start)."""
         return {partition: self._end(partition) for partition in self._next}
 
     def _end(self, partition: TopicPartition) -> int:
         return max(self._consumer.highwater(partition) or 0, self._behind.get(partition, 0))
 
     async def begin(self, partitions: Sequence[TopicPartition]) -> None:
-        """Take ``partitions`` and go back ``TAIL`` records from their ends.
+        """Assign ``partitions`` and seek ``TAIL`` records back from their ends.
 
         Raises:
             BrokerError: the broker does not answer.
@@ -116,7 +116,7 @@ class Reader:
         try:
             self._consumer.assign(partitions)
         except KafkaError as error:
-            raise BrokerError(f"cannot take the topics' partitions: {error}") from error
+            raise BrokerError(f"cannot read the offsets of the topics' partitions: {error}") from error
         held = await tail.held_offsets(self._consumer, partitions)
         for partition, offsets in held.items():
             first = tail.last(offsets, TAIL[partition.topic]).start
@@ -127,10 +127,10 @@ class Reader:
         self._look_whether_live()
 
     async def step(self) -> int:
-        """Read what there is, waiting ``POLL_MS`` at most; return the number of records.
+        """Read available records, waiting at most ``POLL_MS``; return their number.
 
         Raises:
-            BrokerError: the broker refuses to give records, or to take dead letters.
+            BrokerError: the broker refuses a fetch, or a dead letter.
         """
         try:
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
@@ -146,7 +146,7 @@ class Reader:
         if not self._hub.live:
             self._look_whether_live()
         for partition, offsets in lost.items():
-            # A warning only: the gateway is a view, and what comes next brings it up to date.
+            # Only a warning: the gateway is a view, and the next records bring it up to date.
             await self._refusals.lost(partition, offsets, severity="WARNING")
         for consumed, reason in refused:
             await self._refusals.refuse(consumed, reason)
@@ -155,7 +155,7 @@ class Reader:
         return sum(len(records) for records in batches.values())
 
     def _look_whether_live(self) -> None:
-        """Cross off the partitions that have been read to their ends; the hub goes live when none is left."""
+        """Remove partitions that have been read to their ends; when none is left, the hub goes live."""
         self._behind = {
             partition: end for partition, end in self._behind.items() if self._next[partition] < self._end(partition)
         }

@@ -1,4 +1,4 @@
-"""From records to clients: feeds by subscription, sessions, and one write per client and tick of the loop."""
+"""Fan-out from records to clients: feeds by subscription, sessions, one write per client and loop tick."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from gateway.wire import Wire, text_frame
 from schemas.records import Depth, Record, Trade
 
 HEARTBEAT_SECONDS: Final = 5.0
-"""A client hears something at least this often."""
+"""Maximum silence towards a client, seconds."""
 
 EXPIRY_SPACING: Final = 0.05
-"""Seconds between two looks at all books, at least; books that become stale meanwhile are told together."""
+"""Minimum interval of the check for stale books, seconds; books that become stale in between are reported together."""
 
 _STANDINGS: Final = ("good", "stale", "invalid")
 """Counts of :class:`gateway.state.VenueStanding` that the metrics tell."""
 
 
 class Timer(Protocol):
-    """A call to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not make the call."""
+        """Cancel the call."""
         ...
 
 
 class Scheduler(Protocol):
-    """When things are done; times are seconds, monotonic. :class:`LoopScheduler` outside of tests."""
+    """Scheduler; times are monotonic seconds. :class:`LoopScheduler` outside of tests."""
 
     def now(self) -> float:
         """Return the time."""
         ...
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Run a function once the caller is done."""
+        """Run a function after the caller has finished."""
         ...
 
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        """Run a function after a while."""
+        """Run a function after a delay."""
         ...
 
 
 class LoopScheduler:
-    """The running event loop."""
+    """Scheduler on the running event loop."""
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -70,18 +70,17 @@ class LoopScheduler:
 class Hub:
     """All feeds and all sessions.
 
-    Feeds only queue; the queues are written out once, when the loop is done with what it is doing. So all
-    messages that one batch of records caused for a client become one frame and one system call, and clients that
-    wait for the same messages share its bytes.
+    Feeds only queue; the queues are written out once per loop tick. So all messages that one batch of records causes
+    for a client become one frame and one system call, and clients that wait for the same messages share its bytes.
 
     Args:
-        clock: nanoseconds since the Unix epoch; ages of books are by it.
+        clock: nanoseconds since the Unix epoch, for the ages of books.
         schedule: by default the running loop.
 
     Attributes:
-        live: whether what is read is of now. A gateway that has just started reads the topics' ends first: until then
-            there are no clients, and nothing is handed out.
-        stopping: whether clients are sent away.
+        live: whether the state is current. A gateway that has just started reads the topics' tails first; until then
+            there are no clients and nothing is sent.
+        stopping: whether clients are being disconnected.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class Hub:
     # --- records in -------------------------------------------------------------------------------------------
 
     def apply(self, record: Record, now: int) -> bool:
-        """Take a record that is read at ``now`` (ns) and tell its subscribers; False: of no (more) use."""
+        """Apply a record read at ``now`` (ns) and notify its subscribers; False: it has no effect."""
         if isinstance(record, Depth):
             return self._apply_depth(record, now)
         if not self._state.apply(record, now):
@@ -139,13 +138,13 @@ class Hub:
     # --- books that become stale ------------------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Tell of the books that have become stale by now. Cheap when none can have: call it before an answer."""
+        """Publish the books that have become stale. Cheap when there are none: call it before an answer."""
         for instrument in self._state.expire(self.clock()):
             self._retell(BOOK.subscriptions(instrument.venue, instrument.symbol))
             self._tell_opportunities(instrument)
 
     def _await_expiry(self) -> None:
-        """Set the timer for the first book that can become stale; none is needed while no book is good."""
+        """Set the timer for the first book that can become stale; none is needed without a valid book."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -160,7 +159,7 @@ class Hub:
         self._await_expiry()
 
     def _tell_opportunities(self, instrument: ShownInstrument) -> None:
-        """Show and hide the open opportunities of a book that is good again, or no more."""
+        """Show or hide the open opportunities of a book that became valid or ceased to be."""
         venue, symbol = instrument.venue, instrument.symbol
         if any(venue in (each.buy_venue, each.sell_venue) for each in self._state.opportunities.open(symbol)):
             self._retell(ARBITRAGE.subscriptions(symbol))
@@ -184,10 +183,10 @@ class Hub:
                 feed.retell()
 
     def feed(self, subscription: Subscription) -> Feed[Any]:
-        """Return the feed, made at its first subscription.
+        """Return the feed; it is created at its first subscription.
 
         Raises:
-            UnknownInstrument: there is no such instrument.
+            UnknownInstrument: no such instrument.
         """
         self.expire()
         feed = self._feeds.get(subscription)
@@ -198,7 +197,7 @@ class Hub:
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def open(self, wire: Wire) -> Session:
-        """Begin a session and greet its client."""
+        """Open a session and send hello to its client."""
         session = Session(
             self, wire, queue_bytes=self._queue_bytes, now=self._schedule.now(), stall_seconds=self._stall_seconds
         )
@@ -210,7 +209,7 @@ class Hub:
         return session
 
     def closed(self, session: Session) -> None:
-        """Forget a session whose connection is gone."""
+        """Remove a session whose connection is closed."""
         if session in self.sessions:
             del self.sessions[session]
             metrics.GATEWAY_CONNECTIONS.dec()
@@ -226,7 +225,7 @@ class Hub:
         self._waiting[session] = None
 
     def flush(self) -> None:
-        """Write out all sessions that have something waiting."""
+        """Write out all sessions with queued messages."""
         waiting, self._waiting = self._waiting, {}
         now = self._schedule.now()
         messages = frames = size = 0
@@ -244,15 +243,15 @@ class Hub:
         metrics.GATEWAY_BYTES.inc(size)
 
     def frame(self, texts: tuple[str, ...]) -> bytes:
-        """Return the texts as one WebSocket frame, one a line; made once per tick for all who get the same."""
+        """Return the texts as one WebSocket frame, one per line; built once per tick and set of texts."""
         frame = self._frames.get(texts)
         if frame is None:
             frame = self._frames[texts] = text_frame("\n".join(texts))
         return frame
 
     def check(self) -> None:
-        """Give up stalled clients and send a heartbeat to idle ones; to be called about every second."""
-        self.expire()  # the wall clock may have been set, and the timer goes by the other
+        """Close stalled clients and send a heartbeat to idle ones; call it about once a second."""
+        self.expire()  # the wall clock may have been set; the timer uses the monotonic clock
         self._show_venues()
         now = self._schedule.now()
         heartbeat = protocol.heartbeat(self.clock())
@@ -273,7 +272,7 @@ class Hub:
         return count
 
     def shut_down(self) -> None:
-        """Tell all clients in band that the gateway stops, then close with 1012; those still to come as well."""
+        """Notify all clients in band of the stop, then close with 1012; later clients as well."""
         self.stopping = True
         if self._expiry is not None:
             self._expiry.cancel()
@@ -284,7 +283,7 @@ class Hub:
             session.close(RESTART)
 
     async def emptied(self, seconds: float) -> None:
-        """Wait until all clients have gone, ``seconds`` at most."""
+        """Wait until all clients have disconnected, at most ``seconds``."""
         self._emptied = asyncio.Event()
         if self.sessions:
             with contextlib.suppress(TimeoutError):

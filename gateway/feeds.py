@@ -1,6 +1,6 @@
-"""The feeds clients subscribe to: each turns records into messages, encoded once for all of its subscribers. Pure.
+"""Feeds: turn records into messages, encoded once for all subscribers. Pure.
 
-A feed with no subscriber encodes nothing. Its snapshot is made when first asked for and kept until the next record.
+A feed without subscribers encodes nothing. Its snapshot is built on demand and cached until the next record.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class FeedSubscriber(Protocol):
-    """One client, as a feed sees it."""
+    """A client, as seen by a feed."""
 
     def deliver(self, source: Source, text: str) -> None:
-        """Queue one message for the client; never blocks, never fails."""
+        """Queue a message for the client; never blocks, never fails."""
         ...
 
 
 class Feed(ABC, Generic[R_contra]):
-    """What all feeds share.
+    """Base of all feeds.
 
-    A subscriber is added in the same breath as it is given the snapshot, and :meth:`publish` follows the state's taking
-    of the record at once: nobody sees the state ahead of the feed.
+    A subscriber is added in the same step in which it gets the snapshot, and :meth:`publish` directly follows the
+    update of the state by the record: no subscriber sees the state ahead of the feed.
 
     Attributes:
-        subscribers: the clients that get every message from now on (in order of subscription).
+        subscribers: clients that get every message (in order of subscription).
     """
 
     def __init__(self) -> None:
@@ -41,20 +41,20 @@ class Feed(ABC, Generic[R_contra]):
         self._snapshot: Sequence[str] | None = None
 
     def snapshot(self) -> Sequence[str]:
-        """Return the messages that put a client in step with the feed as it is now."""
+        """Return the messages that bring a client up to date with the feed."""
         if self._snapshot is None:
             self._snapshot = self._make_snapshot()
         return self._snapshot
 
     def publish(self, record: R_contra) -> None:
-        """Tell the subscribers of a record that the state has just taken."""
+        """Send a record that the state has just applied to the subscribers."""
         self._snapshot = None
         if self.subscribers and (text := self._encode(record)) is not None:
             for subscriber in self.subscribers:
                 subscriber.deliver(self, text)
 
     def retell(self) -> None:
-        """Give all subscribers the snapshot of now: what they hold has changed, though no record says so."""
+        """Send the current snapshot to all subscribers, after a change that no record reports."""
         self._snapshot = None
         if self.subscribers:
             for text in self.snapshot():
@@ -66,19 +66,19 @@ class Feed(ABC, Generic[R_contra]):
 
     @abstractmethod
     def _encode(self, record: R_contra) -> str | None:
-        """Return the message for subscribers, None if nothing changed for them."""
+        """Return the message for subscribers; None if nothing changed for them."""
 
 
 FAULT_EVERY_NS = 1_000_000_000
-"""A book that is not good and stays so is told at most this often (stream time), with the time of its newest record."""
+"""Minimum interval (stream time) of messages on a book that stays invalid; they carry the time of its newest record."""
 
 
 class BookFeed(Feed[Depth]):
-    """A book: snapshot, then the levels that changed from one Depth to the next.
+    """Feed of a book: snapshot, then the levels that changed between two Depth records.
 
-    Every message carries the book's own ``sequence``, a delta that of the message before it as well. Each Depth of a
-    good book is told, with no levels if none changed, so that clients know how old their book is. A new epoch, a fault
-    and the end of one are told by a snapshot to everybody.
+    Every message carries the book's ``sequence``; a delta also that of the message before. Each Depth of a valid book
+    is sent, without levels if none changed, so that clients know the age of their book. A new epoch, a fault and its
+    end are sent to all as a snapshot.
     """
 
     def __init__(self, instrument: ShownInstrument) -> None:
@@ -112,7 +112,7 @@ class BookFeed(Feed[Depth]):
 
 
 def _continues(before: Depth, after: Depth) -> bool:
-    """Whether ``after`` can be told as a change of ``before``: the same epoch, mantissas comparable."""
+    """Whether ``after`` can be sent as a delta to ``before``: same epoch, comparable mantissas."""
     return (
         before.epoch == after.epoch
         and before.price_exponent == after.price_exponent
@@ -123,7 +123,7 @@ def _continues(before: Depth, after: Depth) -> bool:
 def changed_levels(
     prices_before: Sequence[int], sizes_before: Sequence[int], prices: Sequence[int], sizes: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Return (price, size) of each level that is new or has another size, then (price, 0) of each that is gone."""
+    """Return (price, size) of each new or resized level, then (price, 0) of each removed one."""
     if prices_before == prices and sizes_before == sizes:
         return []
     before = dict(zip(prices_before, sizes_before, strict=True))
@@ -133,7 +133,7 @@ def changed_levels(
 
 
 class TradesFeed(Feed[Trade]):
-    """The latest trades, then each new one."""
+    """Feed of trades: the latest ones, then each new one."""
 
     def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class TradesFeed(Feed[Trade]):
 
 
 class StatsFeed(Feed[DeltaStatistics]):
-    """The latest window's statistics, then each new window's."""
+    """Feed of statistics: the latest window, then each new one."""
 
     def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class StatsFeed(Feed[DeltaStatistics]):
 
 
 class CandlesFeed(Feed[Candle]):
-    """The latest candle of each interval, then each new or revised one."""
+    """Feed of candles: the latest of each interval, then each new or revised one."""
 
     def __init__(self, instrument: ShownInstrument) -> None:
         super().__init__()
@@ -177,10 +177,11 @@ class CandlesFeed(Feed[Candle]):
 
 
 class ArbitrageFeed(Feed[ArbitrageOpportunity]):
-    """The open opportunities of a symbol (``*``: of all), then each change of one.
+    """Feed of the open opportunities of a symbol (``*``: of all), then each change of one.
 
-    One whose books are not both good is not shown, whatever its records say: the snapshot at the end of a book's
-    goodness leaves it out, the one at its return holds it again.
+    An opportunity with an invalid or stale book is hidden, whatever its records say: a snapshot without it is sent
+        when a
+    book becomes invalid, one with it when the book is valid again.
     """
 
     def __init__(self, state: MarketState, symbol: str) -> None:

@@ -1,8 +1,8 @@
-"""How the whole system is doing: every service's readiness, how far consumers are behind, how old the books are.
+"""Health of the whole system: readiness of services, lag of consumers, age of books.
 
-Services tell their ops port in ``data_dir/run/<service>.json`` while they run; one that dies leaves its file, and so is
-seen to be down. Where services do not share a folder (a cluster), only this gateway shows, and the cluster's own
-probes tell of the others.
+Services announce their ops port in ``data_dir/run/<service>.json`` while they run; one that dies leaves its file and so
+is seen to be down. Where services do not share a folder (a cluster), only this gateway is seen; use the cluster's
+own probes for the others.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from gateway.lag_history import LagHistory
 from gateway.state import MarketState, VenueStanding
 
 FRESH_SECONDS: Final = 2.0
-"""Services and broker are asked no more often: a hundred open pages cost no more than one."""
+"""Minimum interval of requests to services and broker: a hundred open pages cost no more than one."""
 UNASKED_SECONDS: Final = 10.0
-"""How often the lag is read while nobody asks, so that there is a past to tell its seconds by."""
+"""Interval of lag readings without requests; the lag in seconds needs a history."""
 TIMEOUT_SECONDS: Final = 1.0
-"""How long a service may take to answer; and the broker, before the lag read last is told instead."""
+"""Timeout for a service; and for the broker, after which the last lag is returned."""
 FIRST_LAG_SECONDS: Final = 3.0
-"""The same while no lag was read yet: two connections are opened first."""
+"""The same before the first lag reading, which opens two connections."""
 LAG_TIMEOUT_SECONDS: Final = 10.0
-"""A broker that takes longer for the lag is asked over new connections."""
+"""A lag reading that takes longer is retried over new connections."""
 _ANY_ADDRESS: Final = ("0.0.0.0", "::", "")
 _RECORD_TOPICS: Final = (topics.L2, topics.TRADES, topics.DEPTH, topics.CANDLES, topics.STATS, topics.ARBITRAGE)
 
@@ -45,7 +45,7 @@ _Announcement = tuple[Path, Mapping[str, Any] | str]
 
 @dataclass(frozen=True, slots=True)
 class ReadingProgress:
-    """What this gateway has read: next offset and end of each of its partitions."""
+    """Read progress of this gateway: next offset and end of each partition."""
 
     positions: Mapping[TopicPartition, int]
     ends: Mapping[TopicPartition, int]
@@ -58,13 +58,13 @@ class _GroupLag:
 
 
 class LagWatch:
-    """The lag of the consumer groups, as read last.
+    """Lag of the consumer groups, as last read.
 
     Attributes:
         groups: group → lag; groups that never committed are left out.
-        read_at: when that was (seconds, monotonic); None: never.
-        failure: why it could not be read the last time; empty: it could.
-        down: whether the reason is that there is no broker to be reached.
+        read_at: time of the last reading (monotonic seconds); None: never.
+        failure: why the last reading failed; empty: it did not.
+        down: whether it failed because no broker can be reached.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -79,15 +79,15 @@ class LagWatch:
         self.down = False
 
     async def refresh(self, max_age: float, patience: float) -> None:
-        """Read the lag if what was read last is older than ``max_age``; wait ``patience`` for it (seconds)."""
+        """Read the lag if the last reading is older than ``max_age``; wait at most ``patience`` (seconds)."""
         if self._reading is None:
             if self.read_at is not None and time.monotonic() - self.read_at < max_age:
                 return
             self._reading = asyncio.create_task(self._read())
-        # A reading that takes longer goes on; whoever asks next finds it.
+        # A reading that takes longer continues; the next caller finds its result.
         done, _ = await asyncio.wait({self._reading}, timeout=patience)
         for reading in done:
-            reading.result()  # raises what nobody foresaw
+            reading.result()  # raises unexpected errors
 
     async def _read(self) -> None:
         try:
@@ -97,7 +97,7 @@ class LagWatch:
         except TimeoutError:
             await self._failed(f"did not answer within {LAG_TIMEOUT_SECONDS:g} s", down=False)
         except BrokerError as error:
-            # Who does not answer in time may be slow; over new connections it shows whether anybody is there.
+            # A slow answer may mean a slow broker; new connections show whether it is reachable.
             await self._failed(str(error), down=isinstance(error, BrokerUnavailable))
         finally:
             self._reading = None
@@ -125,7 +125,7 @@ class LagWatch:
         self.groups = {}
         _forget_lag()
         for group, lag in found.items():
-            # A partition without a commit is not read by the group (yet): that is no lag.
+            # A partition without a commit is not read by the group (yet): no lag.
             read = {p: each for p, each in lag.partitions.items() if each.committed is not None}
             if read:
                 seconds = {
@@ -158,11 +158,11 @@ def _forget_lag() -> None:
 
 
 class HealthMonitor:
-    """Asks around, at most every ``FRESH_SECONDS``, and judges what it hears.
+    """Polls services and broker at most every ``FRESH_SECONDS`` and judges the results.
 
     Args:
-        name: this service; it is not asked, ``hub`` and ``progress`` tell.
-        progress: what this gateway has read.
+        name: this service; not polled, ``hub`` and ``progress`` are used instead.
+        progress: read progress of this gateway.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class HealthMonitor:
         self._log = logs.get("health")
 
     async def read(self) -> Health:
-        """Return the system's health; services' answers are at most ``FRESH_SECONDS`` old."""
+        """Return the system's health; services' responses are at most ``FRESH_SECONDS`` old."""
         async with self._lock:
             if self._asked_at is None or time.monotonic() - self._asked_at >= FRESH_SECONDS:
                 patience = TIMEOUT_SECONDS if self._lag.read_at is not None else FIRST_LAG_SECONDS
@@ -194,7 +194,7 @@ class HealthMonitor:
         return self._judge()
 
     async def watch(self) -> None:
-        """Note, until cancelled, how far the topics have got while nobody asks."""
+        """Record the topics' ends regularly, until cancelled, even without requests."""
         while True:
             self._note_own()
             await self._lag.refresh(UNASKED_SECONDS, LAG_TIMEOUT_SECONDS)
@@ -217,7 +217,7 @@ class HealthMonitor:
             f"{name}: {each.message or each.status}" for name, each in sorted(services.items()) if each.status != "ok"
         ]
         reasons += self._behind(lag)
-        if self._hub.live:  # before, the books are those of some time ago
+        if self._hub.live:  # before, the books are not current
             self._hub.expire()
             now = self._hub.clock()
             for venue in sorted(self._state.venues):
@@ -241,7 +241,9 @@ class HealthMonitor:
             return ServiceHealth(status="down", message=lag.failure)
         age = None if lag.read_at is None else time.monotonic() - lag.read_at
         if age is None:
-            return ServiceHealth(status="degraded", message=f"the broker {lag.failure or 'has not told the lag yet'}")
+            return ServiceHealth(
+                status="degraded", message=f"the broker {lag.failure or 'has not returned the lag yet'}"
+            )
         if lag.failure or age > UNASKED_SECONDS + LAG_TIMEOUT_SECONDS:
             why = lag.failure or "has not answered since"
             return ServiceHealth(status="degraded", message=f"lag is {age:.0f} s old: the broker {why}")
@@ -269,9 +271,9 @@ class HealthMonitor:
         }
 
     def _behind(self, lag: Mapping[str, Lag]) -> Iterator[str]:
-        """Say who is further behind than ``[freshness] max_lag_s``, and than it is by its way of working.
+        """Return messages on groups that are further behind than ``[freshness] max_lag_s`` and their batch interval.
 
-        A sink commits when it has written, so it is up to a batch behind even when all is well.
+        A sink commits after it has written, so it is up to a batch behind in normal operation.
         """
         waits = {
             self._settings.clickhouse.group: self._settings.clickhouse.batch_seconds,
@@ -280,7 +282,7 @@ class HealthMonitor:
         for name, each in lag.items():
             allowed = self._settings.freshness.max_lag_s + waits.get(name, 0.0)
             if each.seconds > allowed:
-                yield f"{name} is {each.records:,} records, {each.seconds:.1f} s behind; {allowed:g} s are allowed"
+                yield f"{name} is {each.records:,} records, {each.seconds:.1f} s behind (maximum {allowed:g} s)"
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -312,17 +314,17 @@ class HealthMonitor:
 
 
 def venue_reasons(venue: str, standing: VenueStanding, max_book_age: int) -> list[str]:
-    """Return what is wrong with a venue: not connected, late, or books that are not good for too long.
+    """Return the problems of a venue: not connected, late, or books invalid or stale for too long.
 
     Args:
-        max_book_age: ns; a book may be invalid for as long (it is taken up again).
+        max_book_age: ns; a book may be invalid this long (it is being repaired).
     """
     books = standing.good + standing.stale + standing.invalid
     oldest = (standing.oldest_fault or 0) / 1e9
     if standing.status == "disconnected":
         return [f"{venue} is disconnected"]
     if standing.status == "late":
-        return [f"{venue} is late: its collector cannot read the frames in time and has ended its books"]
+        return [f"{venue} is late: its collector cannot read the frames in time and has invalidated its books"]
     if standing.stale:
         return [f"{venue}: {standing.stale} of {books} books are stale, the oldest not confirmed for {oldest:.1f} s"]
     if standing.invalid and (standing.oldest_fault or 0) > max_book_age:
@@ -331,7 +333,7 @@ def venue_reasons(venue: str, standing: VenueStanding, max_book_age: int) -> lis
 
 
 def _reason(url: str, status: int, body: str) -> str:
-    """Return why a service is not ready: what it says it waits for, if it does."""
+    """Return why a service is not ready: the reason it gives, if any."""
     try:
         told = json.loads(body)
     except ValueError:
@@ -342,7 +344,7 @@ def _reason(url: str, status: int, body: str) -> str:
 
 
 def _announcements(folder: Path) -> list[_Announcement]:
-    """Return each announcement file with its fields, or with what is wrong with it."""
+    """Return each announcement file with its fields, or with its error."""
     found: list[_Announcement] = []
     for path in sorted(folder.glob("*.json")):
         try:

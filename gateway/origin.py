@@ -1,7 +1,7 @@
-"""Which pages may open the stream. Pure.
+"""Origin check for the stream. Pure.
 
-Browsers apply no same-origin rule to WebSockets: any page a user visits could read a gateway on the user's own
-network. They do send ``Origin``, though, so the server decides. Programs send none and are let in.
+Browsers do not apply the same-origin rule to WebSockets: any page a user visits could read a gateway on the user's
+network. They do send ``Origin``, so the server decides. Programs send none and are accepted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 
 
 def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
-    """Say whether a page from ``origin`` may connect.
+    """Return whether a page from ``origin`` may connect.
 
     Args:
         origin: the ``Origin`` header (``https://desk.example:8000``), None without one.
@@ -32,6 +32,6 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str
 
 
 def _with_port(host: str, default: str) -> str:
-    """``desk.example`` → ``desk.example:80``; an IPv6 address stands in brackets."""
+    """``desk.example`` → ``desk.example:80``; an IPv6 address is in brackets."""
     host = host.lower()
     return host if host.rpartition("]")[2].rpartition(":")[1] else f"{host}:{default}"

@@ -1,9 +1,9 @@
-"""What waits for one client: bounded, in order, and conflated when the client is too slow. Pure.
+"""Outgoing queue of one client: bounded, in order, conflated when the client is too slow. Pure.
 
-A message belongs to a feed (market data) or to none (answers). When more than ``limit`` characters wait, all waiting
-data is dropped and the feeds concerned are *stale*: nothing more is queued for them, and when the client can be
-written to again it gets each feed's snapshot of that moment. So a slow client sees fewer states, never a wrong one,
-and what waits for it is bounded by its subscriptions, not by time.
+A message belongs to a feed (market data) or to none (answers). When more than ``limit`` characters are queued, all
+queued data is dropped and its feeds are *stale*: nothing more is queued for them, and as soon as the client can be
+written to it gets the current snapshot of each. So a slow client sees fewer states, never a wrong one, and its queue
+is bounded by its subscriptions, not by time.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final, Protocol
 
 
 class Source(Protocol):
-    """A feed, as far as the outbox is concerned."""
+    """A feed, as seen by the outbox."""
 
     def snapshot(self) -> Sequence[str]:
-        """Return the messages that put a client in step with the feed as it is now."""
+        """Return the messages that bring a client up to date with the feed."""
         ...
 
 
 class _Left:
-    """Stands for the feeds that a client has left while messages of them waited."""
+    """Placeholder for feeds that a client has unsubscribed while messages of them were queued."""
 
     def snapshot(self) -> Sequence[str]:
         return ()
@@ -32,13 +32,13 @@ _LEFT: Final[Source] = _Left()
 
 
 class Outbox:
-    """The queue of one client.
+    """Queue of one client.
 
     Args:
-        limit: characters (the stream is ASCII: bytes) that may wait.
+        limit: maximum characters queued (the stream is ASCII: bytes).
 
     Attributes:
-        waiting: characters queued; snapshots of stale feeds are made later and not counted.
+        waiting: characters queued; snapshots of stale feeds are built later and not counted.
     """
 
     __slots__ = ("_entries", "_limit", "_stale", "waiting")
@@ -54,29 +54,29 @@ class Outbox:
 
     @property
     def conflated(self) -> bool:
-        """Whether a feed waits to be put in step again."""
+        """Whether a stale feed waits for its snapshot."""
         return bool(self._stale)
 
     @property
     def overflowing(self) -> bool:
-        """Whether more waits than may, even after conflation: answers that nobody reads."""
+        """Whether the queue exceeds its limit even after conflation: unread answers."""
         return self.waiting > self._limit
 
     def answer(self, text: str) -> int:
-        """Queue a message that belongs to no feed, which conflation leaves where it is; return as :meth:`put`."""
+        """Queue a message that belongs to no feed and is never conflated; returns as :meth:`put`."""
         self._entries.append((None, text))
         self.waiting += len(text)
         return self._conflate() if self.waiting > self._limit else 0
 
     def restart(self, source: Source) -> None:
-        """Queue the feed's snapshot as it is now: what a new subscription gets."""
+        """Queue the feed's current snapshot, for a new subscription."""
         self._stale.pop(source, None)
         for text in source.snapshot():
             self._entries.append((source, text))
             self.waiting += len(text)
 
     def put(self, source: Source, text: str) -> int:
-        """Queue a message of a feed; return how many feeds had to be conflated for it (0 nearly always)."""
+        """Queue a message of a feed; return how many feeds were conflated for it (nearly always 0)."""
         if source in self._stale:
             return 0
         self._entries.append((source, text))
@@ -91,12 +91,12 @@ class Outbox:
         return len(stale)
 
     def forget(self, source: Source) -> None:
-        """Owe the client nothing more of a feed it has left: what waits of it keeps its place, and may be dropped."""
+        """Unsubscribe from a feed: its queued messages stay in place, but may be dropped."""
         self._stale.pop(source, None)
         self._entries = deque((_LEFT if of is source else of, text) for of, text in self._entries)
 
     def take(self, size: int) -> tuple[str, ...]:
-        """Return the next messages, in order: at least one if any waits, then as many as fit into ``size``."""
+        """Return the next messages in order: at least one if any is queued, then as many as fit into ``size``."""
         taken: list[str] = []
         length = 0
         while True:

@@ -1,4 +1,4 @@
-"""The dashboard's files at ``/``, and the headers every answer carries."""
+"""Dashboard files at ``/``, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOLDER: Final = Path(__file__).parent / "static"
 DOCUMENTATION: Final = "/api/docs"
-"""Swagger UI, which is built with the page: a folder of it (``index.html``, and the assets it shares with the page)."""
+"""Swagger UI, built with the page: one of its folders (``index.html``; assets are shared with the page)."""
 
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>AlphaPulse: page not built</title>
-<h1>The gateway runs; its page is not built</h1>
-<p>Build it with <code>cd gateway/dashboard &amp;&amp; npm ci &amp;&amp; npm run build</code>, then load this again.</p>
-<p>The interfaces work all the same: REST (<code>/api/openapi.json</code>), <code>/ws/v1</code>.</p>
+<h1>The gateway is running, but its page is not built</h1>
+<p>Build it with <code>cd gateway/dashboard &amp;&amp; npm ci &amp;&amp; npm run build</code>, then reload this
+page.</p> <p>The interfaces are available: REST (<code>/api/openapi.json</code>), <code>/ws/v1</code>.</p>
 </html>
 """
 
@@ -32,34 +32,34 @@ _POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-# Swagger UI sets styles on its elements and draws its icons from data addresses; its scripts come from here as all do.
+# Swagger UI styles its elements inline and loads icons from data URLs; its scripts come from here like all others.
 _DOCUMENTATION_POLICY: Final = f"{_POLICY}; style-src 'self' 'unsafe-inline'"
 
 
 class Page(StaticFiles):
-    """The built dashboard; while it is not built, a page that says how to build it."""
+    """The built dashboard, or a page with build instructions."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         super().__init__(directory=folder, html=True, check_dir=False)
         self._folder = folder
 
     async def check_config(self) -> None:
-        """Take a missing folder for what it is: a page not built yet."""
+        """Accept a missing folder: the page is not built yet."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         page = path in (".", "index.html") or path.startswith(DOCUMENTATION.strip("/"))
-        # What was built later is served at once: nothing is remembered from the start.
+        # Nothing is cached from the start, so a later build is served at once.
         if page and not (self._folder / "index.html").is_file():
             return HTMLResponse(_NOT_BUILT, status_code=503)
         response = await super().get_response(path, scope)
-        # Built files carry a digest of their content in their names; the page that names them does not.
+        # Built files have a digest in their names; the page that refers to them does not.
         fixed = path.startswith("assets/") and response.status_code == 200
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-cache"
         return response
 
 
 class SecurityHeaders:
-    """ASGI middleware: the headers that keep a browser strict with what comes from here."""
+    """ASGI middleware: security headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The stream protocol, version 1: the messages that clients get (what they say: :mod:`gateway.requests`). Pure.
+"""Stream protocol, version 1: messages to clients (from clients: :mod:`gateway.requests`). Pure.
 
 JSON text both ways. Prices and sizes are decimal text, times are microseconds since the Unix epoch as integers, a
 book's epoch is decimal text (nanoseconds do not fit a JavaScript number). Several messages may share one WebSocket
@@ -22,13 +22,13 @@ EVERY_SYMBOL: Final = "*"
 
 RequestId: TypeAlias = int | str | None
 Levels: TypeAlias = Iterable[tuple[int, int]]
-"""(price mantissa, size mantissa), size 0 for a level that went."""
+"""(price mantissa, size mantissa), size 0 for a removed level."""
 
 
 class Subscription(NamedTuple):
-    """What a client can listen to; ``venue`` is None for arbitrage, whose ``symbol`` may be ``*``.
+    """A subscription; ``venue`` is None for arbitrage, whose ``symbol`` may be ``*``.
 
-    A tuple: one is made for each record that comes, to look up its feed.
+    A tuple: one is made for each record, to look up its feed.
     """
 
     channel: str
@@ -41,7 +41,7 @@ def _json(fields: dict[str, Any]) -> str:
 
 
 def microseconds(nanoseconds: int) -> int:
-    """Return a record's time, or length of time, as stream and REST tell it (rounded down)."""
+    """Return a record's time or duration in the unit of stream and REST (rounded down)."""
     return nanoseconds // 1000
 
 
@@ -49,12 +49,12 @@ def microseconds(nanoseconds: int) -> int:
 
 
 def hello(heartbeat_ms: int, max_book_age_ms: int, time_ns: int) -> str:
-    """The first message: what the client goes by when nothing comes, and the gateway's clock, which ages are told by.
+    """First message: limits for the client's timeouts, and the gateway's clock, which ages refer to.
 
     Args:
-        heartbeat_ms: something comes at least this often.
-        max_book_age_ms: a book whose ``time`` is longer ago is stale.
-        time_ns: now.
+        heartbeat_ms: maximum interval between messages.
+        max_book_age_ms: a book with an older ``time`` is stale.
+        time_ns: the gateway's clock.
     """
     fields = {"type": "hello", "version": VERSION, "heartbeat_ms": heartbeat_ms, "max_book_age_ms": max_book_age_ms}
     return _json(fields | {"time": microseconds(time_ns)})
@@ -65,12 +65,12 @@ def heartbeat(time_ns: int) -> str:
 
 
 def shutdown() -> str:
-    """The gateway stops; close code 1012 follows."""
+    """Announces the stop of the gateway; close code 1012 follows."""
     return _json({"type": "shutdown"})
 
 
 def pong(request_id: RequestId, time_ns: int) -> str:
-    """The answer to a ping; with the gateway's clock, so that a client can tell how its own differs."""
+    """Answer to a ping, with the gateway's clock, so that clients can compute their offset to it."""
     return _json({"type": "pong", "id": request_id, "time": microseconds(time_ns)})
 
 
@@ -102,10 +102,10 @@ def levels_text(levels: Levels, price_exponent: int, size_exponent: int) -> list
 
 
 def book_fields(depth: Depth, valid: bool, bids: Levels, asks: Levels) -> dict[str, Any]:
-    """Return the fields that a snapshot, a delta and the REST answer have in common.
+    """Return the fields common to a snapshot, a delta and the REST response.
 
-    ``epoch`` and ``sequence`` are the book's own, those of the last ``L2Update`` in it: the same number here, in
-    ``md.l2``, ``md.depth``, ``md.stats`` and the tables.
+    ``epoch`` and ``sequence`` are those of the last ``L2Update`` in the book: the same numbers here, in ``md.l2``,
+    ``md.depth``, ``md.stats`` and the tables.
     """
     return {
         "venue": depth.venue,
@@ -120,7 +120,7 @@ def book_fields(depth: Depth, valid: bool, bids: Levels, asks: Levels) -> dict[s
 
 
 def book_snapshot(depth: Depth, fault: Fault | None) -> str:
-    """The whole of a Depth, best levels first; of a book that is not good, ``reason`` and no levels."""
+    """Snapshot of a book, best levels first; of an invalid or stale book, ``reason`` and no levels."""
     bids = zip(depth.bid_prices, depth.bid_sizes, strict=True) if fault is None else ()
     asks = zip(depth.ask_prices, depth.ask_sizes, strict=True) if fault is None else ()
     fields = book_fields(depth, fault is None, bids, asks)
@@ -128,15 +128,15 @@ def book_snapshot(depth: Depth, fault: Fault | None) -> str:
 
 
 def no_book(venue: str, symbol: str) -> str:
-    """The snapshot of a known instrument whose book has not been seen yet."""
+    """Snapshot of a known instrument without a book yet."""
     head = {"type": "snapshot", "channel": "book", "venue": venue, "symbol": symbol, "epoch": "0", "sequence": 0}
     return _json(head | {"time": 0, "valid": False, "bids": [], "asks": [], "reason": "no_book"})
 
 
 def book_delta(depth: Depth, previous_sequence: int, bids: Levels, asks: Levels) -> str:
-    """The levels that changed on the way to ``depth`` from the book's ``previous_sequence``, within its epoch.
+    """Levels that changed between the book's ``previous_sequence`` and ``depth``, within one epoch.
 
-    Size ``"0"``: the level went. Without levels: the book is confirmed, at a later ``time``.
+    Size ``"0"``: the level was removed. Without levels: the book is confirmed, at a later ``time``.
     """
     fields = book_fields(depth, True, bids, asks)
     return _json({"type": "delta", "channel": "book", "previous_sequence": previous_sequence, **fields})
@@ -156,7 +156,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
 
 
 def trades(kind: Literal["snapshot", "trades"], venue: str, symbol: str, of: Iterable[Trade]) -> str:
-    """The latest trades (``snapshot``) or new ones, the newest last; ``time`` is the venue's where it gives one."""
+    """The latest trades (``snapshot``) or new ones, the newest last; ``time`` is the venue's if it gives one."""
     head = {"type": kind, "channel": "trades", "venue": venue, "symbol": symbol}
     return _json(head | {"trades": [_trade(trade) for trade in of]})
 
@@ -181,7 +181,7 @@ def stats(record: DeltaStatistics) -> str:
 
 
 def candle(record: Candle) -> str:
-    """One candle; ``interval`` in seconds. The highest ``revision`` of an ``open_time`` counts."""
+    """One candle; ``interval`` in seconds. The highest ``revision`` of an ``open_time`` is the current one."""
     fields: dict[str, Any] = {"type": "candle", "channel": "candles", "venue": record.venue, "symbol": record.symbol}
     fields |= {"interval": record.interval // 10**9, "open_time": microseconds(record.open_time)}
     for name, price in (("open", record.open), ("high", record.high), ("low", record.low), ("close", record.close)):
@@ -197,7 +197,7 @@ _OPPORTUNITY_TIMES: Final = ("opened_time", "updated_time", "buy_book_time", "se
 
 
 def opportunity_fields(record: ArbitrageOpportunity) -> dict[str, Any]:
-    """Return ArbitrageOpportunity's fields; prices and size as decimal text, times in µs, state in small letters."""
+    """Return ArbitrageOpportunity's fields; prices and size as decimal text, times in µs, state in lower case."""
     fields = dict(record.__dict__)
     for name in _OPPORTUNITY_PRICES:
         fields[name] = decimal_text(fields[name], record.price_exponent)
@@ -214,6 +214,6 @@ def opportunity(record: ArbitrageOpportunity) -> str:
 
 
 def opportunities(symbol: str, of: Sequence[ArbitrageOpportunity]) -> str:
-    """The open ones of a symbol, or of all (``*``)."""
+    """The open opportunities of a symbol, or of all (``*``)."""
     head = {"type": "snapshot", "channel": "arbitrage", "symbol": symbol}
     return _json(head | {"opportunities": [opportunity_fields(record) for record in of]})

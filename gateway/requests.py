@@ -1,4 +1,4 @@
-"""The stream protocol, version 1: reading what clients say (what they get: :mod:`gateway.protocol`). Pure."""
+"""Stream protocol, version 1: messages from clients (to clients: :mod:`gateway.protocol`). Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.channels import CHANNELS
 from gateway.protocol import RequestId, Subscription
 
 MAX_MESSAGE: Final = 4096
-"""Characters of a client's message; the longest sensible one has about 150."""
+"""Maximum characters of a client's message; the longest valid one has about 150."""
 MAX_ID: Final = 64
 
 OPERATIONS: Final = ("subscribe", "unsubscribe", "ping")
@@ -39,15 +39,15 @@ ClientMessage: TypeAlias = Subscribe | Unsubscribe | Ping
 
 
 def parse(text: str | None) -> ClientMessage:
-    """Return the client's message in ``text`` (None: it sent bytes). Fields that version 1 does not know are ignored.
+    """Parse the client's message in ``text`` (None: a binary one). Fields unknown to version 1 are ignored.
 
     Raises:
-        RequestRefused: it is none; code and text say what is wrong with which key.
+        RequestRefused: it is invalid; code and message name the key and the reason.
     """
     if text is None:
         raise RequestRefused("not_text", "binary message; the protocol is JSON text")
     if len(text) > MAX_MESSAGE:
-        raise RequestRefused("too_long", f"message of {len(text)} characters; at most {MAX_MESSAGE} are read")
+        raise RequestRefused("too_long", f"message of {len(text)} characters; the maximum is {MAX_MESSAGE}")
     try:
         fields = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -67,15 +67,15 @@ def _message(fields: dict[str, Any], request_id: RequestId) -> ClientMessage:
     if operation == "ping":
         return Ping(request_id)
     if operation not in OPERATIONS:
-        raise RequestRefused("unknown_op", f"op: {operation[:80]!r} is none of {', '.join(OPERATIONS)}")
+        raise RequestRefused("unknown_op", f"op: {operation[:80]!r} unknown; known: {', '.join(OPERATIONS)}")
     channel = _text(fields, "channel")
     if channel not in CHANNELS:
-        raise RequestRefused("unknown_channel", f"channel: {channel[:80]!r} is none of {', '.join(CHANNELS)}")
+        raise RequestRefused("unknown_channel", f"channel: {channel[:80]!r} unknown; known: {', '.join(CHANNELS)}")
     venue = None
     if CHANNELS[channel].takes_venue:
         venue = _text(fields, "venue")
     elif fields.get("venue") is not None:
-        raise RequestRefused("bad_value", f"venue: {channel} is between venues and takes none")
+        raise RequestRefused("bad_value", f"venue: not accepted by {channel}, which spans venues")
     subscription = Subscription(channel, venue, _text(fields, "symbol"))
     return Subscribe(request_id, subscription) if operation == "subscribe" else Unsubscribe(request_id, subscription)
 

@@ -1,4 +1,4 @@
-"""The REST interface, ``/api/v1``: what the gateway's state holds at this moment."""
+"""REST interface ``/api/v1``: the current state of the gateway."""
 
 from __future__ import annotations
 
@@ -20,33 +20,31 @@ _Responses = dict[int | str, dict[str, Any]]
 CATCHING_UP = "catching_up"
 UNKNOWN_KEY = "unknown_key"
 RETRY_SECONDS = 1
-"""After which a client may ask a gateway again that catches up."""
+"""Delay after which a client may retry while the gateway catches up, seconds."""
 
-_UNKNOWN: _Responses = {404: {"model": answers.FaultAnswer, "description": "No such venue or symbol."}}
-_REFUSED: _Responses = {
-    422: {"model": answers.FaultAnswer, "description": "A parameter is not valid, or is not known."}
-}
+_UNKNOWN: _Responses = {404: {"model": answers.FaultAnswer, "description": "Unknown venue or symbol."}}
+_REFUSED: _Responses = {422: {"model": answers.FaultAnswer, "description": "Invalid or unknown parameter."}}
 _CATCHING_UP: _Responses = {
     503: {
         "model": answers.FaultAnswer,
-        "description": "The gateway has just started and still reads what is of the past; code `catching_up`.",
+        "description": "The gateway has just started and is still reading older records; code `catching_up`.",
         "headers": {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
     }
 }
 
 
 class CatchingUp(RequestRefused):
-    """The gateway does not know the present yet."""
+    """The gateway has not caught up yet."""
 
     def __init__(self) -> None:
-        super().__init__(CATCHING_UP, "the gateway has just started and still reads what came before; try again")
+        super().__init__(CATCHING_UP, "the gateway has just started and is still reading older records; try again")
 
 
 async def known_keys(request: Request) -> None:
-    """Refuse query keys that the route does not have: a misspelt one would silently ask for something else.
+    """Refuse unknown query keys: a misspelt one would silently give another result.
 
     Raises:
-        RequestRefused: a key is not known, or is given twice (only one value would count).
+        RequestRefused: a key is unknown, or given twice (only one value would count).
     """
     route = request.scope["route"]
     if not isinstance(route, APIRoute):
@@ -54,38 +52,38 @@ async def known_keys(request: Request) -> None:
     known = sorted(field.alias for field in route.dependant.query_params)
     for key, count in Counter(key for key, _ in request.query_params.multi_items()).items():
         if key not in known:
-            there = f"there are: {', '.join(known)}" if known else "this path takes none"
+            there = f"known: {', '.join(known)}" if known else "this path has no parameters"
             raise RequestRefused(UNKNOWN_KEY, f"query {key[:80]}: unknown; {there}")
         if count > 1:
             raise RequestRefused("bad_value", f"query {key}: given {count} times")
 
 
 def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels: int) -> APIRouter:
-    """Return the routes.
+    """Create the routes.
 
     Args:
-        depth_levels: what ``md.depth`` holds of each side, at most.
+        depth_levels: levels per side in ``md.depth``.
     """
 
     async def live() -> None:
         if not hub.live:
             raise CatchingUp
-        hub.expire()  # no answer calls a book good that no longer is
+        hub.expire()  # no response reports a stale book as valid
 
     levels_asked = Query(
-        depth_levels, ge=1, le=depth_levels, description="Levels a side; `[processors] depth_levels` are kept."
+        depth_levels, ge=1, le=depth_levels, description="Levels per side, at most `[processors] depth_levels`."
     )
     everything = APIRouter(prefix="/api/v1", responses=_REFUSED, dependencies=[Depends(known_keys)])
     routes = APIRouter(responses=_CATCHING_UP, dependencies=[Depends(live)])
 
     @routes.get("/exchanges", tags=["market"])
     async def exchanges() -> answers.Exchanges:
-        """List the venues: how each is doing, the age of its books, its rate."""
+        """List the venues: status, age of books, rate of records."""
         return answers.Exchanges(exchanges=[_exchange(state, venue, hub.clock()) for venue in sorted(state.venues)])
 
     @routes.get("/instruments", tags=["market"], responses=_UNKNOWN)
     async def instruments(
-        venue: Annotated[str | None, Query(description="Only this venue's.")] = None,
+        venue: Annotated[str | None, Query(description="Only this venue.")] = None,
     ) -> answers.InstrumentsAnswer:
         """List the instruments with their best prices."""
         found = sorted(state.instruments(venue), key=lambda each: (each.venue, each.symbol))
@@ -96,21 +94,21 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
     async def book(
         venue: str,
         symbol: str,
-        # Not in the annotation, which FastAPI reads as text and where it would not find depth_levels.
+        # Not in the annotation: FastAPI reads it as text and would not find depth_levels there.
         depth: int = levels_asked,
     ) -> answers.BookAnswer:
-        """Return an instrument's best levels; of a known instrument without a good book, one that is not valid."""
+        """Return an instrument's best levels; without a valid book, an answer that is not valid."""
         return _book(state.instrument(venue, symbol), depth, hub.clock())
 
     @routes.get("/arbitrage/opportunities", tags=["signals"], responses=_UNKNOWN)
     async def opportunities(
         which: Annotated[Literal["open", "closed", "all"], Query(alias="state")] = "open",
-        symbol: Annotated[str | None, Query(description="Only this symbol's.")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="The newest that many.")] = 200,
+        symbol: Annotated[str | None, Query(description="Only this symbol.")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number, newest first.")] = 200,
     ) -> answers.OpportunitiesAnswer:
-        """List arbitrage opportunities: the open ones, or the latest closed ones, the last changed first.
+        """List arbitrage opportunities: the open ones, or the latest closed ones, most recently changed first.
 
-        One that is open by its records is left out while not both of its books are valid and young.
+        An open one is left out while one of its books is invalid or stale.
         """
         if symbol is not None:
             state.check_symbol(symbol)
@@ -126,9 +124,9 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
     async def delta_statistics(
         venue: str,
         symbol: str,
-        limit: Annotated[int, Query(ge=1, le=WINDOWS_KEPT, description="Windows, at most.")] = 60,
+        limit: Annotated[int, Query(ge=1, le=WINDOWS_KEPT, description="Maximum number of windows.")] = 60,
     ) -> answers.StatisticsAnswer:
-        """Return what happened to an instrument's book in the latest windows (a second each by default)."""
+        """Return an instrument's book statistics for the latest windows (one second each by default)."""
         windows = list(state.instrument(venue, symbol).windows)[-limit:]
         return answers.StatisticsAnswer(
             venue=venue,
@@ -140,7 +138,7 @@ def router(state: MarketState, hub: Hub, health: HealthMonitor, *, depth_levels:
 
     @everything.get("/system/health", tags=["system"])
     async def system_health() -> answers.Health:
-        """Say how all services, books and consumers are doing, with the reasons; 200 even when degraded."""
+        """Return the health of services, books and consumers, with reasons; 200 even when degraded."""
         return await health.read()
 
     return everything

@@ -1,4 +1,4 @@
-"""uvicorn within our own event loop: our socket, our signals, our WebSockets."""
+"""uvicorn in our own event loop, with our socket, signal handling and WebSockets."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from alphapulse.errors import ServiceError
 from gateway.wire import StreamProtocol
 
 MAX_CLIENT_MESSAGE: Final = 64 * 1024
-"""Bytes; a longer message ends the connection with 1009. What the protocol refuses politely is far below."""
+"""Bytes; a longer message closes the connection with 1009. The protocol's own limit is far lower."""
 UNSENT_BYTES: Final = 64 * 1024
-"""What the kernel holds for a connection beyond what the peer's window lets it send."""
+"""Send buffer of the kernel per connection, in addition to the peer's receive window."""
 PING_SECONDS: Final = 20.0
 SHUTDOWN_SECONDS: Final = 3
 
 
 def listen(settings: GatewaySettings) -> socket.socket:
-    """Return the listening socket.
+    """Create the listening socket.
 
     Raises:
-        ServiceError: the address cannot be used; the message names the key, the address and why.
+        ServiceError: the address cannot be used; the message gives key, address and reason.
     """
     host, port = settings.host, settings.port
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
-        raise ServiceError(f"gateway.host: {host!r} is no address of this machine: {error.strerror}") from error
+        raise ServiceError(f"gateway.host: {host!r} is not an address of this machine: {error.strerror}") from error
     try:
         listening = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
@@ -47,28 +47,28 @@ def listen(settings: GatewaySettings) -> socket.socket:
         reason = os.strerror(error.errno) if error.errno is not None else str(error)
         raise ServiceError(f"{key}: cannot listen on {host}:{port}: {reason}") from error
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        # Inherited by the connections. Without it the kernel takes megabytes for a slow client, which would then
-        # see the market of many seconds ago before anything is conflated.
+        # Inherited by the connections. Otherwise the kernel buffers megabytes for a slow client, which would then see
+        # the market of many seconds ago before anything is conflated.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     return listening
 
 
 def url(listening: socket.socket) -> str:
-    """Return an address of ``listening`` that can be opened on this machine."""
+    """Return a URL of ``listening`` for clients on this machine."""
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class GatewayServer(uvicorn.Server):
-    """A server for :func:`gateway.app.create_app`; runs until :meth:`stop`."""
+    """Server for :func:`gateway.app.create_app`; runs until :meth:`stop`."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 ws=StreamProtocol,
-                # Compressed per connection, a message costs four times as much as it does to send.
+                # Compressed per connection, a message costs four times as much CPU as sending it.
                 ws_per_message_deflate=False,
                 ws_max_size=MAX_CLIENT_MESSAGE,
                 ws_ping_interval=PING_SECONDS,
@@ -84,10 +84,10 @@ class GatewayServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the service."""
+        """Leave signals to the service."""
         yield
 
     async def stop(self, serving: asyncio.Task[None]) -> None:
-        """End ``serving`` (the task of :meth:`serve`): no new connections, the open ones finish or are cut off."""
+        """End ``serving`` (the task of :meth:`serve`): no new connections, the open ones finish or are closed."""
         self.should_exit = True
         await serving

@@ -1,4 +1,4 @@
-"""The gateway's life: everything put together, begun in order, ended in order."""
+"""Gateway service: creates all parts, starts and stops them in order."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
 TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS})
-"""All that it reads or writes."""
+"""All topics that it reads or writes."""
 COALESCE_MS: Final = 5.0
-"""How long after a record to wait for more, so that a few hundred records a second are fewer turns of the loop. 5 ms
-instead of 2 take a tenth of the gateway's CPU, and 2.5 ms longer to the page."""
+"""Delay after a record to gather more, so that a few hundred records a second need fewer loop turns. 5 ms instead of 2
+save a tenth of the gateway's CPU and add 2.5 ms to the page's latency."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
-"""How long clients have to answer the close frame before the server cuts them off."""
+"""Time for clients to answer the close frame before the server closes the connection."""
 
 
 async def main(service: Service) -> None:
@@ -39,11 +39,11 @@ async def main(service: Service) -> None:
     Raises:
         ServiceError: the address cannot be used.
         SchemaError: the schema registry refuses a schema.
-        BrokerError: the broker refuses us.
+        BrokerError: the broker refuses access.
     """
     settings = service.settings
     async with AsyncExitStack() as stack:
-        # The address first: it is the likeliest thing to be wrong and the quickest to be told.
+        # The address first: the most likely error, and the fastest to report.
         listening = stack.enter_context(listen(settings.gateway))
         address = url(listening)
         codec = await prepared_codec(service)
@@ -102,7 +102,7 @@ async def _work(service: Service, reader: Reader, hub: Hub, health: HealthMonito
     service.stopping.set()
     checking.cancel()
     watching.cancel()
-    # The reader ends by itself, after what it has begun: a dead letter is not left half sent.
+    # The reader ends by itself after its current step, so that no dead letter is half sent.
     for outcome in await asyncio.gather(reading, checking, watching, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome

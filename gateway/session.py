@@ -1,4 +1,4 @@
-"""One client: what it asked for, what waits for it, when it is given up. Times are arguments (seconds, monotonic)."""
+"""Session of one client: subscriptions, queue, timeouts. Times are arguments (monotonic seconds)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from gateway.requests import ClientMessage, Ping, Subscribe, Unsubscribe, parse
 from gateway.wire import Wire
 
 FRAME_SIZE: Final = 64 * 1024
-"""Characters joined into one WebSocket message; well below what client libraries accept by default (1 MiB)."""
+"""Characters joined into one WebSocket message; far below the default limit of client libraries (1 MiB)."""
 MAX_SUBSCRIPTIONS: Final = 1000
 MAX_REFUSED: Final = 100
-"""So many refused messages in a row end the connection."""
+"""This many refused messages in a row close the connection."""
 STALL_SECONDS: Final = 10.0
 """A conflated client that could not be written to for this long is disconnected."""
 
 
 class Switchboard(Protocol):
-    """Where sessions find feeds and have themselves written out; :class:`gateway.fanout.Hub`."""
+    """Interface of :class:`gateway.fanout.Hub` to sessions."""
 
     def feed(self, subscription: Subscription) -> Feed[object]:
         """Return the feed.
 
         Raises:
-            UnknownInstrument: there is no such instrument.
+            UnknownInstrument: no such instrument.
         """
         ...
 
@@ -45,19 +45,19 @@ class Switchboard(Protocol):
         ...
 
     def frame(self, texts: tuple[str, ...]) -> bytes:
-        """Return the texts as one frame, one a line."""
+        """Return the texts as one frame, one per line."""
         ...
 
 
 class Session:
-    """The server's side of one client.
+    """Server side of one client.
 
     Args:
-        queue_bytes: what may wait for the client before it is conflated.
-        stall_seconds: how long a conflated client may leave us waiting.
+        queue_bytes: maximum queue of the client before it is conflated.
+        stall_seconds: how long a conflated client may accept nothing.
 
     Attributes:
-        last_written: when something was last written (seconds, monotonic).
+        last_written: time of the last write (monotonic seconds).
     """
 
     def __init__(
@@ -85,18 +85,18 @@ class Session:
 
     @property
     def conflated(self) -> bool:
-        """Whether messages were dropped and the snapshots in their place are still to be written."""
+        """Whether messages were dropped and their snapshots are not written yet."""
         return self._outbox.conflated
 
     @property
     def stuck(self) -> bool:
-        """Whether something waits that the connection does not take."""
+        """Whether messages are queued that the connection does not accept."""
         return bool(self._outbox)
 
     # --- what the client says -----------------------------------------------------------------------------
 
     def receive(self, text: str | None) -> None:
-        """Act on one message of the client (None: a binary one). Whatever it is, it is answered."""
+        """Handle one message of the client (None: a binary one); every message is answered."""
         try:
             self._act(parse(text))
         except RequestRefused as refused:
@@ -125,7 +125,7 @@ class Session:
             if len(self._feeds) >= MAX_SUBSCRIPTIONS:
                 raise RequestRefused(
                     "too_many_subscriptions",
-                    f"a connection may have {MAX_SUBSCRIPTIONS} subscriptions",
+                    f"at most {MAX_SUBSCRIPTIONS} subscriptions per connection",
                     request_id=message.id,
                 )
             try:
@@ -150,13 +150,13 @@ class Session:
     # --- what the client gets -----------------------------------------------------------------------------
 
     def answer(self, text: str) -> None:
-        """Queue a message that belongs to no feed; a client that leaves too many of them unread is given up."""
+        """Queue a message that belongs to no feed; a client with too many unread ones is disconnected."""
         self._queued(self._outbox.answer(text))
         if self._outbox.overflowing:
             self.close(SLOW)
 
     def deliver(self, source: Source, text: str) -> None:
-        """Queue a message of a feed, conflating if need be."""
+        """Queue a message of a feed, conflating if necessary."""
         self._queued(self._outbox.put(source, text))
 
     def _queued(self, conflated: int) -> None:
@@ -165,12 +165,12 @@ class Session:
         self._board.waiting(self)
 
     def flush(self, now: float) -> tuple[int, int, int]:
-        """Write what the connection takes at once; return (messages, frames, bytes) written."""
+        """Write what the connection accepts; return (messages, frames, bytes) written."""
         messages = frames = size = 0
         wire, outbox = self._wire, self._outbox
         while outbox and wire.can_write:
             texts = outbox.take(FRAME_SIZE)
-            if not texts:  # a feed with nothing to say yet
+            if not texts:  # a feed without messages yet
                 break
             frame = self._board.frame(texts)
             wire.write(frame)
@@ -185,13 +185,13 @@ class Session:
         return messages, frames, size
 
     def check(self, now: float) -> None:
-        """Give up a client that was conflated and has taken nothing for too long; to be called about every second."""
+        """Disconnect a conflated client that accepted nothing for too long; call it about once a second."""
         blocked = self._blocked_since
         if blocked is not None and self._outbox.conflated and now - blocked >= self._stall_seconds:
             self.close(SLOW)
 
     def close(self, code: CloseCode) -> None:
-        """Leave all feeds and close the connection, once; what is queued is dropped."""
+        """Leave all feeds and close the connection, once; the queue is dropped."""
         if self._ended:
             return
         metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number)).inc()
@@ -199,7 +199,7 @@ class Session:
         self.end()
 
     def end(self) -> None:
-        """Leave all feeds: the connection is gone."""
+        """Leave all feeds: the connection is closed."""
         self._ended = True
         for subscription in list(self._feeds):
             self._leave(subscription)

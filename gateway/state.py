@@ -1,9 +1,9 @@
-"""What the gateway knows: the latest of everything, as the records on the topics tell it. Pure.
+"""State of the gateway: the latest values from the records on the topics. Pure.
 
-Topics are read at least once and a service that starts anew repeats itself: what was seen before changes nothing.
+Topics are read at least once, and a restarted service repeats records: records seen before change nothing.
 
-A book is judged by the freshness rule (:mod:`alphapulse.freshness`) when a record of it comes and, as the time passes,
-by :meth:`MarketState.expire`. Between the two its ``fault`` stands, so that REST, stream and opportunities agree on it.
+A book is judged by the freshness rule (:mod:`alphapulse.freshness`) for each of its records and, as time passes, by
+:meth:`MarketState.expire`. In between its ``fault`` is fixed, so that REST, stream and opportunities agree on it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.venues import Status, VenueActivity
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Event, Record, Trade
 
 TRADES_KEPT: Final = 50
-"""Trades per instrument that a new client gets."""
+"""Trades per instrument sent to a new client."""
 TRADE_IDS_KEPT: Final = 1000
 """A venue repeats its latest trades after a reconnect: at most this many are recognised."""
 WINDOWS_KEPT: Final = 300
@@ -30,14 +30,14 @@ _NAMES_LISTED: Final = 30
 
 
 class ShownInstrument:
-    """The latest of one instrument.
+    """Latest state of one instrument.
 
     Args:
         max_book_age: ``[freshness] max_book_age_ms``, in nanoseconds.
 
     Attributes:
         depth: its book; None before the first.
-        fault: why the book was not good when it was last judged; None: it was.
+        fault: why the book was not usable when last judged; None: it was.
         candles: the latest candle of each interval (ns).
     """
 
@@ -55,10 +55,10 @@ class ShownInstrument:
         self._max_book_age = max_book_age
 
     def take_depth(self, depth: Depth, now: int) -> bool:
-        """Take the book and judge it at ``now``.
+        """Apply the book and judge it at ``now``.
 
-        Records repeated by a processor that begins anew are older, or the same. Where all numbers are equal, the
-        record that calls the book invalid came last: a book gets well again in a new epoch only.
+        Records repeated by a restarted processor are older, or equal. Where all numbers are equal, the record that
+        marks the book invalid is the later one: a book becomes valid again only in a new epoch.
         """
         last = self.depth
         if last is not None and (depth.epoch, depth.sequence, depth.received_time, not depth.valid) <= (
@@ -104,7 +104,7 @@ class OpenOpportunities:
         self._closed: dict[str, ArbitrageOpportunity] = {}
 
     def take(self, opportunity: ArbitrageOpportunity) -> bool:
-        """Take one change of state; what is closed stays closed, and time does not run backwards."""
+        """Apply one change of state; closed opportunities stay closed, and older records are ignored."""
         identity = opportunity.opportunity_id
         if identity in self._closed:
             return False
@@ -121,23 +121,23 @@ class OpenOpportunities:
         return True
 
     def open(self, symbol: str | None = None) -> list[ArbitrageOpportunity]:
-        """Return the open ones, of one symbol or of all."""
+        """Return the open opportunities of one symbol or of all."""
         return [each for each in self._open.values() if symbol is None or each.symbol == symbol]
 
     def closed(self, symbol: str | None = None) -> list[ArbitrageOpportunity]:
-        """Return the latest closed ones, of one symbol or of all."""
+        """Return the latest closed opportunities of one symbol or of all."""
         return [each for each in self._closed.values() if symbol is None or each.symbol == symbol]
 
 
 @dataclass(frozen=True, slots=True)
 class VenueStanding:
-    """How a venue is doing.
+    """Status of a venue.
 
     Attributes:
-        status: by its youngest book, or if it has none (trades or quotes alone) by its records. ``late``: its collector
-            ended the books, because it could not read its frames in time.
-        good, stale, invalid: its books, counted.
-        youngest, oldest, oldest_fault: ages of its books, and of those that are not good, ns; None without one.
+        status: by its newest book, or without books (trades or quotes alone) by its records. ``late``: its collector
+            invalidated the books, because it could not read its frames in time.
+        good, stale, invalid: numbers of books.
+        youngest, oldest, oldest_fault: ages of its books, and of those not usable, ns; None without one.
     """
 
     status: Status
@@ -153,12 +153,12 @@ class MarketState:
     """All instruments, venues, opportunities and events.
 
     Args:
-        configured: symbols by venue that are expected; others appear with their first record.
+        configured: expected symbols by venue; others appear with their first record.
         max_book_age: ``[freshness] max_book_age_ms``, in nanoseconds.
 
     Attributes:
         max_book_age: as above.
-        next_expiry: no book becomes stale before this moment (ns); None: there is no good book.
+        next_expiry: no book becomes stale before this time (ns); None: there is no valid book.
     """
 
     def __init__(self, configured: Mapping[str, Iterable[str]] | None = None, *, max_book_age: int) -> None:
@@ -190,7 +190,7 @@ class MarketState:
         return instrument
 
     def apply(self, record: Record, now: int) -> bool:
-        """Take one record that is read at ``now`` (ns); False: it was seen before, or is of no use here."""
+        """Apply a record read at ``now`` (ns); False: it was seen before, or has no effect."""
         match record:
             case Depth():
                 self._venue(record.venue).heard(record.received_time)
@@ -224,7 +224,7 @@ class MarketState:
     # --- freshness ---
 
     def book_of(self, depth: Depth) -> ShownInstrument:
-        """Return the instrument that a Depth is of, new if it was not known."""
+        """Return the instrument of a Depth; created if unknown."""
         return self._instrument(depth.venue, depth.symbol)
 
     def _take_depth(self, instrument: ShownInstrument, depth: Depth, now: int) -> bool:
@@ -233,7 +233,7 @@ class MarketState:
         if not instrument.take_depth(depth, now):
             return False
         if instrument.fault is None:
-            # A good book's time rarely goes back: another collector, whose clock is behind.
+            # A valid book's time rarely goes back: another collector, whose clock is behind.
             if not was_good or (last is not None and depth.received_time < last.received_time):
                 self._good.add(instrument)
                 expiry = stale_from(depth.received_time, self.max_book_age)
@@ -243,10 +243,11 @@ class MarketState:
         return True
 
     def expire(self, now: int) -> list[ShownInstrument]:
-        """Judge the good books at ``now`` (ns); return those that have become stale.
+        """Judge the valid books at ``now`` (ns); return those that have become stale.
 
-        All are looked at, but only when the first can have: that is no more often than every few seconds while all are
-        confirmed, since each confirmation since then has put off its book's end.
+        Checks all books, but only when the first can have become stale: at most every few seconds while all are
+            confirmed,
+        since each confirmation postpones its book's expiry.
         """
         if self.next_expiry is None or now < self.next_expiry:
             return []
@@ -255,7 +256,7 @@ class MarketState:
         for instrument in self._good:
             depth = instrument.depth
             if depth is None:
-                raise AssertionError(f"{instrument.venue} {instrument.symbol}: good without a book")
+                raise AssertionError(f"{instrument.venue} {instrument.symbol}: valid without a book")
             if is_stale(depth.received_time, now, self.max_book_age):
                 instrument.fault = "stale"
                 expired.append(instrument)
@@ -266,7 +267,7 @@ class MarketState:
         return expired
 
     def shows(self, opportunity: ArbitrageOpportunity) -> bool:
-        """Return whether an opportunity that is open by its records may be shown so: both its books are good."""
+        """Return whether an open opportunity may be shown: both its books are usable."""
         of_symbol = (
             self._instruments.get(venue, {}).get(opportunity.symbol)
             for venue in (opportunity.buy_venue, opportunity.sell_venue)
@@ -274,11 +275,11 @@ class MarketState:
         return all(instrument is not None and instrument.fault is None for instrument in of_symbol)
 
     def open_opportunities(self, symbol: str | None = None) -> list[ArbitrageOpportunity]:
-        """Return the open opportunities of one symbol or of all, as far as their books are good."""
+        """Return the open opportunities of one symbol or of all, without those whose books are not usable."""
         return [each for each in self.opportunities.open(symbol) if self.shows(each)]
 
     def standing(self, venue: str, now: int) -> VenueStanding:
-        """Return how a venue is doing at ``now``."""
+        """Return the status of a venue at ``now``."""
         depths = [(each.fault, each.depth) for each in self._instruments[venue].values() if each.depth is not None]
         ages = [book_age(depth.received_time, now) for _, depth in depths]
         faults = [fault for fault, _ in depths]
@@ -303,7 +304,7 @@ class MarketState:
             return "connected"
         if activity.late_time > max(depth.epoch for _, depth in books):
             return "late"
-        # Without a good book: nobody confirms them any more, or they are about to begin (again).
+        # Without a valid book: they are not confirmed any longer, or start (again).
         newest = max(depth.received_time for _, depth in books)
         return "stale" if is_stale(newest, now, self.max_book_age) else "connecting"
 
@@ -315,7 +316,7 @@ class MarketState:
         """Return all instruments, or those of one venue.
 
         Raises:
-            UnknownInstrument: no such venue.
+            UnknownInstrument: unknown venue.
         """
         if venue is None:
             return [each for of_venue in self._instruments.values() for each in of_venue.values()]
@@ -324,30 +325,30 @@ class MarketState:
     def _of_venue(self, venue: str) -> dict[str, ShownInstrument]:
         of_venue = self._instruments.get(venue)
         if of_venue is None:
-            raise UnknownInstrument(f"unknown venue {venue[:80]!r}; there are: {_names(self._instruments)}")
+            raise UnknownInstrument(f"unknown venue {venue[:80]!r}; known: {_names(self._instruments)}")
         return of_venue
 
     def instrument(self, venue: str, symbol: str) -> ShownInstrument:
         """Return one instrument.
 
         Raises:
-            UnknownInstrument: no such venue, or it has no such symbol; the text names those there are.
+            UnknownInstrument: unknown venue or symbol; the message lists the known ones.
         """
         of_venue = self._of_venue(venue)
         instrument = of_venue.get(symbol)
         if instrument is None:
-            raise UnknownInstrument(f"{venue} has no symbol {symbol[:80]!r}; it has: {_names(of_venue)}")
+            raise UnknownInstrument(f"unknown symbol {symbol[:80]!r} of {venue}; known: {_names(of_venue)}")
         return instrument
 
     def check_symbol(self, symbol: str) -> None:
-        """Make sure that some venue has ``symbol``.
+        """Check that at least one venue has ``symbol``.
 
         Raises:
-            UnknownInstrument: none has; the text names the symbols there are.
+            UnknownInstrument: none has; the message lists the known symbols.
         """
         symbols = {each for of_venue in self._instruments.values() for each in of_venue}
         if symbol not in symbols:
-            raise UnknownInstrument(f"no venue has symbol {symbol[:80]!r}; there are: {_names(symbols)}")
+            raise UnknownInstrument(f"unknown symbol {symbol[:80]!r}; known: {_names(symbols)}")
 
 
 def _names(of: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""How a venue is doing: its rate, when it was last heard of, whether its collector is connected. Pure."""
+"""Activity of a venue: rate, last record, connection state of its collector. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ SECOND: Final = 1_000_000_000
 RATE_SECONDS: Final = 5
 """Rates are means over this many whole seconds."""
 SETTLE_SECONDS: Final = 1
-"""A window is published, and read, at most so long after its end."""
+"""Maximum delay of a window between its end and its being read."""
 KEPT_SECONDS: Final = 120
-"""Seconds whose counts are kept: windows may come as late as that and still count in their own second."""
+"""Seconds whose counts are kept: windows this late still count in their own second."""
 SILENT_AFTER: Final = 15 * SECOND
-"""A venue without books (trades or quotes alone) that was not heard of for longer counts as stale."""
+"""A venue without books (trades or quotes alone) and without records for longer counts as stale."""
 
 
 class Rate:
-    """Events per second over the last few whole seconds, by the time of the events and not of hearing of them.
+    """Events per second over the last whole seconds, by event time.
 
-    So the windows of a stretch that is read afterwards, from a backlog, change no rate of now. Times are nanoseconds,
-    as arguments.
+    So windows read late from a backlog do not change the current rate. Times are nanoseconds, as arguments.
 
     Args:
-        seconds: how many seconds the mean is over.
+        seconds: length of the mean.
     """
 
     __slots__ = ("_counts", "_first", "_seconds", "_width")
@@ -33,10 +32,10 @@ class Rate:
         self._seconds = seconds
         self._counts: dict[int, float] = {}
         self._first: int | None = None
-        self._width = 1  # of the windows, in seconds
+        self._width = 1  # width of the windows, in seconds
 
     def add(self, count: int, start: int, end: int) -> None:
-        """Count the events of a window, evenly spread over its seconds."""
+        """Count the events of a window, spread evenly over its seconds."""
         first = start // SECOND
         width = self._width = max((end - start) // SECOND, 1)
         if self._first is None:
@@ -49,7 +48,7 @@ class Rate:
                 del counts[second]
 
     def per_second(self, now: int) -> float:
-        """Return the mean over the latest seconds whose windows have come; at first, over those there were."""
+        """Return the mean over the latest seconds whose windows have arrived; at first over fewer."""
         end = now // SECOND - self._width - SETTLE_SECONDS + 1
         if self._first is None or end <= self._first:
             return 0.0
@@ -58,11 +57,11 @@ class Rate:
 
 
 class VenueActivity:
-    """One venue, as its records and its collector's events tell.
+    """One venue, from its records and its collector's events.
 
     Attributes:
         last_received: largest ``received_time`` of any record (ns), 0 before the first.
-        late_time: when its collector last said that it reads its frames too late (ns), 0: never.
+        late_time: last event that it reads its frames too late (ns), 0: none.
     """
 
     __slots__ = ("_connected", "_connection_time", "last_received", "late_time", "rate")
@@ -75,28 +74,28 @@ class VenueActivity:
         self._connection_time = 0
 
     def heard(self, received_time: int) -> None:
-        """Note a record that the collector received then."""
+        """Record that the collector received a record at ``received_time``."""
         self.last_received = max(self.last_received, received_time)
 
     def connection(self, connected: bool, time: int) -> None:
-        """Note that the collector connected or lost its connection; the latest word counts."""
+        """Record that the collector connected or lost its connection; the latest event counts."""
         if time >= self._connection_time:
             self._connected = connected
             self._connection_time = time
 
     def late(self, time: int) -> None:
-        """Note that the collector reads its frames too late: it has ended its books."""
+        """Record that the collector reads its frames too late and has invalidated its books."""
         self.late_time = max(self.late_time, time)
 
     @property
     def disconnected(self) -> bool:
-        """Whether its connection was lost and nothing has come since.
+        """Whether its connection was lost and no record was received since.
 
         A record received after the connection was lost proves another connection (a collector has several).
         """
         return self._connected is False and self.last_received <= self._connection_time
 
     def silent(self, now: int) -> bool | None:
-        """Return whether nothing was heard of the venue for ``SILENT_AFTER``; None: nothing ever was."""
+        """Return whether there was no record for ``SILENT_AFTER``; None: there never was one."""
         last_sign = max(self.last_received, self._connection_time)
         return now - last_sign > SILENT_AFTER if last_sign else None

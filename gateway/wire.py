@@ -1,9 +1,9 @@
-"""One client's WebSocket as the sessions write to it, and uvicorn's protocol made to offer that.
+"""WebSocket of one client with synchronous writes, on top of uvicorn's protocol class.
 
-ASGI's ``send`` takes one message for one client and cannot give a connection up. The fan-out needs both: one frame,
-encoded once, written to hundreds of connections in the same tick without a task for each; and an end for a client
-that reads nothing, whose close frame would wait behind its own full buffer for ever. So :class:`StreamProtocol` puts
-itself into the ASGI scope (extension ``alphapulse.wire``); handshake, receiving and ping stay uvicorn's.
+ASGI's ``send`` takes one message for one client and cannot abort a connection. The fan-out needs both: one frame,
+encoded once, written to hundreds of connections in the same tick without a task for each; and an abort for a client
+that reads nothing, whose close frame would wait behind its own full buffer for ever. So :class:`StreamProtocol` adds
+itself to the ASGI scope (extension ``alphapulse.wire``); handshake, receiving and ping remain uvicorn's.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gateway.close_codes import NO_PONG, CloseCode
 
 EXTENSION: Final = "alphapulse.wire"
 WRITE_BUFFER: Final = 128 * 1024
-"""Bytes that may wait in the transport (the kernel's own buffer comes on top); the outbox holds the rest."""
+"""Maximum bytes in the transport (the kernel's buffer comes on top); the outbox holds the rest."""
 CLOSE_SECONDS: Final = 5.0
-"""A client that has not finished the closing handshake by then is cut off."""
+"""A client that has not finished the closing handshake by then is disconnected."""
 
 
 class Wire(Protocol):
-    """What a session needs of its connection."""
+    """Connection of a session."""
 
     @property
     def can_write(self) -> bool:
@@ -40,12 +40,12 @@ class Wire(Protocol):
         ...
 
     def close(self, code: CloseCode) -> None:
-        """Send the close frame behind what is written already; cut off a client that does not answer."""
+        """Send the close frame after what is already written; disconnects a client that does not answer."""
         ...
 
 
 def text_frame(text: str) -> bytes:
-    """Return a WebSocket text frame (RFC 6455 5.2): a server masks nothing, so all clients get the same bytes."""
+    """Return a WebSocket text frame (RFC 6455 5.2): a server does not mask, so all clients get the same bytes."""
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
@@ -58,7 +58,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, open to synchronous writes.
 
     Attributes:
-        drained: called when the buffer has emptied enough to be written to again.
+        drained: called when the buffer can be written to again.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -69,13 +69,13 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.handshake_complete:  # refused: there is no scope
             return
-        # The application's task was made just now and has not run yet: it will find the extension.
+        # The application's task was created just now and has not run yet: it will find the extension.
         cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def shutdown(self) -> None:
         super().shutdown()
-        # Flushing to a client that reads nothing would hold the process until its grace is over.
+        # Flushing to a client that reads nothing would delay the process until its grace period ends.
         self.close_timer = self.loop.call_later(1.0, self.transport.abort)
 
     def resume_writing(self) -> None:
@@ -85,7 +85,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
-        # uvicorn 0.54 forgets to, and would log each refused handshake as an error of the application's:
+        # uvicorn 0.54 does not, and would log each refused handshake as an error of the application:
         # https://github.com/Kludex/uvicorn/pull/3138
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True
@@ -108,7 +108,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        # uvicorn's own timer would flush first, which a client that reads nothing never lets happen.
+        # uvicorn's own timer would flush first, which never ends for a client that reads nothing.
         self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def keepalive_timeout(self) -> None:

@@ -1,1 +1,1 @@
-"""The wire: one Avro schema per record, typed record classes, the codec and the schema registry client."""
+"""Wire format: one Avro schema per record, typed record classes, the codec and the schema registry client."""

@@ -1,4 +1,4 @@
-"""``python -m schemas register|check``: the schemas and their registry, from the command line and in CI."""
+"""``python -m schemas register|check``: register and check the schemas."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def register(folder: Path | None, wait_seconds: float = 0.0) -> list[str]:
     """Register all schemas with the registry of the configuration; return a line for each.
 
     Args:
-        folder: of the configuration.
-        wait_seconds: how long to wait for a registry that does not answer.
+        folder: configuration folder.
+        wait_seconds: maximum wait for a registry that does not answer.
 
     Raises:
         ConfigError: the configuration cannot be used.
@@ -35,12 +35,12 @@ def register(folder: Path | None, wait_seconds: float = 0.0) -> list[str]:
     deadline = time.monotonic() + wait_seconds
     lines = [f"{definition.subject}: id {_patiently(chosen, definition, deadline)}" for definition in definitions()]
     if not settings.url:
-        lines.append("registry.url is not set: these are local ids, from fingerprints; nothing was registered")
+        lines.append("registry.url is not set: these ids are local fingerprints; nothing was registered")
     return lines
 
 
 def _patiently(chosen: SchemaRegistry, definition: Definition, deadline: float) -> int:
-    """Register a schema; a registry that does not answer is asked again until ``deadline`` (monotonic seconds)."""
+    """Register a schema; retry until ``deadline`` (monotonic seconds) while the registry does not answer."""
     told = ""
     while True:
         try:
@@ -56,7 +56,7 @@ def _patiently(chosen: SchemaRegistry, definition: Definition, deadline: float) 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command in ``arguments`` (the process's by default); return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse schemas", description="Schemas and their registry.")
+    parser = argparse.ArgumentParser(prog="alphapulse schemas", description="Register and check schemas.")
     commands = parser.add_subparsers(dest="command", required=True)
     registering = commands.add_parser("register", help="register all schemas with the configured registry")
     registering.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")
@@ -65,10 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="how long to wait for a registry that does not answer",
+        help="seconds to wait for a registry that does not answer",
     )
-    checking = commands.add_parser("check", help="check that the schemas can follow those of earlier releases")
-    checking.add_argument("--against", metavar="REF|DIR", help="a git revision or a folder (default: all releases)")
+    checking = commands.add_parser("check", help="check that the schemas are compatible with those of earlier releases")
+    checking.add_argument(
+        "--against", metavar="REF|DIR", help="git revision or folder to compare with (default: all releases)"
+    )
     options = parser.parse_args(arguments)
     try:
         lines = (

@@ -1,12 +1,12 @@
-"""Following a book on ``md.l2``: the one rule every consumer needs (DESIGN, "Records").
+"""Rebuild a book from ``md.l2``: the rule for every consumer (docs/integrity.md).
 
 A snapshot opens an epoch with sequence 0; each delta of the epoch has the next sequence and the same exponents.
-INVALID, next in sequence, ends the epoch: the collector doubts the book. HEARTBEAT repeats epoch and sequence of the
-last record: the book was still the same at its ``received_time``. Anything else means that a record was lost. After
-that, and after INVALID, the book is invalid until the next snapshot. Records seen before (a consumer that goes back to
+INVALID, next in sequence, ends the epoch: the book may differ from the venue's. HEARTBEAT repeats epoch and sequence of
+the last record: the book was unchanged at its ``received_time``. Anything else means that a record was lost. After
+that, and after INVALID, the book is invalid until the next snapshot. Records seen before (a consumer that returns to
 its committed offset) are ignored.
 
-Whoever uses the book also asks how old it is: ``received_time`` against its own clock (:mod:`alphapulse.freshness`).
+Consumers also check the book's age: ``received_time`` against their own clock (:mod:`alphapulse.freshness`).
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ NO_CHANGES = Changes(0, 0, 0, 0)
 
 
 class Outcome(Enum):
-    """What a record did to the book."""
+    """Effect of a record on the book."""
 
     SNAPSHOT = "snapshot"
-    """The book is now the snapshot."""
+    """The book was replaced by the snapshot."""
     DELTA = "delta"
     """The delta was applied."""
     HEARTBEAT = "heartbeat"
-    """The book is confirmed: ``received_time`` has moved on, nothing else changed."""
+    """The book is confirmed: only ``received_time`` has advanced."""
     INVALIDATED = "invalidated"
-    """The collector doubts the book; it has just become invalid and empty."""
+    """The collector invalidated the book, which is now empty."""
     SEEN = "seen"
-    """The record had been applied before; nothing changed."""
+    """The record was applied before; nothing changed."""
     GAP = "gap"
-    """A record is missing before this one, or it is not of this epoch; the book has just become invalid and empty."""
+    """A record is missing before this one, or it belongs to another epoch; the book is now invalid and empty."""
     WAITING = "waiting"
-    """The book is invalid and this is no snapshot; nothing changed."""
+    """The book is invalid and this is not a snapshot; nothing changed."""
 
 
 class BookReader:
-    """One instrument's book as its ``md.l2`` records tell it.
+    """Book of one instrument, rebuilt from its ``md.l2`` records.
 
     Attributes:
         book: the levels; empty while ``valid`` is False.
-        valid: whether the book is known to be what the venue published.
+        valid: whether the book is known to match what the venue published.
         epoch, sequence: of the last record applied; epoch 0 before the first.
-        price_exponent, size_exponent: in force in this epoch.
-        exchange_time: of the last record applied that was no HEARTBEAT.
-        received_time: of the last record applied: the newest moment at which the book is known to have been so.
+        price_exponent, size_exponent: of this epoch.
+        exchange_time: of the last record applied that was not a HEARTBEAT.
+        received_time: of the last record applied: the latest time at which the book is known to be correct.
     """
 
     __slots__ = (
@@ -74,10 +74,10 @@ class BookReader:
         self.changes = NO_CHANGES
 
     def apply(self, update: L2Update) -> Outcome:
-        """Apply one record; ``changes`` then holds what a DELTA did to the levels.
+        """Apply one record; ``changes`` then holds the level counts of a DELTA.
 
         Raises:
-            ValueError: prices and sizes of a side differ in length (the codec lets no such record through).
+            ValueError: prices and sizes of a side differ in length (the codec refuses such records).
         """
         if update.kind == "HEARTBEAT":
             return self._confirm(update)
@@ -93,7 +93,7 @@ class BookReader:
             return Outcome.SNAPSHOT
         if not self.valid:
             return Outcome.WAITING
-        # A collector that took over from one that died may end the book with an epoch of its own.
+        # A collector that replaces a killed one may end the book with an epoch of its own.
         ends_epoch = update.kind == "INVALID" and update.sequence == 0
         if not ends_epoch and (update.epoch != self.epoch or update.sequence != self.sequence + 1):
             self._invalidate()
@@ -103,7 +103,7 @@ class BookReader:
             self._advance(update)
             return Outcome.INVALIDATED
         if update.price_exponent != self.price_exponent or update.size_exponent != self.size_exponent:
-            # Never within an epoch: the mantissas would mean other prices than those in the book.
+            # Never within an epoch: the mantissas would not be comparable with the book's.
             self._invalidate()
             return Outcome.GAP
         self.changes = self.book.apply(update.bid_prices, update.bid_sizes, update.ask_prices, update.ask_sizes)
@@ -111,7 +111,7 @@ class BookReader:
         return Outcome.DELTA
 
     def would_lose(self, heartbeat: L2Update) -> bool:
-        """Return whether a HEARTBEAT tells of a record that did not come: applied to a valid book, it ends it."""
+        """Return whether a HEARTBEAT shows that a record is missing: applied to a valid book, it invalidates it."""
         return self.valid and (heartbeat.epoch, heartbeat.sequence) > (self.epoch, self.sequence)
 
     def _confirm(self, heartbeat: L2Update) -> Outcome:

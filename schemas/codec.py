@@ -1,4 +1,4 @@
-"""Records to bytes and back in the Confluent wire format: ``0x00``, 4-byte schema id (big endian), Avro body."""
+"""Codec for the Confluent wire format: ``0x00``, 4-byte schema id (big endian), Avro body."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Codec:
     """Encodes and decodes all records of :mod:`schemas.records`.
 
     Args:
-        registry: gives and resolves schema ids; the local one by default. Ids of our own schemas are asked for
-            once each, at first use (or all at once by :meth:`prepare`); an id seen on a topic is asked for until
+        registry: assigns and resolves schema ids; the local one by default. Ids of our own schemas are requested once
+            each, at first use (or all at once by :meth:`prepare`); an unknown id on a topic is requested again until
             the registry knows it.
     """
 
@@ -40,7 +40,7 @@ class Codec:
         self._by_name = {d.parsed["name"]: d for d in definitions()}
 
     def prepare(self) -> None:
-        """Ask for the ids of all our schemas now: a registry that is down stops the start, not the work.
+        """Request the ids of all our schemas now, so that an unavailable registry stops the start, not the work.
 
         Raises:
             SchemaError: the registry cannot be reached or refuses a schema.
@@ -74,10 +74,10 @@ class Codec:
         raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {values!r:.300}") from cause
 
     def decode(self, value: bytes) -> Record:
-        """Return the record in ``value``, resolved to this release's schema (fields added later get their default).
+        """Decode ``value``, resolved to this release's schema (fields added later get their default).
 
         Raises:
-            RecordRefused: no wire format, an unknown schema id or a body that does not fit the schema.
+            RecordRefused: not in the wire format, an unknown schema id or a body that does not fit the schema.
             SchemaError: the registry cannot be reached.
         """
         if len(value) < _HEADER.size or value[0] != _MAGIC:
@@ -91,7 +91,7 @@ class Codec:
         try:
             record = reader(body)
         except (
-            ValueError,  # UnicodeDecodeError among them
+            ValueError,  # includes UnicodeDecodeError
             TypeError,
             EOFError,
             LookupError,  # enum and union indices
@@ -100,11 +100,11 @@ class Codec:
         ) as error:
             raise RecordRefused(f"body does not fit schema {schema_id}: {error!r} ({len(value)} bytes)") from error
         if body.tell() != len(value):
-            raise RecordRefused(f"{len(value) - body.tell()} bytes too many behind schema {schema_id}'s record")
+            raise RecordRefused(f"{len(value) - body.tell()} surplus bytes after the record of schema {schema_id}")
         return record
 
     def decode_as(self, kind: type[R], value: bytes) -> R:
-        """Return the record in ``value``, which must be a ``kind``.
+        """Decode ``value``, which must be a ``kind``.
 
         Raises:
             RecordRefused: as :meth:`decode`, or the record is of another class.
@@ -121,11 +121,11 @@ class Codec:
     def _reader(self, schema_id: int) -> Callable[[BytesIO], Record]:
         written = self._registry.schema(schema_id)
         if written is None:
-            raise RecordRefused(f"schema {schema_id} is unknown to the registry")
+            raise RecordRefused(f"schema {schema_id} is not known to the registry")
         name = written["name"] if isinstance(written, dict) and written.get("type") == "record" else str(written)[:80]
         target = self._by_name.get(name)
         if target is None:
-            raise RecordRefused(f"schema {schema_id} is {name}, no record of ours")
+            raise RecordRefused(f"schema {schema_id} is {name}, which is not one of our records")
         return _reader_of(written, target)
 
 
@@ -134,7 +134,7 @@ def _reader_of(written: dict[str, Any], target: Definition) -> Callable[[BytesIO
     new = object.__new__
     sound = Validity(target.parsed).sound
     fault = Validity(target.parsed).fault
-    # Resolution costs time; where bytes and names are those of this very release there is nothing to resolve.
+    # Resolution costs time; if bytes and names are those of this release there is nothing to resolve.
     same = to_parsing_canonical_form(written) == target.canonical
     wanted = None if same else target.parsed
     written = _with_checked_symbols(written)
@@ -150,7 +150,7 @@ def _reader_of(written: dict[str, Any], target: Definition) -> Callable[[BytesIO
 
     def read_older(body: BytesIO) -> Record:
         record = read(body)
-        # fastavro hands out the schema's own default: a map or list that all records would share.
+        # fastavro returns the schema's own default: a map or list that all records would share.
         for name, value in record.__dict__.items():
             if isinstance(value, (dict, list)):
                 record.__dict__[name] = value.copy()
@@ -162,9 +162,9 @@ def _reader_of(written: dict[str, Any], target: Definition) -> Callable[[BytesIO
 def _with_checked_symbols(schema: Any) -> Any:
     """Return a copy of a parsed schema whose enums hold their symbols by index in a dict.
 
-    fastavro takes the index from the bytes to a list as it is, where -1 would be the last symbol; a dict has no
-    such entry and refuses. (A union's branches must stay a list; a negative index there can only pick another of
-    the field's own branches, so that the record is sound all the same.)
+    fastavro uses the index from the bytes in a list unchecked, where -1 is the last symbol; a dict has no such entry
+    and raises. (A union's branches must stay a list; a negative index there can only select another of the field's own
+    branches, so the record stays valid.)
     """
     schema = copy.copy(schema)
     if isinstance(schema, list):

@@ -1,14 +1,14 @@
-"""Whether the schemas of this tree can follow those of earlier releases.
+"""Compatibility check of the schemas in this tree with those of earlier releases.
 
-The rules are stricter than Avro's own BACKWARD_TRANSITIVE (which lets fields go): a record keeps its name and all its
-fields, gains fields only with a default, an enum gains symbols only if its readers have a default for one they do not
-know, and no type changes but by Avro's promotions (https://avro.apache.org/docs/1.12.0/specification/#schema-resolution).
-So a new reader understands every record ever written, and an old reader all but the promoted ones of a new writer,
-as happens while a release rolls out. No library at hand checks that: fastavro resolves data, not schemas, and the
-registries' checkers sit behind their REST API.
+The rules are stricter than Avro's own BACKWARD_TRANSITIVE (which allows removed fields): a record keeps its name and
+all its fields, new fields need a default, new enum symbols need a default symbol in the readers, and types change only
+by Avro's promotions (https://avro.apache.org/docs/1.12.0/specification/#schema-resolution). So a new reader understands
+every record ever written, and an old reader all but the promoted ones of a new writer, as happens during a rolling
+release. No available library checks that: fastavro resolves data, not schemas, and the registries' checkers are behind
+their REST API.
 
-Releases are compared by the copies of their schemas in ``released/<version>/``, which every checkout has; tags are
-missing from shallow clones and archives.
+Releases are compared by the copies of their schemas in ``released/<version>/``, which every checkout has; shallow
+clones and archives lack tags.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from alphapulse.errors import IncompatibleSchema, SchemaError
 
 FOLDER = Path(__file__).resolve().parent / "avro"
 RELEASED = FOLDER.parent / "released"
-"""A folder of schemas for each release, in the source tree only."""
+"""Folder of schemas per release, only in the source tree."""
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
@@ -42,15 +42,15 @@ _PROMOTIONS = {
 
 
 def check(against: str | None = None, *, folder: Path = FOLDER, released: Path = RELEASED) -> list[str]:
-    """Check the schema files in ``folder`` against earlier ones; return a line on each version checked.
+    """Check the schema files in ``folder`` against earlier ones; return a line for each version.
 
     Args:
         against: a folder of schema files or a git revision; None: every release.
         folder: the schema files to check.
-        released: the releases' schema files, a folder for each version.
+        released: schema files of the releases, one folder per version.
 
     Raises:
-        IncompatibleSchema: naming version, record, field and reason of every fault.
+        IncompatibleSchema: lists version, record, field and reason of every error.
         SchemaError: a file, folder or revision cannot be read, or there is no release to compare with.
     """
     current = read_folder(folder)
@@ -64,12 +64,12 @@ def check(against: str | None = None, *, folder: Path = FOLDER, released: Path =
         f"{version}: {fault}" for version, schemas in earlier.items() for fault in incompatibilities(schemas, current)
     ]
     if faults:
-        raise IncompatibleSchema("schemas break their readers:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        raise IncompatibleSchema("incompatible schemas:\n" + "\n".join(f"  - {fault}" for fault in faults))
     return [f"{version}: {len(schemas)} schemas, compatible" for version, schemas in earlier.items()]
 
 
 def incompatibilities(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Return every fault of the schemas ``current`` towards ``earlier``; both are schemas (as JSON) by file name."""
+    """Return every incompatibility of ``current`` with ``earlier``; both are schemas (as JSON) by file name."""
     faults = []
     for name, written in earlier.items():
         if name in current:
@@ -116,7 +116,7 @@ class _Comparison:
 
     def _compare_named(self, old: dict[str, Any], new: dict[str, Any], place: str) -> None:
         names = _full_name(old), _full_name(new)
-        if names in self._visited:  # a type that holds itself
+        if names in self._visited:  # a recursive type
             return
         self._visited.add(names)
         if names[0] != names[1]:
@@ -137,24 +137,24 @@ class _Comparison:
                 continue
             self._compare(field["type"], after[name]["type"], f"{place}.{name}")
             if "default" in field and "default" not in after[name]:
-                self._refuse(f"{place}.{name}", "its default was taken away, which records written before it need")
+                self._refuse(f"{place}.{name}", "its default was removed, but records written before the field need it")
         for name, field in after.items():
             if name in before:
                 continue
             if "default" not in field:
-                self._refuse(f"{place}.{name}", "added without a default, which records written before it need")
+                self._refuse(f"{place}.{name}", "added without a default, but records written before need one")
             elif (reason := self._default_fault(field)) is not None:
                 self._refuse(f"{place}.{name}", f"its default {field['default']!r:.80} {reason}")
 
     def _default_fault(self, field: dict[str, Any]) -> str | None:
         kind = self._new_names.get(_key(field["type"]), field["type"])
-        kind = kind[0] if isinstance(kind, list) else kind  # a union's default is of its first branch
+        kind = kind[0] if isinstance(kind, list) else kind  # a union's default has the type of its first branch
         if _kind(kind) in ("bytes", "fixed"):
-            return "is of a kind fastavro reads as text: bytes need a union with null and the default null"
+            return "has a type that fastavro reads as text: bytes need a union with null and the default null"
         if isinstance(kind, dict) and kind["type"] == "record":
-            return "is a record: not supported, add its fields one by one"
+            return "is a record, which is not supported: add its fields individually"
         parsed = fastavro.parse_schema(kind)
-        return None if validate(field["default"], parsed, raise_errors=False) else f"is no {_branch(kind)}"
+        return None if validate(field["default"], parsed, raise_errors=False) else f"is not of type {_branch(kind)}"
 
     def _compare_enums(self, old: dict[str, Any], new: dict[str, Any], place: str) -> None:
         for symbol in old["symbols"]:
@@ -162,9 +162,9 @@ class _Comparison:
                 self._refuse(place, f"symbol {symbol} removed or renamed")
         added = [symbol for symbol in new["symbols"] if symbol not in old["symbols"]]
         if added and "default" not in old:
-            self._refuse(place, f"symbol {added[0]} added, but its readers have no default for what they do not know")
+            self._refuse(place, f"symbol {added[0]} added, but its readers have no default for unknown symbols")
         if "default" in old and "default" not in new:
-            self._refuse(place, "the default symbol was taken away")
+            self._refuse(place, "the default symbol was removed")
 
     def _compare_unions(self, old: list[Any], new: list[Any], place: str) -> None:
         remaining = {_branch(item): item for item in new}
@@ -205,7 +205,7 @@ def _shown(schema: Any) -> str:
 
 
 def _named_types(schema: Any) -> dict[str, Any]:
-    """Return the types that ``schema`` defines and may refer to later, by name."""
+    """Return the named types that ``schema`` defines, by name."""
     found: dict[str, Any] = {}
     if isinstance(schema, list):
         for item in schema:
@@ -239,7 +239,7 @@ def read_releases(released: Path) -> dict[str, dict[str, Any]]:
     """Return the schemas of every release in ``released`` by version, the oldest first.
 
     Raises:
-        SchemaError: there is no release, a folder is not named by a version, or a schema cannot be read.
+        SchemaError: there is no release, a folder name is not a version, or a schema cannot be read.
     """
     try:
         folders = [entry for entry in released.iterdir() if entry.is_dir()]
@@ -251,16 +251,16 @@ def read_releases(released: Path) -> dict[str, dict[str, Any]]:
         raise SchemaError(f"{released}: no schemas of releases to compare with: the folder is empty")
     for entry in folders:
         if _VERSION.fullmatch(entry.name) is None:
-            raise SchemaError(f"{entry}: not named by a version, as 1.2.3")
+            raise SchemaError(f"{entry}: the folder name is not a version such as 1.2.3")
     folders.sort(key=lambda entry: [int(part) for part in entry.name.split(".")])
     return {entry.name: read_folder(entry) for entry in folders}
 
 
 def read_revision(revision: str, folder: Path) -> dict[str, Any]:
-    """Return the schemas that ``folder`` held at a git ``revision``, by file name; none if it was not there yet.
+    """Return the schemas in ``folder`` at a git ``revision``, by file name; none if it did not exist then.
 
     Raises:
-        SchemaError: git knows no such revision, or a schema cannot be read.
+        SchemaError: git does not know the revision, or a schema cannot be read.
     """
     if revision.startswith("-"):
         raise SchemaError(f"{revision}: neither a folder nor a git revision")
@@ -287,5 +287,5 @@ def _parsed(text: str, place: str) -> Any:
         schema = json.loads(text)
         fastavro.parse_schema(schema)
     except (ValueError, KeyError, TypeError, SchemaParseException) as error:
-        raise SchemaError(f"{place}: no Avro schema: {error!r}") from error
+        raise SchemaError(f"{place}: not an Avro schema: {error!r}") from error
     return schema

@@ -1,4 +1,4 @@
-"""The Avro schemas in ``schemas/avro``, read once and bound to their record classes."""
+"""Avro schemas in ``schemas/avro``, read once and bound to their record classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.records import TOPIC_OF, Record
 
 @dataclass(frozen=True)
 class Definition:
-    """A record class with its schema.
+    """Schema of a record class.
 
     ``subject`` follows TopicNameStrategy, ``text`` is the schema as registered, ``parsed`` is for fastavro.
     """
@@ -39,7 +39,7 @@ def file_name(record: type[Record]) -> str:
 
 
 def definition(record: type[Record]) -> Definition:
-    """Return the definition of a record class, reading its schema file on first use."""
+    """Return the definition of a record class; reads its schema file on first use."""
     return _read(record.__name__)
 
 

@@ -1,8 +1,8 @@
-"""The records on the topics, as typed classes; one `.avsc` file in ``schemas/avro`` each, fields in the same order.
+"""Records on the topics, as typed classes; each has an `.avsc` file in ``schemas/avro`` with the same field order.
 
 Times are nanoseconds since the Unix epoch, UTC. Prices and sizes are integer mantissas with an exponent. Records
-are plain dataclasses, not frozen ones, because the codec hands their ``__dict__`` to fastavro as it is (half the
-cost of a record would go into copying); treat them as immutable all the same.
+are plain dataclasses, not frozen ones, because the codec passes their ``__dict__`` to fastavro without a copy (half
+the cost of a record would be copying); treat them as immutable.
 """
 
 from __future__ import annotations
@@ -218,11 +218,11 @@ TOPIC_OF: Final[dict[type[Record], str]] = {
     Event: topics.EVENTS,
     DeadLetter: topics.DEAD_LETTERS,
 }
-"""The one topic of each record."""
+"""Topic of each record class."""
 
 
 def key_of(record: Record) -> bytes:
-    """Return the Kafka key of ``record``: what must stay in order shares a key (DESIGN, "Topics")."""
+    """Return the Kafka key of ``record``: records with the same key stay in order."""
     match record:
         case Depth() | ArbitrageOpportunity():
             return record.symbol.encode()

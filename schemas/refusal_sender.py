@@ -1,4 +1,4 @@
-"""A producer of dead letters to ``dlq`` and of lost-record events to ``ops.events``."""
+"""Producer of dead letters to ``dlq`` and of lost-record events to ``ops.events``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from schemas.records import TOPIC_OF, DeadLetter, Event, Severity, key_of
 from schemas.refusals import Consumed, lost_records, refuse
 
 UNACKNOWLEDGED: Final = 500
-"""Records that may wait for the broker; at so many, the next one waits for all of them."""
+"""Maximum records in flight; at this number the next one waits for all of them."""
 
 
 class RefusalSender:
-    """Sends what a consumer could not read or never saw: to be acknowledged before anything behind it is committed.
+    """Sends dead letters and loss events; they are acknowledged before anything after them is committed.
 
     Args:
-        service: the name that dead letters and events carry.
+        service: service name in dead letters and events.
         producer: started.
         codec: encodes.
         clock: nanoseconds since the Unix epoch.
 
     Attributes:
-        refused: records sent to ``dlq``, since the start.
+        refused: records sent to ``dlq`` since the start.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class RefusalSender:
         self.refused = 0
 
     async def refuse(self, consumed: Consumed, error: AlphaPulseError) -> None:
-        """Send a record that could not be decoded to ``dlq``, with the reason; it is counted and logged.
+        """Send a record that could not be decoded to ``dlq``, with the reason; counts and logs it.
 
         Raises:
-            BrokerError: the broker does not take it, or an earlier one.
+            BrokerError: the broker refuses it, or an earlier one.
         """
         self.refused += 1
         await self._send(refuse(consumed, error, service=self._service, time=self._clock()))
 
     async def lost(self, partition: TopicPartition, offsets: range, *, severity: Severity = "ERROR") -> None:
-        """Tell ``ops.events`` of ``offsets`` that the broker dropped before they were read.
+        """Send an event to ``ops.events`` for ``offsets`` that the broker dropped before they were read.
 
         Raises:
-            BrokerError: the broker does not take the event, or an earlier record.
+            BrokerError: the broker refuses the event, or an earlier record.
         """
         await self._send(
             lost_records(
@@ -69,10 +69,10 @@ class RefusalSender:
         )
 
     async def acknowledged(self) -> None:
-        """Wait until the broker has everything sent until now.
+        """Wait until the broker has acknowledged everything sent so far.
 
         Raises:
-            BrokerError: it does not take it.
+            BrokerError: the broker refuses a record.
         """
         waiting = list(self._unacknowledged)
         if not waiting:
@@ -82,8 +82,8 @@ class RefusalSender:
             for sent in waiting:
                 sent.result()
         except KafkaError as error:
-            raise BrokerError(f"the broker does not take dead letters of {self._service}: {error}") from error
-        # They stay in the list until then: whoever asks meanwhile has to wait for them, too.
+            raise BrokerError(f"the broker refuses dead letters of {self._service}: {error}") from error
+        # They stay in the list until then: concurrent callers must wait for them, too.
         self._unacknowledged = [sent for sent in self._unacknowledged if not sent.done()]
 
     async def _send(self, record: DeadLetter | Event) -> None:
@@ -91,7 +91,7 @@ class RefusalSender:
         try:
             sent = await self._producer.send(topic, self._codec.encode(record), key=key_of(record))
         except KafkaError as error:
-            raise BrokerError(f"the broker does not take records for {topic}: {error}") from error
+            raise BrokerError(f"the broker refuses records for {topic}: {error}") from error
         self._unacknowledged.append(sent)
         if len(self._unacknowledged) >= UNACKNOWLEDGED:
             await self.acknowledged()

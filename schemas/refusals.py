@@ -1,6 +1,6 @@
-"""What a service says of records it could not have: dead letters of those it refused, events of those it never saw.
+"""Builders for dead letters and lost-record events.
 
-They are made here; :mod:`schemas.refusal_sender` sends them for services that have no publisher of their own.
+:mod:`schemas.refusal_sender` sends them for services without a publisher of their own.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from alphapulse.topics import MAX_RECORD_BYTES
 from schemas.records import DeadLetter, Event, Severity
 
 LOST_RECORDS: Final = "lost_records"
-"""Kind of the event of a loss."""
+"""Event kind of a loss."""
 
 KEY_BYTES: Final = 64 * 1024
-"""What is kept of a refused record's key."""
+"""Maximum bytes kept of a refused record's key."""
 _REST_BYTES: Final = 64 * 1024
-"""More than all other fields of a dead letter take, and what the broker stores beside it."""
+"""Upper bound of all other fields of a dead letter plus the broker's overhead."""
 VALUE_BYTES: Final = MAX_RECORD_BYTES - KEY_BYTES - _REST_BYTES
-"""What is kept of a refused record's value: a dead letter that is too large for its topic would be refused in turn,
-and with it whoever has to get it out of the way before going on."""
+"""Maximum bytes kept of a refused record's value: a dead letter too large for its topic would be refused in turn, and
+block the consumer that has to send it before it continues."""
 
 
 class Consumed(Protocol):
-    """A record as a consumer hands it out."""
+    """A consumed record."""
 
     @property
     def topic(self) -> str: ...
@@ -42,7 +42,7 @@ class Consumed(Protocol):
 def dead_letter(consumed: Consumed, error: AlphaPulseError, *, service: str, time: int) -> DeadLetter:
     """Return the dead letter of a record that ``service`` refused because of ``error``.
 
-    Key and value are kept as they are, unless they are too large for ``dlq``; then ``reason`` says how much is there.
+    Key and value are kept unchanged, unless they are too large for ``dlq``; then ``reason`` says how much is kept.
 
     Args:
         time: nanoseconds since the Unix epoch.
@@ -74,7 +74,7 @@ def count(letter: DeadLetter) -> None:
 
 
 def refuse(consumed: Consumed, error: AlphaPulseError, *, service: str, time: int) -> DeadLetter:
-    """Return the dead letter of a record, as :func:`dead_letter` does; count and log the refusal."""
+    """Build the dead letter of a record, as :func:`dead_letter` does; count and log the refusal."""
     letter = dead_letter(consumed, error, service=service, time=time)
     count(letter)
     logs.get(service).warning(
@@ -92,7 +92,7 @@ def lost_records(
 ) -> Event:
     """Return the event of ``offsets`` that the broker dropped before ``service`` read them.
 
-    Losses are counted where they are found: :func:`alphapulse.kafka.tell_loss`.
+    Losses are counted where they are detected: :func:`alphapulse.kafka.tell_loss`.
 
     Args:
         time: nanoseconds since the Unix epoch.

@@ -1,4 +1,4 @@
-"""Where schema ids come from: the contract, and the local registry that needs no server.
+"""Schema registry interface, and the local registry that needs no server.
 
 The remote registry (the Confluent REST API) is :mod:`schemas.remote`.
 """
@@ -12,7 +12,7 @@ from schemas.definitions import Definition, definitions
 
 
 class SchemaRegistry(Protocol):
-    """Gives each schema a 4-byte id, and the schema back for an id."""
+    """Maps each schema to a 4-byte id, and each id to its schema."""
 
     def register(self, definition: Definition) -> int:
         """Return the id of ``definition`` under its subject, registering it if it is new.
@@ -33,7 +33,7 @@ class SchemaRegistry(Protocol):
 
 
 def fingerprint_id(canonical: str) -> int:
-    """Return a schema's id without a registry: 31 bits of the SHA-256 of its Avro parsing canonical form.
+    """Return the registry-free id of a schema: 31 bits of the SHA-256 of its Avro parsing canonical form.
 
     The top bit stays clear because Confluent clients read the id as a signed integer.
     """
@@ -41,10 +41,10 @@ def fingerprint_id(canonical: str) -> int:
 
 
 class LocalRegistry:
-    """Ids from fingerprints: every process of one release derives the same ones, no server asked.
+    """Ids from fingerprints: every process of a release derives the same ids without a server.
 
-    It knows the schemas of this release only; ``older`` adds those of earlier ones, so that records they wrote
-    can still be read.
+    It knows the schemas of this release only; ``older`` adds those of earlier ones, so that their records can still be
+    read.
     """
 
     def __init__(self, older: list[tuple[str, dict[str, Any]]] | None = None) -> None:

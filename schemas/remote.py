@@ -1,7 +1,7 @@
-"""The schema registry behind the Confluent REST API (Redpanda, Apicurio, Confluent).
+"""Client of a schema registry with the Confluent REST API (Redpanda, Apicurio, Confluent).
 
-The client blocks. Services ask at start (:meth:`schemas.codec.Codec.prepare`); after that only an id never seen before
-costs a request, bounded by ``timeout_seconds`` and a retry. Requests are that rare, hence no connection is kept open.
+The client blocks. Services use it at start (:meth:`schemas.codec.Codec.prepare`); after that only an unknown id costs a
+request, bounded by ``timeout_seconds`` and a retry. Requests are rare, so no connection is kept open.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from schemas.registry import LocalRegistry, SchemaRegistry
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
 
 UNKNOWN_SECONDS = 30.0
-"""How long an id that the registry does not know is not asked for again."""
+"""Minimum interval between requests for an id that the registry does not know."""
 
 _UNKNOWN_BOUND = 1000
 _MAX_ID = 2**31 - 1
@@ -38,22 +38,22 @@ def registry(settings: RegistrySettings) -> SchemaRegistry:
     """Return the registry of the configuration: the remote one at ``url``, without it the local one.
 
     Raises:
-        SchemaError: ``url`` is no address of a registry.
+        SchemaError: ``url`` is not a valid address.
     """
     return RemoteRegistry(settings.url) if settings.url else LocalRegistry()
 
 
 class RemoteRegistry:
-    """A client of one schema registry; ids and schemas are asked for once.
+    """Client of one schema registry; caches ids and schemas.
 
     Args:
-        url: e.g. ``http://redpanda:8081``; may carry ``user:password@``, which no message shows.
-        timeout_seconds: for one request.
-        retries: of a request that found no one or met a server's passing fault.
-        clock: seconds, rising.
+        url: e.g. ``http://redpanda:8081``; may contain ``user:password@``, which no message shows.
+        timeout_seconds: per request.
+        retries: after connection failures and temporary server errors.
+        clock: monotonic seconds.
 
     Raises:
-        SchemaError: ``url`` is no address.
+        SchemaError: ``url`` is not a valid address.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RemoteRegistry:
         """Return the parsed schema of ``schema_id``, or None if the registry does not know it.
 
         Raises:
-            RecordRefused: it is no Avro schema.
+            RecordRefused: it is not an Avro schema.
             SchemaError: the registry cannot be reached or refuses.
         """
         found = self._schemas.get(schema_id)
@@ -111,7 +111,7 @@ class RemoteRegistry:
             return None
         schema = self._fetched(schema_id)
         if schema is None:
-            if len(self._unknown) >= _UNKNOWN_BOUND:  # ids out of garbage
+            if len(self._unknown) >= _UNKNOWN_BOUND:  # ids from invalid data
                 self._unknown.clear()
             self._unknown[schema_id] = now + UNKNOWN_SECONDS
             return None
@@ -135,19 +135,21 @@ class RemoteRegistry:
         try:
             parsed: dict[str, Any] = fastavro.parse_schema(json.loads(schema.schema_str))  # type: ignore[assignment]
         except (ValueError, KeyError, TypeError, SchemaParseException) as error:
-            raise RecordRefused(f"registry {self._shown}: schema {schema_id} is no Avro schema: {error!r}") from error
+            raise RecordRefused(
+                f"registry {self._shown}: schema {schema_id} is not an Avro schema: {error!r}"
+            ) from error
         return parsed
 
     def _client(self) -> Any:
-        # Half a second to import, and not needed without a remote registry.
+        # Takes half a second to import, and is not needed without a remote registry.
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
         return SchemaRegistryClient(self._settings)
 
     @contextmanager
     def _asking(self, about: str) -> Iterator[Any]:
-        """Lend a client; turn its errors into ours, which name the registry and what was asked of it."""
-        # The HTTP library the client uses (httpx2 or httpx) is known to it alone.
+        """Yield a client; translate its errors into ours, with the registry and the request."""
+        # Only the client knows which HTTP library it uses (httpx2 or httpx).
         from confluent_kafka.schema_registry.common._httpx_compat import httpx
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -167,7 +169,7 @@ class RemoteRegistry:
             kind = RegistryUnavailable if passing else SchemaError
             raise kind(f"{place}: cannot be reached: {str(error) or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SchemaError(f"{place}: the answer is none of a schema registry: {error!r:.200}") from error
+            raise SchemaError(f"{place}: the response is not one of a schema registry: {error!r:.200}") from error
 
 
 def _certificate_refused(error: BaseException | None) -> bool:

@@ -1,9 +1,9 @@
-"""What a record must satisfy beyond what fastavro checks.
+"""Record validation beyond fastavro's checks.
 
-fastavro cuts a float down to an integer in silence, takes any object for a boolean and writes an ``int`` of more
-than 32 bits. A price of 1.5 that becomes 1 is the worst that can happen here, hence these checks on every record.
-They are built once per record class as one expression over its fields, as dataclasses builds its methods: a loop
-over the fields would cost a third of the time of encoding, this a tenth.
+fastavro silently truncates a float to an integer, accepts any object as a boolean and writes an ``int`` of more than 32
+bits. A price of 1.5 that becomes 1 is the worst possible error here, hence these checks on every record. They are
+built once per record class as one expression over its fields, as dataclasses builds its methods: a loop over the
+fields would take a third of the encoding time, this takes a tenth.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _INT32_MAX = 2**31 - 1
 
 
 class Validity:
-    """The checks of one record class.
+    """Validation of one record class.
 
     Args:
         schema: its schema, as fastavro parsed it.
 
     Attributes:
-        sound: tells of a record's values whether exponents lie within :data:`EXPONENT_LIMIT`, 32-bit integers
-            within 32 bits, and each side has as many prices as sizes; to be asked of what was decoded.
-        exact: the same, and whether integers are integers and booleans booleans; to be asked before encoding.
+        sound: returns whether exponents are within :data:`EXPONENT_LIMIT`, 32-bit integers within 32 bits, and each
+            side has as many prices as sizes; for decoded values.
+        exact: the same, and whether integers are integers and booleans booleans; for values to encode.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ class Validity:
         self.exact = _predicate([*_type_terms(self._types), *sound])
 
     def fault(self, values: Values) -> str:
-        """Return which field is at fault and why, for a record that was refused (slow; not for the common path)."""
+        """Return the invalid field and the reason, for a refused record (slow; not for the common path)."""
         for name, expected in self._types.items():
             if name not in values:
                 return f"{name}: missing"
@@ -57,12 +57,12 @@ class Validity:
                 return f"{name}: {found}, found {value!r:.80}"
         for prices, sizes in self._sides:
             if len(values[prices]) != len(values[sizes]):
-                return f"{prices}, {sizes}: {len(values[prices])} prices with {len(values[sizes])} sizes"
-        return "no field by itself"
+                return f"{prices}, {sizes}: {len(values[prices])} prices but {len(values[sizes])} sizes"
+        return "no single field"
 
 
 def _predicate(terms: list[str]) -> Callable[[Values], bool]:
-    # The terms are made of field names of our own schemas, which Avro restricts to letters, digits and _.
+    # The terms consist of field names of our own schemas, which Avro restricts to letters, digits and _.
     source = f"lambda v: {' and '.join(terms) or 'True'}"
     predicate: Callable[[Values], bool] = eval(source, {"only_integers": _ONLY_INTEGERS})  # noqa: S307
     return predicate
@@ -110,7 +110,7 @@ def _type_fault(value: Any, expected: Any) -> str | None:
 
 
 def _encodable(value: Any) -> bool:
-    """Return whether the text that ``value`` is, or holds as a map, has no lone surrogates."""
+    """Return whether ``value``, a text or a map of texts, has no lone surrogates."""
     if isinstance(value, dict):
         return all(_encodable(part) for item in value.items() for part in item)
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A codec whose schemas are registered, as soon as the registry of the configuration answers."""
+"""Codec whose schemas are registered; waits for the configured registry."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PORTS = {"http": 80, "https": 443}
 
 
 async def prepared_codec(service: Service) -> Codec:
-    """Return a codec with the ids of all our schemas; while the registry does not answer the service waits.
+    """Return a codec with the ids of all our schemas; the service waits while the registry does not answer.
 
     Raises:
         Stopped: the service was asked to stop.
-        SchemaError: the address is none, or the registry refuses a schema.
+        SchemaError: the address is invalid, or the registry refuses a schema.
     """
     url = service.settings.registry.url
     codec = Codec(registry(service.settings.registry))
 
     async def prepare() -> None:
-        # The client blocks a thread for seconds where nobody answers, and a thread cannot be told to stop.
+        # The client blocks a thread for seconds without an answer, and a thread cannot be cancelled.
         if url:
             await _answers(url)
         await asyncio.to_thread(codec.prepare)
@@ -37,10 +37,10 @@ async def prepared_codec(service: Service) -> Codec:
 
 
 async def _answers(urls: str) -> None:
-    """Return if somebody takes a connection at one of ``urls`` (separated by commas).
+    """Return if one of ``urls`` (separated by commas) accepts a connection.
 
     Raises:
-        RegistryUnavailable: nobody does.
+        RegistryUnavailable: none does.
     """
     reasons: list[str] = []
     for url in map(str.strip, urls.split(",")):

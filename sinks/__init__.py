@@ -1,1 +1,1 @@
-"""Consume, write, commit: ClickHouse and Parquet."""
+"""Sinks: consume, write, commit; ClickHouse and Parquet."""

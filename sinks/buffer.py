@@ -1,4 +1,4 @@
-"""The batch that is being filled: what was fetched for it, kept as it came until it is decoded; no I/O."""
+"""Buffer of the current batch: fetched messages, kept undecoded until needed. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sinks.contract import BatchChunk
 Message: TypeAlias = ConsumerRecord[bytes, bytes]
 
 DECODE_RECORDS: Final = 10_000
-"""Undecoded messages at which decoding no longer waits for the write: many enough that a column costs nothing to
-begin, few enough to be small beside the rows (a message takes some 500 bytes more than its value)."""
+"""Number of undecoded messages at which decoding does not wait for the write: enough to amortise the cost per column,
+few enough to be small compared with the rows (a message takes about 500 bytes more than its value)."""
 DECODE_BYTES: Final = 8 * 2**20
 
 _AGED: Final = frozenset({topics.L2, topics.TRADES, topics.QUOTES, topics.DEPTH})
@@ -24,12 +24,12 @@ _AGED: Final = frozenset({topics.L2, topics.TRADES, topics.QUOTES, topics.DEPTH}
 
 
 class FetchBuffer:
-    """Counts the messages of a batch and keeps those that are not decoded yet.
+    """Counts the messages of a batch and holds those not decoded yet.
 
     Attributes:
         records: messages of the batch, decoded or not.
         bytes: size of their encoded values.
-        oldest: when the first of them was fetched, monotonic seconds; of no meaning while there is none.
+        oldest: fetch time of the first one, monotonic seconds; undefined without messages.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class FetchBuffer:
         self._undecoded_bytes = 0
 
     def add(self, key: TopicPartition, messages: Sequence[Message], now: float) -> None:
-        """Take over messages of a partition, in the order of their offsets, fetched at ``now``."""
+        """Add messages of a partition, in offset order, fetched at ``now``."""
         if not self.records:
             self.oldest = now
         size = sum(len(message.value or b"") for message in messages)
@@ -57,7 +57,7 @@ class FetchBuffer:
         return self._undecoded_records >= DECODE_RECORDS or self._undecoded_bytes >= DECODE_BYTES
 
     def undecoded(self) -> dict[TopicPartition, list[Message]]:
-        """Hand out what is undecoded, by partition, to be decoded now."""
+        """Remove and return the undecoded messages, by partition."""
         handed, self._undecoded = self._undecoded, {}
         self._undecoded_records = self._undecoded_bytes = 0
         return handed

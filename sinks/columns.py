@@ -1,7 +1,7 @@
-"""Records to Arrow columns, derived from the Avro schemas: nothing here knows a record by name.
+"""Records to Arrow columns, derived from the Avro schemas, independent of record classes.
 
-Everything is exact: mantissas stay int64 beside their exponents, times are nanosecond timestamps in UTC (the same
-64 bits), arrays are lists of int64. Where a row came from is told by the columns ``_partition`` and ``_offset``.
+All values are exact: mantissas stay int64 beside their exponents, times are nanosecond timestamps in UTC (the same 64
+bits), arrays are lists of int64. The columns ``_partition`` and ``_offset`` give the origin of a row.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _TEXTS: Final = pa.map_(pa.string(), pa.string())
 _CATEGORIES: Final = frozenset(
     {"venue", "symbol", "buy_venue", "sell_venue", "service", "kind", "source", "error", "close_reason"}
 )
-"""Strings with few distinct values, besides the enumerations."""
+"""Strings with few distinct values, besides the enums."""
 _TIMES: Final = frozenset({"time", "window_start", "window_end"})
-"""Times whose name does not end in ``_time``. (``epoch`` is an identity that happens to be made of a time.)"""
+"""Times whose name does not end in ``_time``. (``epoch`` is an id that happens to be a time.)"""
 
 _PLAIN: Final[dict[str, pa.DataType]] = {
     "string": pa.string(),
@@ -63,7 +63,7 @@ def schema(kind: type[Record]) -> pa.Schema:
 
 
 def record_time(kind: type[Record]) -> str:
-    """Return the column that says when a record came to be: what its files are sorted into hours by."""
+    """Return the time column of a record class: files are sorted into hours by it."""
     names = {column.name for column in columns(kind)}
     return next(name for name in ("received_time", "updated_time", "window_start", "time") if name in names)
 
@@ -115,8 +115,8 @@ def batch(
     """Return ``records``, all of class ``kind``, as one Arrow batch in their order.
 
     Args:
-        partition: of all the records, or of each.
-        offsets: of each record.
+        partition: one for all records, or one for each.
+        offsets: one for each record.
     """
     arrays = [build(list(map(get, records))) for get, build in _layout(kind.__name__).builders]
     if isinstance(partition, int):
@@ -129,7 +129,7 @@ def batch(
 
 def _builder(wanted: pa.DataType) -> Callable[[list[Any]], Any]:
     if wanted == TIME:
-        # A cast from int64 is a reinterpretation; pa.array() would ask each item for its calendar fields.
+        # A cast from int64 is free; pa.array() would read the calendar fields of each item.
         return lambda values: pa.array(values, pa.int64()).cast(TIME)
     if wanted == CATEGORY:
         return lambda values: pa.array(values, pa.string()).dictionary_encode()
@@ -141,6 +141,6 @@ def _builder(wanted: pa.DataType) -> Callable[[list[Any]], Any]:
 
 
 def _lists(values: list[list[int]]) -> pa.Array[Any]:
-    # One flat array and its offsets: pa.array() takes twice the time for nested lists.
+    # One flat array and its offsets: pa.array() takes twice as long for nested lists.
     ends = pa.array(list(accumulate(map(len, values), initial=0)), pa.int32())
     return pa.ListArray.from_arrays(ends, pa.array(list(chain.from_iterable(values)), pa.int64()))

@@ -1,27 +1,27 @@
-"""The loop of every sink: read, decode, submit, seal, write, commit; and what happens when partitions move.
+"""Main loop of a sink: read, decode, submit, seal, write, commit; and rebalances.
 
 At least once from the broker, exactly once in the target. An offset is committed when everything before it has been
-stored (``Target.write``) and every refused record before it lies in ``dlq``. A target that cannot tell by itself what
-it holds past a commit (a database) gets a write-ahead plan: the span about to be written is committed as metadata of
-the *old* offset first. Whoever owns the partition after a crash reads the plan, submits exactly that span again and
-lets the target settle it (``recovering``) before it reads on.
+stored (``SinkTarget.write``) and every refused record before it is in ``dlq``. A target that cannot tell which rows
+past a commit it holds (a database) gets a write-ahead plan: the span about to be written is first committed as
+metadata of the *old* offset. After a crash the partition's next owner reads the plan, submits exactly that span again
+and lets the target settle it (``recovering``) before it reads on.
 
-Cost: what a sink pays for is the request and the batch, not the record. Fetches are few and large
-(:func:`sinks.runner.consume`), messages are kept as they came and decoded when the batch is due, all of a topic
-together (:mod:`sinks.buffer`), and the loop sleeps until there is something to do.
+Cost: a sink pays per request and batch, not per record. Fetches are few and large (:func:`sinks.runner.consume`),
+messages are kept undecoded until the batch is due and decoded together by topic (:mod:`sinks.buffer`), and the loop
+sleeps until there is work.
 
 Concurrency: a batch is written in a task (``_writing``) while the loop reads the next one; there is never a second
-write, so commits are in order. When the next batch is full, too, nothing is read. The rebalance callbacks run in a task
-of aiokafka's, and the group hears no heartbeat of ours while they do. So the one that brings an assignment only leaves
-a note, and the loop begins it. Whoever touches positions, or the batch that is being filled, holds ``_turn``, and with
-it takes note of how a write ended (``_settle``). ``_generation`` counts beginnings and ends of assignments: messages
-fetched across a change of it are put back (the reader seeks).
+write, so commits are in order. When the next batch is also full, reading stops. The rebalance callbacks run in a task
+of aiokafka's, which sends no heartbeats meanwhile. So the callback for an assignment only sets a flag, and the loop
+handles it. Code that changes positions, or the current batch, holds ``_turn`` and with it handles the end of a write
+(``_settle``). ``_generation`` counts beginnings and ends of assignments: messages fetched across a change of it are
+put back (by a seek).
 
-Fencing: the broker refuses commits of a process that has lost its partitions without noticing. A refusal means that
-everything since the last commit belongs to someone else now; it is forgotten, and the next assignment begins anew.
+Fencing: the broker refuses commits of a process that has lost its partitions without noticing. After a refusal
+everything since the last commit belongs to another process; it is dropped, and the next assignment starts anew.
 
-Stop: what the broker has at the moment of the request is read, written and committed first, for as long as
-``drain_seconds`` allow, also if the partitions are lost meanwhile and come back; ``unread`` tells what was left.
+Stop: what the broker has at the time of the request is read, written and committed first, within ``drain_seconds``,
+even if the partitions are lost meanwhile and come back; ``unread`` counts what is left.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ from sinks.progress import Progress
 Messages = list[Message]
 
 READ_RECORDS: Final = 2_000
-"""Taken from the client at once: it parses them in one go, some 10 ms during which the event loop does nothing else."""
+"""Maximum messages taken from the client at once: parsing them blocks the event loop for about 10 ms."""
 POLL_SECONDS: Final = 1.0
-"""The longest the loop waits before it looks around, though whatever needs it wakes it."""
+"""Maximum sleep of the loop; events wake it earlier."""
 REVOKE_SECONDS: Final = 5.0
-"""How long a write may go on when its partitions are about to be taken away."""
+"""Maximum duration of a write when its partitions are about to be revoked."""
 LAST_WRITE_SECONDS: Final = 3.0
-"""How long a write may go on when the time to drain is over."""
+"""Maximum duration of a write after the drain time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    """A batch on its way to the target.
+    """A sealed batch, being written.
 
     Attributes:
-        messages: in it, refused ones included.
-        ahead: what is committed before it is written, by partition: offset and plan.
+        messages: number of messages, including refused ones.
+        ahead: committed before the write, by partition: offset and plan.
         asked: resolved when it is committed.
         content: its rows.
         oldest: when its first message was fetched, monotonic seconds.
@@ -79,23 +79,23 @@ class _Sealed:
 
 
 class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Feeds one target.
+    """Consumer loop for one target.
 
     Args:
         consumer: not yet subscribed.
         target: opened.
-        decoder: makes rows of messages.
-        name: of the service.
+        decoder: converts messages to rows.
+        name: name of the service.
         clock: monotonic seconds.
 
     Attributes:
-        records: messages committed, refused ones included.
+        records: messages committed, including refused ones.
         batches: writes committed.
-        duplicates_skipped: messages that came a second time and were left out.
-        lost: offsets the broker dropped before they were read.
+        duplicates_skipped: repeated messages that were skipped.
+        lost: offsets that the broker dropped before they were read.
         last_commit_time: nanoseconds since the Unix epoch; 0 before the first.
         unread: messages by topic that the broker had when the loop was asked to stop and that are not committed.
-        assigned: told when partitions come (True) and go (False).
+        assigned: called when partitions are assigned (True) and revoked (False).
     """
 
     def __init__(
@@ -139,13 +139,13 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     # --- the loop ------------------------------------------------------------------------------------------
 
     async def run(self, topics: Iterable[str], stopping: asyncio.Event, *, drain_seconds: float = 0.0) -> None:
-        """Consume ``topics`` until ``stopping`` is set; then read up to where they end now, write and commit.
+        """Consume ``topics`` until ``stopping`` is set; then read to their ends at that time, write and commit.
 
         Args:
-            drain_seconds: reading ends after this time whatever is left, the last write ``LAST_WRITE_SECONDS`` later.
+            drain_seconds: reading stops after this time, the last write ``LAST_WRITE_SECONDS`` later.
 
         Raises:
-            AlphaPulseError: the target, the broker or the registry cannot be used any more.
+            AlphaPulseError: the target, the broker or the registry cannot be used.
         """
         self._topics = list(topics)
         self._consumer.subscribe(self._topics, listener=self)
@@ -157,7 +157,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             waking.cancel()
             if self._writing is not None:
-                # The loop ends with an error: whatever the write had still to do, the next owner does again.
+                # The loop ends with an error: the next owner repeats whatever the write has not done.
                 self._writing.cancel()
                 await asyncio.gather(self._writing, return_exceptions=True)
             for asked in (*self._flush_asked, *(self._sealed.asked if self._sealed is not None else ())):
@@ -168,19 +168,19 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._rouse()
 
     def _rouse(self) -> None:
-        """Let the loop look around now."""
+        """Wake the loop."""
         if not self._wake.done():
             self._wake.set_result(None)
 
     async def flush(self) -> None:
-        """Return when everything that had been fetched at the time of the call is written and committed."""
+        """Wait until everything fetched before the call is written and committed."""
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flush_asked.append(asked)
         self._rouse()
         await asked
 
     async def _step(self, until: float) -> None:
-        """Do what is due, then read; wait no longer than ``until`` (monotonic seconds)."""
+        """Do what is due, then read; wait at most until ``until`` (monotonic seconds)."""
         if self._wake.done():
             self._wake = asyncio.get_running_loop().create_future()
         async with self._turn:
@@ -207,7 +207,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             raise self._fault
 
     async def _read(self, until: float) -> dict[TopicPartition, Messages]:
-        """Return what there is, waiting for it until ``until``, until a write is due or until roused."""
+        """Return available messages; wait for them until ``until``, until a write is due or the loop is woken."""
         if self._writing is not None and self._full():
             await asyncio.wait({self._wake}, timeout=max(until - self._clock(), 0.0))
             return {}
@@ -216,11 +216,11 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.getmany(*wanted, timeout_ms=self._patience(until), max_records=READ_RECORDS)
         )
         try:
-            # Its own limit does not count while it waits for a rebalance to end.
+            # Its own timeout does not apply while it waits for the end of a rebalance.
             patience = max(until - self._clock(), 0.0) + POLL_SECONDS
             await asyncio.wait({reading, self._wake}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                # Cancelled while it waits it has taken nothing.
+                # Cancelled while waiting it has taken nothing.
                 reading.cancel()
                 await asyncio.wait({reading})
                 if reading.cancelled():
@@ -260,7 +260,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _take(self, key: TopicPartition, messages: Messages, generation: int) -> None:
         progress = self._partitions.get(key)
         if progress is None:
-            return  # revoked meanwhile: the next owner reads them
+            return  # revoked meanwhile; the next owner reads them
         jumped = messages[0].offset > progress.next
         if generation != self._generation or (jumped and not await self._dropped(key, progress.next)):
             self._consumer.seek(key, progress.next)
@@ -274,21 +274,21 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._buffer.add(key, taken, self._clock())
 
     async def _dropped(self, key: TopicPartition, offset: int) -> bool:
-        """Tell whether the broker no longer has ``offset`` (or messages merely came out of order)."""
+        """Return whether the broker no longer has ``offset`` (or messages only came out of order)."""
         return (await self._beginnings({key}))[key] > offset
 
     async def _beginnings(self, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:
         try:
             found: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(partitions))
         except KafkaError as error:
-            raise BrokerError(f"cannot ask the broker where partitions begin: {error}") from error
+            raise BrokerError(f"cannot read the oldest offsets of partitions: {error}") from error
         return found
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         try:
             found: dict[TopicPartition, int] = await self._consumer.end_offsets(list(partitions)) if partitions else {}
         except KafkaError as error:
-            raise BrokerError(f"cannot ask the broker for the ends of partitions: {error}") from error
+            raise BrokerError(f"cannot read the end offsets of partitions: {error}") from error
         return found
 
     async def _count_losses(self, key: TopicPartition, messages: Messages, progress: Progress) -> None:
@@ -299,7 +299,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._decoder.refusals.lost(key, offsets)
 
     async def _decode(self) -> None:
-        """Decode and submit what is undecoded."""
+        """Decode and submit undecoded messages."""
         for chunk in await self._decoder.chunks(self._buffer.undecoded()):
             await self._target.submit(chunk)
             self._content.add(chunk)
@@ -307,16 +307,16 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     # --- write and commit ----------------------------------------------------------------------------------
 
     async def _start_write(self) -> None:
-        """Seal the batch and let it be written and committed, if there is one; no other write may be under way."""
+        """Seal the batch, if any, and start its write and commit; no other write may be in progress."""
         recovering = self._recovering()
         if recovering and any(progress.incomplete for progress in self._partitions.values()):
             return
         await self._decode()
-        # Of all partitions none but the planned ones are read before those are sealed.
+        # Before the planned partitions are sealed, only they are read.
         spans = [Span(key, *span) for key, progress in sorted(self._partitions.items()) if (span := progress.span)]
         asked = []
         if not recovering:
-            # Only the planned spans are in the batch otherwise: who asked for everything waits for the next.
+            # Otherwise only the planned spans are in the batch: a flush of everything waits for the next one.
             asked, self._flush_asked = self._flush_asked, []
         if not spans:
             _answer(asked)
@@ -326,7 +326,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if plan is not None and not recovering:
             ahead = {span.partition: (span.first, plan[span.partition]) for span in spans}
         else:
-            # Without any commit a target could not tell what a first write left behind from rows long forgotten.
+            # Without any commit a target could not distinguish the rows of a first write from old ones.
             ahead = {span.partition: (span.first, "") for span in spans if not self._partitions[span.partition].known}
         messages = sum(self._partitions[span.partition].seal() for span in spans)
         content, oldest = self._content, self._buffer.oldest
@@ -337,7 +337,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._writing.add_done_callback(lambda _: self._rouse())
 
     async def _write(self, batch: _Sealed) -> bool:
-        """Write and commit a batch; return whether that was done."""
+        """Write and commit a batch; return whether it succeeded."""
         await self._decoder.refusals.acknowledged()
         if not await self._commit(batch.ahead):
             return False
@@ -353,7 +353,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return False
 
     async def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> bool:
-        """Commit; return False if that is refused because the partitions are no longer ours."""
+        """Commit; return False if it is refused because the partitions belong to another process."""
         if not offsets:
             return True
         try:
@@ -368,11 +368,11 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     async def _settle(self) -> None:
-        """Wait for the write under way, if there is one, and take note of how it ended."""
+        """Wait for the write in progress, if any, and handle its result."""
         writing, batch = self._writing, self._sealed
         if writing is None or batch is None:
             return
-        # Whoever waits here may be cancelled, the write must not be.
+        # The caller may be cancelled, the write must not be.
         await asyncio.wait({writing})
         self._writing = None
         stored = writing.result()
@@ -391,7 +391,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         _answer(batch.asked)
 
     async def _forget(self) -> None:
-        """Drop everything since the last commit; nothing is ours until the next assignment."""
+        """Drop everything since the last commit; no partition is ours until the next assignment."""
         await self._target.discard(list(self._partitions))
         self._owner = False
         self._partitions = {}
@@ -401,7 +401,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     # --- partitions come and go ----------------------------------------------------------------------------
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Write what is there, as long as that does not take too long (called by the consumer)."""
+        """Write the current batches, within a time limit (called by the consumer)."""
         timer = asyncio.get_running_loop().call_later(REVOKE_SECONDS, self._give_up.set)
         try:
             async with self._turn:
@@ -417,13 +417,13 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             timer.cancel()
 
     async def _write_all(self) -> None:
-        """Write what is there to the end."""
+        """Write everything submitted."""
         await self._settle()
         await self._start_write()
         await self._settle()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Leave a note for the loop (called by the consumer)."""
+        """Set a flag for the loop (called by the consumer)."""
         self._give_up.clear()
         self._given = set(assigned)
         self._rouse()
@@ -446,7 +446,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._partitions = {}
         for key, commit in commits.items():
             offset = commit.offset if commit is not None else starts[key]
-            # A log that ends before the plan does has been cut by its broker: nothing more will come for the plan.
+            # A log that ends before the plan does has been truncated: the rest of the plan will never come.
             last = min(planned.get(key, -1), ends.get(key, 0) - 1)
             self._partitions[key] = Progress(offset, offset, last if last >= offset else None, known=commit is not None)
             self._consumer.seek(key, offset)
@@ -457,7 +457,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     # --- the end -------------------------------------------------------------------------------------------
 
     async def _finish(self, drain_seconds: float) -> None:
-        """Read up to where the topics end now, write and commit; note what is left of our share of that."""
+        """Read to the topics' ends at this time, write and commit; record what is left of our partitions."""
         deadline = self._clock() + drain_seconds
         timer = asyncio.get_running_loop().call_later(drain_seconds + LAST_WRITE_SECONDS, self._give_up.set)
         owned = dict(self._partitions)
@@ -474,19 +474,19 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     break
         finally:
             timer.cancel()
-        # What another member has taken over is its affair.
+        # Partitions taken over by another member are not counted.
         for key, progress in (self._partitions if self._owner else owned).items():
             self.unread[key.topic] += max(ends.get(key, 0) - progress.committed, 0)
         self.unread = +self.unread
 
     def _draining(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """Tell whether any of our partitions is not read up to its entry in ``ends``, or we wait to get them back."""
+        """Return whether a partition of ours is not read to its entry in ``ends``, or we wait to get them back."""
         if not self._owner:
             return self._given is not None or self._generation > 0
         return any(progress.next < ends.get(key, 0) for key, progress in self._partitions.items())
 
     async def _ends_now(self, seconds: float) -> dict[TopicPartition, int]:
-        """Return where the partitions of all topics end, or ours ended when last seen if the broker does not answer."""
+        """Return the ends of all topics' partitions, or the last known ends of ours if the broker does not answer."""
         partitions = [
             TopicPartition(topic, number)
             for topic in self._topics
@@ -496,7 +496,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(seconds):
                 return await self._ends(partitions)
         except (BrokerError, TimeoutError) as error:
-            self._log.warning("the broker does not tell where partitions end", reason=str(error) or "no answer")
+            self._log.warning("cannot read the end offsets of partitions", reason=str(error) or "no answer")
         assignment = self._consumer.assignment()
         seen = {key: self._consumer.highwater(key) for key in self._partitions if key in assignment}
         return {key: end for key, end in seen.items() if end is not None}
@@ -505,7 +505,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     @property
     def lag(self) -> int:
-        """Records that are known to be on the broker and not committed by this process."""
+        """Records known to be on the broker and not committed by this process."""
         return sum(self.lag_of(topic) for topic in {key.topic for key in self._partitions})
 
     def lag_of(self, topic: str) -> int:
@@ -526,7 +526,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return max(self._clock() - self._buffer.oldest, 0.0) if self._buffer.records else 0.0
 
     def status(self) -> dict[str, Any]:
-        """Return the figures of ``/status``."""
+        """Return the fields of ``/status``."""
         return {
             "records": self.records,
             "batches": self.batches,

@@ -1,4 +1,4 @@
-"""Messages to Arrow rows; what cannot be decoded goes to ``dlq``, before the offset behind it is committed."""
+"""Messages to Arrow rows; undecodable messages go to ``dlq`` before the offset after them is committed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from sinks.contract import BatchChunk
 _CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 
 SLICE_RECORDS: Final = 2_000
-"""Decoded in one go: about 20 ms during which the event loop does nothing else."""
+"""Records decoded at once: blocks the event loop for about 20 ms."""
 
 
 class RecordDecoder:
-    """Turns consumed messages into rows; what it refuses goes to ``dlq``.
+    """Converts messages to rows; refused messages go to ``dlq``.
 
     Args:
         codec: decodes.
-        refusals: sends the dead letters; that they are acknowledged before a commit is the caller's to see to.
+        refusals: sends the dead letters; the caller must wait for their acknowledgement before a commit.
     """
 
     def __init__(self, codec: Codec, refusals: RefusalSender) -> None:
@@ -36,16 +36,17 @@ class RecordDecoder:
         self.refusals = refusals
 
     async def chunks(self, messages: Mapping[TopicPartition, Sequence[Message]]) -> list[BatchChunk]:
-        """Return the rows of ``messages``, without those that were refused: one chunk for a partition that has any.
+        """Return the rows of ``messages``, without refused ones: one chunk per partition that has any.
 
-        The partitions of a topic are decoded into one Arrow batch, of which each gets its slice: a batch takes some
-        200 µs however few its rows, ten partitions of a handful of records would take ten times that.
+        The partitions of a topic are decoded into one Arrow batch and sliced: a batch takes about 200 µs however few
+            its rows,
+        so ten partitions with a handful of records each would take ten times that.
 
         Args:
-            messages: by partition, in the order of their offsets.
+            messages: by partition, in offset order.
 
         Raises:
-            BrokerError: the broker does not take dead letters.
+            BrokerError: the broker refuses dead letters.
             SchemaError: the schema registry cannot be reached.
         """
         topics: dict[str, list[TopicPartition]] = {}

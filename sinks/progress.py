@@ -1,4 +1,4 @@
-"""How far a sink has come in one partition: pure bookkeeping, no I/O."""
+"""Progress of a sink in one partition. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ class Progress:
     """One partition of the assignment.
 
     Attributes:
-        committed: the next offset by the last commit; where the partition begins if there was none.
-        next: the next offset to be taken.
-        planned: last offset of the span that was planned before this assignment; None when there is no such span,
-            or it is sealed.
-        messages: taken since the last seal.
+        committed: next offset of the last commit; the partition's oldest offset without one.
+        next: next offset to be taken.
+        planned: last offset of the span planned before this assignment; None without one, or once it is sealed.
+        messages: messages taken since the last seal.
         known: whether the group has a commit.
-        sealed: the next offset behind what is sealed; ``committed`` when all of that is committed.
+        sealed: next offset after the sealed messages; equals ``committed`` when all of them are committed.
     """
 
     committed: int
@@ -43,25 +42,25 @@ class Progress:
 
     @property
     def recovering(self) -> bool:
-        """Whether the planned span has to be completed and sealed before anything else."""
+        """Whether the planned span must be completed and sealed first."""
         return self.planned is not None
 
     @property
     def incomplete(self) -> bool:
-        """Whether offsets of the planned span have still to come."""
+        """Whether offsets of the planned span are still missing."""
         return self.planned is not None and self.next <= self.planned
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """First and last offset of what was taken since the last seal; None if there is nothing."""
+        """First and last offset taken since the last seal; None without any."""
         return (self.sealed, self.next - 1) if self.next > self.sealed else None
 
     def take(self, messages: Sequence[M]) -> tuple[list[M], int, bool]:
-        """Advance over ``messages``, in the order of their offsets.
+        """Advance over ``messages``, in offset order.
 
         Returns:
-            The messages to submit, how many were left out because they had been taken before, and whether
-            messages beyond the planned span were left out (the reader has to go back to ``next``).
+            The messages to submit, the number of skipped duplicates, and whether messages beyond the planned span were
+            skipped (the reader has to seek back to ``next``).
         """
         start = self.next
         fresh = [message for message in messages if message.offset >= start]
@@ -75,20 +74,20 @@ class Progress:
         taken = [message for message in fresh if message.offset <= last]
         self.messages += len(taken)
         if len(taken) < len(fresh) or (taken and taken[-1].offset == last):
-            # Complete, even if the broker has dropped some of it meanwhile.
+            # Complete, even if the broker has dropped part of it meanwhile.
             self.next = last + 1
         elif taken:
             self.next = taken[-1].offset + 1
         return taken, seen, len(taken) < len(fresh)
 
     def seal(self) -> int:
-        """End the span: what was taken is on its way to be written. Return the number of its messages."""
+        """End the span: its messages are being written. Return their number."""
         messages, self.messages = self.messages, 0
         self.sealed = self.next
         self.planned = None
         return messages
 
     def commit(self) -> None:
-        """What was sealed is written and committed."""
+        """Mark the sealed messages as written and committed."""
         self.committed = self.sealed
         self.known = True

@@ -1,4 +1,4 @@
-"""What both sinks' services have in common: clients, figures, ``POST /flush``."""
+"""Common part of the sink services: clients, metrics, ``POST /flush``."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from sinks.contract import SinkTarget
 from sinks.decoder import RecordDecoder
 
 WRITTEN: Final = (EVENTS, DEAD_LETTERS)
-"""The topics that sinks write to."""
+"""Topics that sinks write to."""
 
 FLUSH_SECONDS: Final = 60.0
 
 FETCH_MIN_BYTES: Final = 256 * 1024
-"""The broker answers a fetch when it has so much, or after :func:`fetch_wait_ms`. A fetch over the partitions of all
-topics costs about 2 ms however little it brings; a record more costs some microseconds."""
+"""The broker answers a fetch at this size, or after :func:`fetch_wait_ms`. A fetch over the partitions of all topics
+costs about 2 ms however little it brings; each further record costs some microseconds."""
 FETCH_WAIT_MS: Final = 500
 
 _GARBAGE_THRESHOLDS: Final = (200_000, 20, 20)
-"""A slice of decoded records must not trigger the cycle collector; they have no cycles and die by reference count."""
+"""Decoded records must not trigger the cycle collector; they have no cycles and are freed by reference counts."""
 
 
 def tame_collector() -> None:
-    """Let Python's cycle collector look rarely, and never at what the start has made: it takes half of the time."""
+    """Run Python's cycle collector rarely, and never on objects from the start-up: it takes half of the time."""
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def fetch_wait_ms(batch_seconds: float) -> int:
-    """Return how long the broker may hold back a fetch that brings little: half of what a batch waits."""
+    """Return how long the broker may hold back a small fetch response: half of a batch's interval."""
     return max(min(int(batch_seconds * 500), FETCH_WAIT_MS), 1)
 
 
@@ -54,9 +54,9 @@ async def consume(service: Service, target: SinkTarget, settings: ClickHouseSett
     """Feed an open target with the topics of ``settings`` until the service is asked to stop, then to their ends.
 
     Raises:
-        AlphaPulseError: broker, registry or target cannot be used any more.
+        AlphaPulseError: broker, registry or target cannot be used.
     """
-    # The first conversion imports pandas, if it is there: a second that would count against the group's session.
+    # The first conversion imports pandas, if installed: a second that would count against the group's session timeout.
     for found in definitions():
         await asyncio.to_thread(batch, found.record, [], 0, [])
     codec = await prepared_codec(service)
@@ -102,6 +102,6 @@ def _reader(service: Service, settings: ClickHouseSettings | ParquetSettings) ->
 
 
 def unread_text(unread: Mapping[str, int]) -> str:
-    """Return what a sink says at its end of records it has left, by topic."""
+    """Return a message on the unread records of a stopping sink, by topic."""
     topics = ", ".join(f"{topic} {count:,}" for topic, count in sorted(unread.items()))
     return f"stopped with {sum(unread.values()):,} records unread: {topics}"

@@ -1,6 +1,6 @@
-"""The Faust app: books, depth, statistics, candles and arbitrage.
+"""Stream processors (Faust): books, depth, statistics, candles and arbitrage.
 
-Pure parts: ``depth``, ``statistics``, ``candles`` (``bars``), ``arbitrage`` (``ladders``), joined in ``instrument`` and
-``partition``; what is kept of them in ``state`` and ``checkpoint``. Edges: ``transport`` and ``app`` (Faust),
-``outputs``, ``ownership`` (partitions that come and go), ``worker``, ``ops``.
+``processing`` is pure: ``depth``, ``statistics``, ``candles`` (``bars``), ``arbitrage`` (``ladders``), combined in
+``instrument`` and ``partition``; ``state`` is their saved form. ``checkpoints`` saves and restores it. ``engine`` does
+the I/O: ``transport`` and ``app`` (Faust), ``publisher``, ``ownership`` (assigned partitions), ``worker``, ``ops``.
 """

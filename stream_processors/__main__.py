@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     async def serve(running: service.Service) -> None:
-        # Faust takes its time to import: after the configuration was found to be good.
+        # Faust is slow to import: only once the configuration is known to be valid.
         from stream_processors.engine.ops import Ops
         from stream_processors.engine.worker import TOPICS, Worker
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def leave(code: int) -> None:
-    """End the process with ``code``, even if a client's thread still waits for a broker that is gone."""
+    """End the process with ``code``, even if a client's thread still waits for an unavailable broker."""
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         sys.stderr.flush()
         os._exit(code)

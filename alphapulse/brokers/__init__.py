@@ -1,1 +1,1 @@
-"""Engines that run inside AlphaPulse's own processes, so that one machine needs no servers: the Kafka broker."""
+"""Kafka brokers run by AlphaPulse itself, so that one machine needs no servers."""

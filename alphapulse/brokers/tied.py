@@ -1,9 +1,9 @@
-"""Runs a program that dies with the process that started it: ``python -I -S tied.py PARENT_PID PROGRAM ARGUMENT…``.
+"""Run a program that ends with its parent process: ``python -I -S tied.py PARENT_PID PROGRAM ARGUMENT…``.
 
-Linux's parent-death signal outlives ``exec``, so this process becomes the program. (Setting it between ``fork`` and
-``exec`` of a threaded Python process instead may deadlock.) The kernel sends it when the *thread* that started us
-ends, so start programs from a thread that lives as long as they should. Other systems have no such signal: there the
-program outlives a parent that was killed.
+Linux's parent-death signal survives ``exec``, so this process becomes the program. (Setting it between ``fork`` and
+``exec`` of a threaded Python process instead may deadlock.) The kernel sends it when the parent *thread* ends, so
+start programs from a thread that lives long enough. Other systems have no such signal: there the program survives a
+killed parent.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main() -> None:
-    """Become the program."""
+    """Replace this process by the program."""
     parent, *command = sys.argv[1:]
     if sys.platform == "linux":
         if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
             sys.exit(f"cannot tie {command[0]} to process {parent}: {os.strerror(ctypes.get_errno())}")
-        if os.getppid() != int(parent):  # it ended before we asked for its signal
-            sys.exit(f"process {parent}, which started {command[0]}, is gone")
+        if os.getppid() != int(parent):  # it ended before the signal was set
+            sys.exit(f"the parent process {parent} of {command[0]} has ended")
     os.execv(command[0], command)  # noqa: S606 the caller's own choice
 
 

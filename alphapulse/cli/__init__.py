@@ -1,4 +1,4 @@
-"""The ``alphapulse`` command (DESIGN, "One command line")."""
+"""Entry point of the ``alphapulse`` command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXIT_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the command line; a foreseen error becomes one message and exit code 2."""
+    """Run the command line; an expected error becomes one message and exit code 2."""
     output.finish(run)
 
 
@@ -37,10 +37,10 @@ def _run() -> int:
     except typer.Abort:
         return EXIT_INTERRUPTED
     except typer.TyperException as error:
-        # Typer's own way is a frame of 80 columns, which cuts paths in two.
+        # Typer draws a frame of 80 columns, which breaks paths over two lines.
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else NAME
-        # None after help that nobody asked for; the lists of choices are written over several lines.
+        # Empty after an implicit help; lists of choices span several lines.
         if text := " ".join(error.format_message().replace("Value error, ", "").split()):
             print(f"{path}: {text} (see {path} --help)", file=sys.stderr)
         return EXIT_REFUSED

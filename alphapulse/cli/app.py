@@ -1,4 +1,4 @@
-"""The commands and their options; what each does stands in the module of its name."""
+"""Commands and options of the command line; each command is implemented in the module of its name."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-broker_app = typer.Typer(help="A broker of this machine, for as long as the command runs.", no_args_is_help=True)
-topics_app = typer.Typer(help="Topics on the broker.", no_args_is_help=True)
-schemas_app = typer.Typer(help="Schemas and their registry.", no_args_is_help=True)
+broker_app = typer.Typer(help="Run a broker on this machine until the command ends.", no_args_is_help=True)
+topics_app = typer.Typer(help="Manage the topics on the broker.", no_args_is_help=True)
+schemas_app = typer.Typer(help="Register and check schemas.", no_args_is_help=True)
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
 
 
 def _folder(text: str | Path) -> Path:
-    """Return the folder that ``text`` names; an empty one would be the current folder, which nobody meant."""
+    """Return ``text`` as a folder; an empty text would be the current folder by accident."""
     if not str(text).strip():
-        raise typer.BadParameter("names no folder")
+        raise typer.BadParameter("expected a folder, found an empty text")
     folder = Path(text)
     try:
         if folder.is_file():
-            raise typer.BadParameter(f"{folder} is a file, no folder")
+            raise typer.BadParameter(f"{folder} is a file, not a folder")
     except OSError as error:
         raise typer.BadParameter(f"{folder}: {error.strerror or error}") from error
     return folder
@@ -72,21 +72,21 @@ DataDir = Annotated[
 
 
 class SinkName(Enum):
-    """The sinks there are."""
+    """Available sinks."""
 
     CLICKHOUSE = "clickhouse"
     PARQUET = "parquet"
 
 
 class Nodes(Enum):
-    """Sizes of a cluster."""
+    """Cluster sizes."""
 
     ONE = "1"
     THREE = "3"
 
 
 class Broker(Enum):
-    """What the demo stands on."""
+    """Brokers for the demo."""
 
     EMBEDDED = "embedded"
     KAFKA = "kafka"
@@ -107,7 +107,7 @@ Version = Annotated[
 
 
 SIMULATED_VENUES = "kraken,coinbase,binance_us"
-"""Where demos and simulations take place unless told otherwise."""
+"""Default venues of demos and simulations."""
 
 
 @app.callback()
@@ -139,7 +139,7 @@ def demo(
     if broker is Broker.KAFKA:
         from alphapulse.brokers.kafka.install import install, tell_download
 
-        install(downloading=tell_download)  # before anything else starts and waits for it
+        install(downloading=tell_download)  # before any service starts and waits for it
 
     wanted = Demo(
         data_dir=data_dir,
@@ -154,27 +154,27 @@ def demo(
 
 @app.command()
 def replay(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings, .rec or .rec.gz.", show_default=False)],
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (.rec or .rec.gz).", show_default=False)],
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Where tables and files go; must be new or empty.",
+            help="Folder for tables and files; must be new or empty.",
             show_default="data/replay/TIME",
             parser=_folder,
             metavar="DIR",
         ),
     ] = None,
     speed: Annotated[str, typer.Option(help="'max', or a multiple of the original pace such as 1 or 10.")] = "max",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
     venue: Annotated[
-        str | None, typer.Option(help="The recordings' venue, where their names do not begin with it.")
+        str | None, typer.Option(help="Venue of the recordings, if their file names do not begin with it.")
     ] = None,
     symbols: Annotated[
         str,
-        typer.Option(help="Symbols whose names at the venue do not tell base and quote (BTC-XYZ), comma-separated."),
+        typer.Option(help="Symbols (BTC-XYZ) that cannot be derived from the venue's names, comma-separated."),
     ] = "",
 ) -> None:
-    """Play recordings through the whole pipeline into tables and files, and say what came out."""
+    """Replay recordings through the whole pipeline into tables and files, and print a summary."""
     from alphapulse.cli.replay import Replay, check_speed
 
     faults: list[str] = []
@@ -204,7 +204,7 @@ def collect(
 
 @app.command()
 def check() -> None:
-    """Check the configuration, venues' rules included, and tell all its faults at once."""
+    """Check the configuration, including the venues' rules, and list all errors."""
     _become("producers.check")
 
 
@@ -228,14 +228,14 @@ def gateway() -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def record(context: typer.Context) -> None:
-    """Write down what venues send, to be replayed: `record VENUE… [--out DIR]` (more: `record --help`)."""
+    """Record what venues send, for replays: `record VENUE… [--out DIR]` (more: `record --help`)."""
     _become("producers.record", *context.args)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def simulate(context: typer.Context) -> None:
-    """Run simulated venues, with faults if you like: --faults FILE, --fault-probability P (more: `simulate --help`)."""
-    # Of an option given twice the later one counts.
+    """Run simulated venues; inject faults with --faults FILE, --fault-probability P (more: `simulate --help`)."""
+    # The last of a repeated option counts.
     _become("producers.simulator", "--venues", SIMULATED_VENUES, *context.args)
 
 
@@ -246,7 +246,7 @@ def sql(
     format: Annotated[  # noqa: A002 the option's name
         str | None,
         typer.Option(
-            help="A ClickHouse format, for a query that names none.",
+            help="ClickHouse output format, unless the query names one.",
             show_default="PrettyCompact on a terminal, else TSVWithNames",
         ),
     ] = None,
@@ -260,24 +260,24 @@ def sql(
 
 @broker_app.command("embedded")
 def embedded_broker(data_dir: BrokerDataDir = None) -> None:
-    """Run the in-memory broker: ready at once, keeps 8 MB a partition, forgets everything at its end."""
+    """Run the in-memory broker: starts at once, keeps 8 MB per partition, keeps nothing after it ends."""
     _choose_data_dir(data_dir)
     _become("alphapulse.brokers.memory.broker")
 
 
 @broker_app.command("kafka")
 def kafka_broker(
-    nodes: Annotated[Nodes, typer.Option(help="With 3 no record is lost when one of them dies.")] = Nodes.ONE,
+    nodes: Annotated[Nodes, typer.Option(help="With 3 nodes no record is lost when one dies.")] = Nodes.ONE,
     port: Annotated[
         int | None,
         typer.Option(
-            help="Of node 1; those of the others follow.", min=1, max=65533, show_default="kept, at first a free one"
+            help="Port of node 1; the others follow.", min=1, max=65533, show_default="as before, or any free one"
         ),
     ] = None,
     data_dir: BrokerDataDir = None,
-    clean: Annotated[bool, typer.Option("--clean", help="Begin with an empty log.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Start with an empty log.")] = False,
 ) -> None:
-    """Run Apache Kafka, kept between runs in DATA_DIR/kafka. Needs Java 17; Maven fetches it once."""
+    """Run Apache Kafka; data is kept in DATA_DIR/kafka. Needs Java 17; the first run downloads Kafka with Maven."""
     _choose_data_dir(data_dir)
     arguments = ("--nodes", nodes.value, "--port", str(port or 0))
     _become("alphapulse.brokers.kafka.service", *arguments, *(("--clean",) if clean else ()))
@@ -325,15 +325,15 @@ def register_schemas() -> None:
 @schemas_app.command("check")
 def check_schemas(
     against: Annotated[
-        str | None, typer.Option(help="A git revision or a folder.", show_default="all releases")
+        str | None, typer.Option(help="Git revision or folder to compare with.", show_default="all releases")
     ] = None,
 ) -> None:
-    """Check that the schemas can follow those of earlier releases."""
+    """Check that the schemas are compatible with those of earlier releases."""
     _become("schemas", "check", *(("--against", against) if against is not None else ()))
 
 
 def _names(text: str, option: str, check: Callable[[str], str], faults: list[str]) -> tuple[str, ...]:
-    """Return the names in a list parted by commas, each once; what is wrong with it goes to ``faults``."""
+    """Return the distinct names in a comma-separated list; errors are appended to ``faults``."""
     found: list[str] = []
     for name in filter(None, map(str.strip, text.split(","))):
         try:
@@ -341,7 +341,7 @@ def _names(text: str, option: str, check: Callable[[str], str], faults: list[str
         except ValueRefused as error:
             faults.append(f"{option}: {error}")
     if not text.strip(", "):
-        faults.append(f"{option}: {text!r} names nothing")
+        faults.append(f"{option}: {text!r} is an empty list")
     return tuple(dict.fromkeys(found))
 
 
@@ -351,7 +351,7 @@ def _choose_data_dir(data_dir: Path | None) -> None:
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
-    """Turn this process into the service: signals and exit code are then the service's own."""
+    """Replace this process by the service, whose signals and exit code it then has."""
     if sys.stdout is not None:
         sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 our own interpreter

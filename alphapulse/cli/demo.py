@@ -1,4 +1,4 @@
-"""``alphapulse demo``: the whole pipeline on one machine, on simulated venues, with a live line of figures."""
+"""``alphapulse demo``: the whole pipeline on one machine, on simulated venues, with a live status line."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ REFRESH_SECONDS = 1.0
 NOTICE_SECONDS = 2.0
 SAMPLE_QUERY = "SELECT venue, symbol, count() FROM trades GROUP BY ALL"
 LINE_SECONDS = 10.0
-"""How often a line is printed where the output is no terminal."""
+"""Interval of status lines where the output is not a terminal, seconds."""
 
 EXIT_INCOMPLETE = 1
-"""Something that was published is not stored."""
+"""Some published records are not stored."""
 EXIT_AT_ONCE = 130
-"""Stopped at once, by a second Ctrl-C."""
+"""Stopped immediately, by a second Ctrl-C."""
 
-# Taker fees of the simulated accounts, basis points: lower than those of the largest traders in life, so that an
-# ordinary difference between two venues pays now and then.
+# Taker fees of the simulated accounts, basis points: lower than those of the largest real traders, so that an ordinary
+# price difference between two venues is profitable now and then.
 TAKER_FEES = {"kraken": Decimal(4), "coinbase": Decimal(4), "binance": Decimal(3), "binance_us": Decimal(3)}
 DEFAULT_TAKER_FEE = Decimal(4)
 
 
 @dataclass(frozen=True)
 class DemoFigures:
-    """What the live line tells, sums over all collectors."""
+    """Figures of the status line, summed over all collectors."""
 
     frames: int
     records: int
     gaps: int
     lag: int | None
-    """Records that the processors or the ClickHouse sink have still to read (Parquet files close by time); None while
-    the broker is away."""
+    """Lag in records of the processors and the ClickHouse sink (Parquet files close by time); None while the broker is
+    unavailable."""
     opportunities: int
-    """Open ones."""
+    """Currently open."""
     signals: int
 
     def line(self, before: DemoFigures, seconds: float, uptime: float, restarts: int) -> str:
-        """Return the line: rates since ``before``, ``seconds`` ago."""
+        """Format the status line with rates since ``before``, ``seconds`` ago."""
         frames = (self.frames - before.frames) / seconds
         records = (self.records - before.records) / seconds
         text = (
@@ -73,7 +73,7 @@ class DemoFigures:
 
 @dataclass
 class Demo:
-    """A demo as the command line asks for it."""
+    """A demo with the options of the command line."""
 
     data_dir: Path
     port: int
@@ -97,7 +97,7 @@ class Demo:
         """Run until Ctrl-C or SIGTERM; return the exit code.
 
         Raises:
-            ServiceError: a part cannot start or go on.
+            ServiceError: a part cannot start or continue.
         """
         base = config.load()
         loop = asyncio.get_running_loop()
@@ -118,19 +118,19 @@ class Demo:
             )
             logs.configure(settings.log.model_copy(update={"level": "ERROR"}), service="demo")
             if self.broker == "kafka":
-                # It may be away for a moment; the line of figures tells.
+                # It may be unavailable for a moment; the status line shows that.
                 for client in ("aiokafka", "librdkafka"):
                     logging.getLogger(client).setLevel(logging.CRITICAL)
             while True:
                 try:
                     return await self._run(settings)
                 except _BrokerDied:
-                    # An in-memory log is gone with its process; everything begins anew on an empty one.
+                    # An in-memory log is lost with its process: restart everything on an empty one.
                     lag = self._latest.lag if self._latest is not None else None
                     self.lost_with_broker += lag or 0
                     self.console.print(
-                        f"[yellow]the broker died, and with it what was not stored yet (lag {lag or 0:,} when last "
-                        "looked at); starting the whole stack again"
+                        f"[yellow]the broker died; records not yet stored are lost (last known lag {lag or 0:,}); "
+                        "restarting the whole stack"
                     )
                     self.restarts += 1
 
@@ -155,7 +155,7 @@ class Demo:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 if not self.stop.is_set():
                     if self.broker == "embedded" and await _ended(supervisor.children.get(BROKER)):
-                        # Without it nobody could end in good order; sinks and processors survive the worst by design.
+                        # Without it no part could stop gracefully; sinks and processors are built to survive a kill.
                         await supervisor.kill()
                         raise _BrokerDied
                     supervisor.check()
@@ -169,14 +169,14 @@ class Demo:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, AlphaPulseError):
                         await task
-            # Of a stack that never came up there is nothing to account for.
+            # A stack that never started has no records to account for.
             code = await self._end(stack, clients) if fault is None or self._began else 0
         if fault is not None:
             raise fault
         return code
 
     async def _end(self, stack: Stack, clients: contextlib.AsyncExitStack) -> int:
-        """Stop in the order of the data, and say what is stored; return the exit code."""
+        """Stop in the order of the data flow and print what is stored; return the exit code."""
         at_once = asyncio.create_task(self.at_once.wait())
         finishing = asyncio.create_task(self._finish(stack, clients))
         try:
@@ -188,18 +188,16 @@ class Demo:
                 task.cancel()
             await asyncio.gather(at_once, finishing, return_exceptions=True)
         await stack.supervisor.kill()
-        self.console.print(
-            "stopped at once, as a second signal asked for: what was not stored yet is not in the tables"
-        )
+        self.console.print("stopped immediately after a second signal: records not stored yet are not in the tables")
         if self.broker == "kafka":
-            self.console.print("a run with the same folder goes on with it")
+            self.console.print("the next run with the same folder stores them")
         return EXIT_AT_ONCE
 
     async def _finish(self, stack: Stack, clients: contextlib.AsyncExitStack) -> int:
-        """Stop in good order and print the account; return the exit code."""
+        """Stop gracefully and print the account; return the exit code."""
         began = time.monotonic()
         account: Account | None = None
-        self.console.print("stopping; once more Ctrl-C: at once")
+        self.console.print("stopping; press Ctrl-C again to stop immediately")
         with self.console.status("stopping") if self.console.is_terminal else contextlib.nullcontext() as status:
             tell = status.update if status is not None else self.console.print
             await stack.finish(tell, self._ledger, self._offsets)
@@ -208,12 +206,12 @@ class Demo:
             await clients.aclose()
             await stack.supervisor.stop()
         if account is None:
-            self.console.print("stopped before anything was collected")
+            self.console.print("stopped before any record was collected")
             return 0
         first, *others = account.lines(str(self.data_dir), kept=self.broker == "kafka")
         self.console.print(f"stopped after {time.monotonic() - began:.1f} s: {first}", markup=False)
         if self.lost_with_broker:
-            others.append(f"  about {self.lost_with_broker:,} were lost with a broker that died, not counted here")
+            others.append(f"  about {self.lost_with_broker:,} were lost when the broker died and are not counted above")
         for line in others:
             self.console.print(line, style="yellow", markup=False)
         return 0 if account.complete and not self.lost_with_broker else EXIT_INCOMPLETE
@@ -226,7 +224,7 @@ class Demo:
         told = await stack.supervisor.announcement(GATEWAY, "url")
         self.console.print(
             f"[green]running[/] after {time.monotonic() - began:.1f} s: [bold]{told['url']}[/]"
-            f"  (logs in {stack.settings.data_dir / 'logs'}; Ctrl-C stops)"
+            f"  (logs in {stack.settings.data_dir / 'logs'}; press Ctrl-C to stop)"
         )
         self.console.print(
             f"  tables: {command(sys.argv[0])} sql --data-dir {stack.settings.data_dir} {SAMPLE_QUERY!r}", markup=False
@@ -235,7 +233,7 @@ class Demo:
         await self._tell(stack, collectors, self._offsets, began)
 
     async def _lag_reader(self, stack: Stack, clients: contextlib.AsyncExitStack) -> LagReader:
-        """Connect; a real broker that is away at this moment comes back."""
+        """Connect; a real broker that is unavailable now is waited for."""
         while True:
             try:
                 return await clients.enter_async_context(stack.lag_reader())
@@ -246,7 +244,7 @@ class Demo:
                 await asyncio.sleep(REFRESH_SECONDS)
 
     async def _first_offsets(self, stack: Stack, reader: LagReader) -> dict[str, GroupLag]:
-        """Read where the topics end before anything is published; a real broker may be away once more."""
+        """Read the topics' ends before anything is published; waits for a real broker that is unavailable."""
         while True:
             try:
                 return await reader.read()
@@ -268,7 +266,7 @@ class Demo:
         arguments = ("--venues", ",".join(self.venues), "--symbols", ",".join(self.symbols), "--seed", str(self.seed))
         await stack.start_venues(SIMULATOR, "producers.simulator", arguments)
         feeds = self._feeds((await stack.supervisor.announcement(SIMULATOR, "venues"))["venues"])
-        # Every service knows the venues: the processors take the fees from them.
+        # All services get the venues: the processors need the fees.
         stack.settings = stack.settings.model_copy(update={"venues": feeds})
         status.update("starting processors, sinks and gateway")
         await stack.start_services(PROCESSORS, CLICKHOUSE, PARQUET, GATEWAY)
@@ -297,7 +295,7 @@ class Demo:
     async def _tell(self, stack: Stack, collectors: Sequence[str], lag: LagReader, began: float) -> None:
         before, at = await self._figures(stack, collectors, lag), time.monotonic()
         every = REFRESH_SECONDS if self.console.is_terminal else LINE_SECONDS
-        # Drawn as often as it changes: rich's own 12.5 times a second cost more than the figures.
+        # Redrawn only on changes: rich's default of 12.5 times a second costs more than reading the figures.
         live = self.console.status("", refresh_per_second=1 / REFRESH_SECONDS)
         with live if self.console.is_terminal else contextlib.nullcontext() as status:
             while True:
@@ -329,16 +327,16 @@ class Demo:
         try:
             behind = await lag.read()
         except BrokerError:
-            return None  # it is slow, or comes back with its log; of an in-memory broker's death the supervisor tells
+            return None  # slow, or restarting with its log; the supervisor reports the death of an in-memory broker
         return max(behind[group].total for group in (settings.processors.group, settings.clickhouse.group))
 
     def _child_died(self, child: Child, code: int) -> None:
         self.restarts += 1
-        self.console.print(f"[yellow]{child.spec.name} died (exit code {code}); starting it again")
+        self.console.print(f"[yellow]{child.spec.name} died (exit code {code}); restarting it")
 
 
 async def _ended(child: Child | None) -> bool:
-    """Return whether the child's process is gone; who talked to it may have noticed a moment before we do."""
+    """Return whether the child's process has ended; a client of it may notice slightly before us."""
     if child is None or child.process is None:
         return False
     try:
@@ -349,4 +347,4 @@ async def _ended(child: Child | None) -> bool:
 
 
 class _BrokerDied(ServiceError):
-    """The in-memory broker's process ended."""
+    """The process of the in-memory broker ended."""

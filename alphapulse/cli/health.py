@@ -1,7 +1,7 @@
-"""``alphapulse health``: ask the running services of this machine or container whether they do their work.
+"""``alphapulse health``: ask the services of this machine or container whether they are ready.
 
-Light on purpose: container engines run it every few seconds, so it imports neither the configuration nor the rest of
-the command line.
+Lightweight: container engines run it every few seconds, so it imports neither the configuration nor the rest of the
+command line.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any, Final
 USAGE: Final = """usage: alphapulse health [--live] [URL ...]
 
 Ask services whether they are ready (/ready), or with --live only whether they run (/health).
-URL: of a service's ops port; default: http://127.0.0.1:$ALPHAPULSE_OPS__PORT.
-Exit code: 0 all are, 1 one is not, 2 it cannot be asked like that."""
+URL: address of a service's ops port; default: http://127.0.0.1:$ALPHAPULSE_OPS__PORT.
+Exit code: 0 all are, 1 at least one is not, 2 invalid arguments."""
 
 ANSWER_SECONDS: Final = 3.0
 _PORT: Final = "ALPHAPULSE_OPS__PORT"
 
 
 def ask(url: str, path: str) -> tuple[bool, str]:
-    """Return whether the service at ``url`` says yes to ``path``, and a line about it."""
+    """Return whether the service at ``url`` answers ``path`` with yes, and a line about it."""
     try:
         with urllib.request.urlopen(url.rstrip("/") + path, timeout=ANSWER_SECONDS) as response:  # noqa: S310 http only
             said = _decoded(response.read())
@@ -46,7 +46,7 @@ def _decoded(body: bytes) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask, print a line for each service, and return the exit code."""
+    """Ask each service, print a line for each, and return the exit code."""
     options = {argument for argument in arguments if argument.startswith("-")}
     urls = [argument for argument in arguments if not argument.startswith("-")]
     if options & {"-h", "--help"}:
@@ -58,12 +58,12 @@ def main(arguments: Sequence[str]) -> int:
     if not urls:
         port = os.environ.get(_PORT, "")
         if not port.isdecimal() or port == "0":
-            told = f"no port to ask: give a URL, or set {_PORT} (found {port!r})"
+            told = f"no port known: give a URL, or set {_PORT} (found {port!r})"
             print(f"alphapulse health: {told}", file=sys.stderr)
             return 2
         urls = [f"http://127.0.0.1:{port}"]
     if wrong := [url for url in urls if not url.startswith(("http://", "https://"))]:
-        print(f"alphapulse health: {wrong[0]!r} is no http:// address", file=sys.stderr)
+        print(f"alphapulse health: {wrong[0]!r} is not an http:// address", file=sys.stderr)
         return 2
     answers = [ask(url, "/health" if "--live" in options else "/ready") for url in urls]
     for _, line in answers:

@@ -1,7 +1,7 @@
-"""``alphapulse init``: what a deployment needs before its services start. Safe to repeat.
+"""``alphapulse init``: prepare a deployment before its services start. Idempotent.
 
-Topics are made and their retention set, schemas registered, ClickHouse migrated: each where the configuration names a
-server for it.
+Creates topics and sets their retention, registers schemas, migrates ClickHouse; each where the configuration names a
+server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ async def init(settings: Settings, wait_seconds: float) -> int:
 
     Args:
         settings: name the servers.
-        wait_seconds: how long to wait for each that does not answer.
+        wait_seconds: maximum wait for each server that does not answer.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses a topic.

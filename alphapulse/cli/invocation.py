@@ -1,4 +1,4 @@
-"""How the command is typed where the user is: a hint that cannot be typed as it stands is none."""
+"""Command name for hints, as the user can type it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "alphapulse"
 
 
 def command(started_as: str) -> str:
-    """Return the command by its name if that is on the PATH, else as it was started (``.venv/bin/alphapulse``).
+    """Return the command's name if it is on the PATH, else the path it was started with (``.venv/bin/alphapulse``).
 
     Args:
         started_as: ``sys.argv[0]``.

@@ -1,9 +1,9 @@
-"""What a run has published, and what of it is stored: counted by the offsets of topics and consumer groups.
+"""Account of a run: records published and records stored, from the offsets of topics and consumer groups.
 
-A record is published when the broker has it, and stored when the sink has committed past it. Offsets count both,
-whoever was killed in between; what services counted themselves is held against them.
+A record is published when the broker has it, and stored when the sink has committed past it. Offsets count both, even
+if processes were killed in between; they are compared with the services' own counters.
 
-Pure: offsets and figures come in, an account comes out.
+Pure: offsets and counters in, an account out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from alphapulse.kafka.lag import GroupLag, PartitionLag
 
 Groups = Mapping[str, GroupLag]
-"""Consumer group → its offsets, as :class:`~alphapulse.kafka.lag.LagReader` tells them."""
+"""Consumer group → its offsets, as returned by :class:`~alphapulse.kafka.lag.LagReader`."""
 
 Counts = Mapping[str, int]
 """Topic → records."""
@@ -25,15 +25,15 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Account:
-    """What became of a run's records; every field but ``published`` and ``data`` is empty if nothing is missing.
+    """Result of a run; every field but ``published`` and ``data`` is empty if nothing is missing.
 
     Attributes:
-        published: by topic, those of topics that a sink stores.
-        unstored: sink → records by topic that it has not committed; earlier runs' among them.
-        dropped: sink → records that the broker dropped before the sink could read them.
-        unprocessed: by topic: the processors have not read them, and nothing was derived from them.
-        vanished: by topic: acknowledged, as services counted, and not on the broker.
-        endings: service → why its end was not in good order.
+        published: records by topic, for topics that a sink stores.
+        unstored: sink → records by topic that it has not committed, including those of earlier runs.
+        dropped: sink → records that the broker dropped before the sink read them.
+        unprocessed: records by topic that the processors have not read; nothing was derived from them.
+        vanished: records by topic that services counted as acknowledged and the broker does not have.
+        endings: service → why it did not end cleanly.
         unknown: why offsets could not be read; then nothing above is known.
     """
 
@@ -47,38 +47,38 @@ class Account:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was published is processed and stored, and every service ended in good order."""
+        """Whether every published record is processed and stored, and every service ended cleanly."""
         missing = (self.unstored, self.dropped, self.unprocessed, self.vanished, self.endings, self.unknown)
         return not any(missing)
 
     def lines(self, place: str, *, kept: bool) -> list[str]:
-        """Return the account for a person.
+        """Format the account for the user.
 
         Args:
-            place: where the data is.
-            kept: whether the broker keeps what is left, so that the next run reads it.
+            place: location of the data.
+            kept: whether the broker keeps unread records for the next run.
         """
         if self.unknown:
-            return [f"what is stored cannot be told: {self.unknown}", *self._endings()]
+            return [f"the number of stored records is unknown: {self.unknown}", *self._endings()]
         total = f"{sum(self.published.values()):,} records"
         if self.complete:
             return [f"{total}, all stored in {place}"]
-        lines = [f"{total} published; stored in {place} but for:"]
+        lines = [f"{total} published; stored in {place} except:"]
         lines += [f"  {name} has not stored {_told(counts)}" for name, counts in sorted(self.unstored.items())]
         lines += [f"  {name}: the broker dropped {count:,} unread" for name, count in sorted(self.dropped.items())]
         if self.unprocessed:
-            lines.append(f"  processors have not read {_told(self.unprocessed)}: nothing is derived from them")
+            lines.append(f"  processors have not read {_told(self.unprocessed)}; nothing was derived from them")
         if self.vanished:
-            lines.append(f"  the broker has lost {_told(self.vanished)} after it had acknowledged them")
+            lines.append(f"  the broker lost {_told(self.vanished)} that it had acknowledged")
         if len(lines) == 1:
             lines = [f"{total}, all stored in {place}"]
         elif self.unstored or self.unprocessed:
-            again = "a run with the same folder reads them" if kept else "they were in memory only and are lost"
-            lines.append(f"  what was not read: {again}")
+            again = "the next run with the same folder reads them" if kept else "they were only in memory and are lost"
+            lines.append(f"  unread records: {again}")
         return lines + self._endings()
 
     def _endings(self) -> list[str]:
-        return [f"  {name} did not end in good order: {reason}" for name, reason in sorted(self.endings.items())]
+        return [f"  {name} did not end cleanly: {reason}" for name, reason in sorted(self.endings.items())]
 
 
 def _told(counts: Counts) -> str:
@@ -87,12 +87,12 @@ def _told(counts: Counts) -> str:
 
 
 class Ledger:
-    """Opened when a run begins, closed when all have ended.
+    """Ledger of a run, opened at its start and closed when all services have ended.
 
     Args:
         sinks: service → its consumer group.
         processors: the service and its consumer group.
-        begin: the groups' offsets before anybody publishes.
+        begin: the groups' offsets before anything is published.
     """
 
     def __init__(self, sinks: Mapping[str, str], processors: tuple[str, str], begin: Groups) -> None:
@@ -102,16 +102,16 @@ class Ledger:
         self._began = self._partitions(begin)
 
     def unread(self, groups: Groups) -> dict[str, dict[str, int]]:
-        """Return service → records by topic that it has not committed; services that have all are left out.
+        """Return service → records by topic that it has not committed; services without any are left out.
 
-        Those that the broker has dropped are among them.
+        Records that the broker has dropped are included.
         """
         found: dict[str, dict[str, int]] = {}
         for name, group in self._group_of.items():
             unread: Counter[str] = Counter()
             for key, lag in groups[group].partitions.items():
                 read_to = lag.committed
-                if read_to is None:  # it has read nothing of what was there when the run began, and nothing since
+                if read_to is None:  # no record was committed, before the run or since
                     read_to = self._began[key].start if key in self._began else 0
                 unread[key.topic] += lag.end - read_to
             if left := dict(+unread):
@@ -121,13 +121,13 @@ class Ledger:
     def close(
         self, groups: Groups, *, acknowledged: Counts, dropped: Mapping[str, int], endings: Mapping[str, str]
     ) -> Account:
-        """Return the account.
+        """Close the ledger and return the account.
 
         Args:
             groups: the offsets now.
-            acknowledged: by topic, as the services that publish counted; of some lives of theirs, or of all.
-            dropped: sink → records it could not read any more.
-            endings: service → why its end was not in good order.
+            acknowledged: records by topic, as counted by the services; may lack some of their processes.
+            dropped: sink → records dropped before it read them.
+            endings: service → why it did not end cleanly.
         """
         grown: Counter[str] = Counter()
         for key, lag in self._partitions(groups).items():

@@ -1,7 +1,7 @@
-"""The pace of a replay: no more may be on its way than the in-memory broker can keep (DESIGN, "One command line").
+"""Flow control of a replay: bounds the data in flight to what the in-memory broker keeps.
 
-The broker keeps a few megabytes a partition and drops the oldest beyond. So the venue replay may send only a
-window of bytes ahead of what every consumer has committed. Pure: figures come in, a credit comes out.
+The broker keeps a few megabytes per partition and drops the oldest beyond. So the venue replay may send only a window
+of bytes ahead of what every consumer has committed. Pure: counters in, a credit out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Offsets = Mapping[Partition, int]
 
 @dataclass
 class Mark:
-    """One moment of the way: what the venues had sent, and how far the logs reached once it was all published.
+    """Checkpoint of the flow: what the venues had sent, and the ends of the logs once all of it was published.
 
-    ``ends`` is None until every collector has had all frames sent by then acknowledged by the broker.
+    ``ends`` is None until the broker has acknowledged all frames sent by then, for every collector.
     """
 
     frames: Mapping[str, int]
@@ -30,30 +30,30 @@ class Mark:
 
 @dataclass
 class Pacer:
-    """Follows marks through the pipeline.
+    """Tracks marks through the pipeline.
 
     Args:
-        window_bytes: how many frame bytes may be under way.
+        window_bytes: maximum frame bytes in flight.
     """
 
     window_bytes: int
     settled_bytes: int = 0
-    """Frame bytes whose records every consumer group has committed."""
+    """Frame bytes whose records all consumer groups have committed."""
     _marks: deque[Mark] = field(default_factory=deque)
 
     @property
     def credit(self) -> int:
-        """How many frame bytes, since the beginning, may be sent."""
+        """Frame bytes that may be sent, counted from the beginning."""
         return self.settled_bytes + self.window_bytes
 
     def sent(self, frames: Mapping[str, int], bytes_sent: int) -> None:
-        """Set a mark: by now the venues have sent so many frames (by collector) and bytes (in all)."""
+        """Set a mark: frames sent so far (by collector) and bytes (in total)."""
         newest = self._marks[-1].bytes_sent if self._marks else self.settled_bytes
         if bytes_sent > newest:
             self._marks.append(Mark(dict(frames), bytes_sent))
 
     def published(self, done: Mapping[str, int], ends: Offsets) -> None:
-        """Note that the collectors have published ``done`` frames each, and where the logs *then* ended.
+        """Record that the collectors have published ``done`` frames each, and the ends of the logs *after* that.
 
         ``ends`` must have been read after ``done``.
         """
@@ -62,7 +62,7 @@ class Pacer:
                 mark.ends = dict(ends)
 
     def committed(self, groups: Mapping[str, Offsets]) -> None:
-        """Note what each consumer group has committed; a partition it does not name counts as not its own."""
+        """Record what each consumer group has committed; partitions it does not list are not its own."""
         while self._marks:
             mark = self._marks[0]
             if mark.ends is None or any(_behind(offsets, mark.ends) for offsets in groups.values()):

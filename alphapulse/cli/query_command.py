@@ -1,4 +1,4 @@
-"""A command whose argument is a text of the user's own, which may begin with ``--`` as SQL comments do."""
+"""Command whose argument is free text that may begin with ``--``, as SQL comments do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Final
 from typer.core import TyperCommand
 
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*(?:=[^\n]*)?")
-"""What can be an option: a name, and perhaps a value behind ``=``. A query that begins with a comment has a line break
-or a space in its place; only one that consists of nothing but ``--name`` could be taken for an option."""
+"""Form of an option: a name, perhaps with ``=`` and a value. In a query that begins with a comment, a line break or a
+space follows; only a query of nothing but ``--name`` could be mistaken for an option."""
 
 
 class QueryCommand(TyperCommand):
-    """Takes what does not look like an option for an argument, wherever it stands."""
+    """Treats words that do not look like an option as arguments, at any position."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse ``args`` with all arguments moved behind ``--``."""
@@ -28,7 +28,7 @@ class QueryCommand(TyperCommand):
             elif word in with_value:
                 value = next(given, None)
                 if value is None:
-                    return super().parse_args(ctx, [word])  # which says what it lacks
+                    return super().parse_args(ctx, [word])  # which reports what is missing
                 options += [word, value]
             elif _OPTION.fullmatch(word):
                 options.append(word)

@@ -1,4 +1,4 @@
-"""``alphapulse replay``: recordings through the whole pipeline, and what came out of it."""
+"""``alphapulse replay``: recordings through the whole pipeline, with a summary of the results."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor.supervisor import Supervisor
 
 WINDOW_BYTES = 2 * 2**20
-"""Frame bytes under way at most. A record is smaller than its frame, and a partition of the broker keeps 8 MB."""
+"""Maximum frame bytes in flight. A record is smaller than its frame, and a partition of the broker keeps 8 MB."""
 
 POLL_SECONDS = 0.05
 STALL_SECONDS = 120.0
-"""A replay in which nothing at all moves for so long has failed."""
+"""A replay without any progress for this long has failed."""
 
 EXIT_MISSING = 1
 
 _UNBOUNDED = 1_000
-"""Columns of an output that is no terminal."""
+"""Columns where the output is not a terminal."""
 
 
 def check_speed(text: str) -> float | None:
-    """Return the pace: None for ``max``, else the multiple of the original one.
+    """Parse the speed: None for ``max``, else a multiple of the original.
 
     Raises:
         ArgumentsRefused: it is neither.
@@ -58,7 +58,7 @@ def check_speed(text: str) -> float | None:
 
 @dataclass
 class ReplayFeed:
-    """One recording with its venue replay and its collector."""
+    """A recording with its venue replay and its collector."""
 
     path: Path
     replay: str
@@ -69,23 +69,23 @@ class ReplayFeed:
 
     @property
     def frames_sent(self) -> int:
-        """Lines of the recording that were served, REST answers among them."""
+        """Recorded lines served, including REST responses."""
         return int(self.status.get("frames_sent", 0))
 
     @property
     def frames_on_the_wire(self) -> int:
-        """What the collector counts as frames: those of the recording and the venue's own answers and heartbeats."""
+        """Frames as the collector counts them: those of the recording plus the venue's own responses and heartbeats."""
         return int(self.status.get("websocket_frames_sent", 0)) + int(self.status.get("control_frames_sent", 0))
 
     @property
     def finished(self) -> bool:
-        """Whether all is served and everything that came of it is acknowledged by the broker."""
+        """Whether everything is served and the broker has acknowledged all records of it."""
         return bool(self.status.get("finished")) and self.collected.get("frames_done", -1) >= self.frames_on_the_wire
 
 
 @dataclass
 class Replay:
-    """A replay as the command line asks for it; ``speed`` None is as fast as the consumers can."""
+    """A replay with the options of the command line; ``speed`` None: as fast as the consumers can."""
 
     recordings: tuple[Path, ...]
     data_dir: Path | None
@@ -100,15 +100,15 @@ class Replay:
         self.peak_memory = 0
 
     async def run(self) -> int:
-        """Play all recordings, print the summary and return the exit code (1: something is missing).
+        """Replay all recordings, print the summary and return the exit code (1: something is missing).
 
         Raises:
-            ArgumentsRefused, ConfigError, ServiceError: it cannot start or go on.
+            ArgumentsRefused, ConfigError, ServiceError: it cannot start or continue.
         """
         base = config.load()
         folder = self.data_dir or Path("data/replay") / time.strftime("%Y%m%dT%H%M%S")
         if _holds_something(folder):
-            raise ServiceError(f"--data-dir: {folder} is not an empty folder; a replay fills a new one")
+            raise ServiceError(f"--data-dir: {folder} is not an empty folder; choose a new or empty one")
         if faults := [fault for fault in map(_fault_of, self.recordings) if fault]:
             raise ArgumentsRefused(faults)
         with claim(folder):
@@ -131,9 +131,9 @@ class Replay:
             "log": base.log.model_copy(update={"format": "json"}),
             "ops": config.OpsSettings(),
             "registry": config.RegistrySettings(),
-            # A recording's times say nothing of when its frames came here, and its pace is that of the consumers.
+            # A recording's times do not say when its frames arrived here, and the pace is that of the consumers.
             "freshness": base.freshness.model_copy(update={"max_feed_delay_ms": 0}),
-            # Small batches: the pace follows what the sinks have committed.
+            # Small batches: the pace depends on the sinks' commits.
             "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.2}),
             "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.3}),
         }
@@ -153,7 +153,7 @@ class Replay:
                 await self._play(stack, lag)
                 seconds = time.monotonic() - started
                 processed = (await supervisor.ask(PROCESSORS, "GET", "/books"))["instruments"]
-                # Collectors and processors publish something at their end, and the sinks must have that too.
+                # Collectors and processors publish at their end; the sinks must read that, too.
                 await supervisor.stop(*(feed.collector for feed in self.feeds))
                 await supervisor.stop(PROCESSORS)
                 await self._drain(stack, lag, (settings.clickhouse.group, settings.parquet.group))
@@ -173,13 +173,13 @@ class Replay:
             await stack.start_venues(feed.replay, "producers.replay", arguments)
         played: dict[tuple[str, str], Path] = {}
         for feed in self.feeds:
-            # The file is scanned before it is announced, and it may be large.
+            # The file is scanned before the announcement, and it may be large.
             feed.told = await stack.supervisor.announcement(feed.replay, "symbols", timeout=3600)
             for symbol in feed.told["symbols"]:
                 other = played.setdefault((feed.told["venue"], symbol), feed.path)
                 if other is not feed.path:
                     raise ArgumentsRefused(
-                        [f"{feed.path}: {feed.told['venue']} {symbol} is in {other} as well; replay them one by one"]
+                        [f"{feed.path}: {feed.told['venue']} {symbol} is also in {other}; replay them separately"]
                     )
 
     async def _start_collectors(self, stack: Stack) -> None:
@@ -199,7 +199,7 @@ class Replay:
             await stack.start_collector(feed.collector, told["venue"], venue)
 
     async def _play(self, stack: Stack, lag: LagReader) -> None:
-        """Give credit as the consumers commit, until all that was sent is settled."""
+        """Grant credit as the consumers commit, until everything sent is committed."""
         pacer = Pacer(WINDOW_BYTES)
         moved, progress = time.monotonic(), (-1, -1)
         granted = 0
@@ -229,14 +229,14 @@ class Replay:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _grant(self, stack: Stack, ahead: int) -> None:
-        """Share what may be sent among the recordings that have not ended."""
+        """Share the credit among the recordings that have not ended."""
         playing = [feed for feed in self.feeds if not feed.status.get("finished")]
         for feed in playing:
             allowed = int(feed.status.get("bytes_sent", 0)) + max(ahead // len(playing), 1)
             await stack.supervisor.ask(feed.replay, "POST", "/credit", body={"bytes": allowed}, default={})
 
     def _should_move(self) -> bool:
-        """At the original pace a quiet hour of a recording is quiet here too, until all of it has been sent."""
+        """Whether progress is expected: at the original speed a quiet hour stays quiet until all frames are sent."""
         return self.speed is None or all(feed.status.get("finished") for feed in self.feeds)
 
     def _progress(self) -> str:
@@ -248,14 +248,14 @@ class Replay:
         where = "; ".join(
             f"{feed.path.name}: {feed.frames_sent} frames sent, {done[feed.collector]} published" for feed in self.feeds
         )
-        return f"nothing moves for {STALL_SECONDS:g} s ({where}); logs are in {stack.settings.data_dir / 'logs'}"
+        return f"no progress for {STALL_SECONDS:g} s ({where}); see the logs in {stack.settings.data_dir / 'logs'}"
 
     async def _drain(self, stack: Stack, lag: LagReader, groups: tuple[str, ...]) -> None:
         deadline = time.monotonic() + STALL_SECONDS
         while (behind := await _behind(lag, groups)) > 0:
             stack.supervisor.check()
             if time.monotonic() > deadline:
-                raise ServiceError(f"the sinks are {behind} records behind for {STALL_SECONDS:g} s")
+                raise ServiceError(f"the sinks are {behind} records behind, without progress for {STALL_SECONDS:g} s")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _result(
@@ -297,14 +297,14 @@ class Replay:
             json.dump(result, sys.stdout, indent=1)
             sys.stdout.write("\n")
         else:
-            # Who reads from a pipe has no edge at which anything would have to be cut off.
+            # A pipe has no width at which to cut lines off.
             bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
             console = Console(highlight=False, width=None if bounded else _UNBOUNDED)
             for table in summary.tables(result, console):
                 console.print(table, width=max(summary.natural_width(table, console), 1), no_wrap=True, crop=False)
         for feed in self.feeds:
             for warning in map(str, feed.status.get("faults", [])):
-                if warning not in faults:  # it is told below
+                if warning not in faults:  # reported below
                     self.console.print(warning, style="yellow", markup=False)
             for text in summary.doubts(feed.told["venue"], feed.told["books"], feed.collected["instruments"])[1]:
                 self.console.print(text, style="yellow", markup=False)
@@ -315,10 +315,10 @@ class Replay:
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether ``folder`` is there and is not empty, or is no folder.
+    """Whether ``folder`` exists and is not empty, or is not a folder.
 
     Raises:
-        ServiceError: it cannot be looked at.
+        ServiceError: it cannot be read.
     """
     try:
         return any(folder.iterdir())
@@ -331,17 +331,17 @@ def _holds_something(folder: Path) -> bool:
 
 
 def _fault_of(path: Path) -> str:
-    """Return why ``path`` cannot be read as a recording; empty: it can be opened."""
+    """Return why ``path`` cannot be read as a recording; empty: it can."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            return f"{path}: is a folder; name the recordings in it, {path / '*.rec.gz'}"
+            return f"{path}: is a folder; name the recordings in it, such as {path / '*.rec.gz'}"
         if not stat.S_ISREG(mode):
-            return f"{path}: is no regular file; a recording is read twice"
+            return f"{path}: is not a regular file; a recording is read twice"
         with path.open("rb"):
             return ""
     except FileNotFoundError:
-        return f"{path}: no such recording"
+        return f"{path}: no such file"
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror or error}"
 

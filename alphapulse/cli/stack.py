@@ -1,4 +1,4 @@
-"""The embedded stack: which processes it has, how they are told of one another, and in which order they stop."""
+"""Embedded stack: its processes, their configuration, and the order in which they stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alphapulse.service import GRACE_SECONDS, last_status_path
 from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 
 BROKER_SECONDS = 60.0
-"""How long the broker may take to start; a real one needs some five seconds, more on a busy machine."""
+"""Timeout for the broker's start; a real one needs about five seconds, more on a busy machine."""
 
 BROKER = "broker"
 PROCESSORS = "processors"
@@ -46,9 +46,9 @@ SINKS: Final = (CLICKHOUSE, PARQUET)
 
 
 class Stage(IntEnum):
-    """When a part stops: the data's order, so that what each publishes at its end is still read by the next.
+    """Order in which parts stop: that of the data flow, so that the next part reads what each publishes at its end.
 
-    The gateway publishes too (dead letters, losses), so it goes before the sinks.
+    The gateway publishes too (dead letters, losses), so it stops before the sinks.
     """
 
     COLLECTORS = 1
@@ -65,13 +65,13 @@ STAGES: Final[dict[str, Stage]] = {
 }
 
 RESTART_SECONDS: Final = 30.0
-"""For a part that was killed while it stopped to be ready once more: a group may wait for its dead member first."""
+"""Timeout for the restart of a part killed while stopping: its group may first wait for the dead member."""
 
 
 class Stack:
-    """Starts the parts of an embedded stack under a supervisor, and stops them in the order of the data.
+    """Starts the parts of an embedded stack under a supervisor, and stops them in the order of the data flow.
 
-    ``settings`` is what every part gets; the broker's address is added once it is known.
+    ``settings`` is passed to every part; the broker's address is added once known.
     """
 
     def __init__(self, supervisor: Supervisor, settings: Settings) -> None:
@@ -81,8 +81,7 @@ class Stack:
     async def start_broker(self, kind: BrokerKind = "embedded") -> None:
         """Start the broker and wait for its address.
 
-        A real one that dies comes back at the same address with the same log, so it is started again; the log of an
-        in-memory one is gone.
+        A real one that dies is restarted at the same address with the same log; the log of an in-memory one is lost.
         """
         spec = ChildSpec(BROKER, BROKER_MODULES[kind], self.settings, restart=kind == "kafka", stage=Stage.BROKER)
         await self.supervisor.start(spec)
@@ -93,7 +92,7 @@ class Stack:
         self.settings = self.settings.model_copy(update={"kafka": kafka})
 
     async def start_services(self, *names: str) -> None:
-        """Start the services named (keys of :data:`MODULES`) without waiting until they are ready."""
+        """Start the named services (keys of :data:`MODULES`) without waiting until they are ready."""
         for name in names:
             module, *arguments = MODULES[name]
             grace = GRACE_SECONDS + (self.settings.processors.drain_seconds if name == PROCESSORS else 0.0)
@@ -101,14 +100,14 @@ class Stack:
             await self.supervisor.start(spec)
 
     async def start_venues(self, name: str, module: str, arguments: tuple[str, ...]) -> None:
-        """Start what stands in for exchanges; it ends once the collectors have."""
+        """Start the simulated or replayed exchanges; they stop after the collectors."""
         spec = ChildSpec(name, module, self.settings, arguments, restart=False, stage=Stage.PROCESSORS)
         await self.supervisor.start(spec)
 
     async def start_collector(self, name: str, venue: str, feed: VenueSettings, *, lasting: bool = False) -> None:
-        """Start a collector as service ``name`` for the feed given.
+        """Start a collector for ``feed`` as service ``name``.
 
-        ``lasting``: for an unknown time, so that it has to come back soon, and whatever befalls it.
+        ``lasting``: runs for an unknown time, so it is restarted quickly and always.
         """
         settings = self.settings.model_copy(update={"venues": {venue: feed}})
         spec = ChildSpec(
@@ -123,7 +122,7 @@ class Stack:
         await self.supervisor.start(spec)
 
     def lag_reader(self) -> LagReader:
-        """Return a reader of how far processors and sinks are behind (a context manager)."""
+        """Return a lag reader for processors and sinks (a context manager)."""
         settings = self.settings
         groups = {
             settings.processors.group: (topics.L2, topics.TRADES, topics.DEPTH),
@@ -133,14 +132,14 @@ class Stack:
         return LagReader(settings.kafka, groups)
 
     async def status(self, name: str) -> dict[str, Any]:
-        """Return a service's ``/status``, empty while it does not answer."""
+        """Return a service's ``/status``; empty while it does not answer."""
         status: dict[str, Any] = await self.supervisor.ask(name, "GET", "/status", default={})
         return status
 
     # --- the end ---
 
     def ledger(self, begin: Groups) -> Ledger:
-        """Return a ledger that begins at the offsets given."""
+        """Return a ledger that begins at the given offsets."""
         settings = self.settings
         sinks = {CLICKHOUSE: settings.clickhouse.group, PARQUET: settings.parquet.group}
         return Ledger(sinks, (PROCESSORS, settings.processors.group), begin)
@@ -148,14 +147,13 @@ class Stack:
     async def finish(
         self, tell: Callable[[str], None], ledger: Ledger | None = None, lag: LagReader | None = None
     ) -> None:
-        """Stop all but the broker, each stage when those before have ended; readers read what is left.
+        """Stop all but the broker, stage by stage; readers read what is left.
 
-        A reader that was killed in the midst of that, was cut short or has left anything is started once more, to
-        read the rest.
+        A reader that was killed or cut short meanwhile, or has left records unread, is restarted once to read the rest.
 
         Args:
-            tell: told what goes on.
-            ledger, lag: tell what was left.
+            tell: receives progress messages.
+            ledger, lag: determine what was left.
         """
 
         async def finish_stage(stage: Stage) -> None:
@@ -168,10 +166,10 @@ class Stack:
             ]
             for spec in again:
                 rest = f"{sum(left[spec.name].values()):,} records" if spec.name in left else "the rest"
-                tell(f"{spec.name} is started once more, to read {rest}")
+                tell(f"{spec.name} is restarted once to read {rest}")
                 await self.supervisor.start(spec)
             names = [spec.name for spec in again]
-            # If it does not come back the account tells what it has left, and how it ended.
+            # If it does not become ready, the account shows what it left and how it ended.
             with contextlib.suppress(ServiceError):
                 await self.supervisor.wait_ready(*names, timeout=RESTART_SECONDS)
             if names:
@@ -179,14 +177,14 @@ class Stack:
 
         tell("stopping the collectors")
         await self.supervisor.stop_stage(Stage.COLLECTORS)
-        tell("the processors read what is left")
+        tell("stopping the processors: reading what is left")
         await finish_stage(Stage.PROCESSORS)
-        tell("the sinks store what is left")
+        tell("stopping the sinks: storing what is left")
         await finish_stage(Stage.SINKS)
 
     @staticmethod
     async def _left(ledger: Ledger | None, lag: LagReader | None) -> Mapping[str, Mapping[str, int]]:
-        """Return service → what it has left; nothing if that cannot be known."""
+        """Return service → what it has left; empty if unknown."""
         if ledger is None or lag is None:
             return {}
         try:
@@ -195,7 +193,7 @@ class Stack:
             return {}
 
     async def account(self, ledger: Ledger, lag: LagReader) -> Account:
-        """Return what became of all records, when all but the broker have ended."""
+        """Return the account of all records, once all but the broker have ended."""
         names = [name for name, child in self.supervisor.children.items() if child.spec.stage < Stage.BROKER]
         endings = {name: self.supervisor.ending(name) for name in names}
         try:
@@ -215,6 +213,6 @@ class Stack:
     def _last_status(self, name: str) -> dict[str, Any]:
         try:
             told = json.loads(last_status_path(self.settings, name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # it was killed; what is left is not its own
+        except (FileNotFoundError, ValueError):  # it was killed; the file is not of its last process
             return {}
         return told if isinstance(told, dict) else {}

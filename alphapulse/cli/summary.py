@@ -1,7 +1,7 @@
-"""What came out of a replay: one row per instrument, put together from every stage and compared.
+"""Summary of a replay: one row per instrument, collected from all stages and compared.
 
-What the venue sent and how it was checked is the collector's to tell; book, trades and volume are the stream
-processor's; rows are counted in ClickHouse and in the Parquet files. What a later stage lacks is a fault.
+The collector reports what the venue sent and how it was checked; the stream processor book, trades and volume; rows
+are counted in ClickHouse and in the Parquet files. Whatever a later stage lacks is an error.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ COLUMNS: Final = (
     *("venue", "symbol", "snaps", "deltas", "changes", "trades", "twice", "gaps"),
     *("checksums", "bad", "best bid", "best ask", "levels", "book"),
 )
-"""Of the table: ``twice`` are repeated trades, ``bad`` wrong checksums, ``book`` the first digits of its SHA-256."""
+"""Columns: ``twice`` are repeated trades, ``bad`` wrong checksums, ``book`` the first digits of its SHA-256."""
 _SECOND: Final = frozenset({"snaps", "changes", "twice", "checksums", "levels", "book"})
-"""In a table of their own where the terminal is too narrow: 80 columns hold the others."""
+"""In a second table where the terminal is too narrow: 80 columns fit the others."""
 _NAMES: Final = ("venue", "symbol")
 
 # The venue's messages among a book's rows; INVALID and HEARTBEAT carry no levels.
@@ -43,7 +43,7 @@ def instrument_row(
     clickhouse: Mapping[str, Mapping[Key, int]],
     parquet: Mapping[str, Mapping[Key, int]],
 ) -> dict[str, Any]:
-    """Return one instrument's figures in the order of DESIGN's list."""
+    """Return one instrument's figures in column order."""
     row: dict[str, Any] = {"venue": key[0], "symbol": key[1]}
     for name in ("snapshots", "deltas", "level_changes"):
         row[name] = collector[name]
@@ -59,7 +59,7 @@ def instrument_row(
 
 
 def missing(row: Mapping[str, Any], collector: Mapping[str, Any], processor: Mapping[str, Any]) -> list[str]:
-    """Return what the collector published and a later stage has not, a line each; empty if all agree."""
+    """Return what the collector published and a later stage lacks, a line each; empty if all agree."""
     name = f"{row['venue']} {row['symbol']}"
     reached = {
         "l2 records": (collector["published_l2"], processor.get("snapshots", 0) + processor.get("deltas", 0)),
@@ -84,7 +84,7 @@ def missing(row: Mapping[str, Any], collector: Mapping[str, Any], processor: Map
 
 def parquet_counts(folder: Path) -> dict[str, dict[Key, int]]:
     """Count the rows of the files under ``folder`` by instrument: ``{"trades": {(venue, symbol): n}, "l2": …}``."""
-    import pyarrow.dataset as ds  # brings pandas: half a second of the start, which a refused command line need not pay
+    import pyarrow.dataset as ds  # imports pandas: half a second, not needed for a refused command line
 
     counts: dict[str, dict[Key, int]] = {}
     for table, topic, condition in (
@@ -101,7 +101,7 @@ def parquet_counts(folder: Path) -> dict[str, dict[Key, int]]:
 
 
 def clickhouse_counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[Key, int]]:
-    """Return the answers to :data:`COUNT_QUERIES` (format JSONCompact) in the shape of :func:`parquet_counts`."""
+    """Return the answers to :data:`COUNT_QUERIES` (format JSONCompact) in the form of :func:`parquet_counts`."""
     return {
         name: {(venue, symbol): int(count) for venue, symbol, count in answer["data"]}
         for name, answer in answers.items()
@@ -109,15 +109,15 @@ def clickhouse_counts(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
 
 
 def doubts(venue: str, holds_books: Collection[str], instruments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return what is to be told of books that are not there at the end: (faults, warnings), a line each.
+    """Return messages on books that are invalid at the end: (errors, warnings), a line each.
 
-    A book that never began though the recording has messages of it is a fault: whoever replays it misses a book. One
-    that is invalid only at the end was there, and is what the recording holds.
+    A book that never became valid although the recording has messages of it is an error: the replay lacks a book. One
+    that is invalid only at the end was valid before, and is what the recording contains.
 
     Args:
         venue: of the recording.
-        holds_books: symbols of whose books the recording has messages.
-        instruments: symbol → the collector's figures.
+        holds_books: symbols of books with messages in the recording.
+        instruments: symbol → the collector's status.
     """
     faults, warnings = [], []
     for symbol, figures in sorted(instruments.items()):
@@ -128,16 +128,16 @@ def doubts(venue: str, holds_books: Collection[str], instruments: Mapping[str, A
             )
         elif not figures["snapshots"] and symbol in holds_books:
             why = (
-                f"its snapshots were refused ({figures['resyncs']:,} asked for anew; see the events)"
+                f"its snapshots were refused ({figures['resyncs']:,} requested again; see the events)"
                 if figures["resyncs"]
-                else "the recording holds no snapshot that its updates follow"
+                else "the recording contains no snapshot that its updates continue"
             )
-            faults.append(f"{name}: its book never began: {why}")
+            faults.append(f"{name}: its book never became valid: {why}")
     return faults, warnings
 
 
 def tables(result: Mapping[str, Any], console: Console) -> list[Table]:
-    """Return the summary for a person: one table where ``console`` is wide enough, else two; no figure is left out."""
+    """Return the summary for the user: one table where ``console`` is wide enough, else two; no figure is left out."""
     whole = _table(result, COLUMNS, _caption(result["run"]))
     if natural_width(whole, console) <= console.width:
         return [whole]
@@ -147,7 +147,7 @@ def tables(result: Mapping[str, Any], console: Console) -> list[Table]:
 
 
 def natural_width(grid: Table, console: Console) -> int:
-    """Return the columns that ``grid`` takes if nothing of it is cut off."""
+    """Return the width of ``grid`` in columns if nothing is cut off."""
     return console.measure(grid, options=console.options.update_width(1_000)).maximum
 
 

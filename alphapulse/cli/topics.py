@@ -1,4 +1,4 @@
-"""``alphapulse topics create``: the topics, on a broker that can make them, kept as long as configured."""
+"""``alphapulse topics create``: create the topics with the configured retention."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HOUR_MS: Final = 3_600_000
 
 
 async def create(settings: Settings, replication: int | None, wait_seconds: float = 0.0) -> None:
-    """Create every topic that does not exist yet, set the retention of the others, and print what was done.
+    """Create every topic that does not exist, set the retention of the others, and print the changes.
 
     Args:
-        settings: names the broker, the replicas and the retention.
+        settings: broker, replicas and retention.
         replication: replicas of each partition; None: as configured.
-        wait_seconds: how long to wait for a broker that does not answer.
+        wait_seconds: maximum wait for a broker that does not answer.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses a topic.
@@ -45,5 +45,5 @@ async def create(settings: Settings, replication: int | None, wait_seconds: floa
             await asyncio.sleep(_PAUSE_SECONDS)
     kept = await apply_retention(settings.kafka, [topic for topic in wanted if not made[topic.name]])
     for name, new in made.items():
-        retention = f"; kept for {kept[name] / _HOUR_MS:g} h from now on" if name in kept else ""
+        retention = f"; retention now {kept[name] / _HOUR_MS:g} h" if name in kept else ""
         print(f"{name}: {'created' if new else 'exists'}{retention}")

@@ -1,4 +1,4 @@
-"""Configuration: TOML files, environment on top, validated whole at start (:mod:`alphapulse.config.settings`)."""
+"""Configuration: TOML files overridden by the environment, validated at start (:mod:`alphapulse.config.settings`)."""
 
 from alphapulse.config.settings import (
     FILES,

@@ -1,4 +1,4 @@
-"""How a fault of the configuration is told: place, key, reason and value, what was perhaps meant, and no secrets."""
+"""Messages for configuration errors: place, key, reason, value and suggestion, without secrets."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _USERINFO = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean …?"`` if one of ``known`` is close to ``name``, else nothing."""
+    """Return ``", did you mean …?"`` if one of ``known`` is close to ``name``, else an empty text."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f", did you mean {close[0]}?" if close else ""
 
 
 def without_password(address: str) -> str:
-    """Return ``address`` with user and password of a URL (``https://user:password@host``) left out."""
+    """Return the URL ``address`` without user and password (``https://user:password@host``)."""
     return _USERINFO.sub("***", address)
 
 
 def shown(key: Key, value: object) -> str:
-    """Return the end of a message that shows ``value``; secrets and whole tables are not shown."""
+    """Return ``value`` as shown at the end of a message; secrets and whole tables are not shown."""
     if any(_SECRET.search(part) for part in key):
         return "a value that is not shown"
     if isinstance(value, dict):
@@ -41,29 +41,29 @@ def shown(key: Key, value: object) -> str:
 
 
 def key_of(fault: ErrorDetails) -> Key:
-    """Return where in the configuration a finding lies; pydantic marks the *name* of a dict's entry by ``[key]``."""
+    """Return the key of a pydantic error; pydantic marks the *name* of a dict's entry by ``[key]``."""
     return tuple(str(part) for part in fault["loc"] if part != "[key]")
 
 
 def described(fault: ErrorDetails, root: type[BaseModel]) -> str:
-    """Return ``key …: reason, found value`` of one of pydantic's findings on a value of ``root``."""
+    """Return ``key …: reason, found value`` for a pydantic error on a value of ``root``."""
     key = key_of(fault)
     dotted = ".".join(key)
     if fault["type"] == "extra_forbidden":
         return f"key {dotted}: unknown key{suggestion(key[-1], fields_at(root, key[:-1]))}"
-    # Pydantic speaks of JSON where a file is checked.
+    # Pydantic's messages use JSON's terms.
     reason = fault["msg"].removeprefix("Value error, ").replace("be an object", "be a table")
     if fault["loc"][-1] == "[key]":
         return f"key {dotted}: {reason}"
     found = fault["input"]
     if isinstance(found, str) and fields_at(root, key):
-        # Text where a table belongs may well be a table's text, with its secrets.
+        # Text in place of a table may be the text of a table, with its secrets.
         return f"key {dotted}: {reason}, found text"
     return f"key {dotted}: {reason}, found {shown(key, found)}"
 
 
 def fields_at(root: type[BaseModel], key: Key) -> list[str]:
-    """Return the names of the fields of the table at ``key``; nothing if there is no table of fixed names there."""
+    """Return the field names of the table at ``key``; empty if no table of fixed names is there."""
     kind: Any = root
     for part in key:
         if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
@@ -78,10 +78,10 @@ def fields_at(root: type[BaseModel], key: Key) -> list[str]:
 
 
 def strict_faults(root: type[BaseModel], name: str, text: str) -> list[ErrorDetails]:
-    """Return the findings on one top-level key of a file, whose value is given as JSON ``text``.
+    """Validate one top-level key of a file, given as JSON ``text``; return the errors.
 
-    A file has types of its own, so ``port = "8000"`` or ``enabled = 1`` is a mistake there; in an environment
-    variable, which is text always, it is not.
+    A file has typed values, so ``port = "8000"`` or ``enabled = 1`` is an error there; in an environment variable,
+    which is always text, it is not.
     """
     field = root.model_fields.get(name)
     if field is None or field.annotation is None:
@@ -95,7 +95,7 @@ def strict_faults(root: type[BaseModel], name: str, text: str) -> list[ErrorDeta
 
 
 def leaf_fields(root: type[BaseModel], prefix: Key = ()) -> list[Key]:
-    """Return the paths of all keys with a fixed name, tables included."""
+    """Return the paths of all keys with fixed names, including tables."""
     found: list[Key] = []
     for name, field in root.model_fields.items():
         found.append((*prefix, name))

@@ -1,6 +1,6 @@
-"""Reading a configuration from TOML files and the environment, with every fault told at once.
+"""Read a configuration from TOML files and the environment; report all errors at once.
 
-It knows nothing of the keys; those are :mod:`alphapulse.config`'s.
+Independent of the keys, which :mod:`alphapulse.config` defines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from alphapulse.text_files import NoText, read_text
 S = TypeVar("S", bound=BaseSettings)
 
 Rules: TypeAlias = Callable[[Mapping[str, Any], Collection[told.Key]], Iterable[tuple[told.Key, str]]]
-"""Given all values, files and environment, and the keys that are at fault by their form, returns further faults."""
+"""Given all values (files and environment) and the keys whose form is invalid, returns further errors."""
 
 
 def read(
@@ -38,19 +38,19 @@ def read(
     environment: Callable[[], Mapping[str, Any]],
     rules: Rules,
 ) -> S:
-    """Read ``root`` from the files ``names`` in ``folder`` (each optional), the environment on top.
+    """Read ``root`` from the files ``names`` in ``folder`` (each optional), overridden by the environment.
 
     Args:
         root: the whole configuration; its environment variables begin with ``prefix``.
-        folder: of the files; None for the environment alone.
-        names: of the files; no key may stand in two of them.
-        prefix: any other variable that begins so is refused, but for those in ``outside``.
-        outside: variables that are no keys of ``root``.
-        environment: returns the values that the environment gives.
-        rules: beyond the form of single values; they are looked at in the same pass.
+        folder: holds the files; None: environment only.
+        names: file names; no key may be in two of them.
+        prefix: other variables with this prefix are refused, except those in ``outside``.
+        outside: variables that are not keys of ``root``.
+        environment: returns the values from the environment.
+        rules: checks between values; evaluated in the same pass.
 
     Raises:
-        ConfigError: with every fault found, in files and environment.
+        ConfigError: lists all errors in files and environment.
     """
     _, faults = secret_files.expanded(os.environ, prefix)
     known: set[told.Key] = set()
@@ -59,7 +59,7 @@ def read(
     for file in _files(folder, names, faults):
         for name, value in file.table.items():
             if name in origin:
-                faults.append(f"{file.place((name,))}: key {name}: stands in {origin[name].place((name,))} already")
+                faults.append(f"{file.place((name,))}: key {name}: already set in {origin[name].place((name,))}")
                 continue
             origin[name] = file
             merged[name] = value
@@ -74,7 +74,7 @@ def read(
         for item in error.errors():
             key = told.key_of(item)
             variable = _variable_of(key, prefix)
-            # What the file alone is guilty of has been told, with its line.
+            # Errors of the file alone are already reported, with their lines.
             if variable is not None or key not in known:
                 faults.append(f"{variable or _place(key, origin)}: {told.described(item, root)}")
             faulty.add(key)
@@ -87,7 +87,7 @@ def read(
 
 
 class _File:
-    """A configuration file that was read."""
+    """One configuration file."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
@@ -107,7 +107,7 @@ def _files(folder: Path | None, names: tuple[str, ...], faults: list[str]) -> li
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
-        reasons: dict[type[OSError], str] = {FileNotFoundError: "no such folder", NotADirectoryError: "is no folder"}
+        reasons: dict[type[OSError], str] = {FileNotFoundError: "no such folder", NotADirectoryError: "not a folder"}
         faults.append(f"{folder}: {reasons.get(type(error)) or error.strerror or error}")
         return files
     strangers = [path for path in found if path.suffix == ".toml" and path.name not in names]
@@ -128,13 +128,13 @@ def _files(folder: Path | None, names: tuple[str, ...], faults: list[str]) -> li
 
 
 def _syntax_place(path: Path, message: str) -> str:
-    """Return ``path:line`` of what :mod:`tomllib` says, which has the line at its end."""
+    """Return ``path:line`` of a :mod:`tomllib` error, whose message ends with the line."""
     found = re.search(r"\(at line (\d+), column \d+\)$", message)
     return f"{path}:{found[1]}" if found else str(path)
 
 
 def _reading_order(fault: str) -> tuple[str, int]:
-    """Return file and line of a fault: what a person mends is told in the order in which it stands there."""
+    """Sort key of an error: file and line, the order in which a person fixes them."""
     found = re.match(r"(.+?):(\d+): ", fault)
     return (found[1], int(found[2])) if found else (fault, 0)
 
@@ -144,7 +144,7 @@ def _place(key: told.Key, origin: Mapping[str, _File]) -> str:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of ``below`` with those of ``above`` in their place, tables key by key."""
+    """Return ``below`` overridden by ``above``; tables are merged by key."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
@@ -154,7 +154,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _variable_of(key: told.Key, prefix: str) -> str | None:
-    """Return the environment variable that set ``key``: its own, one around it (JSON) or one inside it."""
+    """Return the environment variable that set ``key``: its own, of a table around it (JSON) or of a part of it."""
     present = {name.upper(): name for name in os.environ if name.upper().startswith(prefix)}
     for length in range(len(key), 0, -1):
         name = prefix + "__".join(key[:length]).upper()
@@ -165,7 +165,7 @@ def _variable_of(key: told.Key, prefix: str) -> str | None:
 
 
 def _unknown_variables(root: type[BaseSettings], prefix: str, outside: frozenset[str]) -> list[str]:
-    """pydantic-settings ignores a variable whose first part is no key: a typo would pass in silence."""
+    """Return errors for unknown variables; pydantic-settings silently ignores an unknown first part, such as a typo."""
     roots = tuple(f"{prefix}{name.upper()}" for name in root.model_fields)
     variables = {name: name.upper().removesuffix(secret_files.SUFFIX) for name in os.environ}
     names = [prefix + "__".join(key).upper() for key in told.leaf_fields(root)]

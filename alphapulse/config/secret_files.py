@@ -1,7 +1,7 @@
-"""Secrets in files: a variable ``NAME_FILE`` names the file whose content is the value of ``NAME``.
+"""Secrets in files: ``NAME_FILE`` names a file that holds the value of ``NAME``.
 
-Containers and orchestrators hand secrets over as files. The file is read each time the configuration is; a line break
-at its end does not count.
+Containers and orchestrators pass secrets as files. Each load of the configuration reads the file; a trailing line
+break is removed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SUFFIX: Final = "_FILE"
 
 
 def expanded(variables: Mapping[str, str], prefix: str) -> tuple[dict[str, str], list[str]]:
-    """Return ``variables`` with the content of files in place of their names, and a fault for each that is wrong.
+    """Replace file names by file contents; return the variables and the errors.
 
     Args:
         variables: the environment.
-        prefix: variables that do not begin with it are left as they are.
+        prefix: other variables are returned unchanged.
     """
     found, faults = dict(variables), []
     for name, value in variables.items():
@@ -30,7 +30,7 @@ def expanded(variables: Mapping[str, str], prefix: str) -> tuple[dict[str, str],
         del found[name]
         meant = name[: -len(SUFFIX)]
         if any(other.upper() == meant.upper() for other in variables):
-            faults.append(f"{name}: {meant} is set as well; set one of them")
+            faults.append(f"{name}: {meant} is also set; set only one of them")
             continue
         try:
             found[meant] = read_text(Path(value)).rstrip("\r\n")

@@ -1,10 +1,10 @@
-"""Configuration: TOML files, environment on top, validated whole at start.
+"""Configuration: TOML files overridden by the environment, validated at start.
 
 ``services.toml`` and ``exchanges.toml`` are read from one folder; a variable ``ALPHAPULSE_<SECTION>__<KEY>`` (deeper
-keys by further double underscores, lists as ``a,b`` or JSON, tables as JSON) overrides a key; with ``_FILE`` behind it,
-the variable names a file that holds the value. Unknown keys are refused,
-and all faults are reported at once, each with its file and line or its variable, its key and its value; secrets never
-show. What a venue offers is its own to say: whoever collects passes its rules to :func:`load`.
+keys by further double underscores, lists as ``a,b`` or JSON, tables as JSON) overrides a key; with the suffix
+``_FILE``, the variable names a file that holds the value. Unknown keys are refused. All errors are reported at once,
+each with its file and line or its variable, its key and its value; secrets are never shown. The venues' own rules are
+passed to :func:`load` by the collectors.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PREFIX = "ALPHAPULSE_"
 
 
 class Section(BaseModel):
-    """A table of the configuration: frozen, unknown keys refused."""
+    """Table of the configuration: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,7 +64,7 @@ class KafkaSettings(Section):
 
     bootstrap: Addresses = "127.0.0.1:9092"
     incarnation: str = ""
-    """Names one life of the broker's log: offsets of two lives have nothing in common. Empty: its cluster id."""
+    """Identifies one instance of the broker's log: offsets of two instances are unrelated. Empty: its cluster id."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
     sasl_username: str = ""
@@ -72,12 +72,12 @@ class KafkaSettings(Section):
     ssl_cafile: Path | None = None
     compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
     """On our records zstd is a quarter smaller than lz4. But it clears some hundred kilobytes for each batch however
-    small, and at everyday rates a batch is a record or two: a tenth of the whole stack's CPU at 390 records/s."""
+    small, and at usual rates a batch is one or two records: a tenth of the whole stack's CPU at 390 records/s."""
     request_timeout_ms: Annotated[int, Field(ge=1000)] = 30_000
     fetch_max_wait_ms: Annotated[int, Field(ge=1, le=5000)] = 100
-    """How long the broker may hold back an empty answer."""
+    """Maximum time the broker may hold back an empty fetch response."""
     session_timeout_ms: Annotated[int, Field(ge=1000)] = 10_000
-    """A consumer that is not heard of for this long loses its partitions to the others of its group."""
+    """A consumer without heartbeats for this long loses its partitions to the others of its group."""
     heartbeat_interval_ms: Annotated[int, Field(ge=100, validate_default=True)] = 1_000
 
     @field_validator("heartbeat_interval_ms")
@@ -92,17 +92,17 @@ class KafkaSettings(Section):
 class RegistrySettings(Section):
     """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
 
-    # A URL may carry a password: no repr of the settings shows it.
+    # A URL may contain a password: the repr of the settings does not show it.
     url: Annotated[HttpUrl | None, Field(repr=False)] = None
 
 
 class OpsSettings(Section):
-    """``[ops]``: health, readiness and metrics of every service. Port 0: any free one, told in ``data_dir/run``."""
+    """``[ops]``: health, readiness and metrics of every service. Port 0: any free one (see ``data_dir/run``)."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     stop_with_parent: bool = False
-    """Stop when standard input ends; set by a supervisor that holds its other end."""
+    """Stop at the end of standard input; set by a supervisor, which holds the other end of the pipe."""
 
 
 class LogSettings(Section):
@@ -113,20 +113,20 @@ class LogSettings(Section):
 
 
 class PublisherSettings(Section):
-    """``[publisher]``: bounds between a venue and the broker."""
+    """``[publisher]``: bounds on records in flight between venue and broker."""
 
     max_in_flight: Annotated[int, Field(ge=1)] = 20_000
-    """Records handed to the client and not yet acknowledged; at the bound the venue's socket is read no further."""
+    """Maximum records in flight (not acknowledged); at the bound the venue's socket is not read."""
     max_in_flight_bytes: Annotated[int, Field(ge=65_536)] = 64 * 2**20
-    """Their size in memory (encoded, and 768 bytes each): it bounds a collector's memory, which grows by at most 1.3
-    times this and 16 MiB while the broker is away (docs/integrity.md). Both bounds may be passed by what a single frame
-    or snapshot leads to, and by a few events."""
+    """Maximum size in flight, in memory (encoded, plus 768 bytes each): it bounds a collector's memory, which grows by
+    at most 1.3 times this plus 16 MiB while the broker is unavailable (docs/integrity.md). A single frame or snapshot,
+    and a few events, may exceed both bounds."""
     broker_patience_s: Annotated[float, Field(gt=0)] = 10.0
-    """At a bound for so long, the venue's connections are closed; they are opened again when the broker is back."""
+    """After this long at a bound the venue's connections are closed; they reopen when the broker is available."""
     dedupe_seconds: Annotated[float, Field(ge=0)] = 600.0
-    """At start the trades published within this time are read back: those the venue repeats are not published again."""
+    """At start, trades published within this time are read back: the venue's repeats are not published again."""
     dedupe_records: Annotated[int, Field(ge=0)] = 20_000
-    """At most so many of each partition; 0: none are read back."""
+    """Maximum trades read back per partition; 0: none."""
     linger_ms: Annotated[int, Field(ge=0, le=1000)] = 1
 
 
@@ -136,42 +136,43 @@ class ProcessorSettings(Section):
     group: Group = "alphapulse-processors"
     depth_levels: Annotated[int, Field(ge=1, le=1000)] = 20
     depth_interval_ms: Annotated[int, Field(ge=0)] = 10
-    """At most one Depth record per instrument in this time (0: one per change)."""
+    """Minimum time between two Depth records of an instrument (0: one per change)."""
     stats_interval_s: Annotated[int, Field(ge=1)] = 1
     candle_intervals_s: Annotated[tuple[Annotated[int, Field(ge=1)], ...], *Listed] = (1, 60)
     candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
-    """How long after its last trade was received, and its length, a candle may still change."""
+    """How long a candle may still change after its end and after its last trade was received."""
     commit_interval_ms: Annotated[int, Field(ge=10)] = 200
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
-    """How long a worker that is asked to stop may go on reading what the broker has at that moment. It allows itself so
-    much more than the 15 s that every service has for its end."""
+    """How long a stopping worker may go on reading the records that the broker has at that moment. Its grace period is
+    longer by this than the 15 s of every service."""
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
     checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
-    """A partition of which this much was read since its last checkpoint gets one before the interval is over: the
-    records behind the last checkpoint are needed after a crash, and the embedded broker keeps the newest 8 MB only."""
+    """A partition with this much read since its last checkpoint gets a checkpoint before the interval is over: the
+    records behind it are needed after a crash, and the embedded broker keeps only the newest 8 MB."""
     arbitrage_min_net_basis_points: float = 0.0
 
 
 class TopicsSettings(Section):
-    """``[topics]``: how ``alphapulse init`` and ``alphapulse topics create`` make the topics."""
+    """``[topics]``: settings of ``alphapulse init`` and ``alphapulse topics create``."""
 
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     """Replicas of each partition."""
     retention_hours: dict[TopicName, Annotated[float, Field(gt=0)]] = {}
-    """How long records are kept, by topic; topics not named keep their usual time (docs/tables.md)."""
+    """Retention by topic; other topics keep their default (docs/tables.md)."""
 
 
 class FreshnessSettings(Section):
-    """``[freshness]``: how old what is handed out may be (docs/integrity.md). Hosts need a common time (NTP)."""
+    """``[freshness]``: maximum ages of data (docs/integrity.md). Hosts need synchronized clocks (NTP)."""
 
     heartbeat_ms: Annotated[int, Field(ge=50, le=60_000)] = 1_000
-    """How often a collector confirms a valid book that does not change."""
+    """Interval at which a collector confirms a valid book that does not change."""
     max_book_age_ms: Annotated[int, Field(ge=100, validate_default=True)] = 5_000
-    """A book not confirmed for longer is stale: REST, stream, page, arbitrage and health treat it as not valid."""
+    """A book not confirmed for longer is stale: REST, stream, page, arbitrage and health treat it as invalid."""
     max_lag_s: Annotated[float, Field(gt=0)] = 5.0
     """A consumer group further behind than this makes the system ``degraded``."""
     max_feed_delay_ms: Annotated[int, Field(ge=0)] = 2_000
-    """A collector that reads frames later than this after they came ends its books until it has caught up; 0: never."""
+    """A collector that reads frames later than this after their arrival invalidates its books until it has caught up;
+    0: never."""
 
     @field_validator("max_book_age_ms")
     @classmethod
@@ -183,8 +184,8 @@ class FreshnessSettings(Section):
 
 
 DrainSeconds = Annotated[float, Field(ge=0, le=10)]
-"""How long a sink that is asked to stop may go on reading what the broker has at that moment. At most 10: its last
-write and the closing come on top, and a service that has not stopped after 15 s is cut short."""
+"""How long a stopping sink may go on reading the records that the broker has at that moment. At most 10: the last
+write and the closing follow, and a service that has not stopped after 15 s is cancelled."""
 
 
 class ClickHouseSettings(Section):
@@ -205,7 +206,7 @@ class ClickHouseSettings(Section):
     )
     batch_records: Annotated[int, Field(ge=1)] = 50_000
     batch_seconds: Annotated[float, Field(gt=0)] = 1.0
-    """A batch is written when its oldest record was fetched so long ago; fetching takes up to half as long, at most
+    """A batch is written this long after its oldest record was fetched; fetching takes up to half as long, at most
     0.5 s, so a row is in its table one to two seconds after its record was published."""
     drain_seconds: DrainSeconds = 10.0
 
@@ -228,9 +229,9 @@ class GatewaySettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     max_connections: Annotated[int, Field(ge=1)] = 1000
     queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
-    """What may wait for one slow client before it is conflated, then disconnected."""
+    """Maximum queue of a slow client before it is conflated, then disconnected."""
     allowed_origins: Annotated[tuple[str, ...], *Listed] = ()
-    """Pages of other hosts that may open the stream (``https://desk.example``); the gateway's own always may."""
+    """Other origins that may open the stream (``https://desk.example``); the gateway's own always may."""
 
 
 class VenueSettings(Section):
@@ -238,23 +239,23 @@ class VenueSettings(Section):
 
     enabled: bool = True
     symbols: Annotated[tuple[Symbol, ...], *Listed] = ()
-    """Canonical symbols, or patterns of them (``*-USD``) that stand for all the venue trades."""
+    """Canonical symbols, or patterns (``*-USD``) that expand to all matching symbols of the venue."""
     websocket_url: WebSocketUrl | None = None
     """Empty: the venue's public address."""
     rest_url: HttpUrl | None = None
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
     connections: Annotated[int, Field(ge=1, le=100)] = 1
-    """Connections to share the symbols among, at least; more are opened where the venue's limits ask for them."""
+    """Minimum number of connections that share the symbols; more are opened where the venue's limits need them."""
     symbols_per_connection: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Fewer than the venue allows; empty: as many."""
+    """Fewer than the venue allows; empty: the venue's limit."""
     reconnect_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
-    """A connection is replaced, without a gap, when it is so old; empty: shortly before the venue would cut it."""
+    """A connection of this age is replaced without a gap; empty: shortly before the venue would close it."""
     instrument_silence_seconds: Annotated[float, Field(gt=0)] | None = None
-    """An instrument of which nothing comes for so long is asked for again; empty: the venue's usual measure."""
+    """An instrument without messages for this long is resubscribed; empty: the venue's default."""
     taker_fee_basis_points: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(0)
     key: Secret = SecretStr("")
-    """Of an account, where the venue wants one; best given as ``ALPHAPULSE_VENUES__<NAME>__KEY`` and ``…__SECRET``."""
+    """Of an account, where the venue needs one; best set by ``ALPHAPULSE_VENUES__<NAME>__KEY`` and ``…__SECRET``."""
     secret: Secret = SecretStr("")
 
 
@@ -292,18 +293,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # The environment beats the files, which arrive as init arguments (load() merges them).
+        # The environment overrides the files, which arrive as init arguments (load() merges them).
         return _Environment(settings_cls), init_settings
 
 
 class _Environment(EnvSettingsSource):
-    """The environment variables; one that should be JSON and is not is left to the validation of its key.
+    """Environment variables; invalid JSON is left to the validation of its key.
 
-    pydantic-settings would stop at it instead, without a word about all the other faults.
+    pydantic-settings would stop there and report no other error.
     """
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        variables, _ = expanded(os.environ, PREFIX)  # the faults are told by read()
+        variables, _ = expanded(os.environ, PREFIX)  # read() reports the errors
         return {name.lower(): value for name, value in variables.items()}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
@@ -315,12 +316,12 @@ class _Environment(EnvSettingsSource):
             return value
 
 
-# Read by load(), the tests or the page's build, not keys of the settings.
+# Read by load(), the tests or the page's build; not keys of the settings.
 _OUTSIDE = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}RECORDINGS", f"{PREFIX}GATEWAY_URL"})
 
 
 VenueRules: TypeAlias = Callable[[Mapping[str, "VenueSettings"]], Iterable[tuple[Key, str]]]
-"""Given the venues' tables, returns what they ask for and the venues do not offer: (key, reason) each."""
+"""Given the venues' tables, returns (key, reason) for each setting that the venue does not support."""
 
 
 def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settings:
@@ -328,16 +329,16 @@ def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settin
 
     Args:
         folder: holds the TOML files (each optional); default: ``$ALPHAPULSE_CONFIG``, else none.
-        rules: of the venues, for whoever collects from them. What is sound of a table is held against them, whatever
-            else is wrong in it.
+        rules: the venues' rules, passed by collectors. They check the valid parts of each table, whatever else is
+            invalid in it.
 
     Raises:
-        ConfigError: with every fault found, in files and environment.
+        ConfigError: lists all errors in files and environment.
     """
 
     def of_venues(values: Mapping[str, Any], faulty: Collection[Key]) -> Iterable[tuple[Key, str]]:
         tables = _sound(values.get("venues"), faulty)
-        # Of a list that is wrong as a whole nothing may be left; that it is empty is then not what is wrong with it.
+        # An invalid list may be left empty here; that it is empty is then not the error to report.
         left = {("venues", name, "symbols") for name, table in tables.items() if table.symbols}
         told = {key[:3] for key in faulty} - left
         return [(key, reason) for key, reason in rules(tables) if key not in told]
@@ -356,7 +357,7 @@ def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settin
 
 
 def _sound(venues: object, faulty: Collection[Key]) -> dict[str, VenueSettings]:
-    """Return the venues' tables without the keys at ``faulty``; of their symbols those that can be any."""
+    """Return the venues' tables without the keys at ``faulty``, and with only the valid ones of their symbols."""
     found: dict[str, VenueSettings] = {}
     for name, table in venues.items() if isinstance(venues, dict) else ():
         if ("venues", name) in faulty or not isinstance(table, dict):
@@ -367,7 +368,7 @@ def _sound(venues: object, faulty: Collection[Key]) -> dict[str, VenueSettings]:
             sound["symbols"] = list(dict.fromkeys(symbol for symbol in listed if _is_symbol(symbol)))
         try:
             found[name] = VenueSettings(**sound)
-        except ValidationError:  # a rule between keys, of which one is missing now; it has been told
+        except ValidationError:  # a rule between keys, one of which was removed; already reported
             continue
     return found
 
@@ -380,10 +381,10 @@ def _is_symbol(value: object) -> bool:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return ``settings`` as environment variables, what a supervisor hands to its children, secrets included.
+    """Return ``settings`` as environment variables for a supervisor's children, including secrets.
 
-    Defaults are left out: give a child these variables *instead of* its parent's own ``ALPHAPULSE_…`` ones, or
-    those would show through (``ALPHAPULSE_CONFIG``, too).
+    Defaults are left out: give a child these variables *instead of* its parent's own ``ALPHAPULSE_…`` ones, which would
+    otherwise apply (``ALPHAPULSE_CONFIG``, too).
     """
     variables: dict[str, str] = {}
     for key, value in settings.model_dump(mode="json", exclude_defaults=True, context=REVEAL).items():
@@ -392,7 +393,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 _TABLES: Final = (f"{PREFIX}VENUES", f"{PREFIX}TOPICS__RETENTION_HOURS")
-"""Whose keys are names of things, not of settings: written as JSON."""
+"""Tables whose keys are names of things, not of settings: written as JSON."""
 
 
 def _flatten(name: str, value: Any, variables: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Where the keys of a TOML text stand, which :mod:`tomllib` does not tell: for messages that name a line."""
+"""Line numbers of the keys in a TOML text, for messages; :mod:`tomllib` does not give them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _STRINGS = ('"""', "'''")
 def key_lines(text: str) -> dict[Key, int]:
     """Return the 1-based line of each table and key of ``text``, which is valid TOML.
 
-    Keys inside inline tables are not listed; the line of the key that holds the table is the best there is.
+    Keys inside inline tables are not listed; use the line of the key that holds the table.
     """
     lines: dict[Key, int] = {}
     table: Key = ()
-    inside: str | None = None  # the mark that ends the multi-line string we are in
-    # Not splitlines(), which counts characters in comments and strings that TOML does not take for ends of lines.
+    inside: str | None = None  # end marker of the current multi-line string
+    # Not splitlines(): it splits at characters in comments and strings that are not line ends in TOML.
     for number, line in enumerate(text.split("\n"), start=1):
         if inside is not None:
             if inside in line:
@@ -39,7 +39,7 @@ def key_lines(text: str) -> dict[Key, int]:
 
 
 def line_of(key: Key, lines: dict[Key, int]) -> int | None:
-    """Return the line of ``key``, or of the nearest key or table around it; None if there is none."""
+    """Return the line of ``key``, or of the innermost key or table around it; None if there is none."""
     for length in range(len(key), 0, -1):
         if (line := lines.get(key[:length])) is not None:
             return line
@@ -47,7 +47,7 @@ def line_of(key: Key, lines: dict[Key, int]) -> int | None:
 
 
 def _note(key: Key, known: int, number: int, lines: dict[Key, int]) -> None:
-    """Let ``key`` and the tables it implies beyond its first ``known`` parts stand in this line."""
+    """Record this line for ``key`` and for the tables it implies beyond its first ``known`` parts."""
     for length in range(known + 1, len(key) + 1):
         lines.setdefault(key[:length], number)
 

@@ -1,4 +1,4 @@
-"""The kinds of values in a configuration, each with the check that tells what is wrong with one."""
+"""Types of configuration values, with their validation."""
 
 from __future__ import annotations
 
@@ -46,31 +46,31 @@ Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
 
 
 def _split(value: object, info: ValidationInfo) -> object:
-    """Take ``a,b`` for a list, as an environment variable gives it; in a file (JSON by then) it is text."""
+    """Split ``a,b`` into a list if it comes from the environment; in a file (JSON by then) it is text."""
     if isinstance(value, list | tuple):
         return tuple(value)
     if info.mode == "json" or not isinstance(value, str):
-        raise ValueError('Input should be a list, as ["a", "b"]')
+        raise ValueError('Input should be a list, such as ["a", "b"]')
     if value.lstrip().startswith("["):
-        raise ValueError('no valid JSON; a list is written a,b or ["a", "b"]')
+        raise ValueError('not valid JSON; write a list as a,b or ["a", "b"]')
     return [part.strip() for part in value.split(",")] if value.strip() else []
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     doubled = [str(value) for number, value in enumerate(values) if value in values[:number]]
     if doubled:
-        raise ValueError(f"{', '.join(dict.fromkeys(doubled))} stands in it twice")
+        raise ValueError(f"{', '.join(dict.fromkeys(doubled))} is listed twice")
     return values
 
 
 Listed = (BeforeValidator(_split), AfterValidator(_distinct))
-"""Of a list whose entries are all different; from the environment also as ``a,b``."""
+"""List without duplicates; from the environment also as ``a,b``."""
 
 
 def _topic(name: str) -> str:
     known = [topic.name for topic in topics.TOPICS]
     if name not in known:
-        raise ValueError(f"no such topic{suggestion(name, known)}; there are {', '.join(known)}")
+        raise ValueError(f"unknown topic{suggestion(name, known)}; known: {', '.join(known)}")
     return name
 
 
@@ -97,7 +97,7 @@ Database = Annotated[str, AfterValidator(_plain_name)]
 
 
 def _url(*schemes: str) -> AfterValidator:
-    """Return the check of an address with one of ``schemes``; empty text passes, and means none."""
+    """Return a validator for URLs with one of ``schemes``; empty text passes and means none."""
 
     def check(text: str) -> str:
         try:
@@ -119,7 +119,7 @@ HttpUrl = Annotated[str, _url("https", "http")]
 
 
 REVEAL: Final[dict[str, bool]] = {"reveal": True}
-"""The context in which secrets are written out."""
+"""Serialization context in which secrets are written out."""
 
 
 def _serialize(secret: SecretStr, info: SerializationInfo) -> str:
@@ -127,4 +127,4 @@ def _serialize(secret: SecretStr, info: SerializationInfo) -> str:
 
 
 Secret = Annotated[SecretStr, PlainSerializer(_serialize, when_used="json")]
-"""Text that no repr, message, log or dump shows; :func:`alphapulse.config.environment` alone writes it out."""
+"""Text hidden in every repr, message, log and dump; only :func:`alphapulse.config.environment` writes it out."""

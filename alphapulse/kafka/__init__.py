@@ -1,10 +1,10 @@
-"""Everything that touches the Kafka protocol: client factories, commits with metadata, losses and lag.
+"""Kafka clients: factories, commits with metadata, losses and lag.
 
-:mod:`~alphapulse.kafka.client` makes producers and consumers from the configuration,
-:mod:`~alphapulse.kafka.waiting` waits for a broker that is not there yet and tells why it cannot be used,
+:mod:`~alphapulse.kafka.client` creates producers and consumers from the configuration,
+:mod:`~alphapulse.kafka.waiting` waits for an unavailable broker and reports why it cannot be used,
 :mod:`~alphapulse.kafka.tail` reads the end of a topic, as it is at one moment,
-:mod:`~alphapulse.kafka.losses` finds records the broker dropped before they were read,
-:mod:`~alphapulse.kafka.lag` tells how far groups are behind.
+:mod:`~alphapulse.kafka.losses` detects records dropped by the broker before they were read,
+:mod:`~alphapulse.kafka.lag` reports the lag of groups.
 """
 
 from alphapulse.kafka.client import (

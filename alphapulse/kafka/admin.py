@@ -1,4 +1,4 @@
-"""Topics made and kept as configured through the admin client (the embedded broker has its own way)."""
+"""Create topics and set their retention through the admin client (the embedded broker creates its own)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HOUR_MS: Final = 3_600_000
 
 
 def retained(wanted: Iterable[Topic], hours: Mapping[str, float]) -> tuple[Topic, ...]:
-    """Return ``wanted``, each kept for the hours that stand in ``hours`` under its name, if any do."""
+    """Return ``wanted`` with the retention in ``hours`` for the topics listed there."""
     return tuple(
         replace(topic, retention_ms=round(hours[topic.name] * _HOUR_MS)) if topic.name in hours else topic
         for topic in wanted
@@ -35,9 +35,9 @@ def retained(wanted: Iterable[Topic], hours: Mapping[str, float]) -> tuple[Topic
 
 
 async def apply_retention(settings: KafkaSettings, wanted: Iterable[Topic]) -> dict[str, int]:
-    """Give topics that exist the retention of ``wanted``; return name → milliseconds of those that had another.
+    """Set the retention of existing topics to that of ``wanted``; return name → milliseconds of those changed.
 
-    All of a topic's own settings are written, those that :meth:`Topic.broker_config` names: nobody else sets any.
+    Writes all of a topic's settings, those of :meth:`Topic.broker_config`: nothing else sets any.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses.
@@ -51,7 +51,7 @@ async def apply_retention(settings: KafkaSettings, wanted: Iterable[Topic]) -> d
                 if code:
                     raise BrokerError(f"topic {name}: {for_code(code).__name__}: {message}")
                 kept = {str(entry[0]): str(entry[1]) for entry in entries}
-                # The embedded broker keeps what fits, whatever the time.
+                # The embedded broker keeps what fits, at any age.
                 if kept.get("retention.ms", wanted_ms := str(topics[name].retention_ms)) != wanted_ms:
                     changed[name] = topics[name].retention_ms
             if changed:
@@ -71,9 +71,9 @@ async def apply_retention(settings: KafkaSettings, wanted: Iterable[Topic]) -> d
 async def create_topics(
     settings: KafkaSettings, replication: int, wanted: Iterable[Topic] = (*TOPICS, *STATE_TOPICS)
 ) -> dict[str, bool]:
-    """Make every topic of ``wanted`` that does not exist yet; return name → whether it was made now.
+    """Create every topic of ``wanted`` that does not exist; return name → whether it was created now.
 
-    A broker learns of a topic a moment after its controller has made it; this waits for that.
+    A broker learns of a topic a moment after its controller has created it; this waits for that.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses a topic.
@@ -87,8 +87,8 @@ async def create_topics(
                 while not made.keys() <= set(await client.list_topics()):  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_SECONDS)
         except (KafkaError, TimeoutError) as error:
-            reason = str(error) or f"not to be seen within {VISIBLE_SECONDS:g} s"
-            raise BrokerError(f"cannot make topics on the broker at {settings.bootstrap}: {reason}") from error
+            reason = str(error) or f"topics not visible in the broker's metadata after {VISIBLE_SECONDS:g} s"
+            raise BrokerError(f"cannot create topics on the broker at {settings.bootstrap}: {reason}") from error
     return made
 
 

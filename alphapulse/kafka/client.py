@@ -1,8 +1,8 @@
-"""Kafka clients made from the configuration: one place for addresses, security and the settings that promises rest on.
+"""Factories of Kafka clients: addresses, security and delivery guarantees from the configuration.
 
-Bytes in and bytes out, not started: use them within :func:`running`. :func:`consumer` and :func:`producer` are
-aiokafka's own. :func:`native_consumer` and :func:`native_producer` are librdkafka's behind the same interface: for
-readers that want every record at once, at a tenth of the cost (:mod:`alphapulse.kafka.native`).
+Bytes in and bytes out; the clients are not started: use them within :func:`running`. :func:`consumer` and
+:func:`producer` are aiokafka's. :func:`native_consumer` and :func:`native_producer` use librdkafka behind the same
+interface: for low latency at a tenth of the CPU time (:mod:`alphapulse.kafka.native`).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from alphapulse.topics import MAX_RECORD_BYTES
 closed.install()
 
 MAX_BATCH_BYTES: Final = 128 * 1024
-"""Of one partition's records before compression."""
+"""Batch size per partition before compression."""
 
 STOP_SECONDS: Final = 10.0
-"""How long a producer may take to deliver its last records: aiokafka would wait for ever for a broker that is gone."""
+"""Time for a producer to deliver its last records: aiokafka would wait for ever for an unavailable broker."""
 
 
 class KafkaClient(Protocol):
-    """What aiokafka's producer, consumer and admin client have in common but for the name of ``stop``."""
+    """Common interface of aiokafka's producer, consumer and admin client, except for ``stop``."""
 
     async def start(self) -> None:
         """Connect."""
@@ -47,7 +47,7 @@ class KafkaClient(Protocol):
 C = TypeVar("C", bound=KafkaClient)
 
 AnyConsumer: TypeAlias = "AIOKafkaConsumer | NativeConsumer"
-"""What :func:`consumer` and :func:`native_consumer` make: as far as we use them, one interface."""
+"""Result of :func:`consumer` and :func:`native_consumer`: the interface that we use."""
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     }
     if settings.security_protocol in ("SSL", "SASL_SSL"):
         try:
-            # Without a file: the system's own authorities.
+            # Without a file: the system's certificate authorities.
             arguments["ssl_context"] = ssl.create_default_context(cafile=settings.ssl_cafile)
         except OSError as error:
             raise BrokerError(f"kafka.ssl_cafile: {settings.ssl_cafile}: {error}") from error
@@ -81,10 +81,10 @@ def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5, giv
 
     Args:
         settings: the broker.
-        client_id: as it shows in the broker's logs and metrics.
-        linger_ms: how long a record may wait for others to share its batch.
-        give_up: fail what could not be sent for ``request_timeout_ms`` because its partition has no leader. Of all a
-            broker can be missing this is the one thing aiokafka does not wait for; a broker that restarts may say it.
+        client_id: shown in the broker's logs and metrics.
+        linger_ms: maximum delay of a record to share a batch.
+        give_up: fail records that could not be sent for ``request_timeout_ms`` because their partition has no leader.
+            aiokafka waits for every other condition; a restarting broker may report this one.
     """
     made = AIOKafkaProducer(
         **connection(settings),
@@ -118,13 +118,13 @@ def consumer(
     Args:
         settings: the broker.
         topics: to subscribe to, shared with the other members of the group; none: for ``assign()``.
-        group_id: None for a reader that neither shares nor commits.
-        client_id: as it shows in the broker's logs and metrics.
-        listener: told of partitions that come and go; needs a group.
-        max_poll_records: bound of one ``getmany``.
-        fetch_min_bytes: how much the broker waits for before it answers a fetch. A fetch costs this client close to a
-            millisecond of the processor, whatever it brings: who writes once a second need not ask for every record.
-        fetch_max_wait_ms: how long the broker may wait for that; by default ``kafka.fetch_max_wait_ms``.
+        group_id: None for a reader without shared partitions and commits.
+        client_id: shown in the broker's logs and metrics.
+        listener: notified of rebalances; needs a group.
+        max_poll_records: maximum records per ``getmany``.
+        fetch_min_bytes: minimum size of a fetch response. A fetch costs this client close to a millisecond of CPU time,
+            whatever it brings: a reader that writes once a second need not fetch every record separately.
+        fetch_max_wait_ms: maximum wait for that; by default ``kafka.fetch_max_wait_ms``.
     """
     made = AIOKafkaConsumer(
         **connection(settings),
@@ -155,10 +155,10 @@ def native_consumer(
     fetch_max_wait_ms: int | None = None,
     coalesce_ms: float = 0.0,
 ) -> NativeConsumer:
-    """Return a consumer on librdkafka that does what :func:`consumer`'s does, for a tenth of the processor's time.
+    """Return a consumer on librdkafka, equivalent to :func:`consumer`'s at a tenth of the CPU time.
 
     Args:
-        coalesce_ms: how long after a record to wait for more, before they are handed over together.
+        coalesce_ms: delay after a record to gather more before they are handed over together.
 
     The other arguments are those of :func:`consumer`.
 
@@ -168,7 +168,7 @@ def native_consumer(
     made = NativeConsumer(
         configuration.consumer(
             settings,
-            # librdkafka wants a name even where there is no group; nobody joins it.
+            # librdkafka requires a name even without a group; no group is joined.
             group_id=client_id if group_id is None else group_id,
             client_id=client_id,
             fetch_min_bytes=fetch_min_bytes,
@@ -187,7 +187,7 @@ def native_consumer(
 def native_producer(
     settings: KafkaSettings, *, client_id: str, linger_ms: int = 5, give_up: bool = True
 ) -> NativeProducer:
-    """Return a producer on librdkafka that promises what :func:`producer`'s does: order, no doubles, the same keys.
+    """Return a producer on librdkafka, equivalent to :func:`producer`'s: ordered, no duplicates, the same partitioner.
 
     The arguments are those of :func:`alphapulse.kafka.native.configuration.producer`.
 
@@ -205,8 +205,8 @@ async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
     """Start ``client`` (producer, consumer or admin client), and stop it at the end.
 
     Raises:
-        BrokerError: the broker cannot be reached or refuses, or takes no more records: those not acknowledged
-            within ``STOP_SECONDS`` of the end may be lost.
+        BrokerError: the broker cannot be reached or refuses, or accepts no more records: those not acknowledged within
+            ``STOP_SECONDS`` of the end may be lost.
     """
     try:
         await client.start()
@@ -228,7 +228,7 @@ async def running(client: C, settings: KafkaSettings) -> AsyncIterator[C]:
 
 
 def unusable(settings: KafkaSettings, error: KafkaError) -> BrokerError:
-    """Return what to raise of a client that could not be started."""
+    """Return the error to raise for a client that could not be started."""
     kind = BrokerUnavailable if isinstance(error, KafkaConnectionError) else BrokerError
     return kind(f"kafka.bootstrap: cannot use the broker at {settings.bootstrap}: {error}")
 
@@ -238,7 +238,7 @@ async def _stop(client: Any) -> None:
 
 
 def in_group(reader: AnyConsumer) -> bool:
-    """Return whether ``reader`` shares its partitions with a group, and so has commits."""
+    """Return whether ``reader`` is in a group, and so has commits."""
     if isinstance(reader, NativeConsumer):
         return reader.group_id is not None
     return reader._group_id is not None  # noqa: SLF001 aiokafka does not tell
@@ -249,7 +249,7 @@ async def committed(
 ) -> dict[TopicPartition, OffsetAndMetadata]:
     """Return offset and metadata of the last commit of ``reader``'s group; a partition without one is left out.
 
-    aiokafka's public ``committed()`` gives the offset alone, so this asks the part of it that knows both.
+    aiokafka's public ``committed()`` returns only the offset, so this uses an internal part that returns both.
 
     Raises:
         BrokerError: the group's coordinator refuses.
@@ -261,7 +261,7 @@ async def committed(
         found = await reader._coordinator.fetch_committed_offsets(list(partitions))  # noqa: SLF001
     except KafkaError as error:
         raise BrokerError(f"cannot read the commits of a consumer group: {error}") from error
-    # The protocol says "no commit" with offset -1. A native consumer's metadata end with a zero byte.
+    # "No commit" is offset -1 in the protocol. A native consumer's metadata ends with a zero byte.
     return {
         partition: OffsetAndMetadata(commit.offset, commit.metadata.rstrip("\0"))
         for partition, commit in found.items()
@@ -270,7 +270,7 @@ async def committed(
 
 
 async def incarnation(settings: KafkaSettings) -> str:
-    """Return the name of this life of the broker's log: the configured one, else the cluster's id.
+    """Return the id of this instance of the broker's log: the configured one, else the cluster's id.
 
     Raises:
         BrokerError: the broker cannot be reached, or has no cluster id.
@@ -280,5 +280,5 @@ async def incarnation(settings: KafkaSettings) -> str:
     async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
         cluster = (await admin.describe_cluster()).get("cluster_id")
     if not cluster:
-        raise BrokerError(f"the broker at {settings.bootstrap} tells no cluster id; set kafka.incarnation")
+        raise BrokerError(f"the broker at {settings.bootstrap} has no cluster id; set kafka.incarnation")
     return str(cluster)

@@ -1,8 +1,8 @@
-"""A connection that the broker has closed is a broken one, on uvloop as well.
+"""Treat connections closed by the broker as broken, on uvloop as well.
 
-Between the moment a broker's end of a connection goes and the moment aiokafka hears of it, a request may still be
-written. asyncio's transports swallow it; uvloop's raise RuntimeError, of which aiokafka knows nothing: it ends the
-consumer's coordination or the producer's sender for good, where a broken connection would be made anew
+Between the broker's close of a connection and the moment aiokafka learns of it, a request may still be written.
+asyncio's transports ignore that; uvloop's raise RuntimeError, which aiokafka does not expect: it ends the consumer's
+coordination or the producer's sender for good, where a broken connection would be reopened
 (https://github.com/aio-libs/aiokafka/issues/1038).
 """
 
@@ -34,7 +34,7 @@ def _as_broken(send: Send) -> Send:
 
 
 def install() -> None:
-    """Make it so for all of aiokafka's clients in this process; a second time changes nothing."""
+    """Patch all of aiokafka's clients in this process; idempotent."""
     for name in ("send", "_send_sasl_token"):
         send = getattr(AIOKafkaConnection, name)
         if not hasattr(send, "__wrapped__"):

@@ -1,7 +1,6 @@
-"""How far consumer groups are behind, as plain data, seen from outside the groups.
+"""Lag of consumer groups, as plain data, read from outside the groups.
 
-Asked once a second or so, of all partitions at once: by librdkafka, for which that is two milliseconds of the
-processor.
+Read about once a second for all partitions together: with librdkafka, which takes two milliseconds of CPU time.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from alphapulse.kafka.native.connecting import Reach, connect
 from alphapulse.kafka.native.errors import checked, fault_of, translate
 
 ANSWER_SECONDS: Final = 3.0
-"""How long the broker may take for each answer, and all together to get over what it says will pass."""
+"""Timeout for each response of the broker, and for all retries of temporary errors together."""
 AGAIN_SECONDS: Final = 0.1
 
 _OF_LEADERS: Final = frozenset({Fault.FENCED_LEADER_EPOCH, Fault.UNKNOWN_LEADER_EPOCH, Fault.OFFSET_NOT_AVAILABLE})
-"""A broker's answers while partitions change leaders; librdkafka asks for the new ones by itself."""
+"""Errors of a broker while partitions change leaders; librdkafka refreshes the leaders by itself."""
 
 _LOGGER: Final = logging.getLogger("librdkafka.lag")
-# What fails is raised: librdkafka's lines would tell it a second time, on the terminal of the demo too.
+# Failures are raised: librdkafka's own log lines would repeat them, also on the demo's terminal.
 _LOGGER.setLevel(logging.CRITICAL + 1)
 
 
@@ -46,7 +45,7 @@ class PartitionLag:
     Attributes:
         start: the oldest record the broker still has.
         end: one past the newest record.
-        committed: the group's next record to read; None: it has never committed.
+        committed: the group's next record to read; None: no commit.
     """
 
     start: int
@@ -55,7 +54,7 @@ class PartitionLag:
 
     @property
     def lag(self) -> int:
-        """Records still to be read by the group, not counting those the broker has dropped."""
+        """Unread records of the group, without those that the broker has dropped."""
         return max(self.end - max(self.committed or 0, self.start), 0)
 
     @property
@@ -66,14 +65,14 @@ class PartitionLag:
 
 @dataclass(frozen=True, slots=True)
 class GroupLag:
-    """What one group has read and has still to read."""
+    """Lag of one group by partition."""
 
     group: str
     partitions: dict[TopicPartition, PartitionLag]
 
     @property
     def total(self) -> int:
-        """Records still to be read."""
+        """Unread records."""
         return sum(partition.lag for partition in self.partitions.values())
 
     @property
@@ -82,7 +81,7 @@ class GroupLag:
         return sum(partition.dropped for partition in self.partitions.values())
 
     def by_topic(self) -> dict[str, int]:
-        """Return topic → records still to be read."""
+        """Return topic → unread records."""
         topics: dict[str, int] = {}
         for key, partition in self.partitions.items():
             topics[key.topic] = topics.get(key.topic, 0) + partition.lag
@@ -90,13 +89,13 @@ class GroupLag:
 
 
 def unread_text(unread: Mapping[str, int]) -> str:
-    """Return what a service says at its end of records that it has left, by topic."""
+    """Return a message on the unread records of a stopping service, by topic."""
     topics = ", ".join(f"{topic} {count:,}" for topic, count in sorted(unread.items()))
     return f"stopped with {sum(unread.values()):,} records unread: {topics}"
 
 
 class LagReader:
-    """Reads lag figures; an async context manager that holds connections to the broker. One reading at a time.
+    """Reads the lag of groups; an async context manager that holds connections to the broker. One reading at a time.
 
     Args:
         settings: the broker.
@@ -120,8 +119,8 @@ class LagReader:
                 "error_cb": reach,
             }
             for group in self._groups or ("alphapulse-lag",):
-                # None subscribes, so none joins its group. (librdkafka's admin client, which could ask for all groups,
-                # does not find their coordinator again once its broker was away, or crashes.)
+                # None subscribes, so none joins its group. (librdkafka's admin client, which could query all groups,
+                # does not find their coordinator again after its broker was unavailable, or crashes.)
                 self._consumers[group] = Consumer(properties | {"group.id": group}, logger=_LOGGER)
 
             async def attempt(seconds: float) -> None:
@@ -156,7 +155,7 @@ class LagReader:
             await asyncio.gather(*(asyncio.to_thread(consumer.close) for consumer in consumers.values()))
 
     async def read(self) -> dict[str, GroupLag]:
-        """Return group → lag, now. Commits are read before the ends, so a lag is never too small.
+        """Return group → lag, now. Commits are read before the ends, so the lag is never too small.
 
         A topic that does not exist yet is left out.
 
@@ -177,7 +176,7 @@ class LagReader:
                     if not passing or time.monotonic() >= until:
                         where = f"the broker at {self._settings.bootstrap}"
                         raise BrokerError(f"cannot read lag from {where}: {reason}") from error
-                await asyncio.sleep(AGAIN_SECONDS)  # it has just begun, say, and its partitions have no leader yet
+                await asyncio.sleep(AGAIN_SECONDS)  # such as a broker that just started, without leaders
 
     async def _read(self) -> dict[str, GroupLag]:
         await self._find_partitions(self._any)
@@ -203,7 +202,7 @@ class LagReader:
         missing = {topic for topics in self._groups.values() for topic in topics} - self._partitions.keys()
         if not missing:
             return
-        # Asking for a topic by name can create it; the list of all tells what exists.
+        # A request for a topic by name may create it; the list of all topics does not.
         told = await asyncio.to_thread(consumer.list_topics, timeout=ANSWER_SECONDS)
         for topic in sorted(missing & told.topics.keys()):
             numbers = sorted(told.topics[topic].partitions)
@@ -211,12 +210,12 @@ class LagReader:
 
 
 def _commits(consumer: Consumer, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """Return what the consumer's group has committed (waits for the broker)."""
+    """Return the commits of the consumer's group (waits for the broker)."""
     consumer.poll(0)
     if not partitions:
         return {}
     wanted = [Place(one.topic, one.partition) for one in partitions]
-    # librdkafka says "no commit" with an offset below zero.
+    # librdkafka marks "no commit" with an offset below zero.
     return {
         TopicPartition(place.topic, place.partition): place.offset
         for place in checked(consumer.committed(wanted, timeout=ANSWER_SECONDS))
@@ -228,10 +227,10 @@ def _bounds(
     consumer: Consumer, partitions: Sequence[TopicPartition]
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Return the oldest offset and the end of each partition (waits for the broker)."""
-    consumer.poll(0)  # what librdkafka has to say goes to the log
+    consumer.poll(0)  # logs librdkafka's messages
     found: list[dict[TopicPartition, int]] = []
     for which in (OFFSET_BEGINNING, OFFSET_END):
-        # As the time to look for, these are the protocol's words for the ends of the log.
+        # As timestamps, these are the protocol's values for the ends of the log.
         wanted = [Place(partition.topic, partition.partition, which) for partition in partitions]
         answer = checked(consumer.offsets_for_times(wanted, timeout=ANSWER_SECONDS)) if wanted else ()
         found.append({TopicPartition(place.topic, place.partition): place.offset for place in answer})

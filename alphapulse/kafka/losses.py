@@ -1,4 +1,4 @@
-"""Records that the broker dropped before they were read: found, counted and logged."""
+"""Loss detection: records dropped by the broker before they were read, counted and logged."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def tell_loss(partition: TopicPartition, offsets: range) -> None:
 
 
 class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Follows a reader's position in each partition and counts the offsets it was made to jump over.
+    """Tracks a reader's position in each partition and counts the offsets it had to skip.
 
-    The consumer answers an offset that the broker no longer has with a silent jump to the oldest record it does have.
-    Our topics are neither compacted nor transactional, so within them every jump is a loss. Losses are added to
+    The consumer answers an offset that the broker no longer has with a silent jump to the oldest record it has. Our
+    topics are neither compacted nor transactional, so every jump within them is a loss. Losses are added to
     ``alphapulse_records_lost_total{topic,partition}``.
 
-    Use: pass it as ``listener`` to :func:`alphapulse.kafka.consumer` (or call :meth:`forget` from a listener of your
-    own), then :meth:`check` what each ``getmany`` returns. Tell it of your own seeks with :meth:`expect`.
+    Use: pass it as ``listener`` to :func:`alphapulse.kafka.consumer` (or call :meth:`forget` from your own listener),
+        then
+    :meth:`check` the result of each ``getmany``. Report your own seeks with :meth:`expect`.
     """
 
     def __init__(self) -> None:
@@ -52,8 +53,8 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> dict[TopicPartition, range]:
         """Return, count and log the offsets that were lost before each of ``batches`` (losses only).
 
-        A partition seen for the first time is measured against its group's commit; without one, the first record
-        read is where it begins.
+        A partition seen for the first time is compared with its group's commit; without one, reading begins at the
+        first record.
         """
         unknown = [partition for partition in batches if partition not in self._next]
         if unknown and in_group(reader):
@@ -70,7 +71,7 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
                 tell_loss(partition, lost[partition])
             elif first < expected:
                 self._log.warning(
-                    "log went back: the broker's data is not what it was",
+                    "log went back: the broker has lost data",
                     topic=partition.topic,
                     partition=partition.partition,
                     expected_offset=expected,
@@ -80,17 +81,17 @@ class LossWatch(ConsumerRebalanceListener):  # type: ignore[misc]
         return lost
 
     def expect(self, partition: TopicPartition, offset: int) -> None:
-        """Take ``offset`` as the next one to be read: after a seek, or from a position kept elsewhere."""
+        """Set ``offset`` as the next one to be read: after a seek, or from a position kept elsewhere."""
         self._next[partition] = offset
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
-        """Drop the positions of partitions that another reader goes on with."""
+        """Drop the positions of partitions that another reader continues."""
         for partition in partitions:
             self._next.pop(partition, None)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Forget them (called by the consumer)."""
+        """Drop their positions (called by the consumer)."""
         self.forget(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Nothing: :meth:`check` looks the commit up when the first records come (called by the consumer)."""
+        """Do nothing: :meth:`check` looks up the commit with the first records (called by the consumer)."""

@@ -1,7 +1,7 @@
-"""Reading the end of a topic: which offsets its partitions hold at this moment, and the records of a span of them.
+"""Read the tail of a topic: current offset ranges of its partitions, and the records of a range.
 
-For readers that take up again what was published before they began. What is written meanwhile is not theirs to read:
-a span ends where the partition did when it was asked.
+For readers that need records published before they started. Records written meanwhile are not included: a range ends
+where the partition ended at the time of the request.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from alphapulse.kafka.client import AnyConsumer, consumer, running
 POLL_MS: Final = 100
 
 Take: TypeAlias = Callable[[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]], None]
-"""Told some records of a partition, in their order."""
+"""Called with records of a partition, in order."""
 
 
 async def held_offsets(reader: AnyConsumer, partitions: Collection[TopicPartition]) -> dict[TopicPartition, range]:
-    """Return the offsets that each partition holds: from the oldest record to one past the newest.
+    """Return the offset range of each partition: from the oldest record to one past the newest.
 
     Raises:
         BrokerError: the broker refuses, or does not answer.
@@ -37,23 +37,23 @@ async def held_offsets(reader: AnyConsumer, partitions: Collection[TopicPartitio
         oldest = await reader.beginning_offsets(partitions)
         ends = await reader.end_offsets(partitions)
     except KafkaError as error:
-        raise BrokerError(f"cannot ask the broker for the offsets of {_names(partitions)}: {error!r}") from error
+        raise BrokerError(f"cannot read the offsets of {_names(partitions)}: {error!r}") from error
     return {partition: range(oldest[partition], ends[partition]) for partition in partitions}
 
 
 def last(held: range, records: int) -> range:
-    """Return the last ``records`` of the offsets ``held``, or all if they are fewer."""
+    """Return the last ``records`` offsets of ``held``, or all if there are fewer."""
     return held[max(len(held) - records, 0) :]
 
 
 class TailReader:
-    """Reads spans of partitions; :func:`tail_reader` makes it."""
+    """Reads ranges of partitions; created by :func:`tail_reader`."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
 
     async def held(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, range]:
-        """Return what :func:`held_offsets` does.
+        """Return the result of :func:`held_offsets`.
 
         Raises:
             BrokerError: the broker refuses, or does not answer.
@@ -61,7 +61,7 @@ class TailReader:
         return await held_offsets(self._consumer, partitions)
 
     async def read(self, spans: Mapping[TopicPartition, range], take: Take) -> None:
-        """Give ``take`` the records of each span; what the broker has dropped of it meanwhile is left out.
+        """Pass the records of each range to ``take``, without those that the broker has dropped meanwhile.
 
         Raises:
             BrokerError: the broker refuses.
@@ -91,13 +91,13 @@ class TailReader:
 async def tail_reader(
     settings: KafkaSettings, partitions: Collection[TopicPartition], *, client_id: str
 ) -> AsyncIterator[TailReader]:
-    """Open a reader of ``partitions``, which shares them with nobody and commits nothing.
+    """Open a reader of ``partitions`` outside of any group and without commits.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses.
     """
     reader = consumer(settings, group_id=None, client_id=client_id)
-    # Before it starts: it then learns at once who leads them, and not only after a failed request and a pause.
+    # Before the start: the client then knows the leaders at once, not only after a failed request and a delay.
     reader.assign(list(partitions))
     reader.pause(*partitions)
     async with running(reader, settings):
@@ -107,7 +107,7 @@ async def tail_reader(
 async def ends_of(
     settings: KafkaSettings, partitions: Collection[TopicPartition], *, client_id: str
 ) -> dict[TopicPartition, int]:
-    """Return one past the newest record of each partition, asked by a client of its own.
+    """Return the end offset of each partition, read by a separate client.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses.

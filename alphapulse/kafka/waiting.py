@@ -1,12 +1,12 @@
-"""Whether the broker of the configuration can be used now, and in plain words why not.
+"""Check whether the configured broker can be used, with a plain reason if not.
 
-A client of the Kafka protocol says little of an address that is wrong: it tries for ever, or "cannot bootstrap". So
-each address is looked at step by step: name, port, TLS, protocol, SASL mechanism, user; then what the broker tells
-of its cluster: the addresses it sends clients to, and the topics.
+Kafka clients report little about a wrong address: they retry for ever, or "cannot bootstrap". So each address is
+checked step by step: name, port, TLS, protocol, SASL mechanism, user; then the cluster's metadata: the advertised
+addresses, and the topics.
 
-What may come by itself is a :exc:`~alphapulse.errors.BrokerUnavailable`: nobody there, somebody who does not speak
-Kafka (yet, or on that port), topics not made. What only a person can mend is a
-:exc:`~alphapulse.errors.BrokerError`: a certificate, mechanism, user or password that is refused.
+Temporary problems are :exc:`~alphapulse.errors.BrokerUnavailable`: nothing listens, the peer does not speak Kafka (yet,
+or on that port), topics are missing. Problems that need a person are :exc:`~alphapulse.errors.BrokerError`: a
+certificate, mechanism, user or password is refused.
 
 Requests: https://kafka.apache.org/protocol (ApiVersions 0, SaslHandshake 1).
 """
@@ -37,7 +37,7 @@ from alphapulse.network import NoConnection, connected
 from alphapulse.service import Service
 
 ANSWER_SECONDS: Final = 5.0
-"""For one request of ours."""
+"""Timeout of one of our requests."""
 
 CLIENT_ID: Final = "alphapulse-waiting"
 
@@ -45,22 +45,22 @@ _API_VERSIONS: Final = 18
 _SASL_HANDSHAKE: Final = 17
 _UNSUPPORTED_MECHANISM: Final = 33
 _MOST_BYTES: Final = 1 << 20
-"""Of an answer: what claims to be longer is none of a broker."""
+"""Maximum size of a response: a larger stated size does not come from a broker."""
 _TLS_ALERT: Final = b"\x15\x03"
 
 
 class _Unusable(Exception):
-    """Why an address cannot be used now."""
+    """Reason why an address cannot be used now."""
 
 
 async def reachable(service: Service, topics: Collection[str] = ()) -> None:
-    """Return as soon as the broker of ``service`` can be used and has ``topics``; until then the service waits.
+    """Wait until the broker of ``service`` can be used and has ``topics``.
 
-    One that loses its broker later begins again (:attr:`~alphapulse.service.Service.begins_again`), and waits here.
+    A service that loses its broker later restarts (:attr:`~alphapulse.service.Service.begins_again`) and waits here.
 
     Raises:
         Stopped: the service was asked to stop.
-        BrokerError: the broker refuses us for a reason that only a person can mend.
+        BrokerError: the broker refuses access for a reason that needs a person.
     """
     settings = service.settings.kafka
     service.begins_again = True
@@ -72,7 +72,7 @@ async def check(settings: KafkaSettings, topics: Collection[str] = ()) -> None:
 
     Raises:
         BrokerUnavailable: not now.
-        BrokerError: the broker refuses us for a reason that only a person can mend.
+        BrokerError: the broker refuses access for a reason that needs a person.
     """
     security = connection(settings)
     found = addresses(settings.bootstrap)
@@ -86,7 +86,7 @@ async def check(settings: KafkaSettings, topics: Collection[str] = ()) -> None:
         except _Unusable as error:
             reasons.append(f"{_shown(host, port)} {error}")
         except BrokerError as error:
-            refusal = error  # another address may do
+            refusal = error  # another address may work
         else:
             _has_topics(settings, metadata, topics)
             return
@@ -100,13 +100,13 @@ def _shown(host: str, port: int) -> str:
 
 
 async def _speaks_kafka(host: str, port: int, settings: KafkaSettings, tls: ssl.SSLContext | None) -> None:
-    """Return if a broker answers, which offers our SASL mechanism if there is one."""
+    """Return if a broker answers and supports our SASL mechanism, if any."""
     try:
         async with connected(host, port, tls) as (reader, writer):
             answer = await _ask(reader, writer, settings, _request(_API_VERSIONS, 0, 1), 1)
             (error,) = struct.unpack_from(">h", answer)
             if error:
-                raise _Unusable(f"answers the Kafka protocol's first request with error {error}")
+                raise _Unusable(f"answers the first Kafka request with error {error}")
             if settings.security_protocol.startswith("SASL"):
                 name = settings.sasl_mechanism.encode()
                 request = _request(_SASL_HANDSHAKE, 1, 2, struct.pack(f">h{len(name)}s", len(name), name))
@@ -127,7 +127,7 @@ def _request(key: int, version: int, correlation: int, body: bytes = b"") -> byt
 async def _ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: KafkaSettings, request: bytes, expected: int
 ) -> bytes:
-    """Return the answer to ``request``, behind the correlation id, which must be ``expected``."""
+    """Return the response to ``request``, after the correlation id, which must be ``expected``."""
     protocol = f"kafka.security_protocol is {settings.security_protocol}"
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -139,26 +139,28 @@ async def _ask(
                 raise _Unusable(_no_broker(head, protocol))
             return await reader.readexactly(size - 4)
     except TimeoutError:
-        raise _Unusable(f"takes connections, but does not answer a Kafka request in {ANSWER_SECONDS:g} s") from None
+        raise _Unusable(f"accepts connections, but does not answer a Kafka request in {ANSWER_SECONDS:g} s") from None
     except asyncio.IncompleteReadError as error:
         if error.partial:
             raise _Unusable(_no_broker(error.partial, protocol)) from error
-        hint = "" if "SSL" in settings.security_protocol else "; perhaps it wants TLS"
-        raise _Unusable(f"closes the connection at a Kafka request{hint} ({protocol})") from error
+        hint = "" if "SSL" in settings.security_protocol else "; the port may require TLS"
+        raise _Unusable(f"closes the connection on a Kafka request{hint} ({protocol})") from error
     except OSError as error:
-        raise _Unusable(f"breaks the connection at a Kafka request ({error.strerror or error}; {protocol})") from error
+        raise _Unusable(f"resets the connection on a Kafka request ({error.strerror or error}; {protocol})") from error
 
 
 def _no_broker(answer: bytes, protocol: str) -> str:
-    return f"wants TLS ({protocol})" if answer.startswith(_TLS_ALERT) else f"is no Kafka broker: it answers {answer!r}"
+    if answer.startswith(_TLS_ALERT):
+        return f"requires TLS ({protocol})"
+    return f"is not a Kafka broker: it answers {answer!r}"
 
 
 def _offers(place: str, settings: KafkaSettings, answer: bytes) -> None:
-    """Check the answer to a SaslHandshake.
+    """Check the response to a SaslHandshake.
 
     Raises:
-        _Unusable: this listener knows no SASL.
-        BrokerError: it does not offer our mechanism.
+        _Unusable: this listener does not support SASL.
+        BrokerError: it does not support our mechanism.
     """
     error, count = struct.unpack_from(">hi", answer)
     if not error:
@@ -170,15 +172,15 @@ def _offers(place: str, settings: KafkaSettings, answer: bytes) -> None:
         offered.append(answer[at + 2 : at + 2 + size].decode(errors="replace"))
         at += 2 + size
     if error != _UNSUPPORTED_MECHANISM or not offered:
-        raise _Unusable(f"has no SASL on this port (kafka.security_protocol is {settings.security_protocol})")
+        raise _Unusable(f"does not support SASL on this port (kafka.security_protocol is {settings.security_protocol})")
     raise BrokerError(
-        f"kafka.sasl_mechanism: the broker at {place} does not offer {settings.sasl_mechanism}, "
+        f"kafka.sasl_mechanism: the broker at {place} does not support {settings.sasl_mechanism}, "
         f"but {', '.join(sorted(offered))}"
     )
 
 
 async def _metadata(host: str, port: int, settings: KafkaSettings, security: dict[str, Any]) -> Any:
-    """Return what the broker tells of its cluster; authenticates, if that is configured."""
+    """Return the cluster's metadata; authenticates, if configured."""
     arguments = {key: value for key, value in security.items() if key != "bootstrap_servers"}
     arguments["request_timeout_ms"] = int(ANSWER_SECONDS * 1000)
     try:
@@ -194,23 +196,23 @@ async def _metadata(host: str, port: int, settings: KafkaSettings, security: dic
         ) from error
     except KafkaConnectionError as error:
         raise _Unusable(
-            "closes the connection when it is asked for its topics; perhaps it wants a user "
+            "closes the connection on a request for its topics; it may require a user "
             f"(kafka.security_protocol is {settings.security_protocol})"
         ) from error
     except (KafkaError, OSError, TimeoutError, ValueError, LookupError, AssertionError) as error:
-        # The last three: aiokafka's own for an answer, a SCRAM proof among them, that is not as it should be.
-        raise _Unusable(f"does not tell its topics: {error!r:.200}") from error
+        # The last three: aiokafka's own for an invalid response, including a SCRAM proof.
+        raise _Unusable(f"does not return its topics: {error!r:.200}") from error
 
 
 async def _leads_on(bootstrap: tuple[str, int], metadata: Any) -> None:
-    """Return if at least one of the brokers can be connected to at the address that the cluster gives for it.
+    """Return if at least one of the brokers can be connected to at its advertised address.
 
-    Clients go there, and it need not be the address of the configuration: ``advertised.listeners`` of a broker in a
+    Clients connect there, and it may differ from the configured address: ``advertised.listeners`` of a broker in a
     container is the usual mistake.
     """
     named = [(str(broker[1]), int(broker[2])) for broker in metadata.brokers]
     if not named:
-        raise _Unusable("answers, but has no brokers yet")
+        raise _Unusable("answers, but reports no brokers yet")
     if bootstrap in named:
         return
     reasons: list[str] = []
@@ -220,7 +222,7 @@ async def _leads_on(bootstrap: tuple[str, int], metadata: Any) -> None:
                 return
         except NoConnection as error:
             reasons.append(f"{_shown(host, port)}: {error}")
-    raise _Unusable(f"answers, but sends clients on to where they reach nobody ({'; '.join(reasons)})")
+    raise _Unusable(f"answers, but advertises addresses that cannot be reached ({'; '.join(reasons)})")
 
 
 def _has_topics(settings: KafkaSettings, metadata: Any, topics: Collection[str]) -> None:
@@ -228,5 +230,5 @@ def _has_topics(settings: KafkaSettings, metadata: Any, topics: Collection[str])
     if missing:
         raise BrokerUnavailable(
             f"the broker at {settings.bootstrap} has no topic {', '.join(missing)}; "
-            "they are made with: alphapulse topics create"
+            "create it with: alphapulse topics create"
         )

@@ -1,1 +1,1 @@
-"""Services as child processes: started, watched, started again."""
+"""Supervisor: services as child processes, monitored and restarted."""

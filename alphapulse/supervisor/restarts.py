@@ -1,4 +1,4 @@
-"""When a process that has died is started again: a rule that reads no clock."""
+"""Restart policy for child processes. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final
 
 WINDOW_SECONDS: Final = 60.0
 LIMIT: Final = 5
-"""A process that dies more often than this within the window is not started again."""
+"""A process that dies more often than this within the window is given up."""
 PROVEN_SECONDS: Final = 20.0
-"""One that refuses to run within this time of its start would refuse again; one that has worked may find things
-mended."""
+"""A process that refuses to run within this time of its start would refuse again; after this time, the cause may have
+been temporary."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 MOST_PAUSE_SECONDS: Final = 3.0
-"""Short enough that a collector which waits for its broker is back within five seconds of it."""
+"""Short enough for a collector that waits for its broker to return within five seconds of it."""
 
 
 class RestartPolicy:
-    """One process's deaths.
+    """Restart policy of one process.
 
     Args:
-        patient: once it has run for ``PROVEN_SECONDS`` it is started again however often it refuses: what it lacks, a
-            broker that is away, will come back.
+        patient: after it has run for ``PROVEN_SECONDS`` once, it is always restarted, however often it refuses: the
+            cause, such as an unavailable broker, is temporary.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
@@ -31,14 +31,14 @@ class RestartPolicy:
         self._refusals = 0
 
     def died(self, now: float, lived: float, *, refused: bool) -> float | None:
-        """Note a death; return the seconds to wait before the next start, None if there shall be none.
+        """Record a death; return the delay before the restart in seconds, None: give up.
 
-        The first death for a long time needs no pause; each that follows doubles it.
+        The first death after a long time has no delay; each further one doubles it.
 
         Args:
-            now: on any clock, seconds.
+            now: seconds on any clock.
             lived: seconds since its last start.
-            refused: it has said why it cannot run.
+            refused: it ended with a message that says why it cannot run.
         """
         lasted = lived >= PROVEN_SECONDS
         self._proven = self._proven or lasted
@@ -54,5 +54,5 @@ class RestartPolicy:
 
 
 def _pause(deaths: int) -> float:
-    # Bounded before the power is taken: somebody may refuse for weeks.
+    # Bounded before the power is computed: a process may refuse for weeks.
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(deaths - 2, 10), MOST_PAUSE_SECONDS) if deaths > 1 else 0.0

@@ -1,8 +1,8 @@
-"""A service that is ready to begin but for knowing what to do: restarts need not wait for its modules.
+"""Pre-imported standby processes, which shorten restarts.
 
-``python -m alphapulse.supervisor.standby MODULE`` imports what ``python -m MODULE`` imports, which is nearly all of the
-time that a service takes to start, and waits for one line on standard input: a :class:`Role`. Then it is that service;
-its standard input remains what it was. If standard input ends first nobody needs it any more, and it ends as well.
+``python -m alphapulse.supervisor.standby MODULE`` imports the modules of ``python -m MODULE``, which is nearly all of
+a service's start-up time, and waits for one line on standard input: a :class:`Role`. Then it becomes that service, with
+the same standard input. If standard input ends first, it exits.
 
 The supervisor's side is :class:`StandbyPool`.
 """
@@ -25,12 +25,12 @@ from typing import Any, Final
 from alphapulse import logs
 
 PREPARE_SECONDS: Final = 2.0
-"""From a child's start to that of the next spare: the child shall have the processor for itself."""
+"""Delay between a child's start and that of its standby process, so that the child has the CPU for itself."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What a spare is to be: ``arguments`` of its module, the whole environment, and the log its output goes to."""
+    """Role of a standby process: ``arguments`` of its module, the whole environment, and its log file."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
@@ -38,10 +38,10 @@ class Role:
 
 
 class StandbyPool:
-    """At most one spare for each module, started when it is asked for and not before ``PREPARE_SECONDS`` are over.
+    """At most one standby process per module, started on request after ``PREPARE_SECONDS``.
 
     Args:
-        log_path: of a spare's output until it is given a role.
+        log_path: returns the log of a standby process until it has a role.
     """
 
     def __init__(self, log_path: Callable[[str], Path]) -> None:
@@ -51,7 +51,7 @@ class StandbyPool:
         self._closed = False
 
     def prepare(self, module: str) -> None:
-        """Let a spare for ``module`` stand by soon; the time counts from the last call."""
+        """Start a standby process for ``module`` after the delay, which counts from the last call."""
         if (earlier := self._preparing.pop(module, None)) is not None:
             earlier.cancel()
         if self._closed:
@@ -66,11 +66,11 @@ class StandbyPool:
         try:
             with self._log_path(f"spare-{module}").open("ab") as log:
                 self._waiting[module] = await start(["-m", "alphapulse.supervisor.standby", module], os.environ, log)
-        except OSError as error:  # to be without one costs nothing but time
+        except OSError as error:  # a restart only takes longer
             logs.get("spares").warning("no spare", module=module, reason=str(error))
 
     async def take(self, module: str, role: Role) -> asyncio.subprocess.Process | None:
-        """Return a spare that is now what ``role`` says; None if there is none."""
+        """Give ``role`` to a standby process and return it; None if there is none."""
         spare = self._waiting.pop(module, None)
         if spare is None or spare.returncode is not None or spare.stdin is None:
             return None
@@ -83,18 +83,18 @@ class StandbyPool:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of those that stand by."""
+        """Process ids of the standby processes."""
         return [spare.pid for spare in self._waiting.values() if spare.returncode is None]
 
     async def close(self) -> None:
-        """End them all, and prepare none any more."""
+        """End all standby processes and start no more."""
         self._closed = True
         for preparing in self._preparing.values():
             preparing.cancel()
         await asyncio.gather(*self._preparing.values(), return_exceptions=True)
         self._preparing.clear()
         for pid in self.pids:
-            # They have nothing to put in order. (Not by Process.kill, see supervisor.py.)
+            # They need no graceful stop. (Not by Process.kill, see supervisor.py.)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await asyncio.gather(*(spare.wait() for spare in self._waiting.values()))
@@ -102,10 +102,10 @@ class StandbyPool:
 
 
 async def start(arguments: Sequence[str], environment: Mapping[str, str], log: Any) -> asyncio.subprocess.Process:
-    """Start our interpreter as a supervised process: its standard input is a pipe that we hold, its output ``log``.
+    """Start our interpreter as a supervised process: standard input is our pipe, output goes to ``log``.
 
     Raises:
-        OSError: the process cannot be made.
+        OSError: the process cannot be started.
     """
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -114,13 +114,13 @@ async def start(arguments: Sequence[str], environment: Mapping[str, str], log: A
         stdout=log,
         stderr=log,
         env=environment,
-        # Ctrl-C in the terminal goes to the supervisor alone, which stops the children in order.
+        # Ctrl-C in the terminal goes only to the supervisor, which stops the children in order.
         start_new_session=True,
     )
 
 
 def main(module: str) -> int:
-    """Import ``module``, wait for a role and play it; return the exit code."""
+    """Import ``module``, wait for a role and run it; return the exit code."""
     spec = importlib.util.find_spec(module)
     package = spec is not None and spec.submodule_search_locations is not None
     service: Any = importlib.import_module(f"{module}.__main__" if package else module)
@@ -130,7 +130,7 @@ def main(module: str) -> int:
     role = Role(**json.loads(line))
     os.environ.clear()
     os.environ.update(role.environment)
-    # What a service that begins again (service.py) is to run.
+    # The command for a service that restarts itself (service.py).
     sys.orig_argv[1:] = ["-m", module, *role.arguments]
     log = os.open(role.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for stream in (sys.stdout, sys.stderr):
@@ -142,7 +142,7 @@ def main(module: str) -> int:
 
 
 def _line() -> bytes:
-    """Read a line of standard input, and not a byte further: the rest is the service's."""
+    """Read one line of standard input and no byte more: the rest belongs to the service."""
     line = bytearray()
     while not line.endswith(b"\n") and (byte := os.read(0, 1)):
         line += byte

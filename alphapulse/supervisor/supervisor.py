@@ -1,15 +1,14 @@
-"""One supervisor over the processes of an embedded stack: start, watch, restart, stop in the order of the data.
+"""Supervisor of the processes of an embedded stack: start, monitor, restart, stop in the order of the data flow.
 
-Each child is a service of its own (:mod:`alphapulse.service`). It tells its pid and ports in
-``data_dir/run/<name>.json``; its log goes to ``data_dir/logs/<name>.log``. The supervisor holds the other end of every
-child's standard input: when the supervisor dies, however, that end closes and the children stop by themselves.
+Each child is a service (:mod:`alphapulse.service`). It announces its pid and ports in ``data_dir/run/<name>.json``; its
+log goes to ``data_dir/logs/<name>.log``. The supervisor holds the other end of every child's standard input: when the
+supervisor dies, even by SIGKILL, that end closes and the children stop by themselves.
 
-Children are stopped stage by stage (:attr:`ChildSpec.stage`), so that who reads is still there when those who write
-have written their last. Until its own stage comes a child is watched as ever, and started again if it dies.
+Children are stopped stage by stage (:attr:`ChildSpec.stage`), so that readers run until writers have ended. Until its
+own stage a child is monitored as usual, and restarted if it dies.
 
-A child that has lived for a while is started again at once, and where its :attr:`ChildSpec.spare` says so by a process
-that has loaded its modules beforehand (:mod:`alphapulse.supervisor.standby`): then it is back within a fraction of a
-second.
+A child that has run for a while is restarted at once. With :attr:`ChildSpec.spare` the restart uses a standby process
+that has already imported its modules (:mod:`alphapulse.supervisor.standby`) and takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -35,36 +34,36 @@ from alphapulse.supervisor import standby as spare
 from alphapulse.supervisor.restarts import RestartPolicy
 
 KILL_SECONDS = 5.0
-"""A child that has not ended so long after the time it allows itself is killed."""
+"""A child that has not ended this long after its grace period is killed."""
 
 POLL_SECONDS = 0.02
 WAITING_POLL_SECONDS = 0.25
-"""Between two looks at a child that waits for something: nobody knows how long."""
+"""Poll interval for a child that waits for something, which may take any time."""
 
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What to run: ``python -m <module> <arguments>`` as service ``name`` with ``settings``."""
+    """Specification of a child: ``python -m <module> <arguments>`` as service ``name`` with ``settings``."""
 
     name: str
     module: str
     settings: Settings
     arguments: tuple[str, ...] = ()
     restart: bool = True
-    """Start it again when it dies."""
+    """Restart it when it dies."""
     spare: bool = False
-    """Keep a process ready that has loaded ``module``, whose ``main(arguments)`` returns the exit code: it takes the
-    place of the next child of this module that dies. It costs the memory of an idle service."""
+    """Keep a standby process for ``module``, whose ``main(arguments)`` returns the exit code; it replaces the next
+    child of this module that dies. It costs the memory of an idle service."""
     patient: bool = False
-    """Once it has worked, start it again however often it refuses (:mod:`alphapulse.supervisor.restarts`)."""
+    """Once it has worked, restart it however often it refuses (:mod:`alphapulse.supervisor.restarts`)."""
     vital: bool = True
-    """The whole stack ends when it is given up; else it alone does, and :attr:`Child.given_up` says why."""
+    """The whole stack ends when this child is given up; otherwise only :attr:`Child.given_up` is set."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Environment variables on top of ``settings``."""
     stage: int = 0
     """Children of a lower stage are stopped before those of a higher one, those of one stage together."""
     grace_seconds: float = GRACE_SECONDS
-    """How long the service allows itself to stop (:attr:`alphapulse.service.Service.grace_seconds`)."""
+    """Grace period of the service (:attr:`alphapulse.service.Service.grace_seconds`)."""
 
 
 @dataclass
@@ -74,15 +73,15 @@ class Child:
     spec: ChildSpec
     process: asyncio.subprocess.Process | None = None
     started: float = 0.0
-    """When, on the monotonic clock."""
+    """Monotonic time, seconds."""
     restarts: int = 0
     given_up: str = ""
     log_start: int = 0
-    """Where the log of its last process begins, bytes: others have written into the same file before."""
+    """Offset in bytes of its last process's output in the log file, which earlier processes share."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watcher: asyncio.Task[None] | None = None
     spawning: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a process of it is made: a stop in the midst of that would leave one behind."""
+    """Held while a process is started: a stop in the middle would leave one behind."""
 
     def __post_init__(self) -> None:
         self.deaths = RestartPolicy(patient=self.spec.patient)
@@ -94,7 +93,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of its last process, negative: the signal it died of; None while it runs or before it began."""
+        """Exit code of its last process, negative: a signal; None while it runs or before its first start."""
         return self.process.returncode if self.process is not None else None
 
 
@@ -106,14 +105,14 @@ class Supervisor:
 
     Args:
         data_dir: holds ``run`` and ``logs``.
-        on_death: told of each death after which the child is started again, with the exit code (negative: a signal).
+        on_death: called for each death followed by a restart, with the exit code (negative: a signal).
     """
 
     def __init__(self, data_dir: Path, on_death: OnDeath | None = None) -> None:
         self.data_dir = data_dir
         self.children: dict[str, Child] = {}
         self.failed: asyncio.Future[ServiceError] = asyncio.get_running_loop().create_future()
-        """Resolves with the reason once a child is given up."""
+        """Resolves to the error once a child is given up."""
         self._on_death = on_death
         self._log = logs.get("supervisor")
         self._http: aiohttp.ClientSession | None = None
@@ -129,10 +128,10 @@ class Supervisor:
             await self._http.close()
 
     async def start(self, spec: ChildSpec) -> Child:
-        """Start a child; it need not be ready yet (see :meth:`announcement`, :meth:`wait_ready`).
+        """Start a child; it may not be ready yet (see :meth:`announcement`, :meth:`wait_ready`).
 
         Raises:
-            ServiceError: its log file cannot be written or the process cannot be made.
+            ServiceError: its log file cannot be written or the process cannot be started.
         """
         child = self.children[spec.name] = Child(spec)
         async with child.spawning:
@@ -207,23 +206,23 @@ class Supervisor:
         written = log.read_bytes()[child.log_start :] if log.is_file() else b""
         lines = written.decode(errors="replace").splitlines()
         if code == EXIT_REFUSED and lines:
-            # The child's own message, the last lines that are no structured log.
+            # The child's own message: the last lines that are not structured log.
             return "\n".join(_message(lines))
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"{child.spec.name} ended ({how}); its log, {log}, ends:\n" + "\n".join(lines[-5:])
+        return f"{child.spec.name} ended ({how}); last lines of {log}:\n" + "\n".join(lines[-5:])
 
     def ending(self, name: str) -> str:
-        """Return why the end of a child that was stopped was not in good order; empty: it was, or it still runs."""
+        """Return why a stopped child did not end cleanly; empty: it did, or it still runs."""
         child = self.children[name]
         code = child.exit_code
         return self._last_words(child, code) if code else ""
 
     async def announcement(self, name: str, *keys: str, timeout: float = 30.0) -> dict[str, Any]:
-        """Return what the living child tells in its announcement file, waiting until ``keys`` are in it.
+        """Return the announcement of the running child, once it contains ``keys``.
 
         Raises:
-            ServiceError: a child was given up, or nothing was announced in ``timeout`` seconds, those not counted in
-                which it said that it waits for something.
+            ServiceError: a child was given up, or nothing was announced within ``timeout`` seconds, not counting
+                the time in which the child reported that it waits for something.
         """
         path = self.data_dir / "run" / f"{name}.json"
         deadline = time.monotonic() + timeout
@@ -241,12 +240,12 @@ class Supervisor:
     async def wait_ready(
         self, *names: str, timeout: float = 60.0, waiting: Callable[[str, str], None] | None = None
     ) -> None:
-        """Wait until every child named says that it is ready.
+        """Wait until all named children are ready.
 
         Args:
-            names: of the children.
-            timeout: seconds; while a child says that it waits for something they do not pass.
-            waiting: told which child waits, and for what, again and again.
+            names: names of the children.
+            timeout: seconds; time in which a child reports that it waits for something does not count.
+            waiting: called repeatedly with the name of a waiting child and its reason.
 
         Raises:
             ServiceError: a child was given up, or is not ready in ``timeout`` seconds.
@@ -271,12 +270,12 @@ class Supervisor:
         body: Mapping[str, Any] | str | None = None,
         default: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Return the JSON answer of a child's ops server; ``default`` (if given) while the child does not answer.
+        """Return the JSON response of a child's ops server; ``default`` (if given) while the child does not answer.
 
-        ``body`` goes out as JSON, or as it is if it is text.
+        ``body`` is sent as JSON, or unchanged if it is text.
 
         Raises:
-            ServiceError: a child was given up, or no answer came and there is no default.
+            ServiceError: a child was given up, or there was no response and no default.
         """
         self.check()
         if self._http is None:
@@ -300,17 +299,17 @@ class Supervisor:
         """Wait until a child is given up.
 
         Raises:
-            ServiceError: always, then.
+            ServiceError: always.
         """
         raise await asyncio.shield(self.failed)
 
     def check(self) -> None:
-        """Raise what ended the stack, if a child was given up."""
+        """Raise the error that ended the stack, if a child was given up."""
         if self.failed.done():
             raise self.failed.result()
 
     async def kill(self) -> None:
-        """End all children at once with SIGKILL, when what they would wait for in a graceful stop is gone."""
+        """Kill all children with SIGKILL, for when a graceful stop would wait for something that is gone."""
         for child in self.children.values():
             child.stopping.set()
             _signal(child, signal.SIGKILL)
@@ -318,7 +317,7 @@ class Supervisor:
         await asyncio.gather(*(self._stop_child(child, signal.SIGKILL) for child in self.children.values()))
 
     async def stop(self, *names: str) -> None:
-        """Stop the children named, together (none named: all, stage by stage), and wait for their end."""
+        """Stop the named children in parallel (none named: all, stage by stage) and wait for their end."""
         if names:
             await asyncio.gather(*(self._stop_child(self.children[name]) for name in names))
             return
@@ -327,7 +326,7 @@ class Supervisor:
             await self.stop_stage(stage)
 
     async def stop_stage(self, stage: int) -> None:
-        """Stop the children of one stage, together, and wait for their end; no spare stands by any more."""
+        """Stop the children of one stage in parallel and wait for their end; ends the standby processes, too."""
         await self._spares.close()
         await asyncio.gather(
             *(self._stop_child(child) for child in self.children.values() if child.spec.stage == stage)
@@ -359,8 +358,8 @@ class Supervisor:
 def _signal(child: Child, number: signal.Signals) -> None:
     """Send a signal to a living child.
 
-    Not by the process's own methods: they reap a child that has just died, and asyncio, which waits for it in a thread
-    of its own, then never learns its exit code.
+    Not by the process's own methods: they reap a child that has just died, and asyncio, which waits for it in its own
+    thread, then never gets its exit code.
     """
     if child.pid is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -379,7 +378,7 @@ def _message(lines: list[str]) -> list[str]:
 def _read_announcement(path: Path) -> dict[str, Any] | None:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a torn one is not the child's, which writes it whole
+    except (FileNotFoundError, ValueError):  # the child writes it atomically, so a partial one is not its own
         return None
     return told if isinstance(told, dict) and "pid" in told else None
 
@@ -387,6 +386,6 @@ def _read_announcement(path: Path) -> dict[str, Any] | None:
 def _resident_bytes(pid: int) -> int:
     try:
         fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
-    except OSError:  # gone in the meantime, or a system without /proc
+    except OSError:  # ended in the meantime, or a system without /proc
         return 0
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,1 +1,1 @@
-"""The ClickHouse target: tables, exactly-once inserts, and SQL on the embedded engine."""
+"""ClickHouse target: tables, exactly-once inserts, and SQL on the embedded engine."""

@@ -1,4 +1,4 @@
-"""``POST /sql`` on the ops port of a ClickHouse sink with the embedded engine."""
+"""SQL endpoint ``POST /sql`` on the ops port of a ClickHouse sink with the embedded engine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sinks.clickhouse.readonly import QueryRefused, ask, restrict
 
 DEFAULT_FORMAT: Final = "JSONCompact"
 WAITING: Final = 16
-"""Queries that may wait for their turn."""
+"""Maximum queries waiting."""
 
 
 class SqlEndpoint:
-    """Answers queries in a thread of its own, so that a long one holds up neither sink nor loop.
+    """Answers queries in its own thread, so that a long one blocks neither sink nor loop.
 
-    Each has a session of its own, for what :meth:`sinks.clickhouse.engine.Engine._renew` says.
+    Each query has its own session; see :meth:`sinks.clickhouse.engine.Engine._renew`.
 
     Args:
         engine: embedded and open.
@@ -31,9 +31,9 @@ class SqlEndpoint:
         self._waiting = 0
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer the query in the body, in the format named by ``?format=``; 400 with the reason if it is refused."""
+        """Answer the query in the body, in the format of ``?format=``; 400 with the reason if it is refused."""
         if self._waiting >= WAITING:
-            return web.Response(status=503, text=f"{self._waiting} queries are waiting already")
+            return web.Response(status=503, text=f"{self._waiting} queries are already waiting; try again later")
         try:
             query = (await request.read()).decode()
         except UnicodeDecodeError:
@@ -58,7 +58,7 @@ class SqlEndpoint:
             client.close()
 
     async def close(self) -> None:
-        """End the query that runs, and answer no more."""
+        """Cancel the running query, and answer no more."""
         if self._waiting:
             await self._engine.command("KILL QUERY WHERE query_id != queryID() ASYNC")
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)

@@ -1,9 +1,9 @@
-"""ClickHouse, in process (chDB) or on a server, by the same code: clickhouse-connect speaks to both.
+"""ClickHouse connection, in process (chDB) or to a server, both through clickhouse-connect.
 
-chDB allows one engine per process and one process per folder. A lock file beside the folder makes the second process
-fail with a clear message; the kernel releases it when its holder dies, however that happens.
+chDB allows one engine per process and one process per folder. A lock file beside the folder makes a second process fail
+with a clear message; the kernel releases it when its holder ends in any way.
 
-All statements that write run in one thread of the engine's own, so the event loop never waits for a disk.
+All writing statements run in the engine's own thread, so the event loop never waits for a disk.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from alphapulse.network import NoConnection, connected
 T = TypeVar("T")
 
 _EMBEDDED: Final = {"memory_worker_period_ms": 1000}
-"""Options of the embedded engine. By default it looks 20 times a second how much memory the process has, which is a
-third of what it takes while it is idle."""
+"""Options of the embedded engine. By default it checks the process's memory 20 times a second, a third of its CPU time
+when idle."""
 
 _CODE: Final = re.compile(r"Code: \d+\. DB::Exception: ")
 _NAME_AGAIN: Final = re.compile(r"( \(([A-Z_]+)\))(?: \(version [^)]*\)\.? ?\(\2\))+$")
@@ -47,7 +47,7 @@ _TRANSIENT: Final = frozenset(
         203,  # NO_FREE_CONNECTION
         209,  # SOCKET_TIMEOUT
         210,  # NETWORK_ERROR
-        236,  # ABORTED: the server shuts down
+        236,  # ABORTED: the server is shutting down
         241,  # MEMORY_LIMIT_EXCEEDED
         242,  # TABLE_IS_READ_ONLY
         243,  # NOT_ENOUGH_SPACE
@@ -59,29 +59,29 @@ _TRANSIENT: Final = frozenset(
         999,  # KEEPER_EXCEPTION
     }
 )
-"""Codes of ClickHouse's errors that pass by themselves or when a person frees memory or space."""
+"""ClickHouse error codes that are temporary, or end when a person frees memory or space."""
 
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
-"""Waits between attempts; the last one is repeated."""
+"""Delays between attempts; the last one is repeated."""
 
 _PORT: Final = 8123
 _TLS_PORT: Final = 8443
 
 TELL_SECONDS: Final = 60.0
-"""How often the log says that an attempt is still repeated."""
+"""Interval of log messages during retries."""
 
 
 class Unreachable(Exception):
-    """The engine cannot do it now; trying again may help. Its text says why."""
+    """The engine cannot do it now; a retry may help. The message says why."""
 
 
 def database_folder(data_dir: Path) -> Path:
-    """Return where the embedded engine keeps its data."""
+    """Return the data folder of the embedded engine."""
     return data_dir / "clickhouse"
 
 
 class Engine:
-    """The one connection of a sink to its ClickHouse.
+    """A sink's connection to its ClickHouse.
 
     Args:
         settings: ``clickhouse.dsn`` (empty: embedded under ``data_dir/clickhouse``) and ``clickhouse.database``.
@@ -89,7 +89,7 @@ class Engine:
     Attributes:
         embedded: whether it is chDB in this process.
         place: folder or address, for messages; without password.
-        waiting: told why ClickHouse cannot be used now, and with an empty text when it can again.
+        waiting: called with the reason when ClickHouse cannot be used, and with an empty text when it can again.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -109,15 +109,15 @@ class Engine:
         return Path(named) if named else database_folder(settings.data_dir)
 
     async def open(self, stopping: asyncio.Event) -> None:
-        """Connect and make the database. A server that does not answer is tried again until ``stopping`` is set.
+        """Connect and create the database. Retries a server that does not answer until ``stopping`` is set.
 
         Raises:
-            ServiceError: the folder is in use or not writable, or the server refuses us.
+            ServiceError: the folder is in use or not writable, or the server refuses access.
         """
         await self.retry(lambda: self._in_thread(self._connect), stopping)
 
     async def retry(self, attempt: Callable[[], Any], give_up: asyncio.Event) -> bool:
-        """Await ``attempt()`` again and again until it succeeds (True) or ``give_up`` is set (False).
+        """Repeat ``attempt()`` until it succeeds (True) or ``give_up`` is set (False).
 
         Raises:
             ServiceError: from ``attempt``.
@@ -131,7 +131,7 @@ class Engine:
                 reason = f"clickhouse.dsn: {self.place} {await self._why(error)}"
                 self.waiting(reason)
                 if (now := time.monotonic()) - told >= TELL_SECONDS:
-                    self._log.warning(f"{what} does not answer; trying again", attempt=failures + 1, reason=reason)
+                    self._log.warning(f"{what} does not answer; retrying", attempt=failures + 1, reason=reason)
                     told = now
                 wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
@@ -146,11 +146,11 @@ class Engine:
             return True
 
     async def _why(self, error: Unreachable) -> str:
-        """Return in plain words why the server cannot be used; the client's own text is long and never the same."""
+        """Return a plain reason why the server cannot be used; the client's own text is long and varies."""
         if self.embedded:
             return f"cannot be used now: {error}"
         parts = urlsplit(self._dsn)
-        # The defaults of clickhouse-connect, which goes by the query alone.
+        # The defaults of clickhouse-connect.
         tls = any(word in parts.query.lower() for word in ("secure=true", "interface=https"))
         port = parts.port or (_TLS_PORT if tls else _PORT)
         try:
@@ -180,11 +180,11 @@ class Engine:
         first = clickhouse_connect.get_client(dsn=self._dsn, autogenerate_session_id=False)
         first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
         first.close()
-        # Sessions would serialize our requests on the server for nothing: no statement depends on another.
+        # A session would serialize our requests on the server needlessly: statements do not depend on each other.
         return clickhouse_connect.get_client(dsn=self._dsn, database=self.database, autogenerate_session_id=False)
 
     async def command(self, statement: str) -> None:
-        """Run a statement that gives no rows.
+        """Run a statement without a result.
 
         Raises:
             Unreachable: not now.
@@ -212,12 +212,12 @@ class Engine:
         await self._in_thread(lambda: self._opened().insert_arrow(table, rows, settings=dict(settings)))
 
     def another_client(self) -> Client:
-        """Return one more client of the embedded engine, with a session of its own (blocking)."""
+        """Return another client of the embedded engine, with its own session (blocking)."""
         return self._embedded_client(self.database)
 
     def _embedded_client(self, database: str | None) -> Client:
         if self._folder is None:
-            raise RuntimeError("only the embedded engine has further clients")
+            raise RuntimeError("further clients are only available for the embedded engine")
         dsn = f"chdb://{self._folder.resolve()}"
         return clickhouse_connect.get_client(dsn=dsn, database=database, chdb_options=_EMBEDDED)
 
@@ -239,7 +239,7 @@ class Engine:
     def _renew(self) -> None:
         """Replace the embedded engine's session.
 
-        A query that fails when it has given rows already leaves them in its session, and the next query there gets them
+        A query that fails after it has returned rows leaves them in its session, and the next query there returns them
         before its own (chDB 26.9; test_engine.py shows it).
         """
         if self._folder is not None and self._client is not None:
@@ -266,9 +266,9 @@ class Engine:
 
 
 def message(error: Exception) -> str:
-    """Return what ClickHouse said, on one line and of bounded length.
+    """Return ClickHouse's error message on one line of bounded length.
 
-    Each layer of the client puts code and name around what the one below it said, once more.
+    Each layer of the client repeats code and name around the message of the layer below.
     """
     text = " ".join(str(error).split())
     while (repeated := _CODE.match(text)) is not None and text.startswith(repeated[0], repeated.end()):

@@ -1,6 +1,6 @@
-"""``python -m sinks.clickhouse.migrate``: bring the tables of the configured ClickHouse server up to date.
+"""``python -m sinks.clickhouse.migrate``: migrate the tables of the configured ClickHouse server.
 
-The sink does so at its start as well; a deployment does it once before all others, so that readers find the tables.
+The sink also does so at its start; a deployment does it once before, so that readers find the tables.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sinks.clickhouse.tables import migrate, migrations, tune
 
 
 async def run(settings: Settings, wait_seconds: float) -> str:
-    """Apply what has not been applied yet; return a line about it.
+    """Apply pending migrations; return a message.
 
     Args:
         settings: name the server.
-        wait_seconds: how long to wait for one that does not answer.
+        wait_seconds: maximum wait for a server that does not answer.
 
     Raises:
         ServiceError: the server does not answer in time, or refuses.
@@ -51,13 +51,13 @@ async def run(settings: Settings, wait_seconds: float) -> str:
         timer.cancel()
         await engine.close()
     place = f"{engine.place}, database {engine.database}"
-    return f"tables of {place}: {applied} of {len(migrations())} migrations applied, the others were before"
+    return f"tables of {place}: {applied} of {len(migrations())} migrations applied now, the others before"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse init", description="ClickHouse's tables.")
-    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="how long to wait for the server")
+    parser = argparse.ArgumentParser(prog="alphapulse init", description="Migrate the ClickHouse tables.")
+    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="seconds to wait for the server")
     options = parser.parse_args(arguments)
     try:
         settings = config.load()

@@ -1,4 +1,4 @@
-"""What a write inserts as one block, and the text that says so in the commits of its partitions."""
+"""Insert plans: the spans of a write that form one block, and their text in the commits of their partitions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _PLAN: Final = "v1 "
 
 @dataclass(frozen=True, slots=True)
 class InsertGroup:
-    """Spans of one topic that are inserted as one block.
+    """Spans of one topic inserted as one block.
 
     Attributes:
-        settle: the rows may have been stored before.
-        whole: the block has the same rows as when it was planned, so its token still fits.
+        settle: the rows may already be stored.
+        whole: the block has the same rows as when it was planned, so its token is still valid.
     """
 
     spans: tuple[Span, ...]
@@ -32,26 +32,26 @@ class InsertGroup:
         return topic
 
     def text(self) -> str:
-        """Return the spans as they stand in plan and token: ``3:100-250,4:17-20``."""
+        """Return the spans as written in plan and token: ``3:100-250,4:17-20``."""
         return ",".join(f"{span.partition.partition}:{span.first}-{span.last}" for span in self.spans)
 
 
 def plan_text(group: InsertGroup) -> str:
-    """Return what is committed with each of the group's partitions before it is inserted."""
+    """Return the text committed with each of the group's partitions before it is inserted."""
     return _PLAN + group.text()
 
 
 def read_plan(topic: str, text: str) -> tuple[Span, ...]:
-    """Return the spans of a plan; none for an empty text.
+    """Parse the spans of a plan; none for an empty text.
 
     Raises:
-        ServiceError: the text is no plan of this release.
+        ServiceError: the text is not a plan of this release.
     """
     if not text:
         return ()
     spans = []
     try:
-        # Without its mark the text has no partition number at its beginning.
+        # Without its mark the text does not begin with a partition number.
         for item in (text.removeprefix(_PLAN) if text.startswith(_PLAN) else "-").split(","):
             partition, _, offsets = item.partition(":")
             first, _, last = offsets.partition("-")

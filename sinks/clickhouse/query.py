@@ -1,7 +1,7 @@
-"""``alphapulse sql``: a query on the embedded database of a data directory.
+"""``alphapulse sql``: query the embedded database of a data directory.
 
-One process at a time can open an embedded database, and the lock beside its folder says whether one does: nobody, then
-it is opened here; a sink, then that is asked, at the port in its run file. A run file without a lock means nothing.
+Only one process can open an embedded database; the lock beside its folder says whether one does. If none does, it is
+opened here; if a sink does, the query is sent to the port in its run file. A run file without a lock is ignored.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from sinks.clickhouse.readonly import QueryRefused, ask, restrict
 DEFAULT_FORMAT: Final = "PrettyCompact"
 _SINK: Final = "sink-clickhouse"
 SINK_SECONDS: Final = 120.0
-"""How long the sink may take to begin its answer: queries wait for one another, and each may run for 30 s."""
+"""Timeout for the sink's answer to begin: queries wait for one another, and each may run for 30 s."""
 
 _OF_THE_ENGINE: Final = frozenset({"default", "system", "information_schema", "INFORMATION_SCHEMA"})
 
 
 def query(data_dir: Path, database: str, text: str, output_format: str) -> Iterable[bytes]:
-    """Return the answer to a query on the embedded database under ``data_dir``, in parts.
+    """Run a query on the embedded database under ``data_dir``; return the result in parts.
 
     Args:
-        data_dir: of a demo or replay that runs, or has ended.
-        database: the name of the database; a running sink goes by its own.
+        data_dir: of a running or ended demo or replay.
+        database: name of the database; a running sink uses its own.
         text: the query.
-        output_format: of ClickHouse, if the query names none.
+        output_format: ClickHouse format, unless the query names one.
 
     Raises:
-        ServiceError: there is no database, or a process holds it that does not answer.
-        QueryRefused: ClickHouse refuses the query, or it does not only read.
+        ServiceError: there is no database, or the process that holds it does not answer.
+        QueryRefused: ClickHouse refuses the query, or it is not read-only.
     """
     folder = database_folder(data_dir)
     try:
@@ -58,7 +58,7 @@ def query(data_dir: Path, database: str, text: str, output_format: str) -> Itera
     if not found:
         raise ServiceError(f"{folder}: no database there; run 'alphapulse demo' or 'alphapulse replay' first")
     reason = ""
-    for _ in range(2):  # the sink may end between one look and the other
+    for _ in range(2):  # the sink may end between the two checks
         try:
             with claim(folder, "database", beside=True):
                 return [_answer(folder, database, text, output_format)]
@@ -86,7 +86,7 @@ def _answer(folder: Path, database: str, text: str, output_format: str) -> bytes
         raise ServiceError(f"{folder}: cannot be opened: {message(error)}") from error
     try:
         if database not in there:
-            held = f"it holds {', '.join(sorted(there))}" if there else "it holds none"
+            held = f"databases there: {', '.join(sorted(there))}" if there else "there is none"
             raise ServiceError(f"clickhouse.database: no database {database!r} in {folder}; {held}")
         restrict(client)
         return ask(client, text, output_format)
@@ -95,24 +95,24 @@ def _answer(folder: Path, database: str, text: str, output_format: str) -> bytes
 
 
 def _sink_port(data_dir: Path, holder: int) -> tuple[int | None, str]:
-    """Return the port at which the sink that holds the database answers queries, or why there is none.
+    """Return the query port of the sink that holds the database, or why there is none.
 
     Args:
-        data_dir: where it is announced.
-        holder: process id of who has the lock; 0 if that is not known.
+        data_dir: folder of the announcements.
+        holder: process id of the lock's holder; 0 if unknown.
     """
     path = data_dir / "run" / f"{_SINK}.json"
     try:
         told: Any = json.loads(path.read_text(encoding="utf-8"))
         pid, port = int(told["pid"]), int(told["ops_port"])
     except FileNotFoundError:
-        return None, f"there is no {path}"
+        return None, f"{path} does not exist"
     except OSError as error:
         return None, f"{path}: {error.strerror or error}"
     except (ValueError, KeyError, TypeError):
-        return None, f"{path} is torn or no run file"
+        return None, f"{path} is incomplete or not a run file"
     if holder and pid != holder:
-        return None, f"{path} is that of another process, {pid}"
+        return None, f"{path} belongs to another process, {pid}"
     if not told.get("sql"):
         return None, "it is still starting"
     return port, ""
@@ -130,7 +130,7 @@ def _ask_sink(port: int, text: str, output_format: str) -> Iterator[bytes]:
         raise ServiceError(f"the ClickHouse sink on port {port} does not answer: {reason}") from error
     with answer:
         while True:
-            # Only the sink's part of the work is within the try: who reads us may go away, too.
+            # Only the sink's part of the work is within the try: our own reader may disconnect, too.
             try:
                 block = answer.read(1 << 16)
             except OSError as error:
@@ -141,12 +141,12 @@ def _ask_sink(port: int, text: str, output_format: str) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the answer on standard output; return the exit code."""
+    """Print the result on standard output; return the exit code."""
     parser = argparse.ArgumentParser(prog="alphapulse sql", description="Query the tables in a data directory.")
     parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--database", default="alphapulse")
     parser.add_argument("--format", default=DEFAULT_FORMAT, help="any output format of ClickHouse")
-    parser.add_argument("query", help="behind --, whatever it begins with")
+    parser.add_argument("query", help="the query, after --")
     options = parser.parse_args(arguments)
     try:
         try:

@@ -1,10 +1,10 @@
-"""SQL for people while the sink holds the embedded engine: reads only, bounded, on a session of its own.
+"""Read-only SQL on the embedded engine while the sink uses it: bounded, with its own session.
 
-ClickHouse enforces ``readonly`` on that session: it can neither write, nor read files or addresses, nor lift a limit.
-Two things pass it in the embedded engine, which plays client and server at once: ``INTO OUTFILE``, which writes
-a file, and ``KILL QUERY``. So each query is first rewritten by ClickHouse's own formatter: what comes out is one
-statement (more than one is refused), without comments, keywords in capitals, so that its first word and an ``INTO
-OUTFILE`` can be recognised with certainty.
+ClickHouse enforces ``readonly`` on that session: it can neither write, nor read files or addresses, nor raise a limit.
+The embedded engine, which is client and server at once, still allows two things: ``INTO OUTFILE``, which writes a file,
+and ``KILL QUERY``. So each query is first rewritten by ClickHouse's own formatter: the result is one statement (more
+than one is refused), without comments, keywords in upper case, so that its first word and an ``INTO OUTFILE`` can be
+recognised reliably.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SETTINGS: Final = (
     f"SET max_execution_time = {QUERY_SECONDS}, timeout_before_checking_execution_speed = 0",
     f"SET max_result_rows = {RESULT_ROWS}, max_result_bytes = {RESULT_BYTES}, result_overflow_mode = 'throw'",
     f"SET max_memory_usage = {MEMORY_BYTES}",
-    # A JSON number is a double to JavaScript, jq and many others: an epoch or a sum of mantissas would be rounded
-    # without a word. Quoted, every integer of 64 bits and more, and every decimal, is exact text.
+    # A JSON number is a double in JavaScript, jq and many others: an epoch or a sum of mantissas would be silently
+    # rounded. Quoted, every integer of 64 bits and more, and every decimal, is exact text.
     "SET output_format_json_quote_64bit_integers = 1, output_format_json_quote_decimals = 1",
-    # The last one: from here on nothing can be set any more.
+    # The last one: after it no setting can be changed.
     "SET readonly = 1",
 )
 
@@ -40,35 +40,35 @@ _FORMAT: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 # 'text', `name` and "name", with backslash escapes and doubled quotes, as the formatter writes them.
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.|``)*`|\"(?:[^\"\\]|\\.|\"\")*\"", re.DOTALL)
 _OUTFILE: Final = re.compile(r"\bINTO\s+OUTFILE\b", re.IGNORECASE)
-# The formatter puts the clause at the beginning of a line, where nothing else can be called so: columns are indented.
+# The formatter puts the clause at the beginning of a line, where nothing else can have that name: columns are indented.
 _OWN_FORMAT: Final = re.compile(r"^FORMAT ", re.MULTILINE)
 
 
 class QueryRefused(AlphaPulseError):
-    """A query that ClickHouse refuses or that is not allowed here; the text says why."""
+    """A query that ClickHouse refuses or that is not allowed here; the message says why."""
 
     recoverable = True
 
 
 def restrict(client: Client) -> None:
-    """Make the client's session read-only and bounded, for good."""
+    """Make the client's session read-only and bounded, permanently."""
     for setting in _SETTINGS:
         client.command(setting)
 
 
 def ask(client: Client, query: str, output_format: str) -> bytes:
-    """Return the answer to ``query`` (blocking). The client must be restricted.
+    """Return the result of ``query`` (blocking). The client must be restricted.
 
     Args:
-        client: to ask.
-        query: as it was typed; it may name a format by itself.
-        output_format: of ClickHouse, for a query that names none.
+        client: restricted client.
+        query: as typed; it may name a format.
+        output_format: ClickHouse format, unless the query names one.
 
     Raises:
-        QueryRefused: with ClickHouse's message, or naming what is not allowed.
+        QueryRefused: with ClickHouse's message, or what is not allowed.
     """
     if _FORMAT.fullmatch(output_format) is None:
-        raise QueryRefused(f"format: not a name: {output_format!r:.80}")
+        raise QueryRefused(f"format: not a format name: {output_format!r:.80}")
     try:
         checked = _checked(client, query)
         named = _OWN_FORMAT.search(_QUOTED.sub("''", checked)) is not None
@@ -79,7 +79,7 @@ def ask(client: Client, query: str, output_format: str) -> bytes:
 
 
 def _checked(client: Client, query: str) -> str:
-    """Return the query as ClickHouse writes it, if it is allowed."""
+    """Return the query as formatted by ClickHouse, if it is allowed."""
     written: str = client.query("SELECT formatQuery({query:String})", parameters={"query": query}).result_rows[0][0]
     bare = _QUOTED.sub("''", written)
     first = bare.lstrip("( \n").split(maxsplit=1)[0].upper() if bare.strip() else ""

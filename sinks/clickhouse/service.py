@@ -1,4 +1,4 @@
-"""The service ``sink-clickhouse``."""
+"""Service ``sink-clickhouse``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which topic goes into which table, and the migrations that make them.
+"""Tables by topic, and the migrations that create them.
 
-The migrations are package data (``sinks/clickhouse/migrations``), so that an installed wheel finds them as the source
+The migrations are package data (``sinks/clickhouse/migrations``), so that an installed wheel finds them like the source
 tree does; they are applied in the order of their numbers and recorded in the table ``migrations``.
 """
 
@@ -19,7 +19,7 @@ from sinks.clickhouse.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: ``time`` is the column its rows are stored by (partition key, part of the sorting key)."""
+    """A table: ``time`` is the column that its rows are partitioned and sorted by."""
 
     name: str
     time: str
@@ -40,15 +40,15 @@ TABLE_OF: Final[dict[str, Table]] = {
 INCARNATION: Final = "_incarnation"
 
 EMBEDDED: Final[Mapping[str, str]] = {
-    # chDB deletes the parts that a merge has replaced at once (its old_parts_lifetime is 0, a server's 480 seconds):
-    # what the merge has made of them must be on the disk by then, or a power cut would take rows that were committed.
+    # chDB deletes the parts replaced by a merge at once (its old_parts_lifetime is 0, a server's 480 seconds): the
+    # merged part must be on disk by then, or a power cut would lose committed rows.
     "min_rows_to_fsync_after_merge": "1",
     # A write makes one small part per table, once a second. By default the engine soon merges every five of them with
-    # all that the table holds, which costs more than inserting does and grows with the table (20 rows rewritten per row
-    # inserted after four minutes). This one merges ten parts of a level into one of the next (1.5 rows).
+    # everything in the table, which costs more than inserting and grows with the table (20 rows rewritten per row
+    # inserted after four minutes). This setting merges ten parts of a level into one of the next (1.5 rows).
     "merge_selector_algorithm": "'Trivial'",
 }
-"""Settings of the tables in the embedded engine. Not a migration: a server's tables are its administrator's."""
+"""Settings of the tables in the embedded engine. Not a migration: a server's tables belong to its administrator."""
 
 _RECORD: Final = """
 CREATE TABLE IF NOT EXISTS migrations
@@ -65,7 +65,7 @@ ORDER BY number
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered file: ``statements`` can each be run again without harm."""
+    """A numbered file; each of its ``statements`` is idempotent."""
 
     number: int
     name: str
@@ -92,15 +92,15 @@ def migrations() -> list[Migration]:
             continue
         number, _, _ = file.name.partition("_")
         if not number.isdecimal() or int(number) in found:
-            raise ServiceError(f"migration {file.name}: its name must begin with a number of its own")
+            raise ServiceError(f"migration {file.name}: its name must begin with a unique number")
         found[int(number)] = Migration(int(number), file.name, file.read_text(encoding="utf-8"))
     return [found[number] for number in sorted(found)]
 
 
 async def migrate(engine: Engine, wanted: list[Migration] | None = None) -> int:
-    """Apply what has not been applied yet and return how many migrations that were.
+    """Apply pending migrations; return their number.
 
-    Several sinks may do this at once: every statement can be run twice.
+    Several sinks may do this concurrently: every statement is idempotent.
 
     Raises:
         Unreachable: ClickHouse does not answer now.
@@ -125,13 +125,13 @@ async def migrate(engine: Engine, wanted: list[Migration] | None = None) -> int:
         elif digest != migration.sha256:
             raise ServiceError(
                 f"migration {migration.name} was changed after it had been applied to {engine.place}, database "
-                f"{engine.database}: changes need a migration of their own"
+                f"{engine.database}: put changes into a new migration"
             )
     return new
 
 
 async def tune(engine: Engine) -> None:
-    """Give the tables of the embedded engine the settings that they need there.
+    """Set the settings that the tables of the embedded engine need.
 
     Raises:
         ServiceError: ClickHouse refuses.

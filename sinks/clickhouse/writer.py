@@ -1,13 +1,13 @@
-"""Rows into ClickHouse, each exactly once.
+"""ClickHouse target: exactly-once inserts.
 
 A write inserts *groups*: a group is a set of spans of one topic, inserted as one block under one
-``insert_deduplication_token`` that names incarnation, topic and spans. On a server each span is a group of its own;
-in the embedded engine, where one process owns the data and an insert costs some milliseconds however few its rows,
-the spans of a topic share one.
+``insert_deduplication_token`` made of incarnation, topic and spans. On a server each span is its own group; in the
+embedded engine, where one process owns the data and an insert costs some milliseconds however few its rows, the spans
+of a topic share one.
 
-The plan (see :mod:`sinks.consumer`) names the whole group in the commit of each of its partitions, so that the
-next owner rebuilds the same block with the same token. ClickHouse's own deduplication is then enough in nearly all
-cases, but it is not trusted with three of them:
+The plan (see :mod:`sinks.consumer`) names the whole group in the commit of each of its partitions, so that the next
+owner rebuilds the same block with the same token. ClickHouse's own deduplication is then sufficient except in three
+cases:
 
 * MergeTree writes a block's token to its log *before* it renames the part (``MergeTreeSink::finishDelayedChunk``):
   killed between the two, it would take the repeated block for a duplicate and drop it;
@@ -17,8 +17,8 @@ cases, but it is not trusted with three of them:
 So a block that may have been stored before is *settled*: the offsets that are in the table are read back
 (the time range of the rows in hand lets the primary key find them), and what is missing is inserted.
 
-A materialized view that someone hangs onto a table gets each row once too, by the block's own token (its target table
-needs a deduplication window). Only in the first of the three cases it may count the rows of the repaired part twice.
+A materialized view on a table also gets each row once, by the block's token (its target table needs a deduplication
+window). Only in the first of the three cases may it count the rows of the repaired part twice.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from sinks.columns import OFFSET, PARTITION
 from sinks.contract import Abandoned, BatchChunk, BatchLimits, Commit, Span
 
 BATCH_BYTES: Final = 16 * 2**20
-"""Encoded size of a batch at most, and there are two of them; as rows about three times that."""
+"""Maximum encoded size of a batch; there are two of them, about three times that size as rows."""
 GROUP_SPANS: Final = 50
-"""Keeps a plan below the 4096 bytes that a broker takes as a commit's metadata."""
+"""Keeps a plan below the 4096 bytes that a broker accepts as a commit's metadata."""
 DAYS: Final = 50
-"""Rows of so many days are written at once: each is a part, and all of them must fit the deduplication window."""
+"""Maximum number of days whose rows are written at once: each is a part, and all must fit the deduplication window."""
 REPAIRS: Final = 5
 
 SMALL_ROWS: Final = 5_000
-"""Up to so many rows an insert runs in one thread: starting a dozen costs more than they save."""
+"""Inserts of up to this many rows run in one thread: starting a dozen costs more than they save."""
 
 _DAY_NS: Final = 86_400 * 10**9
 _ONE_BLOCK: Final = 2**32
@@ -69,12 +69,12 @@ _ONE_THREAD: Final[Mapping[str, Any]] = {"max_threads": 1, "max_insert_threads":
 
 
 class ClickHouseTarget:
-    """The tables as a :class:`sinks.contract.Target`.
+    """ClickHouse tables as a :class:`sinks.contract.SinkTarget`.
 
     Args:
         settings: batch bounds.
         engine: not open yet.
-        incarnation: names the life of the broker's log that the offsets belong to.
+        incarnation: identifies the instance of the broker's log that the offsets belong to.
         stopping: ends the wait for a server that does not answer.
     """
 
@@ -84,7 +84,7 @@ class ClickHouseTarget:
         self._stopping = stopping
         self._group = settings.group
         seconds = settings.batch_seconds
-        # One part a second and table is what a steady stream costs; a record that comes alone is a part anyway.
+        # One part per second and table is the cost of a steady stream; a single record is a part anyway.
         self._limits = BatchLimits(settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._sealed: dict[TopicPartition, list[pa.RecordBatch]] = {}
@@ -114,7 +114,7 @@ class ClickHouseTarget:
         await self._engine.retry(up_to_date, self._stopping)
 
     async def survey(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing: what is in the tables past a commit is settled by its plan."""
+        """Do nothing: rows past a commit are settled by its plan."""
 
     async def assign(self, commits: Mapping[TopicPartition, Commit | None]) -> dict[TopicPartition, int]:
         forgotten = [key for key, commit in commits.items() if commit is None]
@@ -127,7 +127,7 @@ class ClickHouseTarget:
                 continue
             own = next((span for span in spans if span.partition == key), None)
             if own is None or own.first != commit.offset:
-                raise ServiceError(f"the group's commit for {key} carries a plan that is not its own: {commit.plan}")
+                raise ServiceError(f"the group's commit for {key} carries a plan of other partitions: {commit.plan}")
             planned[key] = own.last
             ours = all((c := commits.get(span.partition)) is not None and c.plan == commit.plan for span in spans)
             if ours:
@@ -140,8 +140,8 @@ class ClickHouseTarget:
     async def _check_forgotten(self, partitions: Sequence[TopicPartition]) -> None:
         """Refuse partitions without a commit whose rows are in the tables.
 
-        A plan is committed before the first row is written, so the commit has been lost; reading the
-        partition from its beginning would double what is there.
+        A plan is committed before the first row is written, so the commit has been lost; reading the partition from its
+        beginning would duplicate the rows.
         """
         for topic in sorted({key.topic for key in partitions}):
             table = TABLE_OF[topic].name
@@ -188,7 +188,7 @@ class ClickHouseTarget:
         self._planned = []
 
     def _settled_groups(self, spans: Sequence[Span]) -> list[InsertGroup]:
-        """Return the planned groups; a span that came out shorter than planned (the log was cut) changes its group."""
+        """Return the planned groups; a span shorter than planned (the log was truncated) changes its group."""
         found = {span.partition: span for span in spans}
         groups = []
         for group in self._planned:
@@ -214,7 +214,7 @@ class ClickHouseTarget:
                 else:
                     await self._insert(table, rows, token)
             except Unreachable:
-                # Perhaps it was stored, perhaps not.
+                # It may be stored or not.
                 doubtful = True
                 raise
 
@@ -234,13 +234,13 @@ class ClickHouseTarget:
         await self._engine.insert(table.name, rows, {**_SETTINGS, **threads, "insert_deduplication_token": token})
 
     async def _settle(self, table: Table, group: InsertGroup, rows: pa.Table, token: str) -> None:
-        """Make sure that each of ``rows`` is in the table once."""
+        """Make sure that each of ``rows`` is in the table exactly once."""
         missing = await self._missing(table, group, rows)
         self._found += rows.num_rows - missing.num_rows
         self._rows[table.name] -= rows.num_rows - missing.num_rows
-        # On a server the insert of a dead process may still be running: only its own token keeps it apart from ours.
+        # On a server the insert of a dead process may still run: only its own token separates it from ours.
         same_again = missing.num_rows > 0 and (not self._engine.embedded or missing.num_rows == rows.num_rows)
-        # A materialized view may lack rows that the table has; it gets them with the block's own token only.
+        # A materialized view may lack rows that the table has; only an insert with the block's own token adds them.
         if group.whole and (same_again or await self._has_views(table)):
             await self._insert(table, rows, token)
             missing = await self._missing(table, group, rows)
@@ -276,7 +276,7 @@ class ClickHouseTarget:
         return bool(found[0][0])
 
     async def rollback(self, spans: Sequence[Span]) -> None:
-        """Nothing: the plan is still committed, so whoever comes next settles the same blocks."""
+        """Do nothing: the plan is still committed, so the next owner settles the same blocks."""
 
     async def discard(self, partitions: Collection[TopicPartition]) -> None:
         for key in partitions:

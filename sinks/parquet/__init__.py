@@ -1,1 +1,1 @@
-"""The Parquet target: files by topic and hour, renamed into place before their offsets are committed."""
+"""Parquet target: files by topic and hour, renamed into place before their offsets are committed."""

@@ -1,4 +1,4 @@
-"""How each column is packed, chosen by measurement on the recordings (``tests/benchmarks/bench_sinks.py``)."""
+"""Column encodings, chosen by measurement on the recordings (``tests/benchmarks/bench_sinks.py``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COUNTERS: Final = frozenset({"sequence", "exchange_sequence", OFFSET})
 def options(kind: type[Record]) -> dict[str, Any]:
     """Return the arguments of :class:`pyarrow.parquet.ParquetWriter` for a record class.
 
-    Bytes a row on the recordings, zstd behind each: a trade's price plain 1.5 (deltas 1.7, dictionary 1.9, byte stream
+    Bytes per row on the recordings, each with zstd: a trade's price plain 1.5 (deltas 1.7, dictionary 1.9, byte stream
     split 2.1), its size plain 2.1 (deltas 3.1), its id as byte array deltas 0.2 (plain 0.8), received_time as deltas
     2.5 (plain 2.7), the offset as deltas 0.03 (plain 1.9); the prices in L2 records plain 1.4 a level (deltas 2.2).
     Level 9 would save another 3 to 6 % for twice the time.

@@ -1,13 +1,13 @@
-"""Parquet files by topic and record-time hour: names, writing, and finding what must go.
+"""Parquet files by topic and record-time hour: names, writing, and finding files to remove.
 
 ::
 
     <root>/md.trades/date=2024-08-08/hour=07/<writer>-<incarnation>-<partition>-<first>-<last>.parquet
 
-``first`` and ``last`` are offsets of the file's first and last row. ``writer`` is drawn by lot in each process, so that
-a process that does not know yet that it has lost a partition cannot touch its successor's files. While a file grows
-it is called ``.<…>.tmp`` (readers of Parquet folders skip names that begin with a dot) and locked with ``flock``, which
-the kernel releases when the writer dies: a draft that can be locked is nobody's any more.
+``first`` and ``last`` are the offsets of the file's first and last row. ``writer`` is random per process, so that a
+process that has lost a partition without noticing cannot touch its successor's files. While a file is being written it
+is named ``.<…>.tmp`` (readers of Parquet folders skip names that begin with a dot) and locked with ``flock``, which the
+kernel releases when the writer dies: a draft that can be locked has no writer any more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sinks.columns import OFFSET
 
 HOUR_NS: Final = 3_600 * 10**9
 ROW_GROUP_BYTES: Final = 32 * 2**20
-"""Arrow bytes that are packed into a row group together."""
+"""Arrow bytes per row group."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.]")
@@ -42,7 +42,7 @@ _WRITER: Final = secrets.token_hex(4)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A finished file; ``rows`` is 0 where only its name was looked at."""
+    """A finished file; ``rows`` is 0 if only its name was read."""
 
     path: Path
     partition: TopicPartition
@@ -52,7 +52,7 @@ class Stored:
 
 
 def safe_name(incarnation: str) -> str:
-    """Return an incarnation as part of a file name: no ``-``, ``/`` or the like, and no two alike."""
+    """Return an incarnation as part of a file name: without ``-``, ``/`` and the like, injective."""
     return _UNSAFE.sub(lambda found: f"~{ord(found.group()):x}~", incarnation)
 
 
@@ -72,7 +72,7 @@ def stored(root: Path, topic: str, incarnation: str) -> Iterator[Stored]:
 
 
 def remove_dead_drafts(root: Path, partitions: Iterable[TopicPartition]) -> int:
-    """Remove the drafts of ``partitions`` whose writers are gone, of whatever incarnation; return how many."""
+    """Remove the drafts of ``partitions`` whose writers have ended, of any incarnation; return their number."""
     removed = 0
     wanted = set(partitions)
     for topic in {key.topic for key in wanted}:
@@ -106,16 +106,16 @@ def make_folder(folder: Path) -> None:
 
 
 class HourFile:
-    """One file that grows: rows of one partition and one hour.
+    """A file being written: rows of one partition and one hour.
 
-    All methods block, and raise OSError when the disk refuses.
+    All methods block, and raise OSError on disk errors.
 
     Args:
-        root: of all topics.
-        partition: whose rows.
+        root: folder of all topics.
+        partition: of the rows.
         hour: hours since the Unix epoch.
-        incarnation: what the offsets belong to.
-        schema: of the rows; must have ``_offset``.
+        incarnation: instance of the broker's log that the offsets belong to.
+        schema: schema of the rows; must have ``_offset``.
         options: for :class:`pyarrow.parquet.ParquetWriter`: compression, encodings.
     """
 
@@ -143,7 +143,7 @@ class HourFile:
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Take over rows, in the order of their offsets; no I/O."""
+        """Buffer rows, in offset order; no I/O."""
         offsets = rows.column(OFFSET)
         if self.rows == 0:
             self._first = offsets[0].as_py()
@@ -153,7 +153,7 @@ class HourFile:
         self._pending.append(rows)
 
     def write_group(self) -> None:
-        """Write what was added as a row group."""
+        """Write the buffered rows as a row group."""
         if self._writer is None:
             self._open()
         if self._pending and self._writer is not None:
@@ -171,7 +171,7 @@ class HourFile:
         self._writer = pq.ParquetWriter(self._file, self._schema, **self._options)
 
     def finish(self) -> None:
-        """Write the rest and the footer, and make the draft durable."""
+        """Write the remaining rows and the footer, and make the draft durable."""
         self.write_group()
         if self._writer is None or self._file is None:
             raise RuntimeError("finish() of a file without rows")
@@ -190,7 +190,7 @@ class HourFile:
         os.fsync(self._file.fileno())
 
     def publish(self) -> Stored:
-        """Give the finished draft its name. Not durable until :func:`sync_folder` of its folder."""
+        """Rename the finished draft. Not durable until :func:`sync_folder` of its folder."""
         if self._draft is None or self._file is None:
             raise RuntimeError("publish() before finish()")
         offsets = f"{self.partition.partition}-{self._first}-{self._last}"
@@ -206,7 +206,7 @@ class HourFile:
         if self._file is None:
             return
         if self._writer is not None:
-            with suppress(OSError, pa.ArrowException):  # the footer of a file nobody will read
+            with suppress(OSError, pa.ArrowException):  # the footer of a file that is never read
                 self._writer.close()
             self._writer = None
         if self._draft is not None:

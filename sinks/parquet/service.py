@@ -1,4 +1,4 @@
-"""The service ``sink-parquet``."""
+"""Service ``sink-parquet``."""
 
 from __future__ import annotations
 

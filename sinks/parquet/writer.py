@@ -1,14 +1,14 @@
-"""Rows into Parquet files, each exactly once.
+"""Parquet target: exactly-once files.
 
-A write is a checkpoint: every open file is closed, synced, renamed into place and its folder synced; then the
-loop commits the offsets. Killed before the rename, the rows exist nowhere but on the broker. Killed between rename and
-commit, the files lie *at or past* the commit, and whoever is assigned the partition next removes them before it reads.
-A file never lies astride a commit, because a checkpoint closes all files of a partition. So it does not matter where
-the bounds of a checkpoint fall (rows, bytes, time, an hour that ends, ``POST /flush``, a rebalance): what a file holds
-needs not be the same the second time, since the first one is gone by then.
+A write is a checkpoint: every open file is closed, synced, renamed into place and its folder synced; then the loop
+commits the offsets. If the process is killed before the rename, the rows exist only on the broker. If it is killed
+between rename and commit, the files are *at or past* the commit, and the partition's next owner removes them before it
+reads. A file never spans a commit, because a checkpoint closes all files of a partition. So it does not matter where
+the bounds of a checkpoint fall (rows, bytes, time, end of an hour, ``POST /flush``, a rebalance): a file may have
+other rows the second time, since the first one has been removed by then.
 
-This asks that all sinks of a group that may own a partition see the same folder. What it does not cover: a process that
-is stopped (not killed) for longer than the group's session just before its renames, goes on when another has taken
+This requires that all sinks of a group that may own a partition use the same folder. Not covered: a process that is
+stopped (not killed) for longer than the group's session just before its renames, continues after another has taken
 over, and is killed before the refusal of its commit makes it remove its files again.
 """
 
@@ -47,25 +47,25 @@ from sinks.parquet.files import (
 T = TypeVar("T")
 
 BATCH_BYTES: Final = 1024 * 2**20
-"""Encoded size of a checkpoint at most; it lies in drafts, not in memory."""
+"""Maximum encoded size of a checkpoint; it is in drafts, not in memory."""
 MEMORY_BYTES: Final = 96 * 2**20
-"""Arrow bytes that wait for their row group, all files of a batch together; there are two batches at most."""
+"""Maximum Arrow bytes buffered for row groups, all files of a batch together; there are at most two batches."""
 OPEN_FILES: Final = 64
 
 _CLASS_OF: Final = {found.topic: found.record for found in definitions()}
 
 
 def folder(settings: Settings) -> Path:
-    """Return the root of the files."""
+    """Return the root folder of the files."""
     return Path(settings.parquet.path) if settings.parquet.path else settings.data_dir / "parquet"
 
 
 class ParquetTarget:
-    """The files as a :class:`sinks.contract.Target`.
+    """Parquet files as a :class:`sinks.contract.SinkTarget`.
 
     Args:
         settings: folder and bounds of a checkpoint.
-        incarnation: names the life of the broker's log that the offsets belong to.
+        incarnation: identifies the instance of the broker's log that the offsets belong to.
     """
 
     def __init__(self, settings: Settings, incarnation: str) -> None:
@@ -118,7 +118,7 @@ class ParquetTarget:
                 continue
             commit = commits[file.partition]
             if commit is None:
-                # The beginning is committed before the first file is written, so this commit has been lost.
+                # The first offset is committed before the first file is written, so this commit has been lost.
                 raise ServiceError(
                     f"consumer group {self._group} has no commit for {file.partition.topic}/{file.partition.partition} "
                     f"(expired, or the group was renamed), but {file.path} holds offsets of this broker: set the "
@@ -170,7 +170,7 @@ class ParquetTarget:
 
         def remove() -> None:
             for file in written:
-                # The next owner may have been quicker.
+                # The next owner may already have removed it.
                 file.path.unlink(missing_ok=True)
             for place in {file.path.parent for file in written}:
                 sync_folder(place)
@@ -219,7 +219,7 @@ def _rows(files: Sequence[Stored]) -> Counter[str]:
 
 
 def _by_hour(rows: pa.RecordBatch, time: str) -> list[tuple[int, pa.RecordBatch]]:
-    """Split rows by the hour of their column ``time``, keeping their order."""
+    """Split rows by the hour of their column ``time``, in order."""
     hours = np.floor_divide(rows.column(time).cast(pa.int64()).to_numpy(), HOUR_NS)
     first = int(hours[0])
     if (hours == first).all():

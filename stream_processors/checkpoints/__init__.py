@@ -1,1 +1,1 @@
-"""Checkpoints: the processors' state on compacted topics."""
+"""Checkpoints: the processors' state on a compacted topic."""

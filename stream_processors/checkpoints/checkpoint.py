@@ -1,24 +1,25 @@
-"""Checkpoints of a partition: what is written to the state topic, and what a later owner makes of it.
+"""Checkpoints of a partition: records for the state topic, and their interpretation by a later owner.
 
-Pure. The design, and why:
+Pure. The design and its reasons:
 
 * The state is kept in a topic (``state.processors``, partition n for partition n of the inputs), one record per
-  instrument and symbol, so that any worker can take a partition over and a compacting broker keeps the newest of each.
-* Where reading goes on is told by the checkpoint (:class:`~stream_processors.processing.state.Manifest`), *not* by the
-  group's commit. So commits need not wait for checkpoints: a commit says "processed, and what followed from it is
-  published" within a fraction of a second, which is what lag is measured by, while a checkpoint may be seconds old.
-  Between the two lie records that are applied again after a restart, without publishing anything a second time. A
-  checkpoint that is ahead of the commit, because its owner was killed between the two, is committed by the next owner.
-  (Holding commits back to the checkpoints would make every reader of lag wait for the slowest state; Faust's tables
-  would write a changelog record per level change, and replay all of it at start.)
-* What is written is taken from memory in one go, between two records, and put out only when all that was published
-  before is acknowledged: a checkpoint never claims what could still be lost.
-* A candle or window that was published after the checkpoint is read back from its own topic, so that the same records
-  read again cannot publish it with less in it; an opportunity, because what is decided about it depends on the clock.
-* The embedded broker does not compact; it keeps the newest 8 MB. Therefore what has not changed is written again
-  before ``REWRITE_BYTES`` have come after it.
+  instrument and symbol, so that any worker can take a partition over and compaction keeps the newest of each.
+* Reading resumes at the positions in the checkpoint (:class:`~stream_processors.processing.state.Manifest`), *not* at
+  the group's commit. So commits need not wait for checkpoints: a commit means "processed, and its results published"
+  within a fraction of a second, which lag is measured by, while a checkpoint may be seconds old. The records between
+  the two are applied again after a restart, without publishing their results a second time. A checkpoint that is
+  ahead of the commit, because its owner was killed between the two, is committed by the next owner.
+  (Holding commits back to the checkpoints would make lag depend on the slowest state; Faust's tables would write a
+  changelog record per level change, and replay all of it at start.)
+* A checkpoint is copied from memory at once, between two records, and published only when everything published
+  before is acknowledged: a checkpoint never depends on records that could still be lost.
+* Candles and windows published after the checkpoint are read back from their own topics, so that the same records read
+  again cannot publish them with less content; opportunities are read back because decisions on them depend on the
+  clock.
+* The embedded broker does not compact; it keeps the newest 8 MB. Therefore unchanged records are rewritten before
+  ``REWRITE_BYTES`` have been written after them.
 * A record that is missing or older than its manifest says (lost, or overwritten by a worker that did not know it had
-  been replaced) is found out: then the partition is read from as far back as that record needs.
+  been replaced) is detected: then the partition is read from as far back as that record needs.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ REWRITE_BYTES = 2 * 1024 * 1024
 
 @dataclass(slots=True)
 class _Written:
-    """When a key was last written: sum of its positions, and how many bytes had been written before it."""
+    """Last write of a key: sum of its positions, and the number of bytes written before it."""
 
     total: int
     at: int
@@ -54,7 +55,7 @@ class _Written:
 
 @dataclass(slots=True)
 class CheckpointLedger:
-    """What was written of one partition.
+    """What has been written for one partition.
 
     Attributes:
         positions: of the last checkpoint.
@@ -67,12 +68,12 @@ class CheckpointLedger:
     _bytes: int = 0
 
     def take(self, partition: Partition, codec: Codec, ends: Mapping[str, int]) -> list[tuple[bytes, bytes]]:
-        """Return key and value of the records of a checkpoint of ``partition`` as it is now, manifest last.
+        """Return key and value of the records of a checkpoint of ``partition``, the manifest last.
 
         Args:
-            partition: what has changed in it is marked as unchanged.
+            partition: its changes are marked as saved.
             codec: for the records kept of symbols.
-            ends: topic of what a later owner reads back → one past the newest offset acknowledged by the broker.
+            ends: topic read back by a later owner → one past the newest offset acknowledged by the broker.
         """
         positions = dict(partition.positions)
         total = sum(positions.values())
@@ -121,12 +122,12 @@ class CheckpointLedger:
 
 @dataclass(slots=True)
 class Restored:
-    """What the state topic tells of a partition.
+    """State of a partition, from the state topic.
 
     Attributes:
         instruments, symbols: by key.
-        positions: where to read on.
-        published: from where on to look for what was published after the checkpoint.
+        positions: where to resume reading.
+        published: where to begin reading back what was published after the checkpoint.
         lost: keys whose records are missing or too old, with the reason.
     """
 
@@ -138,7 +139,7 @@ class Restored:
 
 
 def interpret(records: Mapping[bytes, bytes]) -> Restored | None:
-    """Return what the newest records of a partition, by key, amount to; None: there is no checkpoint.
+    """Interpret the newest records of a partition, by key; None: there is no checkpoint.
 
     Raises:
         Unreadable: the manifest is of another version.
@@ -172,7 +173,7 @@ def interpret(records: Mapping[bytes, bytes]) -> Restored | None:
         elif isinstance(found, InstrumentRecord) and sum(found.positions.values()) == total:
             found.book.received_time = max(found.book.received_time, manifest.confirmed.get(key, 0))
     if any(_is_symbol(key) for key in restored.lost):
-        restored.published.pop(topics.ARBITRAGE, None)  # what is open is told by all that was published
+        restored.published.pop(topics.ARBITRAGE, None)  # open opportunities follow from everything published
     return restored
 
 

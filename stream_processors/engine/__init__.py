@@ -1,1 +1,1 @@
-"""The Faust worker: consumption, publication, and which partitions are owned."""
+"""Faust worker: consumption, publication, and ownership of partitions."""

@@ -1,4 +1,4 @@
-"""The Faust app: which topics are read, by whom, and with which settings."""
+"""Faust app: topics, agents and settings."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from stream_processors.engine.deliveries import Batch
 from stream_processors.engine.transport import BatchTransport, RebalanceListener
 
 Handler = Callable[[TP, Batch], Awaitable[None]]
-"""Gets a batch of a partition, which it acknowledges (``acked``) when it is done."""
+"""Handles a batch of a partition, and acknowledges it (``acked``) when done."""
 
 STREAM_BUFFER: Final = 4
-"""Events that may wait for the agent before nothing more is fetched. An event is what one fetch brought, up to
-``MAX_POLL_RECORDS``, so Faust's default of 4096 would hold gigabytes."""
+"""Events queued for the agent before fetching stops. An event is the result of one fetch, up to ``MAX_POLL_RECORDS``,
+so Faust's default of 4096 would hold gigabytes."""
 
 NEVER_SECONDS: Final = 10 * 365 * 86_400.0
 
 MAX_POLL_RECORDS: Final = 4_000
-"""Records of one fetch over all partitions: what the event loop of the consumer hands over at once."""
+"""Records per fetch over all partitions: handed over to the event loop at once."""
 
 
-# Faust's services tell each of their starts and stops under the name of the module their class is in.
+# Faust's services log each start and stop under the name of the module of their class.
 for _module in (__name__, BatchTransport.__module__):
     logging.getLogger(_module).setLevel(logging.WARNING)
-# A commit that takes longer than the commit interval is no news: the next one waits for it.
+# A commit slower than the commit interval need not be logged: the next one waits for it.
 logging.getLogger("mode.timers").setLevel(logging.ERROR)
 
 
 class NoTables(TableManager):
-    """Faust's manager of tables, of which we have none: the stock one gives them a second at every start."""
+    """Faust's manager of tables, which we do not have: the stock one takes a second for them at every start."""
 
     async def on_start(self) -> None:
-        """Let the subscription begin at once."""
+        """Start the subscription at once."""
         await self._update_channels()
         await self.recovery.start()
 
 
 class NoSampling(Monitor):
-    """Faust's monitor without samples of every message, which nobody reads: ours is ``/status`` and ``/metrics``."""
+    """Faust's monitor without samples of every message, which nothing reads: see ``/status`` and ``/metrics``."""
 
     def on_message_in(self, *_: Any) -> None:
         """Count nothing."""
@@ -68,7 +68,7 @@ class ProcessorsApp(faust.App):
 
     Args:
         settings: the whole configuration.
-        listener: told of partitions and commits.
+        listener: notified of partitions and commits.
     """
 
     def __init__(self, settings: Settings, listener: RebalanceListener) -> None:
@@ -77,20 +77,20 @@ class ProcessorsApp(faust.App):
         kafka, processors = settings.kafka, settings.processors
         super().__init__(
             processors.group,
-            # Only named in Faust's logs; the clients are made by alphapulse.kafka.
+            # Only a name in Faust's logs; the clients are created by alphapulse.kafka.
             broker=[f"kafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
             broker_client_id="alphapulse-processors",
             broker_commit_interval=processors.commit_interval_ms / 1000,
             broker_max_poll_records=MAX_POLL_RECORDS,
-            # Our clients have bounds of their own. By this one Faust would give up a takeover that takes long, without
-            # a crash: the worker would keep its partitions and never read them.
+            # Our clients have their own timeouts. With this one Faust would abort a long takeover without a crash: the
+            # worker would keep its partitions and never read them.
             broker_request_timeout=NEVER_SECONDS,
             broker_session_timeout=kafka.session_timeout_ms / 1000,
             broker_heartbeat_interval=kafka.heartbeat_interval_ms / 1000,
             stream_buffer_maxsize=STREAM_BUFFER,
-            # The application makes its own handover before partitions go (transport.Listener).
+            # The application hands partitions over itself, before they are revoked (transport.RebalanceListener).
             stream_wait_empty=False,
-            # Topics are made beforehand, with their partitions; the in-memory broker cannot make any.
+            # Topics are created beforehand, with their partitions; the in-memory broker cannot create any.
             topic_allow_declare=False,
             topic_disable_leader=True,
             store="memory://",
@@ -115,12 +115,12 @@ class ProcessorsApp(faust.App):
         return client
 
     def ends(self) -> dict[TP, int]:
-        """Return one past the newest offset of each assigned partition, as far as the consumer has heard of it."""
+        """Return the end offset of each assigned partition, as last reported to the consumer."""
         consumer: Any = self._consumer
         try:
             heard = {tp: consumer.highwater(tp) for tp in consumer.assignment()} if consumer is not None else {}
         except (ConsumerStoppedError, IllegalStateError):
-            return {}  # not begun, or just being rebalanced
+            return {}  # not started, or being rebalanced
         return {tp: end for tp, end in heard.items() if end is not None}
 
     def committed(self, topic: str) -> dict[int, int]:
@@ -132,11 +132,11 @@ class ProcessorsApp(faust.App):
         return {tp.partition: offset for tp, offset in known.items() if tp.topic == topic and offset is not None}
 
     async def wait_for_crash(self) -> None:
-        """Wait until a part of the app has failed; ``crash_reason`` then tells why."""
+        """Wait until a part of the app has failed; ``crash_reason`` then gives the reason."""
         await self._crashed.wait()
 
     def _create_directories(self) -> None:
-        """Make none: this app keeps nothing in files."""
+        """Create no folders: this app has no files."""
 
 
 def _scratch(settings: Settings) -> Path:
@@ -144,7 +144,7 @@ def _scratch(settings: Settings) -> Path:
 
 
 class _Batches(faust.Schema[Any, Any]):
-    """Hands a message's value on as it is: it is a batch already."""
+    """Passes a message's value through: it already is a batch."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
         return message.key
@@ -154,17 +154,17 @@ class _Batches(faust.Schema[Any, Any]):
 
 
 def add_agent(app: ProcessorsApp, topics: Sequence[str], handler: Handler) -> None:
-    """Let ``handler`` have the batches of all ``topics``, one after the other.
+    """Pass the batches of all ``topics`` to ``handler``, one after the other.
 
     A handler that raises stops the app: the batch is not acknowledged and will be read again.
     """
 
-    # Stream's own class has noack(); its interface in faust.types has not.
+    # Stream's own class has noack(); its interface in faust.types does not.
     async def agent(stream: Any) -> None:
         async for event in stream.noack().events():
             try:
                 for tp, batch in event.value:
-                    # As Faust does with events: what came before a rebalance is read again from where that says.
+                    # As Faust does with events: records from before a rebalance are read again from the new position.
                     if event.message.generation_id != app.consumer_generation_id:
                         break
                     await handler(tp, batch)

@@ -1,7 +1,7 @@
-"""Which offset of a partition may be committed: bookkeeping of the batches handed to the agents.
+"""Committable offsets of a partition, from the batches delivered to agents.
 
-Pure. Batches are remembered as they were delivered and matched by identity, so offsets that a compacted or
-transactional topic leaves out are no gap, and an acknowledgement from before a seek cannot touch what came after it.
+Pure. Batches are stored as delivered and matched by identity, so offsets missing in a compacted or transactional topic
+are no gap, and an acknowledgement from before a seek cannot affect later batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Batch:
     Attributes:
         records: as fetched (``offset``, ``key``, ``value``, …), at least one.
         next_offset: one past the last of them.
-        acked: whether the agent is done with all of them; it says so here.
+        acked: set by the agent when it has processed all of them.
     """
 
     __slots__ = ("acked", "next_offset", "records")
@@ -34,11 +34,11 @@ class Batch:
 
 
 Bundle: TypeAlias = list[tuple[TP, Batch]]
-"""What was fetched together, by partition: the value of one Faust event."""
+"""Result of one fetch by partition: the value of one Faust event."""
 
 
 class Deliveries:
-    """The batches of one partition that were delivered since the last seek, oldest first."""
+    """Batches of one partition delivered since the last seek, oldest first."""
 
     __slots__ = ("_batches", "_committable")
 
@@ -47,21 +47,21 @@ class Deliveries:
         self._committable: int | None = None
 
     def __len__(self) -> int:
-        """Return how many batches are not yet covered by :meth:`committable`."""
+        """Return the number of batches not yet covered by :meth:`committable`."""
         return len(self._batches)
 
     def begin(self, offset: int) -> None:
-        """Note that all before ``offset`` was done with earlier, before any batch was delivered."""
+        """Record that everything before ``offset`` was processed earlier, before any batch was delivered."""
         self._committable = offset
 
     def add(self, batch: Batch) -> None:
-        """Note that ``batch`` was delivered, after all others."""
+        """Record the delivery of ``batch``, after all others."""
         self._batches.append(batch)
 
     def committable(self) -> int | None:
-        """Return the offset behind the last batch of which it and all before it are acknowledged.
+        """Return the offset after the last batch up to which all batches are acknowledged.
 
-        Without one: what :meth:`begin` was told, else None. The answer stays the same until further batches are
+        Without one: the offset of :meth:`begin`, else None. The result does not change until further batches are
         acknowledged.
         """
         batches = self._batches

@@ -1,7 +1,7 @@
-"""What the worker tells on its ops port: ``/books`` and ``/status``.
+"""Ops endpoints of the worker: ``/books`` and ``/status``.
 
-``GET /books`` lists the instruments of this worker. Counts are since the instrument's state began: they are part of the
-checkpoints and go on over restarts and handovers. ``snapshots``, ``deltas`` and ``level_changes`` are what was applied
+``GET /books`` lists the instruments of this worker. Counts start with the instrument's state: they are part of the
+checkpoints and continue over restarts and handovers. ``snapshots``, ``deltas`` and ``level_changes`` are those applied
 from ``md.l2``; ``trades`` and ``base_volume`` are over distinct trade ids. ``GET /books?venue=V&symbol=S&levels=full``
 adds all levels, best first, as decimal text.
 """
@@ -30,7 +30,7 @@ def tell_book(instrument: ProcessedInstrument, *, full: bool = False) -> dict[st
         "venue": instrument.venue,
         "symbol": instrument.symbol,
         "valid": reader.valid,
-        # Nanoseconds exceed what JSON readers in other languages keep of a number.
+        # Nanoseconds exceed the integer precision of JSON readers in other languages.
         "epoch": str(reader.epoch),
         "sequence": reader.sequence,
         "snapshots": totals.snapshots,
@@ -61,12 +61,12 @@ def _levels(side: BookSide, price_exponent: int, size_exponent: int) -> list[lis
 
 
 class Ops:
-    """Answers for one worker."""
+    """Ops endpoints of one worker."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._rate = _Rate()
-        # Asked for when the metrics are read.
+        # Computed when the metrics are read.
         metrics.BOOKS.labels("true").set_function(lambda: sum(one.reader.valid for one in self._instruments()))
         metrics.BOOKS.labels("false").set_function(lambda: sum(not one.reader.valid for one in self._instruments()))
         metrics.DOUBTED_TRADES.set_function(lambda: sum(one.candles.doubted for one in self._instruments()))
@@ -124,7 +124,7 @@ class Ops:
 
 
 class _Rate:
-    """Records per second between two questions."""
+    """Records per second between two requests."""
 
     def __init__(self) -> None:
         self._count = 0

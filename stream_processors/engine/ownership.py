@@ -1,8 +1,8 @@
-"""Which partitions are this worker's: taking them over, checkpointing them, handing them on.
+"""Ownership of partitions: takeover, checkpoints, handover.
 
-The design of the checkpoints is told in :mod:`stream_processors.checkpoints.checkpoint`. A partition that stays with
-this worker over a rebalance keeps its state in memory, unless a generation was missed in between: then another worker
-may have gone on with it.
+:mod:`stream_processors.checkpoints.checkpoint` describes the checkpoints. A partition that stays with this worker over
+a rebalance keeps its state in memory, unless a generation was missed in between: then another worker may have
+processed it.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from stream_processors.processing.partition import INPUTS, Partition
 from stream_processors.processing.state import Positions, Unreadable
 
 CHECK_SECONDS = 0.25
-"""How often it is looked whether a checkpoint is due; one for the bytes read, at once."""
+"""Interval of checks for due checkpoints; one due to the bytes read is written at once."""
 
 HANDOVER_SECONDS = 5.0
-"""How long the others may wait for this worker's last checkpoint."""
+"""Maximum delay of a rebalance by this worker's last checkpoint."""
 RESTORE_CLIENT = "alphapulse-processors-restore"
-"""The client id of what reads back state and ends."""
+"""Client id of the reader of state and ends."""
 DERIVED = (topics.CANDLES, topics.STATS, topics.ARBITRAGE)
-"""What an earlier owner published of candles, windows and opportunities is read back from here."""
+"""Candles, windows and opportunities published by an earlier owner are read back from these topics."""
 
 
 class OwnedPartition:
-    """A partition with what its checkpoints need.
+    """A partition and the data for its checkpoints.
 
     Attributes:
-        state: what is known of it.
-        read_back: topic → one past the newest offset read back when it was taken over.
-        unsaved_bytes: read since the last checkpoint.
+        state: state of the partition.
+        read_back: topic → one past the newest offset read back at takeover.
+        unsaved_bytes: bytes read since the last checkpoint.
     """
 
     def __init__(self, state: Partition) -> None:
@@ -63,7 +63,7 @@ class OwnedPartition:
         return self.state.positions != self.ledger.positions
 
     def due(self, now: float, interval: float, most_bytes: int) -> bool:
-        """Return whether it is time for a checkpoint."""
+        """Return whether a checkpoint is due."""
         return self.unsaved and (self.unsaved_bytes >= most_bytes or now - self.saved_at >= interval)
 
 
@@ -72,14 +72,14 @@ class Ownership:
 
     Attributes:
         partitions: by number.
-        tenure: rises with every rebalance; work begun in an earlier one must not go on.
-        settled: set while no rebalance is under way.
-        closing: whether the process ends: windows and candles that are still open are published as they are.
+        tenure: incremented by every rebalance; work begun in an earlier one must stop.
+        settled: set while no rebalance is in progress.
+        closing: whether the process is stopping: open windows and candles are published as they are.
 
     Args:
         taken_over: called after each rebalance, when the partitions are ready to be processed.
-        publish: takes records to be published.
-        clock: nanoseconds since the Unix epoch, never running back.
+        publish: publishes records.
+        clock: nanoseconds since the Unix epoch, monotonic.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class Ownership:
         self._publish = publish
         self._clock = clock
 
-    # --- the transport's questions (transport.Listener) ---
+    # --- the transport's callbacks (transport.RebalanceListener) ---
 
     async def positions(self, committed: Mapping[TP, int | None], generation: int) -> Mapping[TP, int]:
-        """Take over what is assigned; see :class:`~stream_processors.engine.transport.Listener`."""
+        """Take over the assigned partitions; see :class:`~stream_processors.engine.transport.RebalanceListener`."""
         self.tenure += 1
         numbers = {tp.partition for tp in committed}
         consecutive = self._generation is not None and generation - self._generation in (0, 1)
@@ -132,11 +132,11 @@ class Ownership:
         }
 
     async def before_commit(self) -> None:
-        """Wait until what was published is acknowledged."""
+        """Wait until everything published is acknowledged."""
         await self._outputs.flush()
 
     async def before_leaving(self) -> None:
-        """Checkpoint everything, so that the next owners go on right here."""
+        """Checkpoint everything, so that the next owners can continue from here."""
         self.tenure += 1
         self.settled.clear()
         if self.closing:
@@ -150,12 +150,12 @@ class Ownership:
                 await self._checkpoint(owned)
                 await self._outputs.flush()
         except (BrokerError, TimeoutError) as error:
-            # Not needed: the next owner starts from the checkpoint before.
+            # Not essential: the next owner starts from the previous checkpoint.
             self._log.warning("no checkpoint at handover", reason=repr(error))
 
     @property
     def books(self) -> int:
-        """Instruments known."""
+        """Number of instruments."""
         return sum(len(owned.state.instruments) for owned in self.partitions.values())
 
     # --- checkpoints ---
@@ -181,19 +181,19 @@ class Ownership:
             await self._checkpoint(due)
 
     def grown(self, owned: OwnedPartition) -> None:
-        """Take note that records of ``owned`` were applied."""
+        """Handle the application of records to ``owned``."""
         if owned.unsaved_bytes >= self._settings.processors.checkpoint_bytes:
             self._grown.set()
 
     async def _checkpoint(self, due: Collection[OwnedPartition]) -> None:
-        """Take the state of each partition at once, and put it out when all published before is acknowledged."""
+        """Copy the state of each partition at once, and publish it when everything before is acknowledged."""
         ends = self._outputs.ends
         taken: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         for owned in due:
             number = owned.state.number
             published = owned.read_back | {topic: ends[topic, number] for topic in DERIVED if (topic, number) in ends}
             if owned.state.rereading:
-                # Up to which books pairs were judged is needed once more if this owner ends, too.
+                # The books up to which pairs were judged are needed again if this owner ends, too.
                 published.pop(topics.ARBITRAGE, None)
             taken.append((number, owned.ledger.take(owned.state, self._codec, published)))
             owned.unsaved_bytes = 0
@@ -254,16 +254,19 @@ class Ownership:
         try:
             restored = interpret(newest)
         except Unreadable as error:
-            self._tell(number, f"checkpoint not readable: {error}; the partition is read from its oldest record")
+            self._tell(number, f"checkpoint cannot be read: {error}; reading the partition from its oldest record")
             return None
         if restored is None:
             return None
         beyond = {topic: at for topic, at in restored.positions.items() if topic in bounds and at > bounds[topic].stop}
         if beyond:
-            self._tell(number, f"checkpoint is of another life of the topics: {beyond} lie past their ends; not used")
+            self._tell(
+                number,
+                f"checkpoint ignored: {beyond} are past the ends of the topics, which were recreated",
+            )
             return None
         for key, reason in restored.lost.items():
-            self._tell(number, f"checkpoint of {key}: {reason}; read again from further back")
+            self._tell(number, f"checkpoint of {key}: {reason}; reading again from further back")
         return restored
 
     def _restore(self, owned: OwnedPartition, restored: Restored) -> None:
@@ -283,7 +286,7 @@ class Ownership:
 
     @staticmethod
     def _set_positions(state: Partition, bounds: Mapping[str, range], commits: Mapping[str, int | None]) -> None:
-        """Start each input where the checkpoint says, else at its oldest record."""
+        """Set the start of each input: the checkpoint's position, else its oldest record."""
         for topic, held in bounds.items():
             state.positions[topic] = state.positions.get(topic, 0) or held.start
             state.muted_until[topic] = min(commits[topic] or 0, held.stop)
@@ -296,7 +299,7 @@ class Ownership:
             try:
                 owned.state.was_published(self._codec.decode(record.value))
             except RecordRefused as error:
-                self._log.warning("published record not readable", topic=partition.topic, reason=str(error))
+                self._log.warning("published record cannot be read", topic=partition.topic, reason=str(error))
         owned.read_back[partition.topic] = records[-1].offset + 1
 
     def _tell(self, number: int, message: str) -> None:

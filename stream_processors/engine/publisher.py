@@ -1,8 +1,8 @@
-"""What the processors publish: an ordered, bounded way out to the broker.
+"""Publisher of the processors: ordered, bounded output to the broker.
 
-Records are put in without waiting, in the order in which they follow from the input. What counts is the barrier
-:meth:`Outputs.flush`: once it returns, all that was put in before is acknowledged by the broker, so an input may be
-committed, or a checkpoint written, that claims it was published.
+Records are queued without waiting, in the order of the input. :meth:`Outputs.flush` is the barrier: once it returns,
+the broker has acknowledged everything queued before, so that an input may be committed, or a checkpoint written, that
+depends on it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
 MAX_WAITING = 5_000
-"""Records not yet acknowledged beyond which :meth:`Outputs.ebb` waits."""
+"""Maximum records in flight before :meth:`Outputs.ebb` waits."""
 
 FLUSH_SECONDS = 30.0
-"""A broker that acknowledges nothing for so long is given up."""
+"""Timeout for a broker that acknowledges nothing."""
 
 LOOK_SECONDS: Final = 0.25
-"""How often acknowledgements are looked for while nobody waits for them: nobody would hear of a failure otherwise."""
+"""Interval of checks for acknowledgements without a waiting caller; failures would go unnoticed otherwise."""
 EBB_SECONDS: Final = 0.001
 
 
 class Outputs:
-    """Publishes records; run :meth:`run` beside it.
+    """Publishes records; run :meth:`run` concurrently.
 
     Attributes:
         published: records acknowledged, by topic.
@@ -39,7 +39,7 @@ class Outputs:
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        # Before there is a producer, and while it has no room.
+        # Queue while there is no producer yet, and while it has no room.
         self._waiting: deque[tuple[str, bytes, bytes, int | None]] = deque()
         self._producer: NativeProducer | None = None
         self._failure: BaseException | None = None
@@ -61,11 +61,11 @@ class Outputs:
 
     @property
     def unacknowledged(self) -> int:
-        """Records put in and not acknowledged, as far as is known."""
+        """Records queued and not acknowledged, as of the last check."""
         return len(self._waiting) + (len(self._producer) if self._producer is not None else 0)
 
     async def ebb(self) -> None:
-        """Wait until there is room for more.
+        """Wait until there is room.
 
         Raises:
             BrokerError: a record could not be delivered.
@@ -77,7 +77,7 @@ class Outputs:
         self._check()
 
     async def flush(self) -> None:
-        """Wait until all that has been put in so far is acknowledged.
+        """Wait until everything queued so far is acknowledged.
 
         Raises:
             BrokerError: a record could not be delivered, or the broker acknowledges nothing.
@@ -95,10 +95,10 @@ class Outputs:
         self._check()
 
     async def run(self, producer: NativeProducer) -> None:
-        """Publish through ``producer`` what was put in and will be, until cancelled.
+        """Publish queued records through ``producer``, until cancelled.
 
         Raises:
-            BrokerError: a record could not be delivered; whoever waits gets the same.
+            BrokerError: a record could not be delivered; waiting callers get the same error.
         """
         producer.delivered = self._settled
         self._producer = producer
@@ -112,7 +112,7 @@ class Outputs:
             raise BrokerError(f"cannot publish: {self._failure!r}") from self._failure
 
     def _look(self) -> None:
-        """Look for acknowledgements, and send on what there is room for by now."""
+        """Check for acknowledgements, and send records that have room now."""
         if self._producer is not None:
             self._producer.poll()
             self._send()

@@ -1,27 +1,27 @@
-"""Faust's transport on librdkafka's consumer, carrying all that was fetched in one event.
+"""Faust transport on librdkafka's consumer, with one event per fetch.
 
-Stock Faust spends four tasks on each record; with one event per fetch it is forty times quicker, while agents,
-flow control, generation checks and the commit timer stay Faust's own. What an agent gets is a
-:data:`~stream_processors.engine.deliveries.Bundle`: a batch per partition, each acknowledged for itself.
+Stock Faust spends four tasks on each record; with one event per fetch it is forty times faster, while agents, flow
+control, generation checks and the commit timer remain Faust's own. Agents receive a
+:data:`~stream_processors.engine.deliveries.Bundle`: a batch per partition, each acknowledged separately.
 
-Faust's driver keeps aiokafka's consumer in a thread with a loop of its own, so that heartbeats go on while agents keep
-theirs busy, and pays for each call with several turns of both. librdkafka sends heartbeats by itself: here the consumer
-(:class:`alphapulse.kafka.NativeConsumer`) hands its records to the app's own loop.
+Faust's driver runs aiokafka's consumer in a thread with its own loop, so that heartbeats continue while agents block
+theirs, and each call costs several turns of both. librdkafka sends heartbeats by itself: here the consumer
+(:class:`alphapulse.kafka.NativeConsumer`) passes its records to the app's own loop.
 
-Faults of faust-streaming 0.15 this works around, each with a test:
+Faults of faust-streaming 0.15 that this works around, each with a test:
 
 * Offsets between two messages are recorded by ``_add_gap`` as acknowledged *including* the second message itself, and
   a partition whose first message is followed by a gap never commits again. Commits follow :class:`Deliveries` instead.
-* ``fetch_max_wait_ms`` is fixed at 1500, so that on a broker that answers one fetch at a time idle partitions stall
-  a busy one; and the group's timings are not ours. The consumer comes from :mod:`alphapulse.kafka`.
-* Topics are shared out round-robin over all of them, so that a worker could have an instrument's trades but not its
+* ``fetch_max_wait_ms`` is fixed at 1500, so that on a broker that answers one fetch at a time idle partitions stall a
+  busy one; and the group's timeouts are not ours. The consumer comes from :mod:`alphapulse.kafka`.
+* Topics are assigned round-robin over all of them, so that a worker could have an instrument's trades but not its
   book. By range, partition n of every topic belongs to the same worker.
-* An offset is noted as committed even if the commit was refused, and is then never committed again.
+* An offset is recorded as committed even if the commit was refused, and is then never committed again.
 * A refused commit (the group is being rebalanced) crashes the worker unless the refusal is worded in one certain way.
-* Where to go on after a rebalance is always the commit. Here the application says where (:class:`RebalanceListener`),
-  and what lies before that is committed even if no record follows.
+* Reading always resumes at the commit after a rebalance. Here the application chooses (:class:`RebalanceListener`),
+  and everything before is committed even if no record follows.
 * A stream acknowledges an event even if the agent raised in the middle of it: agents read ``noack()`` and acknowledge.
-* While the agents' queues are full, it sleeps for whole seconds before it looks again whether there is room.
+* While the agents' queues are full, it sleeps for whole seconds before it checks for room again.
 """
 
 from __future__ import annotations
@@ -43,37 +43,37 @@ from alphapulse.kafka import NativeConsumer, NativeProducer, native_consumer, na
 from stream_processors.engine.deliveries import Batch, Bundle, Deliveries
 
 COALESCE_MS: Final = 10.0
-"""How long after a record to wait for more of all topics, so that a few hundred records a second are fewer turns of the
-loop. 10 ms instead of 5 take a sixth of the processors' CPU, and 3 ms longer to the page."""
+"""Delay after a record to gather more of all topics, so that a few hundred records a second need fewer loop turns.
+10 ms instead of 5 save a sixth of the processors' CPU, and add 3 ms to the page's latency."""
 LINGER_MS: Final = 2
-"""How long a record may wait for others of its partition on its way out."""
+"""Maximum delay of an output record to share a batch with others of its partition."""
 
 Offsets = Mapping[TP, int]
 
 
 class RebalanceListener(Protocol):
-    """What the transport asks of the application."""
+    """Callbacks from the transport to the application."""
 
     async def positions(self, committed: Mapping[TP, int | None], generation: int) -> Offsets:
-        """Make ready for all partitions of this worker and return where to read on.
+        """Prepare all partitions of this worker and return where to resume reading.
 
         Called after each rebalance, before anything is fetched. ``committed`` has every assigned partition, with None
         where the group has no commit. A partition left out is read from its commit, else from its oldest record.
-        What lies before the place returned is done with and will be committed.
+        Everything before the returned position counts as processed and will be committed.
         """
         ...
 
     async def before_commit(self) -> None:
-        """Return once all that the acknowledged batches led to is safe with the broker."""
+        """Wait until the broker has acknowledged all results of the acknowledged batches."""
         ...
 
     async def before_leaving(self) -> None:
-        """Partitions are about to be given up; nothing is being processed."""
+        """Partitions are about to be revoked; nothing is being processed."""
         ...
 
 
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells Faust's app of a rebalance in the order it expects."""
+    """Reports a rebalance to Faust's app in the order that it expects."""
 
     def __init__(self, told: BatchConsumer) -> None:
         self._told = told
@@ -104,7 +104,7 @@ class BatchConsumer(consumer.Consumer):
 
     @property
     def listener(self) -> RebalanceListener:
-        """The application."""
+        """The application's callbacks."""
         transport: Any = self.transport
         found: RebalanceListener = transport.listener
         return found
@@ -147,29 +147,29 @@ class BatchConsumer(consumer.Consumer):
                     await self._reader.stop()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Share the partitions of ``topics`` with the group."""
+        """Subscribe to ``topics`` as a member of the group."""
         self.reader.subscribe(sorted(topics), listener=Rebalances(self))
 
     # --- records ---
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Deliver what is fetched until the consumer, or its fetcher, is stopped."""
+        """Deliver fetched records until the consumer, or its fetcher, is stopped."""
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001
                 async for tp, message in self.getmany(timeout=1.0):
                     await self._deliver(tp, message)
-                # What was there at once must not keep the agents from their turn.
+                # Yield, so that records available at once do not starve the agents.
                 await asyncio.sleep(0)
         except (asyncio.CancelledError, ConsumerStoppedError):
             if not self.app.should_stop:
                 raise
 
     async def _deliver(self, tp: TP, message: Message) -> None:
-        """Give ``message`` to the agents of its topic, or drop it if the flow is stopped while they have no room."""
+        """Pass ``message`` to the agents of its topic; drop it if the flow is stopped while they have no room."""
         if self.app.flow_control.is_active() and not self._stuffed(tp):
             await self.callback(message)
         else:
-            # The way Faust delivers each message; it takes four tasks.
+            # As Faust delivers each message; it takes four tasks.
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
     def _stuffed(self, tp: TP) -> bool:
@@ -178,18 +178,18 @@ class BatchConsumer(consumer.Consumer):
         return any(channel.queue.full() for channel in topics._tp_index.get(tp, ()))  # noqa: SLF001
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Fetch, and yield what came in one message, under the name of one of the partitions."""
+        """Fetch, and yield all records in one message, under the name of one of the partitions."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # it takes asyncio's events, too
             if self.should_stop:
                 return
-        # Faust changes this set in place: it is looked at again whenever something comes.
+        # Faust changes this set in place: it is read again for each result.
         records = await self.reader.take(self._active_partitions, timeout)
         if not records or self.should_stop:
             return
         if not self.flow_active:
-            # What came while the flow was stopped is dropped. Normally the seek that ends a rebalance is still to
-            # come; if it is over, these records came behind it and must be fetched again.
+            # Records fetched while the flow was stopped are dropped. Normally the seek that ends a rebalance is still
+            # to come; if it is over, these records were read after it and must be fetched again.
             if self._sought:
                 await self.perform_seek()
             return
@@ -199,11 +199,11 @@ class BatchConsumer(consumer.Consumer):
             self._deliveries[tp].add(batch)
             bundle.append((tp, batch))
         tp = bundle[0][0]
-        # Of the generation of now: a whole rebalance may have gone by while nothing came.
+        # With the current generation: a whole rebalance may have passed while no record arrived.
         yield tp, self._message(tp, bundle)
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Take note that an agent has room again, and look at once for what waits for it."""
+        """Handle new room in an agent's queue: check at once for waiting records."""
         super().on_buffer_drop(tp)
         self.reader.look()
 
@@ -226,7 +226,7 @@ class BatchConsumer(consumer.Consumer):
         )
 
     def ack(self, message: Any) -> bool:
-        """Note that the agent is done with a message; which of its batches are done with, they say themselves."""
+        """Handle the agent's acknowledgement of a message; its batches are acknowledged individually."""
         if message.acked:
             return False
         message.acked = True
@@ -252,7 +252,7 @@ class BatchConsumer(consumer.Consumer):
         return True
 
     async def _commit(self, offsets: Offsets) -> bool:
-        """Commit; False if the group refuses because it is being rebalanced, so the partitions may be another's."""
+        """Commit; False if the group refuses in a rebalance: the partitions may belong to another member."""
         wanted = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
         try:
             await self.reader.commit(wanted)
@@ -262,14 +262,14 @@ class BatchConsumer(consumer.Consumer):
         except KafkaError as error:
             if not error.retriable:
                 raise
-            logs.get("processors").warning("commit failed; it will be tried again", reason=repr(error))
+            logs.get("processors").warning("commit failed; it will be retried", reason=repr(error))
             return False
         return True
 
     # --- positions ---
 
     async def perform_seek(self) -> None:
-        """Go where the application says, else to the commit, else to the oldest record."""
+        """Seek to the application's position, else to the commit, else to the oldest record."""
         async with self._seeking:
             self._deliveries.clear()
             generation = self.app.consumer_generation_id
@@ -288,8 +288,8 @@ class BatchConsumer(consumer.Consumer):
                 }
             )
             for tp, offset in positions.items():
-                # Ahead of the commit if the owner before did not live to commit what it had kept, or could not
-                # for a rebalance. Nothing may ever come behind it, and the lag would stay.
+                # Ahead of the commit if the previous owner could not commit what it had saved, because it was killed or
+                # during a rebalance. If no record ever follows, the lag would remain.
                 if tp in assigned and offset > (committed[tp] or 0):
                     self._deliveries[tp].begin(offset)
             self._sought = True
@@ -306,21 +306,21 @@ class BatchConsumer(consumer.Consumer):
         await self.commit()
 
     async def seek_wait(self, partitions: Offsets) -> None:
-        """Go on at these offsets; what is another's by now is left out."""
+        """Seek to these offsets, without partitions that are no longer assigned."""
         assigned = self.assignment()
         for tp, offset in partitions.items():
             if tp in assigned:
                 await self._seek(tp, offset)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Go to the group's commits; return them."""
+        """Seek to the group's commits; return them."""
         found = await self.reader.committed_with_metadata(self.assignment())
         commits = {TP(*partition): commit.offset for partition, commit in found.items()}
         await self.seek_wait(commits)
         return commits
 
     async def seek_to_beginning(self, *partitions: TP) -> None:
-        """Go to the oldest records."""
+        """Seek to the oldest records."""
         await self.seek_wait(await self.earliest_offsets(*partitions))
 
     async def _seek(self, partition: TP, offset: int) -> None:
@@ -343,11 +343,11 @@ class BatchConsumer(consumer.Consumer):
         return {TP(*partition) for partition in self._reader.assignment()} if self._reader is not None else set()
 
     def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
-        """Return the end of a partition, as last heard; None: not yet."""
+        """Return the end of a partition, as last reported; None: not yet."""
         return self.reader.highwater(TopicPartition(*tp))
 
     def topic_partitions(self, topic: str) -> int | None:
-        """Return how many partitions of ``topic`` this worker has; None: none yet."""
+        """Return the number of partitions of ``topic`` assigned to this worker; None: none yet."""
         return sum(tp.topic == topic for tp in self.assignment()) or None
 
     # --- what is Faust's for things that this app does not do ---
@@ -362,7 +362,7 @@ class BatchConsumer(consumer.Consumer):
         return TP(topic, partition)
 
     async def create_topic(self, *_: Any, **__: Any) -> None:
-        """Refuse: topics are made beforehand."""
+        """Refuse: topics are created beforehand."""
         raise NotImplementedError
 
     def key_partition(self, *_: Any, **__: Any) -> int | None:
@@ -370,11 +370,11 @@ class BatchConsumer(consumer.Consumer):
         raise NotImplementedError
 
     async def verify_all_partitions_active(self) -> None:
-        """Do nothing: Faust's stall detector takes quiet partitions for stalled ones; lag is in ``/status``."""
+        """Do nothing: Faust's stall detector reports quiet partitions as stalled; lag is in ``/status``."""
 
 
 class NoBuffer(producer.ProducerBuffer):
-    """Faust's buffer of messages that follow from a table: there are none to wait for, before every batch."""
+    """Faust's buffer of table messages: there are none, so batches need not wait for it."""
 
     async def wait_until_ebb(self) -> None:
         """Wait for nothing."""
@@ -398,7 +398,7 @@ class OurProducer(producer.Producer):
         await self._client.start()
 
     async def on_stop(self) -> None:
-        """Deliver what is left."""
+        """Deliver the remaining records."""
         if self._client is not None:
             await self._client.stop()
 

@@ -1,4 +1,4 @@
-"""The worker: Faust's agents on one side, outputs on the other, partitions in between."""
+"""Worker: Faust's agents, the partitions' state, and the publisher."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from stream_processors.processing.instrument import SERVICE, Rules
 from stream_processors.processing.partition import Partition
 
 SLICE = 200
-"""Records applied before the event loop has its turn."""
+"""Records applied before the event loop gets a turn."""
 
 TICK_SECONDS = 0.1
 
 DEPTH_GRID_NS = 2_000_000
-"""Books whose interval is over are published at multiples of this time: those that come close together go together."""
+"""Due books are published at multiples of this time, so that close ones are published together."""
 
 STOP_SECONDS = 10.0
-"""Less than the service's grace."""
+"""Shorter than the service's grace period."""
 
 LEAST_DRAIN_SECONDS = 1.0
-"""To learn at least where the inputs end, so that what is left can be told."""
+"""Time to read at least the ends of the inputs, so that unread records can be counted."""
 DRAIN_POLL_SECONDS = 0.02
 FAR_NS = 3_600_000_000_000
 
@@ -68,7 +68,7 @@ TOPICS = (
     topics.DEAD_LETTERS,
     topics.PROCESSORS_STATE,
 )
-"""All that a worker reads or writes."""
+"""All topics that a worker reads or writes."""
 
 
 class Worker:
@@ -76,7 +76,7 @@ class Worker:
 
     Attributes:
         ownership: its partitions.
-        records: applied since the start.
+        records: records applied since the start.
         dead_letters: records that could not be decoded, since the start.
         lost: records the broker dropped before they were read, since the start.
         unread: records by topic that were on the broker when the worker was asked to stop, and have not been applied.
@@ -116,11 +116,11 @@ class Worker:
         add_agent(self.app, tuple(INPUTS), self._process)
 
     async def run(self) -> None:
-        """Process until the service is asked to stop, and on to the ends of the inputs at that moment.
+        """Process until the service is asked to stop, then to the ends of the inputs at that time.
 
         Raises:
             BrokerError: the broker cannot be reached or refuses.
-            Exception: whatever made a part of the worker fail.
+            Exception: the failure of a part of the worker.
         """
         service, app = self._service, self.app
         others = asyncio.all_tasks()
@@ -139,7 +139,7 @@ class Worker:
                     app.wait_for_crash(),
                 )
                 tasks = [asyncio.create_task(work) for work in works]
-                # None of them ends but by a failure.
+                # Each of them ends only by a failure.
                 await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
                 if not any(task.done() for task in tasks):
                     draining = asyncio.create_task(self._drain())
@@ -156,12 +156,12 @@ class Worker:
             if isinstance(result, Exception):
                 raise self._told(result) from result
         if not stopped:
-            raise BrokerError(f"the broker at {self._bootstrap} does not answer; the clients were cut short")
+            raise BrokerError(f"the broker at {self._bootstrap} does not answer; its clients were cancelled")
         if app.crash_reason is not None:
             raise self._told(app.crash_reason) from app.crash_reason
 
     def _told(self, reason: BaseException) -> BaseException:
-        """Return what ended the app as the service knows it: what a client gives up is a lost broker, not a fault."""
+        """Return the app's failure as an error for the service: a client that gives up means a lost broker."""
         if isinstance(reason, KafkaError):
             return BrokerError(f"the broker at {self._bootstrap}: {reason!r}")
         return reason
@@ -177,7 +177,7 @@ class Worker:
         return dict(self._outputs.published)
 
     def lag(self) -> dict[str, int]:
-        """Return topic → records in this worker's partitions that are still to be applied, as last heard."""
+        """Return topic → records in this worker's partitions not applied yet, as last reported."""
         waiting = dict.fromkeys(INPUTS, 0)
         for (topic, number), end in self.app.ends().items():
             owned = self.ownership.partitions.get(number)
@@ -186,11 +186,12 @@ class Worker:
         return waiting
 
     async def _drain(self) -> None:
-        """Read on to where the inputs end now, then to the end of what that made of ``md.depth``, as time allows.
+        """Read to the current ends of the inputs, then to the end of the resulting ``md.depth``, as time allows.
 
         A worker that was starved, or stopped as a process, may be about to lose its partitions when it is asked to
-        stop: it reads to the end before it hears of that, and its commits are refused. Then it reads again what it is
-        given next.
+            stop: it
+        reads to the end before it learns of that, and its commits are refused. Then it reads again what it is assigned
+        next.
         """
         if not self._worked:
             return  # it has no partitions yet, and others may have them
@@ -206,14 +207,14 @@ class Worker:
                     await self.ownership.settled.wait()
                     ends |= await self._ends(INPUTS)
         except TimeoutError:
-            self._log.warning("no time to read on to the end", seconds=self._drain_seconds)
+            self._log.warning("no time to read to the end", seconds=self._drain_seconds)
         except BrokerError as error:
-            self._log.warning("cannot read on to the end", reason=str(error))
+            self._log.warning("cannot read to the end", reason=str(error))
         self.unread = self._unread(ends)
         self._log.info("drained", seconds=round(time.monotonic() - began, 3), unread=dict(self.unread))
 
     async def _drained(self, ends: dict[TopicPartition, int]) -> bool:
-        """Read to ``ends``, then to the ends of what that makes; return whether all of it could be committed."""
+        """Read to ``ends``, then to the ends of the results; return whether all of it could be committed."""
         tenure = self.ownership.tenure
         await self._read_to(ends)
         self._tick_all(Partition.tick_depth, self._clock() + FAR_NS)
@@ -231,7 +232,7 @@ class Worker:
         )
 
     async def _ends(self, wanted: Iterable[str]) -> dict[TopicPartition, int]:
-        """Return where this worker's partitions of the topics end at this moment."""
+        """Return the current end offsets of this worker's partitions of the topics."""
         partitions = [TopicPartition(topic, number) for number in self.ownership.partitions for topic in wanted]
         if not partitions:
             return {}
@@ -242,7 +243,7 @@ class Worker:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     def _unread(self, ends: Mapping[TopicPartition, int]) -> Counter[str]:
-        """Return topic → records below ``ends`` that are not applied; of partitions that are still this worker's."""
+        """Return topic → records below ``ends`` not applied, for partitions still assigned to this worker."""
         unread: Counter[str] = Counter()
         for (topic, number), end in ends.items():
             if (owned := self.ownership.partitions.get(number)) is not None:
@@ -250,13 +251,13 @@ class Worker:
         return +unread
 
     async def _stop_app(self, others: set[asyncio.Task[Any]]) -> bool:
-        """Stop the app; if its clients wait for ever for a broker that is gone, end all tasks but ``others``."""
+        """Stop the app; if its clients wait for ever for an unavailable broker, cancel all tasks but ``others``."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self.app.stop()
         except TimeoutError:
-            self._log.error("the clients did not stop; cut short", seconds=STOP_SECONDS)
-            # Faust's supervisors take a cancellation for a reason to begin again: once is not enough.
+            self._log.error("the clients did not stop; cancelled", seconds=STOP_SECONDS)
+            # Faust's supervisors restart after a cancellation: one is not enough.
             for _ in range(CUTS):
                 left = asyncio.all_tasks() - others - {asyncio.current_task()}
                 for task in left:
@@ -268,13 +269,13 @@ class Worker:
 
     def _taken_over(self) -> None:
         self._worked = self._service.ready = True
-        # Each book that was taken over is published once.
+        # Each book taken over is published once.
         self._depth_alarm.set()
 
     # --- input ---
 
     async def _process(self, tp: TP, batch: Batch) -> None:
-        """Apply a batch, and acknowledge it unless its partition has gone in the meantime."""
+        """Apply a batch, and acknowledge it unless its partition was revoked meanwhile."""
         tenure = self.ownership.tenure
         owned = self.ownership.partitions.get(tp.partition)
         if owned is None:
@@ -312,7 +313,8 @@ class Worker:
                     self.dead_letters += 1
                     out.append(refuse(record, error, service=SERVICE, time=time.time_ns()))
             else:
-                # The time of each: one may be stopped between any two, and must not take the books behind it for young.
+                # One clock reading per record: the process may be paused between two, and later books must not count
+                # as fresh.
                 apply(state, offset, decoded, clock(), out)
                 last = decoded
             state.positions[topic] = offset + 1
@@ -324,7 +326,7 @@ class Worker:
         self._publish(out)
 
     def _check_loss(self, state: Partition, topic: str, first: int) -> None:
-        """Count what the broker dropped before it was read: our topics are not compacted, so a jump is a loss."""
+        """Count records dropped by the broker before they were read: without compaction every jump is a loss."""
         expected = state.positions.get(topic)
         if expected is None or first <= expected:
             return
@@ -342,8 +344,8 @@ class Worker:
             try:
                 self._outputs.put(record)
             except RecordRefused as error:
-                # A sum or a scaled price beyond 64 bits: nothing that the wire could carry.
-                self._log.error("record of our own refused", reason=str(error))
+                # A sum or a scaled price beyond 64 bits: not representable on the wire.
+                self._log.error("output record refused", reason=str(error))
                 metrics.DEAD_LETTERS.labels(SERVICE, type(error).__name__).inc()
                 self._outputs.put(
                     Event(
@@ -356,7 +358,7 @@ class Worker:
                 )
 
     def _expect_depth(self, due: int | None) -> None:
-        """Look at ``due`` (by the clock, nanoseconds), or earlier, which books' intervals are over."""
+        """Schedule a check at ``due`` (clock, nanoseconds), or earlier, for books whose intervals are over."""
         if due is None:
             return
         due += -due % DEPTH_GRID_NS
@@ -369,7 +371,7 @@ class Worker:
         self._depth_timer = asyncio.get_running_loop().call_later(delay, self._depth_alarm.set)
 
     async def _publish_depths(self) -> None:
-        """Publish the books whose interval is over though no record came; sleep until there may be one."""
+        """Publish the books whose interval is over without a further record; sleep until the next one is due."""
         out: list[Record] = []
         while True:
             await self._depth_alarm.wait()
@@ -387,7 +389,7 @@ class Worker:
             self._expect_depth(min((due for due in dues if due is not None), default=None))
 
     async def _tick(self, seconds: float, tick: Callable[[Partition, int, list[Record]], None]) -> None:
-        """Let every partition publish what is due, again and again."""
+        """Publish what is due in every partition, repeatedly."""
         while True:
             await asyncio.sleep(seconds)
             self._tick_all(tick, self._clock())
@@ -407,7 +409,7 @@ def _check_start(starting: asyncio.Task[None], settings: KafkaSettings) -> None:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return how instruments are processed."""
+    """Return the processing rules of instruments."""
     processors = settings.processors
     return Rules(
         depth_levels=processors.depth_levels,
@@ -419,7 +421,7 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def arbitrage_rules_of(settings: Settings) -> ArbitrageRules:
-    """Return what an opportunity is."""
+    """Return the arbitrage rules."""
     return ArbitrageRules(
         fees={name: venue.taker_fee_basis_points for name, venue in settings.venues.items()},
         least_basis_points=Decimal(str(settings.processors.arbitrage_min_net_basis_points)),

@@ -1,1 +1,1 @@
-"""Pure stream processing: what is computed of books and trades."""
+"""Pure stream processing of books and trades."""

@@ -1,13 +1,14 @@
 """Cross-venue arbitrage on ``md.depth``: opportunities opened, changed, closed.
 
-Pure: records and times come in as arguments. Every ordered pair of venues is looked at. An opportunity lives from the
-record that makes its trade pay, after both taker fees, to the one that makes it pay no more, or until one of its books
+Pure: records and times are arguments. Every ordered pair of venues is examined. An opportunity lasts from the record
+    that
+makes its trade profitable, after both taker fees, to the one that makes it unprofitable, or until one of its books
 becomes invalid or stale (:mod:`alphapulse.freshness`), by the clock: nothing is opened or changed on a book that is
-stale at that moment, and :meth:`SymbolState.tick` closes what has become stale though no record came.
+stale at that time, and :meth:`SymbolState.tick` closes what has become stale without a record.
 
-Because of the clock, the same records read later lead to other decisions. What an earlier owner of the partition has
-published is therefore never derived again. The next owner reads it back (:meth:`SymbolState.was_published`), which
-tells what is open, and of each pair up to which books it was judged; from there on it goes on.
+Because of the clock, the same records read later lead to other decisions. So opportunities published by an earlier
+owner of the partition are never derived again. The next owner reads them back (:meth:`SymbolState.was_published`),
+which gives the open ones, and for each pair the books up to which it was judged; it continues from there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Pair: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class ArbitrageRules:
-    """Args: taker fees by venue and the least profit, in basis points; the age at which a book is stale, in ns."""
+    """Args: taker fees by venue and the minimum profit, in basis points; the age at which a book is stale, in ns."""
 
     fees: Mapping[str, Decimal] = field(default_factory=dict)
     least_basis_points: Decimal = Decimal(0)
@@ -46,7 +47,7 @@ class ArbitrageRules:
 
 
 class SymbolState:
-    """One symbol: the newest book of each venue, and the opportunities that are open.
+    """State of one symbol: the newest book of each venue, and the open opportunities.
 
     Attributes:
         books: by venue.
@@ -59,19 +60,19 @@ class SymbolState:
         self.symbol = symbol
         self._rules = rules
         self._costs: dict[Pair, Costs] = {}
-        # Of each pair, the times of the books with which an earlier owner judged it last; empty once all of its
+        # For each pair, the times of the books with which an earlier owner judged it last; empty once all of its
         # records have been read again.
         self._judged: dict[Pair, tuple[int, int]] = {}
         self.books: dict[str, Depth] = {}
         self.open: dict[Pair, ArbitrageOpportunity] = {}
 
     def restore(self, books: Iterable[Depth], opportunities: Iterable[ArbitrageOpportunity]) -> None:
-        """Go on with what an earlier owner knew."""
+        """Restore an earlier owner's state."""
         self.books = {book.venue: book for book in books}
         self.open = {(made.buy_venue, made.sell_venue): made for made in opportunities}
 
     def was_published(self, made: ArbitrageOpportunity) -> None:
-        """Take note of what an earlier owner published after its last checkpoint, in its order."""
+        """Apply a record that an earlier owner published after its last checkpoint, in order."""
         pair = (made.buy_venue, made.sell_venue)
         if made.state != "CLOSED":
             self.open[pair] = made
@@ -80,7 +81,7 @@ class SymbolState:
         self._judged[pair] = (made.buy_book_time, made.sell_book_time)
 
     def take(self, depth: Depth) -> bool:
-        """Take a record of ``md.depth`` without deciding anything; return whether it is news."""
+        """Store a record of ``md.depth`` without a decision; return whether it is new."""
         known = self.books.get(depth.venue)
         if known is not None and _place(depth) < _place(known):
             return False  # published again after a restart
@@ -88,13 +89,13 @@ class SymbolState:
         return True
 
     def apply(self, depth: Depth, now: int, *, again: bool = False) -> list[ArbitrageOpportunity]:
-        """Take a record of ``md.depth``; return what becomes of opportunities at ``now``.
+        """Apply a record of ``md.depth``; return the changes of opportunities at ``now``.
 
         Args:
             depth: the record.
             now: the clock's time.
-            again: an earlier owner may have judged it, and newer ones that are still to come: only books newer than
-                those it published something of are judged, and what seems to be stale is left for :meth:`reread`.
+            again: an earlier owner may have judged it, and newer ones still to come: only books newer than those of its
+                published records are judged, and apparently stale ones are left for :meth:`reread`.
         """
         if not self.take(depth):
             return []
@@ -105,12 +106,12 @@ class SymbolState:
         return [record for pair in pairs if (record := self._judge(pair, time, now)) is not None]
 
     def tick(self, now: int) -> list[ArbitrageOpportunity]:
-        """Close what has become stale by ``now``."""
+        """Close opportunities on books that are stale at ``now``."""
         faults = [(pair, self._unusable(pair, now)) for pair in self.open]
         return [self._close(pair, reason, now) for pair, reason in faults if reason == STALE_BOOK]
 
     def reread(self, now: int) -> list[ArbitrageOpportunity]:
-        """Judge all pairs anew: what an earlier owner may have judged has all been read again."""
+        """Judge all pairs again: everything that an earlier owner may have judged has been read again."""
         self._judged.clear()
         made: list[ArbitrageOpportunity] = []
         for pair in dict.fromkeys((*self.open, *permutations(self.books, 2))):
@@ -143,7 +144,7 @@ class SymbolState:
         return (buy, sell) != judged and buy >= judged[0] and sell >= judged[1]
 
     def _unusable(self, pair: Pair, now: int) -> str | None:
-        """Return why the pair's books cannot be traded on at ``now``, or None."""
+        """Return why the pair's books cannot be used at ``now``, or None."""
         stale = False
         for venue in pair:
             book = self.books.get(venue)
@@ -199,7 +200,7 @@ class SymbolState:
             net_basis_points=trade.net_basis_points,
             buy_fee_basis_points=float(self._rules.fee(pair[0])),
             sell_fee_basis_points=float(self._rules.fee(pair[1])),
-            # Venues' records overtake one another: an opportunity must not end before it began.
+            # Records of venues overtake one another: an opportunity must not end before it began.
             opened_time=time if known is None else known.opened_time,
             updated_time=time if known is None else max(time, known.updated_time),
             buy_book_time=buy.received_time,
@@ -208,13 +209,13 @@ class SymbolState:
 
 
 def identity(symbol: str, buy: Depth, sell: Depth) -> str:
-    """Return the id of an opportunity opened by these two books: the same whenever they are read."""
+    """Return the id of an opportunity opened by these two books: the same each time they are read."""
     books = "|".join(f"{book.venue}|{book.epoch}|{book.sequence}|{book.received_time}" for book in (buy, sell))
     return hashlib.blake2b(f"{symbol}|{books}".encode(), digest_size=12).hexdigest()
 
 
 def _place(depth: Depth) -> tuple[int, int, int]:
-    """Return what tells an older record of a book from a newer one."""
+    """Return a key that orders the records of a book."""
     return depth.epoch, depth.sequence, depth.received_time
 
 

@@ -1,4 +1,4 @@
-"""One candle in the making: exact integers, the same whatever order its trades come in.
+"""Candle under construction: exact integers, independent of the order of its trades.
 
 Open and close are those of the first and last trade by (time, id), sums are exact, and exponents are the finest that
 occurred.
@@ -17,18 +17,18 @@ VWAP_DIGITS = 4
 """Decimals of the average price beyond those of the prices."""
 
 Place: TypeAlias = tuple[int, int, str]
-"""(time, number of the trade or -1, its id): orders the trades of an instrument, whatever order they came in."""
+"""(time, number of the trade or -1, its id): total order of an instrument's trades, independent of their arrival."""
 
 
 STATE_NUMBERS = 16
-"""In a checkpoint; the last one, ``partial``, is missing in those of earlier releases."""
+"""Numbers in a checkpoint; the last one, ``partial``, is missing in those of earlier releases."""
 
 BarState: TypeAlias = tuple[str, str, str]
 """The numbers of a candle as text (they may exceed 64 bits), the ids of its first and last trade."""
 
 
 def place_of(time: int, trade_id: str) -> Place:
-    """Return the place of a trade that counts at ``time``."""
+    """Return the sort key of a trade at ``time``."""
     number = number_of(trade_id)
     return time, -1 if number is None else number, trade_id
 
@@ -51,14 +51,14 @@ class Bar:
     trades: int
     received_time: int
     revision: int = 0
-    """Of the next publication."""
+    """Revision of the next publication."""
     closed: bool = False
     partial: bool = False
-    """Whether trades of it may have been before the first one seen."""
+    """Whether trades before the first one seen may be missing."""
 
     @classmethod
     def of(cls, open_time: int, trade: Trade, place: Place, *, partial: bool = False) -> Bar:
-        """Return the candle of one trade."""
+        """Create the candle of one trade."""
         return cls(
             open_time=open_time,
             price_exponent=trade.price_exponent,
@@ -77,7 +77,7 @@ class Bar:
         )
 
     def add(self, trade: Trade, place: Place) -> None:
-        """Count one more trade."""
+        """Add a trade."""
         self._refine(trade.price_exponent, trade.size_exponent)
         price = trade.price * int(10 ** (trade.price_exponent - self.price_exponent))
         size = trade.size * int(10 ** (trade.size_exponent - self.size_exponent))
@@ -93,7 +93,7 @@ class Bar:
         self.received_time = max(self.received_time, trade.received_time)
 
     def state(self) -> BarState:
-        """Return what a later owner needs to go on."""
+        """Return the state for a later owner."""
         numbers = (
             self.open_time,
             self.price_exponent,
@@ -116,10 +116,10 @@ class Bar:
 
     @classmethod
     def restored(cls, state: BarState) -> Bar:
-        """Return the candle that :meth:`state` described.
+        """Restore a candle from :meth:`state`.
 
         Raises:
-            ValueError: it describes none.
+            ValueError: it is invalid.
         """
         numbers, first, last = state
         values = [int(number) for number in numbers.split()]
@@ -147,7 +147,7 @@ class Bar:
         )
 
     def _refine(self, price_exponent: int, size_exponent: int) -> None:
-        """Go to finer exponents if these are."""
+        """Change to the given exponents where they are finer."""
         prices = int(10 ** max(0, self.price_exponent - price_exponent))
         sizes = int(10 ** max(0, self.size_exponent - size_exponent))
         if prices != 1:
@@ -161,10 +161,10 @@ class Bar:
 
 
 def candle_of(venue: str, symbol: str, interval: int, bar: Bar) -> Candle:
-    """Return the record of ``bar`` as it is now; ``interval`` in nanoseconds.
+    """Return the record of ``bar``; ``interval`` in nanoseconds.
 
-    It always fits: prices, which share an exponent, and the volume are told at the finest exponent at which the largest
-    of them fits an int64, rounded half to even where that is not exact. ``quote_volume`` is text, and exact.
+    It always fits: prices, which share an exponent, and the volume use the finest exponent at which the largest of them
+    fits an int64, rounded half to even if not exact. ``quote_volume`` is text, and exact.
     """
     prices, price_exponent = _fit((bar.open, bar.high, bar.low, bar.close), bar.price_exponent)
     (volume,), size_exponent = _fit((bar.volume,), bar.size_exponent)
@@ -194,7 +194,7 @@ def candle_of(venue: str, symbol: str, interval: int, bar: Bar) -> Candle:
 
 
 def _fit(values: tuple[int, ...], exponent: int) -> tuple[tuple[int, ...], int]:
-    """Return ``values`` as 64-bit mantissas and their exponent, coarser where that is needed."""
+    """Return ``values`` as 64-bit mantissas and their exponent, coarser if necessary."""
     digits = surplus_digits(*values)
     if not digits:
         return values, exponent
@@ -202,7 +202,7 @@ def _fit(values: tuple[int, ...], exponent: int) -> tuple[tuple[int, ...], int]:
 
 
 def _vwap(bar: Bar) -> tuple[int, int]:
-    """Return the volume-weighted average price and its exponent; the last price where all sizes are 0."""
+    """Return the volume-weighted average price and its exponent; the last price if all sizes are 0."""
     if bar.volume == 0:
         (close,), exponent = _fit((bar.close,), bar.price_exponent)
         return close, exponent

@@ -1,13 +1,13 @@
-"""Open, high, low, close and volume of an instrument's trades: ``md.candles``.
+"""Candles: open, high, low, close and volume of an instrument's trades, for ``md.candles``.
 
 Pure. A trade belongs to the interval of its exchange time (:mod:`stream_processors.processing.market_clock`). A candle
-is published (revision 0) when the instrument's trades have gone past its end, or, when no more come, when as much time
-has gone by; a trade that comes later makes a new revision. Whatever the order of the trades, the highest revision is
-the same (:mod:`stream_processors.processing.bars`). An interval without trades has no candle. The first candle of an
-instrument is *partial*, and so is one that goes before all others: there may have been trades that were not seen.
+is published (revision 0) when the instrument's trades have passed its end, or, without further trades, when as much
+time has elapsed; a later trade makes a new revision. The highest revision does not depend on the order of the trades
+(:mod:`stream_processors.processing.bars`). An interval without trades has no candle. The first candle of an
+instrument is *partial*, and so is one before all others: earlier trades may have been missed.
 
-A candle is kept, and may change, until no trade of it has come for its length and ``lateness`` more, by the receipts.
-What counts is when its trades came, not when the market is said to be: no time in the data makes a trade too late.
+A candle is kept, and may change, until no trade of it has arrived for its length plus ``lateness``, by receive time.
+Only the arrival of its trades counts, not the market's time: no time in the data makes a trade too late.
 
 Trades must come without duplicates (:class:`~stream_processors.processing.trade_ids.TradeIds`).
 """
@@ -26,21 +26,21 @@ from stream_processors.processing.market_clock import MarketClock
 from stream_processors.processing.number_ranges import NumberRanges
 
 GRACE_NS = 250_000_000
-"""How far the trades must be past a candle's end: venues deliver trades a little out of order."""
+"""How far the trades must be past a candle's end: venues deliver trades slightly out of order."""
 
 TIMER_GRACE_NS = 1_000_000_000
-"""The same when no trade comes and the clock alone tells."""
+"""The same without trades, by the clock alone."""
 
 LEAST_KEPT: Final = 64
-"""Candles of an interval that are kept at least; a replay may bring many in the time of one."""
+"""Minimum number of candles kept per interval; a replay may bring many in the time of one."""
 
 FORGOTTEN_RANGES: Final = 64
-"""Of intervals whose candles are not kept any more; beyond that the earliest ones count as one with what is between."""
+"""Maximum ranges of intervals whose candles were dropped; beyond that the earliest ones are merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What an earlier owner of the partition has published of a candle."""
+    """Revision of a candle published by an earlier owner of the partition."""
 
     revision: int
     trades: int
@@ -52,12 +52,12 @@ class CandleSeries:
     Args:
         venue, symbol: the instrument.
         interval: length, nanoseconds.
-        lateness: how long after its last trade a candle that has ended may still change, nanoseconds.
+        lateness: how long after its last trade an ended candle may still change, nanoseconds.
 
     Attributes:
-        bars: by open time: those being built and those that may still change.
-        published: by open time: what an earlier owner published and this one may not contradict.
-        forgotten: numbers of the intervals whose candles are not kept any more: what belongs to them is too late.
+        bars: by open time: open candles and those that may still change.
+        published: by open time: published by an earlier owner; must not be contradicted.
+        forgotten: numbers of the intervals whose candles were dropped: trades of them are too late.
         earliest: the earliest open time of all, nanoseconds since the Unix epoch; None before the first.
     """
 
@@ -87,35 +87,35 @@ class CandleSeries:
         self.earliest: int | None = None
 
     def state(self) -> SeriesState:
-        """Return what a later owner needs to go on, but for the bars and what was published."""
+        """Return the state for a later owner, without the bars and the published candles."""
         return SeriesState(self.forgotten.pairs, self.earliest)
 
     def restore(self, bars: Iterable[Bar], published: Iterable[tuple[int, Published]], state: SeriesState) -> None:
-        """Go on where an earlier owner stopped."""
+        """Restore an earlier owner's state."""
         self.bars = {bar.open_time: bar for bar in bars}
         self.published = dict(published)
         self.forgotten = NumberRanges(state.forgotten, most=FORGOTTEN_RANGES, join=True)
-        # An earlier release did not keep it: what it left counts as the first.
+        # Not saved by an earlier release: its earliest candle counts as the first.
         self.earliest = state.earliest if state.earliest is not None else min(self.bars, default=None)
         self._find_next_close()
 
     @property
     def waiting(self) -> bool:
-        """Whether a candle has not ended yet."""
+        """Whether a candle is open."""
         return self._next_close is not None
 
     def was_published(self, candle: Candle) -> None:
-        """Take note of a candle that an earlier owner published."""
+        """Record a candle published by an earlier owner."""
         known = self.published.get(candle.open_time)
         if known is None or known.revision <= candle.revision:
             self.published[candle.open_time] = Published(candle.revision, candle.trades)
 
     def add(self, trade: Trade, place: Place, market: int) -> list[Candle] | None:
-        """Count a trade; return the revision it makes, if it is late; None if it is too late to be counted.
+        """Add a trade; return the revision it makes, if it is late; None if it is too late to count.
 
         Args:
             trade: not seen before.
-            place: its place among the trades.
+            place: its sort key among the trades.
             market: the market's time.
         """
         open_time = place[0] - place[0] % self._interval
@@ -134,10 +134,10 @@ class CandleSeries:
         return self._forget(trade.received_time, market) if len(self.bars) > self._kept else []
 
     def close(self, time: int | None, received_time: int, market: int) -> list[Candle]:
-        """Return the candles whose end is at or before ``time``, each once (None: all); forget what is old.
+        """Return the candles that end at or before ``time``, each once (None: all); drop old ones.
 
         Args:
-            time: of the market, with a grace.
+            time: of the market, with a grace period.
             received_time: of the last trade.
             market: the market's time by its trades alone.
         """
@@ -153,7 +153,7 @@ class CandleSeries:
         return made
 
     def flush(self) -> list[Candle]:
-        """Return the candles that have not ended, as they are: the process ends. They go on, with new revisions."""
+        """Return the open candles as they are, at the end of the process. They continue later with new revisions."""
         made: list[Candle] = []
         for bar in self.bars.values():
             if not bar.closed and (candles := self._publish(bar)):
@@ -166,9 +166,9 @@ class CandleSeries:
         self._next_close = min(ends, default=None)
 
     def _forget(self, received_time: int, market: int) -> list[Candle]:
-        """Forget what has not changed for long, or for longest beyond the bound; return what had not been published.
+        """Drop candles unchanged for long, or for longest beyond the bound; return those not published yet.
 
-        What is ahead of the market stays: a wrong stamp has begun it, but its trades are still to come.
+        Candles ahead of the market stay: a wrong timestamp has begun them, but their trades are still to come.
         """
         made: list[Candle] = []
         idle_since = received_time - self._lateness - self._interval
@@ -188,7 +188,7 @@ class CandleSeries:
 
     def _publish(self, bar: Bar) -> list[Candle]:
         if (earlier := self.published.get(bar.open_time)) is not None:
-            # The same trades, read again: a revision that says less must not count as a newer one.
+            # The same trades, read again: a revision with less content must not count as a newer one.
             bar.revision = max(bar.revision, earlier.revision + 1)
             if bar.trades <= earlier.trades:
                 return []
@@ -198,20 +198,20 @@ class CandleSeries:
 
 
 class SeriesState(msgspec.Struct, array_like=True):
-    """What is kept of a :class:`CandleSeries` beside bars and what was published."""
+    """State of a :class:`CandleSeries` besides bars and published candles."""
 
     forgotten: list[tuple[int, int]] = []
     earliest: int | None = None
 
 
 class CandleState(msgspec.Struct, array_like=True):
-    """What is kept of :class:`Candles` over a restart: the candles by interval.
+    """Saved state of :class:`Candles`: the candles by interval.
 
     Attributes:
         published: interval → open time → revision and trades, see :class:`CandleSeries`. The next owner reads back only
-            what was published after the checkpoint, so what was read back before it is kept in it.
-        series: interval → more of it; missing in checkpoints of earlier releases, as is the next.
-        received: receipt of the trade that set ``latest``.
+            what was published after the checkpoint, so what was read back before it is saved in it.
+        series: interval → further state; missing in checkpoints of earlier releases, as is the next.
+        received: receive time of the trade that set ``latest``.
     """
 
     latest: int
@@ -227,7 +227,7 @@ class Candles:
     Attributes:
         series: by interval, nanoseconds.
         clock: the time of the market.
-        doubted: trades that had no credible time of the venue's.
+        doubted: trades without a credible time from the venue.
         too_late: trades that an interval did not count any more.
     """
 
@@ -238,12 +238,12 @@ class Candles:
         self.series = {interval: CandleSeries(venue, symbol, interval, lateness) for interval in intervals}
         self.doubted = 0
         self.too_late = 0
-        # Of the last trade: its arrival here, and its receipt by the collector.
+        # Of the last trade: its arrival here, and its receive time at the collector.
         self._arrived = 0
         self._received = 0
 
     def state(self) -> CandleState:
-        """Return what a later owner needs to go on."""
+        """Return the state for a later owner."""
         bars = {interval: [bar.state() for bar in series.bars.values()] for interval, series in self.series.items()}
         published = {
             interval: {time: (known.revision, known.trades) for time, known in series.published.items()}
@@ -253,8 +253,8 @@ class Candles:
         return CandleState(self.clock.latest, bars, published, series, self.clock.received)
 
     def restore(self, state: CandleState, now: int) -> None:
-        """Go on where an earlier owner stopped; intervals that are no longer configured are left out."""
-        # An earlier release kept no receipt: live, it is the trade's own time but for the delay.
+        """Restore an earlier owner's state; intervals that are no longer configured are left out."""
+        # An earlier release saved no receive time: live, it is the trade's own time plus the delay.
         self.clock.restore(state.latest, state.received or state.latest, now)
         self._arrived = now
         self._received = self.clock.received
@@ -268,22 +268,22 @@ class Candles:
                 )
 
     def was_published(self, candle: Candle) -> None:
-        """Take note of a candle that an earlier owner published after its last checkpoint."""
+        """Record a candle that an earlier owner published after its last checkpoint."""
         series = self.series.get(candle.interval)
         if series is not None:
             series.was_published(candle)
 
     @property
     def active(self) -> bool:
-        """Whether :meth:`tick` has something to wait for."""
+        """Whether :meth:`tick` is needed."""
         return any(series.waiting for series in self.series.values())
 
     def add(self, trade: Trade, now: int) -> list[Candle]:
-        """Count a trade not seen before; return the candles to publish (:attr:`doubted`, :attr:`too_late` tell more).
+        """Add a new trade; return the candles to publish (see also :attr:`doubted`, :attr:`too_late`).
 
         Args:
             trade: the trade.
-            now: the time of its arrival here, by the reader's clock.
+            now: time of its arrival here, by the reader's clock.
         """
         clock = self.clock
         time, credible = clock.time_of(trade.exchange_time, trade.received_time)
@@ -304,7 +304,7 @@ class Candles:
         return made
 
     def flush(self) -> list[Candle]:
-        """Return the candles that have not ended, as they are."""
+        """Return the open candles as they are."""
         return [candle for series in self.series.values() for candle in series.flush()]
 
     def tick(self, now: int) -> list[Candle]:
@@ -312,7 +312,7 @@ class Candles:
         time = self.clock.at(now) - TIMER_GRACE_NS
         made: list[Candle] = []
         for interval, series in self.series.items():
-            # Wherever in the market's time the last trades were, as long as an interval ago it is over.
+            # Whatever the market's time of the last trades, an interval that long ago is over.
             idle = now - self._arrived >= interval + TIMER_GRACE_NS
             made += series.close(None if idle else time, self._received, self.clock.latest)
         return made

@@ -1,11 +1,11 @@
-"""From a book to ``md.depth``: the best levels, at each change of them, conflated.
+"""Depth: the best levels of a book, published on each change of them, conflated, for ``md.depth``.
 
-Pure: times come in as arguments. At most one record per instrument and interval of stream time; the state at the end
-of an interval is never lost, whether the next record ends it or, when none comes, the timer.
+Pure: times are arguments. At most one record per instrument and interval of stream time; the state at the end of an
+interval is always published, when the next record arrives or by the timer.
 
-A book whose best levels stay the same is repeated when its collector confirms it (HEARTBEAT), and at most once a second
-while other levels change, so that readers can tell a quiet book from one of which nobody hears any more: a repeat has
-the ``received_time`` of what confirmed it (:mod:`alphapulse.freshness`).
+A book with unchanged best levels is repeated when its collector confirms it (HEARTBEAT), and at most once a second
+while other levels change, so that readers can distinguish a quiet book from one without a feed: a repeat has the
+``received_time`` of its confirmation (:mod:`alphapulse.freshness`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ def best_levels(reader: BookReader, levels: int) -> _LevelLists:
 class DepthConflation:
     """Decides when one instrument's best levels are published.
 
-    For each L2 record, in this order: :meth:`before` (the book as it still is), the reader's ``apply``, :meth:`after`;
+    For each L2 record, in this order: :meth:`before` (the book before the change), the reader's ``apply``,
+        :meth:`after`;
     between records, at least once an interval while ``pending``: :meth:`tick`. Each returns the record to publish.
 
     Args:
         venue, symbol: the instrument.
         reader: its book.
-        levels: how many levels a side.
-        interval_ns: at most one record in this time; 0: one per change.
+        levels: maximum levels per side.
+        interval_ns: minimum time between records; 0: one per change.
 
     Attributes:
         pending: whether a change waits for the end of its interval.
@@ -71,12 +72,12 @@ class DepthConflation:
         self._published: tuple[bool, int, _LevelLists] | None = None
         self._published_at = 0
         self._valid = False
-        # A change at or within these prices may touch the best levels; None: any change may.
+        # A change at or within these prices may affect the best levels; None: any change may.
         self._bid_floor: int | None = None
         self._ask_ceiling: int | None = None
 
     def before(self, update: L2Update, now: int) -> Depth | None:
-        """Note the arrival of ``update``; return the pending state if its interval ended before."""
+        """Record the arrival of ``update``; return the pending state if its interval ended before."""
         if not self.clock.observe(update.received_time, now):
             self._due = update.received_time
             self._published_at = update.received_time
@@ -85,7 +86,7 @@ class DepthConflation:
         return None
 
     def after(self, update: L2Update, outcome: Outcome) -> Depth | None:
-        """Judge what ``update`` did to the book; return the new state if it need not wait."""
+        """Evaluate the effect of ``update`` on the book; return the new state if it need not wait."""
         if outcome is Outcome.DELTA:
             self._judge(update)
         elif outcome is Outcome.HEARTBEAT:
@@ -115,11 +116,11 @@ class DepthConflation:
 
     @property
     def due(self) -> int | None:
-        """When :meth:`tick` has something to publish, by the clock of ``now``; None: nothing is pending."""
+        """Time at which :meth:`tick` has something to publish, by the clock of ``now``; None: nothing is pending."""
         return self.clock.when(self._due) if self.pending else None
 
     def mark(self) -> None:
-        """Make the present state pending, published before or not."""
+        """Make the current state pending, whether published before or not."""
         self.pending = True
         self._published = None
 
@@ -128,7 +129,7 @@ class DepthConflation:
         levels = best_levels(reader, self._levels) if reader.valid else _NO_LEVELS
         self.pending = False
         shown = (reader.valid, reader.epoch, levels)
-        # The record that made a book invalid by its absence is not the reader's last, and unknown after a restart.
+        # The record that invalidated a book by its absence is not the reader's last, and unknown after a restart.
         time = reader.received_time if reader.valid else max(self.clock.latest, reader.received_time)
         if shown == self._published and time - self._published_at < REPEAT_NS:
             return None

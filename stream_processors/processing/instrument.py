@@ -1,6 +1,6 @@
-"""All that is known of one instrument: its book, its windows, its candles, its counts.
+"""State of one instrument: its book, windows, candles and counts.
 
-Pure: records and times come in as arguments, records to publish are put on a list.
+Pure: records and times are arguments, records to publish are appended to a list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SERVICE = "processors"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How instruments are processed; all times in nanoseconds (see ``[processors]`` of the configuration)."""
+    """Processing rules; all times in nanoseconds (see ``[processors]`` of the configuration)."""
 
     depth_levels: int = 20
     depth_interval: int = 10_000_000
@@ -33,7 +33,7 @@ class ProcessedInstrument:
     """One instrument (venue, symbol) on one worker.
 
     Attributes:
-        dirty: whether it has changed since it was last checkpointed.
+        dirty: whether it has changed since its last checkpoint.
     """
 
     __slots__ = ("_doubting", "candles", "depth", "dirty", "ids", "reader", "symbol", "totals", "venue", "windows")
@@ -48,16 +48,16 @@ class ProcessedInstrument:
         self.depth = DepthConflation(venue, symbol, reader, levels=rules.depth_levels, interval_ns=rules.depth_interval)
         self.windows = DeltaWindows(venue, symbol, reader, rules.stats_interval)
         self.candles = Candles(venue, symbol, rules.candle_intervals, rules.candle_lateness)
-        # Whether the last trade had no credible time: told once for all trades in a row that have none.
+        # Whether the last trade had no credible time: reported once for consecutive trades without one.
         self._doubting = False
 
     def apply_l2(self, update: L2Update, now: int, out: list[Record]) -> Outcome:
-        """Apply a record of ``md.l2`` and return what it did to the book.
+        """Apply a record of ``md.l2`` and return its effect on the book.
 
         Args:
             update: the record.
             now: the clock's time.
-            out: what is to be published is appended here.
+            out: records to publish are appended here.
         """
         if update.kind == "HEARTBEAT" and not self.reader.would_lose(update):
             return self._confirm(update, now, out)
@@ -84,7 +84,7 @@ class ProcessedInstrument:
         return outcome
 
     def _confirm(self, heartbeat: L2Update, now: int, out: list[Record]) -> Outcome:
-        """Take a heartbeat: it is in no window and no count, and the book need not be checkpointed again for it."""
+        """Apply a heartbeat: it belongs to no window and no count, and needs no new checkpoint of the book."""
         if (earlier := self.depth.before(heartbeat, now)) is not None:
             out.append(earlier)
         outcome = self.reader.apply(heartbeat)
@@ -113,7 +113,7 @@ class ProcessedInstrument:
 
     @property
     def active(self) -> bool:
-        """Whether :meth:`tick` has something to wait for."""
+        """Whether :meth:`tick` is needed."""
         return self.windows.active or self.candles.active
 
     def tick(self, now: int, out: list[Record]) -> None:
@@ -121,7 +121,7 @@ class ProcessedInstrument:
         self._publish([*self.windows.tick(now), *self.candles.tick(now)], out)
 
     def flush(self, out: list[Record]) -> None:
-        """Publish what has not ended as it is: the process ends."""
+        """Publish everything unfinished as it is, at the end of the process."""
         self._publish([*self.windows.flush(), *self.candles.flush()], out)
 
     def _publish(self, made: list[Record], out: list[Record]) -> None:
@@ -129,7 +129,7 @@ class ProcessedInstrument:
         self.dirty = self.dirty or bool(made)
 
     def state(self, positions: Positions) -> InstrumentRecord:
-        """Return what a later owner needs to go on at ``positions``."""
+        """Return the state for a later owner, at ``positions``."""
         return InstrumentRecord(
             version=VERSION,
             venue=self.venue,
@@ -144,7 +144,7 @@ class ProcessedInstrument:
         )
 
     def restore(self, record: InstrumentRecord, now: int) -> None:
-        """Go on where an earlier owner stopped; the book will be published once, whatever was published before."""
+        """Restore an earlier owner's state; the book will be published once, whatever was published before."""
         record.book.restore(self.reader)
         self.totals = record.totals
         self.windows.restore(record.windows, now)
@@ -172,14 +172,14 @@ class ProcessedInstrument:
         )
 
     def _too_late(self, trade: Trade) -> Event:
-        message = "a trade came after its candle could change no more: it is on md.trades, but not in the candle"
+        message = "a trade arrived after its candle was final: it is on md.trades, but not in the candle"
         return self._trade_event(trade, "late_trade", message)
 
     def _doubted(self, trade: Trade) -> Event:
         return self._trade_event(
             trade,
             "trade_time_doubted",
-            "the venue gives no credible time of trades: they count in the candle of their receipt until it does",
+            "the venue gives no credible trade times: until it does, trades count in the candle of their receive time",
         )
 
     def _trade_event(self, trade: Trade, kind: str, message: str) -> Event:

@@ -1,4 +1,4 @@
-"""What can be earned by buying on one venue and selling on another, walking both books: exact integers throughout."""
+"""Profit of buying on one venue and selling on another, walking both books, in exact integers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNLIMITED = 1 << 1024
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Fees and the least profit, as integers over ``unit`` (10^k): a fee of 26 basis points is 26 over 10,000.
+    """Fees and minimum profit, as integers over ``unit`` (10^k): a fee of 26 basis points is 26 over 10,000.
 
     Attributes:
-        unit: what 100 % is.
+        unit: 100 %.
         digits: its power of ten.
         buy_fee, sell_fee: taker fees of the two venues.
         least: a level is taken if its net profit over cost is more than this.
@@ -34,7 +34,7 @@ class Costs:
 
     @classmethod
     def of(cls, buy_basis_points: Decimal, sell_basis_points: Decimal, least_basis_points: Decimal) -> Costs:
-        """Return the costs for fees and least profit given in basis points, exactly."""
+        """Return the costs for fees and minimum profit in basis points, exactly."""
         values = (buy_basis_points, sell_basis_points, least_basis_points)
         finest = min(0, *(_exponent(value) for value in values))
         digits = -finest - BASIS_POINT_EXPONENT
@@ -50,7 +50,7 @@ def _exponent(value: Decimal) -> int:
 
 
 class Prices(NamedTuple):
-    """Average prices paid and received, and the worst ones taken; mantissas of one exponent."""
+    """Average prices paid and received, and the worst ones taken; mantissas with one exponent."""
 
     buy: int
     sell: int
@@ -63,8 +63,8 @@ class Execution:
     """The most profitable trade: buy ``size`` from the asks of one venue, sell it to the bids of the other.
 
     Prices are mantissas at ``price_exponent``, sizes at ``size_exponent``, ``cost`` and ``proceeds`` (before fees) at
-    the sum of both, ``net`` (proceeds minus cost after both fees) at ``net_exponent``. ``size`` fits an int64, if need
-    be without its last digits (:attr:`told_size`); prices may not (:attr:`told_prices`).
+    the sum of both, ``net`` (proceeds minus cost after both fees) at ``net_exponent``. ``size`` fits an int64, if
+    necessary without its last digits (:attr:`told_size`); prices may not (:attr:`told_prices`).
     """
 
     price_exponent: int
@@ -97,8 +97,9 @@ class Execution:
     def told_prices(self) -> tuple[Prices, int]:
         """Prices as 64-bit mantissas and their exponent.
 
-        Where an int64 cannot hold all of them at ``price_exponent`` they are rounded so that nothing looks better than
-        it is: what is paid up, what is received down.
+        Where an int64 cannot hold all of them at ``price_exponent`` they are rounded unfavourably: prices paid up,
+            prices
+        received down.
         """
         digits = surplus_digits(self.buy_price, self.sell_price, self.buy_limit_price, self.sell_limit_price)
         unit = 10**digits
@@ -117,11 +118,11 @@ class Execution:
 
 
 def execute(buy: Depth, sell: Depth, costs: Costs) -> Execution | None:
-    """Return what buying at ``buy``'s asks and selling to ``sell``'s bids earns; None if nothing.
+    """Return the profit of buying at ``buy``'s asks and selling to ``sell``'s bids; None if there is none.
 
-    Both ladders are taken from the best level on, for as long as one more unit pays after both fees (by more
-    than ``costs.least``). Levels must be best first; exponents of the two may differ. A size over several levels that
-    has more digits than an int64 is reduced to what one can tell exactly.
+    Both ladders are taken from the best level on, as long as one more unit is profitable after both fees (by more than
+    ``costs.least``). Levels must be best first; exponents of the two may differ. A size over several levels that has
+    more digits than an int64 is reduced to one that an int64 can represent exactly.
     """
     made = _walk(buy, sell, costs, _UNLIMITED)
     if made is not None and made.size > INT64_MAX:
@@ -130,7 +131,7 @@ def execute(buy: Depth, sell: Depth, costs: Costs) -> Execution | None:
 
 
 def _walk(buy: Depth, sell: Depth, costs: Costs, most: int) -> Execution | None:
-    """As :func:`execute`, of ``most`` units at most."""
+    """As :func:`execute`, of at most ``most`` units."""
     if not buy.ask_prices or not sell.bid_prices:
         return None
     price_exponent = min(buy.price_exponent, sell.price_exponent)
@@ -138,7 +139,7 @@ def _walk(buy: Depth, sell: Depth, costs: Costs, most: int) -> Execution | None:
     ask_scale = int(10 ** (buy.price_exponent - price_exponent))
     bid_scale = int(10 ** (sell.price_exponent - price_exponent))
     paid, received = costs.unit + costs.buy_fee + costs.least, costs.unit - costs.sell_fee
-    # Nearly always the best levels tell.
+    # Nearly always the best levels decide.
     if sell.bid_prices[0] * bid_scale * received <= buy.ask_prices[0] * ask_scale * paid:
         return None
     ask_size_scale = int(10 ** (buy.size_exponent - size_exponent))

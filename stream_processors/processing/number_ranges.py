@@ -1,4 +1,4 @@
-"""A bounded set of whole numbers, kept as ranges: numbers that follow one another take one entry. Pure."""
+"""Bounded set of integers, stored as ranges: consecutive numbers take one entry. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class NumberRanges:
-    """The set.
+    """Set of integers.
 
     Args:
         pairs: first and last number of each range, ascending.
-        most: ranges kept.
-        join: what becomes of the lowest two when there are more: one that holds the numbers between as well, or the
-            lowest one is forgotten.
+        most: maximum number of ranges.
+        join: what happens to the lowest two beyond that: merge them, including the numbers between, or drop the lowest
+            one.
     """
 
     __slots__ = ("_first", "_join", "_last", "_most")
@@ -31,11 +31,11 @@ class NumberRanges:
         return list(zip(self._first, self._last, strict=True))
 
     def __contains__(self, number: int) -> bool:
-        at = bisect_right(self._first, number)  # the range that may hold it is at - 1
+        at = bisect_right(self._first, number)  # the range that may contain it is at - 1
         return at > 0 and self._last[at - 1] >= number
 
     def add(self, number: int) -> bool:
-        """Put ``number`` into the set; return whether it is new."""
+        """Add ``number``; return whether it is new."""
         firsts, lasts = self._first, self._last
         at = bisect_right(firsts, number)
         if at and lasts[at - 1] >= number:

@@ -1,10 +1,10 @@
-"""Partition n of the input topics: what is known of its instruments and symbols, and how far it has been read.
+"""State of partition n of the input topics: instruments, symbols, and read positions.
 
-``md.l2`` and ``md.trades`` have the same keys, so their partitions of one number hold the same instruments;
-``md.depth`` is keyed by symbol. By range assignment partition n of all three belongs
-to the same worker: together they are the unit that is checkpointed and handed over.
+``md.l2`` and ``md.trades`` have the same keys, so their partitions with the same number hold the same instruments;
+``md.depth`` is keyed by symbol. With range assignment partition n of all three belongs to the same worker: together
+they are the unit of checkpoints and handovers.
 
-Pure: records and times come in as arguments.
+Pure: records and times are arguments.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Partition:
         number: the partition.
         instruments: by ``venue|symbol``.
         symbols: by symbol.
-        changed_symbols: those that have changed since they were last checkpointed.
+        changed_symbols: symbols changed since their last checkpoint.
         positions: topic → offset of the next record to apply; a topic not read yet is missing.
-        muted_until: topic → offset below which records were processed, and what followed from them published, by an
-            earlier owner: applying them again publishes nothing.
+        muted_until: topic → offset below which an earlier owner processed the records and published the results:
+            applying them again publishes nothing.
         gaps: losses found in books.
-        rereading: whether records of ``md.depth`` are read that were there when this owner took over.
+        rereading: whether records of ``md.depth`` from before this owner's takeover are being read.
     """
 
     def __init__(self, number: int, rules: Rules, arbitrage: ArbitrageRules) -> None:
@@ -53,12 +53,12 @@ class Partition:
         self.rereading = False
         self._reread_until = 0
         self._reread_by = 0
-        # Records of a key below these positions were applied before its state was kept, though the partition is
+        # Records of a key below these positions were applied before its state was saved, although the partition is
         # read again from further back.
         self._ahead: dict[str, Positions] = {}
 
     def instrument(self, venue: str, symbol: str) -> ProcessedInstrument:
-        """Return the instrument's state, new if it was not known."""
+        """Return the instrument's state; created if unknown."""
         key = instrument_key(venue, symbol)
         found = self.instruments.get(key)
         if found is None:
@@ -66,7 +66,7 @@ class Partition:
         return found
 
     def muted(self, topic: str, offset: int) -> bool:
-        """Return whether the record at ``offset`` was published on by an earlier owner."""
+        """Return whether an earlier owner published the results of the record at ``offset``."""
         return offset < self.muted_until.get(topic, 0)
 
     def _applied(self, key: str, topic: str, offset: int) -> bool:
@@ -75,7 +75,7 @@ class Partition:
     # --- records ---
 
     def apply_l2(self, offset: int, update: L2Update, now: int, out: list[Record]) -> None:
-        """Apply the record at ``offset`` of ``md.l2``; what is to be published is appended to ``out``."""
+        """Apply the record at ``offset`` of ``md.l2``; records to publish are appended to ``out``."""
         instrument = self.instrument(update.venue, update.symbol)
         if self._ahead and self._applied(instrument_key(update.venue, update.symbol), topics.L2, offset):
             return
@@ -84,14 +84,14 @@ class Partition:
             self.gaps += 1
         if self.muted(topics.L2, offset):
             del out[before:]
-            # Whatever of it was still pending when the earlier owner stopped shows once the muted records end.
+            # Changes still pending when the earlier owner stopped are published once the muted records end.
             instrument.depth.mark()
         if instrument.depth.pending:
             self._pending.add(instrument)
         self._active.add(instrument)
 
     def apply_trade(self, offset: int, trade: Trade, now: int, out: list[Record]) -> None:
-        """Apply the record at ``offset`` of ``md.trades`` (candles know themselves what was published)."""
+        """Apply the record at ``offset`` of ``md.trades`` (candles track themselves what was published)."""
         instrument = self.instrument(trade.venue, trade.symbol)
         if self._ahead and self._applied(instrument_key(trade.venue, trade.symbol), topics.TRADES, offset):
             return
@@ -110,7 +110,7 @@ class Partition:
         symbol = self._symbol(depth.symbol)
         self.changed_symbols.add(depth.symbol)
         if self.muted(topics.DEPTH, offset):
-            # What followed from it was published; it is read back, not derived a second time by another clock.
+            # Its results were published; they are read back, not derived again with another clock.
             symbol.take(depth)
             return
         out += symbol.apply(depth, now, again=self.rereading)
@@ -140,7 +140,7 @@ class Partition:
         self._note_open(symbol)
 
     def tick_depth(self, now: int, out: list[Record]) -> None:
-        """Publish the books whose interval is over at ``now`` though no record came."""
+        """Publish the books whose interval is over at ``now`` without a further record."""
         if not self._pending or self.muted(topics.L2, self.positions.get(topics.L2, 0)):
             return
         for instrument in list(self._pending):
@@ -165,12 +165,12 @@ class Partition:
             if self.positions.get(topics.DEPTH, 0) >= self._reread_until:
                 self._end_rereading(now, out)
             elif now < self._reread_by:
-                return  # newer records of the books are waiting to be read
+                return  # newer records of the books have not been read yet
         for symbol in list(self._open.values()):
             self._decided(symbol, symbol.tick(now), out)
 
     def flush(self, now: int, out: list[Record]) -> None:
-        """Publish all that waits, as it is: the process ends."""
+        """Publish everything pending as it is, at the end of the process."""
         self.tick_depth(now + 3_600_000_000_000, out)
         for instrument in self._active:
             instrument.flush(out)
@@ -178,7 +178,7 @@ class Partition:
     # --- checkpoints ---
 
     def restore_instrument(self, record: InstrumentRecord, now: int) -> None:
-        """Take over an instrument's state."""
+        """Restore an instrument's state."""
         instrument = self.instrument(record.venue, record.symbol)
         instrument.restore(record, now)
         self._ahead[instrument_key(record.venue, record.symbol)] = record.positions
@@ -189,23 +189,23 @@ class Partition:
     def restore_symbol(
         self, symbol: str, books: Iterable[Depth], opportunities: Iterable[ArbitrageOpportunity], positions: Positions
     ) -> None:
-        """Take over a symbol's state."""
+        """Restore a symbol's state."""
         found = self._symbol(symbol)
         found.restore(books, opportunities)
         self._note_open(found)
         self._ahead[symbol] = positions
 
     def begin_rereading(self, end: int, now: int) -> None:
-        """Take note that the records of ``md.depth`` below ``end`` were there when an earlier owner still worked.
+        """Record that ``md.depth`` below ``end`` was published while an earlier owner was still working.
 
-        Until they have been read, or all are old by the clock, opportunities are not closed for the age of their books.
+        Until it has been read, or is old by the clock, opportunities are not closed because of stale books.
         """
         self.rereading = True
         self._reread_until = end
         self._reread_by = now + self._arbitrage.max_book_age
 
     def was_published(self, record: Record) -> None:
-        """Take note of what an earlier owner published after its last checkpoint: candle, window or opportunity."""
+        """Record what an earlier owner published after its last checkpoint: candle, window or opportunity."""
         if isinstance(record, Candle):
             self.instrument(record.venue, record.symbol).candles.was_published(record)
         elif isinstance(record, DeltaStatistics):

@@ -1,8 +1,8 @@
-"""What is kept of a partition in the state topic, as bytes: one record per instrument and symbol, and a manifest.
+"""Serialized state of a partition in the state topic: one record per instrument and symbol, and a manifest.
 
-Pure. MessagePack through :mod:`msgspec`; prices of a book as steps from level to level, which are small numbers. The
-format belongs to this package alone: a record of another :data:`VERSION` is ignored, and what it held is built anew
-from the input topics.
+Pure. MessagePack by :mod:`msgspec`; prices of a book are stored as differences between levels, which are small. The
+format is internal to this package: a record of another :data:`VERSION` is ignored, and its content is rebuilt from the
+input topics.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Positions = dict[str, int]
 
 
 class SideState(msgspec.Struct, array_like=True):
-    """One side of a book, best first: the first price, then the step to each next one."""
+    """One side of a book, best first: the first price, then the difference to each next one."""
 
     steps: list[int]
     sizes: list[int]
@@ -47,7 +47,7 @@ class SideState(msgspec.Struct, array_like=True):
 
 
 class BookState(msgspec.Struct, array_like=True):
-    """A book and where in its records it stands."""
+    """A book with epoch and sequence."""
 
     valid: bool
     epoch: int
@@ -61,7 +61,7 @@ class BookState(msgspec.Struct, array_like=True):
 
     @classmethod
     def of(cls, reader: BookReader) -> BookState:
-        """Return the present state of ``reader``."""
+        """Return the current state of ``reader``."""
         return cls(
             valid=reader.valid,
             epoch=reader.epoch,
@@ -75,7 +75,7 @@ class BookState(msgspec.Struct, array_like=True):
         )
 
     def restore(self, reader: BookReader) -> None:
-        """Make ``reader`` what it was."""
+        """Restore ``reader`` from this state."""
         reader.book.replace(self.bids.prices, self.bids.sizes, self.asks.prices, self.asks.sizes)
         reader.valid = self.valid
         reader.epoch = self.epoch
@@ -87,7 +87,7 @@ class BookState(msgspec.Struct, array_like=True):
 
 
 class Totals(msgspec.Struct, array_like=True):
-    """Counts since the instrument's state began; they survive restarts of the process.
+    """Counts since the instrument's state was created; they survive restarts of the process.
 
     ``trades`` are distinct ones, ``base_volume`` is the sum of their sizes, a mantissa at ``volume_exponent``.
     """
@@ -105,7 +105,7 @@ class Totals(msgspec.Struct, array_like=True):
     def trade(self, size: int, exponent: int) -> None:
         """Count a trade of ``size`` at ``exponent``."""
         self.trades += 1
-        # An integer beyond 64 bits has no place in MessagePack; as text it has.
+        # MessagePack has no integers beyond 64 bits; they are stored as text.
         volume = int(self.base_volume)
         if exponent < self.volume_exponent:
             volume *= int(10 ** (self.volume_exponent - exponent))
@@ -115,7 +115,7 @@ class Totals(msgspec.Struct, array_like=True):
 
 
 class InstrumentRecord(msgspec.Struct, array_like=True):
-    """The state of one instrument after all records below ``positions``."""
+    """State of one instrument after all records below ``positions``."""
 
     version: int
     venue: str
@@ -130,7 +130,7 @@ class InstrumentRecord(msgspec.Struct, array_like=True):
 
 
 class SymbolRecord(msgspec.Struct, array_like=True):
-    """The state of one symbol after all records below ``positions``: encoded Depth and ArbitrageOpportunity."""
+    """State of one symbol after all records below ``positions``: encoded Depth and ArbitrageOpportunity."""
 
     version: int
     symbol: str
@@ -140,7 +140,7 @@ class SymbolRecord(msgspec.Struct, array_like=True):
 
 
 class Manifest(msgspec.Struct, array_like=True):
-    """What belongs together: with these records, reading goes on at ``positions``.
+    """Consistent set of records: with these, reading resumes at ``positions``.
 
     ``keys``: key of each record → sum of its positions when it was last written. ``published``: topic → an offset
     below which the partition of this number holds nothing that was published later than ``positions``. ``confirmed``:
@@ -155,7 +155,7 @@ class Manifest(msgspec.Struct, array_like=True):
 
 
 class Unreadable(AlphaPulseError):
-    """Bytes that are no state of this version; the text tells why."""
+    """Bytes that are not a state of this version; the message gives the reason."""
 
     recoverable = True
 
@@ -172,12 +172,12 @@ def unpack(kind: type[R], value: bytes) -> R:
     """Return the record of class ``kind`` in ``value``.
 
     Raises:
-        Unreadable: it is none, or of another version.
+        Unreadable: it is invalid, or of another version.
     """
     try:
         found = msgspec.msgpack.decode(value, type=kind)
     except msgspec.DecodeError as error:
-        raise Unreadable(f"no {kind.__name__} of version {VERSION}: {error}") from error
+        raise Unreadable(f"invalid {kind.__name__} of version {VERSION}: {error}") from error
     if found.version != VERSION:
         raise Unreadable(f"a {kind.__name__} of version {found.version}; this release reads {VERSION}")
     return found

@@ -1,11 +1,12 @@
-"""What happened to a book in each window of time: ``md.stats``.
+"""Statistics of a book per time window, for ``md.stats``.
 
 Pure. Windows are by ``received_time``. A window ends when the instrument's stream time passes its end (see
-:class:`StreamClock`); its record is held back for a moment longer, because the trades of the window come on another
-topic, and is then published by :meth:`DeltaWindows.tick`. A trade that comes still later counts in the next window, so
-that none is lost from the sums; one that comes before its book's records waits for them.
+:class:`StreamClock`); its record is held back a moment longer, because the window's trades are on another topic, and is
+then published by :meth:`DeltaWindows.tick`. An even later trade counts in the next window, so that the sums are
+complete; one that arrives before its book's records waits for them.
 
-A quiet instrument gets one window of zeros, so that a reader's rates fall to zero, and no more until it moves again.
+A quiet instrument gets one window of zeros, so that a reader's rates fall to zero, and no further ones until it
+changes.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from schemas.records import DeltaStatistics, L2Update
 from stream_processors.processing.stream_clock import StreamClock
 
 HOLD_NS = 300_000_000
-"""How long an ended window waits for the trades that belong to it, in real time."""
+"""How long an ended window waits for its trades, in real time."""
 
 
 EARLY_WINDOWS = 3_600
-"""So many windows' trades may wait for the records of their book."""
+"""Maximum windows whose trades wait for the records of their book."""
 
 
 class Window(msgspec.Struct, array_like=True):
     """Counts of one window; ``latency_*`` are over ``timed`` records.
 
-    The sum of the latencies is ``latency_mean × timed + latency_rest``: held so because the sum itself can exceed
-    64 bits (a recording of years ago is late by years), which MessagePack cannot hold.
+    The sum of the latencies is ``latency_mean × timed + latency_rest``, because the sum itself can exceed 64 bits (a
+    recording of years ago is late by years), which MessagePack cannot represent.
     """
 
     start: int
@@ -48,12 +49,12 @@ class Window(msgspec.Struct, array_like=True):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing happened in it."""
+        """Whether all counts are zero."""
         return not (self.snapshots or self.deltas or self.trades)
 
 
 class BookEnd(msgspec.Struct, array_like=True):
-    """The book when a window ended."""
+    """The book at the end of a window."""
 
     epoch: int
     sequence: int
@@ -67,7 +68,7 @@ class BookEnd(msgspec.Struct, array_like=True):
 
     @classmethod
     def of(cls, reader: BookReader) -> BookEnd:
-        """Return the present state of ``reader``'s book."""
+        """Return the current state of ``reader``'s book."""
         bids, asks = reader.book.bids, reader.book.asks
         return cls(
             epoch=reader.epoch,
@@ -83,7 +84,7 @@ class BookEnd(msgspec.Struct, array_like=True):
 
 
 class EndedWindow(msgspec.Struct, array_like=True):
-    """A window that waits for late trades until ``due``."""
+    """An ended window, waiting for late trades until ``due``."""
 
     window: Window
     book: BookEnd
@@ -91,7 +92,7 @@ class EndedWindow(msgspec.Struct, array_like=True):
 
 
 class WindowState(msgspec.Struct, array_like=True):
-    """What is kept of :class:`DeltaWindows` over a restart."""
+    """Saved state of :class:`DeltaWindows`."""
 
     latest: int
     open: Window | None
@@ -104,16 +105,17 @@ class WindowState(msgspec.Struct, array_like=True):
 class DeltaWindows:
     """The windows of one instrument.
 
-    For each L2 record: :meth:`before` (the book as it still is), the reader's ``apply``, :meth:`after`; for each trade
+    For each L2 record: :meth:`before` (the book before the change), the reader's ``apply``, :meth:`after`; for each
+        trade
     :meth:`trade`; and :meth:`tick` a few times a second. All times are in nanoseconds.
 
     Attributes:
-        open: the window being filled; None before the first record and after a quiet window.
+        open: the current window; None before the first record and after a quiet window.
         ended: windows that wait for their trades, oldest first.
-        early: start of a window → trades of it that came before its book's records.
-        published_until: end of the window published last: what belongs before it counts after it.
-        floor: windows from there up to this one were published by an earlier owner after its last checkpoint: the
-            same records, read again, publish them not again.
+        early: start of a window → trades of it that arrived before its book's records.
+        published_until: end of the last published window: earlier trades count after it.
+        floor: windows from there up to this one were published by an earlier owner after its last checkpoint; the same
+            records, read again, do not publish them again.
     """
 
     __slots__ = (
@@ -142,34 +144,34 @@ class DeltaWindows:
         self.floor = 0
 
     def state(self) -> WindowState:
-        """Return what a later owner needs to go on."""
+        """Return the state for a later owner."""
         return WindowState(self.clock.latest, self.open, list(self.ended), self.early, self.published_until, self.floor)
 
     def restore(self, state: WindowState, now: int) -> None:
-        """Go on where an earlier owner stopped."""
+        """Restore an earlier owner's state."""
         self.clock.advance(state.latest, now)
         self.open = state.open
         self.ended = deque(EndedWindow(ended.window, ended.book, now + HOLD_NS) for ended in state.ended)
         self.early = dict(state.early)
         self.published_until = state.published_until
-        # What this owner has read back stands before the place from which the next one reads back.
+        # What this owner has read back is before the position from which the next one reads back.
         self.floor = state.floor
 
     def was_published(self, until: int) -> None:
-        """Take note that an earlier owner has published the windows up to ``until``."""
+        """Record that an earlier owner has published the windows up to ``until``."""
         if until > self.published_until:
             self.floor = max(self.floor, until)
 
     @property
     def active(self) -> bool:
-        """Whether :meth:`tick` has something to wait for."""
+        """Whether :meth:`tick` is needed."""
         return self.open is not None or bool(self.ended) or bool(self.early)
 
     def before(self, received_time: int, now: int) -> None:
-        """Note the arrival of a record of the book: the windows before it end with the book as it is."""
+        """Record the arrival of a book record: earlier windows end with the book as it is."""
         start = received_time - received_time % self._interval
         if not self.clock.observe(received_time, now):
-            # The clock was set back: what was published of the time to come does not count against it.
+            # The clock was set back: windows published for a future time do not count.
             if self.open is not None:
                 self._end(self.open, now)
                 self.open = None
@@ -186,11 +188,11 @@ class DeltaWindows:
         self.open = Window(start, trades=self.early.pop(start, 0))
 
     def _first(self) -> int:
-        """Return the start of the first window that has not ended yet."""
+        """Return the start of the first window that has not ended."""
         return self.ended[-1].window.start + self._interval if self.ended else self.published_until
 
     def after(self, update: L2Update, outcome: Outcome) -> None:
-        """Count what a record did (``reader.changes`` tells, for a delta)."""
+        """Count the effect of a record (``reader.changes``, for a delta)."""
         window = self.open
         if window is None or outcome is Outcome.SEEN:
             return
@@ -211,7 +213,7 @@ class DeltaWindows:
             window.timed += 1
 
     def trade(self, received_time: int) -> None:
-        """Count a trade in its window, or in the next one that will be published."""
+        """Count a trade in its window, or in the next one to be published."""
         start = received_time - received_time % self._interval
         for ended in self.ended:
             if ended.window.start == start:
@@ -223,7 +225,7 @@ class DeltaWindows:
         start = max(start, self._first())
         self.early[start] = self.early.get(start, 0) + 1
         if len(self.early) > EARLY_WINDOWS:
-            # Trades without a book: there is nothing to tell of.
+            # Trades without a book: no statistics.
             del self.early[min(self.early)]
 
     def tick(self, now: int) -> list[DeltaStatistics]:
@@ -241,7 +243,7 @@ class DeltaWindows:
         return self._publish(now)
 
     def flush(self) -> list[DeltaStatistics]:
-        """Return all windows, the open one as it is: the process ends. What still belongs to it counts in the next."""
+        """Return all windows, the open one as it is, at the end of the process. Later records count in the next one."""
         if self.open is not None:
             if not self.open.empty:
                 self._end(self.open, 0)
@@ -258,7 +260,7 @@ class DeltaWindows:
         return made
 
     def _end_early(self, start: int, now: int) -> None:
-        """End the windows before ``start`` in which there were trades alone."""
+        """End the windows before ``start`` that contain only trades."""
         for early in sorted(key for key in self.early if key < start):
             self._end(Window(early, trades=self.early.pop(early)), now)
 

@@ -1,18 +1,18 @@
-"""Stream time: what time it is for a stream of records, between two of them as well.
+"""Stream time: the time of a stream of records, also between two of them.
 
-Windows and intervals follow the times *in* the records, so that a replay at any speed gives the same answers as the
-live feed did; but a window must also close when no further record comes. :class:`StreamClock` joins the two: it shows
-the latest record time plus what has gone by since that record arrived.
+Windows and intervals follow the times *in* the records, so that a replay at any speed gives the same results as the
+live feed; but a window must also close without a further record. :class:`StreamClock` combines the two: it returns the
+latest record time plus the time elapsed since that record arrived.
 """
 
 from __future__ import annotations
 
 BACKWARD_STEP_NS = 1_000_000_000
-"""A record this much older than the latest one means that a clock was set back, not that it was overtaken."""
+"""A record this much older than the latest one means that a clock was set back, not that records were reordered."""
 
 
 class StreamClock:
-    """The clock of one stream. All times are integers in nanoseconds.
+    """Clock of one stream. All times are integers in nanoseconds.
 
     Attributes:
         latest: the latest record time; 0 before the first record.
@@ -25,7 +25,7 @@ class StreamClock:
         self._arrived = 0
 
     def observe(self, record_time: int, now: int) -> bool:
-        """Take note of a record; return False if its time shows that the stream's clock was set back.
+        """Record the time of a record; return False if it shows that the stream's clock was set back.
 
         Args:
             record_time: the record's own time.
@@ -41,7 +41,7 @@ class StreamClock:
         return False
 
     def advance(self, record_time: int, now: int) -> None:
-        """Take note of a record whose time may be late, but never means that a clock was set back."""
+        """Record the time of a record that may be late, but never means that a clock was set back."""
         if record_time >= self.latest:
             self.latest = record_time
             self._arrived = now
@@ -51,5 +51,5 @@ class StreamClock:
         return self.latest + max(0, now - self._arrived)
 
     def when(self, time: int) -> int:
-        """Return when, by the clock of ``now``, the stream's time will be ``time`` if no further record comes."""
+        """Return when the stream's time will be ``time`` without further records, by the clock of ``now``."""
         return self._arrived + max(0, time - self.latest)

@@ -1,8 +1,8 @@
-"""Which trades of an instrument have been seen: venues repeat trades after a reconnect.
+"""Duplicate detection for trades: venues repeat trades after a reconnect.
 
-Pure. Most venues number an instrument's trades one by one, so whole numbers are kept as ranges: a day of trades is one
-range. Other ids are remembered one by one. Both are bounded; what falls out is the oldest, far behind anything a
-venue repeats.
+Pure. Most venues number an instrument's trades consecutively, so integers are stored as ranges: a day of trades is one
+range. Other ids are stored individually. Both are bounded; the oldest ids are dropped, far behind anything a venue
+repeats.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ MAX_DIGITS = 18
 
 
 def number_of(trade_id: str) -> int | None:
-    """Return the whole number < 10^18 that ``trade_id`` is the usual spelling of, else None (``"007"``, ``"a1"``)."""
+    """Return the integer < 10^18 that ``trade_id`` spells canonically, else None (``"007"``, ``"a1"``)."""
     if len(trade_id) <= MAX_DIGITS and trade_id.isdecimal() and trade_id.isascii() and f"{int(trade_id)}" == trade_id:
         return int(trade_id)
     return None
 
 
 class TradeIds:
-    """A set of trade ids that remembers the recent ones.
+    """Bounded set of recent trade ids.
 
-    ``ranges`` (first and last number of each, ascending) and ``texts`` (oldest first) are its whole state.
+    ``ranges`` (first and last number of each, ascending) and ``texts`` (oldest first) are its entire state.
     """
 
     __slots__ = ("_numbers", "_texts")
@@ -43,10 +43,10 @@ class TradeIds:
 
     @property
     def texts(self) -> list[str]:
-        """The ids that are no whole numbers."""
+        """Ids that are not integers."""
         return list(self._texts)
 
     def add(self, trade_id: str) -> bool:
-        """Remember ``trade_id``; return whether it is new."""
+        """Add ``trade_id``; return whether it is new."""
         number = number_of(trade_id)
         return self._texts.add(trade_id) if number is None else self._numbers.add(number)

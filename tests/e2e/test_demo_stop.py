@@ -94,15 +94,15 @@ async def test_sinks_that_are_late_and_one_that_is_killed_meanwhile_lose_nothing
     send(demo, signal.SIGSTOP, "sink-clickhouse", "sink-parquet", "processors")
     await flowing(demo, 2000)
     demo.process.send_signal(signal.SIGINT)
-    await says(demo, "the processors read what is left")
+    await says(demo, "stopping the processors: reading what is left")
     send(demo, signal.SIGCONT, "processors")
-    await says(demo, "the sinks store what is left")
+    await says(demo, "stopping the sinks: storing what is left")
     send(demo, signal.SIGKILL, "sink-clickhouse")
     send(demo, signal.SIGCONT, "sink-parquet")
     code, lines = await ended(demo)
     assert code == 0, lines
     assert "all stored in" in lines[0]
-    assert "sink-clickhouse is started once more, to read " in demo.log.read_text(encoding="utf-8")
+    assert "sink-clickhouse is restarted once to read " in demo.log.read_text(encoding="utf-8")
     assert_all_is_stored(demo)
 
 
@@ -111,11 +111,11 @@ async def test_a_second_ctrl_c_stops_at_once(demo: Demo) -> None:
     pids = [told["pid"] for told in demo.told().values()]
     send(demo, signal.SIGSTOP, "processors")
     demo.process.send_signal(signal.SIGINT)
-    await says(demo, "the processors read what is left")
+    await says(demo, "stopping the processors: reading what is left")
     demo.process.send_signal(signal.SIGINT)
     code, lines = await ended(demo)
     assert code == 130
-    assert lines == ["stopped at once, as a second signal asked for: what was not stored yet is not in the tables"]
+    assert lines == ["stopped immediately after a second signal: records not stored yet are not in the tables"]
     assert not any(alive(pid) for pid in pids)
 
 
@@ -125,7 +125,7 @@ async def test_what_a_sink_could_not_store_is_told_exactly(demo: Demo, monkeypat
     await flowing(demo, 1000)
     # It cannot be started again either: its folder is gone, and a file is in the way.
     demo.process.send_signal(signal.SIGINT)
-    await says(demo, "the sinks store what is left")
+    await says(demo, "stopping the sinks: storing what is left")
     place = demo.data_dir / "parquet"
     place.rename(demo.data_dir / "parquet-before")
     place.write_text("in the way", encoding="utf-8")
@@ -140,10 +140,8 @@ async def test_what_a_sink_could_not_store_is_told_exactly(demo: Demo, monkeypat
     for topic in ("md.trades", "md.l2", "md.candles", "signals.arbitrage"):
         # Files that were not closed are not committed, and count as not stored.
         assert left.get(topic, 0) == counts[topic] - files(demo, topic), topic
-    assert any("they were in memory only and are lost" in line for line in lines)
-    assert any(
-        "sink-parquet did not end in good order: sink-parquet: parquet.path: cannot write" in line for line in lines
-    )
+    assert any("they were only in memory and are lost" in line for line in lines)
+    assert any("sink-parquet did not end cleanly: sink-parquet: parquet.path: cannot write" in line for line in lines)
     assert {topic: rows(demo)[topic] for topic in ("md.trades", "md.l2")} == {
         topic: counts[topic] for topic in ("md.trades", "md.l2")
     }

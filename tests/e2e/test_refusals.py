@@ -15,7 +15,7 @@ LINE = b'1618678133710263999 {"type":"snapshot","product_id":"BTC-USD","bids":[[
 def test_an_absent_recording_is_named(tmp_path: Path) -> None:
     ended = alphapulse("replay", tmp_path / "none.rec.gz", "--data-dir", tmp_path / "d")
     assert ended.code == 2
-    assert f"{tmp_path / 'none.rec.gz'}: no such recording" in ended.err
+    assert f"{tmp_path / 'none.rec.gz'}: no such file" in ended.err
 
 
 @pytest.mark.parametrize("speed", ["fast", "0", "-1", "nan", "inf"])

@@ -286,7 +286,10 @@ def test_a_book_in_doubt_at_the_end_is_told(damaged: Played) -> None:
 
 @SHARED
 def test_a_book_that_never_began_is_told_with_its_reason(damaged: Played) -> None:
-    assert "kraken GHI-USD: its book never began: the recording holds no snapshot that its updates" in damaged.err
+    assert (
+        "kraken GHI-USD: its book never became valid: the recording contains no snapshot that its updates"
+        in damaged.err
+    )
     assert damaged.rows["GHI-USD"]["snapshots"] == 0
 
 

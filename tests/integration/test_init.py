@@ -63,7 +63,7 @@ def test_it_prepares_a_deployment_and_may_be_repeated(real_kafka: KafkaSettings,
             late.join()
             server.kill()
         assert (first.returncode, first.stderr.count("Traceback")) == (0, 0), first.stderr
-        assert f"{topics.L2}: exists; kept for 1.5 h from now on" in first.stdout
+        assert f"{topics.L2}: exists; retention now 1.5 h" in first.stdout
         assert f"{len(migrations())} of {len(migrations())} migrations applied" in first.stdout
         assert second.returncode == 0, second.stderr
         assert f"{topics.L2}: exists\n" in second.stdout

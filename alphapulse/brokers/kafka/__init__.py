@@ -1,1 +1,1 @@
-"""Apache Kafka on this machine: installed, configured, run as one node or as a cluster."""
+"""Apache Kafka on this machine: installation, configuration, one node or a cluster."""

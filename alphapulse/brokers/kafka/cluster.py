@@ -1,7 +1,7 @@
-"""A local Apache Kafka cluster of one node or three, in a folder that it keeps from one run to the next.
+"""Local Apache Kafka cluster of one node or three, in a persistent folder.
 
-It is what a real broker is and the embedded one is not: it forgets nothing when it ends, serves many processes, and
-with three nodes goes on when one of them dies. ``tests/integration/kafka`` holds what both have in common.
+Unlike the embedded broker it keeps its data when it ends, serves many processes, and with three nodes survives the
+death of one. ``tests/integration/kafka`` tests what both have in common.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from alphapulse.errors import BrokerError
 from alphapulse.kafka import connection, running
 
 READY_SECONDS: Final = 60.0
-"""How long to wait for a node; it takes two seconds on an idle machine."""
+"""Timeout for a node's start; it takes two seconds on an idle machine."""
 
 STOP_SECONDS: Final = 10.0
-"""How long nodes may take to stop (the last of three waits five seconds for the others, in vain); then they are killed,
-which costs a check of the newest segments, no records."""
+"""Timeout for the nodes' stop (the last of three waits five seconds for the others, in vain); then they are killed,
+which costs a check of the newest segments but no records."""
 
 _RELEASE_SECONDS: Final = 5.0
-"""How long the kernel may take to free the ports of a process that was killed."""
+"""Time for the kernel to free the ports of a killed process."""
 
 _POLL_SECONDS: Final = 0.05
 
 
 class KafkaCluster:
-    """Local nodes; an async context manager that starts them, waits until they serve, and stops them.
+    """Local nodes; an async context manager that starts them, waits until they are ready, and stops them.
 
     Use it from the main thread: nodes end with the thread that started them.
 
     Args:
-        folder: keeps everything; one cluster a folder, one process at a time.
+        folder: holds all data; one cluster per folder, one process at a time.
         installation: see :func:`alphapulse.brokers.kafka.install.install`.
-        nodes: 1 or 3; a folder keeps the number it was made with.
-        first_port: of node 1's clients, the others' follow; 0: as kept, at first free ones.
+        nodes: 1 or 3; fixed when the folder is created.
+        first_port: client port of node 1, the other nodes use the following ports; 0: as before, at first free ones.
 
     Attributes:
         nodes: node 1 first; empty before :meth:`start`.
@@ -65,13 +65,13 @@ class KafkaCluster:
 
     @property
     def plan(self) -> ClusterPlan:
-        """Id and ports.
+        """Cluster id and ports.
 
         Raises:
-            BrokerError: it was never started.
+            BrokerError: the cluster was never started.
         """
         if self._plan is None:
-            raise BrokerError("kafka broker: was not started")
+            raise BrokerError("kafka broker: the cluster was not started")
         return self._plan
 
     @property
@@ -81,11 +81,11 @@ class KafkaCluster:
 
     @property
     def incarnation(self) -> str:
-        """The cluster's id: the log's name for as long as the folder is kept."""
+        """Cluster id: identifies the log as long as the folder is kept."""
         return self.plan.cluster_id
 
     def settings(self, base: KafkaSettings | None = None) -> KafkaSettings:
-        """Return ``base`` (the defaults) pointed at this cluster; see :func:`client_settings`."""
+        """Return ``base`` (the defaults) with this cluster's address; see :func:`client_settings`."""
         return client_settings(
             base if base is not None else KafkaSettings(), bootstrap=self.bootstrap, incarnation=self.incarnation
         )
@@ -103,14 +103,14 @@ class KafkaCluster:
         await self.stop()
 
     async def start(self) -> None:
-        """Start all nodes; they are not ready yet.
+        """Start all nodes, without waiting until they are ready.
 
         Raises:
-            BrokerError: the folder holds a cluster of another size, or a port is taken.
+            BrokerError: the folder holds a cluster of another size, or a port is in use.
             ServiceError: the folder cannot be written, or another process uses it.
         """
         if self._lock is not None:
-            raise BrokerError(f"kafka broker: runs already at {self.bootstrap}")
+            raise BrokerError(f"kafka broker: already running at {self.bootstrap}")
         self._lock = claim(self.folder)
         try:
             self._plan = self._kept_plan()
@@ -131,12 +131,12 @@ class KafkaCluster:
         if kept is not None and len(kept.ports) != self._size:
             raise BrokerError(
                 f"kafka broker: --nodes: {self.folder} holds a cluster of {len(kept.ports)}, found {self._size}; "
-                "choose another folder, or clean this one"
+                "choose another folder, or delete the cluster with --clean"
             )
         if kept is not None and self._first_port in (0, kept.ports[0].clients):
             return kept
         plan = kafka_plan.new_plan(self._size, self._first_port)
-        if kept is not None:  # the same log at another address
+        if kept is not None:  # the same log, at another address
             plan = ClusterPlan(kept.cluster_id, plan.ports)
         try:
             kafka_plan.save(plan, file)
@@ -145,24 +145,24 @@ class KafkaCluster:
         return plan
 
     async def start_node(self, node: KafkaNode) -> None:
-        """Start one node (again).
+        """Start or restart one node.
 
         Raises:
-            BrokerError: it runs, or one of its ports is taken.
+            BrokerError: it is running, or one of its ports is in use.
         """
         deadline = time.monotonic() + _RELEASE_SECONDS
         for port in (node.ports.clients, node.ports.controller):
             while node.pid is None and not is_free(port):
                 if time.monotonic() > deadline:
                     raise BrokerError(
-                        f"kafka broker: port {port} of node {node.number} is taken by another process; "
-                        f"end that, or choose other ports with --port"
+                        f"kafka broker: port {port} of node {node.number} is in use by another process; "
+                        f"stop that process, or choose other ports with --port"
                     )
                 await asyncio.sleep(_POLL_SECONDS)
         node.start()
 
     async def wait_ready(self) -> None:
-        """Wait until every node that was started serves clients and groups and knows all the others.
+        """Wait until every started node serves clients and groups and knows all the others.
 
         Raises:
             BrokerError: a node ended, or it takes longer than :data:`READY_SECONDS`.
@@ -181,10 +181,10 @@ class KafkaCluster:
         settings = self.settings().model_copy(update={"bootstrap": f"{HOST}:{node.ports.clients}"})
         try:
             async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
-                # Whoever asks first for a group's coordinator has the topic of all commits made, and is sent away.
+                # The first request for a group's coordinator creates the topic of commits, and is refused.
                 await admin.find_coordinator("alphapulse")
                 return len((await admin.describe_cluster())["brokers"])
-        except (BrokerError, KafkaError):  # not yet; that it died is for _check() to say
+        except (BrokerError, KafkaError):  # not yet; _check() detects its death
             return 0
 
     def _check(self, node: KafkaNode, deadline: float) -> None:
@@ -197,7 +197,7 @@ class KafkaCluster:
             )
 
     async def stop(self) -> None:
-        """Stop all nodes, at most :data:`STOP_SECONDS`; everything they hold stays in the folder."""
+        """Stop all nodes within :data:`STOP_SECONDS`; their data stays in the folder."""
         for node in self.nodes:
             node.send(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -212,10 +212,10 @@ class KafkaCluster:
 
 
 def clean(folder: Path) -> None:
-    """Remove the cluster in ``folder`` and everything it holds.
+    """Delete the cluster in ``folder`` with all its data.
 
     Raises:
-        ServiceError: a process uses it.
+        ServiceError: it is in use by a process.
         BrokerError: it cannot be removed.
     """
     if not folder.exists():
@@ -228,7 +228,7 @@ def clean(folder: Path) -> None:
 
 
 def client_settings(base: KafkaSettings, *, bootstrap: str, incarnation: str) -> KafkaSettings:
-    """Return ``base`` with the address of a local cluster, which knows neither passwords nor encryption."""
+    """Return ``base`` with the address of a local cluster, which has neither passwords nor encryption."""
     return base.model_copy(
         update={"bootstrap": bootstrap, "incarnation": incarnation, "security_protocol": "PLAINTEXT"}
     )

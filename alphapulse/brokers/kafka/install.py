@@ -1,7 +1,7 @@
-"""Apache Kafka's jars: fetched once by Maven, checked against pinned sums, kept in the user's cache.
+"""Installation of Apache Kafka: downloads its jars once with Maven, checks pinned SHA-256 sums, keeps them in a cache.
 
-``deploy/kafka/pom.xml`` says which, ``deploy/kafka/SHA256SUMS`` holds the sum of each; where they come from is
-Maven's own configuration (by default Maven Central). They are checked at every start (40 MB in some 50 ms).
+``deploy/kafka/pom.xml`` lists the jars, ``deploy/kafka/SHA256SUMS`` their sums; Maven's own configuration names the
+repository (by default Maven Central). The sums are checked at every start (40 MB in about 50 ms).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alphapulse.brokers.tied import tied
 from alphapulse.errors import BrokerError
 
 JAVA_VERSION: Final = 17
-"""The oldest that Kafka 4's brokers run on."""
+"""Oldest Java version for Kafka 4's brokers."""
 
 POM: Final = "pom.xml"
 SUMS: Final = "SHA256SUMS"
@@ -40,14 +40,14 @@ _GET_MAVEN: Final = "install Apache Maven (Debian, Ubuntu: apt-get install maven
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What it takes to run Kafka.
+    """A Kafka installation.
 
     Attributes:
-        java: the program.
+        java: path of the program.
         jars: folder of the jars.
-        logging: log4j's configuration.
-        classes: where an archive of Kafka's classes as this Java has loaded them is kept, which halves a node's start;
-            written at the end of a first run (:mod:`alphapulse.brokers.kafka.node`).
+        logging: configuration of log4j.
+        classes: archive of Kafka's classes as loaded by this Java, which halves a node's start-up time; written at the
+            end of a first run (:mod:`alphapulse.brokers.kafka.node`).
     """
 
     version: str
@@ -59,7 +59,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The jars of one version, name → SHA-256 (hex), and the folder with the pom that names them."""
+    """Jars of one version, name → SHA-256 (hex), and the folder of the pom."""
 
     folder: Path
     version: str
@@ -67,10 +67,10 @@ class Pins:
 
 
 def pins(folder: Path | None = None) -> Pins:
-    """Read what is pinned in ``folder`` (default: ``deploy/kafka`` of the source tree, or of the installed package).
+    """Read the pins in ``folder`` (default: ``deploy/kafka`` of the source tree, or of the installed package).
 
     Raises:
-        BrokerError: a file is missing or does not hold what it should.
+        BrokerError: a file is missing or invalid.
     """
     folder = folder if folder is not None else _definition()
     try:
@@ -80,7 +80,7 @@ def pins(folder: Path | None = None) -> Pins:
         raise BrokerError(f"kafka broker: cannot read {error.filename}: {error.strerror or error}") from error
     found = _VERSION.search(pom)
     if found is None:
-        raise BrokerError(f"kafka broker: {folder / POM} names no kafka.version")
+        raise BrokerError(f"kafka broker: {folder / POM} does not set kafka.version")
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         entry = _SUM.fullmatch(line)
@@ -98,38 +98,38 @@ def _definition() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder that keeps jars between runs and checkouts: ``$XDG_CACHE_HOME/alphapulse`` (``~/.cache``)."""
+    """Return the cache folder for jars of all checkouts: ``$XDG_CACHE_HOME/alphapulse`` (``~/.cache``)."""
     chosen = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification tells to ignore a relative path.
+    # The XDG specification says to ignore a relative path.
     return (Path(chosen) if Path(chosen).is_absolute() else Path.home() / ".cache") / "alphapulse"
 
 
 def find_java() -> tuple[str, str]:
-    """Return path and version of a Java that runs Kafka: of ``$JAVA_HOME``, else of the search path.
+    """Return path and version of a suitable Java: of ``$JAVA_HOME``, else of the search path.
 
     Raises:
-        BrokerError: there is none, or it is too old; says what to install.
+        BrokerError: none found, or it is too old; the message says what to install.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
     if java is None:
-        where = f"JAVA_HOME ({home}) has no bin/java" if home else "there is no java"
+        where = f"JAVA_HOME ({home}) has no bin/java" if home else "java not found"
         raise BrokerError(f"kafka broker: {where}; {_GET_JAVA}")
     try:
         told = subprocess.run([java, "-version"], capture_output=True, text=True, check=True, timeout=60).stderr
     except (OSError, subprocess.SubprocessError) as error:
-        raise BrokerError(f"kafka broker: {java} does not run: {error}") from error
+        raise BrokerError(f"kafka broker: {java} cannot be run: {error}") from error
     # 'openjdk version "17.0.15" 2025-04-15'; Java 8 calls itself 1.8.
     found = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', told)
     if found is None:
-        raise BrokerError(f"kafka broker: {java} -version tells no version: {told.strip()!r}")
+        raise BrokerError(f"kafka broker: {java} -version prints no version: {told.strip()!r}")
     if int(found[2]) < JAVA_VERSION:
         raise BrokerError(f"kafka broker: {java} is Java {found[1]}; {_GET_JAVA}")
     return os.path.realpath(java), found[1]
 
 
 def missing() -> str | None:
-    """Return what this machine lacks to run Kafka, None if nothing (the download itself may still fail)."""
+    """Return what this machine lacks to run Kafka, None if nothing (the download may still fail)."""
     try:
         find_java()
         pinned = pins()
@@ -141,24 +141,24 @@ def missing() -> str | None:
 
 
 def install(pinned: Pins | None = None, *, downloading: Callable[[str], None] | None = None) -> Installation:
-    """Return the installation, fetching the jars first if they are not all there as pinned.
+    """Return the installation; download the jars first unless all are present as pinned.
 
-    Only one process fetches at a time, others wait for it. Call it from the main thread: the download ends with the
+    Only one process downloads at a time; others wait for it. Call it from the main thread: the download ends with the
     thread.
 
     Args:
-        pinned: what to install.
-        downloading: told the version when a download begins.
+        pinned: jars to install.
+        downloading: called with the version when a download begins.
 
     Raises:
-        BrokerError: Java or Maven is missing, the download failed, or a jar is not the one pinned.
+        BrokerError: Java or Maven is missing, the download failed, or a jar does not match its pin.
     """
     java, java_version = find_java()
     pinned = pinned if pinned is not None else pins()
     jars = cache_folder() / f"kafka-{pinned.version}"
     if faults(jars, pinned.sums):
         with _alone(jars.with_name(f"{jars.name}.lock")):
-            if faults(jars, pinned.sums):  # still, now that nobody else is at it
+            if faults(jars, pinned.sums):  # checked again, now that no other process downloads
                 if downloading is not None:
                     downloading(pinned.version)
                 _download(pinned, jars)
@@ -167,7 +167,7 @@ def install(pinned: Pins | None = None, *, downloading: Callable[[str], None] | 
 
 
 def faults(jars: Path, sums: dict[str, str]) -> list[str]:
-    """Return how the jars in a folder differ from those pinned, one line each; nothing if they are the same."""
+    """Return the differences between the jars in a folder and the pins, one line each; empty if they match."""
     there = {path.name: path for path in jars.glob("*.jar")}
     found = [f"{name}: missing" for name in sums.keys() - there.keys()]
     found += [f"{name}: not pinned" for name in there.keys() - sums.keys()]
@@ -175,7 +175,7 @@ def faults(jars: Path, sums: dict[str, str]) -> list[str]:
         with there[name].open("rb") as jar:
             told = hashlib.file_digest(jar, "sha256").hexdigest()
         if told != sums[name]:
-            found.append(f"{name}: SHA-256 {told}, pinned is {sums[name]}")
+            found.append(f"{name}: SHA-256 {told}, expected {sums[name]}")
     return sorted(found)
 
 
@@ -194,7 +194,7 @@ def _download(pinned: Pins, jars: Path) -> None:
         if different := faults(draft, pinned.sums):
             listed = "".join(f"\n  - {line}" for line in different)
             raise BrokerError(
-                f"kafka broker: what Maven downloaded is not what {pinned.folder / SUMS} pins; refused:{listed}"
+                f"kafka broker: the files downloaded by Maven do not match {pinned.folder / SUMS}:{listed}"
             )
         shutil.rmtree(jars, ignore_errors=True)
         draft.rename(jars)
@@ -207,7 +207,7 @@ def _download(pinned: Pins, jars: Path) -> None:
 
 
 def _no_maven(pinned: Pins) -> BrokerError:
-    return BrokerError(f"kafka broker: there is no mvn to download Kafka {pinned.version} with; {_GET_MAVEN}")
+    return BrokerError(f"kafka broker: mvn not found, which downloads Kafka {pinned.version}; {_GET_MAVEN}")
 
 
 @contextmanager
@@ -223,5 +223,5 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def tell_download(version: str) -> None:
-    """Say on standard error that a download begins."""
+    """Print on standard error that a download begins."""
     print(f"downloading Apache Kafka {version} (once, 45 MB) to {cache_folder()}", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""One node of a local Kafka cluster: a Java process, its folder and its log."""
+"""One node of a local Kafka cluster: Java process, folder and log."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from alphapulse.brokers.kafka.plan import ClusterPlan, Ports
 from alphapulse.brokers.tied import tied
 from alphapulse.errors import BrokerError
 
-# A small heap, a collector without threads of its own, no files outside our folder; a node out of memory ends.
+# A small heap, a garbage collector without extra threads, no files outside our folder; out of memory ends the node.
 _JVM: Final = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 
 HEAP_MEGABYTES: Final = {1: 512, 3: 256}
-"""The heap's bound by number of nodes; a process takes some 150 MB more."""
+"""Maximum heap by number of nodes; a process takes about 150 MB more."""
 
 _STOPPED: Final = 128 + signal.SIGTERM
-"""Java's exit code after it has stopped in order."""
+"""Java's exit code after a graceful stop."""
 
 _REASON_LINES: Final = 6
 
 
 class KafkaNode:
-    """Node ``number`` (from 1) of a cluster; all it has is in ``folder``.
+    """Node ``number`` (from 1) of a cluster; all its data is in ``folder``.
 
-    The process ends with the thread that called :meth:`start` (on Linux, even after ``kill -9``), so start it from
-    the main thread.
+    The process ends with the thread that called :meth:`start` (on Linux, even after ``kill -9``), so call it from the
+    main thread.
     """
 
     def __init__(self, number: int, folder: Path, plan: ClusterPlan, installation: Installation) -> None:
@@ -49,24 +49,24 @@ class KafkaNode:
 
     @property
     def ports(self) -> Ports:
-        """Where it listens."""
+        """Listening ports."""
         return self._plan.ports[self.number - 1]
 
     @property
     def pid(self) -> int | None:
-        """Process id while it lives."""
+        """Process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     @property
     def exit_code(self) -> int | None:
-        """Of a process that ended; negative: the signal that killed it."""
+        """Exit code of an ended process; negative: the signal that killed it."""
         return self._process.poll() if self._process is not None else None
 
     def prepare(self) -> None:
-        """Write the configuration, and format the folder for the log if that was never done.
+        """Write the configuration, and format the log folder on first use.
 
         Raises:
-            BrokerError: the folder cannot be written, or Kafka refuses.
+            BrokerError: the folder cannot be written, or Kafka refuses it.
         """
         data = self.folder / "data"
         try:
@@ -91,13 +91,13 @@ class KafkaNode:
         return [made.java, *_JVM, *logging, "-cp", f"{made.jars}/*", *arguments]
 
     def start(self) -> None:
-        """Start the process; it is not ready yet.
+        """Start the process, without waiting until it is ready.
 
         Raises:
-            BrokerError: it lives already, or cannot be started.
+            BrokerError: it is already running, or cannot be started.
         """
         if self.pid is not None:
-            raise BrokerError(f"kafka broker: node {self.number} runs already as process {self.pid}")
+            raise BrokerError(f"kafka broker: node {self.number} is already running as process {self.pid}")
         heap = f"-Xmx{HEAP_MEGABYTES[len(self._plan.ports)]}m"
         command = tied(self._java(heap, *self._class_archive(), "kafka.Kafka", str(self._properties)))
         try:
@@ -108,26 +108,26 @@ class KafkaNode:
                     stdin=subprocess.DEVNULL,
                     stdout=errors,
                     stderr=errors,
-                    # Ctrl-C in the terminal goes to whoever started us, who stops us in order.
+                    # Ctrl-C in the terminal goes to our parent process, which stops us in order.
                     start_new_session=True,
                 )
         except OSError as error:
             raise BrokerError(f"kafka broker: node {self.number}: cannot start: {error}") from error
 
     def _class_archive(self) -> list[str]:
-        """Return what makes Java use the archive of classes; where there is none yet, node 1 writes it as it stops."""
+        """Return Java options for the class archive; if there is none, node 1 writes it when it stops."""
         if shared := self._shared_classes():
             return shared
         self._classes.unlink(missing_ok=True)
         return [f"-XX:ArchiveClassesAtExit={self._classes}"] if self.number == 1 else []
 
     def _shared_classes(self) -> list[str]:
-        # Java goes on without an archive that does not fit its jars or itself.
+        # Java ignores an archive that does not match its jars or version.
         archive = self._installation.classes
         return [f"-XX:SharedArchiveFile={archive}"] if archive.is_file() else []
 
     def keep_classes(self) -> None:
-        """Move the archive of classes, if the process wrote one before it ended by itself, to where all nodes look."""
+        """Move the class archive, if the process wrote one at a graceful stop, to the folder shared by all nodes."""
         if self.exit_code != _STOPPED or not self._classes.is_file():
             return
         archive = self._installation.classes
@@ -136,34 +136,34 @@ class KafkaNode:
             shutil.move(self._classes, draft)
             draft.replace(archive)
         except OSError:
-            # Only speed is lost.
+            # This costs only speed.
             draft.unlink(missing_ok=True)
 
     def send(self, number: signal.Signals) -> None:
-        """Send the process a signal, if it lives."""
+        """Send the process a signal, if it runs."""
         if (pid := self.pid) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), and return when it is gone. What it has acknowledged is in its files."""
+        """Kill it (SIGKILL) and wait for its end. Acknowledged records are in its files."""
         if self._process is not None:
             self.send(signal.SIGKILL)
             self._process.wait()
 
     def reason(self) -> str:
-        """Return what its output and the errors in its log say since its last start, a few lines."""
+        """Return the last lines of its output and the errors in its log since its last start."""
         lines = _lines(self._stderr, 0)
         logged = _lines(self.log, self._log_start)
         for line, after in itertools.pairwise([*logged, ""]):
             if " ERROR " in line or " FATAL " in line:
-                # The line after names the exception, if there is one.
+                # The next line names the exception, if any.
                 lines += [line] if after[:1].isdigit() else [line, after]
-        return "\n".join(lines[-_REASON_LINES:]) or f"it left no reason in {self.log}"
+        return "\n".join(lines[-_REASON_LINES:]) or f"no reason in {self.log}"
 
 
 def _escaped(value: str) -> str:
-    # In Java's properties a backslash escapes what follows.
+    # In Java's properties a backslash is the escape character.
     return value.replace("\\", "\\\\")
 
 

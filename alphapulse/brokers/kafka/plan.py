@@ -1,8 +1,8 @@
-"""What a local Kafka cluster is told about itself: its id, its ports, each node's ``server.properties``.
+"""Configuration of a local Kafka cluster: its id, its ports, each node's ``server.properties``.
 
-Id and ports are chosen once and kept in ``cluster.json``, so that clients find the same log at the same address after
-a restart. Every node is broker and controller at once; the voters are listed in full (a static quorum), so that
-formatting needs nothing but the id. Meaning of the keys: https://kafka.apache.org/documentation/#configuration
+Id and ports are chosen once and kept in ``cluster.json``, so that clients find the same log at the same address after a
+restart. Every node is both broker and controller; all voters are listed (a static quorum), so that formatting needs
+only the id. Configuration keys: https://kafka.apache.org/documentation/#configuration
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from alphapulse.errors import BrokerError
 from alphapulse.topics import MAX_RECORD_BYTES
 
 SIZES: Final = (1, 3)
-"""Nodes a cluster may have: one, or the fewest that go on without any one of them."""
+"""Supported numbers of nodes: one, or the fewest that survive the loss of any one."""
 
 HOST: Final = "127.0.0.1"
 
 PARTITION_BYTES: Final = 256 * 2**20
-"""What a partition keeps at most, besides each topic's own time limit: a day of a busy book on a workstation's disk."""
+"""Maximum size of a partition, besides each topic's retention time: a day of a busy book on a workstation's disk."""
 
 SEGMENT_BYTES: Final = 32 * 2**20
-"""Retention and compaction leave the newest segment alone, so segments are small against what is kept."""
+"""Retention and compaction skip the newest segment, so segments are small compared with the data kept."""
 
-# Below the range that Linux takes for outgoing connections (32768 and up), so that nobody is given a kept port.
+# Below Linux's range for outgoing connections (32768 and up), so that no other program gets a kept port.
 _PORTS: Final = range(20_000, 32_000)
 _TRIES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a node listens on the loopback interface."""
+    """Ports of a node on the loopback interface."""
 
     clients: int
     controller: int
@@ -46,28 +46,28 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """A cluster's id and its nodes' ports, node 1 first."""
+    """Id of a cluster and its nodes' ports, node 1 first."""
 
     cluster_id: str
     ports: tuple[Ports, ...]
 
     @property
     def replication(self) -> int:
-        """Replicas of each partition: one on every node."""
+        """Replicas of each partition: one per node."""
         return len(self.ports)
 
     @property
     def min_insync(self) -> int:
-        """Replicas that must have a record before it is acknowledged: all but one, so that one node may be down."""
+        """Replicas required before a record is acknowledged: all but one, so that one node may be down."""
         return max(len(self.ports) - 1, 1)
 
     @property
     def bootstrap(self) -> str:
-        """All brokers, as clients want them."""
+        """Addresses of all brokers, for clients."""
         return ",".join(f"{HOST}:{ports.clients}" for ports in self.ports)
 
     def properties(self, number: int, data: Path) -> dict[str, str]:
-        """Return the configuration of node ``number`` (from 1), which keeps its log in ``data``."""
+        """Return the configuration of node ``number`` (from 1) with its log in ``data``."""
         own, replicas = self.ports[number - 1], str(self.replication)
         return {
             "process.roles": "broker,controller",
@@ -79,7 +79,7 @@ class ClusterPlan:
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(data),
-            # A node that was killed may register again only when its last session is over.
+            # A killed node may register again only after its last session has expired.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
             "default.replication.factor": replicas,
@@ -100,7 +100,7 @@ class ClusterPlan:
             "log.retention.bytes": str(PARTITION_BYTES),
             "log.retention.check.interval.ms": "60000",
             "log.cleaner.dedupe.buffer.size": str(16 * 2**20),
-            # By default the first member of a group waits three seconds for others to come.
+            # By default the first member of a group waits three seconds for others.
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
             "num.network.threads": "2",
@@ -110,10 +110,10 @@ class ClusterPlan:
 
 
 def load(file: Path) -> ClusterPlan | None:
-    """Return the plan kept in ``file``, None if there is none.
+    """Read the plan in ``file``, None if there is none.
 
     Raises:
-        BrokerError: the file cannot be read or holds no plan.
+        BrokerError: the file cannot be read or is invalid.
     """
     try:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -121,11 +121,11 @@ def load(file: Path) -> ClusterPlan | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BrokerError(f"kafka broker: {file} holds no plan of a cluster ({error}); delete its folder") from error
+        raise BrokerError(f"kafka broker: {file} is not a valid cluster plan ({error}); delete its folder") from error
 
 
 def save(plan: ClusterPlan, file: Path) -> None:
-    """Keep ``plan`` in ``file``.
+    """Write ``plan`` to ``file``.
 
     Raises:
         OSError: it cannot be written.
@@ -137,28 +137,28 @@ def save(plan: ClusterPlan, file: Path) -> None:
 
 
 def new_plan(nodes: int, first_port: int = 0) -> ClusterPlan:
-    """Return a plan for a new cluster.
+    """Create a plan for a new cluster.
 
     Args:
         nodes: one of :data:`SIZES`.
-        first_port: of node 1's clients, the others' follow; 0: free ones.
+        first_port: client port of node 1, the other nodes use the following ports; 0: free ones.
 
     Raises:
-        BrokerError: no such size, or no port is free.
+        BrokerError: invalid size, or no port is free.
     """
     if nodes not in SIZES:
         raise BrokerError(f"kafka broker: --nodes: expected 1 or 3, found {nodes}")
     free = _free_ports()
-    # Kafka's ids are 16 random bytes in URL-safe Base64; one that begins with '-' would look like an option.
+    # Kafka's ids are 16 random bytes in URL-safe Base64; a leading '-' would look like an option.
     cluster_id = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
     wanted = range(first_port, first_port + nodes) if first_port else [next(free) for _ in range(nodes)]
     return ClusterPlan(cluster_id, tuple(Ports(port, next(free)) for port in wanted))
 
 
 def is_free(port: int) -> bool:
-    """Return whether nobody listens on ``port``."""
+    """Return whether ``port`` is free to listen on."""
     with socket.socket() as probe:
-        # As Java does: a connection that lingers from the last life is no hindrance.
+        # As Java does: connections in TIME_WAIT do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

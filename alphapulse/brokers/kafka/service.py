@@ -1,8 +1,8 @@
-"""A local Apache Kafka as a service: ``python -m alphapulse.brokers.kafka.service [--nodes N] [--port P] [--clean]``.
+"""Local Apache Kafka as a service: ``python -m alphapulse.brokers.kafka.service [--nodes N] [--port P] [--clean]``.
 
-It keeps everything in ``data_dir/kafka``, makes all topics of :mod:`alphapulse.topics` and tells ``bootstrap`` and
-``incarnation`` in ``data_dir/run/broker.json``, as the embedded broker does, so that a stack can stand on either. A
-node that dies is started again at the same ports.
+It keeps its data in ``data_dir/kafka``, creates all topics of :mod:`alphapulse.topics` and writes ``bootstrap`` and
+``incarnation`` to ``data_dir/run/broker.json``, as the embedded broker does, so that a stack can use either. A node
+that dies is restarted at the same ports.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from alphapulse.errors import BrokerError, ConfigError
 from alphapulse.kafka.admin import create_topics
 
 SERVICE: Final = "broker"
-"""Name of the process: its announcement file is ``data_dir/run/broker.json``."""
+"""Service name: its announcement file is ``data_dir/run/broker.json``."""
 
 FOLDER: Final = "kafka"
-"""Where a cluster is kept, under ``data_dir``."""
+"""Folder of the cluster, under ``data_dir``."""
 
 RESTART_LIMIT: Final = 5
 RESTART_WINDOW_SECONDS: Final = 60.0
-"""Nodes that die more often than this within the window end the service."""
+"""More deaths of nodes than this within the window end the service."""
 
 _WATCH_SECONDS: Final = 0.1
 
 
 class KafkaService:
-    """A cluster's life within a service.
+    """Lifecycle of a cluster within a service.
 
     Args:
         running: the service.
@@ -52,10 +52,10 @@ class KafkaService:
         self._deaths: deque[float] = deque(maxlen=RESTART_LIMIT)
 
     async def live(self) -> None:
-        """Start the cluster, keep its nodes alive, and stop it when the service is asked to stop.
+        """Start the cluster, restart dead nodes, and stop it when the service is asked to stop.
 
         Raises:
-            BrokerError: it cannot start, or its nodes die again and again.
+            BrokerError: it cannot start, or its nodes die repeatedly.
             ServiceError: the folder is not writable or in use.
         """
         work = asyncio.create_task(self._work())
@@ -104,7 +104,7 @@ class KafkaService:
                 continue
             for node in dead:
                 self._count_death(node)
-            # Three nodes serve on without one.
+            # Three nodes keep serving without one.
             self._service.ready = len(self._cluster.nodes) - len(dead) >= self._cluster.plan.min_insync
             for node in dead:
                 await self._cluster.start_node(node)
@@ -118,7 +118,7 @@ class KafkaService:
             self._service.ready = True
 
     def _count_death(self, node: KafkaNode) -> None:
-        self._service.log.error("node died; starting it again", node=node.number, exit_code=node.exit_code)
+        self._service.log.error("node died; restarting it", node=node.number, exit_code=node.exit_code)
         now = time.monotonic()
         if len(self._deaths) == RESTART_LIMIT and now - self._deaths[0] < RESTART_WINDOW_SECONDS:
             raise BrokerError(
@@ -135,18 +135,18 @@ def _describe(node: KafkaNode) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the broker as a service until it is asked to stop; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="alphapulse broker kafka", description="Run Apache Kafka on this machine, kept between runs."
+        prog="alphapulse broker kafka", description="Run Apache Kafka on this machine; its data is kept between runs."
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
-    parser.add_argument("--nodes", type=int, choices=SIZES, default=1, help="nodes of the cluster")
+    parser.add_argument("--nodes", type=int, choices=SIZES, default=1, help="number of nodes")
     parser.add_argument(
-        "--port", type=int, default=0, help="of the first node's clients; 0: as kept, at first a free one"
+        "--port", type=int, default=0, help="client port of the first node; 0: as before, at first a free one"
     )
-    parser.add_argument("--clean", action="store_true", help="begin with an empty log")
+    parser.add_argument("--clean", action="store_true", help="start with an empty log")
     options = parser.parse_args(arguments)
     try:
         settings = config.load(options.config)
-        # Before the service's life: a download may take minutes, and Ctrl-C ends it as it does any command.
+        # Before the service starts: a download may take minutes, and Ctrl-C ends it like any command.
         installation: Installation = install(downloading=tell_download)
     except (BrokerError, ConfigError) as error:
         print(f"{SERVICE}: {error}", file=sys.stderr)  # noqa: T201

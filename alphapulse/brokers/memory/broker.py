@@ -1,23 +1,22 @@
-"""The embedded broker: Kafka's protocol over logs in memory, one node on loopback, in a process of its own or a test's.
+"""Embedded broker: Kafka's protocol over logs in memory, one node on loopback, in its own process or a test's.
 
-``python -m alphapulse.brokers.memory.broker [--config DIR] [--topic NAME:PARTITIONS …]`` makes all topics of
-:mod:`alphapulse.topics` and those named, and tells ``bootstrap`` and ``incarnation`` in ``data_dir/run/broker.json``.
+``python -m alphapulse.brokers.memory.broker [--config DIR] [--topic NAME:PARTITIONS …]`` creates all topics of
+:mod:`alphapulse.topics` and those named, and writes ``bootstrap`` and ``incarnation`` to ``data_dir/run/broker.json``.
 
-What it keeps, it keeps in memory: ``RETENTION_BYTES`` of batches as sent (compressed) a partition; when that is full,
-the oldest eighth is dropped. A reader that comes too late finds its offset out of range;
-:class:`alphapulse.kafka.LossWatch` counts.
+It keeps ``RETENTION_BYTES`` of batches as sent (compressed) per partition, in memory; when that is full, the oldest
+eighth is dropped. A reader that is too late finds its offset out of range; :class:`alphapulse.kafka.LossWatch` counts.
 
 It speaks the part of Kafka's protocol that producers, consumers, groups and the admin client need (:mod:`.memory.node`
 lists the requests), and behaves as Kafka does (``tests/integration/kafka`` runs over both), with these differences:
 
-* *An answer that a fetch waited for is held back 5 ms* (``GATHER_SECONDS``), so that records that come one by one do
+* *A response that a fetch waited for is held back 5 ms* (``GATHER_SECONDS``), so that records arriving one by one do
   not cost a request each.
-* *No replication, transactions, TLS, SASL, ACLs or quotas*; topics are never made by being asked for, and there is no
+* *No replication, transactions, TLS, SASL, ACLs or quotas*; topics are never created automatically, and there is no
   compaction: a compacted topic keeps its newest bytes like all others.
-* *Everything is gone when it ends*; hence :attr:`EmbeddedBroker.incarnation`, which is its cluster id as well.
+* *All data is lost when it ends*; hence :attr:`EmbeddedBroker.incarnation`, which is also its cluster id.
 * *Offsets by time* are those of batches, not of records.
 
-Why it is our own: DESIGN.md, "Decisions".
+The reasons for our own broker: DESIGN.md, "Decisions".
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ from alphapulse.errors import BrokerError
 from alphapulse.topics import MAX_RECORD_BYTES, STATE_TOPICS, TOPICS
 
 SERVICE = "broker"
-"""Name of the process: its announcement file is ``data_dir/run/broker.json``."""
+"""Service name: its announcement file is ``data_dir/run/broker.json``."""
 
 RETENTION_BYTES: Final = 8 * 1024 * 1024
-"""What a partition keeps, in bytes of batches as sent."""
+"""Size kept per partition, in bytes of batches as sent."""
 
 GATHER_SECONDS: Final = 0.005
 """See :class:`alphapulse.brokers.memory.fetches.Fetches`."""
@@ -59,14 +58,14 @@ T = TypeVar("T")
 
 
 class EmbeddedBroker:
-    """One life of an in-memory broker; a context manager.
+    """In-memory broker; a context manager.
 
     Args:
         topics: name → partitions; by default all of :mod:`alphapulse.topics`.
 
     Attributes:
         bootstrap: ``host:port`` for clients.
-        incarnation: names this life; no other one ever has the same.
+        incarnation: unique id of this broker process.
     """
 
     def __init__(self, topics: Mapping[str, int] | None = None) -> None:
@@ -79,13 +78,13 @@ class EmbeddedBroker:
         self._ended: asyncio.Event | None = None
 
     def start(self) -> str:
-        """Start the broker, make its topics and return ``bootstrap``.
+        """Start the broker, create its topics and return ``bootstrap``.
 
         Raises:
-            BrokerError: it cannot listen, a topic cannot be made, or the broker runs already.
+            BrokerError: it cannot listen, a topic cannot be created, or the broker is already running.
         """
         if self._thread is not None:
-            raise BrokerError(f"embedded broker: runs already at {self.bootstrap}")
+            raise BrokerError(f"embedded broker: already running at {self.bootstrap}")
         self.incarnation = f"embedded-{uuid.uuid4().hex}"
         listening: Future[None] = Future()
         self._loop, self._ended = uvloop.new_event_loop(), asyncio.Event()
@@ -107,7 +106,7 @@ class EmbeddedBroker:
         return self.bootstrap
 
     def stop(self) -> None:
-        """End the broker; everything it held is gone."""
+        """Stop the broker; its data is lost."""
         thread, loop, ended = self._thread, self._loop, self._ended
         if thread is None or loop is None or ended is None:
             return
@@ -159,16 +158,16 @@ class EmbeddedBroker:
         self.stop()
 
     def settings(self, base: KafkaSettings | None = None) -> KafkaSettings:
-        """Return ``base`` (the defaults) pointed at this broker; see :func:`client_settings`."""
+        """Return ``base`` (the defaults) with this broker's address; see :func:`client_settings`."""
         return client_settings(
             base if base is not None else KafkaSettings(), bootstrap=self.bootstrap, incarnation=self.incarnation
         )
 
     def create_topic(self, name: str, partitions: int) -> None:
-        """Make one more topic.
+        """Create another topic.
 
         Raises:
-            BrokerError: it exists, its name or number of partitions is none, or the broker does not run.
+            BrokerError: it exists, its name or number of partitions is invalid, or the broker is not running.
         """
         self._make(name, partitions)
         self.topics[name] = partitions
@@ -180,7 +179,7 @@ class EmbeddedBroker:
         """Drop the records of a partition below offset ``before``, as Kafka's DeleteRecords does.
 
         Raises:
-            BrokerError: no such partition, ``before`` past its end, or the broker does not run.
+            BrokerError: no such partition, ``before`` past its end, or the broker is not running.
         """
         what = f"records of {topic}[{partition}] below {before}"
         self._ask(lambda node: node.delete_records(topic, partition, before)[0], what)
@@ -189,20 +188,20 @@ class EmbeddedBroker:
         """Return topic → bytes kept.
 
         Raises:
-            BrokerError: the broker does not run.
+            BrokerError: the broker is not running.
         """
         return self._in_loop(lambda node: node.sizes())
 
     def _ask(self, question: Callable[[Node], int], what: str) -> None:
-        """Ask the node something that it answers with one of Kafka's error codes."""
+        """Run a request on the node that returns one of Kafka's error codes."""
         if code := self._in_loop(question):
             raise BrokerError(f"embedded broker: {what}: {for_code(code).description}")
 
     def _in_loop(self, question: Callable[[Node], T]) -> T:
-        """Ask the node, in its own thread."""
+        """Run a request on the node, in its own thread."""
         loop, node = self._loop, self._node
         if loop is None or node is None:
-            raise BrokerError("embedded broker: does not run")
+            raise BrokerError("embedded broker: is not running")
 
         async def ask() -> T:
             return question(node)
@@ -216,9 +215,9 @@ def default_topics() -> dict[str, int]:
 
 
 def client_settings(base: KafkaSettings, *, bootstrap: str, incarnation: str) -> KafkaSettings:
-    """Return ``base`` with the address and the timings that suit the embedded broker.
+    """Return ``base`` with the broker's address and suitable timings.
 
-    Everything is on this machine, so a member of a group that is silent for long is dead.
+    Everything is on this machine, so a group member that is silent for long is dead.
     """
     return base.model_copy(
         update={
@@ -243,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="alphapulse broker embedded", description="Run the in-memory broker.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     parser.add_argument(
-        "--topic", type=_topic, action="append", default=[], metavar="NAME:PARTITIONS", help="a topic beyond our own"
+        "--topic", type=_topic, action="append", default=[], metavar="NAME:PARTITIONS", help="an additional topic"
     )
     options = parser.parse_args(arguments)
     topics = {**default_topics(), **dict(options.topic)}

@@ -1,4 +1,4 @@
-"""Fetches that wait: answered as soon as there are enough bytes, or when their time is over."""
+"""Pending fetches: answered as soon as there are enough bytes, or when their time is over."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ OFFSET_OUT_OF_RANGE: Final = 1
 LogsOf = Callable[[str], Sequence[PartitionLog]]
 Answer = list[bytes]
 Place = tuple[int, PartitionLog | None, int, int]
-"""Partition, its log (None: there is none), offset, bytes at most."""
+"""Partition, its log (None: no such partition), offset, maximum bytes."""
 Places = list[tuple[str, list[Place]]]
 """By topic."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A fetch without an answer yet; ``offsets``: where it reads each of its logs."""
+    """A pending fetch; ``offsets``: its read position in each of its logs."""
 
     places: Places
     max_bytes: int
     answer: asyncio.Future[Answer]
     offsets: dict[PartitionLog, int]
     missing: int
-    """Bytes that have still to come."""
+    """Bytes still missing."""
     timer: asyncio.TimerHandle | None = None
     answering: bool = False
 
 
 class Fetches:
-    """Answers fetches, at once or later.
+    """Answers fetches, immediately or later.
 
     Args:
         logs_of: topic → its partitions' logs, none if there is no such topic.
-        loop: whose thread everything here runs in.
-        gather_seconds: an answer that somebody waited for is held back so long after its first bytes came, so that
-            records that arrive one by one do not cost a request each.
+        loop: everything here runs in its thread.
+        gather_seconds: a response to a pending fetch is held back this long after its first bytes, so that records
+            arriving one by one do not cost a request each.
     """
 
     def __init__(self, logs_of: LogsOf, loop: asyncio.AbstractEventLoop, gather_seconds: float) -> None:
@@ -52,11 +52,11 @@ class Fetches:
         self._waiting: dict[_Waiting, None] = {}
 
     def __len__(self) -> int:
-        """Return how many fetches wait."""
+        """Return the number of pending fetches."""
         return len(self._waiting)
 
     def fetch(self, request: Fetch) -> Answer | asyncio.Future[Answer]:
-        """Return the answer, or a future of it; the future may be cancelled."""
+        """Return the response, or a future of it; the future may be cancelled."""
         places: Places = []
         offsets: dict[PartitionLog, int] = {}
         least, there, answerable = request.min_bytes, 0, request.max_wait_ms <= 0
@@ -67,7 +67,7 @@ class Fetches:
                 log = logs[number] if 0 <= number < len(logs) else None
                 of_topic.append((number, log, offset, most))
                 if log is None or not log.start <= offset <= log.end:
-                    answerable = True  # an error is told at once
+                    answerable = True  # errors are returned at once
                     continue
                 offsets[log] = offset
                 if offset < log.end and there < least:
@@ -82,7 +82,7 @@ class Fetches:
         return waiting.answer
 
     def appended(self, log: PartitionLog, size: int) -> None:
-        """Note that ``size`` bytes were appended to ``log``."""
+        """Record that ``size`` bytes were appended to ``log``."""
         for waiting in self._waiting:
             if log in waiting.offsets and not waiting.answering:
                 waiting.missing -= size
@@ -91,7 +91,7 @@ class Fetches:
                     self._loop.call_later(self._gather, self._finish, waiting)
 
     def moved(self, log: PartitionLog) -> None:
-        """Note that ``log`` begins later than before, or is no more: whoever waits for what is gone hears of it."""
+        """Record that ``log`` begins later than before, or was deleted; answers its pending fetches."""
         for waiting in list(self._waiting):
             if log in waiting.offsets and not log.start <= waiting.offsets[log]:
                 self._finish(waiting)
@@ -119,7 +119,8 @@ def _answer(places: Places, max_bytes: int) -> Answer:
             elif offset == log.end or (left <= 0 and not empty):
                 pieces.append(fetched_partition(number, 0, log.end, log.start, 0))
             else:
-                # The first batch of an answer goes out whatever its size, or a large one would never (KIP-74).
+                # The first batch of a response is sent whatever its size; a large one would never be otherwise
+                # (KIP-74).
                 batches = log.read(offset, min(left, most), at_least_one=empty)
                 size = sum(map(len, batches))
                 left -= size

@@ -1,11 +1,11 @@
-"""Consumer groups of the in-memory broker: Kafka's classic group protocol, and the offsets that groups commit.
+"""Consumer groups of the in-memory broker: Kafka's classic group protocol, and committed offsets.
 
-A group goes through four states, as in Kafka's own coordinator: *empty*; *joining*, while members (again) say which
-protocols they speak; *syncing*, while the leader works out who gets which partitions; *stable*. Joining ends when
-every known member has joined, or after the longest rebalance timeout of its members without those that have not.
+A group has four states, as in Kafka's own coordinator: *empty*; *joining*, while members send their protocols;
+*syncing*, while the leader computes the assignment; *stable*. Joining ends when every known member has joined, or
+after the longest rebalance timeout of its members, without the missing ones.
 
-No sockets: requests come in as method calls, and answers that have to wait are futures of the running loop.
-Source: https://kafka.apache.org/protocol and KIP-62, KIP-394 (only that a member's id is given out by the broker).
+No sockets: requests are method calls, and responses that have to wait are futures of the running loop.
+Source: https://kafka.apache.org/protocol and KIP-62, KIP-394 (only that the broker assigns member ids).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Answer to a request to join; ``members`` (id → protocol metadata) is for the leader alone."""
+    """Response to a join; ``members`` (id → protocol metadata) is for the leader only."""
 
     error: int
     generation: int = -1
@@ -48,7 +48,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """Answer to a request for one's partitions."""
+    """Response to a sync: the member's assignment."""
 
     error: int
     assignment: bytes = b""
@@ -64,7 +64,7 @@ class Committed:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """A member of a group; ``session`` and ``rebalance`` are its time limits in seconds."""
+    """Member of a group; ``session`` and ``rebalance`` are its timeouts in seconds."""
 
     id: str
     client: str
@@ -79,7 +79,7 @@ class Member:
 
 
 class Group:
-    """One consumer group. Its methods must be called within the loop that ``loop`` is.
+    """One consumer group. Call its methods in the thread of ``loop``.
 
     Attributes:
         generation: rises with every rebalance.
@@ -109,7 +109,7 @@ class Group:
         protocol_type: str,
         protocols: Mapping[str, bytes],
     ) -> asyncio.Future[Joined]:
-        """Let a member join, or join again; an empty ``member_id`` is a new member."""
+        """Let a member join or rejoin; an empty ``member_id`` is a new member."""
         answer: asyncio.Future[Joined] = self._loop.create_future()
         if member_id and member_id not in self.members:
             answer.set_result(Joined(UNKNOWN_MEMBER, member=member_id))
@@ -123,17 +123,17 @@ class Group:
             self.members[member.id] = member
             self.protocol_type = protocol_type
         elif self.state == "Stable" and member.protocols == protocols and member.id != self.leader:
-            # A follower whose first answer was lost: nothing has changed.
+            # A follower whose first response was lost: nothing has changed.
             answer.set_result(self._answer_to(member))
             return answer
         member.session, member.rebalance, member.protocols = session, rebalance, protocols
         if member.joining is not None and not member.joining.done():
-            member.joining.set_result(Joined(UNKNOWN_MEMBER, member=member.id))  # asked twice: the later one counts
+            member.joining.set_result(Joined(UNKNOWN_MEMBER, member=member.id))  # requested twice: the later one counts
         member.joining = answer
         self.heard(member)
         if self.state != "PreparingRebalance":
             self._rebalance()
-        # Requests that have arrived together are to end in one rebalance.
+        # Requests that arrive together should end in one rebalance.
         self._loop.call_soon(self._end_joining_if_complete)
         return answer
 
@@ -145,7 +145,7 @@ class Group:
         return protocol_type == self.protocol_type and bool(common)
 
     def _rebalance(self) -> None:
-        """Ask all members to join again; they hear of it by their next heartbeat."""
+        """Ask all members to rejoin; they learn of it from their next heartbeat."""
         for member in self.members.values():
             if member.syncing is not None and not member.syncing.done():
                 member.syncing.set_result(Synced(REBALANCE_IN_PROGRESS))
@@ -171,7 +171,7 @@ class Group:
             return
         members = list(self.members.values())
         common = set(members[0].protocols).intersection(*(member.protocols for member in members))
-        # The one that the first member likes best; ours all speak the same one.
+        # The first member's preferred protocol; our clients all use the same one.
         self.protocol = next(name for name in members[0].protocols if name in common)
         if self.leader not in self.members:
             self.leader = members[0].id
@@ -190,7 +190,7 @@ class Group:
     # --- syncing -------------------------------------------------------------------------------------------
 
     def sync(self, member_id: str, generation: int, assignments: Mapping[str, bytes]) -> asyncio.Future[Synced]:
-        """Give a member its partitions, as soon as the leader has brought ``assignments``."""
+        """Return a member's assignment, once the leader has sent ``assignments``."""
         answer: asyncio.Future[Synced] = self._loop.create_future()
         member = self.members.get(member_id)
         if member is None:
@@ -220,7 +220,7 @@ class Group:
     # --- members come and go -------------------------------------------------------------------------------
 
     def heartbeat(self, member_id: str, generation: int) -> int:
-        """Note that a member lives; return the error code that tells it what to do."""
+        """Record a member's heartbeat; return an error code that tells it what to do."""
         member = self.members.get(member_id)
         if member is None:
             return UNKNOWN_MEMBER
@@ -230,7 +230,7 @@ class Group:
         return REBALANCE_IN_PROGRESS if self.state == "PreparingRebalance" else NONE
 
     def leave(self, member_id: str) -> int:
-        """Let a member go; return an error code."""
+        """Remove a member; return an error code."""
         member = self.members.get(member_id)
         if member is None:
             return UNKNOWN_MEMBER
@@ -238,17 +238,17 @@ class Group:
         return NONE
 
     def heard(self, member: Member) -> None:
-        """Start a member's session time anew."""
+        """Restart a member's session timeout."""
         member.deadline = self._loop.time() + member.session
         if member.timer is None:
             member.timer = self._loop.call_at(member.deadline, self._look, member)
 
     def _look(self, member: Member) -> None:
-        """A member's session was to end about now, when this was arranged; it may have been heard of since."""
+        """Check a member's session, whose timeout may have been restarted since this call was scheduled."""
         member.timer = None
         if self.members.get(member.id) is not member:
             return
-        # One that waits for an answer of ours cannot send heartbeats.
+        # A member that waits for a response of ours cannot send heartbeats.
         waiting = member.joining is not None or member.syncing is not None
         if waiting or self._loop.time() < member.deadline:
             member.timer = self._loop.call_at(
@@ -276,11 +276,11 @@ class Group:
             member.syncing.set_result(Synced(UNKNOWN_MEMBER))
 
     def abandoned(self, answer: asyncio.Future[Joined] | asyncio.Future[Synced]) -> None:
-        """Note that nobody waits for an answer any more: its connection is gone. The member's session runs on."""
+        """Record that the connection of a pending response is closed. The member's session continues."""
         for member in self.members.values():
             if member.joining is answer:
                 member.joining = None
-                # Its session has run meanwhile.
+                # Its session timeout has been running meanwhile.
                 self.heard(member)
             elif member.syncing is answer:
                 member.syncing = None
@@ -301,7 +301,7 @@ class Group:
     # --- commits -------------------------------------------------------------------------------------------
 
     def may_commit(self, member_id: str, generation: int) -> int:
-        """Return the error code for a commit by this member; a reader without a group's membership has neither."""
+        """Return the error code for a commit by this member; a reader without a group has no id or generation."""
         if not self.members and generation < 0:
             return NONE
         member = self.members.get(member_id)
@@ -315,7 +315,7 @@ class Group:
         return NONE
 
     def commit(self, place: Place, offset: int, metadata: str) -> int:
-        """Note a commit that :meth:`may_commit` allowed; return an error code."""
+        """Store a commit that :meth:`may_commit` allowed; return an error code."""
         if len(metadata.encode()) > METADATA_BYTES:
             return METADATA_TOO_LARGE
         self.commits[place] = Committed(offset, metadata)
@@ -330,11 +330,11 @@ class Groups:
         self._groups: dict[str, Group] = {}
 
     def get(self, name: str) -> Group | None:
-        """Return a group that has been heard of."""
+        """Return a known group, None otherwise."""
         return self._groups.get(name)
 
     def make(self, name: str) -> Group:
-        """Return a group, new if it has not been heard of."""
+        """Return a group; created if unknown."""
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = Group(name, self._loop)
@@ -355,7 +355,7 @@ class Groups:
         return NONE
 
     def topic_deleted(self, topic: str) -> None:
-        """Forget the commits of a topic that is no more."""
+        """Remove the commits of a deleted topic."""
         for group in self._groups.values():
             for place in [place for place in group.commits if place[0] == topic]:
                 del group.commits[place]

@@ -1,4 +1,4 @@
-"""One partition's log in memory: record batches as their producers sent them, found by offset in logarithmic time.
+"""In-memory log of one partition: record batches as sent by producers, found by offset in logarithmic time.
 
 A batch (Kafka's message format, magic 2) is kept as one ``bytes`` object; only its base offset is rewritten, which its
 CRC does not cover. Nothing is decompressed. Format: https://kafka.apache.org/documentation/#recordbatch.
@@ -17,28 +17,28 @@ from typing import Final
 from aiokafka.record.util import calc_crc32c
 
 HEADER_BYTES: Final = 61
-"""Of a batch, before its records."""
+"""Size of a batch before its records."""
 PRODUCERS_KEPT: Final = 200
-"""Idempotent producers whose last batches are remembered, per partition."""
+"""Idempotent producers per partition whose last batches are remembered."""
 BATCHES_KEPT: Final = 5
-"""Of an idempotent producer: as many as it may have in flight (Kafka's own number)."""
+"""Batches remembered per idempotent producer: its maximum in flight (Kafka's own number)."""
 
 DROPPED_AT_ONCE: Final = 8
-"""When a log is full, the oldest of so many parts of it goes."""
+"""A full log drops one of this many parts, the oldest."""
 
 _LENGTH: Final = struct.Struct(">qi")
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _BASE: Final = struct.Struct(">q")
 _BEFORE_CRC: Final = 21
 _BEFORE_LENGTH: Final = 12
-"""Bytes that the field batchLength does not count."""
+"""Bytes not counted by the field batchLength."""
 _MAGIC: Final = 2
 _TRIM_AT: Final = 512
-"""Dropped batches are cut off the lists when there are so many: cutting each one alone would move all others."""
+"""Dropped batches are cut off the lists in groups of this size: cutting each one alone would move all others."""
 
 
 class BatchRefused(Exception):
-    """Record batches that the log does not take.
+    """Record batches that the log refuses.
 
     Attributes:
         code: Kafka's error code.
@@ -59,7 +59,7 @@ class _Header:
     size: int
     records: int
     timestamp: int
-    """The newest of its records, milliseconds."""
+    """Time of its newest record, milliseconds."""
     producer: int
     epoch: int
     sequence: int
@@ -67,18 +67,18 @@ class _Header:
 
 @dataclass(slots=True)
 class _Producer:
-    """What is remembered of an idempotent producer; ``batches``: (first sequence, last sequence, base offset)."""
+    """State of an idempotent producer; ``batches``: (first sequence, last sequence, base offset)."""
 
     epoch: int
     batches: deque[tuple[int, int, int]]
 
 
 class PartitionLog:
-    """The records of one partition.
+    """Records of one partition.
 
     Args:
-        retention_bytes: size of the batches kept; the oldest eighth goes when it is reached, the newest batch stays
-            whatever its size.
+        retention_bytes: maximum size of the batches; when it is reached, the oldest eighth is dropped, but never the
+            newest batch.
 
     Attributes:
         start: the oldest offset that can be read.
@@ -90,7 +90,7 @@ class PartitionLog:
 
     def __init__(self, retention_bytes: int) -> None:
         self._retention = retention_bytes
-        # Parallel, by ascending base offset; what lies before _first has been dropped.
+        # Parallel lists by ascending base offset; entries before _first have been dropped.
         self._bases: list[int] = []
         self._batches: list[bytes] = []
         self._times: list[int] = []
@@ -101,13 +101,13 @@ class PartitionLog:
         self.size = 0
 
     def __len__(self) -> int:
-        """Return how many batches are kept."""
+        """Return the number of batches kept."""
         return len(self._bases) - self._first
 
     def append(self, batches: memoryview) -> int:
         """Append one or more batches; return the base offset of the first.
 
-        A batch that an idempotent producer sends again is not appended; its first offset is returned.
+        A batch that an idempotent producer repeats is not appended; its first offset is returned.
 
         Raises:
             BatchRefused: one of them is damaged, in an old format, or does not follow its producer's last one; then
@@ -121,7 +121,7 @@ class PartitionLog:
             at += header.size
         if not headers:
             raise BatchRefused(CORRUPT, "no record batch")
-        # All are judged before the first is taken; nearly always there is one.
+        # All are checked before the first is appended; nearly always there is one.
         repeated = [self._repeated(header) for _, header in headers]
         first = -1
         for (at, header), known in zip(headers, repeated, strict=True):
@@ -131,12 +131,12 @@ class PartitionLog:
         return first
 
     def _repeated(self, header: _Header) -> int | None:
-        """Return the base offset of a batch that was taken before; None if it is new."""
+        """Return the base offset of a batch that was appended before; None if it is new."""
         if header.producer < 0 or header.sequence < 0:
             return None
         known = self._producers.get(header.producer)
         if known is None or header.epoch > known.epoch:
-            return None  # its first one here, or what it sent before was forgotten
+            return None  # its first one here, or its earlier ones are no longer remembered
         last = header.sequence + header.records - 1
         for sequence, end, base in known.batches:
             if sequence == header.sequence and end == last:
@@ -171,8 +171,8 @@ class PartitionLog:
     def _retain(self) -> None:
         if self.size <= self._retention:
             return
-        # Much at once and then nothing for a while, as Kafka drops segments: if the log began elsewhere after each
-        # append, a reader that begins at its oldest record would be too late whenever it asks.
+        # Much at once and then nothing for a while, as Kafka drops segments: if the log's start moved with each
+        # append, a reader that begins at the oldest record would always be too late.
         kept = self._retention - self._retention // DROPPED_AT_ONCE
         while self.size > kept and len(self) > 1:
             self._drop_oldest()
@@ -188,10 +188,10 @@ class PartitionLog:
             self._first = 0
 
     def read(self, offset: int, most_bytes: int, *, at_least_one: bool) -> list[bytes]:
-        """Return whole batches from the one that holds ``offset`` on, of ``most_bytes`` together.
+        """Return whole batches from the one that contains ``offset``, up to ``most_bytes`` in total.
 
         The first batch may begin before ``offset``. ``at_least_one``: it is returned even if it is larger.
-        ``offset`` must lie within ``start`` and ``end``.
+        ``offset`` must be between ``start`` and ``end``.
         """
         found: list[bytes] = []
         for index in range(self._index(offset), len(self._batches)):
@@ -203,7 +203,7 @@ class PartitionLog:
         return found
 
     def bytes_from(self, offset: int, enough: int) -> int:
-        """Return how many bytes can be read from ``offset``; counting stops once there are ``enough``."""
+        """Return the number of bytes available from ``offset``; counting stops at ``enough``."""
         total = 0
         for index in range(self._index(offset), len(self._batches)):
             total += len(self._batches[index])
@@ -215,13 +215,13 @@ class PartitionLog:
         return max(bisect_right(self._bases, offset, self._first) - 1, self._first)
 
     def delete_before(self, offset: int) -> None:
-        """Let the log begin at ``offset``, as DeleteRecords does; a batch that ``offset`` lies in is kept.
+        """Move the start of the log to ``offset``, as DeleteRecords does; the batch that contains ``offset`` is kept.
 
         Raises:
-            ValueError: ``offset`` lies past the end.
+            ValueError: ``offset`` is past the end.
         """
         if not 0 <= offset <= self.end:
-            raise ValueError(f"offset {offset} is not within 0 and {self.end}")
+            raise ValueError(f"offset {offset} is not between 0 and {self.end}")
         while len(self) and self._last_offset_of_oldest() < offset:
             self._drop_oldest()
         self.start = max(self.start, offset)
@@ -233,7 +233,7 @@ class PartitionLog:
     def offset_at(self, timestamp: int) -> tuple[int, int]:
         """Return offset and time of the first batch with a record of ``timestamp`` (ms) or later; (-1, -1): none has.
 
-        Kafka returns the record's own offset; a batch is not opened here, so the answer may be up to a batch early.
+        Kafka returns the record's own offset; batches are not decoded here, so the result may be up to a batch early.
         """
         for index in range(self._first, len(self._times)):
             if self._times[index] >= timestamp:
@@ -249,9 +249,11 @@ def _read_header(batch: memoryview) -> _Header:
     if magic != _MAGIC:
         raise BatchRefused(UNSUPPORTED_FORMAT, f"message format {magic}; only {_MAGIC} is supported")
     if not HEADER_BYTES <= size <= len(batch):
-        raise BatchRefused(CORRUPT, f"a record batch that says it has {size} bytes, of which {len(batch)} came")
+        raise BatchRefused(
+            CORRUPT, f"a record batch with a stated size of {size} bytes, of which {len(batch)} were received"
+        )
     if records < 1 or last_delta != records - 1:
-        raise BatchRefused(CORRUPT, f"a record batch of {records} records whose last has number {last_delta}")
+        raise BatchRefused(CORRUPT, f"a record batch of {records} records whose last has index {last_delta}")
     if calc_crc32c(batch[_BEFORE_CRC:size]) != crc:
         raise BatchRefused(CORRUPT, "a record batch whose checksum is wrong")
     return _Header(size, records, newest, producer, epoch, sequence)

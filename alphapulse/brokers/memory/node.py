@@ -1,8 +1,8 @@
-"""The in-memory broker's one node: what it answers to each request of Kafka's protocol.
+"""Node of the in-memory broker: responses to each request of Kafka's protocol.
 
-One version of each request is offered, a common one that aiokafka, librdkafka and Kafka's Java clients all speak; a
-client asks (ApiVersions) and then uses it. Requests other than Produce and Fetch are read and written by the
-definitions in ``aiokafka.protocol``.
+One version of each request is supported, a common one of aiokafka, librdkafka and Kafka's Java clients; clients query
+it (ApiVersions) and use it. Requests other than Produce and Fetch are parsed and written by the definitions in
+``aiokafka.protocol``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Response: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An answer to come; ``abandoned`` is called if its client goes before."""
+    """A pending response; ``abandoned`` is called if its client disconnects first."""
 
     body: asyncio.Future[Any]
     abandoned: Callable[[], object]
@@ -67,7 +67,7 @@ class Later:
 
 @dataclass(slots=True)
 class MemoryTopic:
-    """A topic; ``settings`` are what its maker asked for, by Kafka's names."""
+    """A topic; ``settings`` are those of its creation, by Kafka's names."""
 
     name: str
     logs: list[PartitionLog]
@@ -75,21 +75,21 @@ class MemoryTopic:
 
 
 class UnknownRequest(Exception):
-    """A request, or a version of one, that is not offered: Kafka, too, closes the connection."""
+    """An unsupported request or version of one: the connection is closed, as in Kafka."""
 
 
 class Node:
-    """Topics, groups and the answers.
+    """Topics, groups and responses.
 
     Args:
-        cluster_id: told to clients.
-        loop: whose thread everything here runs in.
-        retention_bytes: what a partition keeps.
-        max_batch_bytes: a larger batch is refused.
+        cluster_id: returned to clients.
+        loop: everything here runs in its thread.
+        retention_bytes: maximum size of a partition.
+        max_batch_bytes: maximum size of a batch.
         gather_seconds: see :class:`~alphapulse.brokers.memory.fetches.Fetches`.
 
     Attributes:
-        address: host and port that clients are to use.
+        address: host and port returned to clients.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Node:
     # --- topics --------------------------------------------------------------------------------------------
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str] | None = None) -> int:
-        """Make a topic; return an error code."""
+        """Create a topic; return an error code."""
         if name in self._topics:
             return TOPIC_ALREADY_EXISTS
         if not name or name in (".", "..") or len(name) > _NAME_LENGTH or not _NAME_CHARACTERS.issuperset(name):
@@ -177,11 +177,12 @@ class Node:
     # --- requests ------------------------------------------------------------------------------------------
 
     def answer(self, key: int, version: int, client: str, body: memoryview) -> Body | Later | None:
-        """Answer a request; None: its client wants no answer.
+        """Answer a request; None: its client expects no response.
 
         Raises:
-            UnknownRequest: it is not offered.
-            Malformed: it does not follow its layout (also ``ValueError`` and ``struct.error`` of the others').
+            UnknownRequest: it is not supported.
+            Malformed: it is malformed (also ``ValueError`` and ``struct.error`` for requests other than Produce and
+                Fetch).
         """
         if key == PRODUCE and version == PRODUCE_VERSION:
             return self._produce(body)
@@ -193,7 +194,7 @@ class Node:
             return told
         kind, handle = self._handlers.get(key, (None, None))
         if kind is None or handle is None or version != kind.API_VERSION:
-            raise UnknownRequest(f"request {key} in version {version} is not offered")
+            raise UnknownRequest(f"request {key} in version {version} is not supported")
         response = handle(kind.decode(io.BytesIO(body)), client)
         if isinstance(response, Later):
             return response
@@ -205,7 +206,7 @@ class Node:
         offered += [(PRODUCE, PRODUCE_VERSION, PRODUCE_VERSION), (FETCH, FETCH_VERSION, FETCH_VERSION)]
         offered.append((API_VERSIONS, 0, 2))
         if version == 0 or version > 2:
-            # A newer request is refused in the oldest layout, as Kafka does: the client then asks again.
+            # A newer request is refused in the oldest layout, as in Kafka: the client then retries.
             return admin.ApiVersionResponse_v0(NONE if version == 0 else UNSUPPORTED_VERSION, offered)
         return admin.ApiVersionResponse_v2(NONE, offered, 0)
 
@@ -243,7 +244,7 @@ class Node:
         topics = []
         for name in names:
             known = self._topics.get(name)
-            # Never made by being asked for, whatever the client allows.
+            # Topics are never created automatically, whatever the client allows.
             count = len(known.logs) if known is not None else 0
             nodes = [NODE_ID]
             none: list[int] = []
@@ -331,7 +332,7 @@ class Node:
     def _find_coordinator(self, request: Any, _: str) -> Response:
         host, port = self.address
         if request.coordinator_type != 0:
-            reason = "this broker has no transactions"
+            reason = "this broker does not support transactions"
             return coordination.FindCoordinatorResponse_v1(0, COORDINATOR_NOT_AVAILABLE, reason, -1, "", -1)
         return coordination.FindCoordinatorResponse_v1(0, NONE, None, NODE_ID, host, port)
 
@@ -357,7 +358,7 @@ class Node:
     def _when(
         self, answer: asyncio.Future[Any], response: Callable[[Any], Response], waiting: Group
     ) -> Response | Later:
-        """Return the response to ``answer``: now if it is there, else when it is."""
+        """Return the response to ``answer``: now if it is available, else once it is."""
         if answer.done():
             return response(answer.result())
         body: asyncio.Future[Body] = self._loop.create_future()

@@ -1,4 +1,4 @@
-"""The in-memory broker's sockets: requests cut out of each connection's bytes, answers written in their order."""
+"""Sockets of the in-memory broker: splits each connection's bytes into requests, writes responses in order."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CORRELATION: Final = struct.Struct(">ii")
 
 
 class BrokerConnection(asyncio.Protocol):
-    """One client.
+    """Connection of one client.
 
-    As with Kafka, a client's requests are answered one after the other: what comes behind a fetch that waits, waits.
+    As in Kafka, a client's requests are answered in order: those behind a pending fetch wait.
 
     Args:
-        node: answers.
-        most_bytes: of a request; a larger one, or what is none, ends the connection.
-        connections: this one is in it while it lives.
+        node: answers requests.
+        most_bytes: maximum size of a request; a larger or malformed one closes the connection.
+        connections: contains this one while it is open.
     """
 
     def __init__(self, node: Node, most_bytes: int, connections: set[BrokerConnection]) -> None:
@@ -38,11 +38,11 @@ class BrokerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin (called by the loop)."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not one of asyncio's classes
         self._connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Give up what the client waits for (called by the loop)."""
+        """Cancel the client's pending requests (called by the loop)."""
         self._connections.discard(self)
         self._transport = None
         self._requests.clear()
@@ -51,12 +51,12 @@ class BrokerConnection(asyncio.Protocol):
             pending.abandoned()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes (called by the loop)."""
+        """Process received bytes (called by the loop)."""
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < _SIZE.size or len(self._buffer) < _SIZE.size + _SIZE.unpack_from(self._buffer)[0]:
@@ -67,7 +67,7 @@ class BrokerConnection(asyncio.Protocol):
         while len(view) - at >= _SIZE.size:
             (size,) = _SIZE.unpack_from(view, at)
             if not _HEAD.size <= size <= self._most:
-                self._refuse(f"a request of {size} bytes; at most {self._most} are taken")
+                self._refuse(f"a request of {size} bytes; the maximum is {self._most}")
                 return
             if len(view) - at - _SIZE.size < size:
                 break
@@ -79,7 +79,7 @@ class BrokerConnection(asyncio.Protocol):
         self._work()
 
     def _refuse(self, reason: str) -> None:
-        logs.get("broker").warning("connection ended", reason=reason)
+        logs.get("broker").warning("connection closed", reason=reason)
         self.close()
 
     def _work(self) -> None:
@@ -107,7 +107,7 @@ class BrokerConnection(asyncio.Protocol):
             self._work()
 
     def _write(self, correlation: int, body: Body) -> None:
-        assert self._transport is not None  # noqa: S101 whoever calls has looked
+        assert self._transport is not None  # noqa: S101 checked by the callers
         pieces = body if isinstance(body, list) else [body]
         size = sum(map(len, pieces))
         self._transport.write(b"".join((_CORRELATION.pack(size + _SIZE.size, correlation), *pieces)))

@@ -1,8 +1,7 @@
-"""Produce and Fetch on the wire: the two requests of Kafka's protocol that every record goes through, by hand.
+"""Hand-written codec for Produce and Fetch, the two requests of Kafka's protocol that every record passes through.
 
-All others are read and written by aiokafka's own definitions (:mod:`~alphapulse.brokers.memory.node`). Here one
-version of each is enough, because a broker says which it knows: Produce 7 and Fetch 11, the newest that aiokafka
-speaks.
+All others use aiokafka's definitions (:mod:`~alphapulse.brokers.memory.node`). One version of each is enough, because a
+broker announces its versions: Produce 7 and Fetch 11, the newest in aiokafka.
 Layouts: https://kafka.apache.org/protocol#The_Messages_Produce and …_Fetch.
 """
 
@@ -28,15 +27,15 @@ _FETCHED: Final = struct.Struct(">ihqqqiii")
 
 
 class Malformed(Exception):
-    """A request that does not follow its layout."""
+    """A malformed request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Produce:
-    """A request to append.
+    """A Produce request.
 
     Attributes:
-        acks: 0: nobody waits for an answer.
+        acks: 0: no response expected.
         batches: topic → (partition, record batches as sent).
     """
 
@@ -46,7 +45,7 @@ class Produce:
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """What became of one partition's batches."""
+    """Result for one partition's batches."""
 
     partition: int
     error: int
@@ -56,13 +55,13 @@ class Produced:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A request to read.
+    """A Fetch request.
 
     Attributes:
-        max_wait_ms: how long to wait for ``min_bytes``.
-        min_bytes: to answer with, before that.
-        max_bytes: to answer with at most, but for a first batch that is larger.
-        partitions: topic → (partition, offset, bytes at most).
+        max_wait_ms: maximum wait for ``min_bytes``.
+        min_bytes: minimum size of a response before that.
+        max_bytes: maximum size of a response, except for a single larger batch.
+        partitions: topic → (partition, offset, maximum bytes).
     """
 
     max_wait_ms: int
@@ -82,10 +81,10 @@ def _text(data: memoryview, at: int) -> tuple[str, int]:
 
 
 def read_produce(data: memoryview) -> Produce:
-    """Read the body of a Produce request.
+    """Parse the body of a Produce request.
 
     Raises:
-        Malformed: it does not follow the layout.
+        Malformed: it is malformed.
     """
     try:
         _, at = _text(data, 0)
@@ -111,12 +110,12 @@ def read_produce(data: memoryview) -> Produce:
 
 
 def write_produced(topics: Sequence[tuple[str, Sequence[Produced]]]) -> bytes:
-    """Return the body of the answer to a Produce request."""
+    """Return the body of the response to a Produce request."""
     parts = [_INT32.pack(len(topics))]
     for topic, partitions in topics:
         parts += (_packed_text(topic), _INT32.pack(len(partitions)))
         for one in partitions:
-            # No append time: the records keep their own.
+            # No append time: records keep their own.
             parts.append(_PRODUCED.pack(one.partition, one.error, one.base_offset, -1, one.log_start))
     parts.append(_INT32.pack(0))
     return b"".join(parts)
@@ -128,12 +127,12 @@ def _packed_text(text: str) -> bytes:
 
 
 def read_fetch(data: memoryview) -> Fetch:
-    """Read the body of a Fetch request.
+    """Parse the body of a Fetch request.
 
-    Fetch sessions (KIP-227) are not offered, so each request names all its partitions.
+    Fetch sessions (KIP-227) are not supported, so each request lists all its partitions.
 
     Raises:
-        Malformed: it does not follow the layout.
+        Malformed: it is malformed.
     """
     try:
         _, max_wait, min_bytes, max_bytes, _, _, _, topics = _FETCH_HEAD.unpack_from(data, 0)
@@ -160,15 +159,15 @@ def read_fetch(data: memoryview) -> Fetch:
 
 
 def fetched_head(topics: int) -> bytes:
-    """Return how the body of an answer to a Fetch request begins; ``topics`` times :func:`fetched_topic` follow."""
+    """Return the head of a response to a Fetch request; ``topics`` times :func:`fetched_topic` follow."""
     return _FETCHED_HEAD.pack(0, 0, 0, topics)
 
 
 def fetched_topic(topic: str, partitions: int) -> bytes:
-    """Return how a topic's part of it begins; ``partitions`` times :func:`fetched_partition` follow."""
+    """Return the head of a topic's part; ``partitions`` times :func:`fetched_partition` follow."""
     return _packed_text(topic) + _INT32.pack(partitions)
 
 
 def fetched_partition(partition: int, error: int, end: int, start: int, size: int) -> bytes:
-    """Return how a partition's part begins; ``size`` bytes of batches follow. Without transactions all is stable."""
+    """Return the head of a partition's part; ``size`` bytes of batches follow. Without transactions all is stable."""
     return _FETCHED.pack(partition, error, end, end, start, 0, -1, size)

@@ -1,4 +1,4 @@
-"""The configuration of librdkafka's clients, made from ours.
+"""Configuration of librdkafka's clients, derived from ours.
 
 Names and meanings: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 """
@@ -14,38 +14,38 @@ from alphapulse.errors import BrokerError
 from alphapulse.topics import MAX_RECORD_BYTES
 
 LOGGER: Final = logging.getLogger("librdkafka")
-"""Gets the lines of librdkafka itself: ``%s [%s] %s`` with facility, client and text."""
+"""Logger of librdkafka's messages: ``%s [%s] %s`` with facility, client and text."""
 
 RECONNECT_MAX_MS: Final = 1_000
-"""The longest pause between two attempts to reach a broker that is away; librdkafka's own is ten seconds."""
+"""Maximum delay between two connection attempts; librdkafka's default is ten seconds."""
 
 MAX_POLL_INTERVAL_MS: Final = 60_000
-"""How long a group waits for a member that is being rebalanced: the longest that a rebalance listener may take."""
+"""Maximum rebalance time of a member: the longest that a rebalance listener may take."""
 
 PREFETCH_KBYTES: Final = 8 * 1024
-"""Of records, decompressed, that librdkafka keeps ready. One fetch may go beyond it by :data:`FETCH_BYTES`."""
+"""Size of decompressed records prefetched by librdkafka. One fetch may exceed it by :data:`FETCH_BYTES`."""
 PREFETCH_RECORDS: Final = 20_000
-"""Of one partition, likewise."""
+"""The same per partition."""
 FETCH_BYTES: Final = 4 * 1024 * 1024
-"""Of one answer, compressed; a batch that is larger comes alone."""
+"""Compressed size of one response; a larger batch comes alone."""
 PARTITION_FETCH_BYTES: Final = 1024 * 1024
-"""Of one partition in an answer, likewise."""
+"""The same per partition."""
 PREFETCH_PAUSE_MS: Final = 20
-"""Between two looks whether there is room for more; librdkafka's own is a second, and a reader that is quick waits."""
+"""Interval of checks for room; librdkafka's default of a second makes fast readers wait."""
 
 _PATIENT: Final = {
     "message.timeout.ms": 0,
     "queue.buffering.max.messages": 0,
     "queue.buffering.max.kbytes": 2**31 - 1,
 }
-"""A producer that never gives a record up, nor refuses one."""
+"""Producer settings: never gives up or refuses a record."""
 
 BATCH_BYTES: Final = 128 * 1024
-"""Of one partition's records before compression."""
+"""Batch size per partition before compression."""
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """Return address, time limits and security as properties of any client of librdkafka.
+    """Return address, timeouts and security as properties of any librdkafka client.
 
     Raises:
         BrokerError: ``ssl_cafile`` cannot be read.
@@ -53,11 +53,11 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap,
         "security.protocol": settings.security_protocol,
-        # librdkafka wants a second more than a fetch may wait.
+        # librdkafka requires one second more than the maximum fetch wait.
         "socket.timeout.ms": max(settings.request_timeout_ms, settings.fetch_max_wait_ms + 1_000),
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
-        # A connection that the broker closes because it is idle is no news.
+        # A connection closed by the broker because it is idle need not be logged.
         "log.connection.close": False,
     }
     if settings.security_protocol in ("SSL", "SASL_SSL"):
@@ -70,15 +70,15 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def _authorities(settings: KafkaSettings) -> dict[str, Any]:
-    """Return where the certificates are that a broker's is checked against."""
+    """Return the location of the certificate authorities for the broker's certificate."""
     try:
-        # librdkafka says of a bad file only that it could not be used.
+        # librdkafka's message for an invalid file says only that it could not be used.
         ssl.create_default_context(cafile=settings.ssl_cafile)
     except OSError as error:
         raise BrokerError(f"kafka.ssl_cafile: {settings.ssl_cafile}: {error}") from error
     if settings.ssl_cafile is not None:
         return {"ssl.ca.location": str(settings.ssl_cafile)}
-    # What Python's own clients use, $SSL_CERT_FILE included; without it librdkafka tries the usual places.
+    # Python's default, including $SSL_CERT_FILE; without it librdkafka tries common locations.
     found = ssl.get_default_verify_paths().cafile
     return {"ssl.ca.location": found if found is not None else "probe"}
 
@@ -86,7 +86,7 @@ def _authorities(settings: KafkaSettings) -> dict[str, Any]:
 def consumer(
     settings: KafkaSettings, *, group_id: str, client_id: str, fetch_min_bytes: int, fetch_max_wait_ms: int
 ) -> dict[str, Any]:
-    """Return the properties of a consumer that starts at the commit, else at the oldest record, and commits when told.
+    """Return properties of a consumer that starts at the commit, else at the oldest record, and commits when told.
 
     Raises:
         BrokerError: as for :func:`connection`.
@@ -99,9 +99,9 @@ def consumer(
         "enable.auto.offset.store": False,
         "enable.partition.eof": False,
         "auto.offset.reset": "earliest",
-        # As aiokafka reads; our topics have no transactions.
+        # As aiokafka does; our topics have no transactions.
         "isolation.level": "read_uncommitted",
-        # Partition n of every topic to the same member, as aiokafka shares them out by range.
+        # Partition n of every topic to the same member, like aiokafka's range assignor.
         "partition.assignment.strategy": "range",
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,
@@ -118,14 +118,14 @@ def consumer(
 
 
 def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int, give_up: bool = True) -> dict[str, Any]:
-    """Return the properties of a producer that keeps the order of each partition and survives retries without doubles.
+    """Return properties of a producer that keeps the order within a partition and retries without duplicates.
 
     Args:
         settings: the broker.
-        client_id: as it shows in the broker's logs and metrics.
-        linger_ms: how long a record may wait for others to share its batch.
-        give_up: fail a record that is not acknowledged for five minutes, and bound by librdkafka's own measure what
-            waits; if not, a record waits as long as it takes, and the bounds are the caller's.
+        client_id: shown in the broker's logs and metrics.
+        linger_ms: maximum delay of a record to share a batch.
+        give_up: fail a record that is not acknowledged within five minutes, and apply librdkafka's own bounds; if not,
+            a record waits as long as it takes, and bounds are up to the caller.
 
     Raises:
         BrokerError: as for :func:`connection`.
@@ -142,7 +142,7 @@ def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int, give_up
             "linger.ms": linger_ms,
             "batch.size": BATCH_BYTES,
             "message.max.bytes": MAX_RECORD_BYTES,
-            # As aiokafka and Kafka's Java client choose it, so that a key has one partition whoever writes.
+            # The partitioner of aiokafka and Kafka's Java client, so that a key has one partition for all writers.
             "partitioner": "murmur2_random",
         }
     )

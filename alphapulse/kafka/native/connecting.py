@@ -1,4 +1,4 @@
-"""The first contact with a broker: told soon if the address is wrong, waited for if the broker is busy."""
+"""Connect to a broker: a wrong address is reported soon, a busy broker is waited for."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from alphapulse.kafka.native.errors import NO_BROKER, UNREACHABLE, fault_of, tra
 
 FIRST_SECONDS: Final = 0.5
 LAST_SECONDS: Final = 5.0
-"""Time for an attempt: it doubles from the first to the last. A wrong address shows in the first."""
+"""Timeout of an attempt: doubles from the first to the last. A wrong address shows in the first."""
 
 
 class Reach:
-    """Whether librdkafka finds a broker; to be its ``error_cb``.
+    """Whether librdkafka reaches a broker; used as its ``error_cb``.
 
     Attributes:
-        fault: why none of the brokers given can be used; None: that was not told.
+        fault: why none of the given brokers can be used; None: not reported.
     """
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
 
     def __call__(self, fault: Fault) -> None:
-        """Take note of what befell a connection, or the client as a whole (called by librdkafka within a poll)."""
-        # librdkafka has written it to its log.
+        """Record an error of a connection or of the client (called by librdkafka within a poll)."""
+        # librdkafka has already logged it.
         if fault.code() in NO_BROKER:
             self.fault = fault
 
 
 async def connect(attempt: Callable[[float], Awaitable[object]], reach: Reach, servers: str, seconds: float) -> None:
-    """Ask for the topics, by ``attempt`` with the time it may take, until a broker answers.
+    """Request the topics, by ``attempt`` with a timeout, until a broker answers.
 
     Raises:
-        KafkaError: none can be reached, or it refuses, or none answers within ``seconds``.
+        KafkaError: no broker can be reached, or it refuses, or does not answer within ``seconds``.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds

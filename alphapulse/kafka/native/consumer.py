@@ -1,18 +1,18 @@
-"""A consumer on librdkafka with the part of aiokafka's interface that we use.
+"""Consumer on librdkafka with the part of aiokafka's interface that we use.
 
-Why there are two: a fetch costs aiokafka close to a millisecond of Python, whatever it brings, so at a few hundred
-records a second it takes a quarter of a core to hear of each record at once; librdkafka takes a tenth of that. What it
-promises is what aiokafka's promises as we set it up: ``tests/integration/kafka`` holds for both.
+The reason for a second client: a fetch costs aiokafka close to a millisecond of Python, whatever it brings, so low
+latency at a few hundred records a second takes a quarter of a core; librdkafka takes a tenth of that. Its guarantees
+are those of aiokafka in our configuration: ``tests/integration/kafka`` tests both.
 
 * It starts at the group's commit, else at the oldest record, and commits when told. An offset that the broker no
   longer has is answered with a silent jump to the oldest record: :class:`alphapulse.kafka.LossWatch` counts.
 * Before a rebalance ``on_partitions_revoked`` is awaited, with the empty set before the first assignment; the
-  partitions are still assigned, and may be committed. After it ``on_partitions_assigned``: a seek in it is where
-  reading begins, before anything was fetched.
-* Errors are aiokafka's classes. A broker that is away is waited for, without raising and without a busy loop.
+  partitions are still assigned and can be committed. After it ``on_partitions_assigned``: a seek there sets the start
+  position before anything is fetched.
+* Errors are aiokafka's classes. An unavailable broker is waited for, without raising and without a busy loop.
 
 One difference: confluent-kafka 2.16 commits metadata with the zero byte that ends it in C. So it may be 4095 bytes
-long, not 4096; :func:`alphapulse.kafka.committed` takes the byte off again, other programs see it.
+long, not 4096; :func:`alphapulse.kafka.committed` removes the byte, other programs see it.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from alphapulse.kafka.native.record import Record
 from alphapulse.kafka.native.thread import ConsumerThread
 
 SLICE_SECONDS: Final = 5.0
-"""The longest one attempt of a request may keep the thread from polling. librdkafka takes a connection whose broker
-did not answer in time for a dead one, and closes it: not to be told of a busy broker."""
+"""Maximum time for which one attempt of a request keeps the thread from polling. librdkafka treats a connection without
+a response within the timeout as dead and closes it, even if the broker is only busy."""
 RETRY_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 5.0
-"""How long a consumer may take to leave its group; without a broker librdkafka takes up to that."""
+"""Timeout for leaving the group; without a broker librdkafka takes this long."""
 
 T = TypeVar("T")
 
 
 class NativeConsumer:
-    """See the module's head.
+    """Kafka consumer on librdkafka; see the module's documentation.
 
     Args:
-        properties: of librdkafka; :func:`alphapulse.kafka.native.configuration.consumer` makes them.
-        group_id: None for a reader that neither shares nor commits.
-        request_timeout_ms: how long to wait for an answer of the broker.
-        max_poll_records: bound of one :meth:`getmany`; None: what there is.
-        coalesce_ms: how long after a record to wait for more, before they are handed over together.
+        properties: for librdkafka, from :func:`alphapulse.kafka.native.configuration.consumer`.
+        group_id: None for a reader without shared partitions and commits.
+        request_timeout_ms: timeout for a response of the broker.
+        max_poll_records: maximum records per :meth:`getmany`; None: no limit.
+        coalesce_ms: delay after a record to gather more before they are handed over together.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class NativeConsumer:
     # --- life ---
 
     async def start(self) -> None:
-        """Connect; with a subscription, also wait until the group has given out its partitions.
+        """Connect; with a subscription, also wait for the group's assignment.
 
         Raises:
             KafkaError: no broker can be reached, or it refuses.
         """
         if self._thread is not None or self._stopped:
-            raise IllegalStateError("a consumer is started once")
+            raise IllegalStateError("a consumer can be started only once")
         self._thread = ConsumerThread(
             self._properties, self, grouped=self.group_id is not None, coalesce_seconds=self._coalesce
         )
@@ -104,7 +104,7 @@ class NativeConsumer:
                 await self._change()
 
     async def stop(self) -> None:
-        """Leave the group and close the connections. What was not committed will be read again."""
+        """Leave the group and close the connections. Records not committed will be read again."""
         if self._stopped:
             return
         self._stopped = True
@@ -118,7 +118,7 @@ class NativeConsumer:
         """Share the partitions of ``topics`` with the group; without a group, read all of them.
 
         Raises:
-            IllegalStateError: it is stopped.
+            IllegalStateError: the consumer is stopped.
         """
         self._check_open()
         self._topics = list(topics)
@@ -136,10 +136,10 @@ class NativeConsumer:
         self.assign(found)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read ``partitions``, each from where it is sought before the first :meth:`getmany`, else from its oldest.
+        """Assign ``partitions``, each from its seek before the first :meth:`getmany`, else from its oldest record.
 
         Raises:
-            IllegalStateError: it is in a group, or stopped.
+            IllegalStateError: the consumer is in a group, or stopped.
         """
         self._check_open()
         if self.group_id is not None:
@@ -148,12 +148,12 @@ class NativeConsumer:
         self._begun = False
 
     def assignment(self) -> set[TopicPartition]:
-        """Return the partitions that are read."""
+        """Return the assigned partitions."""
         return self.lanes.partitions()
 
     @property
     def generation(self) -> int:
-        """The group's generation that the assignment is of; -1 before the first."""
+        """The group's generation of the assignment; -1 before the first."""
         return self._generation
 
     def _lane(self, partition: TopicPartition) -> Lane[Record]:
@@ -167,15 +167,15 @@ class NativeConsumer:
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: float = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Record]]:
-        """Return the next records by partition; wait for the first of them, ``timeout_ms`` at most.
+        """Return the next records by partition; wait at most ``timeout_ms`` for the first.
 
         Args:
-            partitions: only of these; none named: of all that are assigned.
+            partitions: only from these; none: from all assigned.
             timeout_ms: milliseconds.
-            max_records: at most so many in all; by default the consumer's own bound.
+            max_records: maximum in total; by default the consumer's own limit.
 
         Raises:
-            ConsumerStoppedError: it is stopped, or was not started.
+            ConsumerStoppedError: the consumer is stopped, or was not started.
             KafkaError: the broker refuses.
         """
         return await self.take(partitions or None, timeout_ms / 1000, max_records)
@@ -183,7 +183,7 @@ class NativeConsumer:
     async def take(
         self, wanted: Collection[TopicPartition] | None, seconds: float, most: int | None = None
     ) -> dict[TopicPartition, list[Record]]:
-        """Do as :meth:`getmany`, with the partitions as a collection and the time in seconds."""
+        """Like :meth:`getmany`, with the partitions as a collection and the time in seconds."""
         thread = self._running()
         self._begin_reading(thread)
         most = most if most is not None else self._most
@@ -215,11 +215,11 @@ class NativeConsumer:
         return found
 
     def look(self) -> None:
-        """Let who waits in :meth:`take` look again: the partitions wanted have changed."""
+        """Wake callers of :meth:`take`: the wanted partitions have changed."""
         self._wake()
 
     def _begin_reading(self, thread: ConsumerThread) -> None:
-        """Let the thread read what was assigned: late, so that a seek is no more than where it begins."""
+        """Start reading the assignment: late, so that a seek only sets the start position."""
         if not self._begun and self.group_id is None and len(self.lanes):
             self._begun = True
             thread.assign(self.lanes)
@@ -227,7 +227,7 @@ class NativeConsumer:
     # --- positions ---
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Go on at ``offset``; nothing from before is handed out any more.
+        """Continue at ``offset``; earlier fetched records are dropped.
 
         Raises:
             ValueError: the offset is negative.
@@ -245,7 +245,7 @@ class NativeConsumer:
 
         Raises:
             IllegalStateError: the partition is not assigned.
-            KafkaError: the broker does not tell.
+            KafkaError: the broker does not return it.
         """
         lane = self._lane(partition)
         if lane.position is None and self.group_id is not None:
@@ -258,17 +258,17 @@ class NativeConsumer:
         return lane.position
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Hand out nothing of ``partitions`` until they are resumed."""
+        """Return no records of ``partitions`` until they are resumed."""
         for lane in [self._lane(partition) for partition in partitions]:
             lane.paused = True
             if self._thread is not None:
                 self._thread.pause(lane)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Hand out ``partitions`` again."""
+        """Return records of ``partitions`` again."""
         for lane in [self._lane(partition) for partition in partitions]:
             lane.paused = False
-        # What was queued may be taken by whoever waits.
+        # Waiting callers may take queued records.
         self._wake()
 
     def paused(self) -> set[TopicPartition]:
@@ -276,7 +276,7 @@ class NativeConsumer:
         return {lane.partition for lane in self.lanes if lane.paused}
 
     def highwater(self, partition: TopicPartition) -> int | None:
-        """Return one past the newest record of ``partition`` as far as the broker has told; None: not yet.
+        """Return the end offset of ``partition`` as last reported by the broker; None: not yet.
 
         Raises:
             IllegalStateError: the partition is not assigned.
@@ -284,10 +284,10 @@ class NativeConsumer:
         return self._lane(partition).highwater
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the oldest offset that the broker has of each of ``partitions``.
+        """Return the oldest offset of each of ``partitions`` on the broker.
 
         Raises:
-            KafkaError: it does not tell.
+            KafkaError: the broker does not return them.
         """
         return await self._offsets(partitions, OFFSET_BEGINNING)
 
@@ -295,12 +295,12 @@ class NativeConsumer:
         """Return one past the newest offset of each of ``partitions``.
 
         Raises:
-            KafkaError: the broker does not tell.
+            KafkaError: the broker does not return them.
         """
         return await self._offsets(partitions, OFFSET_END)
 
     async def _offsets(self, partitions: Iterable[TopicPartition], which: int) -> dict[TopicPartition, int]:
-        # As the time to look for, these two are the protocol's words for the ends of the log.
+        # As timestamps, these two are the protocol's values for the ends of the log.
         wanted = [Place(partition.topic, partition.partition, which) for partition in partitions]
         if not wanted:
             return {}
@@ -316,7 +316,7 @@ class NativeConsumer:
         """Return the names of all topics.
 
         Raises:
-            KafkaError: the broker does not tell.
+            KafkaError: the broker does not return them.
         """
         return set((await self._request(_topics, "the topics")).topics)
 
@@ -324,7 +324,7 @@ class NativeConsumer:
         """Return the partitions of ``topic``, none if there is no such topic.
 
         Raises:
-            KafkaError: the broker does not tell.
+            KafkaError: the broker does not return them.
         """
         told = await self._request(_topics, "the topics")
         return sorted(told.topics[topic].partitions) if topic in told.topics else []
@@ -337,11 +337,11 @@ class NativeConsumer:
     async def commit(
         self, offsets: Mapping[TopicPartition, int | tuple[int, str] | OffsetAndMetadata] | None = None
     ) -> None:
-        """Commit ``offsets``, with metadata or without; by default behind all records handed out.
+        """Commit ``offsets``, with or without metadata; by default the offsets after all records returned.
 
         Raises:
             IllegalStateError: a partition is not assigned, or there is no group.
-            CommitFailedError: the group refuses, because its partitions are moving or have moved.
+            CommitFailedError: the group refuses, because of a rebalance.
             KafkaError: the coordinator does not answer, or refuses.
         """
         if self.group_id is None:
@@ -365,7 +365,7 @@ class NativeConsumer:
         """Return the offset of the group's last commit, None if there is none.
 
         Raises:
-            KafkaError: the coordinator does not tell.
+            KafkaError: the coordinator does not return it.
         """
         found = (await self.committed_with_metadata([partition])).get(partition)
         return None if found is None else int(found.offset)
@@ -377,7 +377,7 @@ class NativeConsumer:
 
         Raises:
             IllegalStateError: there is no group.
-            KafkaError: the coordinator does not tell.
+            KafkaError: the coordinator does not return them.
         """
         if self.group_id is None:
             raise IllegalStateError("a reader without a group has no commits")
@@ -394,7 +394,7 @@ class NativeConsumer:
         }
 
     async def _request(self, command: Callable[[Consumer], T], what: str) -> T:
-        """Run ``command``, which waits for the broker for ``SLICE_SECONDS`` at most, until it is answered."""
+        """Run ``command``, which waits at most ``SLICE_SECONDS`` for the broker, until it succeeds."""
         thread = self._running()
         end = self._now() + self._timeout
         while True:
@@ -408,10 +408,10 @@ class NativeConsumer:
                     raise KafkaTimeoutError(f"cannot learn {what}: {reason}") from error
             await asyncio.sleep(RETRY_SECONDS)
 
-    # --- what the thread tells (thread.Owner) ---
+    # --- callbacks of the thread (thread.ThreadOwner) ---
 
     def arrived(self) -> None:
-        """Queue what was polled, and wake who waits for it."""
+        """Queue polled records, and wake waiting callers."""
         if self._thread is None:
             return
         for chunks in self._thread.handed_over():
@@ -419,24 +419,24 @@ class NativeConsumer:
         self._wake()
 
     def failed(self, error: BaseException) -> None:
-        """Let the next who takes know."""
+        """Raise the error in the next take."""
         self._error = error
         self._wake()
 
     def ended(self, error: BaseException) -> None:
-        """Let everybody know from now on."""
+        """Raise the error in all later calls."""
         if self._ended is None:
             self._ended = error
         self._wake()
 
     async def group_revoked(self) -> None:
-        """Let the listener hand over, then give up the partitions."""
+        """Await the listener, then drop the partitions."""
         await self._hear("on_partitions_revoked", self.assignment())
         self._revoked = True
         self.lanes = Lanes()
 
     async def group_assigned(self, partitions: set[TopicPartition], generation: int) -> Lanes[Record]:
-        """Take over the group's partitions; see :class:`alphapulse.kafka.native.thread.Owner`."""
+        """Apply the group's assignment; see :class:`alphapulse.kafka.native.thread.ThreadOwner`."""
         if not self._revoked:
             await self._hear("on_partitions_revoked", self.assignment())
         self._revoked = False
@@ -452,7 +452,7 @@ class NativeConsumer:
         try:
             await getattr(self._listener, method)(partitions)
         except Exception:  # noqa: BLE001
-            # As aiokafka does: the listener's failure is the application's, the group must go on.
+            # As aiokafka does: the listener's failure is the application's, the group must continue.
             self._log.exception("a rebalance listener failed", listener=type(self._listener).__name__, method=method)
 
     def _wake(self) -> None:
@@ -500,6 +500,6 @@ def _release(waiting: asyncio.Future[None]) -> None:
 def _commit_place(partition: TopicPartition, offset: int | tuple[int, str] | OffsetAndMetadata) -> Place:
     number, metadata = (offset, "") if isinstance(offset, int) else offset
     if not metadata:
-        # Empty ones would be committed as a zero byte.
+        # Empty metadata would be committed as a zero byte.
         return Place(partition.topic, partition.partition, number)
     return Place(partition.topic, partition.partition, number, metadata)

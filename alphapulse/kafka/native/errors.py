@@ -1,4 +1,4 @@
-"""librdkafka's errors as aiokafka's, so that callers know one set of them."""
+"""Translation of librdkafka's errors into aiokafka's, so that callers handle one set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LOCAL: Final[dict[int, type[KafkaError]]] = {
 REFUSED_COMMIT: Final = frozenset(
     {Fault.ILLEGAL_GENERATION, Fault.UNKNOWN_MEMBER_ID, Fault.REBALANCE_IN_PROGRESS, Fault.FENCED_INSTANCE_ID}
 )
-"""What a coordinator answers to the commit of a member whose partitions are moving, or have moved."""
+"""Coordinator's errors for a commit during or after a rebalance."""
 
 UNREACHABLE: Final = frozenset(
     {
@@ -46,23 +46,23 @@ UNREACHABLE: Final = frozenset(
         Fault._WAIT_COORD,  # noqa: SLF001
     }
 )
-"""A broker is away, or does not know yet who leads: to be tried again."""
+"""Retriable: a broker is unavailable, or does not know the leader yet."""
 
 NO_BROKER: Final = frozenset({Fault._ALL_BROKERS_DOWN, Fault._AUTHENTICATION, Fault._SSL})  # noqa: SLF001
-"""What librdkafka tells of itself, rather than of a request, when none of the brokers it was given can be used."""
+"""librdkafka's own errors, not of a request, when none of its brokers can be used."""
 
 
 def fault_of(error: KafkaException) -> Fault:
-    """Return what librdkafka's exception carries."""
+    """Return the error in librdkafka's exception."""
     fault: Fault = error.args[0]
     return fault
 
 
 def checked(places: Sequence[Place]) -> Sequence[Place]:
-    """Return ``places``, an answer of the broker.
+    """Return ``places``, a response of the broker, after a check for errors.
 
     Raises:
-        KafkaException: one of them bears an error.
+        KafkaException: one of them has an error.
     """
     for place in places:
         if place.error is not None:
@@ -71,7 +71,7 @@ def checked(places: Sequence[Place]) -> Sequence[Place]:
 
 
 def translate(fault: Fault) -> KafkaError:
-    """Return ``fault`` as aiokafka would have raised it; an error that it has no class for is a plain KafkaError."""
+    """Return ``fault`` as aiokafka's exception; a plain KafkaError if aiokafka has no class for it."""
     text = f"{fault.str()} ({fault.name()})"
     code = fault.code()
     if code in _LOCAL:
@@ -83,7 +83,7 @@ def translate(fault: Fault) -> KafkaError:
 
 
 def commit_error(fault: Fault) -> KafkaError:
-    """Return why a commit failed: :class:`CommitFailedError` if the group refuses it because partitions are moving."""
+    """Return the reason of a failed commit: :class:`CommitFailedError` if refused because of a rebalance."""
     if fault.code() in REFUSED_COMMIT:
         return kafka.CommitFailedError(f"the group has been rebalanced: {fault.str()} ({fault.name()})")
     return translate(fault)

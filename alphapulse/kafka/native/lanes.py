@@ -1,12 +1,11 @@
-"""Queues between the thread that polls and the event loop that takes: one per partition, bounded together.
+"""Queues between the polling thread and the event loop: one per partition, with common bounds.
 
-Pure: no client, no clock. The thread calls :meth:`Lanes.offer`, :meth:`Lanes.full` and :meth:`Lanes.roomy`; all else is
-the loop's. What they share are counters that only one side writes each, so nothing is locked.
+Pure: no client, no clock. The thread calls :meth:`Lanes.offer`, :meth:`Lanes.full` and :meth:`Lanes.roomy`; everything
+else belongs to the loop. They share counters that only one side writes each, so no locks are needed.
 
-A partition is *held* while librdkafka is told to fetch nothing of it. Holding throws away what librdkafka has fetched
-ahead and fetches it again later, so it is not the usual brake (that is not to poll). It is for a partition that nobody
-takes, which must not stand in the way of the others, and for a reader that is stuck, which must not stand in the way
-of a rebalance.
+A partition is *held* while librdkafka is told not to fetch it. Holding discards what librdkafka has prefetched and
+fetches it again later, so it is not the usual flow control (that is not to poll). It is for a partition that is not
+read, which must not block the others, and for a reader that is stuck, which must not block a rebalance.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from aiokafka import TopicPartition
 
 QUEUE_RECORDS: Final = 8_000
 QUEUE_BYTES: Final = 8 * 1024 * 1024
-"""Records, and bytes of their values, at which nothing more is polled. What the last poll brings comes on top."""
+"""Records, and bytes of their values, at which polling stops. The last poll's records come on top."""
 
 
 class HasOffset(Protocol):
@@ -32,7 +31,7 @@ R = TypeVar("R", bound=HasOffset)
 
 
 class Count:
-    """Records and bytes that went by."""
+    """Counter of records and bytes."""
 
     __slots__ = ("bytes", "records")
 
@@ -41,18 +40,18 @@ class Count:
         self.bytes = 0
 
     def add(self, records: int, length: int) -> None:
-        """Count some more."""
+        """Add to the counter."""
         self.records += records
         self.bytes += length
 
 
 class Chunk(Generic[R]):
-    """Records of one partition that were polled together.
+    """Records of one partition from one poll.
 
     Attributes:
         records: in order; those before ``next`` are taken.
-        bytes: of all their values.
-        generation: of the lane when they were polled.
+        bytes: size of all their values.
+        generation: the lane's at the time of the poll.
     """
 
     __slots__ = ("bytes", "generation", "next", "records")
@@ -69,18 +68,18 @@ class Chunk(Generic[R]):
 
 
 class Lane(Generic[R]):
-    """One assigned partition.
+    """Queue of one assigned partition.
 
     Attributes:
-        partition: which.
-        position: offset of the next record to be taken; None: where the commit says, else the oldest.
-        generation: raised by each seek; records of another generation are dropped.
-        applied: the generation that is polled; the thread's.
+        partition: the partition.
+        position: offset of the next record to be taken; None: the commit, else the oldest.
+        generation: incremented by each seek; records of another generation are dropped.
+        applied: generation that is polled; owned by the thread.
         paused: by the application.
         skipped: the last take wanted other partitions while this one had records.
-        held: librdkafka fetches nothing of it; the thread's.
-        highwater: one past the newest record, as the broker last told; None: not yet. The thread's.
-        offered, taken: what the thread handed over, and what was taken of it or dropped.
+        held: librdkafka does not fetch it; owned by the thread.
+        highwater: end offset as last reported by the broker; None: not yet. Owned by the thread.
+        offered, taken: counters of records handed over by the thread, and of those taken or dropped.
     """
 
     __slots__ = (
@@ -110,7 +109,7 @@ class Lane(Generic[R]):
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take."""
+        """Whether records are queued."""
         return bool(self._chunks)
 
     @property
@@ -120,11 +119,11 @@ class Lane(Generic[R]):
 
     @property
     def bytes(self) -> int:
-        """Bytes likewise; those of a chunk count until its last record is taken."""
+        """The same in bytes; those of a chunk count until its last record is taken."""
         return self.offered.bytes - self.taken.bytes
 
     def put(self, chunk: Chunk[R]) -> bool:
-        """Queue ``chunk``, unless it was polled before a seek; return whether it may be taken."""
+        """Queue ``chunk``, unless it was polled before a seek; return whether it was queued."""
         if chunk.generation != self.generation:
             self.drop(chunk)
             return False
@@ -148,7 +147,7 @@ class Lane(Generic[R]):
         return taken
 
     def seek(self, offset: int) -> None:
-        """Drop all records, also those that the thread has yet to hand over; the next one taken is at ``offset``."""
+        """Drop all records, including those not handed over yet; the next one taken is at ``offset``."""
         self.generation += 1
         self.position = offset
         while self._chunks:
@@ -156,7 +155,7 @@ class Lane(Generic[R]):
         self.skipped = False
 
     def drop(self, chunk: Chunk[R]) -> None:
-        """Count what is left of ``chunk`` as taken."""
+        """Count the rest of ``chunk`` as taken."""
         self._count(len(chunk), chunk.bytes)
 
     def _count(self, records: int, length: int) -> None:
@@ -165,10 +164,10 @@ class Lane(Generic[R]):
 
 
 class Lanes(Generic[R]):
-    """The partitions of one assignment.
+    """Queues of one assignment.
 
     Args:
-        partitions: which.
+        partitions: the assignment.
         records, bytes: see ``QUEUE_RECORDS`` and ``QUEUE_BYTES``.
     """
 
@@ -180,7 +179,7 @@ class Lanes(Generic[R]):
         self._by_name = {(one.topic, one.partition): lane for one, lane in self._lanes.items()}
         self._most_records = records
         self._most_bytes = length
-        # Those with something to take, in the order in which they are to be served.
+        # Lanes with queued records, in the order of service.
         self._filled: dict[Lane[R], None] = {}
 
     def __iter__(self) -> Iterator[Lane[R]]:
@@ -198,18 +197,18 @@ class Lanes(Generic[R]):
         return self._by_name.get((topic, partition))
 
     def partitions(self) -> set[TopicPartition]:
-        """Return what is assigned."""
+        """Return the assignment."""
         return set(self._lanes)
 
     # --- the thread's side ---
 
     def offer(self, lane: Lane[R], chunk: Chunk[R]) -> None:
-        """Count ``chunk``, which is about to be handed over."""
+        """Count ``chunk`` before it is handed over."""
         lane.offered.add(len(chunk), chunk.bytes)
         self._offered.add(len(chunk), chunk.bytes)
 
     def full(self) -> bool:
-        """Return whether the partitions that are not held have as much as may be."""
+        """Return whether the partitions that are not held have reached the bounds."""
         if (
             self._offered.records - self._taken.records < self._most_records
             and self._offered.bytes - self._taken.bytes < self._most_bytes
@@ -222,7 +221,7 @@ class Lanes(Generic[R]):
         )
 
     def roomy(self, lane: Lane[R]) -> bool:
-        """Return whether a held partition may be fetched again: it is wanted, and little of it is waiting."""
+        """Return whether a held partition may be fetched again: it is wanted, and little of it is queued."""
         return (
             not (lane.paused or lane.skipped)
             and lane.records <= self._most_records // 4
@@ -232,7 +231,7 @@ class Lanes(Generic[R]):
     # --- the loop's side ---
 
     def put(self, chunks: Mapping[Lane[R], Chunk[R]]) -> None:
-        """Queue what the thread has polled; what belongs to another assignment is dropped."""
+        """Queue polled records; those of another assignment are dropped."""
         for lane, chunk in chunks.items():
             if self._lanes.get(lane.partition) is not lane:
                 lane.drop(chunk)
@@ -240,9 +239,9 @@ class Lanes(Generic[R]):
                 self._filled[lane] = None
 
     def take(self, wanted: Collection[TopicPartition] | None, most: int | None) -> dict[TopicPartition, list[R]]:
-        """Return the next records of the partitions ``wanted`` (None: of all) that are not paused.
+        """Return the next records of the partitions ``wanted`` (None: all) that are not paused.
 
-        At most ``most`` in all; the partitions take turns, so that none waits for ever.
+        At most ``most`` in total; the partitions take turns, so that none starves.
         """
         found: dict[TopicPartition, list[R]] = {}
         left = most
@@ -260,6 +259,6 @@ class Lanes(Generic[R]):
         return found
 
     def seek(self, lane: Lane[R], offset: int) -> None:
-        """Drop what is queued of ``lane``; the next record taken is at ``offset``."""
+        """Drop the queue of ``lane``; the next record taken is at ``offset``."""
         lane.seek(offset)
         self._filled.pop(lane, None)

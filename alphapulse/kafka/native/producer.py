@@ -1,8 +1,8 @@
-"""A producer on librdkafka for an event loop: records go in without waiting, a barrier tells when they are safe.
+"""Producer on librdkafka for an event loop: send without waiting, flush as a barrier.
 
-librdkafka gathers, compresses and sends in threads of its own. Acknowledgements wait in a queue until somebody polls,
-and are of interest only at a barrier: so there is no thread that wakes the loop for each of them, the loop polls while
-somebody waits. All callbacks run in the loop.
+librdkafka batches, compresses and sends in its own threads. Acknowledgements are queued until polled, and matter only
+at a barrier: so no thread wakes the loop for each of them; the loop polls while a caller waits. All callbacks run in
+the loop.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from alphapulse.kafka.native.errors import fault_of, translate
 
 FIRST_LOOK_SECONDS: Final = 0.001
 LAST_LOOK_SECONDS: Final = 0.016
-"""Pauses between two looks for acknowledgements: they double from the first to the last."""
+"""Poll intervals for acknowledgements: they double from the first to the last."""
 STOP_SECONDS: Final = 10.0
-"""How long the last records may take to be acknowledged at the end."""
+"""Time for the last records to be acknowledged at the end."""
 
 
 class Delivered(Protocol):
-    """Told of each record, in the order of the acknowledgements."""
+    """Callback for each record, in the order of the acknowledgements."""
 
     def __call__(self, topic: str, partition: int, offset: int, error: KafkaError | None) -> None:
-        """The record is at ``offset`` of the partition, or could not be delivered for ``error``."""
+        """The record is at ``offset`` of the partition, or could not be delivered because of ``error``."""
 
 
 Told = Callable[[KafkaError | None, float], None]
-"""Told of one record: why it could not be delivered, if so, and how many seconds after it was sent that was known."""
+"""Callback for one record: the error, if any, and the seconds from its sending to its result."""
 
 
 class NativeProducer:
-    """See the module's head.
+    """Kafka producer on librdkafka; see the module's documentation.
 
     Args:
-        properties: of librdkafka; :func:`alphapulse.kafka.native.configuration.producer` makes them.
-        request_timeout_ms: how long to wait for a broker at the start.
+        properties: for librdkafka, from :func:`alphapulse.kafka.native.configuration.producer`.
+        request_timeout_ms: timeout for the connection at start.
 
     Attributes:
-        delivered: told of each acknowledgement, when the loop looks for them.
+        delivered: called for each acknowledgement when the loop polls.
     """
 
     def __init__(self, properties: dict[str, Any], *, request_timeout_ms: int) -> None:
@@ -80,7 +80,7 @@ class NativeProducer:
         await connect(attempt, reach, self._properties["bootstrap.servers"], self._timeout)
 
     async def stop(self) -> None:
-        """Deliver what is left.
+        """Deliver the remaining records.
 
         Raises:
             KafkaTimeoutError: not everything was acknowledged within ``STOP_SECONDS``.
@@ -99,20 +99,20 @@ class NativeProducer:
             raise KafkaTimeoutError(f"{left} records were not acknowledged within {STOP_SECONDS:g} s") from None
         finally:
             self._producer = None
-            # Nothing is left, or it is given up: then closing would wait for it.
+            # Nothing is left, or it was given up: closing would wait for it.
             producer.purge()
             producer.poll(0)
             producer.close()
 
     def __len__(self) -> int:
-        """Return how many records are not acknowledged, as far as the loop has looked."""
+        """Return the number of records not acknowledged as of the last poll."""
         return sum(window.open for window in self._windows)
 
     async def partitions_for(self, topic: str) -> set[int]:
         """Return the partitions of ``topic``.
 
         Raises:
-            KafkaError: the broker does not tell them.
+            KafkaError: the broker does not return them.
         """
         if self._producer is None:
             raise ProducerClosed
@@ -133,12 +133,12 @@ class NativeProducer:
         partition: int | None = None,
         told: Told | None = None,
     ) -> bool:
-        """Take a record; return False if librdkafka has no room for it.
+        """Queue a record; return False if librdkafka has no room.
 
         Args:
             topic, value, key: of the record.
-            partition: None: the key chooses it, as Kafka's Java client would.
-            told: told of this record's fate, in place of ``delivered``.
+            partition: None: chosen by the key, as Kafka's Java client does.
+            told: called with this record's result instead of ``delivered``.
 
         Raises:
             MessageSizeTooLargeError: the record exceeds the broker's limit.
@@ -161,14 +161,14 @@ class NativeProducer:
         return True
 
     def poll(self) -> None:
-        """Look for acknowledgements."""
+        """Poll for acknowledgements."""
         if self._producer is not None:
             self._producer.poll(0)
 
     async def flush(self) -> None:
-        """Return when all records sent before have been acknowledged, or have failed; see ``delivered``."""
+        """Wait until all records sent before are acknowledged, or have failed; see ``delivered``."""
         window = self._window
-        if window.open or len(self._windows) > 1:  # what is sent from now on must not be waited for
+        if window.open or len(self._windows) > 1:  # records sent from now on are not waited for
             self._window = _Window(self)
             self._windows.append(self._window)
         await self._delivered(window)
@@ -190,14 +190,14 @@ class NativeProducer:
             found.append(one)
             if one is window:
                 return found
-        return []  # delivered, and forgotten
+        return []  # delivered and removed
 
 
 class _Window:
-    """The records sent between two barriers.
+    """Records sent between two barriers.
 
     Attributes:
-        open: how many of them are not acknowledged.
+        open: number of records not acknowledged.
     """
 
     __slots__ = ("_producer", "open")
@@ -207,16 +207,16 @@ class _Window:
         self.open = 0
 
     def settle(self, fault: Fault | None, message: Any) -> None:
-        """Take note of an acknowledgement, or of a failure (called by librdkafka within a poll)."""
+        """Count an acknowledgement or a failure (called by librdkafka within a poll)."""
         self.open -= 1
         error = None if fault is None else translate(fault)
         self._producer.delivered(message.topic(), message.partition(), message.offset(), error)
 
     def settle_one(self, told: Told, fault: Fault | None, message: Any) -> None:
-        """Tell ``told`` of an acknowledgement, or of a failure (called by librdkafka within a poll)."""
+        """Report an acknowledgement or a failure to ``told`` (called by librdkafka within a poll)."""
         self.open -= 1
         told(None if fault is None else translate(fault), message.latency() or 0.0)
 
 
 def _forget(topic: str, partition: int, offset: int, error: KafkaError | None) -> None:
-    """Nobody wants to know."""
+    """Ignore the result."""

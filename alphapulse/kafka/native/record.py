@@ -1,4 +1,4 @@
-"""A consumed record, with the names that aiokafka's has."""
+"""Consumed record with aiokafka's attribute names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Record:
     """One record of a partition.
 
     Attributes:
-        topic, partition, offset: where it stands.
-        timestamp: milliseconds since the Unix epoch; None: the broker tells none.
-        timestamp_type: 0: the producer's clock, 1: the broker's; None: the broker tells no time.
+        topic, partition, offset: its position.
+        timestamp: milliseconds since the Unix epoch; None: not given.
+        timestamp_type: 0: the producer's clock, 1: the broker's; None: no timestamp.
         key, value: as produced.
         headers: names and values.
     """
@@ -24,7 +24,7 @@ class Record:
         self.partition = partition
         self.offset: int = message.offset()
         self.timestamp: int | None = timestamp if kind else None
-        # librdkafka counts from 1; 0 is its word for "none".
+        # librdkafka counts from 1; 0 means "none".
         self.timestamp_type: int | None = kind - 1 if kind else None
         self.key: bytes | None = message.key()
         self.value: bytes | None = message.value()

@@ -1,11 +1,11 @@
-"""The thread that a librdkafka consumer lives in: it polls, runs commands, and lets an event loop have the results.
+"""Thread of a librdkafka consumer: polls, runs commands, hands results to an event loop.
 
-confluent-kafka lets one thread at a time into a consumer, callbacks included, and whoever comes meanwhile spins until
-the poll is over. So everything that is done to the consumer is a command to this thread, run between two polls.
-Records go to the loop a poll at a time, with one wake-up for as many polls as the loop has not looked at yet.
+confluent-kafka allows one thread at a time in a consumer, callbacks included; other threads spin until the poll ends.
+So every operation on the consumer is a command to this thread, run between two polls. Records go to the loop per poll,
+with one wake-up for all polls that the loop has not handled yet.
 
-A rebalance is told to librdkafka's callback within a poll. The callback lets the loop run the asynchronous listener
-and runs commands until that is over: a listener commits, and asks for commits, before its partitions go.
+librdkafka reports a rebalance to a callback within a poll. The callback lets the loop run the asynchronous listener and
+runs commands until it ends: a listener commits, and reads commits, before its partitions are revoked.
 """
 
 from __future__ import annotations
@@ -31,62 +31,62 @@ from alphapulse.kafka.native.lanes import Chunk, Lane, Lanes
 from alphapulse.kafka.native.record import Record
 
 POLL_SECONDS: Final = 0.02
-"""The longest a command waits while nothing comes, if there was one lately."""
+"""Maximum wait of a command during idle polls, if there was a command recently."""
 IDLE_POLL_SECONDS: Final = 0.1
-"""The same otherwise, and for commits, which nobody waits for. A turn costs 0.1 ms: 50 a second are half a per cent of
+"""The same otherwise, and for commits, which nothing waits for. A turn costs 0.1 ms: 50 a second are half a per cent of
 a core, in each idle client."""
 LATELY_SECONDS: Final = 0.5
-"""How long a command makes others likely: an application begins, seeks and ends with several."""
+"""How long after a command others are likely: an application begins, seeks and ends with several."""
 BURST_RECORDS: Final = 1_000
-"""Taken over in one go: about two milliseconds in which the event loop has to wait."""
+"""Maximum records handed over at once: about two milliseconds in which the event loop is blocked."""
 COALESCED_RECORDS: Final = 100
-"""When so many records are there at once, they are handed over without waiting for more."""
+"""With this many records available they are handed over without waiting for more."""
 PATIENCE_SECONDS: Final = 1.0
-"""How long the queues may be full before their partitions are held, and rebalances told again."""
+"""How long the queues may be full before their partitions are held, so that rebalances are noticed."""
 WATERMARK_SECONDS: Final = 1.0
-"""How often the ends of partitions that nothing comes of are noted."""
+"""Interval of end offset updates for idle partitions."""
 
 T = TypeVar("T")
 Command = Callable[[Consumer], T]
 
 _GENERATION: Final = struct.Struct("=7si")
 _MAGIC: Final = b"CGMDv2:"
-"""How librdkafka begins the group metadata that it hands out as bytes; the generation follows."""
+"""Prefix of librdkafka's serialized group metadata; the generation follows."""
 
 
 class ThreadOwner(Protocol):
-    """What the thread tells, always in the event loop."""
+    """Callbacks of the thread, always in the event loop."""
 
     lanes: Lanes[Record]
 
     def arrived(self) -> None:
-        """There is something in :meth:`ConsumerThread.handed_over`."""
+        """Records are available in :meth:`ConsumerThread.handed_over`."""
 
     def failed(self, error: BaseException) -> None:
-        """The broker refuses something; the thread goes on."""
+        """The broker refuses something; the thread continues."""
 
     def ended(self, error: BaseException) -> None:
-        """The thread is over."""
+        """The thread has ended."""
 
     async def group_revoked(self) -> None:
-        """All partitions are about to go."""
+        """All partitions are about to be revoked."""
 
     async def group_assigned(self, partitions: set[TopicPartition], generation: int) -> Lanes[Record]:
-        """These partitions are this consumer's now; return their lanes."""
+        """These partitions are assigned to this consumer; return their lanes."""
         ...
 
 
 class ConsumerThread:
-    """Runs a consumer.
+    """Thread that runs a consumer.
 
     Args:
-        properties: of librdkafka.
-        owner: told what happens.
-        grouped: whether the consumer shares partitions with a group.
-        coalesce_seconds: how long after a record to wait for more before the loop is woken.
+        properties: for librdkafka.
+        owner: receives the callbacks.
+        grouped: whether the consumer is in a group.
+        coalesce_seconds: delay after a record to gather more before the loop is woken.
 
     Attributes:
-        reach: whether librdkafka has told that no broker can be used.
+        reach: whether librdkafka reported that no broker can be used.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class ConsumerThread:
     # --- the loop's side ---
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     async def stop(self, seconds: float) -> bool:
         """Leave the group and close the consumer; return False if that takes longer than ``seconds``.
 
-        Then the thread goes on closing by itself; it does not keep the process alive.
+        Then the thread continues to close by itself; it does not keep the process alive.
         """
         self._closing = True
         self._commands.put(None)
@@ -135,7 +135,7 @@ class ConsumerThread:
         return True
 
     def post(self, command: Command[object]) -> None:
-        """Run ``command`` in the thread as soon as may be, whatever becomes of it."""
+        """Run ``command`` in the thread as soon as possible, ignoring its result."""
         self._idle_from = time.monotonic() + LATELY_SECONDS
         self._commands.put(lambda consumer: self._attempt(command, consumer))
 
@@ -166,7 +166,7 @@ class ConsumerThread:
         return await result
 
     async def commit(self, places: Sequence[Place]) -> None:
-        """Commit; one at a time.
+        """Commit; one commit at a time.
 
         Raises:
             KafkaError: the coordinator refuses or does not answer; see :func:`errors.commit_error`.
@@ -178,23 +178,23 @@ class ConsumerThread:
         await commit.result
 
     def assign(self, lanes: Lanes[Record]) -> None:
-        """Read ``lanes``, without a group; a lane that has no position from its oldest record."""
+        """Read ``lanes`` without a group; a lane without a position from its oldest record."""
         self.post(lambda consumer: self._take_over(consumer, lanes, OFFSET_BEGINNING))
 
     def seek(self, lane: Lane[Record], offset: int) -> None:
-        """Go on polling ``lane`` at ``offset``, in its present generation."""
+        """Continue polling ``lane`` at ``offset``, in its current generation."""
         generation = lane.generation
         self.post(lambda _: self._seeks.__setitem__(lane, (generation, offset)))
 
     def handed_over(self) -> Iterable[dict[Lane[Record], Chunk[Record]]]:
-        """Yield what has been polled since the last time."""
-        # First the sign, then the records: whatever comes in between is told again.
+        """Yield the records polled since the last call."""
+        # First the flag, then the records: records that arrive in between are reported again.
         self._signalled = False
         while not self._out.empty():
             yield self._out.get_nowait()
 
     def taken(self) -> None:
-        """Records were taken: let the thread look again whether there is room, if it waits for that."""
+        """Records were taken: wake the thread if it waits for room."""
         if self._waiting_for_room:
             self._commands.put(_nothing)
 
@@ -206,7 +206,7 @@ class ConsumerThread:
             consumer = self._open()
             while not self._closing:
                 self._turn(consumer)
-        except BaseException as error:  # noqa: BLE001 a thread's end must be told
+        except BaseException as error:  # noqa: BLE001 a thread's end must be reported
             self._tell(self._owner.ended, _as_kafka_error(error))
         finally:
             self._end(consumer)
@@ -259,16 +259,16 @@ class ConsumerThread:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            # The loop was closed while the consumer ran: nobody is there any more to be told.
+            # The loop was closed while the consumer ran: no receiver is left.
             self._closing = True
 
     # --- records ---
 
     def _more(self, consumer: Consumer) -> list[Any]:
-        """Return what else is there; if that is little, also what comes within ``coalesce_seconds``."""
+        """Return further available records; if few, also those that arrive within ``coalesce_seconds``."""
         more: list[Any] = consumer.consume(BURST_RECORDS, 0)
         if self._coalesce and len(more) < COALESCED_RECORDS:
-            # Asleep, not within librdkafka: there each fetch would wake this thread, and so would each partition.
+            # Asleep, not within librdkafka: there each fetch and each partition would wake this thread.
             time.sleep(self._coalesce)
             more += consumer.consume(BURST_RECORDS, 0)
         return more
@@ -326,7 +326,7 @@ class ConsumerThread:
         return True
 
     def _hold(self, consumer: Consumer, which: Callable[[Lane[Record]], bool]) -> None:
-        """Let librdkafka fetch no more of the partitions that are ``which``."""
+        """Stop librdkafka from fetching the partitions for which ``which`` is true."""
         lanes = [lane for lane in self._lanes if not lane.held and which(lane)]
         if lanes:
             consumer.pause([_place(lane) for lane in lanes])
@@ -335,7 +335,7 @@ class ConsumerThread:
                 lane.held = True
 
     def _release(self, consumer: Consumer) -> None:
-        """Let librdkafka fetch again what there is room for."""
+        """Let librdkafka fetch the held partitions that have room again."""
         lanes = [lane for lane in self._held if self._lanes.roomy(lane)]
         if lanes:
             consumer.resume([_place(lane) for lane in lanes])
@@ -344,16 +344,16 @@ class ConsumerThread:
                 lane.held = False
 
     def pause(self, lane: Lane[Record]) -> None:
-        """Hold a partition that the application has paused (the loop's side); it is released by itself."""
+        """Hold a partition paused by the application (called by the loop); it is released automatically."""
         self.post(lambda consumer: self._hold(consumer, lambda one: one is lane))
 
     # --- positions ---
 
     def _seek(self, consumer: Consumer) -> None:
-        """Seek as asked; what librdkafka does not fetch yet is tried again in the next turn."""
+        """Apply requested seeks; partitions that librdkafka does not fetch yet are retried in the next turn."""
         for lane, (generation, offset) in list(self._seeks.items()):
             if self._lanes.get(lane.partition) is not lane:
-                # Not begun, so that its position will be where it begins; or gone.
+                # Not started, so its position will be used at the start; or revoked.
                 del self._seeks[lane]
                 continue
             try:
@@ -380,7 +380,7 @@ class ConsumerThread:
         self._hold(consumer, lambda lane: lane.paused)
 
     def subscribe(self, topics: list[str]) -> None:
-        """Join the group (the loop's side)."""
+        """Join the group (called by the loop)."""
         self.post(lambda consumer: consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke))
 
     # --- rebalances ---
@@ -408,7 +408,7 @@ class ConsumerThread:
         self._rebalancing = True
         try:
             if self._committing is not None:
-                # Its answer would come with the next poll, and the listener may wait for it.
+                # Its result would come with the next poll, and the listener may wait for it.
                 commit, self._committing = self._committing, None
                 self._commit_now(consumer, commit)
             ended: list[asyncio.Task[T]] = []
@@ -453,7 +453,7 @@ class ConsumerThread:
                 self._committing = commit
 
     def _commit_now(self, consumer: Consumer, commit: _Commit) -> None:
-        """Commit, and wait for the answer: within a callback none comes by polling."""
+        """Commit synchronously: within a callback polling returns no result."""
         try:
             answer = consumer.commit(offsets=commit.places, asynchronous=False)
         except KafkaException as error:
@@ -463,7 +463,7 @@ class ConsumerThread:
 
     def _on_commit(self, fault: Fault | None, places: Sequence[Place]) -> None:
         commit = self._committing
-        # Waited-for commits are told here a second time, and one may have been given up.
+        # Synchronous commits are reported here a second time, and one may have been given up.
         if commit is not None and (not places or _named(places) == _named(commit.places)):
             self._committing = None
             self._answer(commit, fault, places)
@@ -487,16 +487,16 @@ class ConsumerThread:
             self._on_fault(fault_of(error))
 
     def _on_error(self, fault: Fault) -> None:
-        """Take note of what befell a connection, or the client as a whole (called by librdkafka within a poll)."""
+        """Record an error of a connection or of the client (called by librdkafka within a poll)."""
         self.reach(fault)
         if fault.fatal():
             self._tell(self._owner.failed, translate(fault))
 
     def _on_fault(self, fault: Fault) -> None:
-        """Take note of an error that came instead of a record."""
+        """Handle an error returned instead of a record."""
         error = translate(fault)
         if not self._grouped and fault.code() in _OF_GROUPS:
-            # librdkafka looks for the coordinator of a group that nobody is in, and may not be allowed to.
+            # librdkafka looks up the coordinator of a group without members, and may not be allowed to.
             LOGGER.debug("%s [%s] %s", fault.name(), self._properties["client.id"], fault.str())
         elif error.retriable or fault.code() in _PASSING:
             LOGGER.warning("%s [%s] %s", fault.name(), self._properties["client.id"], fault.str())
@@ -505,7 +505,7 @@ class ConsumerThread:
 
 
 class _Commit:
-    """A commit under way."""
+    """A commit in flight."""
 
     __slots__ = ("places", "result")
 
@@ -528,14 +528,14 @@ _OF_GROUPS: Final = frozenset(
 
 
 def generation_of(consumer: Consumer) -> int:
-    """Return the generation of the group that ``consumer`` is a member of; -1: none.
+    """Return the generation of ``consumer``'s group; -1: none.
 
     Raises:
-        KafkaError: librdkafka tells it in another form than the one known.
+        KafkaError: librdkafka returns it in an unknown format.
     """
     told: bytes = consumer.consumer_group_metadata()
     if len(told) < _GENERATION.size or not told.startswith(_MAGIC):
-        raise KafkaError(f"librdkafka's group metadata are of an unknown form: {told[:16]!r}")
+        raise KafkaError(f"librdkafka's group metadata have an unknown format: {told[:16]!r}")
     generation: int = _GENERATION.unpack_from(told)[1]
     return generation
 
@@ -549,7 +549,7 @@ def _named(places: Sequence[Place]) -> set[tuple[str, int, int]]:
 
 
 def _nothing(_: Consumer) -> None:
-    """Do nothing: the thread only has to look."""
+    """Do nothing: only wakes the thread."""
 
 
 def _fulfil(future: asyncio.Future[T], result: T) -> None:

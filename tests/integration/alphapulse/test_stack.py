@@ -45,7 +45,11 @@ async def test_each_part_ends_after_those_it_reads_from(stack: Stack) -> None:
     await begin(stack)
     told: list[str] = []
     await stack.finish(told.append)
-    assert told == ["stopping the collectors", "the processors read what is left", "the sinks store what is left"]
+    assert told == [
+        "stopping the collectors",
+        "stopping the processors: reading what is left",
+        "stopping the sinks: storing what is left",
+    ]
     order = ends(stack)
     assert order[0] == COLLECTOR
     assert set(order[1:4]) == {PROCESSORS, GATEWAY, SIMULATOR}
@@ -59,8 +63,8 @@ async def test_who_is_killed_while_it_stops_is_started_once_more(stack: Stack) -
     await begin(stack, sink_parquet="die-once", processors="die-once")
     told: list[str] = []
     await stack.finish(told.append)
-    assert "sink-parquet is started once more, to read the rest" in told
-    assert "processors is started once more, to read the rest" in told
+    assert "sink-parquet is restarted once to read the rest" in told
+    assert "processors is restarted once to read the rest" in told
     order = ends(stack)
     assert order.index(PROCESSORS) < min(order.index(name) for name in (CLICKHOUSE, PARQUET))
     assert stack.supervisor.ending(PARQUET) == ""
@@ -92,7 +96,7 @@ async def test_who_has_left_something_is_started_once_more(stack: Stack) -> None
     ledger, lag = Leaving(), Offsets()
     told: list[str] = []
     await stack.finish(told.append, ledger, lag)
-    assert told[-1] == "sink-clickhouse is started once more, to read 1,203 records"
+    assert told[-1] == "sink-clickhouse is restarted once to read 1,203 records"
     assert ends(stack).count(CLICKHOUSE) == 2
     assert ends(stack).count(PARQUET) == ends(stack).count(PROCESSORS) == 1
 

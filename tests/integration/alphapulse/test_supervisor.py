@@ -228,10 +228,10 @@ async def test_children_stop_when_the_supervisor_is_killed(tmp_path: Path) -> No
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from alphapulse import spare\n"
+        "from alphapulse.supervisor import standby\n"
         "from alphapulse.config import Settings\n"
         "from alphapulse.supervisor.supervisor import ChildSpec, Supervisor\n"
-        "spare.PREPARE_SECONDS = 0\n"
+        "standby.PREPARE_SECONDS = 0\n"
         "async def main(folder):\n"
         "    supervisor = Supervisor(folder)\n"
         "    settings = Settings(data_dir=folder)\n"
@@ -284,7 +284,7 @@ async def test_why_a_child_ended_in_bad_order_is_told(supervisor: Supervisor, tm
     assert [supervisor.ending(name) for name in ("collector", "sink")] == ["", ""]
     await supervisor.stop()
     assert supervisor.ending("collector") == "collector: 7 records were not acknowledged"
-    assert supervisor.ending("sink").startswith("sink ended (signal SIGKILL); its log, ")
+    assert supervisor.ending("sink").startswith("sink ended (signal SIGKILL); last lines of ")
 
 
 async def test_a_child_that_does_not_stop_in_its_time_is_killed(

@@ -184,7 +184,7 @@ async def test_records_dropped_unread_are_counted_and_told(
 
 
 async def test_a_missing_topic_is_named(broker: EmbeddedBroker, kafka: KafkaSettings) -> None:
-    with pytest.raises(BrokerError, match=r"has no topic md\.books; make them with: alphapulse topics create"):
+    with pytest.raises(BrokerError, match=r"has no topic md\.books; create it with: alphapulse topics create"):
         await partitions_of(kafka, [*TAIL, "md.books"])
 
 

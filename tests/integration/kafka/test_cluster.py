@@ -74,7 +74,7 @@ async def test_keeps_log_id_and_ports(
         await fill(settings, 0, 100)
         with pytest.raises(ServiceError, match=f"{folder} is in use by process"):
             await KafkaCluster(folder, kafka_installation).start()
-        with pytest.raises(BrokerError, match="node 1 runs already as process"):
+        with pytest.raises(BrokerError, match="node 1 is already running as process"):
             await cluster.start_node(cluster.nodes[0])
 
     assert set(os.listdir(tmp_path)) == {"kafka", "classes.jsa"}  # noqa: PTH208
@@ -143,7 +143,7 @@ async def test_a_port_in_use_is_named(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         cluster = KafkaCluster(tmp_path, kafka_installation, first_port=port)
-        with pytest.raises(BrokerError, match=f"port {port} of node 1 is taken by another process"):
+        with pytest.raises(BrokerError, match=f"port {port} of node 1 is in use by another process"):
             async with cluster:
                 pass
 

@@ -140,7 +140,7 @@ async def test_a_poison_record_is_in_dlq_before_its_offset_is_committed(
             for messages in (await reader.getmany(timeout_ms=1000)).values():
                 letters += [CODEC.decode_as(DeadLetter, message.value) for message in messages]
     assert [(letter.source, letter.value) for letter in letters] == [(topics.TRADES, b"\x00\x00\x00\x00\x01x")]
-    assert letters[0].reason == "schema 1 is unknown to the registry"
+    assert letters[0].reason == "schema 1 is not known to the registry"
 
 
 async def test_dropped_records_are_counted_not_passed_over(settings: Settings, broker: EmbeddedBroker) -> None:

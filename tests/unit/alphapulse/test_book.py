@@ -96,13 +96,13 @@ def test_crossed(bid: int | None, ask: int | None, crossed: bool) -> None:
 
 def test_unequal_sides_change_nothing(book: OrderBook) -> None:
     before = book.text(0, 0)
-    with pytest.raises(ValueError, match="2 prices with 1 sizes"):
+    with pytest.raises(ValueError, match="2 prices but 1 sizes"):
         book.apply([1], [1], [200, 201], [1])
-    with pytest.raises(ValueError, match="1 prices with 2 sizes"):
+    with pytest.raises(ValueError, match="1 prices but 2 sizes"):
         book.replace([1], [1, 2], [], [])
-    with pytest.raises(ValueError, match="0 prices with 1 sizes"):
+    with pytest.raises(ValueError, match="0 prices but 1 sizes"):
         book.replace([1], [1], [], [3])
-    with pytest.raises(ValueError, match="1 prices with 0 sizes"):
+    with pytest.raises(ValueError, match="1 prices but 0 sizes"):
         book.bids.apply([1], [])
     with pytest.raises(ValueError, match="shorter"):
         book.bids.replace([1, 2], [1])

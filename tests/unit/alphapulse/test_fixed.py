@@ -86,7 +86,7 @@ def test_a_digit_beyond_the_exponent_is_never_rounded() -> None:
     with pytest.raises(PrecisionExceeded) as caught:
         mantissa("61685.991", -2)
     assert (caught.value.exponent, caught.value.needed) == (-2, -3)
-    assert str(caught.value) == "'61685.991' needs exponent -3, but -2 is in force"
+    assert str(caught.value) == "'61685.991' needs exponent -3, but the exponent is -2"
     with pytest.raises(PrecisionExceeded):
         mantissa("61685", 1)
     with pytest.raises(PrecisionExceeded):

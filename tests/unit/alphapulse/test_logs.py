@@ -140,7 +140,7 @@ def test_what_the_kafka_client_repeats_is_told_now_and_then() -> None:
     say("aiokafka", "something else: %d", 1, 1_001.0)
     for _ in range(2):
         say("of ours", away, 2, 1_001.0)
-    more = " (and 299 times more since it was last told)"
+    more = " (299 more since the last such message)"
     assert [(line["logger"], line["event"]) for line in events(stream)] == [
         ("aiokafka", "no node 0"),
         *[("aiokafka", f"no node {number}{more}") for number in (300, 600, 900)],

@@ -108,10 +108,12 @@ async def test_a_certificate_for_another_host_is_final(tls_identity: TlsIdentity
 async def test_no_tls_there(tls_identity: TlsIdentity, monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(hello) as port:
         error = await reason("127.0.0.1", port, tls_identity)
-        assert str(error).endswith("; perhaps it speaks no TLS")
+        assert str(error).endswith("; the port may not use TLS")
         assert not error.for_good
     async with listening(hang_up) as port:
-        assert str(await reason("127.0.0.1", port, tls_identity)).startswith("it ended the TLS handshake (")
+        assert str(await reason("127.0.0.1", port, tls_identity)).startswith(
+            "it closed the connection in the TLS handshake ("
+        )
     monkeypatch.setattr(network, "CONNECT_SECONDS", 0.2)
     silent = asyncio.Event()
 

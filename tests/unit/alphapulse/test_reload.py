@@ -82,7 +82,7 @@ async def test_a_file_that_vanishes_is_refused_until_it_is_back(folder: Path) ->
     async with following(folder) as told:
         (folder / "exchanges.toml").unlink()
         await until(lambda: told.faults)
-        assert "exchanges.toml: is gone" in told.faults[0][0]
+        assert "exchanges.toml: the file is missing" in told.faults[0][0]
         write(folder, "ETH-USD")
         await until(lambda: told.symbols == ("ETH-USD",))
 

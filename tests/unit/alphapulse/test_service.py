@@ -126,7 +126,7 @@ def test_a_second_signal_cuts_it_short(start: Any) -> None:
     code, err = process.ended()
     assert code == 2
     assert '"event": "cancelled"' in err
-    assert err.splitlines()[-1] == "life: life was told twice to stop; cut short"
+    assert err.splitlines()[-1] == "life: life received a second stop signal; cut short"
     assert not process.announcement.exists()
 
 
@@ -293,7 +293,7 @@ def test_a_parent_that_holds_no_pipe_is_a_refusal(tmp_path: Path, name: str) -> 
             check=False,
         )
     assert ended.returncode == 2
-    assert ended.stderr == ("life: ops.stop_with_parent: standard input is no pipe, so no parent holds its other end\n")
+    assert ended.stderr == ("life: ops.stop_with_parent: standard input is not a pipe held by a parent process\n")
 
 
 def test_the_ops_server_answers(start: Any) -> None:
@@ -311,7 +311,7 @@ def test_the_ops_server_answers(start: Any) -> None:
     assert {**json.loads(body), "started": 0} == {"service": "life", "status": "ok", "started": 0}
     assert process.get("/ready")[::2] == (200, '{"service": "life", "ready": true}')
     assert process.get("/status")[::2] == (200, '{"service": "life", "ready": true}')
-    assert process.get("/nowhere")[::2] == (404, "life has nothing at GET /nowhere")
+    assert process.get("/nowhere")[::2] == (404, "life has no endpoint GET /nowhere")
     status, kind, body = process.get("/metrics")
     assert status == 200
     assert kind.startswith("text/plain")

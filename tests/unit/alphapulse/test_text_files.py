@@ -18,7 +18,7 @@ def test_a_mark_before_the_text_is_no_part_of_it(tmp_path: Path, data: bytes) ->
     [
         ("a".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (b"\xfe\xff\0a", "is UTF-16 text; save it as UTF-8"),
-        (b"a\n\nb\xe9\n", "is no UTF-8 text: byte 0xe9 in line 3; save it as UTF-8"),
+        (b"a\n\nb\xe9\n", "is not UTF-8 text: byte 0xe9 in line 3; save it as UTF-8"),
     ],
 )
 def test_what_is_not_utf8_is_said(tmp_path: Path, data: bytes, told: str) -> None:

@@ -136,9 +136,9 @@ async def test_a_group_that_is_too_far_behind_degrades_the_whole(tmp_path: Path)
         found = made._judge()
     assert found.status == "degraded"
     assert found.reasons == [
-        "alphapulse-processors is 147,000 records, 5.1 s behind; 5 s are allowed",
-        "alphapulse-sink-parquet is 90,000 records, 65.1 s behind; 65 s are allowed",
-        "alphapulse-sink-clickhouse is 12 records, 6.1 s behind; 6 s are allowed",
+        "alphapulse-processors is 147,000 records, 5.1 s behind (maximum 5 s)",
+        "alphapulse-sink-parquet is 90,000 records, 65.1 s behind (maximum 65 s)",
+        "alphapulse-sink-clickhouse is 12 records, 6.1 s behind (maximum 6 s)",
     ]
 
 
@@ -150,7 +150,7 @@ async def test_the_gateway_tells_when_it_is_behind_itself(tmp_path: Path) -> Non
         assert made._judge().lag["gateway"].records == 30
         made._own_history._times[partition][0] -= 7.0
         found = made._judge()
-        assert found.reasons[-1] == "gateway is 30 records, 7.0 s behind; 5 s are allowed"
+        assert found.reasons[-1] == "gateway is 30 records, 7.0 s behind (maximum 5 s)"
         world.hub.live = False
         assert made._judge().reasons[0] == "gateway: catching up: 30 records to read"
 
@@ -171,7 +171,7 @@ async def test_books_that_are_not_good_degrade_the_whole(tmp_path: Path, kafka: 
         world.hub.apply(market.depth(symbol="ETH-USD", sequence=2, received_time=world.now, valid=False), world.now)
         world.hub.apply(market.event("late", venue="coinbase", time=world.now), world.now)
         world.hub.apply(market.depth(venue="coinbase", sequence=2, received_time=world.now, valid=False), world.now)
-        late = "coinbase is late: its collector cannot read the frames in time and has ended its books"
+        late = "coinbase is late: its collector cannot read the frames in time and has invalidated its books"
         assert (await made.read()).reasons == [late], "a book may be taken up again"
         world.now += 5 * SECOND + 1
         world.hub.apply(market.depth(sequence=3, received_time=world.now), world.now)

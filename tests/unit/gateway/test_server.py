@@ -22,7 +22,7 @@ def test_an_address_that_is_not_ours_is_told_with_key_and_address() -> None:
 
 
 def test_a_host_that_does_not_exist_is_told() -> None:
-    with pytest.raises(ServiceError, match=r"^gateway\.host: 'no such host' is no address of this machine: "):
+    with pytest.raises(ServiceError, match=r"^gateway\.host: 'no such host' is not an address of this machine: "):
         listen(GatewaySettings(host="no such host", port=0))
 
 

@@ -124,13 +124,13 @@ def test_configured_instruments_are_known_from_the_start() -> None:
 
 def test_what_is_not_there_is_named_beside_what_is() -> None:
     state = MarketState({"kraken": ("BTC-USD", "ETH-USD"), "coinbase": ()}, max_book_age=MAX_BOOK_AGE)
-    with pytest.raises(UnknownInstrument, match="unknown venue 'krakn'; there are: coinbase, kraken"):
+    with pytest.raises(UnknownInstrument, match="unknown venue 'krakn'; known: coinbase, kraken"):
         state.instrument("krakn", "BTC-USD")
-    with pytest.raises(UnknownInstrument, match="kraken has no symbol 'XRP-USD'; it has: BTC-USD, ETH-USD"):
+    with pytest.raises(UnknownInstrument, match="unknown symbol 'XRP-USD' of kraken; known: BTC-USD, ETH-USD"):
         state.instrument("kraken", "XRP-USD")
-    with pytest.raises(UnknownInstrument, match="coinbase has no symbol 'XRP-USD'; it has: none yet"):
+    with pytest.raises(UnknownInstrument, match="unknown symbol 'XRP-USD' of coinbase; known: none yet"):
         state.instrument("coinbase", "XRP-USD")
-    with pytest.raises(UnknownInstrument, match="no venue has symbol 'XRP-USD'; there are: BTC-USD, ETH-USD"):
+    with pytest.raises(UnknownInstrument, match="unknown symbol 'XRP-USD'; known: BTC-USD, ETH-USD"):
         state.check_symbol("XRP-USD")
     state.check_symbol("ETH-USD")
 

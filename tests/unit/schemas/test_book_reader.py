@@ -141,7 +141,7 @@ def test_a_new_epoch_replaces_all() -> None:
 
 def test_unequal_sides_change_nothing() -> None:
     reader = following(SNAPSHOT)
-    with pytest.raises(ValueError, match="1 prices with 2 sizes"):
+    with pytest.raises(ValueError, match="1 prices but 2 sizes"):
         reader.apply(replace(DELTA, bid_prices=[1]))
     assert (reader.valid, reader.sequence) == (True, 0)
     assert list(reader.book.bids) == [(10, 1), (9, 2)]

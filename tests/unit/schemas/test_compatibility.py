@@ -89,20 +89,20 @@ def test_what_may_change(new: dict[str, Any]) -> None:
         ({**BASE, "fields": BASE["fields"][1:]}, "n.R.number: removed or renamed"),
         (
             with_added(name="new", type="long"),
-            "n.R.new: added without a default, which records written before it need",
+            "n.R.new: added without a default, but records written before need one",
         ),
-        (with_added(name="new", type="long", default="0"), "n.R.new: its default '0' is no long"),
-        (with_added(name="new", type=["long", "null"], default=None), "n.R.new: its default None is no long"),
+        (with_added(name="new", type="long", default="0"), "n.R.new: its default '0' is not of type long"),
+        (with_added(name="new", type=["long", "null"], default=None), "n.R.new: its default None is not of type long"),
         (
             with_added(name="new", type="bytes", default=""),
             (
-                "n.R.new: its default '' is of a kind fastavro reads as text: bytes need a union with null and the "
+                "n.R.new: its default '' has a type that fastavro reads as text: bytes need a union with null and the "
                 "default null"
             ),
         ),
         (
             with_added(name="new", type={"type": "record", "name": "New", "fields": []}, default={}),
-            "n.R.new: its default {} is a record: not supported, add its fields one by one",
+            "n.R.new: its default {} is a record, which is not supported: add its fields individually",
         ),
         (changed(number="string"), 'n.R.number: the type changed from "int" to "string"'),
         (changed(named={"type": "map", "values": "int"}), 'n.R.named{}: the type changed from "float" to "int"'),
@@ -122,11 +122,11 @@ def test_what_may_change(new: dict[str, Any]) -> None:
         ),
         (
             changed(side={"type": "enum", "name": "Side", "symbols": ["A", "B"]}),
-            "n.R.side: the default symbol was taken away",
+            "n.R.side: the default symbol was removed",
         ),
         (
             changed(kind={"type": "enum", "name": "Kind", "symbols": ["X", "Y", "Z"], "default": "X"}),
-            "n.R.kind: symbol Z added, but its readers have no default for what they do not know",
+            "n.R.kind: symbol Z added, but its readers have no default for unknown symbols",
         ),
         (
             changed(kind={"type": "enum", "name": "Sort", "symbols": ["X", "Y"]}),
@@ -153,7 +153,7 @@ def test_a_record_keeps_its_name(renamed: dict[str, str]) -> None:
 def test_a_default_may_not_be_taken_away() -> None:
     new = copy.deepcopy(BASE)
     del field(new, "text")["default"]
-    assert faults(new) == ["n.R.text: its default was taken away, which records written before it need"]
+    assert faults(new) == ["n.R.text: its default was removed, but records written before the field need it"]
 
 
 def test_a_long_type_is_told_by_its_name() -> None:
@@ -219,7 +219,7 @@ def test_an_incompatible_change_is_refused(tree: Path) -> None:
     with pytest.raises(IncompatibleSchema) as caught:
         check(folder=tree, released=released)
     assert str(caught.value).splitlines() == [
-        "schemas break their readers:",
+        "incompatible schemas:",
         '  - 0.1.0: n.R.number: the type changed from "int" to "string"',
     ]
 
@@ -237,10 +237,10 @@ def test_all_releases_are_checked_not_only_the_last(tree: Path) -> None:
     with pytest.raises(IncompatibleSchema) as caught:
         check(folder=tree, released=released)
     assert str(caught.value).splitlines() == [
-        "schemas break their readers:",
-        "  - 1.0: n.R.new: added without a default, which records written before it need",
-        "  - 2.0: n.R.new: its default was taken away, which records written before it need",
-        "  - 10.0: n.R.new: its default was taken away, which records written before it need",
+        "incompatible schemas:",
+        "  - 1.0: n.R.new: added without a default, but records written before need one",
+        "  - 2.0: n.R.new: its default was removed, but records written before the field need it",
+        "  - 10.0: n.R.new: its default was removed, but records written before the field need it",
     ]
 
 
@@ -256,14 +256,14 @@ def test_without_releases_the_check_fails(tree: Path) -> None:
     with pytest.raises(SchemaError, match=r"0\.1\.0: no schema files"):
         check(folder=tree, released=released)
     (released / "0.1.0").rename(released / "latest")
-    with pytest.raises(SchemaError, match=r"latest: not named by a version"):
+    with pytest.raises(SchemaError, match=r"latest: the folder name is not a version"):
         check(folder=tree, released=released)
 
 
 def test_a_release_that_cannot_be_read(tree: Path) -> None:
     released = release(tree, "0.1.0", BASE)
     (released / "0.1.0" / "r.avsc").write_text("{")
-    with pytest.raises(SchemaError, match=r"0\.1\.0/r\.avsc: no Avro schema"):
+    with pytest.raises(SchemaError, match=r"0\.1\.0/r\.avsc: not an Avro schema"):
         check(folder=tree, released=released)
 
 
@@ -301,7 +301,7 @@ def test_what_cannot_be_read(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(SchemaError, match=r"^HEAD: neither a folder nor a git revision: .*not a git repository"):
         check("HEAD", folder=empty)
     (folder / "r.avsc").write_text('{"type": "nothing"}')
-    with pytest.raises(SchemaError, match=r"r\.avsc: no Avro schema"):
+    with pytest.raises(SchemaError, match=r"r\.avsc: not an Avro schema"):
         check(folder=folder)
     (folder / "r.avsc").write_bytes(b"\xff")
     with pytest.raises(SchemaError, match=r"r\.avsc: 'utf-8'"):
@@ -318,7 +318,7 @@ def test_a_revision_that_cannot_be_read(folder: Path) -> None:
     git(folder, "commit", "-m", "broken")
     git(folder, "tag", "v1")
     (folder / "r.avsc").write_text(json.dumps(BASE))
-    with pytest.raises(SchemaError, match=r"^v1:r\.avsc: no Avro schema"):
+    with pytest.raises(SchemaError, match=r"^v1:r\.avsc: not an Avro schema"):
         check("v1", folder=folder)
 
 

@@ -136,9 +136,9 @@ def test_what_is_no_address(url: str) -> None:
     [
         (500, b'{"error_code": 50001, "message": "store down"}', r"refused: store down \(HTTP 500, code 50001\)"),
         (502, b"<html>bad gateway</html>", r"refused: Unknown Schema Registry Error: .*bad gateway.* \(HTTP 502"),
-        (200, b"<html>a login page</html>", "the answer is none of a schema registry"),
-        (200, b'{"hello": 1}', "the answer is none of a schema registry"),
-        (200, b"[]", "the answer is none of a schema registry"),
+        (200, b"<html>a login page</html>", "the response is not one of a schema registry"),
+        (200, b'{"hello": 1}', "the response is not one of a schema registry"),
+        (200, b"[]", "the response is not one of a schema registry"),
     ],
 )
 def test_a_broken_server(
@@ -197,10 +197,10 @@ def test_an_id_that_no_registry_gives_is_not_asked_for(server: RegistryServer, c
     ("text", "kind", "expected"),
     [
         ("syntax", "PROTOBUF", "schema 1 is PROTOBUF, not Avro"),
-        ("{", "AVRO", "schema 1 is no Avro schema"),
-        ('{"type": "nothing"}', "AVRO", "schema 1 is no Avro schema"),
-        ('"string"', "AVRO", "schema 1 is string, no record of ours"),
-        ('{"type": "record", "name": "Other", "fields": []}', "AVRO", "schema 1 is Other, no record of ours"),
+        ("{", "AVRO", "schema 1 is not an Avro schema"),
+        ('{"type": "nothing"}', "AVRO", "schema 1 is not an Avro schema"),
+        ('"string"', "AVRO", "schema 1 is string, which is not one of our records"),
+        ('{"type": "record", "name": "Other", "fields": []}', "AVRO", "is Other, which is not one of our records"),
     ],
 )
 def test_a_schema_that_is_none_of_ours_is_the_records_fault(

@@ -64,4 +64,4 @@ def test_it_does_not_begin_when_its_parent_is_gone_already() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert done.stdout == ""
-    assert f"process {command[4]}, which started /bin/echo, is gone" in done.stderr
+    assert f"the parent process {command[4]} of /bin/echo has ended" in done.stderr

@@ -96,7 +96,10 @@ def test_a_query_is_asked_in_the_configured_database(command: Any, monkeypatch: 
         ),
         (["sql", "SELECT 1", "--format"], "Option '--format' requires an argument."),
         (["sql", "SELECT 1", "SELECT 2"], "alphapulse sql: Got unexpected extra argument(s) (SELECT 2)"),
-        (["sql", "SELECT 1", "--data-dir", ""], "alphapulse sql: Invalid value for '--data-dir': names no folder"),
+        (
+            ["sql", "SELECT 1", "--data-dir", ""],
+            "alphapulse sql: Invalid value for '--data-dir': expected a folder, found an empty text",
+        ),
         (["sink"], "alphapulse sink: Missing argument 'target'. Choose from: clickhouse, parquet"),
         (["sink", "postgres"], "'postgres' is not one of 'clickhouse', 'parquet'."),
         (
@@ -108,10 +111,10 @@ def test_a_query_is_asked_in_the_configured_database(command: Any, monkeypatch: 
         (["topics", "create", "--replication", "0"], "alphapulse topics create: Invalid value for '--replication'"),
         (["nonsense"], "alphapulse: No such command 'nonsense'."),
         (["check", "x"], "alphapulse check: Got unexpected extra argument(s) (x)"),
-        (["--config", "", "check"], "alphapulse: Invalid value for '--config': names no folder"),
-        (["--config", __file__, "check"], f"'--config': {__file__} is a file, no folder"),
+        (["--config", "", "check"], "alphapulse: Invalid value for '--config': expected a folder, found an empty text"),
+        (["--config", __file__, "check"], f"'--config': {__file__} is a file, not a folder"),
         (["replay", "a.rec", "--speed", "0"], "alphapulse: --speed: 'max' or a positive number, found '0'"),
-        (["demo", "--venues", " ,", "--symbols", "BTC-USD"], "alphapulse: --venues: ' ,' names nothing"),
+        (["demo", "--venues", " ,", "--symbols", "BTC-USD"], "alphapulse: --venues: ' ,' is an empty list"),
     ],
 )
 def test_a_wrong_argument_is_one_line(
@@ -146,9 +149,9 @@ def test_recordings_that_cannot_be_read_are_all_named(
     assert command("replay", *wrong, "--data-dir", str(tmp_path / "d")) == 2
     assert capsys.readouterr().err.splitlines() == [
         "alphapulse: 3 faults:",
-        f"  - {tmp_path / 'none.rec'}: no such recording",
-        f"  - {tmp_path}: is a folder; name the recordings in it, {tmp_path / '*.rec.gz'}",
-        f"  - {tmp_path / 'pipe'}: is no regular file; a recording is read twice",
+        f"  - {tmp_path / 'none.rec'}: no such file",
+        f"  - {tmp_path}: is a folder; name the recordings in it, such as {tmp_path / '*.rec.gz'}",
+        f"  - {tmp_path / 'pipe'}: is not a regular file; a recording is read twice",
     ]
     assert not (tmp_path / "d").exists()
 

@@ -77,11 +77,11 @@ def test_the_port_comes_from_the_environment(
     assert health.main(["--live"]) == 0
     monkeypatch.setenv("ALPHAPULSE_OPS__PORT", "0")
     assert health.main([]) == 2
-    assert "no port to ask" in capsys.readouterr().err
+    assert "no port known" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(["--alive"], "unknown option --alive"), (["host:9100"], "no http://")]
+    ("arguments", "told"), [(["--alive"], "unknown option --alive"), (["host:9100"], "not an http://")]
 )
 def test_wrong_arguments(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert health.main(arguments) == 2

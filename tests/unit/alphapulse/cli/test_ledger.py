@@ -72,12 +72,12 @@ def test_what_a_sink_has_not_committed_is_told_by_topic() -> None:
     assert account.unstored == {"sink-clickhouse": {"md.l2": 50, "md.candles": 1}, "sink-parquet": {"md.l2": 500}}
     assert not account.complete
     assert account.lines("out", kept=False) == [
-        "1,520 records published; stored in out but for:",
+        "1,520 records published; stored in out except:",
         "  sink-clickhouse has not stored 51 records (md.candles 1, md.l2 50)",
         "  sink-parquet has not stored 500 records (md.l2 500)",
-        "  what was not read: they were in memory only and are lost",
+        "  unread records: they were only in memory and are lost",
     ]
-    assert account.lines("out", kept=True)[-1] == "  what was not read: a run with the same folder reads them"
+    assert account.lines("out", kept=True)[-1] == "  unread records: the next run with the same folder reads them"
 
 
 def test_who_has_left_something() -> None:
@@ -90,7 +90,7 @@ def test_who_has_left_something() -> None:
 def test_what_the_processors_have_not_read_is_told() -> None:
     account = close({**ALL, "proc": {**ENDS, ("md.depth", 0): 290}})
     assert account.unprocessed == {"md.depth": 10}
-    expected = "  processors have not read 10 records (md.depth 10): nothing is derived from them"
+    expected = "  processors have not read 10 records (md.depth 10); nothing was derived from them"
     assert expected in account.lines("out", kept=False)
 
 
@@ -119,7 +119,7 @@ def test_records_of_earlier_runs_are_not_counted_but_told_if_they_are_left() -> 
 def test_what_was_acknowledged_and_is_not_on_the_broker_is_told() -> None:
     account = close(ALL, acknowledged={"md.l2": 1503, "md.candles": 10, "ops.events": 5})
     assert account.vanished == {"md.l2": 3}
-    assert any("the broker has lost 3 records (md.l2 3)" in line for line in account.lines("out", kept=True))
+    assert any("the broker lost 3 records (md.l2 3)" in line for line in account.lines("out", kept=True))
 
 
 def test_an_end_in_bad_order_is_told() -> None:
@@ -127,7 +127,7 @@ def test_an_end_in_bad_order_is_told() -> None:
     assert not account.complete
     assert account.lines("out", kept=False) == [
         "1,520 records, all stored in out",
-        "  collector-kraken did not end in good order: 3 records were not acknowledged",
+        "  collector-kraken did not end cleanly: 3 records were not acknowledged",
     ]
 
 
@@ -135,8 +135,8 @@ def test_without_offsets_nothing_is_claimed() -> None:
     account = Account(unknown="the broker is gone", endings={"processors": "killed"})
     assert not account.complete
     assert account.lines("out", kept=True) == [
-        "what is stored cannot be told: the broker is gone",
-        "  processors did not end in good order: killed",
+        "the number of stored records is unknown: the broker is gone",
+        "  processors did not end cleanly: killed",
     ]
 
 

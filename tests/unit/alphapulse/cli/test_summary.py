@@ -145,8 +145,8 @@ def test_a_book_that_never_began_is_a_fault_and_one_in_doubt_at_the_end_a_warnin
     told = {"A-USD": never, "B-USD": refused, "C-USD": doubtful, "D-USD": good, "E-USD": never}
     faults, warnings = summary.doubts("kraken", ["A-USD", "B-USD", "C-USD", "D-USD"], told)
     assert faults == [
-        "kraken A-USD: its book never began: the recording holds no snapshot that its updates follow",
-        "kraken B-USD: its book never began: its snapshots were refused (2 asked for anew; see the events)",
+        "kraken A-USD: its book never became valid: the recording contains no snapshot that its updates continue",
+        "kraken B-USD: its book never became valid: its snapshots were refused (2 requested again; see the events)",
     ]
     assert warnings == [
         "kraken C-USD: book invalid at the end of the recording: integrity check failed and no later snapshot"

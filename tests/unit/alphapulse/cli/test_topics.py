@@ -67,4 +67,4 @@ async def test_it_waits_as_long_as_it_is_told_to(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len((*TOPICS, *STATE_TOPICS))
     assert "md.l2: created" in lines
-    assert "dlq: exists; kept for 0.5 h from now on" in lines
+    assert "dlq: exists; retention now 0.5 h" in lines

@@ -33,7 +33,7 @@ def test_what_is_wrong_with_a_secret_file_is_told_by_its_variable(
     with pytest.raises(ConfigError) as raised:
         load()
     told = sorted(raised.value.faults)
-    assert told[0].startswith("ALPHAPULSE_CLICKHOUSE__DSN_FILE: ALPHAPULSE_CLICKHOUSE__DSN is set as well")
+    assert told[0].startswith("ALPHAPULSE_CLICKHOUSE__DSN_FILE: ALPHAPULSE_CLICKHOUSE__DSN is also set")
     assert told[1].startswith("ALPHAPULSE_GATEWAY__PORT_FILE: key gateway.port: ")
     assert told[2] == f"ALPHAPULSE_KAFKA__SASL_PASSWORD_FILE: {tmp_path / 'none'}: No such file or directory"
     assert told[3].startswith("ALPHAPULSE_REGISTRI__URL_FILE: unknown variable")

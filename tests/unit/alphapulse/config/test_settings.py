@@ -181,12 +181,12 @@ def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest
         (
             "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
             "[5, 300",
-            "key processors.candle_intervals_s: no valid JSON; a list",
+            "key processors.candle_intervals_s: not valid JSON; write a list",
         ),
         (
             "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
             "5,60,5",
-            "key processors.candle_intervals_s: 5 stands in it twice",
+            "key processors.candle_intervals_s: 5 is listed twice",
         ),
         ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", "BTC-USD,", "key venues.kraken.symbols.1: not a canonical symbol: ''"),
         ("ALPHAPULSE_PARQUET__TOPICS", '{"a": 1}', "key parquet.topics: Input should be a list"),
@@ -194,7 +194,7 @@ def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest
         (
             "ALPHAPULSE_PARQUET__TOPICS",
             "md.trade",
-            "key parquet.topics.0: no such topic, did you mean md.trades?",
+            "key parquet.topics.0: unknown topic, did you mean md.trades?",
         ),
         (
             "ALPHAPULSE_VENUES__KRAKEN__WEBSOCKET_URL",
@@ -261,7 +261,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, name: str) -> No
 def test_text_of_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "services.toml").write_bytes("# one\n# ünï\n".encode("latin-1"))
     assert faults(tmp_path) == [
-        f"{tmp_path / 'services.toml'}: is no UTF-8 text: byte 0xfc in line 2; save it as UTF-8",
+        f"{tmp_path / 'services.toml'}: is not UTF-8 text: byte 0xfc in line 2; save it as UTF-8",
     ]
     (tmp_path / "services.toml").write_text("[gateway]\n# a\x85b\u2028c\nport = -1\n", encoding="utf-8")
     (fault,) = faults(tmp_path)
@@ -276,7 +276,7 @@ def test_a_file_with_a_wrong_name(tmp_path: Path) -> None:
 def test_a_key_in_both_files(tmp_path: Path) -> None:
     folder = written(tmp_path, 'data_dir = "a"\n', '\ndata_dir = "b"\n')
     assert faults(folder) == [
-        f"{folder / 'exchanges.toml'}:2: key data_dir: stands in {folder / 'services.toml'}:1 already"
+        f"{folder / 'exchanges.toml'}:2: key data_dir: already set in {folder / 'services.toml'}:1"
     ]
 
 

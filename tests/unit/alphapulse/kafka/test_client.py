@@ -68,7 +68,7 @@ async def test_incarnation_needs_a_cluster_id(
     asked = kafka.model_copy(update={"incarnation": ""})
     assert await incarnation(asked) == broker.incarnation
     monkeypatch.setattr("aiokafka.admin.AIOKafkaAdminClient.describe_cluster", without_id)
-    with pytest.raises(BrokerError, match=r"tells no cluster id; set kafka\.incarnation"):
+    with pytest.raises(BrokerError, match=r"has no cluster id; set kafka\.incarnation"):
         await incarnation(asked)
 
 

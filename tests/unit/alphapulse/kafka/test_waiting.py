@@ -113,15 +113,15 @@ async def test_one_of_several_addresses_is_enough(broker: EmbeddedBroker) -> Non
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no Kafka broker: it answers b'HTTP/1.1'"),
-        (b"SSH", "is no Kafka broker: it answers b'SSH'"),
-        (b"\x15\x03\x03\x00\x02\x02\x46\x00", "wants TLS (kafka.security_protocol is PLAINTEXT)"),
-        (b"\x15\x03\x03\x00\x02\x02P", "wants TLS (kafka.security_protocol is PLAINTEXT)"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not a Kafka broker: it answers b'HTTP/1.1'"),
+        (b"SSH", "is not a Kafka broker: it answers b'SSH'"),
+        (b"\x15\x03\x03\x00\x02\x02\x46\x00", "requires TLS (kafka.security_protocol is PLAINTEXT)"),
+        (b"\x15\x03\x03\x00\x02\x02P", "requires TLS (kafka.security_protocol is PLAINTEXT)"),
         (
             b"",
-            "closes the connection at a Kafka request; perhaps it wants TLS (kafka.security_protocol is PLAINTEXT)",
+            "closes the connection on a Kafka request; the port may require TLS (kafka.security_protocol is PLAINTEXT)",
         ),
-        (b"\x00\x00\x00\x06\x00\x00\x00\x01\x00\x23", "answers the Kafka protocol's first request with error 35"),
+        (b"\x00\x00\x00\x06\x00\x00\x00\x01\x00\x23", "answers the first Kafka request with error 35"),
     ],
 )
 async def test_somebody_who_is_no_broker(answer: bytes, told: str) -> None:
@@ -140,7 +140,7 @@ async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     async with somebody(mute) as port:
         message = await unavailable(at(port))
         silent.set()
-    assert message.endswith("takes connections, but does not answer a Kafka request in 0.1 s")
+    assert message.endswith("accepts connections, but does not answer a Kafka request in 0.1 s")
 
 
 # --- what a broker tells of its cluster ---
@@ -152,7 +152,7 @@ async def test_topics_that_are_not_there_yet() -> None:
         message = await unavailable(at(broker.port), topics.L2, topics.TRADES, topics.DEPTH)
         assert message == (
             f"the broker at 127.0.0.1:{broker.port} has no topic md.depth, md.trades; "
-            "they are made with: alphapulse topics create"
+            "create it with: alphapulse topics create"
         )
 
 
@@ -161,7 +161,7 @@ async def test_a_broker_that_sends_clients_to_where_nobody_is() -> None:
     there = ScriptedBroker(brokers=[("redpanda.invalid", 9092), ("127.0.0.1", gone)])
     async with scripted_broker(there):
         message = await unavailable(at(there.port))
-        assert f"127.0.0.1:{there.port} answers, but sends clients on to where they reach nobody (" in message
+        assert f"127.0.0.1:{there.port} answers, but advertises addresses that cannot be reached (" in message
         assert "redpanda.invalid:9092: the host name 'redpanda.invalid' does not resolve" in message
         assert f"127.0.0.1:{gone}: connection refused" in message
         # One that can be reached is enough: others may be down.
@@ -172,7 +172,7 @@ async def test_a_broker_that_sends_clients_to_where_nobody_is() -> None:
 
 async def test_a_cluster_without_brokers() -> None:
     async with scripted_broker(ScriptedBroker(brokers=[])) as broker:
-        assert (await unavailable(at(broker.port))).endswith("answers, but has no brokers yet")
+        assert (await unavailable(at(broker.port))).endswith("answers, but reports no brokers yet")
 
 
 # --- TLS and SASL ---
@@ -184,13 +184,13 @@ async def test_tls(tls_identity: TlsIdentity) -> None:
         message = await refused(at(broker.port, security_protocol="SSL"))
         assert message.startswith(f"kafka.bootstrap: 127.0.0.1:{broker.port}: its certificate is refused: ")
         assert message.endswith("(kafka.ssl_cafile)")
-        assert "wants TLS" in await unavailable(at(broker.port))
+        assert "may require TLS" in await unavailable(at(broker.port))
 
 
 async def test_no_tls_there(tls_identity: TlsIdentity) -> None:
     async with scripted_broker(ScriptedBroker()) as broker:
         message = await unavailable(at(broker.port, security_protocol="SSL", ssl_cafile=tls_identity.file))
-        assert message.endswith("; perhaps it speaks no TLS (kafka.security_protocol is SSL)")
+        assert message.endswith("; the port may not use TLS (kafka.security_protocol is SSL)")
 
 
 async def test_a_certificate_file_that_cannot_be_read_is_final(tmp_path: Path) -> None:
@@ -208,18 +208,18 @@ async def test_a_user() -> None:
         )
         assert "wrong" not in message
         assert await refused(sasl(broker.port, mechanism="SCRAM-SHA-256")) == (
-            f"kafka.sasl_mechanism: the broker at 127.0.0.1:{broker.port} does not offer SCRAM-SHA-256, "
+            f"kafka.sasl_mechanism: the broker at 127.0.0.1:{broker.port} does not support SCRAM-SHA-256, "
             "but PLAIN, SCRAM-SHA-512"
         )
         assert (await unavailable(at(broker.port))).endswith(
-            "perhaps it wants a user (kafka.security_protocol is PLAINTEXT)"
+            "it may require a user (kafka.security_protocol is PLAINTEXT)"
         )
 
 
 async def test_no_sasl_there() -> None:
     async with scripted_broker(ScriptedBroker()) as broker:
         assert (await unavailable(sasl(broker.port))).endswith(
-            "has no SASL on this port (kafka.security_protocol is SASL_PLAINTEXT)"
+            "does not support SASL on this port (kafka.security_protocol is SASL_PLAINTEXT)"
         )
 
 

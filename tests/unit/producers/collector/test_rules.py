@@ -69,7 +69,7 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
         f"5: key venues.krakn: unknown venue, did you mean kraken?; known: {known}",
         "9: key venues.coinbase.symbols: no symbols; add some, or set enabled = false to disable the venue",
         "10: key venues.coinbase.depth: cannot be set for this venue, found 5",
-        "13: key venues.okx.symbols: BTC-USDT stands in it twice, found ['BTC-USDT', 'BTC-USDT']",
+        "13: key venues.okx.symbols: BTC-USDT is listed twice, found ['BTC-USDT', 'BTC-USDT']",
         "14: key venues.okx.depth: 5 is not supported; use 400 or leave it out",
         "15: key venues.okx.connections: Input should be greater than or equal to 1, found 0",
         "21: key venues.alpaca.key: missing; create an API key at the venue and set ALPHAPULSE_VENUES__ALPACA__KEY",
@@ -86,12 +86,12 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
 @pytest.mark.parametrize(
     ("symbols", "told"),
     [
-        ('"BTC-USD"', ['Input should be a list, as ["a", "b"], found \'BTC-USD\'']),
+        ('"BTC-USD"', ['Input should be a list, such as ["a", "b"], found \'BTC-USD\'']),
         ("[5]", ["Input should be a valid string, found 5"]),
         ("[]", ["no symbols; add some, or set enabled = false to disable the venue"]),
         (
             '["AAPL", "AAPL"]',
-            ["AAPL stands in it twice, found ['AAPL', 'AAPL']", "not a pair: 'AAPL' (BASE-QUOTE)"],
+            ["AAPL is listed twice, found ['AAPL', 'AAPL']", "not a pair: 'AAPL' (BASE-QUOTE)"],
         ),
     ],
 )

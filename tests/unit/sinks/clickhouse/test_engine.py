@@ -67,7 +67,7 @@ def test_places_have_no_passwords() -> None:
     engine = Engine(Settings(clickhouse=ClickHouseSettings(dsn="clickhouse://me:secret@host:8123/")))
     assert engine.place == "clickhouse://host:8123/"
     assert not engine.embedded
-    with pytest.raises(RuntimeError, match="only the embedded engine"):
+    with pytest.raises(RuntimeError, match="only available for the embedded engine"):
         engine.another_client()
 
 

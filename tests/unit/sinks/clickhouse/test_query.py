@@ -70,7 +70,7 @@ async def test_answers_from_the_folder(tmp_path: Path) -> None:
 async def test_the_database_is_the_configured_one_and_others_are_named(tmp_path: Path) -> None:
     await fill(tmp_path, "market")
     assert asked(tmp_path, "SELECT currentDatabase()", database="market") == b"market\n"
-    with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*clickhouse; it holds market$"):
+    with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*clickhouse; databases there: market$"):
         asked(tmp_path, "SELECT 1")
 
 
@@ -106,7 +106,7 @@ def test_a_query_that_is_no_text_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_folder_that_is_no_database_is_one_clear_message(tmp_path: Path) -> None:
     (tmp_path / "clickhouse").mkdir()
-    with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*it holds none"):
+    with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*there is none"):
         asked(tmp_path, "SELECT 1")
 
 
@@ -145,11 +145,11 @@ async def test_a_sink_that_holds_the_database_is_asked(tmp_path: Path, sink: Tes
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        ("", "is torn or no run file"),
-        ('{"pid": 1', "is torn or no run file"),
-        ("[]", "is torn or no run file"),
-        ('{"pid": "x", "ops_port": 1, "sql": true}', "is torn or no run file"),
-        ('{"pid": 1, "ops_port": 1, "sql": true}', "is that of another process, 1"),
+        ("", "is incomplete or not a run file"),
+        ('{"pid": 1', "is incomplete or not a run file"),
+        ("[]", "is incomplete or not a run file"),
+        ('{"pid": "x", "ops_port": 1, "sql": true}', "is incomplete or not a run file"),
+        ('{"pid": 1, "ops_port": 1, "sql": true}', "belongs to another process, 1"),
         ('{"pid": OWN, "ops_port": 1}', "it is still starting"),
     ],
 )

@@ -83,7 +83,7 @@ def test_refusals_carry_clickhouses_words(client: Client) -> None:
         ask(client, "DROP TABLE t", "CSV")
     with pytest.raises(QueryRefused, match="UNKNOWN_FORMAT"):
         ask(client, "SELECT 1", "Nonsense")
-    with pytest.raises(QueryRefused, match="format: not a name"):
+    with pytest.raises(QueryRefused, match="format: not a format name"):
         ask(client, "SELECT 1", "CSV; DROP TABLE t")
 
 

@@ -203,7 +203,7 @@ async def test_rows_without_a_commit_are_not_read_twice() -> None:
 
 async def test_a_plan_that_is_not_the_partitions_own_is_refused() -> None:
     for commit in (Commit(0, "v1 1:0-9"), Commit(3, "v1 0:0-9")):
-        with pytest.raises(ServiceError, match="a plan that is not its own"):
+        with pytest.raises(ServiceError, match="a plan of other partitions"):
             await target_on(MemoryEngine()).assign({KEYS[0]: commit})
 
 

@@ -53,9 +53,9 @@ def test_totals_are_exact_at_any_exponent() -> None:
 def test_bytes_of_another_kind_or_version_are_refused() -> None:
     manifest = Manifest(VERSION, {"md.l2": 5}, {"a|B": 5}, {})
     assert unpack(Manifest, pack(manifest)) == manifest
-    with pytest.raises(Unreadable, match="no InstrumentRecord of version 1"):
+    with pytest.raises(Unreadable, match="invalid InstrumentRecord of version 1"):
         unpack(InstrumentRecord, pack(manifest))
-    with pytest.raises(Unreadable, match="no Manifest of version 1"):
+    with pytest.raises(Unreadable, match="invalid Manifest of version 1"):
         unpack(Manifest, b"\xff\x00")
     with pytest.raises(Unreadable, match="a Manifest of version 2; this release reads 1"):
         unpack(Manifest, pack(Manifest(2, {}, {}, {})))

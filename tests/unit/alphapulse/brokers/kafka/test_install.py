@@ -101,7 +101,7 @@ def test_fetches_once_and_checks_each_time(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("jars", "reason"),
     [
-        ({**JARS, "b-2.jar": b"other"}, rf"b-2\.jar: SHA-256 {hashlib.sha256(b'other').hexdigest()}, pinned is"),
+        ({**JARS, "b-2.jar": b"other"}, rf"b-2\.jar: SHA-256 {hashlib.sha256(b'other').hexdigest()}, expected"),
         ({"a-1.jar": b"first"}, r"b-2\.jar: missing"),
         ({**JARS, "c-3.jar": b"third"}, r"c-3\.jar: not pinned"),
     ],
@@ -144,9 +144,9 @@ def test_several_processes_fetch_once(machine: Machine) -> None:
 
 
 def test_no_java_says_what_to_install(machine: Machine) -> None:
-    with pytest.raises(BrokerError, match=r"there is no java; install Java 17 or later .*openjdk-17-jre-headless"):
+    with pytest.raises(BrokerError, match=r"java not found; install Java 17 or later .*openjdk-17-jre-headless"):
         find_java()
-    assert "there is no java" in (missing() or "")
+    assert "java not found" in (missing() or "")
 
 
 @pytest.mark.parametrize("version", ["11.0.2", "1.8.0_392", "16"])
@@ -162,7 +162,7 @@ def test_a_newer_java_will_do(machine: Machine, version: str) -> None:
     assert find_java() == (str(machine.bin / "java"), version)
 
 
-@pytest.mark.parametrize(("script", "reason"), [("exit 1", "does not run"), ("echo what >&2", "tells no version")])
+@pytest.mark.parametrize(("script", "reason"), [("exit 1", "cannot be run"), ("echo what >&2", "prints no version")])
 def test_a_java_that_does_not_answer_is_named(machine: Machine, script: str, reason: str) -> None:
     machine.has("java", script)
     with pytest.raises(BrokerError, match=rf"{re.escape(str(machine.bin / 'java'))}.* {reason}"):
@@ -182,9 +182,9 @@ def test_java_home_comes_first(machine: Machine, monkeypatch: pytest.MonkeyPatch
 
 def test_maven_is_needed_for_the_download_only(machine: Machine) -> None:
     machine.has_java()
-    with pytest.raises(BrokerError, match=r"there is no mvn to download Kafka 9\.9\.9 with; install Apache Maven"):
+    with pytest.raises(BrokerError, match=r"mvn not found, which downloads Kafka 9\.9\.9; install Apache Maven"):
         install(machine.pins)
-    assert "there is no mvn" in (missing() or "")
+    assert "mvn not found" in (missing() or "")
     folder = machine.cache / "alphapulse" / "kafka-9.9.9"
     folder.mkdir()
     for name, content in JARS.items():
@@ -209,7 +209,7 @@ def test_the_cache_follows_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize(
     ("file", "text", "reason"),
     [
-        ("pom.xml", "<project/>", r"pom\.xml names no kafka\.version"),
+        ("pom.xml", "<project/>", r"pom\.xml does not set kafka\.version"),
         (
             "SHA256SUMS",
             f"{'0' * 64}  a.jar\nnonsense\n",

@@ -61,7 +61,7 @@ def test_is_kept_in_a_file(tmp_path: Path) -> None:
 def test_a_file_that_holds_something_else_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "cluster.json"
     file.write_text(text)
-    with pytest.raises(BrokerError, match=r"cluster\.json holds no plan of a cluster"):
+    with pytest.raises(BrokerError, match=r"cluster\.json is not a valid cluster plan"):
         load(file)
 
 

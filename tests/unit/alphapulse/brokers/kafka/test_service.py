@@ -29,13 +29,13 @@ def test_nodes_that_die_too_often_are_given_up_with_their_last_words(tmp_path: P
         node.log.write_text("2026-01-01 INFO a: fine\n2026-01-01 ERROR b: no space\njava.io.IOException: disk full\n")
         with pytest.raises(BrokerError, match=rf"died {RESTART_LIMIT + 1} times in 60 s(.|\n)*no space\n.*disk full$"):
             life._count_death(node)
-    assert [line["event"] for line in logged] == ["node died; starting it again"] * (RESTART_LIMIT + 1)
+    assert [line["event"] for line in logged] == ["node died; restarting it"] * (RESTART_LIMIT + 1)
 
 
 def test_a_node_without_last_words_names_its_log(tmp_path: Path) -> None:
     installation = Installation("4", "/bin/false", tmp_path, tmp_path / "logging", tmp_path / "classes")
     node = KafkaNode(2, tmp_path, new_plan(3), installation)
-    assert node.reason() == f"it left no reason in {tmp_path / 'node.log'}"
+    assert node.reason() == f"no reason in {tmp_path / 'node.log'}"
     node.send(signal.SIGTERM)  # nobody there
     node.kill()
     assert (node.pid, node.exit_code) == (None, None)

@@ -48,7 +48,7 @@ def test_lives_are_told_apart() -> None:
     for _ in range(2):
         with broker:
             lives.append(broker.incarnation)
-            with pytest.raises(BrokerError, match=f"runs already at {broker.bootstrap}"):
+            with pytest.raises(BrokerError, match=f"already running at {broker.bootstrap}"):
                 broker.start()
     with EmbeddedBroker({}) as other:
         lives.append(other.incarnation)
@@ -57,12 +57,12 @@ def test_lives_are_told_apart() -> None:
 
 def test_a_stopped_broker_says_so() -> None:
     broker = EmbeddedBroker({"topic": 1})
-    with pytest.raises(BrokerError, match="does not run"):
+    with pytest.raises(BrokerError, match="is not running"):
         broker.create_topic("other", 1)
     broker.start()
     broker.stop()
     broker.stop()
-    with pytest.raises(BrokerError, match="does not run"):
+    with pytest.raises(BrokerError, match="is not running"):
         broker.delete_records("topic", 0, 0)
 
 

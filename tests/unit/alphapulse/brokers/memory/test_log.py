@@ -79,7 +79,7 @@ def test_deleting_before_an_offset_within_a_batch_keeps_the_batch() -> None:
     assert log.start == 3
     log.delete_before(5)
     assert (log.start, log.end, len(log), log.size) == (5, 5, 0, 0)
-    with pytest.raises(ValueError, match="offset 6 is not within 0 and 5"):
+    with pytest.raises(ValueError, match="offset 6 is not between 0 and 5"):
         log.delete_before(6)
     assert log.append(batch([b"f"])) == 5
 

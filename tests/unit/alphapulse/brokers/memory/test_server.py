@@ -111,8 +111,8 @@ async def test_versions_are_told_to_every_client(broker: EmbeddedBroker) -> None
     [
         (b"GET / HTTP/1.1\r\n\r\n", "a request of 1195725856 bytes"),
         (struct.pack(">i", -5), "a request of -5 bytes"),
-        (request(1, 4, 1, b"x"), "request 1 in version 4 is not offered"),
-        (request(99, 0, 1), "request 99 in version 0 is not offered"),
+        (request(1, 4, 1, b"x"), "request 1 in version 4 is not supported"),
+        (request(99, 0, 1), "request 99 in version 0 is not supported"),
         (request(0, 7, 1, b"\x00"), "request 0 in version 7"),
         (request(3, 5, 1, b"\x00\x00"), "request 3 in version 5"),
         (request(11, 5, 1, b"\x7f\xff"), "request 11 in version 5"),
