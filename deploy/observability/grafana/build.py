@@ -19,6 +19,15 @@ SCHEMA_VERSION: Final = 41
 WIDTH: Final = 24
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 
+_TIDY: Final = {
+    "id": "organize",
+    "options": {
+        "excludeByName": {"Time": True, "__name__": True, "alertstate": True, "job": True},
+        "renameByName": {"Value": "Count", "alertname": "Alert"},
+    },
+}
+"""What a table leaves out of Prometheus' labels."""
+
 Query = tuple[str, str]
 """PromQL and legend."""
 
@@ -64,6 +73,7 @@ class Panel:
             "targets": [self._target(index, *query) for index, query in enumerate(self.queries)],
             "fieldConfig": {"defaults": self._defaults(), "overrides": []},
             "options": self._options() | self.options,
+            "transformations": [_TIDY] if self.kind == "table" else [],
         }
 
     def _target(self, index: int, expression: str, legend: str) -> dict[str, Any]:

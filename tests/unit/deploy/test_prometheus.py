@@ -67,3 +67,13 @@ def test_links_of_runbooks_lead_somewhere() -> None:
     for path in (ROOT / "docs" / "runbooks").glob("*.md"):
         for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_alerts_that_silence_others_exist() -> None:
+    names = {alert["alert"] for alert in ALERTS}
+    config = yaml.safe_load((FOLDER / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
+    for rule in config["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            told = re.fullmatch(r'alertname=~?"([\w|]+)"', matcher)
+            assert told is not None
+            assert set(told[1].split("|")) <= names
