@@ -254,7 +254,7 @@ def test_a_line_that_is_no_json_is_named_and_kept(damaged: Played) -> None:
 
 @SHARED
 def test_a_frame_of_an_unknown_shape_is_named_and_kept(damaged: Played) -> None:
-    assert "kraken_test.rec:51: neither channel nor method" in damaged.err
+    assert "kraken_test.rec:51: not a Kraken frame: neither channel nor method" in damaged.err
     assert [value for value, _ in damaged.letters].count('{"surprise": [1, 2]}') == 1
 
 
