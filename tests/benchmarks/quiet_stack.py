@@ -22,7 +22,11 @@ from alphapulse import config
 from alphapulse.cli import stack as parts
 from alphapulse.cli.stack import Stack
 from alphapulse.config import VenueSettings
-from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
+
+try:
+    from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
+except ImportError:  # a checkout of before the supervisor was a package
+    from alphapulse.supervisor import ChildSpec, Supervisor  # type: ignore[attr-defined, no-redef]
 
 VENUES = ("kraken", "coinbase", "binance_us")
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
