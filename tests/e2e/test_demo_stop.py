@@ -89,6 +89,7 @@ async def test_what_was_published_is_stored_when_the_demo_is_stopped(demo: Demo)
     assert_all_is_stored(demo)
 
 
+@pytest.mark.unmeasured
 async def test_sinks_that_are_late_and_one_that_is_killed_meanwhile_lose_nothing(demo: Demo) -> None:
     await flowing(demo, 100)
     send(demo, signal.SIGSTOP, "sink-clickhouse", "sink-parquet", "processors")

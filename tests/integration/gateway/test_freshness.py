@@ -151,6 +151,7 @@ async def started(gateway: GatewayProcess) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 async def test_a_restarted_gateway_hands_out_nothing_of_a_long_backlog_before_it_has_caught_up(
     feed: Feed, kafka: KafkaSettings, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ async def test_a_restarted_gateway_hands_out_nothing_of_a_long_backlog_before_it
         ], "nothing is told again as new, nor out of order"
 
 
+@pytest.mark.unmeasured
 async def test_a_gateway_that_was_stopped_itself_tells_nothing_old_as_good(
     feed: Feed, kafka: KafkaSettings, tmp_path: Path
 ) -> None:

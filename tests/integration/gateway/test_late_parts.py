@@ -32,7 +32,7 @@ VENUES = ("coinbase", "kraken")
 RATE = 5.0
 """Frames a second and book. No more: what is tested is lateness, not load."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 
 class Stack:

@@ -80,6 +80,7 @@ class Flow:
     [("kraken", "kafka"), ("binance", "kafka"), pytest.param("kraken", "real_kafka", marks=ON_KAFKA)],
     indirect=["broker_settings"],
 )
+@pytest.mark.unmeasured
 async def test_killed_twice_it_comes_back_and_nothing_is_wrong_or_doubled(
     venue_name: str, broker_settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ async def following(kafka: KafkaSettings) -> AsyncIterator[Following]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("venue", ["kraken", "binance"])
+@pytest.mark.unmeasured
 async def test_stopped_for_8_seconds_and_continued(venue: str, kafka: KafkaSettings, tmp_path: Path) -> None:
     async with market(venue, *SYMBOLS, rate=50.0) as market_of, following(kafka) as it, asyncio.timeout(120):
         settings = market_of.settings(*SYMBOLS)

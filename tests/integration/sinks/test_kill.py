@@ -183,6 +183,7 @@ async def test_the_broker_is_killed_under_load(
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 async def test_two_sinks_share_the_partitions_and_hand_them_over(settings: Settings) -> None:
     """One joins while the other is at work, then is killed: each record is in one file, once."""
     place = settings.data_dir

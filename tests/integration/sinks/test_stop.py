@@ -105,6 +105,7 @@ async def test_what_is_not_stored_is_said(settings: Settings) -> None:
         process.log.close()
 
 
+@pytest.mark.unmeasured
 async def test_a_sink_that_stood_still_longer_than_its_session_stores_all_before_the_end(
     settings: Settings, process: Process
 ) -> None:

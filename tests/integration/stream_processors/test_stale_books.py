@@ -131,6 +131,7 @@ async def test_both_venues_of_an_open_opportunity_fall_silent(kafka_settings: Ka
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 async def test_processors_stopped_and_continued_open_nothing_on_old_books(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ async def test_processors_stopped_and_continued_open_nothing_on_old_books(
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 async def test_killed_they_leave_no_opportunity_open_and_open_none_twice(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
