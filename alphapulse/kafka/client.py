@@ -74,7 +74,9 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     return arguments
 
 
-def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 5, give_up: bool = True) -> AIOKafkaProducer:
+def producer(
+    settings: KafkaSettings, *, client_id: str, linger_ms: float = 5, give_up: bool = True
+) -> AIOKafkaProducer:
     """Return a producer that keeps the order of each partition and survives retries without duplicates.
 
     Keys choose the partition by murmur2, as Kafka's Java client does. Must be called within a running event loop.
@@ -185,7 +187,7 @@ def native_consumer(
 
 
 def native_producer(
-    settings: KafkaSettings, *, client_id: str, linger_ms: int = 5, give_up: bool = True
+    settings: KafkaSettings, *, client_id: str, linger_ms: float = 5, give_up: bool = True
 ) -> NativeProducer:
     """Return a producer on librdkafka, equivalent to :func:`producer`'s: ordered, no duplicates, the same partitioner.
 

@@ -142,7 +142,7 @@ class TimedPublisher(Publisher):
         self._client.poll()
 
 
-async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: int) -> list[float]:
+async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: float) -> list[float]:
     """Return each frame's milliseconds from the venue's write to the broker's acknowledgement."""
     venue = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __spec__.name, "--play", str(rate), str(seconds)),
@@ -240,7 +240,7 @@ async def measure(kind: BrokerKind, options: argparse.Namespace, folder: Path) -
         print(row("bare client", base))
         for linger in options.linger:
             found = quantiles(await ours(settings, options.rate, options.seconds, linger))
-            print(row(f"collector, linger {linger} ms", found))
+            print(row(f"collector, linger {linger:g} ms", found))
             print(row("  added", [ours - bare for ours, bare in zip(found, base, strict=True)]))
 
 
@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2000.0)
     parser.add_argument("--seconds", type=float, default=13.0)
     parser.add_argument("--broker", choices=("embedded", "kafka", "both"), default="both")
-    parser.add_argument("--linger", type=int, nargs="*", default=[PublisherSettings().linger_ms])
+    parser.add_argument("--linger", type=float, nargs="*", default=[PublisherSettings().linger_ms])
     options = parser.parse_args()
     kinds: list[BrokerKind] = ["embedded", "kafka"] if options.broker == "both" else [options.broker]
     if "kafka" in kinds and (lacking := kafka_install.missing()) is not None:

@@ -117,7 +117,7 @@ def consumer(
     }
 
 
-def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int, give_up: bool = True) -> dict[str, Any]:
+def producer(settings: KafkaSettings, *, client_id: str, linger_ms: float, give_up: bool = True) -> dict[str, Any]:
     """Return properties of a producer that keeps the order within a partition and retries without duplicates.
 
     Args:
