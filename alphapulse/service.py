@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TextIO, TypeGuard
 import uvloop
 from aiohttp import web
 
-from alphapulse import config, logs, metrics
+from alphapulse import config, logs, metrics, tracing
 from alphapulse.errors import AlphaPulseError, BrokerError, BrokerUnavailable, ServiceError
 
 EXIT_OK = 0
@@ -68,6 +68,7 @@ class Service:
         grace_seconds: time for ``main`` to end when the service is asked to stop.
         begins_again: whether ``main`` waits for the broker at its start. If the broker is lost later, the process
             then restarts instead of ending.
+        tracer: makes spans; None: tracing is off.
     """
 
     def __init__(self, name: str, settings: config.Settings) -> None:
@@ -78,6 +79,7 @@ class Service:
         self.started = time.time_ns()
         self.grace_seconds = GRACE_SECONDS
         self.begins_again = False
+        self.tracer: tracing.Tracer | None = None
         self._ready = self._worked = False
         self._waiting = ""
         self._waiting_since = self._waiting_told = 0.0
@@ -384,6 +386,7 @@ def run(
         loaded = settings if settings is not None else load(folder)
         logs.configure(loaded.log, service=name)
         service = Service(name, loaded)
+        service.tracer = tracing.start(loaded.tracing, name)
         uvloop.run(_life(service, main))
     except KeyboardInterrupt:
         return EXIT_OK
@@ -393,16 +396,24 @@ def run(
             logs.get(name).exception("failed")
             return EXIT_FAULT
         if service is not None and service.lost_its_broker(reasons):
+            _close_tracer(service)
             service.log.warning("lost its broker; begins again", reasons=[str(reason) for reason in reasons])
             _begin_again()
         for reason in reasons:
             print(f"{name}: {reason}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
     finally:
+        _close_tracer(service)
         faulthandler.cancel_dump_traceback_later()
         # At exit the interpreter would collect garbage once more, a quarter of a second for all our modules.
         gc.freeze()
     return EXIT_OK
+
+
+def _close_tracer(service: Service | None) -> None:
+    """Send the last spans: after the loop, so that nothing waits for them."""
+    if service is not None and service.tracer is not None:
+        service.tracer.close()
 
 
 def _begin_again() -> NoReturn:

@@ -7,6 +7,7 @@ are no clients yet, so old records are never sent as new ones.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ from alphapulse import metrics, topics
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
 from alphapulse.kafka import LossWatch, connection, running, tail
+from alphapulse.tracing import Tracer
 from gateway.fanout import Hub
+from gateway.traces import DeliveryTraces
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF
 from schemas.refusal_sender import RefusalSender
@@ -69,9 +72,24 @@ class Reader:
     """Reads all partitions of the topics in ``TAIL`` into a hub.
 
     Once every partition has been read to the end it had at start, the hub goes live, for good.
+
+    Args:
+        consumer: of the topics' partitions.
+        codec: decodes records.
+        hub: takes them.
+        refusals: sends dead letters.
+        tracer: None: tracing is off.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, codec: Codec, hub: Hub, refusals: RefusalSender) -> None:
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        codec: Codec,
+        hub: Hub,
+        refusals: RefusalSender,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._traces = DeliveryTraces(tracer, hub) if tracer is not None else None
         self._consumer = consumer
         self._codec = codec
         self._hub = hub
@@ -166,16 +184,21 @@ class Reader:
         kind = _KIND[topic]
         already = len(refused)
         now = self._hub.clock()
+        # Records of before the start were delivered by another gateway, if at all.
+        traces = self._traces if self._hub.live else None
+        read = time.time_ns()
         for consumed in records:
             try:
                 record = self._codec.decode_as(kind, consumed.value or b"")
             except RecordRefused as error:
                 refused.append((consumed, error))
                 continue
-            if self._hub.apply(record, now):
-                taken += 1
-            else:
+            if not self._hub.apply(record, now):
                 seen += 1
+                continue
+            taken += 1
+            if traces is not None and consumed.headers:
+                traces.delivered(consumed, record, read)
         self._outcomes[topic, "taken"].inc(taken)
         self._outcomes[topic, "seen"].inc(seen)
         self._outcomes[topic, "refused"].inc(len(refused) - already)

@@ -99,6 +99,7 @@ class Hub:
         self._feeds: dict[Subscription, Feed[Any]] = {}
         self._waiting: dict[Session, None] = {}
         self._frames: dict[tuple[str, ...], bytes] = {}
+        self._written: list[Callable[[], None]] = []
         self._emptied: asyncio.Event | None = None
         self._expiry: Timer | None = None
         self._expiry_due = 0
@@ -238,9 +239,28 @@ class Hub:
         if self._oldest_told is not None:
             metrics.DELIVERY_AGE.observe((self.clock() - self._oldest_told) / 1e9)
             self._oldest_told = None
+        if self._written:
+            calls, self._written = self._written, []
+            for call in calls:
+                call()
         metrics.GATEWAY_DELIVERIES.inc(messages)
         metrics.GATEWAY_WRITES.inc(frames)
         metrics.GATEWAY_BYTES.inc(size)
+
+    def audience(self, record: Record) -> int:
+        """Return how many subscriptions concern ``record``."""
+        channel = CHANNEL_OF.get(type(record))
+        if channel is None:
+            return 0
+        feeds = (self._feeds.get(subscription) for subscription in channel.concerned(record))
+        return sum(len(feed.subscribers) for feed in feeds if feed is not None)
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Call ``call`` when all queued messages have been written out; at once if there are none."""
+        if self._waiting:
+            self._written.append(call)
+        else:
+            call()
 
     def frame(self, texts: tuple[str, ...]) -> bytes:
         """Return the texts as one WebSocket frame, one per line; built once per tick and set of texts."""

@@ -57,7 +57,7 @@ async def main(service: Service) -> None:
                 native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
             )
         )
-        reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock))
+        reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         for topic in TAIL:
             metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))

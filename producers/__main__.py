@@ -42,7 +42,7 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
         settings.kafka, client_id=running.name, linger_ms=settings.publisher.linger_ms, give_up=False
     )
     async with kafka.running(client, settings.kafka):
-        publisher = Publisher(client, codec, settings.publisher, venue.name)
+        publisher = Publisher(client, codec, settings.publisher, venue.name, running.tracer)
         partitions = await _partitions(client)
         published = await read_back(
             settings.kafka, settings.publisher, partitions, venue.name, configured.symbols, codec, running.name

@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from alphapulse import tracing
 from alphapulse.errors import AlphaPulseError, BrokerError
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, DeadLetter, Event, Severity, key_of
@@ -45,11 +46,14 @@ class RefusalSender:
     async def refuse(self, consumed: Consumed, error: AlphaPulseError) -> None:
         """Send a record that could not be decoded to ``dlq``, with the reason; counts and logs it.
 
+        The dead letter keeps the record's trace.
+
         Raises:
             BrokerError: the broker refuses it, or an earlier one.
         """
         self.refused += 1
-        await self._send(refuse(consumed, error, service=self._service, time=self._clock()))
+        letter = refuse(consumed, error, service=self._service, time=self._clock())
+        await self._send(letter, tracing.kept(consumed.headers))
 
     async def lost(self, partition: TopicPartition, offsets: range, *, severity: Severity = "ERROR") -> None:
         """Send an event to ``ops.events`` for ``offsets`` that the broker dropped before they were read.
@@ -86,10 +90,10 @@ class RefusalSender:
         # They stay in the list until then: concurrent callers must wait for them, too.
         self._unacknowledged = [sent for sent in self._unacknowledged if not sent.done()]
 
-    async def _send(self, record: DeadLetter | Event) -> None:
+    async def _send(self, record: DeadLetter | Event, headers: tracing.Headers | None = None) -> None:
         topic = TOPIC_OF[type(record)]
         try:
-            sent = await self._producer.send(topic, self._codec.encode(record), key=key_of(record))
+            sent = await self._producer.send(topic, self._codec.encode(record), key=key_of(record), headers=headers)
         except KafkaError as error:
             raise BrokerError(f"the broker refuses records for {topic}: {error}") from error
         self._unacknowledged.append(sent)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from alphapulse import logs, metrics
+from alphapulse import logs, metrics, tracing
 from alphapulse.errors import AlphaPulseError
 from alphapulse.topics import MAX_RECORD_BYTES
 from schemas.records import DeadLetter, Event, Severity
@@ -37,6 +38,8 @@ class Consumed(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 def dead_letter(consumed: Consumed, error: AlphaPulseError, *, service: str, time: int) -> DeadLetter:
@@ -77,13 +80,14 @@ def refuse(consumed: Consumed, error: AlphaPulseError, *, service: str, time: in
     """Build the dead letter of a record, as :func:`dead_letter` does; count and log the refusal."""
     letter = dead_letter(consumed, error, service=service, time=time)
     count(letter)
-    logs.get(service).warning(
-        "record refused, kept in dlq",
-        topic=letter.source,
-        partition=letter.partition,
-        offset=letter.offset,
-        reason=letter.reason,
-    )
+    with tracing.logged(consumed.headers):
+        logs.get(service).warning(
+            "record refused, kept in dlq",
+            topic=letter.source,
+            partition=letter.partition,
+            offset=letter.offset,
+            reason=letter.reason,
+        )
     return letter
 
 

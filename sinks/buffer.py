@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from alphapulse import metrics, topics
+from alphapulse.tracing import TraceSpan
 from sinks.contract import BatchChunk
 
 Message: TypeAlias = ConsumerRecord[bytes, bytes]
@@ -30,12 +31,14 @@ class FetchBuffer:
         records: messages of the batch, decoded or not.
         bytes: size of their encoded values.
         oldest: fetch time of the first one, monotonic seconds; undefined without messages.
+        spans: open spans of its traced messages.
     """
 
     def __init__(self) -> None:
         self.records = 0
         self.bytes = 0
         self.oldest = 0.0
+        self.spans: list[TraceSpan] = []
         self._undecoded: dict[TopicPartition, list[Message]] = {}
         self._undecoded_records = 0
         self._undecoded_bytes = 0

@@ -40,10 +40,12 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from alphapulse import logs, metrics
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LossWatch, committed
+from alphapulse.tracing import Tracer, TraceSpan
 from sinks.buffer import BatchContent, FetchBuffer, Message
 from sinks.contract import Abandoned, Commit, SinkTarget, Span
 from sinks.decoder import RecordDecoder
 from sinks.progress import Progress
+from sinks.traces import WriteTraces, stored
 
 Messages = list[Message]
 
@@ -67,6 +69,7 @@ class _Sealed:
         asked: resolved when it is committed.
         content: its rows.
         oldest: when its first message was fetched, monotonic seconds.
+        traces: open spans of its traced messages.
     """
 
     spans: list[Span]
@@ -76,6 +79,7 @@ class _Sealed:
     asked: list[asyncio.Future[None]]
     content: BatchContent
     oldest: float
+    traces: list[TraceSpan]
 
 
 class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -87,6 +91,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         decoder: converts messages to rows.
         name: name of the service.
         clock: monotonic seconds.
+        tracer: None: tracing is off.
+        group: consumer group, for traces.
 
     Attributes:
         records: messages committed, including refused ones.
@@ -105,7 +111,11 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         decoder: RecordDecoder,
         name: str,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        tracer: Tracer | None = None,
+        group: str | None = None,
     ) -> None:
+        self._traces = WriteTraces(tracer, group) if tracer is not None else None
         self._consumer = consumer
         self._target = target
         self._decoder = decoder
@@ -272,6 +282,8 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.seek(key, progress.next)
         if taken:
             self._buffer.add(key, taken, self._clock())
+            if self._traces is not None:
+                self._traces.read(taken, self._buffer.spans)
 
     async def _dropped(self, key: TopicPartition, offset: int) -> bool:
         """Return whether the broker no longer has ``offset`` (or messages only came out of order)."""
@@ -329,10 +341,10 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             # Without any commit a target could not distinguish the rows of a first write from old ones.
             ahead = {span.partition: (span.first, "") for span in spans if not self._partitions[span.partition].known}
         messages = sum(self._partitions[span.partition].seal() for span in spans)
-        content, oldest = self._content, self._buffer.oldest
+        content, oldest, traces = self._content, self._buffer.oldest, self._buffer.spans
         self._content, self._buffer = BatchContent(), FetchBuffer()
         self._last_seal = self._clock()
-        self._sealed = _Sealed(spans, messages, ahead, recovering, asked, content, oldest)
+        self._sealed = _Sealed(spans, messages, ahead, recovering, asked, content, oldest, traces)
         self._writing = asyncio.create_task(self._write(self._sealed))
         self._writing.add_done_callback(lambda _: self._rouse())
 
@@ -375,9 +387,9 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         # The caller may be cancelled, the write must not be.
         await asyncio.wait({writing})
         self._writing = None
-        stored = writing.result()
+        succeeded = writing.result()
         self._sealed = None
-        if not stored:
+        if not succeeded:
             self._flush_asked = batch.asked + self._flush_asked
             await self._forget()
             return
@@ -388,6 +400,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.last_commit_time = time.time_ns()
         metrics.SINK_BATCH_RECORDS.observe(batch.messages)
         batch.content.stored(self.last_commit_time)
+        stored(batch.traces, batch.messages, self.last_commit_time)
         _answer(batch.asked)
 
     async def _forget(self) -> None:

@@ -66,7 +66,7 @@ async def consume(service: Service, target: SinkTarget, settings: ClickHouseSett
         running(_reader(service, settings), kafka) as source,
     ):
         decoder = RecordDecoder(codec, RefusalSender(service.name, publisher, codec))
-        sink = SinkConsumer(source, target, decoder, service.name)
+        sink = SinkConsumer(source, target, decoder, service.name, tracer=service.tracer, group=settings.group)
 
         def assigned(owner: bool) -> None:
             service.ready = owner

@@ -152,6 +152,16 @@ class ProcessorSettings(Section):
     arbitrage_min_net_basis_points: float = 0.0
 
 
+class TracingSettings(Section):
+    """``[tracing]``: OpenTelemetry traces of sampled records (docs/tracing.md); empty ``endpoint``: off."""
+
+    # A URL may contain a password: the repr of the settings does not show it.
+    endpoint: Annotated[HttpUrl, Field(repr=False)] = ""
+    """OTLP/HTTP receiver, e.g. ``http://127.0.0.1:4318``."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.001
+    """Share of the frames with records that are traced; decided by the collector, for the whole pipeline."""
+
+
 class TopicsSettings(Section):
     """``[topics]``: settings of ``alphapulse init`` and ``alphapulse topics create``."""
 
@@ -275,6 +285,7 @@ class Settings(BaseSettings):
     registry: RegistrySettings = RegistrySettings()
     ops: OpsSettings = OpsSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     topics: TopicsSettings = TopicsSettings()
     publisher: PublisherSettings = PublisherSettings()
     processors: ProcessorSettings = ProcessorSettings()

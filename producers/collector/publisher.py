@@ -17,7 +17,9 @@ from aiokafka.errors import KafkaError
 from alphapulse import metrics, topics
 from alphapulse.config import PublisherSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka.native.producer import Told
+from alphapulse.kafka.native.producer import Placed, Told
+from alphapulse.tracing import Headers, Tracer
+from producers.collector.traces import FrameSampler
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
@@ -35,7 +37,16 @@ RECORD_BYTES: Final = 768
 class Producer(Protocol):
     """Interface of :class:`alphapulse.kafka.NativeProducer` as used here; it preserves the order of each key."""
 
-    def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes,
+        told: Told,
+        headers: Headers | None = None,
+        placed: Placed | None = None,
+    ) -> bool:
         """Enqueue a record; False if the queue is full."""
 
     def poll(self) -> None:
@@ -82,6 +93,7 @@ class Publisher:
         codec: encodes records.
         settings: the bounds.
         venue: label of the metrics.
+        tracer: None: tracing is off.
 
     Attributes:
         taken, acknowledged, published: records accepted and acknowledged so far; ``published`` by topic.
@@ -89,7 +101,15 @@ class Publisher:
         patience: seconds at a bound after which the venue connection should be closed.
     """
 
-    def __init__(self, producer: Producer, codec: Codec, settings: PublisherSettings, venue: str) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        codec: Codec,
+        settings: PublisherSettings,
+        venue: str,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._sampler = FrameSampler(tracer) if tracer is not None else None
         self._producer = producer
         self._codec = codec
         self._bound = settings.max_in_flight
@@ -141,8 +161,14 @@ class Publisher:
         self._idle.clear()
         if self.in_flight >= self._bound or self.in_flight_bytes >= self._bound_bytes:
             self._room.clear()
+        span = self._sampler.begin(topic, record) if self._sampler is not None else None
         try:
-            taken = self._producer.send(topic, value, key=key, told=share.told)
+            if span is None:
+                taken = self._producer.send(topic, value, key=key, told=share.told)
+            else:
+                taken = self._producer.send(
+                    topic, value, key=key, told=share.told, headers=span.headers, placed=span.placed
+                )
         except Exception as error:  # noqa: BLE001 any error means that the record is not on the broker
             self.refused(share, error)
         else:

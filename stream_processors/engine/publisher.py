@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaError
 
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import NativeProducer
+from alphapulse.kafka.native.producer import Placed
+from alphapulse.tracing import Headers
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
@@ -40,23 +42,26 @@ class Outputs:
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
         # Queue while there is no producer yet, and while it has no room.
-        self._waiting: deque[tuple[str, bytes, bytes, int | None]] = deque()
+        self._waiting: deque[tuple[str, bytes, bytes, int | None, Headers | None, Placed | None]] = deque()
         self._producer: NativeProducer | None = None
         self._failure: BaseException | None = None
         self.published: Counter[str] = Counter()
         self.ends: dict[tuple[str, int], int] = {}
 
-    def put(self, record: Record) -> None:
-        """Publish ``record`` on its topic.
+    def put(self, record: Record, headers: Headers | None = None, placed: Placed | None = None) -> None:
+        """Publish ``record`` on its topic, with ``headers``; ``placed`` is called with its place or its failure.
 
         Raises:
             RecordRefused: it does not fit its schema.
         """
-        self.put_raw(TOPIC_OF[type(record)], key_of(record), self._codec.encode(record))
+        self._waiting.append(
+            (TOPIC_OF[type(record)], key_of(record), self._codec.encode(record), None, headers, placed)
+        )
+        self._send()
 
     def put_raw(self, topic: str, key: bytes, value: bytes, partition: int | None = None) -> None:
         """Publish bytes on ``topic``; without ``partition`` the key chooses it."""
-        self._waiting.append((topic, key, value, partition))
+        self._waiting.append((topic, key, value, partition, None, None))
         self._send()
 
     @property
@@ -123,8 +128,8 @@ class Outputs:
             return
         try:
             while waiting:
-                topic, key, value, partition = waiting[0]
-                if not producer.send(topic, value, key=key, partition=partition):
+                topic, key, value, partition, headers, placed = waiting[0]
+                if not producer.send(topic, value, key=key, partition=partition, headers=headers, placed=placed):
                     return
                 waiting.popleft()
         except KafkaError as error:

@@ -13,10 +13,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from alphapulse import metrics, topics
+from alphapulse import metrics, topics, tracing
 from alphapulse.clock import Clock
 from alphapulse.config import KafkaSettings, Settings
 from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.instruments import instrument_key
 from alphapulse.kafka import tell_loss
 from alphapulse.kafka.client import unusable
 from alphapulse.kafka.tail import ends_of
@@ -28,6 +29,7 @@ from stream_processors.engine.app import ProcessorsApp, add_agent
 from stream_processors.engine.deliveries import Batch
 from stream_processors.engine.ownership import RESTORE_CLIENT, OwnedPartition, Ownership
 from stream_processors.engine.publisher import Outputs
+from stream_processors.engine.traces import RecordTraces, Traced
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import SERVICE, Rules
 from stream_processors.processing.partition import Partition
@@ -104,6 +106,9 @@ class Worker:
         )
         self._processed = {topic: metrics.PROCESSED.labels(topic) for topic in INPUTS}
         self._ages = {topic: metrics.PROCESSING_AGE.labels(topic) for topic in INPUTS}
+        self._traces = RecordTraces(service.tracer, self.group) if service.tracer is not None else None
+        # Dead letters about to be published → the headers that they keep.
+        self._kept: dict[int, tracing.Headers] = {}
         self._depth_alarm = asyncio.Event()
         self._depth_timer: asyncio.TimerHandle | None = None
         self._depth_due = 0
@@ -301,6 +306,7 @@ class Worker:
         state = owned.state
         out: list[Record] = []
         clock, decode_as = self._clock, self._codec.decode_as
+        traced = self._traces.begin(topic, records) if self._traces is not None else None
         last: Any = None
         for record in records:
             offset = record.offset
@@ -310,12 +316,16 @@ class Worker:
                 decoded = decode_as(kind, record.value if record.value is not None else b"")
             except RecordRefused as error:
                 if not state.muted(topic, offset):
-                    self.dead_letters += 1
-                    out.append(refuse(record, error, service=SERVICE, time=time.time_ns()))
+                    self._refuse(record, error, out)
+                    if traced is not None and offset in traced:
+                        traced[offset].end(error=str(error))
             else:
                 # One clock reading per record: the process may be paused between two, and later books must not count
                 # as fresh.
+                made = len(out)
                 apply(state, offset, decoded, clock(), out)
+                if traced is not None:
+                    self._note_trace(traced, state, topic, offset, decoded, out[made:])
                 last = decoded
             state.positions[topic] = offset + 1
             owned.unsaved_bytes += len(record.value or b"")
@@ -324,6 +334,20 @@ class Worker:
         if last is not None:
             self._ages[topic].observe((clock() - last.received_time) / 1e9)
         self._publish(out)
+
+    def _refuse(self, record: Any, error: RecordRefused, out: list[Record]) -> None:
+        self.dead_letters += 1
+        letter = refuse(record, error, service=SERVICE, time=time.time_ns())
+        if record.headers and (kept := tracing.kept(record.headers)) is not None:
+            self._kept[id(letter)] = kept
+        out.append(letter)
+
+    def _note_trace(
+        self, traced: Traced, state: Partition, topic: str, offset: int, record: Record, made: list[Record]
+    ) -> None:
+        """Note what the record at ``offset`` made, if it is traced; an earlier owner's trace of it is complete."""
+        if self._traces is not None and offset in traced and not state.muted(topic, offset):
+            self._traces.applied(traced[offset], record, made)
 
     def _check_loss(self, state: Partition, topic: str, first: int) -> None:
         """Count records dropped by the broker before they were read: without compaction every jump is a loss."""
@@ -338,14 +362,22 @@ class Worker:
     # --- output ---
 
     def _publish(self, made: list[Record]) -> None:
+        traces = self._traces
         for record in made:
             if isinstance(record, Event) and record.kind == "gap":
                 metrics.PROCESSED_GAPS.labels(record.venue).inc()
+            span = traces.of(record) if traces is not None else None
             try:
-                self._outputs.put(record)
+                if span is not None:
+                    self._outputs.put(record, span.headers, span.placed)
+                else:
+                    self._outputs.put(record, self._kept.pop(id(record), None) if self._kept else None)
             except RecordRefused as error:
                 # A sum or a scaled price beyond 64 bits: not representable on the wire.
-                self._log.error("output record refused", reason=str(error))
+                with tracing.logged(span.headers if span is not None else ()):
+                    self._log.error("output record refused", reason=str(error))
+                if span is not None:
+                    span.end(error=str(error))
                 metrics.DEAD_LETTERS.labels(SERVICE, type(error).__name__).inc()
                 self._outputs.put(
                     Event(
@@ -356,6 +388,16 @@ class Worker:
                         message=str(error),
                     )
                 )
+
+        if traces is not None and traces.waiting:
+            traces.settle(self._depth_is_pending)
+
+    def _depth_is_pending(self, venue: str, symbol: str) -> bool:
+        key = instrument_key(venue, symbol)
+        return any(
+            (found := owned.state.instruments.get(key)) is not None and found.depth.pending
+            for owned in self.ownership.partitions.values()
+        )
 
     def _expect_depth(self, due: int | None) -> None:
         """Schedule a check at ``due`` (clock, nanoseconds), or earlier, for books whose intervals are over."""

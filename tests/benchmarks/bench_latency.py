@@ -32,8 +32,9 @@ from alphapulse import kafka, topics
 from alphapulse.brokers.kafka import install as kafka_install
 from alphapulse.cli.stack import BrokerKind, Stack
 from alphapulse.config import KafkaSettings, PublisherSettings, Settings, VenueSettings
-from alphapulse.kafka.native.producer import Told
+from alphapulse.kafka.native.producer import Placed, Told
 from alphapulse.supervisor.supervisor import Supervisor
+from alphapulse.tracing import Headers
 from producers.collector.collector import Collector
 from producers.collector.publisher import Publisher
 from producers.registry import load
@@ -124,10 +125,19 @@ class TimedPublisher(Publisher):
         self.acknowledged_at: dict[int, int] = {}
         self._client = producer
 
-    def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes,
+        told: Told,
+        headers: Headers | None = None,
+        placed: Placed | None = None,
+    ) -> bool:
         """Hand a record to the client, as the publisher's producer."""
         if topic not in (topics.TRADES, topics.L2):
-            return self._client.send(topic, value, key=key, told=told)
+            return self._client.send(topic, value, key=key, told=told, headers=headers, placed=placed)
         frame, sent = self.collector.frames, time.monotonic_ns()
 
         def noted(error: KafkaError | None, seconds: float) -> None:
@@ -135,7 +145,7 @@ class TimedPublisher(Publisher):
                 self.acknowledged_at[frame] = sent + int(seconds * 1e9)
             told(error, seconds)
 
-        return self._client.send(topic, value, key=key, told=noted)
+        return self._client.send(topic, value, key=key, told=noted, headers=headers, placed=placed)
 
     def poll(self) -> None:
         """Hear of acknowledgements, as the publisher's producer."""

@@ -96,15 +96,17 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running(folder: Path, broker: str = "embedded", symbols: Sequence[str] = ("BTC-USD", "ETH-USD")) -> Iterator[Demo]:
-    """Run a demo in ``folder / "data"``."""
+def running(
+    folder: Path, broker: str = "embedded", symbols: Sequence[str] = ("BTC-USD", "ETH-USD"), **variables: str
+) -> Iterator[Demo]:
+    """Run a demo in ``folder / "data"``, with more environment variables."""
     data_dir = folder / "data"
     options = ("--data-dir", str(data_dir), "--port", "0", "--symbols", ",".join(symbols), "--broker", broker)
     with (folder / "demo.err").open("wb") as log:
         process = subprocess.Popen(
             [*ALPHAPULSE, "demo", *options],
             cwd=ROOT,
-            env=environment(),
+            env=environment(**variables),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

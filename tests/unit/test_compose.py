@@ -17,10 +17,13 @@ from producers.registry import names
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("docker-compose.yml", *(f"deploy/compose/{name}.yml" for name in (
-    "market-live", "market-simulated", "observability-on", "observability-off",
+    "market-live", "market-simulated", "observability-on", "observability-off", "tracing-on", "tracing-off",
 )))  # fmt: skip
 VARIABLE = re.compile(r"\$\{([A-Z_0-9]+)")
-NOT_OURS = {"redpanda", "redpanda-1", "redpanda-2", "console", "clickhouse", "prometheus", "alertmanager", "grafana"}
+NOT_OURS = {
+    "redpanda", "redpanda-1", "redpanda-2", "console", "clickhouse", "prometheus", "alertmanager", "grafana",
+    "otel-collector",
+}  # fmt: skip
 
 
 def parsed(name: str) -> Any:
@@ -100,17 +103,46 @@ def test_prometheus_scrapes_each_of_our_services() -> None:
     assert scraped == set(services()) - NOT_OURS - {"init", "addresses"}
 
 
+@pytest.mark.parametrize("tracing", ["on", "off"])
+def test_one_variable_turns_traces_on(tracing: str) -> None:
+    """The services send to the collector if it is there, and it takes and stores what they send."""
+    switched = f"deploy/compose/tracing-{tracing}"
+    lines = (ROOT / f"{switched}.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    started = parsed(f"{switched}.yml")["services"]
+    assert bool(variables) is bool(started) is (tracing == "on")
+    for name, service in services().items():
+        if name not in NOT_OURS | {"simulator"}:
+            assert service["env_file"] == ["./deploy/compose/tracing-${TRACING:-off}.env"], name
+    if tracing == "off":
+        return
+    collector = parsed("deploy/observability/otel/collector.yml")
+    port = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
+    (name,) = started
+    assert variables == {"ALPHAPULSE_TRACING__ENDPOINT": f"http://{name}:{port}"}
+    pipeline = collector["service"]["pipelines"]["traces"]
+    for kind in ("receivers", "processors", "exporters"):
+        assert set(pipeline[kind]) == set(collector[kind])
+    asked = set(re.findall(r"\$\{env:(\w+)\}", (ROOT / "deploy/observability/otel/collector.yml").read_text()))
+    assert asked == started[name]["environment"].keys()
+    exporter = collector["exporters"]["clickhouse"]
+    assert exporter["username"] == services()["clickhouse"]["environment"]["CLICKHOUSE_USER"]
+    documented = set(re.findall(r"FROM (\w+\.\w+)", (ROOT / "docs/tracing.md").read_text()))
+    assert documented == {f"{exporter['database']}.{exporter['traces_table_name']}"}
+
+
 @pytest.mark.parametrize("market", ["", "simulated"])
 @pytest.mark.parametrize("observability", ["on", "off"])
+@pytest.mark.parametrize("tracing", ["", "on"])
 @pytest.mark.parametrize("standin", [False, True])
-def test_compose_takes_it(market: str, observability: str, *, standin: bool) -> None:
+def test_compose_takes_it(market: str, observability: str, tracing: str, *, standin: bool) -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("no docker compose of version 2 or later")
     if standin and observability == "off":
         pytest.skip("the stand-ins replace services that are not there then")
     files = ["-f", "docker-compose.yml", *(["-f", "deploy/standin/docker-compose.yml"] if standin else [])]
-    environment = {**os.environ, "MARKET": market, "OBSERVABILITY": observability}
+    environment = {**os.environ, "MARKET": market, "OBSERVABILITY": observability, "TRACING": tracing}
     for profiles in ((), ("alpaca",), ("cluster",), ("alpaca", "cluster")):
         chosen = [word for profile in profiles for word in ("--profile", profile)]
         done = subprocess.run(
@@ -121,4 +153,5 @@ def test_compose_takes_it(market: str, observability: str, *, standin: bool) -> 
         listed = set(done.stdout.split())
         assert ("simulator" in listed) is (market == "simulated")
         assert ("prometheus" in listed) is (observability == "on")
+        assert ("otel-collector" in listed) is (tracing == "on")
         assert ("redpanda-2" in listed) is ("cluster" in profiles)

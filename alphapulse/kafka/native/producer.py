@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -26,6 +26,11 @@ LAST_LOOK_SECONDS: Final = 0.016
 """Poll intervals for acknowledgements: they double from the first to the last."""
 STOP_SECONDS: Final = 10.0
 """Time for the last records to be acknowledged at the end."""
+ANY_PARTITION: Final = -1
+"""librdkafka's number for: chosen by the key."""
+
+Settle = Callable[["Fault | None", Any], None]
+"""librdkafka's callback for a record."""
 
 
 class Delivered(Protocol):
@@ -37,6 +42,9 @@ class Delivered(Protocol):
 
 Told = Callable[[KafkaError | None, float], None]
 """Callback for one record: the error, if any, and the seconds from its sending to its result."""
+
+Placed = Callable[[KafkaError | None, int, int, float], None]
+"""Callback for one record: the error, if any, its partition and offset, and the seconds from its sending."""
 
 
 class NativeProducer:
@@ -132,6 +140,8 @@ class NativeProducer:
         key: bytes | None = None,
         partition: int | None = None,
         told: Told | None = None,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+        placed: Placed | None = None,
     ) -> bool:
         """Queue a record; return False if librdkafka has no room.
 
@@ -139,6 +149,8 @@ class NativeProducer:
             topic, value, key: of the record.
             partition: None: chosen by the key, as Kafka's Java client does.
             told: called with this record's result instead of ``delivered``.
+            headers: of the record; None: none.
+            placed: called with this record's place and result, too.
 
         Raises:
             MessageSizeTooLargeError: the record exceeds the broker's limit.
@@ -148,8 +160,15 @@ class NativeProducer:
             raise ProducerClosed
         window = self._window
         settle = window.settle if told is None else partial(window.settle_one, told)
+        if placed is not None:
+            settle = partial(_settle_placed, placed, settle)
         try:
-            if partition is None:
+            if headers is not None:
+                where = ANY_PARTITION if partition is None else partition
+                self._producer.produce(
+                    topic, value=value, key=key, partition=where, headers=list(headers), on_delivery=settle
+                )
+            elif partition is None:
                 self._producer.produce(topic, value=value, key=key, on_delivery=settle)
             else:
                 self._producer.produce(topic, value=value, key=key, partition=partition, on_delivery=settle)
@@ -216,6 +235,13 @@ class _Window:
         """Report an acknowledgement or a failure to ``told`` (called by librdkafka within a poll)."""
         self.open -= 1
         told(None if fault is None else translate(fault), message.latency() or 0.0)
+
+
+def _settle_placed(placed: Placed, settle: Settle, fault: Fault | None, message: Any) -> None:
+    """Report a result to ``placed``, then as without it (called by librdkafka within a poll)."""
+    error = None if fault is None else translate(fault)
+    placed(error, message.partition(), message.offset(), message.latency() or 0.0)
+    settle(fault, message)
 
 
 def _forget(topic: str, partition: int, offset: int, error: KafkaError | None) -> None:

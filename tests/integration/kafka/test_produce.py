@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
@@ -84,6 +84,37 @@ async def test_gives_back_what_it_got(
     assert {record.key for record in records} == {b"k\x00"}
     assert [record.timestamp for record in records] == [1_700_000_000_000 + n for n in range(50)]
     assert {record.headers for record in records} == {(("h", b"\xff"),)}
+
+
+async def test_the_native_producer_sends_headers_and_tells_each_record_its_place(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
+    topic = await new_topic(3)
+    header = ("traceparent", b"00-%032x-%016x-01" % (7, 9))
+    told: list[tuple[object, int, int]] = []
+    settled: list[object] = []
+
+    def placed(error: KafkaError | None, partition: int, offset: int, seconds: float) -> None:
+        assert 0.0 < seconds < 60.0
+        told.append((error, partition, offset))
+
+    async with running(native_producer(settings, client_id="test"), settings) as writer:
+        writer.delivered = lambda *place: settled.append(place)
+        assert writer.send(topic, b"plain", key=b"k", partition=1)
+        assert writer.send(topic, b"traced", key=b"k", partition=1, headers=[header], placed=placed)
+        assert writer.send(topic, b"by key", key=b"21", headers=[header, ("empty", b"")], placed=placed)
+        await writer.flush()
+    async with running(consumer(settings, topic, group_id=None, client_id="test"), settings) as reader:
+        records = {record.value: record for record in await read(reader, 3)}
+    assert {value: record.headers for value, record in records.items()} == {
+        b"plain": (),
+        b"traced": (header,),
+        b"by key": (header, ("empty", b"")),
+    }
+    places = [(records[value].partition, records[value].offset) for value in (b"traced", b"by key")]
+    assert sorted(told, key=str) == sorted([(None, *place) for place in places], key=str)
+    assert records[b"by key"].partition == (-973932308 & 0x7FFFFFFF) % 3
+    assert len(settled) == 3, "the producer's own callback is called for them as well"
 
 
 async def test_takes_a_whole_book_as_one_record(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse import kafka, topics
+from alphapulse import kafka, topics, tracing
 from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
 from alphapulse.fixed import decimal_text
@@ -312,6 +312,22 @@ async def test_undecodable_records_and_gaps_are_told_and_the_rest_goes_on(
     assert [(event.kind, event.venue, event.symbol) for event in events] == [("gap", "kraken", "BTC-USD")]
     last = [depth for _, _, depth in await read_all(kafka_settings, topics.DEPTH)][-1]
     assert (last.valid, last.bid_prices, last.ask_prices) == (False, [], [])
+
+
+async def test_a_dead_letter_keeps_the_trace_of_its_record(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    header = tracing.TraceContext(7, 9).headers
+    async with (
+        kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer,
+        running(settings_for(tmp_path, kafka_settings)) as processors,
+    ):
+        await producer.send_and_wait(topics.L2, b"not avro", key=b"kraken|BTC-USD", headers=header)
+        reader = kafka.consumer(kafka_settings, topics.DEAD_LETTERS, group_id=None, client_id="reader")
+        async with kafka.running(reader, kafka_settings):
+            letter = await asyncio.wait_for(reader.getone(), PATIENCE)
+        log = processors.log()
+    assert letter.headers == tuple(header)
+    (line,) = [told for text in log.splitlines() if "record refused" in (told := json.loads(text))["event"]]
+    assert line["trace_id"] == f"{7:032x}"
 
 
 async def test_a_book_outlives_the_records_it_was_made_of(

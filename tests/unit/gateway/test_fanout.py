@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,15 +10,18 @@ from prometheus_client import REGISTRY
 
 from alphapulse import metrics
 from alphapulse.errors import UnknownInstrument
+from alphapulse.tracing import TraceContext, Tracer
 from gateway import close_codes
 from gateway.close_codes import MISUSE, RESTART, SLOW
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
 from gateway.protocol import Subscription
 from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS, Session
 from gateway.state import MarketState
+from gateway.traces import DeliveryTraces
 from schemas.records import DeadLetter
 from tests.fixtures import market
 from tests.fixtures.market import MAX_BOOK_AGE, SECOND, START
+from tests.fixtures.otlp import Collected
 from tests.fixtures.stream import ClientBook, ClogableWire, ManualScheduler, messages_of, text_of
 
 BOOK = '{"op":"subscribe","id":1,"channel":"book","venue":"kraken","symbol":"BTC-USD"}'
@@ -474,3 +479,35 @@ def test_every_code_of_closing_begins_at_none() -> None:
     Bench()
     codes = {sample.labels["code"] for family in metrics.GATEWAY_DISCONNECTS.collect() for sample in family.samples}
     assert {str(code.number) for code in close_codes.ALL} <= codes
+
+
+def test_a_traced_record_is_followed_to_the_sockets() -> None:
+    bench, export = Bench(), Collected()
+    wire, _ = bench.client(BOOK)
+    traces = DeliveryTraces(Tracer(export, 0.0), bench.hub)
+    read = time.time_ns()
+    record = market.depth(sequence=1)
+    consumed = SimpleNamespace(topic="md.depth", partition=3, offset=17, headers=TraceContext(7, 9).headers)
+    bench.hub.apply(record, bench.tick.clock())
+    traces.delivered(consumed, record, read)
+    assert not export.ended, "it is only queued"
+    wire.read()
+    bench.tick.run()
+    assert kinds(wire.read()) == ["snapshot"]
+    ((span, end, _),) = export.ended
+    assert (span.name, span.parent, span.start) == ("deliver", TraceContext(7, 9), read)
+    assert end > read
+    assert span.attributes["messaging.kafka.offset"] == 17
+    assert (span.attributes["alphapulse.venue"], span.attributes["alphapulse.symbol"]) == ("kraken", "BTC-USD")
+    assert span.attributes["alphapulse.subscriptions"] == 1
+
+
+def test_a_traced_record_that_nobody_subscribed_to_is_delivered_at_once() -> None:
+    bench, export = Bench(), Collected()
+    traces = DeliveryTraces(Tracer(export, 0.0), bench.hub)
+    consumed = SimpleNamespace(topic="md.depth", partition=3, offset=17, headers=TraceContext(7, 9).headers)
+    for record in (market.depth(sequence=1), market.event()):
+        traces.delivered(consumed, record, time.time_ns())
+    consumed.headers = [("traceparent", b"junk")]
+    traces.delivered(consumed, market.trade(), time.time_ns())
+    assert [span.attributes["alphapulse.subscriptions"] for span in export.spans] == [0, 0]

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from alphapulse import topics
+from alphapulse import logs, topics
+from alphapulse.config import LogSettings
 from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.tracing import Headers, TraceContext
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event
 from schemas.refusal_sender import UNACKNOWLEDGED, RefusalSender
@@ -30,7 +36,7 @@ class DeafProducer(LogProducer):
         super().__init__(Log())
         self.at_once = at_once
 
-    async def send(self, topic: str, value: bytes, key: bytes | None = None) -> Any:
+    async def send(self, topic: str, value: bytes, key: bytes | None = None, headers: Headers | None = None) -> Any:
         if self.at_once:
             raise KafkaTimeoutError
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,3 +105,27 @@ async def test_a_flood_of_refusals_waits_for_the_broker() -> None:
         sent.set_result(None)
     await last
     assert made.refused == UNACKNOWLEDGED
+
+
+async def test_a_dead_letter_keeps_the_trace_of_its_record_and_nothing_else() -> None:
+    context, producer = TraceContext(7, 9), LogProducer(Log())
+    made = sender(producer)
+    for headers in ([("other", b"x"), *context.headers], [("traceparent", b"\xff")], ()):
+        await made.refuse(message(TRADES, 5, b"junk", headers), WHY)
+    assert producer.headers == [context.headers, None, None]
+
+
+async def test_the_log_line_of_a_refused_record_has_its_trace_id() -> None:
+    stream = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logs.configure(LogSettings(format="json"), service="sink-test", stream=stream)
+    try:
+        await sender(LogProducer(Log())).refuse(message(TRADES, 5, b"junk", TraceContext(7, 9).headers), WHY)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
+    (line,) = [json.loads(text) for text in stream.getvalue().splitlines()]
+    assert (line["event"], line["trace_id"]) == ("record refused, kept in dlq", f"{7:032x}")

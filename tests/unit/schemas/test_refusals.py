@@ -22,6 +22,7 @@ class Message:
     topic: str = topics.L2
     partition: int = 3
     offset: int = 2**40
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def letter_of(message: Message) -> DeadLetter:

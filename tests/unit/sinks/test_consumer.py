@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from alphapulse import topics
 from alphapulse.errors import BrokerError, ServiceError
+from alphapulse.tracing import TraceContext, Tracer
 from schemas.codec import Codec
 from schemas.records import Event
 from schemas.refusal_sender import RefusalSender
@@ -18,6 +19,7 @@ from sinks.consumer import SinkConsumer
 from sinks.contract import Abandoned, BatchChunk, BatchLimits, Commit, Span
 from sinks.decoder import RecordDecoder
 from tests.fixtures.log import Log, LogConsumer, SlowProducer
+from tests.fixtures.otlp import Collected
 from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_life import live, make
 
@@ -817,3 +819,34 @@ async def test_rows_that_were_not_committed_are_not_counted() -> None:
         await task
     assert told("alphapulse_sink_rows_total", topic=KEY.topic) == before
     assert sink.unwritten_seconds > 0.0
+
+
+async def test_a_traced_message_is_followed_until_it_is_committed() -> None:
+    export, log, target = Collected(), log_of(4), ListTarget(records=10)
+    log.append(KEY, CODEC.encode(trade(4)), TraceContext(7, 9).headers)
+    sink = await live(log, target, tracer=Tracer(export, 0.0))
+    ((span, end, error),) = export.ended
+    assert (span.context.trace_id, span.attributes["messaging.kafka.offset"], error) == (7, 4, "")
+    assert end == sink.last_commit_time
+    assert span.attributes["alphapulse.batch.records"] == 5
+
+
+async def test_a_message_whose_commit_was_refused_is_not_told_as_stored() -> None:
+    export, log, target = Collected(), log_of(0), ListTarget(records=1)
+    log.append(KEY, CODEC.encode(trade(4)), TraceContext(7, 9).headers)
+    sink, source = make(log, target, tracer=Tracer(export, 0.0))
+    stopping = asyncio.Event()
+    task = asyncio.create_task(sink.run([KEY.topic], stopping))
+    while source.listener is None:
+        await asyncio.sleep(0)
+
+    async def taken_over(_: asyncio.Event) -> None:
+        log.members += 1
+
+    target.during_write = taken_over
+    await source.join([KEY])
+    await read_all(source)
+    stopping.set()
+    await task
+    assert "rollback" in target.calls
+    assert export.ended == []

@@ -169,7 +169,7 @@ async def test_a_refused_record_is_never_swallowed(held: tuple[HeldProducer, Pub
 @pytest.mark.parametrize("error", [MessageSizeTooLargeError("too large"), RuntimeError("a bug of the client's")])
 async def test_a_record_that_the_client_does_not_take_is_never_swallowed(error: Exception) -> None:
     class Refusing(HeldProducer):
-        def send(self, topic: str, value: bytes, *, key: bytes, told: Told) -> bool:
+        def send(self, topic: str, value: bytes, *, key: bytes, told: Told, **_: object) -> bool:
             raise error
 
     publisher = Publisher(Refusing(), Codec(), PublisherSettings(), "kraken")

@@ -48,7 +48,7 @@ def test_rules_are_in_nanoseconds() -> None:
 async def test_a_record_of_our_own_that_does_not_fit_becomes_an_event(tmp_path: Path) -> None:
     worker = Worker(Service("processors", Settings(data_dir=tmp_path)))
     worker._publish([trade(size=2**63), trade()])
-    made = [(topic, Codec().decode(value)) for topic, _, value, _ in worker._outputs._waiting]
+    made = [(topic, Codec().decode(value)) for topic, _, value, *_ in worker._outputs._waiting]
     assert [topic for topic, _ in made] == [topics.EVENTS, topics.TRADES]
     event = made[0][1]
     assert isinstance(event, Event)
