@@ -105,8 +105,8 @@ def test_a_wrong_key_is_found(place: str) -> None:
     (panel, *_) = (panel for panel in dashboard["panels"] if panel["type"] == "timeseries")
     for name in filter(None, place.split(".")):
         panel = panel[int(name) if name.isdecimal() else name]
-    panel["lineWitdh"] = 1
-    assert [where for where in unknown_to_grafana(dashboard) if ".lineWitdh" in where]
+    panel["lineWeight"] = 1
+    assert [where for where in unknown_to_grafana(dashboard) if ".lineWeight" in where]
 
 
 @pytest.mark.parametrize(("name", "panel"), PANELS, ids=lambda one: one if isinstance(one, str) else one["title"])
