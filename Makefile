@@ -22,7 +22,7 @@ PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_module
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compose-smoke quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
+.PHONY: help demo audit compose-smoke quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,16 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spell
 
 compose-smoke: $(VENV)/.dev ## Bring the compose file up on stand-ins, break it, count its rows (needs a Docker engine, root)
 	$(BIN)/python scripts/compose_smoke.py --build $(ARGS)
+
+# In an environment of its own: what audits is no dependency. hadolint is a program that is run, nothing is linked with it.
+audit: requirements-audit.lock | $(BIN)/python ## Look for known vulnerabilities in all locks, and lint the Dockerfiles (needs the network)
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-audit.lock
+	.venv-audit/bin/hadolint deploy/Dockerfile deploy/standin/Dockerfile
+	@for lock in requirements.lock requirements-dev.lock requirements-node.lock requirements-image.lock; do \
+	    echo "==> $$lock"; .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit; \
+	done
+	cd gateway/dashboard && npm audit
 
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -8,10 +8,11 @@ told here once a batch, once a second or when it is asked for: a metric costs mo
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+
+from alphapulse.version import installed_version
 
 # --- collectors (producers/) -------------------------------------------------------------------------------
 
@@ -144,7 +145,7 @@ SIMULATOR_SLOW_CLIENTS = Counter(
 # --- everywhere --------------------------------------------------------------------------------------------
 
 BUILD = Gauge("alphapulse_build_info", "Always 1; the labels say what runs", ["version", "python"])
-BUILD.labels(metadata.version("alphapulse"), platform.python_version()).set(1)
+BUILD.labels(installed_version(), platform.python_version()).set(1)
 READY = Gauge("alphapulse_ready", "What /ready says: 1 while the service does its work, else 0")
 LAG = Gauge(
     "alphapulse_lag_records",

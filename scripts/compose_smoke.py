@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Smoke test of docker-compose.yml on a Docker engine: brings the full stack up, breaks it, and counts its rows.
 
-    scripts/compose_smoke.py [--build] [--keep] [--skip STEP]
+    scripts/compose_smoke.py [--images] [--build] [--keep] [--skip STEP]
 
-Runs the compose file with deploy/standin/docker-compose.yml (no image is pulled) on simulated venues: waits for health,
-follows a moving book through the gateway, compares ClickHouse and Parquet with the topics offset by offset, looks at
-Prometheus' targets and alerts, holds a collector still until its alert fires, kills every container with SIGKILL,
-scales the processors to 2 and back, restarts the broker, and takes everything down. Prints each step with its seconds;
-the exit code is 1 if a step fails. Needs root (for SIGKILL from outside) and the packages of requirements.lock.
+Runs the compose file with deploy/standin/docker-compose.yml (no image is pulled) on simulated venues: waits for
+health, looks at the containers' rights, follows a moving book through the gateway, compares ClickHouse and Parquet with
+the topics offset by offset, looks at Prometheus' targets and alerts, stalls a venue and then a collector until an
+alert fires, makes a service hang, kills every container with SIGKILL, scales the processors to 2 and back, restarts
+the broker, and takes everything down. Prints each step with its seconds; the exit code is 1 if a step fails. Needs root
+(for signals from outside) and the packages of requirements.lock. ``--images``: the same without the stand-ins, on the
+images that the compose file names.
 """
 
 from __future__ import annotations
@@ -36,22 +38,24 @@ from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: E402 the tree is 
 from alphapulse import topics  # noqa: E402
 from sinks.clickhouse.tables import TABLE_OF  # noqa: E402
 
-COMPOSE: Final = ("docker", "compose", "-f", "docker-compose.yml", "-f", "deploy/standin/docker-compose.yml")
-ENVIRONMENT: Final = {
+FILES: Final = ["docker-compose.yml", "deploy/standin/docker-compose.yml"]
+STANDIN_REGISTRY: Final = "http://registry:8081/apis/ccompat/v7"
+ENVIRONMENT: Final[dict[str, str]] = {
     # A project and ports of its own: it may run beside a stack that somebody uses, and deletes only its own volumes.
     "COMPOSE_PROJECT_NAME": "alphapulse-smoke",
     "MARKET": "simulated",
-    "REGISTRY_URL": "http://registry:8081/apis/ccompat/v7",
     "GATEWAY_PORT": "28000",
     "CLICKHOUSE_PORT": "28123",
     "PROMETHEUS_PORT": "29090",
     "ALERTMANAGER_PORT": "29093",
     "KAFKA_PORT": "29092",
+    "REGISTRY_PORT": "28081",
 }
 GATEWAY: Final = "http://127.0.0.1:28000"
 CLICKHOUSE: Final = "http://127.0.0.1:28123"
 PROMETHEUS: Final = "http://127.0.0.1:29090"
 KAFKA: Final = "127.0.0.1:29092"
+OKX_PORT: Final = 9005  # as deploy/config-simulated has it
 COLLECTORS: Final = ("kraken", "coinbase", "binance", "binance-us", "okx")
 SERVICES: Final = (
     *(f"collector-{name}" for name in COLLECTORS),
@@ -71,7 +75,8 @@ class Failed(Exception):
 def compose(*arguments: str, check: bool = True, timeout: float = 300.0) -> str:
     """Run ``docker compose`` and return its standard output."""
     done = subprocess.run(
-        [*COMPOSE, *arguments], cwd=ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True,
+        ["docker", "compose", *(word for name in FILES for word in ("-f", name)), *arguments],
+        cwd=ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True,
         timeout=timeout, check=False,
     )  # fmt: skip
     if check and done.returncode:
@@ -82,6 +87,14 @@ def compose(*arguments: str, check: bool = True, timeout: float = 300.0) -> str:
 def containers() -> list[dict[str, Any]]:
     """Return what ``docker compose ps`` tells of each container."""
     return [json.loads(line) for line in compose("ps", "--all", "--format", "json").splitlines()]
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Run ``docker`` and return its standard output."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    if check and done.returncode:
+        raise Failed(f"docker {' '.join(arguments)}: {done.stderr.strip()[-800:]}")
+    return done.stdout.strip()
 
 
 def get(url: str, *, user: str = "") -> Any:
@@ -206,11 +219,65 @@ def targets_are_up() -> str:
     return f"{len(wait('all targets up', up, 90))} targets"
 
 
-def firing() -> set[str]:
-    """Return the names of the alerts that fire."""
+def firing() -> set[tuple[str, str]]:
+    """Return the alerts that fire: the name, and the venue or service that it is about."""
     alerts = get(f"{PROMETHEUS}/api/v1/alerts")["data"]["alerts"]
-    ours = [alert for alert in alerts if alert["labels"].get("job") != "redpanda"]  # the stand-in has no such port
-    return {alert["labels"]["alertname"] for alert in ours if alert["state"] == "firing"}
+    labels = [alert["labels"] for alert in alerts if alert["state"] == "firing"]
+    return {
+        (one["alertname"], one.get("venue") or one.get("service", ""))
+        for one in labels
+        if one.get("job") != "redpanda" or len(FILES) == 1  # the stand-in has no such port
+    }
+
+
+def no_alert_fires() -> str:
+    """Look for a minute, since an alert fires only after it has held for a while."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := firing():
+            raise Failed(f"firing: {found}")
+        time.sleep(5)
+    return "for a minute"
+
+
+def told_by_webhook(status: str, name: str) -> bool:
+    """Whether Alertmanager's example receiver has told of the alert ``name``."""
+    return any(f" {status} " in line and f" {name}: " in line for line in compose("logs", "alerts").splitlines())
+
+
+def drop_packets(port: int, *, drop: bool) -> None:
+    """Begin or end to drop what comes to ``port`` of the simulated venues."""
+    pid = docker("inspect", "--format", "{{.State.Pid}}", *compose("ps", "--quiet", "simulator").split())
+    rule = ["INPUT", "--protocol", "tcp", "--dport", str(port), "--jump", "DROP"]
+    subprocess.run(
+        ["nsenter", "--target", pid, "--net", "iptables", "--wait", "--append" if drop else "--delete", *rule],
+        check=True,
+    )
+
+
+def a_stalled_venue_is_told() -> str:
+    """Let one venue fall silent: its alert fires, and no other venue's; it goes on: the alert resolves."""
+    alert = ("VenueSilent", "okx")
+    began = time.monotonic()
+    drop_packets(OKX_PORT, drop=True)
+    try:
+        wait("VenueSilent of okx", lambda: alert in firing(), 240, pause=2.0)
+        fired = time.monotonic() - began
+        if others := {one for one in firing() if one[0] == "VenueSilent"} - {alert}:
+            raise Failed(f"firing too: {others}")
+        book_moves("kraken")
+        wait("the webhook", lambda: told_by_webhook("firing", "VenueSilent"), 120, pause=2.0)
+    finally:
+        drop_packets(OKX_PORT, drop=False)
+    began = time.monotonic()
+    wait("the alert to resolve", lambda: alert not in firing(), 300, pause=2.0)
+    resolved = time.monotonic() - began
+    wait("the webhook", lambda: told_by_webhook("resolved", "VenueSilent"), 120, pause=2.0)
+    wait("all healthy again", healthy, 120)
+    book_moves("okx")
+    return (
+        f"VenueSilent of okx fired after {fired:.0f} s, resolved {resolved:.0f} s after the end; the webhook told both"
+    )
 
 
 def a_stalled_collector_is_told() -> str:
@@ -222,21 +289,51 @@ def a_stalled_collector_is_told() -> str:
     finally:
         compose("unpause", "collector-okx")
     wait("the alert to resolve", lambda: not firing() & fired, 240, pause=2.0)
-    return f"{', '.join(sorted(fired))} fired and resolved"
+    wait("all healthy again", healthy, 120)
+    return f"{', '.join(sorted(' of '.join(one) for one in fired))} fired and resolved"
+
+
+def a_hung_service_is_started_again() -> str:
+    """Stop the gateway's process from within: its own health check ends it, and Docker starts it again."""
+    (container,) = compose("ps", "--quiet", "gateway").split()
+    began = time.monotonic()
+    script = "import json, os, signal; os.kill(json.load(open('/data/run/gateway.json'))['pid'], signal.SIGSTOP)"
+    docker("exec", container, "python3", "-c", script)
+    restarts = ["inspect", "--format", "{{.RestartCount}}", container]
+    wait("Docker to start it again", lambda: int(docker(*restarts)) > 0, 180, pause=1.0)
+    ended = time.monotonic() - began
+    wait("healthy again", lambda: healthy(("gateway",)), 90)
+    book_moves()
+    return f"ended after {ended:.0f} s"
+
+
+def rights_are_few() -> str:
+    """Look from within each of our containers: no root, no capabilities, none to be had, read-only."""
+    script = (
+        "import json, os\n"
+        "status = dict(line.rstrip().split(':\\t', 1) for line in open('/proc/self/status') if ':\\t' in line)\n"
+        "try:\n"
+        "    open('/opt/alphapulse/written', 'w'); written = True\n"
+        "except OSError as error:\n"
+        "    written = error.strerror\n"
+        "capabilities = [int(status[name], 16) for name in ('CapEff', 'CapBnd')]\n"
+        "print(json.dumps([os.getuid(), *capabilities, status['NoNewPrivs'], written]))"
+    )
+    looked = 0
+    for container in compose("ps", "--quiet", *SERVICES, "simulator").split():
+        found = json.loads(docker("exec", container, "python3", "-c", script))
+        if found != [10001, 0, 0, "1", "Read-only file system"]:
+            raise Failed(f"{container}: uid, capabilities, bounding set, no new privileges, a write: {found}")
+        looked += 1
+    return f"{looked} containers: uid 10001, no capabilities, read-only"
 
 
 def everything_survives_sigkill() -> str:
     """Kill the first process of every container; Docker starts it again, and the book moves on."""
     killed = 0
-    for service in (*SERVICES, "clickhouse", "registry", "redpanda"):
+    for service in (*SERVICES, "clickhouse", *(["registry"] if len(FILES) > 1 else []), "redpanda"):
         for container in compose("ps", "--quiet", service).split():
-            pid = subprocess.run(
-                ["docker", "inspect", "--format", "{{.State.Pid}}", container],
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(int(docker("inspect", "--format", "{{.State.Pid}}", container)), signal.SIGKILL)
             killed += 1
         wait(f"{service} healthy again", lambda service=service: healthy((service,)), 150)  # type: ignore[misc]
     wait("all healthy again", healthy, 150)
@@ -264,60 +361,87 @@ def the_broker_restarts() -> str:
 
 
 def comes_up() -> str:
-    """Start everything and wait for the line with the addresses."""
-    compose("up", "--detach", "--no-build", timeout=600)
-    wait("all healthy", healthy, 180)
+    """Start everything as a script would, and wait for the line with the addresses."""
+    compose("up", "--detach", "--wait", "--wait-timeout", "300", "--no-build", timeout=600)
+    if not healthy():
+        raise Failed("up --wait returned before all were healthy")
     told = wait("the addresses", lambda: compose("logs", "--no-log-prefix", "addresses").strip(), 60)
-    return str(told).splitlines()[-1]
+    return str(told).splitlines()[0]
+
+
+def builds() -> str:
+    """Build AlphaPulse's image, and the stand-ins where they are used."""
+    if len(FILES) > 1:
+        subprocess.run([ROOT / "deploy/standin/build"], check=True)
+    else:
+        compose("build", "init", timeout=1200)
+        compose("pull", "--quiet", "--ignore-buildable", "--ignore-pull-failures", timeout=1200)
+    return docker("image", "ls", "--format", "{{.Tag}} {{.Size}}", "alphapulse").replace("\n", ", ")
+
+
+def goes_down() -> str:
+    """Take everything down, and look for what is left."""
+    compose("down", "--volumes", "--timeout", "60")
+    label = f"label=com.docker.compose.project={ENVIRONMENT['COMPOSE_PROJECT_NAME']}"
+    lists = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
+    if left := [found for one in lists if (found := docker(*one, "--quiet", "--filter", label))]:
+        raise Failed(f"left: {left}")
+    return "nothing is left"
 
 
 def main() -> int:
     """Run the steps; return the exit code."""
-    parser = argparse.ArgumentParser(description="Smoke test of docker-compose.yml with stand-ins.")
-    parser.add_argument("--build", action="store_true", help="build the images first (deploy/standin/build)")
+    parser = argparse.ArgumentParser(description="Smoke test of docker-compose.yml.")
+    parser.add_argument("--images", action="store_true", help="on the images that it names, not on stand-ins")
+    parser.add_argument("--build", action="store_true", help="build first: our image, or all stand-ins")
     parser.add_argument("--keep", action="store_true", help="leave the stack running")
     parser.add_argument("--skip", action="append", default=[], metavar="STEP", help="leave a step out, by its name")
     options = parser.parse_args()
     steps: list[tuple[str, Callable[[], str | None]]] = [
         ("up", comes_up),
+        ("rights", rights_are_few),
         ("a book moves", book_moves),
         ("targets", targets_are_up),
-        ("no alert", lambda: None if not firing() else _fail(f"firing: {', '.join(sorted(firing()))}")),
+        ("no alert", no_alert_fires),
         ("rows", rows_are_the_records),
+        ("stalled venue", a_stalled_venue_is_told),
         ("stalled collector", a_stalled_collector_is_told),
+        ("hung service", a_hung_service_is_started_again),
         ("SIGKILL", everything_survives_sigkill),
         ("rows after SIGKILL", rows_are_the_records),
         ("scale", processors_scale),
         ("broker restart", the_broker_restarts),
         ("rows at the end", rows_are_the_records),
     ]
+    if options.images:
+        del FILES[1:]
+    else:
+        ENVIRONMENT["REGISTRY_URL"] = STANDIN_REGISTRY
     if options.build:
-        steps.insert(0, ("build", lambda: subprocess.run([ROOT / "deploy/standin/build"], check=True) and None))
+        steps.insert(0, ("build", builds))
     if containers():
         sys.exit(
             "the project alphapulse-smoke has containers already: docker compose -p alphapulse-smoke down --volumes"
         )
-    failed = False
-    for name, step in ((name, step) for name, step in steps if name not in options.skip):
-        began = time.monotonic()
-        try:
-            told = step() or ""
-        except Exception as error:  # noqa: BLE001 whatever it was: it is told, and the stack is taken down
-            failed, told = True, f"FAILED: {error!r}"
-        print(f"{time.monotonic() - began:7.1f} s  {name:<20} {told}", flush=True)
-        if failed:
-            break
+    began = time.monotonic()
+    failed = not all(run(name, step) for name, step in steps if name not in options.skip)
     if failed:
         print(compose("ps", "--all", check=False), compose("logs", "--tail", "5", check=False), sep="\n")
     if not options.keep:
-        began = time.monotonic()
-        compose("down", "--volumes", "--timeout", "60", check=False)
-        print(f"{time.monotonic() - began:7.1f} s  down")
+        failed = not run("down", goes_down) or failed
+    print(f"{time.monotonic() - began:7.1f} s  in all")
     return 1 if failed else 0
 
 
-def _fail(told: str) -> str:
-    raise Failed(told)
+def run(name: str, step: Callable[[], str | None]) -> bool:
+    """Take a step, and print its name, its seconds and what it says; return whether it found nothing wrong."""
+    began = time.monotonic()
+    try:
+        told, good = step() or "", True
+    except Exception as error:  # noqa: BLE001 whatever it was: it is told, and the stack is taken down
+        told, good = f"FAILED: {error!r}", False
+    print(f"{time.monotonic() - began:7.1f} s  {name:<20} {told}", flush=True)
+    return good
 
 
 if __name__ == "__main__":

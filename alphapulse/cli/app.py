@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from enum import Enum
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,6 +16,7 @@ from alphapulse import config
 from alphapulse.cli.query_command import QueryCommand
 from alphapulse.errors import ArgumentsRefused, ValueRefused
 from alphapulse.instruments import check_symbol, check_venue
+from alphapulse.version import SOURCE_TREE, installed_version
 
 app = typer.Typer(
     name="alphapulse",
@@ -94,10 +94,9 @@ class Broker(Enum):
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"alphapulse {metadata.version('alphapulse')}")
-        except metadata.PackageNotFoundError:
-            print("alphapulse, from a source tree that is not installed")
+        version = installed_version()
+        uninstalled = "alphapulse, from a source tree that is not installed"
+        print(uninstalled if version == SOURCE_TREE else f"alphapulse {version}")
         raise typer.Exit
 
 

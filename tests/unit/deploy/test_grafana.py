@@ -15,6 +15,9 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import REGISTRY
 
 import alphapulse.metrics
@@ -69,6 +72,41 @@ def test_the_files_are_what_the_builder_makes(name: str) -> None:
 
 def test_there_is_no_other_dashboard() -> None:
     assert {path.stem for path in (GRAFANA / "dashboards").iterdir()} == set(BUILD.DASHBOARDS)
+
+
+def unknown_to_grafana(dashboard: dict[str, Any]) -> set[str]:
+    """Return the places in ``dashboard`` that are not there any more when Grafana's own types have taken it in."""
+    register_default_plugins()  # the types of panels and of Prometheus' queries
+    taken = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+
+    def lost(given: Any, there: Any, where: str) -> Iterator[str]:
+        if isinstance(given, dict) and isinstance(there, dict):
+            for name, value in given.items():
+                yield from lost(value, there.get(name), f"{where}.{name}")
+        elif isinstance(given, list) and isinstance(there, list) and len(given) == len(there):
+            for ours, theirs in zip(given, there, strict=True):
+                yield from lost(ours, theirs, f"{where}[]")
+        elif given != there and given not in ({}, []):
+            yield f"{where}: {given!r}, {there!r}"
+
+    return set(lost(dashboard, taken, ""))
+
+
+@pytest.mark.parametrize("name", BUILD.DASHBOARDS)
+def test_grafana_knows_every_key(name: str) -> None:
+    """Its types drop what they do not know. `definition`, a copy of a variable's query, is the page's alone."""
+    lost = unknown_to_grafana(BUILD.dashboard(name))
+    assert lost == {".templating.list[].definition: 'label_values(alphapulse_frames_total, venue)', None"}
+
+
+@pytest.mark.parametrize("place", ["", "fieldConfig.defaults.custom", "options.legend", "options.tooltip", "targets.0"])
+def test_a_wrong_key_is_found(place: str) -> None:
+    dashboard = json.loads(BUILD.text("overview"))
+    (panel, *_) = (panel for panel in dashboard["panels"] if panel["type"] == "timeseries")
+    for name in filter(None, place.split(".")):
+        panel = panel[int(name) if name.isdecimal() else name]
+    panel["lineWeight"] = 1
+    assert [where for where in unknown_to_grafana(dashboard) if ".lineWeight" in where]
 
 
 @pytest.mark.parametrize(("name", "panel"), PANELS, ids=lambda one: one if isinstance(one, str) else one["title"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -97,3 +100,82 @@ def test_the_command_imports_little(url: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "gateway: ok\n[] 0\n"
+
+
+HANGS = """
+import faulthandler, json, os, pathlib, socket, sys, time
+faulthandler.enable()
+listening = socket.create_server(("127.0.0.1", 0))
+announced = {"service": "gateway", "pid": os.getpid(), "ops_port": listening.getsockname()[1]}
+pathlib.Path(sys.argv[1], "gateway.json").write_text(json.dumps(announced))
+print(announced["ops_port"], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+    """A service whose kernel accepts connections, and that never answers any."""
+    (tmp_path / "run").mkdir()
+    command = [sys.executable, "-c", HANGS, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            monkeypatch.setenv("ALPHAPULSE_OPS__PORT", process.stdout.readline().strip())
+            monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
+            monkeypatch.setattr(health, "ANSWER_SECONDS", 0.05)
+            monkeypatch.setattr(health, "ABORT_SECONDS", 0.2)
+            yield process
+        finally:
+            process.kill()
+
+
+def asked_until_it_ends(reap: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    for _ in range(health.HUNG_AFTER - 1):
+        assert health.main(["--end-hung"]) == 1
+    assert "ended" not in capsys.readouterr().out
+    threading.Thread(target=reap).start()  # as dumb-init does
+    assert health.main(["--end-hung"]) == 1
+    return capsys.readouterr().out
+
+
+def test_a_service_that_hangs_is_ended(hung: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]) -> None:
+    told = asked_until_it_ends(hung.wait, capsys)
+    assert f"no answer 6 times in a row: ended process {hung.pid}" in told
+    _, stacks = hung.communicate(timeout=10)
+    assert hung.returncode == -signal.SIGABRT
+    assert "most recent call first" in stacks
+
+
+def test_one_that_was_stopped_is_ended_too(hung: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]) -> None:
+    hung.send_signal(signal.SIGSTOP)
+    asked_until_it_ends(hung.wait, capsys)
+    assert hung.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_an_answer_begins_the_count_again(
+    hung: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "HUNG_AFTER", 2)
+    folder, port = tmp_path / "run", os.environ["ALPHAPULSE_OPS__PORT"]
+    for _ in range(3):
+        assert health.end_hung(folder, port, timed_out=True) == ""
+        assert health.end_hung(folder, port, timed_out=False) == ""
+    assert hung.poll() is None
+
+
+def test_only_silence_counts(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a service that is not ready, nor one that does not listen yet, hangs."""
+    monkeypatch.setattr(health, "HUNG_AFTER", 1)
+    monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
+    for port in (url.rpartition(":")[2], "1"):
+        monkeypatch.setenv("ALPHAPULSE_OPS__PORT", port)
+        assert health.main(["--end-hung"]) == 1
+        assert "ended" not in capsys.readouterr().out
+
+
+def test_another_containers_service_is_not_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main(["--end-hung", "http://gateway:9100"]) == 2
+    assert "takes no URL" in capsys.readouterr().err
