@@ -22,7 +22,7 @@ PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_module
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit compose-smoke quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
+.PHONY: help demo audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,11 @@ audit: requirements-audit.lock | $(BIN)/python ## Look for known vulnerabilities
 	    echo "==> $$lock"; .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit; \
 	done
 	cd gateway/dashboard && npm audit
+
+# Nothing is skipped for want of an engine or an image, as it is by `make test`. The reaper has no stand-in.
+containers: $(VENV)/.dev ## Run the contract suites over Redpanda and ClickHouse in containers (STANDINS=1: over the stand-ins)
+	CONTAINERS=required $(if $(STANDINS),STANDINS=1 TESTCONTAINERS_RYUK_DISABLED=true) \
+	    $(BIN)/python -m pytest -m containers --durations 10 tests/integration $(ARGS)
 
 bench: $(VENV)/.dev ## Run the benchmarks (ratios against a baseline in the same run)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -12,7 +12,12 @@ import pytest
 from _pytest.nodeid import NodeId
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.broker", "tests.fixtures.kafka_cluster", "tests.fixtures.tls"]
+pytest_plugins = [
+    "tests.fixtures.broker",
+    "tests.fixtures.kafka_cluster",
+    "tests.fixtures.containers",  # uses the one before
+    "tests.fixtures.tls",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 

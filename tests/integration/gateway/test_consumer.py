@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from alphapulse import metrics, topics
-from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
-from alphapulse.kafka import consumer, producer, running
+from alphapulse.kafka import connection, consumer, producer, running
 from gateway import consumer as gateway_consumer
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
@@ -21,10 +22,18 @@ from schemas.codec import Codec
 from schemas.records import DeadLetter, Event
 from schemas.refusal_sender import RefusalSender
 from tests.fixtures import market
+from tests.fixtures.containers import KAFKAS
 from tests.fixtures.gateway import NOBODY
 from tests.fixtures.market import MAX_BOOK_AGE, START
 from tests.fixtures.stream import ManualScheduler
 from tests.integration.gateway.conftest import Feed, eventually
+
+
+@pytest.fixture(params=KAFKAS)
+def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
+    """Settings for each broker in turn, with all of our topics, empty."""
+    settings: KafkaSettings = request.getfixturevalue(request.param)
+    return settings
 
 
 class Reading:
@@ -161,9 +170,7 @@ async def test_what_cannot_be_decoded_is_kept_in_dlq_and_stops_nothing(
     assert "the first 100000 of 100001 bytes" in by_offset[2].reason
 
 
-async def test_records_dropped_unread_are_counted_and_told(
-    reading: Reading, feed: Feed, kafka: KafkaSettings, broker: EmbeddedBroker
-) -> None:
+async def test_records_dropped_unread_are_counted_and_told(reading: Reading, feed: Feed, kafka: KafkaSettings) -> None:
     await feed.put(market.depth(sequence=1))
     await reading.reader.begin(await partitions_of(kafka, TAIL))
     await reading.read_all()
@@ -172,7 +179,8 @@ async def test_records_dropped_unread_are_counted_and_told(
     reading.reader._consumer.pause(partition)
     for record in records:
         await feed.put(record)
-    broker.delete_records(partition.topic, partition.partition, 6)
+    async with running(AIOKafkaAdminClient(**connection(kafka)), kafka) as admin:
+        await admin.delete_records({partition: RecordsToDelete(6)})
     reading.reader._consumer.resume(partition)
     assert await reading.read_all() >= 5
     assert reading.state.instrument("kraken", "BTC-USD").depth == records[-1]
@@ -183,7 +191,7 @@ async def test_records_dropped_unread_are_counted_and_told(
     assert 0 < int(event.details["records"]) <= 5
 
 
-async def test_a_missing_topic_is_named(broker: EmbeddedBroker, kafka: KafkaSettings) -> None:
+async def test_a_missing_topic_is_named(kafka: KafkaSettings) -> None:
     with pytest.raises(BrokerError, match=r"has no topic md\.books; create it with: alphapulse topics create"):
         await partitions_of(kafka, [*TAIL, "md.books"])
 

@@ -1,4 +1,4 @@
-"""The whole gateway as a process, between an embedded broker and clients on loopback."""
+"""The whole gateway as a process, between a broker and clients on loopback."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from websockets.asyncio.client import connect
 
 from alphapulse.config import KafkaSettings
@@ -19,12 +20,20 @@ from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from gateway.close_codes import RESTART, SLOW
 from schemas.records import Depth
 from tests.fixtures import market
+from tests.fixtures.containers import KAFKAS
 from tests.fixtures.gateway import serving
 from tests.fixtures.market import START
 from tests.fixtures.stream import ClientBook
 from tests.integration.gateway.conftest import BOUND, Client, Feed, running_gateway
 
 BOOK = {"op": "subscribe", "id": 1, "channel": "book", "venue": "kraken", "symbol": "BTC-USD"}
+
+
+@pytest.fixture(params=KAFKAS)
+def kafka(request: pytest.FixtureRequest) -> KafkaSettings:
+    """Settings for each broker in turn, with all of our topics, empty."""
+    settings: KafkaSettings = request.getfixturevalue(request.param)
+    return settings
 
 
 def stream(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Real sink processes on both brokers, killed (-9) again and again under load: nothing lost, nothing doubled."""
+"""Real sink processes on each broker, killed (-9) again and again under load: nothing lost, nothing doubled."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import clickhouse_connect
 import pyarrow.dataset as ds
 import pytest
 
@@ -19,6 +20,7 @@ from alphapulse.config import KafkaSettings, Settings
 from alphapulse.kafka import LagReader, producer, running
 from schemas.codec import Codec
 from schemas.records import L2Update, Trade, key_of
+from tests.fixtures.containers import IN_CONTAINERS, ClickHouseContainer
 from tests.fixtures.kafka_cluster import ON_KAFKA
 from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_process import PATIENCE_SECONDS, Process, until
@@ -32,12 +34,20 @@ BOUNDS = {"batch_records": 400, "batch_seconds": 0.2}
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings for the embedded broker, or for the one whose fixture a test has as parameter."""
-    kafka: KafkaSettings = request.getfixturevalue(getattr(request, "param", "kafka"))
+    """Settings for the embedded broker, or for the one whose fixture a test has as parameter.
+
+    With the broker in a container ClickHouse is a server in one, too; else it is embedded in the sink.
+    """
+    name: str = getattr(request, "param", "kafka")
+    kafka: KafkaSettings = request.getfixturevalue(name)
+    dsn = ""
+    if name == "container_kafka":
+        server: ClickHouseContainer = request.getfixturevalue("container_clickhouse")
+        dsn = server.dsn
     base = Settings(data_dir=tmp_path, kafka=kafka)
     return base.model_copy(
         update={
-            "clickhouse": base.clickhouse.model_copy(update=BOUNDS),
+            "clickhouse": base.clickhouse.model_copy(update={"dsn": dsn, **BOUNDS}),
             "parquet": base.parquet.model_copy(update={"topics": TOPICS, **BOUNDS}),
         }
     )
@@ -96,6 +106,8 @@ async def all_committed(settings: Settings, group: str) -> None:
         ("clickhouse", "kafka"),
         ("parquet", "kafka"),
         pytest.param("parquet", "real_kafka", marks=ON_KAFKA),
+        pytest.param("clickhouse", "container_kafka", marks=IN_CONTAINERS),
+        pytest.param("parquet", "container_kafka", marks=IN_CONTAINERS),
     ],
     indirect=True,
 )
@@ -137,9 +149,20 @@ def _in_tables(process: Process) -> dict[str, list[Any]]:
     }
     found: dict[str, list[Any]] = {}
     for name, query in queries.items():
-        row = process.ask("/sql?format=JSONCompact", query.encode())["data"][0]
+        row = _row(process, query)
         found[name] = [int(row[0]), int(row[1]), row[2] if name == "trades" else int(row[2])]
     return found
+
+
+def _row(process: Process, query: str) -> Sequence[Any]:
+    """Return the one row of a query, from the sink's own engine or the server that it writes to."""
+    if not (dsn := process.settings.clickhouse.dsn):
+        found: list[Any] = process.ask("/sql?format=JSONCompact", query.encode())["data"][0]
+        return found
+    client = clickhouse_connect.get_client(dsn=dsn, database=process.settings.clickhouse.database)
+    (row,) = client.query(query).result_rows
+    client.close()
+    return row
 
 
 def _in_files(root: Path) -> dict[str, list[Any]]:

@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from aiokafka import TopicPartition
@@ -17,6 +18,7 @@ from schemas.codec import Codec
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.writer import ClickHouseTarget
 from tests.fixtures.clickhouse_server import ClickHouseServer
+from tests.fixtures.containers import IN_CONTAINERS, ClickHouseContainer
 from tests.fixtures.log import Fuse, Killed, Log
 from tests.fixtures.records import SECOND, START, trade
 from tests.fixtures.sink_life import live, uncommitted
@@ -26,12 +28,22 @@ KEYS = [TopicPartition("md.trades", number) for number in range(3)]
 MONTH = 31 * 86_400 * SECOND
 
 
+Server: TypeAlias = ClickHouseServer | ClickHouseContainer
+
+
 @pytest.fixture
-def server(tmp_path: Path, unused_tcp_port: int) -> Iterator[ClickHouseServer]:
+def chdb_server(tmp_path: Path, unused_tcp_port: int) -> Iterator[ClickHouseServer]:
     made = ClickHouseServer(tmp_path / "server", unused_tcp_port)
     made.start()
     yield made
     made.kill()
+
+
+@pytest.fixture(params=["chdb_server", pytest.param("container_clickhouse", marks=IN_CONTAINERS, id="container")])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each server in turn, running, without our database."""
+    running: Server = request.getfixturevalue(request.param)
+    return running
 
 
 def log_of(count: int) -> Log:
@@ -42,12 +54,12 @@ def log_of(count: int) -> Log:
     return log
 
 
-def target_on(server: ClickHouseServer, records: int) -> ClickHouseTarget:
+def target_on(server: Server, records: int) -> ClickHouseTarget:
     settings = ClickHouseSettings(dsn=server.dsn, batch_records=records)
     return ClickHouseTarget(settings, Engine(Settings(clickhouse=settings)), "life-1", asyncio.Event())
 
 
-async def check(server: ClickHouseServer, log: Log, count: int) -> None:
+async def check(server: Server, log: Log, count: int) -> None:
     assert uncommitted(log) == {}
     engine = Engine(Settings(clickhouse=ClickHouseSettings(dsn=server.dsn)))
     await engine.open(asyncio.Event())
@@ -56,7 +68,7 @@ async def check(server: ClickHouseServer, log: Log, count: int) -> None:
     await engine.close()
 
 
-async def test_a_sink_that_dies_now_and_then_stores_each_row_once(server: ClickHouseServer) -> None:
+async def test_a_sink_that_dies_now_and_then_stores_each_row_once(server: Server) -> None:
     log = log_of(60)
     for at in (1, 2, 3, 2, 4):
         with contextlib.suppress(Killed):
@@ -66,7 +78,7 @@ async def test_a_sink_that_dies_now_and_then_stores_each_row_once(server: ClickH
 
 
 async def test_a_server_that_dies_now_and_then_stores_each_row_once(
-    server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinks.clickhouse.engine.RETRY_SECONDS", (0.05,))
     chance = random.Random(20260302)
@@ -86,7 +98,7 @@ async def test_a_server_that_dies_now_and_then_stores_each_row_once(
     await check(server, log, 3_000)
 
 
-async def test_a_server_that_refuses_the_table_is_told(server: ClickHouseServer) -> None:
+async def test_a_server_that_refuses_the_table_is_told(server: Server) -> None:
     engine = Engine(Settings(clickhouse=ClickHouseSettings(dsn=server.dsn)))
     await engine.open(asyncio.Event())
     with pytest.raises(ServiceError, match=r"ClickHouse at clickhouse://127\.0\.0\.1:\d+/ refuses: .*UNKNOWN_TABLE"):

@@ -17,6 +17,7 @@ from alphapulse.config import KafkaSettings, Settings
 from alphapulse.kafka import LagReader, connection, producer, running
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
+from tests.fixtures.containers import CONTAINER_KAFKA
 from tests.fixtures.kafka_cluster import BROKERS
 from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_process import Process, until
@@ -74,7 +75,7 @@ async def ready(process: Process) -> None:
     await until(lambda: bool(process.status().get("ready")), "the sink does not come up")
 
 
-@pytest.mark.parametrize("settings", BROKERS, indirect=True)
+@pytest.mark.parametrize("settings", [*BROKERS, CONTAINER_KAFKA], indirect=True)
 async def test_what_the_broker_has_is_stored_before_the_end(settings: Settings, process: Process) -> None:
     process.start()
     await ready(process)

@@ -8,8 +8,14 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from alphapulse.config import KafkaSettings
+from alphapulse.kafka import connection, running
+from alphapulse.kafka.admin import create_topics
+from alphapulse.topics import Topic
 
 
 class Backend(ABC):
@@ -41,13 +47,15 @@ class Backend(ABC):
     def settings(self) -> KafkaSettings:
         """Return client settings, with the shortest session that it allows."""
 
-    @abstractmethod
     async def create_topic(self, name: str, partitions: int) -> None:
         """Make a topic."""
+        assert await create_topics(self.settings(), 1, [Topic(name, 3_600_000, partitions)]) == {name: True}
 
-    @abstractmethod
     async def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Drop a partition's records below offset ``before``, as retention would."""
+        settings = self.settings()
+        async with running(AIOKafkaAdminClient(**connection(settings)), settings) as admin:
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before)})
 
 
 def backends() -> list[type[Backend]]:

@@ -1,6 +1,7 @@
-"""The remote registry's client against Apicurio, a registry that somebody else wrote.
+"""The remote registry's client against registries that somebody else wrote: Apicurio, and the one in a container.
 
-Runs where APICURIO_HOME names the folder of an unpacked Apicurio (142 MB, Java 17):
+That is Redpanda's (or the stand-ins' Apicurio). The other runs where APICURIO_HOME names the folder of an unpacked
+Apicurio (142 MB, Java 17; ``scripts/apicurio`` fetches it):
 
     mvn org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -DoutputDirectory=. \
         -Dartifact=io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all
@@ -30,17 +31,29 @@ from schemas.codec import Codec
 from schemas.definitions import definition
 from schemas.records import Trade
 from schemas.remote import RemoteRegistry, registry
+from tests.fixtures.containers import IN_CONTAINERS
 from tests.fixtures.records import FULL, TRADE
-
-pytestmark = pytest.mark.apicurio
 
 BOUND = 120.0
 API = "/apis/ccompat/v7"
 TRADES = definition(Trade)
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("apicurio", marks=pytest.mark.apicurio),
+        pytest.param("container_registry", marks=IN_CONTAINERS, id="container"),
+    ],
+)
+def url(request: pytest.FixtureRequest) -> str:
+    """The Confluent API of each registry in turn."""
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def apicurio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The Confluent API of an Apicurio that holds its schemas in memory."""
     home = Path(os.environ.get("APICURIO_HOME", ""))
     jar = next(iter(home.glob("apicurio-registry-app-*-runner.jar")), None) if home.name else None
