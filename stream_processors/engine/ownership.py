@@ -20,10 +20,10 @@ from faust.types import TP
 from alphapulse import logs, metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.kafka.tail import TailReader, tail_reader
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, Event, Record
 from stream_processors.checkpoints.checkpoint import CheckpointLedger, Restored, interpret
-from stream_processors.checkpoints.read_back import ends_of, read_back
 from stream_processors.engine.publisher import Outputs
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import SERVICE, Rules
@@ -214,15 +214,21 @@ class Ownership:
     ) -> dict[int, OwnedPartition]:
         if not numbers:
             return {}
-        kafka = self._settings.kafka
-        inputs = [TopicPartition(topic, number) for number in numbers for topic in INPUTS]
-        bounds = {partition: range(*span) for partition, span in (await ends_of(kafka, inputs)).items()}
+        wanted = (*INPUTS, topics.PROCESSORS_STATE, *DERIVED)
+        partitions = [TopicPartition(topic, number) for number in numbers for topic in wanted]
+        async with tail_reader(self._settings.kafka, partitions, client_id=RESTORE_CLIENT) as reader:
+            return await self._read_back(reader, numbers, committed)
+
+    async def _read_back(
+        self, reader: TailReader, numbers: Collection[int], committed: Mapping[TP, int | None]
+    ) -> dict[int, OwnedPartition]:
+        bounds = await reader.held([TopicPartition(topic, number) for number in numbers for topic in INPUTS])
         newest: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
 
-        def keep(partition: TopicPartition, record: Any) -> None:
-            newest[partition.partition][record.key] = record.value
+        def keep(partition: TopicPartition, records: Sequence[Any]) -> None:
+            newest[partition.partition].update((record.key, record.value) for record in records)
 
-        await read_back(kafka, {TopicPartition(topics.PROCESSORS_STATE, n): 0 for n in numbers}, keep)
+        await reader.read(await reader.held([TopicPartition(topics.PROCESSORS_STATE, n) for n in numbers]), keep)
         taken: dict[int, OwnedPartition] = {}
         starts: dict[TopicPartition, int] = {}
         for number in numbers:
@@ -237,7 +243,11 @@ class Ownership:
                 owned.state.begin_rereading(held[topics.DEPTH].stop, self._clock())
                 for topic in DERIVED:
                     starts[TopicPartition(topic, number)] = owned.ledger.published.get(topic, 0)
-        await read_back(kafka, starts, lambda partition, record: self._note_published(taken, partition, [record]))
+        spans = {
+            partition: range(max(starts[partition], held.start), held.stop)
+            for partition, held in (await reader.held(starts)).items()
+        }
+        await reader.read(spans, lambda partition, records: self._note_published(taken, partition, records))
         return taken
 
     def _interpret(self, number: int, newest: Mapping[bytes, bytes], bounds: Mapping[str, range]) -> Restored | None:
