@@ -238,11 +238,12 @@ class Ownership:
             restored = self._interpret(number, newest[number], held)
             if restored is not None:
                 self._restore(owned, restored)
-            if restored is not None or any(commits.values()):
-                self._set_positions(owned.state, held, commits)
-                owned.state.begin_rereading(held[topics.DEPTH].stop, self._clock())
-                for topic in DERIVED:
-                    starts[TopicPartition(topic, number)] = owned.ledger.published.get(topic, 0)
+            # Without checkpoint and commit, too: an earlier owner may have been killed after it published and before it
+            # wrote either.
+            self._set_positions(owned.state, held, commits)
+            owned.state.begin_rereading(held[topics.DEPTH].stop, self._clock())
+            for topic in DERIVED:
+                starts[TopicPartition(topic, number)] = owned.ledger.published.get(topic, 0)
         spans = {
             partition: range(max(starts[partition], held.start), held.stop)
             for partition, held in (await reader.held(starts)).items()

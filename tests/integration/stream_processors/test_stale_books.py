@@ -189,6 +189,35 @@ async def test_killed_they_leave_no_opportunity_open_and_open_none_twice(
             processors.kill()
 
 
+async def test_killed_before_its_first_commit_a_worker_leaves_nothing_open(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    """What it published is all that the next worker has to go by: no checkpoint, no commit."""
+    processors = Processors(
+        settings_for(tmp_path, kafka_settings, RULE, checkpoint_interval_s=3600, commit_interval_ms=3_600_000)
+    )
+    await processors.start()
+    try:
+        async with (
+            signals(kafka_settings) as seen,
+            kafka.running(kafka.producer(kafka_settings, client_id="feed"), kafka_settings) as producer,
+        ):
+            one, other = Venue("kraken"), Venue("coinbase")
+            await publish(producer, [one.quote(10_000)])
+            await publish(producer, [other.quote(10_100)])
+            opened = await seen.until("OPENED")
+            processors.kill()
+            await publish(producer, [other.quote(10_000)])
+            await processors.start()
+            closed = await seen.until("CLOSED")
+            assert closed.opportunity_id == opened.opportunity_id
+            check_lives(seen.made)
+        assert await processors.stop() == 0
+    finally:
+        if processors.process is not None and processors.process.poll() is None:
+            processors.kill()
+
+
 async def feed(producer: AIOKafkaProducer) -> None:
     """Let two venues quote; every few quotes one of them is above the other."""
     one, other = Venue("kraken"), Venue("coinbase")
