@@ -143,8 +143,15 @@ def book_moves(venue: str = "kraken", symbol: str = "BTC-USDT") -> None:
         book = get(f"{GATEWAY}/api/v1/books/{venue}/{symbol}")
         return book if book["valid"] and book["bids"] and book["asks"] else None
 
-    first = wait(f"a valid book of {venue} {symbol}", valid, 60)
-    wait(f"a change of {venue} {symbol}", lambda: (now := valid()) and now["bids"] != first["bids"], 60)
+    try:
+        first = wait(f"a valid book of {venue} {symbol}", valid, 60)
+        wait(f"a change of {venue} {symbol}", lambda: (now := valid()) and now["bids"] != first["bids"], 60)
+    except Failed as error:
+        book, venues = get(f"{GATEWAY}/api/v1/books/{venue}/{symbol}?depth=1"), get(f"{GATEWAY}/api/v1/exchanges")
+        service = f"http://collector-{venue.replace('_', '-')}:9100/status"
+        script = f"import urllib.request as r; print(r.urlopen('{service}', timeout=10).read().decode()[:2000])"
+        collector = compose("exec", "-T", "gateway", "python3", "-c", script, check=False)
+        raise Failed(f"{error}; book {book}; venues {venues}; collector {collector}") from None
 
 
 async def _ends(names: tuple[str, ...]) -> dict[str, int]:
