@@ -23,7 +23,7 @@ function Row({ exchange, colour, current }: RowProps) {
         <span className="swatch" style={{ background: colour }} aria-hidden="true" />
         {venueName(exchange.venue)}
       </th>
-      <td className="state">
+      <td className="state" title={exchange.status}>
         <Dot tone={current ? toneOf(exchange.status) : 'unknown'} />
         {exchange.status}
       </td>
