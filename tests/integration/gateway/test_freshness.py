@@ -152,7 +152,6 @@ async def started(gateway: GatewayProcess) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.unmeasured
 async def test_a_restarted_gateway_hands_out_nothing_of_a_long_backlog_before_it_has_caught_up(
     feed: Feed, kafka: KafkaSettings, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
