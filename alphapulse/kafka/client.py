@@ -160,7 +160,7 @@ def native_consumer(
     """Return a consumer on librdkafka, equivalent to :func:`consumer`'s at a tenth of the CPU time.
 
     Args:
-        coalesce_ms: delay after a record to gather more before they are handed over together.
+        coalesce_ms: minimum time between two handovers of records, unless many wait.
 
     The other arguments are those of :func:`consumer`.
 

@@ -51,7 +51,7 @@ class NativeConsumer:
         group_id: None for a reader without shared partitions and commits.
         request_timeout_ms: timeout for a response of the broker.
         max_poll_records: maximum records per :meth:`getmany`; None: no limit.
-        coalesce_ms: delay after a record to gather more before they are handed over together.
+        coalesce_ms: minimum time between two handovers of records, unless many wait.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ LATELY_SECONDS: Final = 0.5
 BURST_RECORDS: Final = 1_000
 """Maximum records handed over at once: about two milliseconds in which the event loop is blocked."""
 COALESCED_RECORDS: Final = 100
-"""With this many records available they are handed over without waiting for more."""
+"""With this many records available the thread continues at once."""
 PATIENCE_SECONDS: Final = 1.0
 """How long the queues may be full before their partitions are held, so that rebalances are noticed."""
 WATERMARK_SECONDS: Final = 1.0
@@ -83,7 +83,7 @@ class ConsumerThread:
         properties: for librdkafka.
         owner: receives the callbacks.
         grouped: whether the consumer is in a group.
-        coalesce_seconds: delay after a record to gather more before the loop is woken.
+        coalesce_seconds: minimum time between two wake-ups of the loop, unless many records wait.
 
     Attributes:
         reach: whether librdkafka reported that no broker can be used.
@@ -236,7 +236,12 @@ class ConsumerThread:
         idle = not (self._committing or self._seeks or self._held) and time.monotonic() >= self._idle_from
         first = consumer.poll(IDLE_POLL_SECONDS if idle else POLL_SECONDS)
         if first is not None:
-            self._hand_over(consumer, [first, *self._more(consumer)])
+            messages = [first, *consumer.consume(BURST_RECORDS, 0)]
+            self._hand_over(consumer, messages)
+            if self._coalesce and len(messages) < COALESCED_RECORDS:
+                # The first record after a pause waits for nothing; what follows within this time is handed over
+                # together. Asleep, not within librdkafka: there each fetch and each partition would wake this thread.
+                time.sleep(self._coalesce)
         if (now := time.monotonic()) >= self._next_watermarks:
             self._next_watermarks = now + WATERMARK_SECONDS
             self._note_watermarks(consumer, lanes)
@@ -263,15 +268,6 @@ class ConsumerThread:
             self._closing = True
 
     # --- records ---
-
-    def _more(self, consumer: Consumer) -> list[Any]:
-        """Return further available records; if few, also those that arrive within ``coalesce_seconds``."""
-        more: list[Any] = consumer.consume(BURST_RECORDS, 0)
-        if self._coalesce and len(more) < COALESCED_RECORDS:
-            # Asleep, not within librdkafka: there each fetch and each partition would wake this thread.
-            time.sleep(self._coalesce)
-            more += consumer.consume(BURST_RECORDS, 0)
-        return more
 
     def _hand_over(self, consumer: Consumer, messages: list[Any]) -> None:
         chunks: dict[Lane[Record], Chunk[Record]] = {}

@@ -1,4 +1,4 @@
-"""A consumer that gathers hands over what comes within that time together, and a backlog without waiting."""
+"""A consumer that gathers hands over the first record at once, the next ones together, and a backlog without waiting."""
 
 from __future__ import annotations
 
@@ -34,6 +34,23 @@ async def test_what_comes_within_the_time_is_handed_over_together(settings: Kafk
         0: [b"a"],
         1: [b"b"],
     }
+
+
+async def test_the_first_record_after_a_pause_waits_for_nothing(settings: KafkaSettings, new_topic: NewTopic) -> None:
+    """Its value is the time of writing; with the gathering before the handover each would be a second old."""
+    topic = await new_topic(1)
+    reader = native_consumer(settings, group_id=None, client_id="test", coalesce_ms=GATHER_MS)
+    ages: list[float] = []
+    async with running(producer(settings, client_id="test"), settings) as writer, running(reader, settings):
+        reader.assign([TopicPartition(topic, 0)])
+        await write(writer, topic, [b"first"], partition=0)
+        await read(reader, 1)
+        for _ in range(2):
+            await asyncio.sleep(1.5 * GATHER_MS / 1000)
+            await write(writer, topic, [b"%f" % time.monotonic()], partition=0)
+            (record,) = await read(reader, 1)
+            ages.append(time.monotonic() - float(record.value or b""))
+    assert max(ages) < GATHER_MS / 2000
 
 
 async def test_a_backlog_does_not_wait(settings: KafkaSettings, new_topic: NewTopic) -> None:
