@@ -38,9 +38,8 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     configured = settings.venues[venue_name]
     codec = await prepared_codec(running)
     await kafka.reachable(running, WRITTEN)
-    client = kafka.native_producer(
-        settings.kafka, client_id=running.name, linger_ms=settings.publisher.linger_ms, give_up=False
-    )
+    # The publisher gathers records itself, and only while they come fast.
+    client = kafka.native_producer(settings.kafka, client_id=running.name, linger_ms=0, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name, running.tracer)
         partitions = await _partitions(client)

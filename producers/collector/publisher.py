@@ -1,16 +1,18 @@
 """Kafka publisher of a collector: ordered per key, bounded in flight, every acknowledgement accounted for.
 
-A record is handed to the client at once; librdkafka batches, compresses and sends in its own threads (DESIGN.md,
-"Decisions"). Acknowledgements do not wake the event loop: they are polled when further records are published, when a
-caller asks or waits, and four times a second. Nothing is dropped: at the bound the caller waits, and a record refused
-by the broker fails the publisher with an error.
+A record is handed to the client at once, or, while records come fast, together with those of the next millisecond;
+librdkafka batches, compresses and sends in its own threads (DESIGN.md, "Decisions"). Acknowledgements do not wake the
+event loop: they are polled when further records are published, when a caller asks or waits, and four times a second.
+Nothing is dropped: at the bound the caller waits, and a record refused by the broker fails the publisher with an error.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from typing import Final, Protocol
+import math
+import time
+from collections import Counter, deque
+from typing import Final, Protocol, TypeAlias
 
 from aiokafka.errors import KafkaError
 
@@ -19,7 +21,7 @@ from alphapulse.config import PublisherSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka.native.producer import Placed, Told
 from alphapulse.tracing import Headers, Tracer
-from producers.collector.traces import FrameSampler
+from producers.collector.traces import CollectSpan, FrameSampler
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF, Record, key_of
 
@@ -30,6 +32,8 @@ LOOK_SECONDS: Final = 0.25
 """Poll interval for acknowledgements, without another reason to poll."""
 WAIT_SECONDS: Final = 0.01
 """Poll interval while a caller waits for acknowledgements."""
+FAST_RECORDS: Final = 4
+"""Records are gathered while this many come within ``[publisher] linger_ms``."""
 RECORD_BYTES: Final = 768
 """Overhead per record in flight besides key and value, measured: librdkafka and its client 545, the rest up to 200."""
 
@@ -85,6 +89,10 @@ class _Share:
             self._publisher.settled(self)
 
 
+_Gathered: TypeAlias = "tuple[str, bytes, bytes, _Share, CollectSpan | None]"
+"""Topic, value, key, batch and span of a record that is sent later."""
+
+
 class Publisher:
     """Publisher of one collector's records.
 
@@ -120,6 +128,10 @@ class Publisher:
         self._filling: dict[str, _Share] = {}
         self._open: dict[_Share, None] = {}
         self._looking: asyncio.TimerHandle | None = None
+        self._linger = settings.linger_ms / 1000
+        self._gathered: list[_Gathered] = []
+        # Times of the last records, the oldest first.
+        self._times: deque[float] = deque((-math.inf,) * FAST_RECORDS, FAST_RECORDS)
         self._waiting = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -162,18 +174,36 @@ class Publisher:
         if self.in_flight >= self._bound or self.in_flight_bytes >= self._bound_bytes:
             self._room.clear()
         span = self._sampler.begin(topic, record) if self._sampler is not None else None
+        now, times = time.monotonic(), self._times
+        fast = now - times[0] < self._linger
+        times.append(now)
+        if fast or self._gathered:
+            if not self._gathered:
+                self._loop.call_later(self._linger, self._send_gathered)
+            self._gathered.append((topic, value, key, share, span))
+        else:
+            self._send(topic, value, key, share, span)
+
+    def _send(self, topic: str, value: bytes, key: bytes, share: _Share, span: CollectSpan | None) -> None:
         try:
             if span is None:
                 taken = self._producer.send(topic, value, key=key, told=share.told)
             else:
                 taken = self._producer.send(
-                    topic, value, key=key, told=share.told, headers=span.headers, placed=span.placed
+                    topic, value, key=key, told=share.told, headers=span.sending(), placed=span.placed
                 )
         except Exception as error:  # noqa: BLE001 any error means that the record is not on the broker
             self.refused(share, error)
         else:
             if not taken:
                 self.refused(share, BufferError("the client's queue is full"))
+
+    def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for each in gathered:
+            if self._failure is not None:
+                return
+            self._send(*each)
 
     def look(self) -> None:
         """Poll for acknowledgements."""

@@ -13,12 +13,16 @@ from schemas.records import L2Update, Quote, Record, Trade
 class CollectSpan:
     """Span from the receipt of a frame to the broker's acknowledgement of one record made from it."""
 
-    __slots__ = ("_sent", "_span", "headers")
+    __slots__ = ("_sent", "_span")
 
     def __init__(self, span: TraceSpan) -> None:
         self._span = span
+        self._sent = 0
+
+    def sending(self) -> Headers:
+        """Note that the record is now sent; return the headers it takes along."""
         self._sent = time.time_ns()
-        self.headers: Headers = span.context.headers
+        return self._span.context.headers
 
     def placed(self, error: KafkaError | None, partition: int, offset: int, seconds: float) -> None:
         """End the span: the record is on the broker, or refused by it, ``seconds`` after it was sent."""
@@ -42,7 +46,7 @@ class FrameSampler:
         self._sampled = False
 
     def begin(self, topic: str, record: Record) -> CollectSpan | None:
-        """Return the span of ``record``, which is about to be sent; None: it is not traced."""
+        """Return the span of ``record``, which will be sent; None: it is not traced."""
         if not isinstance(record, L2Update | Trade | Quote):
             return None
         if isinstance(record, L2Update) and record.kind == "HEARTBEAT":

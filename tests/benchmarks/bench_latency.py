@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from array import array
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from producers.collector.collector import Collector
 from producers.collector.publisher import Publisher
 from producers.registry import load
 from schemas.codec import Codec
+from schemas.records import L2Update, Record, Trade
 
 WARM_SECONDS = 3.0
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")
@@ -124,6 +126,14 @@ class TimedPublisher(Publisher):
         super().__init__(self, *arguments)
         self.acknowledged_at: dict[int, int] = {}
         self._client = producer
+        # Frames of the records published and not sent yet: the publisher sends in order.
+        self._frames: deque[int] = deque()
+
+    def publish(self, record: Record) -> None:
+        """Note which frame a record comes from, and publish it."""
+        if isinstance(record, Trade | L2Update):
+            self._frames.append(self.collector.frames)
+        super().publish(record)
 
     def send(
         self,
@@ -138,7 +148,7 @@ class TimedPublisher(Publisher):
         """Hand a record to the client, as the publisher's producer."""
         if topic not in (topics.TRADES, topics.L2):
             return self._client.send(topic, value, key=key, told=told, headers=headers, placed=placed)
-        frame, sent = self.collector.frames, time.monotonic_ns()
+        frame, sent = self._frames.popleft(), time.monotonic_ns()
 
         def noted(error: KafkaError | None, seconds: float) -> None:
             if error is None:
@@ -162,7 +172,7 @@ async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: floa
     )
     assert venue.stdin is not None and venue.stdout is not None  # noqa: PT018 pipes were asked for
     port = int(await venue.stdout.readline())
-    client = kafka.native_producer(kind, client_id="collector", linger_ms=linger_ms, give_up=False)
+    client = kafka.native_producer(kind, client_id="collector", linger_ms=0, give_up=False)
     try:
         async with kafka.running(client, kind):
             publisher = TimedPublisher(client, Codec(), PublisherSettings(linger_ms=linger_ms), "coinbase")

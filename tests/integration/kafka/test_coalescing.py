@@ -1,4 +1,4 @@
-"""A consumer that gathers hands over the first record at once, the next ones together, and a backlog without waiting."""
+"""A consumer that gathers hands over the first record at once, the next together, a backlog without waiting."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from alphapulse.config import KafkaSettings, PublisherSettings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka.native.producer import Told
 from producers.collector import publisher as publishing
-from producers.collector.publisher import Publisher
+from producers.collector.publisher import FAST_RECORDS, Publisher
 from schemas.codec import Codec
 from schemas.records import DeadLetter, Event, Record, Trade
 from tests.fixtures.held_producer import HeldProducer, settle
@@ -52,6 +52,50 @@ async def test_what_is_published_is_handed_over_at_once_in_its_order(held: tuple
     await publisher.flush()
     assert (publisher.in_flight, publisher.acknowledged) == (0, 5)
     assert publisher.published == {topics.TRADES: 5}
+
+
+async def test_records_that_come_fast_are_sent_together_in_their_order(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, _ = held
+    publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=1000), "kraken")
+    for number in range(1, 20):
+        publisher.publish(trade(number))
+    assert producer.records() == [trade(number) for number in range(1, FAST_RECORDS + 1)]
+    assert (publisher.in_flight, publisher.taken) == (19, 19)
+    await asyncio.sleep(0)
+    assert publisher.confirmed() == 0, "those not sent yet count as not acknowledged"
+    producer.acknowledge()
+    flushing = asyncio.create_task(publisher.flush())
+    async with asyncio.timeout(20):
+        while len(producer.sent) < 19:
+            await asyncio.sleep(0.01)
+    assert producer.records() == [trade(number) for number in range(1, 20)]
+    producer.acknowledge()
+    await flushing
+    assert (publisher.acknowledged, publisher.in_flight) == (19, 0)
+
+
+async def test_records_that_come_slowly_wait_for_nothing(held: tuple[HeldProducer, Publisher]) -> None:
+    producer, _ = held
+    publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=20), "kraken")
+    for number in range(1, 12):
+        publisher.publish(trade(number))
+        assert len(producer.sent) == number
+        await asyncio.sleep(0.02)
+    producer.acknowledge()
+    await publisher.flush()
+
+
+async def test_after_a_gathered_record_that_the_client_refuses_none_is_sent() -> None:
+    producer = HeldProducer(room=FAST_RECORDS + 1)
+    publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=50), "kraken")
+    for number in range(1, FAST_RECORDS + 4):
+        publisher.publish(trade(number))
+    with pytest.raises(BrokerError, match="did not accept"):
+        await publisher.flush()
+    assert len(producer.sent) == FAST_RECORDS + 1
+    assert publisher.confirmed() == 0
+    with pytest.raises(BrokerError):
+        publisher.publish(trade(99))
 
 
 async def test_confirmed_never_passes_a_record_that_is_not_acknowledged(held: tuple[HeldProducer, Publisher]) -> None:
@@ -199,7 +243,7 @@ async def test_a_record_that_does_not_fit_its_schema_is_told(held: tuple[HeldPro
 
 @pytest.fixture
 async def real(kafka: KafkaSettings) -> AsyncIterator[Publisher]:
-    producer = clients.native_producer(kafka, client_id="test", linger_ms=1, give_up=False)
+    producer = clients.native_producer(kafka, client_id="test", linger_ms=0, give_up=False)
     async with clients.running(producer, kafka):
         yield Publisher(producer, Codec(), PublisherSettings(), "kraken")
 

@@ -113,7 +113,7 @@ def test_the_records_of_a_frame_are_sampled_together_each_with_a_trace_of_its_ow
     spans = [sampler.begin(topics.TRADES, trade(n, RECEIVED + n // 3)) for n in range(9)]
     assert [span is not None for span in spans] == [True] * 3 + [False] * 3 + [True] * 3
     assert tracer.asked == 3
-    assert len({span.headers[0][1][:35] for span in spans if span is not None}) == 6
+    assert len({span.sending()[0][1][:35] for span in spans if span is not None}) == 6
 
 
 def test_what_is_not_made_from_a_frame_is_not_traced() -> None:
