@@ -28,19 +28,13 @@ from alphapulse.config import Settings, VenueSettings
 from alphapulse.kafka.admin import create_topics
 from alphapulse.supervisor.supervisor import Supervisor
 from alphapulse.topics import Topic
+from tests.benchmarks.stopwatch import cpu_seconds
 from tests.recordings import found
 
 PEER = Path(__file__).resolve().parent / "peers" / "cryptofeed_binance.py"
 PEER_TOPICS = ("book-BINANCE-BTC-USDT", "trades-BINANCE-BTC-USDT")
 RUNS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 Figures = dict[str, float]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time a process has used, in all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def alone(pid: int, others: list[int]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import socket
 import sys
@@ -27,6 +26,7 @@ from alphapulse.config import Settings
 from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from producers.simulator.listings import make_listings
 from producers.simulator.server import feed_of
+from tests.benchmarks.stopwatch import cpu_seconds
 
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD", "ADA-USD")
 STOCKS = ("AAPL", "MSFT", "NVDA", "TSLA")
@@ -34,13 +34,6 @@ VENUES = ("kraken", "coinbase", "binance", "binance_us", "coinbase_advanced", "o
 ASKED = 160_000.0
 SECONDS = 4.0
 TRIES = 5
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time a process has used, in all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def requests(venue: str, names: list[str]) -> tuple[str, list[object]]:
