@@ -1,5 +1,7 @@
 """Configuration: TOML files overridden by the environment, validated at start (:mod:`alphapulse.config.settings`)."""
 
+from alphapulse.config.access_settings import AccessSettings
+from alphapulse.config.section import Section
 from alphapulse.config.settings import (
     FILES,
     PREFIX,
@@ -13,7 +15,6 @@ from alphapulse.config.settings import (
     ProcessorSettings,
     PublisherSettings,
     RegistrySettings,
-    Section,
     Settings,
     TopicsSettings,
     TracingSettings,
@@ -26,6 +27,7 @@ from alphapulse.config.settings import (
 __all__ = [
     "FILES",
     "PREFIX",
+    "AccessSettings",
     "ClickHouseSettings",
     "FreshnessSettings",
     "GatewaySettings",

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -29,9 +27,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
+from alphapulse.config.access_settings import AccessSettings
 from alphapulse.config.faults import Key
 from alphapulse.config.loading import read
 from alphapulse.config.secret_files import expanded
+from alphapulse.config.section import Section
 from alphapulse.config.values import (
     REVEAL,
     Addresses,
@@ -51,12 +51,6 @@ from alphapulse.instruments import check_symbol_or_pattern
 
 FILES = ("services.toml", "exchanges.toml")
 PREFIX = "ALPHAPULSE_"
-
-
-class Section(BaseModel):
-    """Table of the configuration: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class KafkaSettings(Section):
@@ -167,7 +161,7 @@ class TopicsSettings(Section):
 
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     """Replicas of each partition."""
-    retention_hours: dict[TopicName, Annotated[float, Field(gt=0)]] = {}
+    retention_hours: dict[TopicName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Retention by topic; other topics keep their default (docs/tables.md)."""
 
 
@@ -241,7 +235,8 @@ class GatewaySettings(Section):
     queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
     """Maximum queue of a slow client before it is conflated, then disconnected."""
     allowed_origins: Annotated[tuple[str, ...], *Listed] = ()
-    """Other origins that may open the stream (``https://desk.example``); the gateway's own always may."""
+    """Other origins whose pages may use stream and REST (``https://desk.example``); the gateway's own always may."""
+    access: AccessSettings = AccessSettings()
 
 
 class VenueSettings(Section):

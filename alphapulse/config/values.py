@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -74,15 +75,16 @@ def _topic(name: str) -> str:
     return name
 
 
-def _not_empty(value: Any) -> Any:
+def not_empty(value: Any) -> Any:
+    """Refuse an empty text, list or table."""
     if not value:
         raise ValueError("must not be empty")
     return value
 
 
 TopicName = Annotated[str, AfterValidator(_topic)]
-Topics = Annotated[tuple[TopicName, ...], *Listed, AfterValidator(_not_empty)]
-Group = Annotated[str, AfterValidator(_not_empty)]
+Topics = Annotated[tuple[TopicName, ...], *Listed, AfterValidator(not_empty)]
+Group = Annotated[str, AfterValidator(not_empty)]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -116,6 +118,17 @@ def _url(*schemes: str) -> AfterValidator:
 
 WebSocketUrl = Annotated[str, _url("wss", "ws")]
 HttpUrl = Annotated[str, _url("https", "http")]
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"must be a network such as 10.0.0.0/8 or fd00::/8: {error}") from error
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""IP network in CIDR notation."""
 
 
 REVEAL: Final[dict[str, bool]] = {"reveal": True}
