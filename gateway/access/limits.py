@@ -1,7 +1,8 @@
 """Limits per identity and per address: token buckets, connections, a growing pause after failed authentications. Pure.
 
-Own code, because it is short and is run for each request and each message: a bucket takes 0.6 µs, the fastest strategy
-of the library ``limits`` (5.8, in memory) MEASURED, and it has no token bucket. Times are monotonic seconds.
+Own buckets, of forty lines: the library ``limits`` (5.8) has none, only windows. Its fair ones take 7 µs (moving: a
+list of all requests in memory) and 17 µs (sliding counter) for one limit with its state, a bucket 1.5 µs, on the same
+machine, and a request is charged to two. Times are monotonic seconds.
 """
 
 from __future__ import annotations
