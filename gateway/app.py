@@ -15,11 +15,13 @@ from starlette.responses import PlainTextResponse
 from alphapulse import logs, metrics
 from alphapulse.config import Settings
 from alphapulse.errors import RequestRefused, UnknownInstrument
-from gateway import page, protocol, rest
+from gateway import page, protocol
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor
+from gateway.health.monitor import HealthMonitor
 from gateway.origin import origin_allowed
+from gateway.rest.guards import RETRY_SECONDS, CatchingUp
+from gateway.rest.router import router
 from gateway.state import MarketState
 from gateway.wire import wire_of
 
@@ -50,7 +52,7 @@ def create_app(
         openapi_url="/api/openapi.json",
     )
     app.add_middleware(page.SecurityHeaders)
-    app.include_router(rest.router(state, hub, health, depth_levels=settings.processors.depth_levels))
+    app.include_router(router(state, hub, health, depth_levels=settings.processors.depth_levels))
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -66,7 +68,7 @@ def create_app(
             await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
             return
         if not hub.live:
-            await websocket.send_denial_response(_told(rest.CatchingUp()))
+            await websocket.send_denial_response(_told(CatchingUp()))
             return
         await websocket.accept()
         wire = wire_of(websocket.scope)
@@ -97,9 +99,9 @@ def _fault(status: int, code: str, message: str) -> JSONResponse:
 def _told(refused: RequestRefused) -> JSONResponse:
     """Return the response to a refused request."""
     match refused:
-        case rest.CatchingUp():
+        case CatchingUp():
             response = _fault(503, refused.code, str(refused))
-            response.headers["Retry-After"] = str(rest.RETRY_SECONDS)
+            response.headers["Retry-After"] = str(RETRY_SECONDS)
             return response
         case UnknownInstrument():
             return _fault(404, refused.code, str(refused))

@@ -16,7 +16,7 @@ from alphapulse.service import Service
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor, ReadingProgress
+from gateway.health.monitor import HealthMonitor, ReadingProgress
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
 from schemas.refusal_sender import RefusalSender

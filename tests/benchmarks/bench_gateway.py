@@ -32,7 +32,7 @@ from gateway import protocol
 from gateway.app import create_app
 from gateway.fanout import Hub
 from gateway.feeds import changed_levels
-from gateway.health import HealthMonitor, ReadingProgress
+from gateway.health.monitor import HealthMonitor, ReadingProgress
 from gateway.server import GatewayServer, listen
 from gateway.state import MarketState
 from schemas.records import Depth

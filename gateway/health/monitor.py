@@ -22,9 +22,9 @@ from alphapulse import logs, metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka import LagReader
-from gateway.answers import Health, Lag, ServiceHealth
 from gateway.fanout import Hub
-from gateway.lag_history import LagHistory
+from gateway.health.answers import Health, Lag, ServiceHealth
+from gateway.health.lag_history import LagHistory
 from gateway.state import MarketState, VenueStanding
 
 FRESH_SECONDS: Final = 2.0

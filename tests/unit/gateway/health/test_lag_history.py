@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from aiokafka import TopicPartition
 
-from gateway.lag_history import NOTES_KEPT, LagHistory
+from gateway.health.lag_history import NOTES_KEPT, LagHistory
 
 P = TopicPartition("md.l2", 0)
 Q = TopicPartition("md.l2", 1)

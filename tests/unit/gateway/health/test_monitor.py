@@ -17,10 +17,10 @@ from alphapulse import topics
 from alphapulse.config import KafkaSettings, Settings
 from alphapulse.kafka import LagReader, consumer, producer, running
 from alphapulse.kafka.lag import GroupLag, PartitionLag
-from gateway import health
-from gateway.answers import Lag
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor, ReadingProgress, _GroupLag
+from gateway.health import monitor as health
+from gateway.health.answers import Lag
+from gateway.health.monitor import HealthMonitor, ReadingProgress, _GroupLag
 from gateway.state import MarketState
 from tests.fixtures import market
 from tests.fixtures.gateway import NOBODY
