@@ -10,12 +10,17 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 
 from alphapulse import logs, metrics
 from alphapulse.config import Settings
 from alphapulse.errors import RequestRefused, UnknownInstrument
 from gateway import page, protocol
+from gateway.access.errors import AccessRefused
+from gateway.access.gate import Gate
+from gateway.access.http import AccessHeaders, arrived, cors
+from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
 from gateway.health.monitor import HealthMonitor
@@ -34,11 +39,13 @@ def create_app(
     hub: Hub,
     health: HealthMonitor,
     *,
+    gate: Gate,
     static: Path = page.FOLDER,
 ) -> FastAPI:
     """Create the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
 
     Args:
+        gate: who may see what.
         static: folder of the built page.
     """
     app = FastAPI(
@@ -51,6 +58,9 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
+    app.state.gate = gate
+    app.add_middleware(CORSMiddleware, **cors(settings.gateway.allowed_origins))
+    app.add_middleware(AccessHeaders)
     app.add_middleware(page.SecurityHeaders)
     app.include_router(router(state, hub, health, depth_levels=settings.processors.depth_levels))
     app.add_exception_handler(RequestRefused, _refused)
@@ -70,6 +80,11 @@ def create_app(
         if not hub.live:
             await websocket.send_denial_response(_told(CatchingUp()))
             return
+        try:
+            identity, address = await arrived(websocket)
+        except AccessRefused as refusal:
+            await websocket.send_denial_response(_told(refusal))
+            return
         await websocket.accept()
         wire = wire_of(websocket.scope)
         if hub.stopping:
@@ -80,7 +95,13 @@ def create_app(
             metrics.GATEWAY_DISCONNECTS.labels(code=str(CONNECTION_LIMIT.number)).inc()
             wire.close(CONNECTION_LIMIT)
             return
-        session = hub.open(wire)
+        try:
+            visitor = Visitor(gate, identity, address)
+        except AccessRefused as refusal:
+            metrics.GATEWAY_DISCONNECTS.labels(code=str(refusal.close_code.number)).inc()
+            wire.close(refusal.close_code)
+            return
+        session = hub.open(wire, visitor)
         wire.drained = partial(hub.waiting, session)
         try:
             while (message := await websocket.receive())["type"] == "websocket.receive":
@@ -99,6 +120,10 @@ def _fault(status: int, code: str, message: str) -> JSONResponse:
 def _told(refused: RequestRefused) -> JSONResponse:
     """Return the response to a refused request."""
     match refused:
+        case AccessRefused():
+            response = _fault(refused.status, refused.code, str(refused))
+            response.headers.update(refused.headers)
+            return response
         case CatchingUp():
             response = _fault(503, refused.code, str(refused))
             response.headers["Retry-After"] = str(RETRY_SECONDS)

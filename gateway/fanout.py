@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from alphapulse import metrics
 from alphapulse.clock import Clock
 from gateway import close_codes, protocol
+from gateway.access.visitor import Visitor
 from gateway.channels import ARBITRAGE, BOOK, CHANNEL_OF, CHANNELS
 from gateway.close_codes import RESTART
 from gateway.feeds import Feed
@@ -197,10 +198,19 @@ class Hub:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def open(self, wire: Wire) -> Session:
-        """Open a session and send hello to its client."""
+    def open(self, wire: Wire, visitor: Visitor | None = None) -> Session:
+        """Open a session and send hello to its client.
+
+        Args:
+            visitor: who the client is; None: anyone, who may see everything.
+        """
         session = Session(
-            self, wire, queue_bytes=self._queue_bytes, now=self._schedule.now(), stall_seconds=self._stall_seconds
+            self,
+            wire,
+            queue_bytes=self._queue_bytes,
+            now=self._schedule.now(),
+            stall_seconds=self._stall_seconds,
+            visitor=visitor,
         )
         self.sessions[session] = None
         metrics.GATEWAY_CONNECTIONS.inc()

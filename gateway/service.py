@@ -13,6 +13,8 @@ from alphapulse.config import Settings
 from alphapulse.instruments import is_pattern
 from alphapulse.kafka import native_consumer, producer, reachable, running
 from alphapulse.service import Service
+from gateway.access.background import running_gate
+from gateway.access.events import publishing
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.fanout import Hub
@@ -58,6 +60,8 @@ async def main(service: Service) -> None:
             )
         )
         reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
+        events = await stack.enter_async_context(publishing(sender, codec))
+        gate = await stack.enter_async_context(running_gate(settings, service.name, clock, events.publish))
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         for topic in TAIL:
             metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))
@@ -73,7 +77,7 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings, state, hub, health))
+        server = GatewayServer(create_app(settings, state, hub, health, gate=gate))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)

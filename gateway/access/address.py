@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -16,7 +17,7 @@ class ClientAddress:
     """Where a request comes from.
 
     Attributes:
-        text: the address in its usual form; limits are kept by it.
+        text: the address in its usual form.
         local: a client on this machine, to which limits by address do not apply.
     """
 
@@ -66,6 +67,16 @@ class AddressRules:
             return False
         parsed = ip_address(address)
         return any(parsed in network for network in self._trusted)
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Return what limits are kept by: an IPv4 address itself, of IPv6 the /64, all of which one host may use."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 
 def _address(text: str) -> str | None:

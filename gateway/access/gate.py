@@ -7,14 +7,15 @@ which notices expired tokens and revoked keys. All raise :exc:`~gateway.access.e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from alphapulse.config import AccessSettings
-from gateway.access.address import AddressRules, ClientAddress
+from gateway.access.address import AddressRules, ClientAddress, network_of
 from gateway.access.audit import Audit
 from gateway.access.errors import (
     CONNECTION_LIMITED,
@@ -23,6 +24,7 @@ from gateway.access.errors import (
     RATE_LIMITED,
     TOKEN_EXPIRED,
     UNAUTHORIZED_CODE,
+    UNKNOWN_SIGNING_KEY,
     AccessRefused,
 )
 from gateway.access.identity import EVERYONE, Identity
@@ -64,6 +66,7 @@ class Gate:
         open: whether clients without credentials may read everything. Credentials that are sent are checked even then.
         addresses: reads a client's address.
         tokens: verifies tokens; None: none are accepted.
+        refresh: fetches the issuer's keys anew; returns whether it did. None: there are none to fetch.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Gate:
         self.open = settings.mode == "open"
         self.addresses = AddressRules(settings.trusted_proxies)
         self.tokens = tokens
+        self.refresh: Callable[[], Awaitable[bool]] | None = None
         self._audit = audit
         self._clock = clock
         self._now = now
@@ -104,26 +108,49 @@ class Gate:
         Raises:
             AccessRefused: the message says why and never repeats the credentials.
         """
+        with self._audited(credentials, address):
+            return self._attempt(credentials, address)
+
+    async def arrive(self, credentials: str, address: str) -> Identity:
+        """Identify as :meth:`identify` does; a token with an unknown signing key waits until the keys are fetched anew.
+
+        Raises:
+            AccessRefused: as of :meth:`identify`.
+        """
+        with self._audited(credentials, address):
+            try:
+                return self._attempt(credentials, address)
+            except AccessRefused as refusal:
+                if refusal.code != UNKNOWN_SIGNING_KEY or self.refresh is None or not await self.refresh():
+                    raise
+            return self._attempt(credentials, address)
+
+    @contextlib.contextmanager
+    def _audited(self, credentials: str, address: str) -> Iterator[None]:
+        try:
+            yield
+        except AccessRefused as refusal:
+            if refusal.code == RATE_LIMITED:
+                self._audit.limited("", address, refusal)
+            else:
+                # Asking without credentials is how browsers and programs find out that they need some.
+                if credentials:
+                    self._failures.failed(network_of(address), self._now())
+                self._audit.refused(refusal, address)
+            raise
+
+    def _attempt(self, credentials: str, address: str) -> Identity:
         if not credentials and self.open:
             return EVERYONE
         digest = hashlib.sha256(credentials.encode("utf-8", "surrogatepass")).digest()
         identity = self._accepted.get(digest)
-        if identity is None and credentials and (pause := self._failures.pause(address, self._now())) > 0:
-            refusal = AccessRefused(
-                RATE_LIMITED, f"too many failed authentications from {address}; pause", retry_after=pause
-            )
-            self._audit.limited("", address, refusal)
-            raise refusal
-        try:
-            if identity is None:
-                identity = self._identified(credentials)
-            self.check(identity)
-        except AccessRefused as refusal:
-            # Asking without credentials is how browsers and programs find out that they need some.
-            if credentials:
-                self._failures.failed(address, self._now())
-            self._audit.refused(refusal, address)
-            raise
+        if identity is None:
+            pause = self._failures.pause(network_of(address), self._now())
+            if credentials and pause > 0:
+                reason = f"too many failed authentications from {address}; pause for {pause:.0f} s"
+                raise AccessRefused(RATE_LIMITED, reason, retry_after=pause)
+            identity = self._identified(credentials)
+        self.check(identity)
         self._accepted[digest] = identity
         self._accepted.move_to_end(digest)
         if len(self._accepted) > MAX_ACCEPTED:
@@ -233,7 +260,7 @@ class Gate:
         if identity is not EVERYONE:
             places.append((self._by_identity, _identity_key(identity), f"of {identity.name}"))
         if not address.local:
-            places.append((self._by_address, address.text, f"from {address.text}"))
+            places.append((self._by_address, network_of(address.text), f"from {address.text}"))
         for connections, owner, whose in places:
             if connections.full(owner):
                 refusal = AccessRefused(CONNECTION_LIMITED, f"at most {connections.most} connections {whose}")
@@ -283,4 +310,4 @@ def _identity_key(identity: Identity) -> str:
 def _owners(identity: Identity, address: ClientAddress) -> tuple[str, ...]:
     """Return whose buckets are charged: a client on this machine has none of its address, everyone none of a name."""
     owners = () if identity is EVERYONE else (_identity_key(identity),)
-    return owners if address.local else (*owners, f"at {address.text}")
+    return owners if address.local else (*owners, f"at {network_of(address.text)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -129,14 +129,12 @@ class SigningKeys:
     Attributes:
         fixed: of the configuration.
         fetched: of the issuer's key set; replaced as a whole.
-        wanted: set when a token names a key that is not there; whoever fetches the key set clears it.
         fetching: whether there is a key set to fetch.
     """
 
     fixed: tuple[SigningKey, ...] = ()
     fetched: tuple[SigningKey, ...] = ()
     fetching: bool = False
-    wanted: bool = field(default=False)
 
     def find(self, header: Mapping[str, Any]) -> VerifyingKey:
         """Return the key for a token with this header.
@@ -162,7 +160,6 @@ class SigningKeys:
                 return key.key
         if kid is None:
             raise AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
-        self.wanted = self.fetching
         raise AccessRefused(
             UNKNOWN_SIGNING_KEY,
             f"token header kid: {str(kid)[:80]!r} is not among the issuer's keys",

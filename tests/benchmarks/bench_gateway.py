@@ -37,7 +37,7 @@ from gateway.server import GatewayServer, listen
 from gateway.state import MarketState
 from schemas.records import Depth
 from tests.fixtures import market
-from tests.fixtures.gateway import NOBODY
+from tests.fixtures.gateway import NOBODY, open_gate
 
 PAUSE = 0.002
 """Seconds between batches, so that the reading process keeps up; the loop sleeps meanwhile."""
@@ -106,7 +106,8 @@ async def gateway(depths: list[Depth], clients: int) -> AsyncIterator[tuple[int,
     hub.live = True
     settings = Settings(kafka=NOBODY, gateway=GatewaySettings(port=0, max_connections=clients))
     health = HealthMonitor(settings, "gateway", state, hub, lambda: ReadingProgress({}, {}))
-    server = GatewayServer(create_app(settings, state, hub, health))
+    gate = open_gate(settings, lambda: market.START)
+    server = GatewayServer(create_app(settings, state, hub, health, gate=gate))
     records = iter(depths)
 
     async def publish(count: int) -> None:
