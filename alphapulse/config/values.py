@@ -23,7 +23,9 @@ from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol_or_pattern, check_venue
 
 
-def _as_value_error(check: Any) -> Any:
+def as_value_error(check: Any) -> Any:
+    """Return a validator for pydantic of ``check``, which raises :exc:`ValueRefused`."""
+
     def checked(value: str) -> str:
         try:
             return str(check(value))
@@ -33,8 +35,8 @@ def _as_value_error(check: Any) -> Any:
     return checked
 
 
-VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
-Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
+VenueName = Annotated[str, AfterValidator(as_value_error(check_venue))]
+Symbol = Annotated[str, AfterValidator(as_value_error(check_symbol_or_pattern))]
 
 
 def _addresses(text: str) -> str:
@@ -42,7 +44,7 @@ def _addresses(text: str) -> str:
     return ",".join(part.strip() for part in text.split(","))
 
 
-Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
+Addresses = Annotated[str, AfterValidator(as_value_error(_addresses))]
 """``host:port``, several separated by commas."""
 
 

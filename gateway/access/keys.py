@@ -23,6 +23,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from alphapulse.config import Settings
+from alphapulse.config.values import as_value_error
 from alphapulse.errors import ServiceError, ValueRefused
 from gateway.access.identity import Identity, check_scope
 
@@ -61,9 +62,9 @@ class ApiKey(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, AfterValidator(check_name)]
+    name: Annotated[str, AfterValidator(as_value_error(check_name))]
     hash: Annotated[str, AfterValidator(_hash_text)]
-    scopes: tuple[Annotated[str, AfterValidator(check_scope)], ...]
+    scopes: tuple[Annotated[str, AfterValidator(as_value_error(check_scope))], ...]
     created: int
     expires: int | None = None
     revoked: int | None = None

@@ -86,9 +86,11 @@ def of_set(content: bytes) -> tuple[SigningKey, ...]:
     """
     try:
         found = orjson.loads(content)
-        listed = found["keys"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+    except orjson.JSONDecodeError as error:
         raise ValueError("not a JSON Web Key Set") from error
+    listed = found.get("keys") if isinstance(found, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("not a JSON Web Key Set")  # noqa: TRY004 it is data
     keys = tuple(key for entry in listed if isinstance(entry, dict) and (key := _of_entry(entry)) is not None)
     if not keys:
         raise ValueError("no RSA key of 2048 bits or more and no EC P-256 key for signatures in the key set")
