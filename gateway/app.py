@@ -20,6 +20,7 @@ from gateway import page, protocol
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import Gate
 from gateway.access.http import AccessHeaders, arrived, cors
+from gateway.access.redaction import redacted
 from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
@@ -114,7 +115,7 @@ def create_app(
 
 
 def _fault(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"code": code, "message": message}, status_code=status)
+    return JSONResponse({"code": code, "message": redacted(message)}, status_code=status)
 
 
 def _told(refused: RequestRefused) -> JSONResponse:

@@ -15,6 +15,7 @@ import orjson
 from alphapulse.errors import RequestRefused
 from alphapulse.fixed import decimal_text
 from alphapulse.freshness import Fault
+from gateway.access.redaction import redacted
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 VERSION: Final = 1
@@ -90,7 +91,7 @@ def _answer(kind: str, request_id: RequestId, subscription: Subscription) -> str
 
 
 def error(refused: RequestRefused) -> str:
-    return _json({"type": "error", "id": refused.request_id, "code": refused.code, "message": str(refused)})
+    return _json({"type": "error", "id": refused.request_id, "code": refused.code, "message": redacted(str(refused))})
 
 
 # --- books -------------------------------------------------------------------------------------------------

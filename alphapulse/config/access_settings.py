@@ -26,7 +26,8 @@ class AccessSettings(Section):
     """For HS256, at least 32 bytes; best set by ``ALPHAPULSE_GATEWAY__ACCESS__SECRET_FILE``."""
     public_key_path: Path | None = None
     """PEM file of a public key: RSA for RS256, EC P-256 for ES256."""
-    jwks_url: HttpUrl = ""
+    # A URL may contain a password: the repr of the settings does not show it.
+    jwks_url: Annotated[HttpUrl, Field(repr=False)] = ""
     """The issuer's public keys (RFC 7517): ``https://``, or ``http://`` to a loopback address."""
     issuer: Annotated[str, Field(validate_default=True)] = ""
     """Required ``iss`` of tokens."""
