@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from alphapulse.config import FreshnessSettings, GatewaySettings, KafkaSettings, Settings, environment
+from alphapulse.config import FreshnessSettings, GatewaySettings, KafkaSettings, LogSettings, Settings, environment
 from alphapulse.kafka import producer, running
 from alphapulse.service import announcement_path
 from schemas.codec import Codec
@@ -101,7 +101,8 @@ class GatewayProcess:
             "gateway",
             env=inherited | environment(self.settings),
             cwd=ROOT,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         return self
 
@@ -112,12 +113,12 @@ class GatewayProcess:
         await self.process.communicate()
 
     async def ended(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and standard error."""
+        """Wait for the end; return exit code and output."""
         assert self.process is not None
         async with asyncio.timeout(BOUND):
-            _, errors = await self.process.communicate()
+            output, _ = await self.process.communicate()
         assert self.process.returncode is not None
-        return self.process.returncode, errors.decode()
+        return self.process.returncode, output.decode()
 
     async def announced(self) -> dict[str, Any]:
         """Wait until the gateway serves and has read what there was; return its announcement."""
@@ -149,12 +150,18 @@ async def eventually(condition: Callable[[], Awaitable[T | None]]) -> T:
 
 @asynccontextmanager
 async def running_gateway(
-    folder: Path, kafka: KafkaSettings, *, max_book_age_ms: int = AGES, **gateway: Any
+    folder: Path,
+    kafka: KafkaSettings,
+    *,
+    max_book_age_ms: int = AGES,
+    log: LogSettings = LogSettings(),  # noqa: B008 frozen
+    **gateway: Any,
 ) -> AsyncIterator[GatewayProcess]:
     """Run a gateway on any free port until the end of the block; unless told otherwise, books stay good."""
     settings = Settings(
         data_dir=folder,
         kafka=kafka,
+        log=log,
         freshness=FreshnessSettings(heartbeat_ms=min(1000, max_book_age_ms // 3), max_book_age_ms=max_book_age_ms),
         gateway=GatewaySettings(**{"port": 0} | gateway),
     )

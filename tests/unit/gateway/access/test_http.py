@@ -171,7 +171,7 @@ async def receive(client: Any) -> list[dict[str, Any]]:
 
 
 async def code_of(client: Any) -> tuple[int, str]:
-    with pytest.raises(ConnectionClosed) as closed:
+    with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 whatever comes before is read
         while True:
             await asyncio.wait_for(client.recv(), 10)
     assert closed.value.rcvd is not None
