@@ -60,7 +60,8 @@ def create_app(
         openapi_url="/api/openapi.json",
     )
     app.state.gate = gate
-    app.add_middleware(CORSMiddleware, **cors(settings.gateway.allowed_origins))
+    if settings.gateway.allowed_origins:
+        app.add_middleware(CORSMiddleware, **cors(settings.gateway.allowed_origins))
     app.add_middleware(AccessHeaders)
     app.add_middleware(page.SecurityHeaders)
     app.include_router(router(state, hub, health, depth_levels=settings.processors.depth_levels))

@@ -13,7 +13,7 @@ from alphapulse.config import Settings
 from alphapulse.instruments import is_pattern
 from alphapulse.kafka import native_consumer, producer, reachable, running
 from alphapulse.service import Service
-from gateway.access.background import running_gate
+from gateway.access.background import GateKeeper
 from gateway.access.events import publishing
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
@@ -61,7 +61,7 @@ async def main(service: Service) -> None:
         )
         reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
         events = await stack.enter_async_context(publishing(sender, codec))
-        gate = await stack.enter_async_context(running_gate(settings, service.name, clock, events.publish))
+        keeper = GateKeeper(settings, service.name, clock, events.publish)
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         for topic in TAIL:
             metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))
@@ -77,12 +77,12 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings, state, hub, health, gate=gate))
+        server = GatewayServer(create_app(settings, state, hub, health, gate=keeper.gate))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)
         try:
-            await _work(service, reader, hub, health, serving)
+            await _work(service, reader, hub, health, keeper, serving)
         finally:
             hub.shut_down()
             await hub.emptied(GOODBYE_SECONDS)
@@ -97,17 +97,26 @@ def _expected(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
-async def _work(service: Service, reader: Reader, hub: Hub, health: HealthMonitor, serving: asyncio.Task[None]) -> None:
+async def _work(
+    service: Service,
+    reader: Reader,
+    hub: Hub,
+    health: HealthMonitor,
+    keeper: GateKeeper,
+    serving: asyncio.Task[None],
+) -> None:
     """Read records until the service is asked to stop; end early if the server or the reader fails."""
     checking = asyncio.create_task(_check(hub))
     watching = asyncio.create_task(health.watch())
+    keeping = asyncio.create_task(keeper.watch())
     reading = asyncio.create_task(_read(service, reader, hub))
-    await asyncio.wait({reading, checking, watching, serving}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({reading, checking, watching, keeping, serving}, return_when=asyncio.FIRST_COMPLETED)
     service.stopping.set()
     checking.cancel()
     watching.cancel()
+    keeping.cancel()
     # The reader ends by itself after its current step, so that no dead letter is half sent.
-    for outcome in await asyncio.gather(reading, checking, watching, return_exceptions=True):
+    for outcome in await asyncio.gather(reading, checking, watching, keeping, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +24,8 @@ POLL_SECONDS: Final = 0.5
 """Interval at which the file of API keys is looked at."""
 
 
-@asynccontextmanager
-async def running_gate(
-    settings: Settings, service: str, clock: Callable[[], int], publish: Callable[[Event], object]
-) -> AsyncIterator[Gate]:
-    """Make the gate of the configuration; keep its keys current until the end of the block.
+class GateKeeper:
+    """The gate of the configuration, and what keeps its keys current.
 
     Args:
         service: name of the service in audit events.
@@ -38,31 +34,35 @@ async def running_gate(
 
     Raises:
         ServiceError: a key or the file of API keys cannot be used.
+
+    Attributes:
+        gate: for stream and REST.
     """
-    access = settings.gateway.access
-    audit = Audit(service, clock=clock, now=time.monotonic, publish=publish)
-    verifier = _verifier(access, clock)
-    gate = Gate(access, audit, tokens=verifier, clock=clock)
-    path = key_file.keys_path(settings)
-    follower = KeyFileFollower(path, gate, audit)
-    follower.load()
-    fetcher = None
-    if verifier is not None and access.jwks_url:
-        fetcher = KeySetFetcher(access.jwks_url, access.jwks_refresh_seconds, verifier.keys, gate.forget)
-        gate.refresh = fetcher.refresh
-    if not gate.open and verifier is None and not gate.keys.active(clock()):
-        logs.get("gateway.access").warning(
-            "nobody can enter: access is required, and there is no API key; create one with: alphapulse keys create"
-        )
-    async with asyncio.TaskGroup() as tasks:
-        watching = [tasks.create_task(follower.watch())]
-        if fetcher is not None:
-            watching.append(tasks.create_task(fetcher.watch()))
-        try:
-            yield gate
-        finally:
-            for task in watching:
-                task.cancel()
+
+    def __init__(
+        self, settings: Settings, service: str, clock: Callable[[], int], publish: Callable[[Event], object]
+    ) -> None:
+        access = settings.gateway.access
+        audit = Audit(service, clock=clock, now=time.monotonic, publish=publish)
+        verifier = _verifier(access, clock)
+        self.gate = Gate(access, audit, tokens=verifier, clock=clock)
+        self._follower = KeyFileFollower(key_file.keys_path(settings), self.gate, audit)
+        self._follower.load()
+        self._fetcher: KeySetFetcher | None = None
+        if verifier is not None and access.jwks_url:
+            self._fetcher = KeySetFetcher(access.jwks_url, access.jwks_refresh_seconds, verifier.keys, self.gate.forget)
+            self.gate.refresh = self._fetcher.refresh
+        if not self.gate.open and verifier is None and not self.gate.keys.active(clock()):
+            logs.get("gateway.access").warning(
+                "nobody can enter: access is required, and there is no API key; create one with: alphapulse keys create"
+            )
+
+    async def watch(self) -> None:
+        """Follow the file of API keys, and fetch the issuer's keys; never returns."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follower.watch())
+            if self._fetcher is not None:
+                tasks.create_task(self._fetcher.watch())
 
 
 def _verifier(access: AccessSettings, clock: Callable[[], int]) -> TokenVerifier | None:

@@ -25,6 +25,7 @@ from gateway.access.errors import (
     TOKEN_EXPIRED,
     UNAUTHORIZED_CODE,
     UNKNOWN_SIGNING_KEY,
+    WRONG_SIGNATURE,
     AccessRefused,
 )
 from gateway.access.identity import EVERYONE, Identity
@@ -98,8 +99,8 @@ class Gate:
     def identify(self, credentials: str, address: str) -> Identity:
         """Return whom ``credentials`` identify; :data:`EVERYONE` without any, where access is open.
 
-        After a few failures the address has to pause, longer with each further one; credentials that were accepted
-        before still are, so that nobody is locked out by others behind the same address.
+        After a few that were made up the address has to pause, longer with each further one; credentials that were
+        accepted before still are, so that nobody is locked out by others behind the same address.
 
         Args:
             credentials: a token or an API key; empty: none were sent.
@@ -133,11 +134,19 @@ class Gate:
             if refusal.code == RATE_LIMITED:
                 self._audit.limited("", address, refusal)
             else:
-                # Asking without credentials is how browsers and programs find out that they need some.
-                if credentials:
+                if credentials and self._guessed(refusal):
                     self._failures.failed(network_of(address), self._now())
                 self._audit.refused(refusal, address)
             raise
+
+    def _guessed(self, refusal: AccessRefused) -> bool:
+        """Return whether credentials may have been made up: not if they were valid once, or for another service.
+
+        Nor if the issuer's keys are not there yet, which says nothing about the token.
+        """
+        if refusal.code == UNKNOWN_SIGNING_KEY:
+            return self.tokens is None or bool(self.tokens.keys.fetched)
+        return refusal.code in (UNAUTHORIZED_CODE, WRONG_SIGNATURE)
 
     def _attempt(self, credentials: str, address: str) -> Identity:
         if not credentials and self.open:

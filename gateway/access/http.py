@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.access.address import FORWARDED, ClientAddress
 from gateway.access.errors import CREDENTIALS_IN_URL, UNAUTHORIZED_CODE, AccessRefused
 from gateway.access.gate import Gate, limit_headers
-from gateway.access.identity import Identity
+from gateway.access.identity import EVERYONE, Identity
 
 SECRET_KEYS: Final = frozenset(
     {
@@ -39,7 +39,8 @@ SECRET_KEYS: Final = frozenset(
 """Query keys in which credentials might be sent; compared in lower case."""
 LIMIT_HEADERS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
-_STATE: Final = "alphapulse.limit_headers"
+_LIMITS: Final = "alphapulse.limit_headers"
+_IDENTITY: Final = "alphapulse.identity"
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -85,10 +86,21 @@ async def arrived(connection: HTTPConnection) -> tuple[Identity, ClientAddress]:
         AccessRefused: the credentials are refused, or a limit is reached.
     """
     gate, address = gate_of(connection), client_of(connection)
-    identity = await gate.arrive(credentials_of(connection.headers), address.text)
+    try:
+        identity = await gate.arrive(credentials_of(connection.headers), address.text)
+    except AccessRefused:
+        gate.request(EVERYONE, address)  # attempts are limited, too
+        raise
     allowance = gate.request(identity, address)
-    connection.scope.setdefault(_STATE, {}).update(limit_headers(allowance))
+    connection.scope.setdefault(_LIMITS, {}).update(limit_headers(allowance))
+    connection.scope[_IDENTITY] = identity
     return identity, address
+
+
+def identity_of(connection: HTTPConnection) -> Identity:
+    """Return who sends a request that has passed :func:`requires`."""
+    identity: Identity = connection.scope[_IDENTITY]
+    return identity
 
 
 def requires(scope: str) -> Callable[..., Awaitable[Identity]]:
@@ -124,7 +136,7 @@ class AccessHeaders:
             await self._app(scope, receive, send)
             return
         limits: dict[str, str] = {}
-        scope[_STATE] = limits
+        scope[_LIMITS] = limits
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -160,6 +160,10 @@ class SigningKeys:
         for key in candidates:
             if key.kid == kid and kid is not None:
                 return key.key
+        if self.fetching and not self.fetched:
+            raise AccessRefused(
+                UNKNOWN_SIGNING_KEY, "the issuer's keys are not fetched yet; try again", retry_after=5.0
+            )
         if kid is None:
             raise AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
         raise AccessRefused(

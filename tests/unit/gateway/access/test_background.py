@@ -12,7 +12,7 @@ import pytest
 from alphapulse.config import AccessSettings, GatewaySettings, Settings
 from alphapulse.errors import ServiceError
 from gateway.access.audit import Audit
-from gateway.access.background import KeyFileFollower, running_gate
+from gateway.access.background import GateKeeper, KeyFileFollower
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import Gate
 from gateway.access.keys import NO_KEYS, keys_path, read, write
@@ -28,8 +28,13 @@ def settings(folder: Path, **access: Any) -> Settings:
 @asynccontextmanager
 async def running(folder: Path, **access: Any) -> AsyncIterator[tuple[Gate, list[Event]]]:
     events: list[Event] = []
-    async with running_gate(settings(folder, **access), "gateway", time.time_ns, events.append) as gate:
-        yield gate, events
+    keeper = GateKeeper(settings(folder, **access), "gateway", time.time_ns, events.append)
+    watching = asyncio.create_task(keeper.watch())
+    try:
+        yield keeper.gate, events
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
 
 
 async def test_keys_of_the_file_are_in_force_from_the_start(tmp_path: Path) -> None:

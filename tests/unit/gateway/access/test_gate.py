@@ -288,3 +288,13 @@ def test_repetitions_are_counted_instead_of_written() -> None:
         lodge.seconds = second
         lodge.gate.identify(lodge.token(), "203.0.113.8")
     assert lodge.kinds.count("access_granted") == 2
+
+
+def test_credentials_that_were_not_made_up_cost_no_pause() -> None:
+    lodge = Lodge(AccessSettings(mode="required"), fetching=True)
+    for _ in range(20):
+        refused(errors.UNKNOWN_SIGNING_KEY, lodge.gate.identify, token(rsa()), "203.0.113.9")
+    lodge.signing.fetched = of_set(key_set())
+    for _ in range(20):
+        refused(errors.TOKEN_EXPIRED, lodge.gate.identify, token(rsa(), iat=START, exp=START - 60), "203.0.113.9")
+    assert lodge.gate.identify(token(rsa(), iat=START, exp=START + 60), "203.0.113.9")
