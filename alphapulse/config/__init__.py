@@ -20,6 +20,7 @@ from alphapulse.config.settings import (
     VenueRules,
     VenueSettings,
     environment,
+    folder_of,
     load,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "VenueRules",
     "VenueSettings",
     "environment",
+    "folder_of",
     "load",
 ]

@@ -193,6 +193,11 @@ class HealthMonitor:
                 self._asked_at = time.monotonic()
         return self._judge()
 
+    def stored_lag_seconds(self) -> float:
+        """Return by how much the ClickHouse sink is behind, as last read; 0 if nothing is known of it."""
+        lag = self._lag.groups.get(self._settings.clickhouse.group)
+        return 0.0 if lag is None else lag.seconds
+
     async def watch(self) -> None:
         """Record the topics' ends regularly, until cancelled, even without requests."""
         while True:
