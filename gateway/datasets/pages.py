@@ -69,6 +69,9 @@ class Pages:
         covered = selection.begin is not None and selection.begin > recent.since
         if covered or (selection.descending and len(certain) > limit):
             return self._of_memory(dataset, selection, certain, limit)
+        past = self._past(selection)
+        if past:
+            known = []  # the tables have all of it
         until = self._complete_until(selection, recent)
         asked = selection
         if until is not None and not selection.descending:
@@ -84,11 +87,10 @@ class Pages:
                 return Page(page.rows, None, complete_from=recent.since)
             raise
         rows = found.select(dataset.schema.names).cast(dataset.schema)
-        fresh = len(known)
-        if fresh:
+        if known:
             rows = _joined(dataset, selection, rows, _table(dataset, known[: limit + 1]))
         following = self._following(dataset, selection, rows, limit, until)
-        return Page(rows.slice(0, limit), following, complete_until=until, stored=not fresh and self._past(selection))
+        return Page(rows.slice(0, limit), following, complete_until=until, stored=past)
 
     async def stream(self, dataset: Dataset, selection: Selection, first: Page, limit: int) -> AsyncIterator[pa.Table]:
         """Yield the pages of ``selection`` from ``first`` on, one at a time in memory.

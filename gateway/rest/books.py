@@ -70,7 +70,8 @@ def add(
         response.headers["Cache-Control"] = "no-store"
         instrument = state.instrument(venue, symbol)
         if at is not None:
-            return await _then(instrument, nanoseconds("at", at), depth)
+            # The whole microsecond: asked for at a book's own time, which is rounded down, the answer is that book.
+            return await _then(instrument, nanoseconds("at", at) + 999, depth)
         if depth is not None and depth > depth_levels:
             raise RequestRefused(
                 "bad_value",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, compile_path
 
 from alphapulse import logs
 from alphapulse.errors import RequestRefused
@@ -86,15 +90,21 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return response(status, code, f"{request.method} {path}: {error.detail}", path, headers)
 
 
-def allowed_methods(routes: list[BaseRoute], request: Request) -> set[str]:
+def allowed_methods(routes: Sequence[BaseRoute], request: Request) -> set[str]:
     """Return the methods of the request's path; empty if there is no such path."""
+    path = request.url.path
     found: set[str] = set()
-    for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    if not found and not request.url.path.startswith(API):
+    for route in iter_route_contexts(routes):
+        if route.methods and route.path is not None and _pattern(route.path).match(path):
+            found |= route.methods
+    if not found and not path.startswith(API):
         found = {"GET"}
     return found | {"HEAD"} if "GET" in found else found
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 async def _failed(request: Request, error: Exception) -> Response:
