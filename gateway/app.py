@@ -19,6 +19,7 @@ from gateway.health.monitor import HealthMonitor
 from gateway.origin import origin_allowed
 from gateway.rest import errors, openapi
 from gateway.rest.access import open_access
+from gateway.rest.caching import NoStore
 from gateway.rest.guards import CatchingUp
 from gateway.rest.head import HeadAsGet
 from gateway.rest.router import Sources, router
@@ -61,6 +62,7 @@ def create_app(
     )
     # Parquet and what the page's build has compressed are not in its list of types.
     app.add_middleware(CompressMiddleware, minimum_size=COMPRESSED_FROM, brotli=False)
+    app.add_middleware(NoStore)
     app.add_middleware(HeadAsGet)
     app.add_middleware(page.SecurityHeaders)
     sources = Sources(settings, state, hub, health, tables, editor)

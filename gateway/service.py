@@ -18,6 +18,8 @@ from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
 from gateway.event_sender import EventSender
 from gateway.fanout import Hub
+from gateway.health.hops import Hops
+from gateway.health.incidents import Incidents
 from gateway.health.monitor import HealthMonitor, ReadingProgress
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.server import GatewayServer, listen, url
@@ -66,13 +68,16 @@ async def main(service: Service, folder: Path | None = None) -> None:
             )
         )
         events = EventSender(sender, codec)
-        reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
+        refusals = RefusalSender(service.name, sender, codec, clock)
+        hops, incidents = Hops(), Incidents()
+        reader = Reader(records, codec, hub, refusals, service.tracer, hops=hops, incidents=incidents)
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         for topic in TAIL:
             metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))
         health = HealthMonitor(
             settings, service.name, state, hub, lambda: ReadingProgress(reader.positions, reader.ends())
         )
+        health.hops, health.incidents = hops, incidents
         stack.push_async_callback(health.close)
         service.report(
             lambda: {

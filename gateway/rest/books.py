@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from alphapulse.errors import RequestRefused
 from gateway import protocol
@@ -52,7 +52,6 @@ def add(
         responses={**UNKNOWN, **UNAVAILABLE, 200: examples.of(examples.BOOK)},
     )
     async def book(
-        response: Response,
         venue: str,
         symbol: str,
         # Not in the annotation: FastAPI reads it as text and would not find depth_levels there.
@@ -67,7 +66,6 @@ def add(
         ] = None,
     ) -> answers.BookAnswer:
         """Return an instrument's best levels; without a valid book, an answer that is not valid."""
-        response.headers["Cache-Control"] = "no-store"
         instrument = state.instrument(venue, symbol)
         if at is not None:
             # The whole microsecond: asked for at a book's own time, which is rounded down, the answer is that book.

@@ -177,3 +177,35 @@ SUMMARY: Final[dict[str, Any]] = {
 }
 SUMMARY_CSV: Final = _csv(_SUMMARY)
 SYMBOLS: Final[dict[str, Any]] = {"venue": "kraken", "symbols": ["BTC-USD", "ETH-USD"], "file": "exchanges.toml"}
+HEALTH: Final[dict[str, Any]] = {
+    "status": "degraded",
+    "reasons": ["sink-parquet: http://127.0.0.1:40123/ready does not answer: Connection refused"],
+    "services": {
+        "gateway": {"status": "ok", "message": None},
+        "kafka": {"status": "ok", "message": None},
+        "sink-parquet": {
+            "status": "down",
+            "message": "http://127.0.0.1:40123/ready does not answer: Connection refused",
+        },
+    },
+    "lag": {"alphapulse-processors": {"records": 12, "seconds": 0.1, "age_seconds": 1.2}},
+    "uptime_seconds": 86400.5,
+}
+_HOP: Final = {"between": "exchange_time → received_time", "count": 940, "p50": 8191, "p90": 15359, "p99": 40959}
+STATUS: Final[dict[str, Any]] = {
+    "time": _TIME,
+    "status": "ok",
+    "venues": {
+        "kraken": {
+            "status": "connected",
+            "last_frame_age_ms": 14,
+            "last_frame_source": "collector",
+            "valid_books": 3,
+            "stale_books": 0,
+            "invalid_books": 0,
+            "last_hour": {"gaps": 0, "resyncs": 0, "epochs": 3, "since": _TIME - 3_600_000_000},
+        }
+    },
+    "services": {"processors": {"status": "ok", "ready": True, "message": None, "lag_records": 12, "lag_seconds": 0.1}},
+    "hops": {"venue_to_collector": {**_HOP, "max": 51_200}},
+}

@@ -23,7 +23,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         ("PATCH", "/api/v1/venues/kraken/symbols/BTC-USD", 405, "method_not_allowed"),
         ("POST", "/api/v1/nothing", 404, "not_found"),
         ("GET", "/api/v2/exchanges", 404, "not_found"),
-        ("POST", "/", 405, "method_not_allowed"),
+        ("POST", "/assets/x", 405, "method_not_allowed"),
     ],
 )
 async def test_wrong_paths_and_methods(served: Served, method: str, path: str, status: int, code: str) -> None:
@@ -34,7 +34,7 @@ async def test_wrong_paths_and_methods(served: Served, method: str, path: str, s
         if status == 405:
             allowed = {
                 "/api/v1/exchanges": "GET, HEAD",
-                "/": "GET, HEAD",
+                "/assets/x": "GET, HEAD",
                 "/api/v1/venues/kraken/symbols": "POST",
                 "/api/v1/venues/kraken/symbols/BTC-USD": "DELETE",
             }
