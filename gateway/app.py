@@ -6,32 +6,35 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI, Request, WebSocket
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI, WebSocket
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
+from starlette_compress import CompressMiddleware
 
 from alphapulse import logs, metrics
 from alphapulse.config import Settings
-from alphapulse.errors import RequestRefused, UnknownInstrument
 from gateway import page, protocol
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import Gate
 from gateway.access.http import AccessHeaders, arrived, cors
-from gateway.access.redaction import redacted
 from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
 from gateway.health.monitor import HealthMonitor
 from gateway.origin import origin_allowed
-from gateway.rest.guards import RETRY_SECONDS, CatchingUp
-from gateway.rest.router import router
+from gateway.rest import errors, openapi
+from gateway.rest.caching import NoStore
+from gateway.rest.guards import CatchingUp
+from gateway.rest.head import HeadAsGet
+from gateway.rest.router import Sources, router
+from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
+from gateway.tables import Tables
 from gateway.wire import wire_of
 
 STREAM: Final = "/ws/v1"
+COMPRESSED_FROM: Final = 1024
+"""Bytes; a shorter body is sent as it is."""
 
 
 def create_app(
@@ -39,6 +42,8 @@ def create_app(
     state: MarketState,
     hub: Hub,
     health: HealthMonitor,
+    tables: Tables,
+    editor: SymbolEditor,
     *,
     gate: Gate,
     static: Path = page.FOLDER,
@@ -47,6 +52,8 @@ def create_app(
 
     Args:
         gate: who may see what.
+        tables: of ClickHouse.
+        editor: of the configuration.
         static: folder of the built page.
     """
     app = FastAPI(
@@ -57,17 +64,21 @@ def create_app(
         # The page's build contains the documentation (page.DOCUMENTATION); FastAPI's own needs Internet access.
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,  # gateway.rest.openapi,
     )
+    # Parquet and what the page's build has compressed are not in its list of types.
+    app.add_middleware(CompressMiddleware, minimum_size=COMPRESSED_FROM, brotli=False)
+    app.add_middleware(NoStore)
+    app.add_middleware(HeadAsGet)
     app.state.gate = gate
     if settings.gateway.allowed_origins:
         app.add_middleware(CORSMiddleware, **cors(settings.gateway.allowed_origins))
-    app.add_middleware(AccessHeaders)
+    app.add_middleware(AccessHeaders, refusal=errors.refusal)
     app.add_middleware(page.SecurityHeaders)
-    app.include_router(router(state, hub, health, depth_levels=settings.processors.depth_levels))
-    app.add_exception_handler(RequestRefused, _refused)
-    app.add_exception_handler(RequestValidationError, _not_valid)
-    app.add_exception_handler(HTTPException, _http_error)
+    sources = Sources(settings, state, hub, health, tables, editor)
+    app.include_router(router(sources))
+    errors.install(app)
+    openapi.install(app)
     allowed_origins, max_connections = settings.gateway.allowed_origins, settings.gateway.max_connections
     log = logs.get("gateway.stream")
 
@@ -80,12 +91,12 @@ def create_app(
             await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
             return
         if not hub.live:
-            await websocket.send_denial_response(_told(CatchingUp()))
+            await websocket.send_denial_response(errors.refusal(CatchingUp(), STREAM))
             return
         try:
             identity, address = await arrived(websocket)
         except AccessRefused as refusal:
-            await websocket.send_denial_response(_told(refusal))
+            await websocket.send_denial_response(errors.refusal(refusal, STREAM))
             return
         await websocket.accept()
         wire = wire_of(websocket.scope)
@@ -113,46 +124,3 @@ def create_app(
 
     app.mount("/", page.Page(static))
     return app
-
-
-def _fault(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"code": code, "message": redacted(message)}, status_code=status)
-
-
-def _told(refused: RequestRefused) -> JSONResponse:
-    """Return the response to a refused request."""
-    match refused:
-        case AccessRefused():
-            response = _fault(refused.status, refused.code, str(refused))
-            response.headers.update(refused.headers)
-            return response
-        case CatchingUp():
-            response = _fault(503, refused.code, str(refused))
-            response.headers["Retry-After"] = str(RETRY_SECONDS)
-            return response
-        case UnknownInstrument():
-            return _fault(404, refused.code, str(refused))
-        case _:
-            return _fault(422, refused.code, str(refused))
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestRefused):
-        raise error
-    return _told(error)
-
-
-async def _not_valid(_: Request, error: Exception) -> JSONResponse:
-    findings = error.errors() if isinstance(error, RequestValidationError) else []
-    lines = [
-        f"{' '.join(str(part) for part in finding['loc'])}: {finding['msg']}, found {finding.get('input')!r:.80}"
-        for finding in findings
-    ]
-    return _fault(422, "bad_value", "; ".join(lines))
-
-
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = "not_found" if status == 404 else "refused"
-    detail = error.detail if isinstance(error, HTTPException) else ""
-    return _fault(status, code, f"{request.method} {request.url.path}: {detail}")

@@ -81,6 +81,7 @@ class Hub:
     Attributes:
         live: whether the state is current. A gateway that has just started reads the topics' tails first; until then
             there are no clients and nothing is sent.
+        live_since: since when (ns); None: it is not.
         stopping: whether clients are being disconnected.
     """
 
@@ -110,8 +111,17 @@ class Hub:
             metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number))
         self.clock: Callable[[], int] = clock if clock is not None else Clock()
         self.sessions: dict[Session, None] = {}
-        self.live = False
+        self.live_since: int | None = None
         self.stopping = False
+
+    @property
+    def live(self) -> bool:
+        return self.live_since is not None
+
+    @live.setter
+    def live(self, live: bool) -> None:
+        if live != self.live:
+            self.live_since = self.clock() if live else None
 
     # --- records in -------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from alphapulse.freshness import Fault
 from gateway import protocol
 from gateway.outbox import Source
-from gateway.state import MarketState, ShownInstrument
+from gateway.state import TRADES_KEPT, MarketState, ShownInstrument
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -141,7 +141,7 @@ class TradesFeed(Feed[Trade]):
 
     def _make_snapshot(self) -> Sequence[str]:
         of = self._instrument
-        return (protocol.trades("snapshot", of.venue, of.symbol, of.trades),)
+        return (protocol.trades("snapshot", of.venue, of.symbol, list(of.trades)[-TRADES_KEPT:]),)
 
     def _encode(self, record: Trade) -> str:
         return protocol.trades("trades", record.venue, record.symbol, (record,))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from alphapulse import metrics, topics
 from alphapulse.clock import Clock
-from alphapulse.config import Settings
+from alphapulse.config import Settings, folder_of
 from alphapulse.instruments import is_pattern
 from alphapulse.kafka import native_consumer, producer, reachable, running
 from alphapulse.service import Service
@@ -17,10 +18,15 @@ from gateway.access.background import GateKeeper
 from gateway.access.events import publishing
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
+from gateway.event_sender import EventSender
 from gateway.fanout import Hub
+from gateway.health.hops import Hops
+from gateway.health.incidents import Incidents
 from gateway.health.monitor import HealthMonitor, ReadingProgress
+from gateway.rest.symbol_editor import SymbolEditor
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
+from gateway.tables import tables_of
 from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 
@@ -35,8 +41,12 @@ GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
 
 
-async def main(service: Service) -> None:
+async def main(service: Service, folder: Path | None = None) -> None:
     """Serve until the service is asked to stop.
+
+    Args:
+        service: this one.
+        folder: of its configuration files, which REST may change; None: ``$ALPHAPULSE_CONFIG``, else none.
 
     Raises:
         ServiceError: the address cannot be used.
@@ -59,15 +69,19 @@ async def main(service: Service) -> None:
                 native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
             )
         )
-        reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
-        events = await stack.enter_async_context(publishing(sender, codec))
-        keeper = GateKeeper(settings, service.name, clock, events.publish)
+        events = EventSender(sender, codec)
+        refusals = RefusalSender(service.name, sender, codec, clock)
+        hops, incidents = Hops(), Incidents()
+        reader = Reader(records, codec, hub, refusals, service.tracer, hops=hops, incidents=incidents)
+        audit = await stack.enter_async_context(publishing(events))
+        keeper = GateKeeper(settings, service.name, clock, audit.publish)
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         for topic in TAIL:
             metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))
         health = HealthMonitor(
             settings, service.name, state, hub, lambda: ReadingProgress(reader.positions, reader.ends())
         )
+        health.hops, health.incidents = hops, incidents
         stack.push_async_callback(health.close)
         service.report(
             lambda: {
@@ -77,7 +91,10 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings, state, hub, health, gate=keeper.gate))
+        tables = tables_of(settings)
+        stack.push_async_callback(tables.close)
+        editor = SymbolEditor(folder_of(folder), events.publish, clock, service=service.name)
+        server = GatewayServer(create_app(settings, state, hub, health, tables, editor, gate=keeper.gate))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)

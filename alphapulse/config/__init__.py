@@ -21,6 +21,7 @@ from alphapulse.config.settings import (
     VenueRules,
     VenueSettings,
     environment,
+    folder_of,
     load,
 )
 
@@ -45,5 +46,6 @@ __all__ = [
     "VenueRules",
     "VenueSettings",
     "environment",
+    "folder_of",
     "load",
 ]

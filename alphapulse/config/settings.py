@@ -349,17 +349,21 @@ def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settin
         told = {key[:3] for key in faulty} - left
         return [(key, reason) for key, reason in rules(tables) if key not in told]
 
-    if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
-        folder = Path(named)
     return read(
         Settings,
-        folder,
+        folder_of(folder),
         FILES,
         prefix=PREFIX,
         outside=_OUTSIDE,
         environment=_Environment(Settings),
         rules=of_venues,
     )
+
+
+def folder_of(folder: Path | None = None) -> Path | None:
+    """Return the configuration folder: ``folder``, else ``$ALPHAPULSE_CONFIG``, else none."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    return folder if folder is not None or not named else Path(named)
 
 
 def _sound(venues: object, faulty: Collection[Key]) -> dict[str, VenueSettings]:

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-
 from alphapulse import logs, metrics
+from alphapulse.errors import BrokerError
 from gateway.access.limits import Buckets
-from schemas.codec import Codec
-from schemas.records import TOPIC_OF, Event, key_of
+from gateway.event_sender import EventSender
+from schemas.records import Event
 
 MAX_QUEUED: Final = 1_000
 EVENTS_PER_SECOND: Final = 20.0
@@ -28,13 +26,12 @@ class EventPublisher:
     The log has all of them: these records are a copy, and clients do not wait for it.
 
     Args:
-        producer: started.
+        sender: waits for the broker.
         now: monotonic seconds.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, codec: Codec, now: Callable[[], float] = time.monotonic) -> None:
-        self._producer = producer
-        self._codec = codec
+    def __init__(self, sender: EventSender, now: Callable[[], float] = time.monotonic) -> None:
+        self._sender = sender
         self._now = now
         self._queue: asyncio.Queue[Event] = asyncio.Queue(MAX_QUEUED)
         self._pace: Buckets[str] = Buckets(EVENTS_PER_SECOND, EVENTS_BURST)
@@ -58,21 +55,20 @@ class EventPublisher:
             await self._send(self._queue.get_nowait())
 
     async def _send(self, event: Event) -> None:
-        topic = TOPIC_OF[Event]
         try:
-            await self._producer.send_and_wait(topic, self._codec.encode(event), key=key_of(event))
-        except KafkaError as error:
+            await self._sender.publish(event)
+        except BrokerError as error:
             metrics.GATEWAY_AUDIT_DROPPED.inc()
-            self._log.warning("audit event not published", topic=topic, kind=event.kind, reason=str(error))
+            self._log.warning("audit event not published", kind=event.kind, reason=str(error))
 
 
 DRAIN_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
-async def publishing(producer: AIOKafkaProducer, codec: Codec) -> AsyncIterator[EventPublisher]:
+async def publishing(sender: EventSender) -> AsyncIterator[EventPublisher]:
     """Send events until the end of the block; the last ones get :data:`DRAIN_SECONDS`."""
-    publisher = EventPublisher(producer, codec)
+    publisher = EventPublisher(sender)
     sending = asyncio.create_task(publisher.send())
     try:
         yield publisher

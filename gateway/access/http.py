@@ -10,9 +10,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from alphapulse.errors import RequestRefused
 from gateway.access.address import FORWARDED, ClientAddress
 from gateway.access.errors import CREDENTIALS_IN_URL, UNAUTHORIZED_CODE, AccessRefused
 from gateway.access.gate import Gate, limit_headers
@@ -118,11 +119,30 @@ def requires(scope: str) -> Callable[..., Awaitable[Identity]]:
     return identified
 
 
-class AccessHeaders:
-    """ASGI middleware: refuses credentials in URLs, states limits, answers other origins by ``Vary: Origin``."""
+def requires_with(keys: Collection[str], scope: str) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency, after :func:`requires`, that wants ``scope`` too if the query has one of ``keys``.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Raises:
+        AccessRefused: (the dependency) the client has not the scope.
+    """
+
+    async def checked(request: Request) -> None:
+        if not request.query_params.keys().isdisjoint(keys):
+            gate_of(request).call(identity_of(request), scope, client_of(request).text)
+
+    return checked
+
+
+class AccessHeaders:
+    """ASGI middleware: refuses credentials in URLs, states limits, answers other origins by ``Vary: Origin``.
+
+    Args:
+        refusal: makes the response to a refused request, given its path.
+    """
+
+    def __init__(self, app: ASGIApp, refusal: Callable[[RequestRefused, str], Response]) -> None:
         self._app = app
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -130,7 +150,7 @@ class AccessHeaders:
             return
         found = secret_key(scope["query_string"])
         if found is not None:
-            await _refused_url(found)(scope, receive, send)
+            await self._refusal(_in_url(found), scope["path"])(scope, receive, send)
             return
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
@@ -158,12 +178,12 @@ def secret_key(query: bytes) -> str | None:
     return next((key for key, _ in pairs if key.lower() in SECRET_KEYS), None)
 
 
-def _refused_url(key: str) -> JSONResponse:
-    message = (
+def _in_url(key: str) -> AccessRefused:
+    return AccessRefused(
+        CREDENTIALS_IN_URL,
         f"query {key}: credentials do not belong in a URL, which proxies, histories and logs keep: send the header"
-        " Authorization: Bearer …, or the stream's first message; consider what was sent as known to others"
+        " Authorization: Bearer …, or the stream's first message; consider what was sent as known to others",
     )
-    return JSONResponse({"code": CREDENTIALS_IN_URL, "message": message}, status_code=400)
 
 
 def cors(allowed_origins: Collection[str]) -> dict[str, Any]:

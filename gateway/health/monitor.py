@@ -23,7 +23,18 @@ from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, BrokerUnavailable
 from alphapulse.kafka import LagReader
 from gateway.fanout import Hub
-from gateway.health.answers import Health, Lag, ServiceHealth
+from gateway.health.answers import (
+    Health,
+    HopLatency,
+    Lag,
+    LastHourAnswer,
+    ServiceHealth,
+    ServiceStatus,
+    SystemStatus,
+    VenueStatus,
+)
+from gateway.health.hops import HOPS, Hops
+from gateway.health.incidents import HOUR, Incidents
 from gateway.health.lag_history import LagHistory
 from gateway.state import MarketState, VenueStanding
 
@@ -37,6 +48,8 @@ FIRST_LAG_SECONDS: Final = 3.0
 """The same before the first lag reading, which opens two connections."""
 LAG_TIMEOUT_SECONDS: Final = 10.0
 """A lag reading that takes longer is retried over new connections."""
+COLLECTOR: Final = "collector-"
+"""Begins the names of the collectors' services."""
 _ANY_ADDRESS: Final = ("0.0.0.0", "::", "")
 _RECORD_TOPICS: Final = (topics.L2, topics.TRADES, topics.DEPTH, topics.CANDLES, topics.STATS, topics.ARBITRAGE)
 
@@ -163,6 +176,10 @@ class HealthMonitor:
     Args:
         name: this service; not polled, ``hub`` and ``progress`` are used instead.
         progress: read progress of this gateway.
+
+    Attributes:
+        hops: latencies; its reader notes them.
+        incidents: of the venues; its reader notes them.
     """
 
     def __init__(
@@ -179,6 +196,10 @@ class HealthMonitor:
         self._lag = LagWatch(settings)
         self._own_history = LagHistory()
         self._services: dict[str, ServiceHealth] = {}
+        self._last_frames: dict[str, int] = {}
+        self._counted_since = hub.clock()
+        self.hops = Hops()
+        self.incidents = Incidents()
         self._asked_at: float | None = None
         self._log = logs.get("health")
 
@@ -192,6 +213,66 @@ class HealthMonitor:
                 )
                 self._asked_at = time.monotonic()
         return self._judge()
+
+    async def status(self) -> SystemStatus:
+        """Return what :meth:`read` judges, in figures, and the latencies of the last minute."""
+        health = await self.read()
+        now = self._hub.clock()
+        return SystemStatus(
+            time=now // 1000,
+            status=health.status,
+            venues={venue: self._venue_status(venue, now) for venue in sorted(self._state.venues)},
+            services={
+                name: _service_status(each, health.lag.get(self._group_of(name)))
+                for name, each in health.services.items()
+            },  # fmt: skip
+            hops={
+                hop: HopLatency(
+                    between=HOPS[hop],
+                    count=found.count if found else 0,
+                    p50=found.p50 if found else None,
+                    p90=found.p90 if found else None,
+                    p99=found.p99 if found else None,
+                    max=found.max if found else None,
+                )
+                for hop, found in self.hops.percentiles(now).items()
+            },
+        )
+
+    def _venue_status(self, venue: str, now: int) -> VenueStatus:
+        standing = self._state.standing(venue, now)
+        told = self._last_frames.get(f"{COLLECTOR}{venue}")
+        last = told or self._state.venues[venue].last_received
+        counts = self.incidents.last_hour(venue, now)
+        return VenueStatus(
+            status=standing.status,
+            last_frame_age_ms=(now - last) // 1_000_000 if last else None,
+            last_frame_source="collector" if told else "records",
+            valid_books=standing.good,
+            stale_books=standing.stale,
+            invalid_books=standing.invalid,
+            last_hour=LastHourAnswer(
+                gaps=counts.gaps,
+                resyncs=counts.resyncs,
+                epochs=counts.epochs,
+                since=max(self._counted_since, now - HOUR) // 1000,
+            ),
+        )
+
+    def _group_of(self, service: str) -> str:
+        """Return the name under which the lag of ``service`` is known."""
+        settings = self._settings
+        groups = {
+            "processors": settings.processors.group,
+            "sink-clickhouse": settings.clickhouse.group,
+            "sink-parquet": settings.parquet.group,
+        }
+        return next((group for name, group in groups.items() if service.startswith(name)), service)
+
+    def stored_lag_seconds(self) -> float:
+        """Return by how much the ClickHouse sink is behind, as last read; 0 if nothing is known of it."""
+        lag = self._lag.groups.get(self._settings.clickhouse.group)
+        return 0.0 if lag is None else lag.seconds
 
     async def watch(self) -> None:
         """Record the topics' ends regularly, until cancelled, even without requests."""
@@ -291,16 +372,41 @@ class HealthMonitor:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
         paths = await asyncio.to_thread(_announcements, self._settings.data_dir / "run")
         named = [(path, announced) for path, announced in paths if path.stem != self._name]
+        await self._ask_collectors(self._session, dict(named))
         answers = await asyncio.gather(*(self._service(self._session, path, announced) for path, announced in named))
         return {path.stem: answer for (path, _), answer in zip(named, answers, strict=True)}
+
+    async def _ask_collectors(
+        self, session: aiohttp.ClientSession, announced: Mapping[Path, Mapping[str, Any] | str]
+    ) -> None:
+        """Note when each collector has had its last frame; one that does not tell is left out."""
+
+        async def ask(path: Path, fields: Mapping[str, Any]) -> tuple[str, int]:
+            try:
+                async with session.get(self._ops_url(fields, "status")) as response:
+                    told = await response.json()
+                    return path.stem, int(told["last_frame_time"])
+            except (TimeoutError, aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as error:
+                self._log.debug("collector does not tell its last frame", service=path.stem, error=repr(error))
+                return path.stem, 0
+
+        of_collectors = [
+            ask(path, fields)
+            for path, fields in announced.items()
+            if path.stem.startswith(COLLECTOR) and not isinstance(fields, str)
+        ]
+        self._last_frames = dict(await asyncio.gather(*of_collectors))
+
+    def _ops_url(self, announced: Mapping[str, Any], path: str) -> str:
+        host = self._settings.ops.host
+        return f"http://{'127.0.0.1' if host in _ANY_ADDRESS else host}:{announced.get('ops_port')}/{path}"
 
     async def _service(
         self, session: aiohttp.ClientSession, path: Path, announced: Mapping[str, Any] | str
     ) -> ServiceHealth:
         if isinstance(announced, str):
             return ServiceHealth(status="down", message=announced)
-        host = self._settings.ops.host
-        url = f"http://{'127.0.0.1' if host in _ANY_ADDRESS else host}:{announced.get('ops_port')}/ready"
+        url = self._ops_url(announced, "ready")
         try:
             async with session.get(url) as response:
                 if response.status == 200:
@@ -311,6 +417,16 @@ class HealthMonitor:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self._log.debug("service does not answer", service=path.stem, error=str(error))
             return ServiceHealth(status="down", message=f"{url} does not answer: {str(error) or type(error).__name__}")
+
+
+def _service_status(health: ServiceHealth, lag: Lag | None) -> ServiceStatus:
+    return ServiceStatus(
+        status=health.status,
+        ready=health.status == "ok",
+        message=health.message,
+        lag_records=None if lag is None else lag.records,
+        lag_seconds=None if lag is None else lag.seconds,
+    )
 
 
 def venue_reasons(venue: str, standing: VenueStanding, max_book_age: int) -> list[str]:

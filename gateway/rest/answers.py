@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from alphapulse.freshness import Fault as BookFault
 from gateway.venues import Status
@@ -19,11 +19,21 @@ Level = tuple[DecimalText, DecimalText]
 """[price, size]"""
 
 
-class FaultAnswer(BaseModel):
-    """Body of every response that is not 2xx."""
+class Rows(BaseModel):
+    """What every answer with rows of a result set has besides them."""
 
-    code: str = Field(description="For programs: unknown_instrument, bad_value, unknown_key, catching_up, not_found, …")
-    message: str = Field(description="For people: what is wrong, with its value.")
+    next: str | None = Field(
+        default=None, description="Cursor of the following rows: pass it as `cursor`; null: there are none."
+    )
+    complete_from: Microseconds | None = Field(
+        default=None,
+        description="Null, or: earlier rows are missing, because the tables cannot be read now.",
+    )
+    complete_until: Microseconds | None = Field(
+        default=None,
+        description="Null, or: later rows may be missing, because the tables do not have them yet. With "
+        "`order=asc` the page ends there, and `next` continues.",
+    )
 
 
 class Exchange(BaseModel):
@@ -59,10 +69,71 @@ class InstrumentAnswer(BaseModel):
     valid: bool = Field(description="Whether its book is valid and not stale.")
     reason: BookFault | None = Field(description="Why it is not valid; null if it is.")
     age_ms: Milliseconds | None = Field(description="Time since the book was last confirmed; null without one.")
+    status: Literal["live", "stale", "invalid", "no_book"] = Field(
+        description="live: its book is valid and not stale; otherwise the reason."
+    )
+    tick_size: DecimalText | None = Field(
+        description="Smallest price step by the venue's own metadata; null: not known here, as no topic carries it."
+    )
+    lot_size: DecimalText | None = Field(description="Smallest size step, likewise.")
+    taker_fee_basis_points: DecimalText | None = Field(
+        description="`taker_fee_basis_points` of the venue in the gateway's configuration; null: not configured there."
+    )
 
 
 class InstrumentsAnswer(BaseModel):
     instruments: list[InstrumentAnswer]
+
+
+class TradeAnswer(BaseModel):
+    venue: str
+    symbol: str
+    id: str = Field(description="The venue's; (venue, symbol, id) names the trade.")
+    side: Literal["buy", "sell", "unknown"] = Field(description="The aggressor's.")
+    price: DecimalText
+    size: DecimalText
+    time: Microseconds = Field(description="The venue's time; the received time where it gives none.")
+    received_time: Microseconds = Field(description="When its collector received it; the range is of this time.")
+
+
+class TradesAnswer(Rows):
+    trades: list[TradeAnswer]
+
+
+class CandleAnswer(BaseModel):
+    venue: str
+    symbol: str
+    interval: int = Field(description="Seconds.")
+    open_time: Microseconds
+    open: DecimalText
+    high: DecimalText
+    low: DecimalText
+    close: DecimalText
+    volume: DecimalText
+    quote_volume: DecimalText
+    vwap: DecimalText
+    trades: int
+    revision: int = Field(description="A later revision replaces an earlier one: late trades change a candle.")
+    partial: bool = Field(description="Whether earlier trades of it may be missing.")
+
+
+class CandlesAnswer(Rows):
+    candles: list[CandleAnswer]
+
+
+class EventAnswer(BaseModel):
+    time: Microseconds
+    service: str
+    kind: str
+    severity: Literal["INFO", "WARNING", "ERROR"]
+    venue: str | None
+    symbol: str | None
+    message: str
+    details: dict[str, str]
+
+
+class EventsAnswer(Rows):
+    events: list[EventAnswer]
 
 
 class BookAnswer(BaseModel):
@@ -109,7 +180,7 @@ class Opportunity(BaseModel):
     close_reason: str | None
 
 
-class OpportunitiesAnswer(BaseModel):
+class OpportunitiesAnswer(Rows):
     opportunities: list[Opportunity]
 
 
@@ -140,7 +211,47 @@ class Statistics(BaseModel):
     latency_mean: Microseconds | None
 
 
-class StatisticsAnswer(BaseModel):
+class StatisticsAnswer(Rows):
     venue: str
     symbol: str
-    windows: list[Statistics] = Field(description="The latest windows, the newest last.")
+    windows: list[Statistics] = Field(description="Without `from`, `to` and `order`: the newest last.")
+
+
+class StatisticsSummary(BaseModel):
+    """Statistics of one book over a time range."""
+
+    venue: str
+    symbol: str
+    windows: int = Field(description="Windows in the range.")
+    valid_windows: int = Field(description="Those at whose end the book was valid.")
+    snapshots: int
+    deltas: int
+    level_changes: int
+    trades: int
+    latency_max: Microseconds | None = Field(description="Largest receive time minus exchange time; null without any.")
+    latency_mean: Microseconds | None = Field(description="Mean of the windows', weighted by their updates.")
+
+
+class SummaryAnswer(BaseModel):
+    begin: Microseconds = Field(alias="from", description="The range: `from` is in it, `to` is not.")
+    to: Microseconds
+    summary: list[StatisticsSummary]
+    complete_until: Microseconds | None = Field(
+        default=None, description="Null, or: later windows may be missing, because the tables do not have them yet."
+    )
+
+
+class SymbolRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str = Field(
+        min_length=1,
+        max_length=64,
+        description="Canonical (`BTC-USD`), or a pattern (`*-USD`) where the venue has a list of its instruments.",
+    )
+
+
+class SymbolsAnswer(BaseModel):
+    venue: str
+    symbols: list[str] = Field(description="The venue's symbols in the configuration after the change.")
+    file: str = Field(description="Name of the changed file.")

@@ -1,38 +1,114 @@
-"""``/books/{venue}/{symbol}``."""
+"""``/books/{venue}/{symbol}``: now, and at an instant."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 
+from alphapulse.errors import RequestRefused
 from gateway import protocol
+from gateway.datasets.book_at import LEVELS, StoredBook, book_at
+from gateway.datasets.times import PATTERN, nanoseconds
 from gateway.fanout import Hub
-from gateway.rest import answers
+from gateway.rest import answers, examples
 from gateway.rest.ages import milliseconds
-from gateway.rest.faults import UNKNOWN
+from gateway.rest.faults import UNAVAILABLE, UNKNOWN
+from gateway.rest.horizon import Horizon
 from gateway.state import MarketState, ShownInstrument
+from gateway.tables import Tables
+
+DEEPEST: Final = 5_000
 
 
-def add(routes: APIRouter, state: MarketState, hub: Hub, *, depth_levels: int) -> None:
+class NotStoredYet(RequestRefused):
+    """The instant is too recent for the tables and too old for memory."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            "not_stored_yet", f"query at: the tables do not have this time yet; try again in {seconds:.0f} s"
+        )
+
+
+def add(
+    routes: APIRouter, state: MarketState, hub: Hub, tables: Tables, horizon: Horizon, *, depth_levels: int
+) -> None:
     """Add the routes.
 
     Args:
         depth_levels: levels per side in ``md.depth``.
     """
     levels_asked = Query(
-        depth_levels, ge=1, le=depth_levels, description="Levels per side, at most `[processors] depth_levels`."
+        None,
+        ge=1,
+        le=DEEPEST,
+        description=f"Levels per side. Without `at`: at most {depth_levels} (`[processors] depth_levels`), which is "
+        "also the default; with `at` the default is the whole book.",
     )
 
-    @routes.get("/books/{venue}/{symbol}", tags=["market"], responses=UNKNOWN)
+    @routes.get(
+        "/books/{venue}/{symbol}",
+        tags=["market"],
+        responses={**UNKNOWN, **UNAVAILABLE, 200: examples.of(examples.BOOK)},
+    )
     async def book(
         venue: str,
         symbol: str,
         # Not in the annotation: FastAPI reads it as text and would not find depth_levels there.
-        depth: int = levels_asked,
+        depth: int | None = levels_asked,
+        at: Annotated[
+            str | None,
+            Query(
+                pattern=PATTERN,
+                description="Instant at which the book is wanted: µs since 1970, or RFC 3339 with an offset. It is "
+                "rebuilt from the stored snapshot and deltas, with all its levels. Default: now.",
+            ),
+        ] = None,
     ) -> answers.BookAnswer:
         """Return an instrument's best levels; without a valid book, an answer that is not valid."""
-        return _book(state.instrument(venue, symbol), depth, hub.clock())
+        instrument = state.instrument(venue, symbol)
+        if at is not None:
+            # The whole microsecond: asked for at a book's own time, which is rounded down, the answer is that book.
+            return await _then(instrument, nanoseconds("at", at) + 999, depth)
+        if depth is not None and depth > depth_levels:
+            raise RequestRefused(
+                "bad_value",
+                f"query depth: must be at most {depth_levels} ([processors] depth_levels) without at, found '{depth}'",
+            )
+        return _book(instrument, depth or depth_levels, hub.clock())
+
+    async def _then(of: ShownInstrument, at: int, depth: int | None) -> answers.BookAnswer:
+        now = hub.clock()
+        if at > now:
+            raise RequestRefused("bad_value", f"query at: must not be in the future, found {at // 1000}")
+        stored = horizon()
+        if at > stored:
+            # The book has not changed since it was published, so it is the one of every later instant.
+            if of.depth is not None and of.depth.received_time <= at and (depth or depth_levels) <= depth_levels:
+                return _book(of, depth or depth_levels, at)
+            raise NotStoredYet((at - stored) / 1e9 + 1)
+        found = await book_at(tables, of.venue, of.symbol, at, levels=depth, max_book_age=state.max_book_age)
+        return _stored(of, found, at)
+
+
+def _stored(of: ShownInstrument, book: StoredBook, at: int) -> answers.BookAnswer:
+    return answers.BookAnswer(
+        venue=of.venue,
+        symbol=of.symbol,
+        valid=book.fault is None,
+        reason=book.fault,
+        age_ms=milliseconds(at - book.received_time) if book.received_time else None,
+        epoch=str(book.epoch),
+        sequence=book.sequence,
+        time=protocol.microseconds(book.received_time),
+        bids=_levels(book, book.bids),
+        asks=_levels(book, book.asks),
+    )
+
+
+def _levels(book: StoredBook, levels: tuple[tuple[int, int], ...]) -> list[answers.Level]:
+    texts = protocol.levels_text(levels[:LEVELS], book.price_exponent, book.size_exponent)
+    return [(price, size) for price, size in texts]
 
 
 def _book(of: ShownInstrument, levels: int, now: int) -> answers.BookAnswer:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from gateway import protocol
 from gateway.fanout import Hub
-from gateway.rest import answers
+from gateway.rest import answers, examples
 from gateway.rest.ages import milliseconds
 from gateway.state import MarketState
 
@@ -14,7 +14,7 @@ from gateway.state import MarketState
 def add(routes: APIRouter, state: MarketState, hub: Hub) -> None:
     """Add the routes."""
 
-    @routes.get("/exchanges", tags=["market"])
+    @routes.get("/exchanges", tags=["market"], responses={200: examples.of(examples.EXCHANGES)})
     async def exchanges() -> answers.Exchanges:
         """List the venues: status, age of books, rate of records."""
         return answers.Exchanges(exchanges=[_exchange(state, venue, hub.clock()) for venue in sorted(state.venues)])

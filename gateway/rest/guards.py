@@ -9,6 +9,8 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from alphapulse.errors import RequestRefused
+from gateway.rest.negotiation import EVERY, JSON, chosen
+from gateway.state import MarketState
 
 CATCHING_UP: Final = "catching_up"
 UNKNOWN_KEY: Final = "unknown_key"
@@ -39,3 +41,33 @@ async def known_keys(request: Request) -> None:
             raise RequestRefused(UNKNOWN_KEY, f"query {key[:80]}: unknown; {there}")
         if count > 1:
             raise RequestRefused("bad_value", f"query {key}: given {count} times")
+
+
+async def acceptable(request: Request) -> None:
+    """Refuse a request that accepts nothing the route has.
+
+    Raises:
+        NotAcceptable: so it is.
+    """
+    route = request.scope["route"]
+    offered = EVERY if isinstance(route, APIRoute) and _has_rows(route) else (JSON,)
+    chosen(request.headers.get("accept"), offered)
+
+
+def _has_rows(route: APIRoute) -> bool:
+    content = route.responses.get(200, {}).get("content", {})
+    return EVERY[1] in content
+
+
+def check_names(state: MarketState, venue: str | None, symbol: str | None) -> None:
+    """Check that there is such an instrument; each None: any.
+
+    Raises:
+        UnknownInstrument: there is none; the message lists the known names.
+    """
+    if venue is not None and symbol is not None:
+        state.instrument(venue, symbol)
+    elif venue is not None:
+        state.instruments(venue)
+    elif symbol is not None:
+        state.check_symbol(symbol)

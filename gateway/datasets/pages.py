@@ -1,0 +1,154 @@
+"""Pages of a result set, from memory as far as it reaches and from the tables beyond.
+
+The sink writes a record one or two seconds after its publication, later if it is behind. Up to the *horizon* the tables
+are complete; what memory knows completely begins somewhere before or after it. Rows that lie between the two may be
+missing, which a page says (``complete_until``); an ascending page ends there, so that its cursor passes over nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from alphapulse.errors import RequestRefused
+from gateway.datasets.dataset import Dataset, Recent
+from gateway.datasets.selection import Key, Selection
+from gateway.tables import Tables, TablesUnavailable
+from gateway.tables.errors import NotRepresentable
+
+EXPORT_ROWS: Final = 20_000
+"""Rows of a page of a result that is streamed: a few megabytes, of which one at a time is in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a selection.
+
+    Attributes:
+        rows: in the selection's order.
+        following: the rest of the selection; None: there is none.
+        complete_from: earlier rows are in the tables only, which cannot be read now (ns); None: none is missing.
+        complete_until: later rows may be missing, because the tables do not have them yet (ns); None: none is missing.
+        stored: whether all of it comes from the tables, and nothing can be added to it any more.
+    """
+
+    rows: pa.Table
+    following: Selection | None
+    complete_from: int | None = None
+    complete_until: int | None = None
+    stored: bool = False
+
+
+class Pages:
+    """Reads pages.
+
+    Args:
+        tables: of ClickHouse.
+        horizon: time (ns) up to which the tables are complete.
+    """
+
+    def __init__(self, tables: Tables, horizon: Callable[[], int]) -> None:
+        self._tables = tables
+        self._horizon = horizon
+
+    async def page(self, dataset: Dataset, selection: Selection, limit: int) -> Page:
+        """Return the first ``limit`` rows of ``selection``.
+
+        Raises:
+            TablesUnavailable: the tables are needed and cannot be read.
+            NotRepresentable: a number does not fit its column.
+        """
+        if selection.position is not None and len(selection.position) != len(dataset.order):
+            raise RequestRefused("bad_cursor", "query cursor: not a `next` of this resource")
+        recent = dataset.recent(selection)
+        known = sorted(recent.rows, key=lambda each: each[0], reverse=selection.descending)
+        certain = [each for each in known if int(each[0][0]) > recent.since]
+        covered = selection.begin is not None and selection.begin > recent.since
+        if covered or (selection.descending and len(certain) > limit):
+            return self._of_memory(dataset, selection, certain, limit)
+        past = self._past(selection)
+        if past:
+            known = []  # the tables have all of it
+        until = self._complete_until(selection, recent)
+        asked = selection
+        if until is not None and not selection.descending:
+            # What lies beyond is answered when it is certain.
+            known = [each for each in known if int(each[0][0]) < until]
+            asked = Selection(selection.begin, until, selection.order, selection.filters, selection.position)
+        query, bound = dataset.query(asked, limit + 1)
+        try:
+            found = await self._tables.read(query, bound)
+        except TablesUnavailable:
+            if selection.begin is None and selection.position is None and selection.descending:
+                page = self._of_memory(dataset, selection, certain, limit)
+                return Page(page.rows, None, complete_from=recent.since)
+            raise
+        rows = found.select(dataset.schema.names).cast(dataset.schema)
+        if known:
+            rows = _joined(dataset, selection, rows, _table(dataset, known[: limit + 1]))
+        following = self._following(dataset, selection, rows, limit, until)
+        return Page(rows.slice(0, limit), following, complete_until=until, stored=past)
+
+    async def stream(self, dataset: Dataset, selection: Selection, first: Page, limit: int) -> AsyncIterator[pa.Table]:
+        """Yield the pages of ``selection`` from ``first`` on, one at a time in memory.
+
+        Args:
+            limit: rows of a page, with which ``first`` was read.
+        """
+        page = first
+        while True:
+            yield page.rows
+            if page.following is None or page.rows.num_rows < limit:
+                return
+            page = await self.page(dataset, page.following, limit)
+
+    def _of_memory(
+        self, dataset: Dataset, selection: Selection, rows: list[tuple[Key, Callable[[], object]]], limit: int
+    ) -> Page:
+        taken = rows[:limit]
+        open_ended = not selection.descending and not self._past(selection)
+        following = None
+        if len(rows) > limit or open_ended:
+            following = selection.after(taken[-1][0] if taken else selection.position)
+        return Page(_table(dataset, taken), following)
+
+    def _following(
+        self, dataset: Dataset, selection: Selection, rows: pa.Table, limit: int, until: int | None
+    ) -> Selection | None:
+        more = rows.num_rows > limit
+        if not more and (selection.descending or (until is None and self._past(selection))):
+            return None
+        last = rows.slice(0, limit)
+        if not last.num_rows:
+            return selection
+        return selection.after(dataset.key_of(last.slice(last.num_rows - 1))[0])
+
+    def _complete_until(self, selection: Selection, recent: Recent) -> int | None:
+        """Return the time after which rows may be missing: neither stored yet nor all in memory."""
+        horizon = self._horizon()
+        if recent.since <= horizon or (selection.end is not None and selection.end <= horizon):
+            return None
+        return horizon
+
+    def _past(self, selection: Selection) -> bool:
+        return selection.end is not None and selection.end <= self._horizon()
+
+
+def _table(dataset: Dataset, rows: list[tuple[Key, Callable[[], object]]]) -> pa.Table:
+    try:
+        return pa.Table.from_pylist([make() for _, make in rows], schema=dataset.schema)
+    except pa.ArrowInvalid as error:
+        raise NotRepresentable(str(error)) from error
+
+
+def _joined(dataset: Dataset, selection: Selection, stored: pa.Table, fresh: pa.Table) -> pa.Table:
+    """Return the rows of both in order; a row that both have is taken from memory, whose revision is the later one."""
+    rows = pa.concat_tables([fresh, stored])
+    first: dict[Key, tuple[Key, int]] = {}
+    for number, key in enumerate(dataset.key_of(rows)):
+        first.setdefault(key[dataset.identity :], (key, number))
+    order = [number for _, number in sorted(first.values(), reverse=selection.descending)]
+    return rows.take(order)
