@@ -19,15 +19,13 @@ from gateway.fanout import Hub
 from gateway.health import HealthMonitor, ReadingProgress
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
+from gateway.v2.streams import Streams
 from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
 TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS})
 """All topics that it reads or writes."""
-COALESCE_MS: Final = 10.0
-"""Minimum time between two handovers of records, so that a few hundred records a second need fewer loop turns: a record
-waits 5 ms in the mean, the first after a pause not at all."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
@@ -51,10 +49,12 @@ async def main(service: Service) -> None:
         clock = Clock()
         state = MarketState(_expected(settings), max_book_age=settings.freshness.max_book_age_ms * 1_000_000)
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
+        streams = Streams(hub, state, codec)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
             running(
-                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
+                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=settings.gateway.gather_ms),
+                settings.kafka,
             )
         )
         reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
@@ -73,7 +73,7 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings, state, hub, health))
+        server = GatewayServer(create_app(settings, state, hub, health, streams=streams))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)
