@@ -41,6 +41,10 @@ class History(Generic[P]):
         """Iterate from the oldest to the newest."""
         return iter(self._kept)
 
+    def __reversed__(self) -> Iterator[Kept[P]]:
+        """Iterate from the newest to the oldest."""
+        return reversed(self._kept)
+
     @property
     def last(self) -> P | None:
         """Position of the newest record."""

@@ -18,6 +18,8 @@ from gateway.v2.alerts import ALERTS_KEPT, AlertsFeed, is_alert
 from gateway.v2.books import BboFeed, BookFeed, DepthHistory
 from gateway.v2.encoding import Form
 from gateway.v2.feed import Feed, Variant
+from gateway.v2.l2_books import L2Books, L2Change
+from gateway.v2.l2_feed import L2Feed
 from gateway.v2.latest import ArbitrageFeed, CandlesFeed, StatsFeed
 from gateway.v2.options import FeedId, Options
 from gateway.v2.pace import Pacer
@@ -49,6 +51,7 @@ class Streams:
         gateway_id: random id of this process.
         watchers: clients with patterns.
         services: returns the condition of each service; replaced by what polls them.
+        l2: whole books; :class:`gateway.v2.l2_reader.L2Reader` fills them.
     """
 
     def __init__(self, hub: Hub, state: MarketState, codec: Codec) -> None:
@@ -66,6 +69,7 @@ class Streams:
         self._known = {(each.venue, each.symbol) for each in state.instruments()}
         self._venues = set(state.venues)
         self._symbols = {symbol for _, symbol in self._known}
+        self.l2 = L2Books(codec, state.max_book_age, self._l2_changed)
         hub.listeners.append(self)
 
     # --- records in -------------------------------------------------------------------------------------------
@@ -106,13 +110,18 @@ class Streams:
             feed.retell()
 
     def check(self, now_ns: int) -> None:
-        """Look at venues and services; called about once a second."""
+        """Look at venues, services and whole books; called about once a second."""
+        self.l2.expire(now_ns)
         for venue in self._state.venues:
             self._notice_venue(venue)
         for feeds in [feeds for key, feeds in self._feeds.items() if key.channel == "status"]:
             for feed in feeds.values():
                 if isinstance(feed, StatusFeed):
                     feed.look(now_ns)
+
+    def _l2_changed(self, instrument: tuple[str, str], change: L2Change) -> None:
+        for feed in self._of(FeedKey("l2", *instrument)):
+            feed.take(change)
 
     def audience(self, record: Record) -> int:
         """Return how many subscriptions concern ``record``."""
@@ -190,6 +199,11 @@ class Streams:
                 where = "" if venues is None else f" of {', '.join(venues.texts)[:80]}"
                 raise UnknownInstrument(f"unknown symbol {symbol[:80]!r}{where}; known: {_listed(known)}")
 
+    @property
+    def services_wanted(self) -> bool:
+        """Whether somebody is subscribed to the status of services."""
+        return FeedKey("status", None, None) in self._feeds
+
     def _now(self) -> int:
         return self._hub.clock()
 
@@ -205,6 +219,8 @@ class Streams:
         feed = feeds.get(feed_id)
         if feed is None:
             feed = feeds[feed_id] = self._make(feed_id)
+            if key.channel == "l2":
+                self.l2.want(key.venue or "", key.symbol or "")
         return feed.variant(form)
 
     def leave(self, key: FeedKey, options: Options) -> None:
@@ -214,11 +230,15 @@ class Streams:
         feed = feeds.get(feed_id)
         if feed is not None and not feed.audience:
             del feeds[feed_id]
+            if key.channel == "l2":
+                self.l2.unwant(key.venue or "", key.symbol or "")
             if not feeds:
                 del self._feeds[key]
 
     def fresh(self, key: FeedKey, options: Options) -> Feed:
-        """Return a feed without subscribers, for a snapshot on demand."""
+        """Return a feed without subscribers, for a snapshot on demand; a whole book is read from then on."""
+        if key.channel == "l2":
+            self.l2.on_wanted((key.venue or "", key.symbol or ""))
         return self._make(FeedId(key, options.levels, options.interval_ms, options.candle_interval))
 
     def _make(self, feed_id: FeedId) -> Feed:
@@ -231,6 +251,8 @@ class Streams:
                 return BookFeed(state.instrument(venue, symbol), history, pacer, interval_ms, levels)
             case "bbo":
                 return BboFeed(state.instrument(venue, symbol), self._depth_history(venue, symbol), pacer, interval_ms)
+            case "l2":
+                return L2Feed(self.l2.book(venue, symbol), pacer, interval_ms)
             case "trades":
                 history_of_trades = self._trade_history(venue, symbol)
                 return TradesFeed(state.instrument(venue, symbol), history_of_trades, pacer, interval_ms)
