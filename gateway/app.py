@@ -30,7 +30,11 @@ from gateway.rest.router import Sources, router
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
 from gateway.tables import Tables
+from gateway.v2.endpoint import Endpoint
+from gateway.v2.endpoint import router as stream_router
+from gateway.v2.streams import Streams
 from gateway.wire import wire_of
+from schemas.codec import Codec
 
 STREAM: Final = "/ws/v1"
 COMPRESSED_FROM: Final = 1024
@@ -47,6 +51,7 @@ def create_app(
     *,
     gate: Gate,
     static: Path = page.FOLDER,
+    streams: Streams | None = None,
 ) -> FastAPI:
     """Create the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
 
@@ -55,6 +60,7 @@ def create_app(
         tables: of ClickHouse.
         editor: of the configuration.
         static: folder of the built page.
+        streams: feeds of the stream's version 2; None: made here.
     """
     app = FastAPI(
         title="AlphaPulse",
@@ -122,5 +128,14 @@ def create_app(
         finally:
             hub.closed(session)
 
+    endpoint = Endpoint(
+        hub,
+        streams if streams is not None else Streams(hub, state, Codec()),
+        gate,
+        max_book_age_ms=state.max_book_age // 1_000_000,
+        allowed_origins=allowed_origins,
+        max_connections=max_connections,
+    )
+    app.include_router(stream_router(endpoint))
     app.mount("/", page.Page(static))
     return app

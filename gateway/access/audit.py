@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from alphapulse import logs, metrics
+from alphapulse.errors import RequestRefused
 from gateway.access.errors import AccessRefused
 from gateway.access.identity import Identity
 from schemas.records import Event, Severity
@@ -93,7 +94,7 @@ class Audit:
         """An authentication failed."""
         self._write("refused", "", address, refusal.code, str(refusal), address)
 
-    def forbidden(self, identity: Identity, address: str, refusal: AccessRefused) -> None:
+    def forbidden(self, identity: Identity, address: str, refusal: RequestRefused) -> None:
         """An identity asked for something that its scopes do not cover."""
         self._write("forbidden", identity.name, address, refusal.code, str(refusal), identity.name)
 

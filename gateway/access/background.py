@@ -52,6 +52,7 @@ class GateKeeper:
         if verifier is not None and access.jwks_url:
             self._fetcher = KeySetFetcher(access.jwks_url, access.jwks_refresh_seconds, verifier.keys, self.gate.forget)
             self.gate.refresh = self._fetcher.refresh
+            self.gate.want_keys = self._fetcher.want
         if not self.gate.open and verifier is None and not self.gate.keys.active(clock()):
             logs.get("gateway.access").warning(
                 "nobody can enter: access is required, and there is no API key; create one with: alphapulse keys create"

@@ -1,8 +1,8 @@
 """The gate: who a client is, what it may see, how much it may ask for. Synchronous; does no I/O.
 
-A client is identified by :meth:`Gate.identify`, admitted as a connection of the stream by :meth:`Gate.admit`, charged
-for each request by :meth:`Gate.request` or :meth:`Gate.message`, and checked about once a second by :meth:`Gate.check`,
-which notices expired tokens and revoked keys. All raise :exc:`~gateway.access.errors.AccessRefused`.
+A client is identified by :meth:`Gate.identify`, admitted as a connection of the stream by :meth:`Gate.admit_address` and
+:meth:`Gate.admit_identity`, charged for each request by :meth:`Gate.request` or :meth:`Gate.message`, and checked about
+once a second by :meth:`Gate.check`, which notices expired tokens and revoked keys. All raise :exc:`~gateway.access.errors.AccessRefused`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, Self
 
 from alphapulse.config import AccessSettings
+from alphapulse.errors import RequestRefused
 from gateway.access.address import AddressRules, ClientAddress, network_of
 from gateway.access.audit import Audit
 from gateway.access.errors import (
@@ -45,8 +46,13 @@ _UNLIMITED: Final = Allowance(granted=True, limit=0, remaining=0, reset=0.0, ret
 class Admission:
     """A place among the connections of an identity and an address; :meth:`release` it when the connection ends."""
 
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release: Callable[[], None] | None = release
+    def __init__(self, release: Callable[[], None] | None) -> None:
+        self._release = release
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return a place that is not counted."""
+        return cls(None)
 
     def release(self) -> None:
         """Give the place back, once."""
@@ -68,6 +74,7 @@ class Gate:
         addresses: reads a client's address.
         tokens: verifies tokens; None: none are accepted.
         refresh: fetches the issuer's keys anew; returns whether it did. None: there are none to fetch.
+        want_keys: lets them be fetched soon.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Gate:
         self.addresses = AddressRules(settings.trusted_proxies)
         self.tokens = tokens
         self.refresh: Callable[[], Awaitable[bool]] | None = None
+        self.want_keys: Callable[[], object] = lambda: None
         self._audit = audit
         self._clock = clock
         self._now = now
@@ -110,7 +118,12 @@ class Gate:
             AccessRefused: the message says why and never repeats the credentials.
         """
         with self._audited(credentials, address):
-            return self._attempt(credentials, address)
+            try:
+                return self._attempt(credentials, address)
+            except AccessRefused as refusal:
+                if refusal.code == UNKNOWN_SIGNING_KEY:
+                    self.want_keys()
+                raise
 
     async def arrive(self, credentials: str, address: str) -> Identity:
         """Identify as :meth:`identify` does; a token with an unknown signing key waits until the keys are fetched anew.
@@ -221,8 +234,12 @@ class Gate:
 
     def _forbid(self, identity: Identity, scope: str, address: str) -> None:
         refusal = AccessRefused(FORBIDDEN_CODE, f"{identity.name} has no scope {scope}")
-        self._audit.forbidden(identity, address, refusal)
+        self.forbidden(identity, refusal, address)
         raise refusal
+
+    def forbidden(self, identity: Identity, refusal: RequestRefused, address: str) -> None:
+        """Write into the audit log that ``identity`` asked for what it may not see."""
+        self._audit.forbidden(identity, address, refusal)
 
     # --- limits -----------------------------------------------------------------------------------------------
 
@@ -259,30 +276,34 @@ class Gate:
             raise refusal
         return scarcest
 
-    def admit(self, identity: Identity, address: ClientAddress) -> Admission:
-        """Count a connection until it is released.
+    def admit_address(self, address: ClientAddress) -> Admission:
+        """Count a connection of an address until it is released; none of this machine is counted.
 
         Raises:
             AccessRefused: code ``connection_limit``.
         """
-        places: list[tuple[Connections[str], str, str]] = []
-        if identity is not EVERYONE:
-            places.append((self._by_identity, _identity_key(identity), f"of {identity.name}"))
-        if not address.local:
-            places.append((self._by_address, network_of(address.text), f"from {address.text}"))
-        for connections, owner, whose in places:
-            if connections.full(owner):
-                refusal = AccessRefused(CONNECTION_LIMITED, f"at most {connections.most} connections {whose}")
-                self._audit.limited(identity.name, address.text, refusal)
-                raise refusal
-        for connections, owner, _ in places:
-            connections.opened(owner)
+        if address.local:
+            return Admission.none()
+        return self._admit(self._by_address, network_of(address.text), "", address.text)
 
-        def release() -> None:
-            for connections, owner, _ in places:
-                connections.closed(owner)
+    def admit_identity(self, identity: Identity, address: str) -> Admission:
+        """Count a connection of an identity until it is released; none of everyone is counted.
 
-        return Admission(release)
+        Raises:
+            AccessRefused: code ``connection_limit``.
+        """
+        if identity is EVERYONE:
+            return Admission.none()
+        return self._admit(self._by_identity, _identity_key(identity), identity.name, address)
+
+    def _admit(self, connections: Connections[str], owner: str, name: str, address: str) -> Admission:
+        if connections.full(owner):
+            whose = f"of {name}" if name else f"from {address}"
+            refusal = AccessRefused(CONNECTION_LIMITED, f"at most {connections.most} connections {whose}")
+            self._audit.limited(name, address, refusal)
+            raise refusal
+        connections.opened(owner)
+        return Admission(lambda: connections.closed(owner))
 
     # --- what changes while the gateway runs --------------------------------------------------------------------
 

@@ -98,6 +98,10 @@ class Identity:
         """Return whether ``scope`` (``rest:market``, ``admin:symbols``) is granted; ``rest:*`` covers all of REST."""
         return scope in self.scopes or (scope.startswith("rest:") and REST_ALL in self.scopes)
 
+    def same_as(self, other: Identity) -> bool:
+        """Return whether both are the same client, perhaps with another token: their limits are the same."""
+        return (self.name, self.key) == (other.name, other.key)
+
 
 EVERYONE: Final = Identity("everyone", frozenset({STREAM_ALL, REST_ALL}))
 """Clients without credentials where access is open: they read everything and change nothing."""

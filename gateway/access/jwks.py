@@ -52,6 +52,7 @@ class KeySetFetcher:
         self._changed = changed
         self._now = now
         self._fetching = asyncio.Lock()
+        self._wanted = asyncio.Event()
         self._asked = float("-inf")
         self._done = 0
         self._log = logs.get("gateway.access")
@@ -60,7 +61,18 @@ class KeySetFetcher:
         """Fetch the key set again and again; never returns."""
         while True:
             fetched = await self.fetch()
-            await asyncio.sleep(self._interval if fetched else min(RETRY_SECONDS, self._interval))
+            try:
+                async with asyncio.timeout(self._interval if fetched else min(RETRY_SECONDS, self._interval)):
+                    while True:
+                        await self._wanted.wait()
+                        self._wanted.clear()
+                        await self.refresh()
+            except TimeoutError:
+                continue
+
+    def want(self) -> None:
+        """Let :meth:`watch` fetch the key set at once, as :meth:`refresh` does."""
+        self._wanted.set()
 
     async def fetch(self) -> bool:
         """Fetch the key set once; return whether that succeeded. A failure is logged."""

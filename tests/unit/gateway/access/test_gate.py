@@ -231,19 +231,55 @@ def test_messages_have_a_limit_of_their_own() -> None:
     refused(errors.RATE_LIMITED, gate.message, DESK, THERE)
 
 
-def test_connections_are_limited_and_come_free_once() -> None:
-    gate = required(connections_per_identity=2, connections_per_address=3).gate
-    first, _ = gate.admit(DESK, THERE), gate.admit(DESK, HERE)
-    found = refused(errors.CONNECTION_LIMITED, gate.admit, DESK, HERE)
+def test_connections_of_an_identity_are_limited_and_come_free_once() -> None:
+    gate = required(connections_per_identity=2).gate
+    first, _ = gate.admit_identity(DESK, "203.0.113.9"), gate.admit_identity(DESK, "127.0.0.1")
+    found = refused(errors.CONNECTION_LIMITED, gate.admit_identity, DESK, "127.0.0.1")
     assert (found.status, found.close_code.number) == (429, 3013)
     first.release()
     first.release()
-    gate.admit(DESK, THERE)
-    for _ in range(2):
-        gate.admit(EVERYONE, THERE)
-    assert "203.0.113.9" in str(refused(errors.CONNECTION_LIMITED, gate.admit, EVERYONE, THERE))
+    gate.admit_identity(DESK, "203.0.113.9")
+    refused(errors.CONNECTION_LIMITED, gate.admit_identity, DESK, "203.0.113.9")
     for _ in range(20):
-        gate.admit(EVERYONE, HERE)
+        gate.admit_identity(EVERYONE, "203.0.113.9")
+
+
+def test_connections_of_an_address_are_limited_unless_it_is_ours() -> None:
+    gate = required(connections_per_address=2).gate
+    first, _ = gate.admit_address(THERE), gate.admit_address(THERE)
+    assert "203.0.113.9" in str(refused(errors.CONNECTION_LIMITED, gate.admit_address, THERE))
+    first.release()
+    gate.admit_address(THERE)
+    for _ in range(20):
+        gate.admit_address(HERE)
+
+
+def test_a_refused_visitor_holds_no_place() -> None:
+    gate = required(connections_per_identity=1, connections_per_address=2).gate
+    visitor = Visitor(gate, DESK, THERE)
+    for _ in range(5):
+        refused(errors.CONNECTION_LIMITED, Visitor, gate, DESK, THERE)
+    visitor.leave()
+    visitor.leave()
+    assert Visitor(gate, DESK, THERE)
+
+
+def test_a_visitor_may_say_later_who_he_is_and_refresh_his_token() -> None:
+    lodge = required(connections_per_identity=1)
+    visitor = Visitor(lodge.gate, None, THERE)
+    refused(errors.UNAUTHORIZED_CODE, visitor.stream, "book", "kraken")
+    visitor.check()
+    first = visitor.identify(lodge.token(exp=START + 10))
+    assert first.name == "desk-1"
+    visitor.stream("book", "kraken")
+    assert visitor.identify(lodge.token(exp=START + 100)).expires == (START + 105) * 10**9
+    refused(errors.CONNECTION_LIMITED, Visitor, lodge.gate, first, HERE)
+    lodge.seconds = 50
+    visitor.check()
+    refused(errors.TOKEN_EXPIRED, visitor.identify, lodge.token(exp=START + 10))
+    visitor.check()
+    assert visitor.identify(lodge.token(sub="desk-2", exp=START + 100)).name == "desk-2"
+    assert Visitor(lodge.gate, first, HERE), "his place as desk-1 is free"
 
 
 def test_a_visitor_holds_a_place_until_he_leaves() -> None:
