@@ -1,8 +1,9 @@
 """The gate: who a client is, what it may see, how much it may ask for. Synchronous; does no I/O.
 
-A client is identified by :meth:`Gate.identify`, admitted as a connection of the stream by :meth:`Gate.admit_address` and
+A client is identified by :meth:`Gate.identify`, admitted as a connection by :meth:`Gate.admit_address` and
 :meth:`Gate.admit_identity`, charged for each request by :meth:`Gate.request` or :meth:`Gate.message`, and checked about
-once a second by :meth:`Gate.check`, which notices expired tokens and revoked keys. All raise :exc:`~gateway.access.errors.AccessRefused`.
+once a second by :meth:`Gate.check`, which notices expired tokens and revoked keys. All raise
+:exc:`~gateway.access.errors.AccessRefused`.
 """
 
 from __future__ import annotations

@@ -87,6 +87,42 @@ class Site:
         except InvalidStatus as refused:
             return refused.response.status_code, json.loads(refused.response.body)["code"]
 
+    @asynccontextmanager
+    async def stream_v2(self, credentials: str | None = None, *, in_band: str | None = None) -> AsyncIterator[Client]:
+        """Open the stream, version 2, with credentials in the handshake or in the first message."""
+        address = self.url.replace("http", "ws", 1) + "/ws/v2"
+        async with connect(address, additional_headers=self.headers(credentials)) as connected:
+            client = Client(connected)
+            await client.until(lambda got: got)
+            if in_band is not None:
+                self.used.append(in_band)
+                await client.say(op="auth", id="auth", token=in_band)
+                await client.until(lambda got: got[-1].get("id") == "auth")
+            yield client
+
+    async def v2(self, credentials: str | None) -> tuple[int, str]:
+        """Return what :meth:`v1` does, of version 2."""
+        try:
+            async with self.stream_v2(credentials) as client:
+                if credentials is not None:
+                    return 200, "ok"
+                assert client.messages[0]["access"] == "required"
+                await client.say(**BOOK)
+                await client.until(lambda got: got[-1].get("id") == 1)
+                return 401, client.messages[-1]["code"]
+        except InvalidStatus as refused:
+            return refused.response.status_code, json.loads(refused.response.body)["code"]
+
+    async def v2_in_band(self, credentials: str) -> tuple[int, str]:
+        """Return the same of credentials in the first message; wrong ones must end the connection with 3000."""
+        async with self.stream_v2(in_band=credentials) as client:
+            answer = client.messages[-1]
+            if answer["type"] == "authenticated":
+                return 200, "ok"
+            if "retry_after_ms" not in answer:
+                assert await client.closing_code() == 3000
+            return 401, answer["code"]
+
     def key(self, name: str, *scopes: str) -> str:
         """Create an API key as the command does."""
         path = key_file.keys_path(self.gateway.settings)
@@ -160,6 +196,32 @@ async def test_the_matrix_of_credentials(feed: Feed, kafka: KafkaSettings, tmp_p
         for name, (credentials, status, code) in cases().items():
             assert await found.rest(credentials) == (status, code), name
             assert await found.v1(credentials) == (status, code), name
+            assert await found.v2(credentials) == (status, code), name
+            if credentials is not None:
+                assert await found.v2_in_band(credentials) == (status, code), name
+
+
+async def test_a_token_is_refreshed_in_its_last_seconds(feed: Feed, kafka: KafkaSettings, tmp_path: Path) -> None:
+    await feed.put(market.depth(received_time=time.time_ns()))
+    async with site(tmp_path, kafka) as found:
+        end = int(time.time()) + 5
+        async with found.stream_v2(in_band=token(rsa(), exp=end)) as client:
+            await client.say(**BOOK)
+            await client.until(lambda got: any(each["type"] == "token_expiring" for each in got))
+            told = next(each for each in client.messages if each["type"] == "token_expiring")
+            assert told["expires"] == end * 1_000_000
+            await client.say(op="auth", id=7, token=token(rsa(), exp=end + 60))
+            await client.until(lambda got: got[-1].get("id") == 7)
+            assert client.messages[-1]["expires"] == (end + 60) * 1_000_000
+
+            async def over() -> bool:
+                return time.time() > end + 2
+
+            await eventually(over)
+            await client.say(op="ping", id=8)
+            await client.until(lambda got: got[-1].get("id") == 8)
+        async with found.stream_v2(in_band=token(rsa(), exp=int(time.time()) + 3)) as client:
+            assert await client.closing_code() == 3000
 
 
 async def test_scopes_decide_what_is_seen(feed: Feed, kafka: KafkaSettings, tmp_path: Path) -> None:
@@ -178,6 +240,13 @@ async def test_scopes_decide_what_is_seen(feed: Feed, kafka: KafkaSettings, tmp_
             await client.say(op="subscribe", id=9, channel="arbitrage", symbol="*")
             await client.until(lambda got: got[-1].get("id") == 9)
             assert client.messages[-1]["message"] == "desk-1 has no scope stream:arbitrage:*"
+        async with found.stream_v2(narrow) as client:
+            await client.say(**BOOK | {"venue": "*"})
+            await client.until(lambda got: got[-1]["type"] == "snapshot")
+            for number, change in enumerate(({"channel": "trades"}, {"venue": "coinbase"}), 2):
+                await client.say(**BOOK | {"id": number} | change)
+                await client.until(lambda got, number=number: got[-1].get("id") == number)
+                assert client.messages[-1]["code"] == "forbidden"
 
 
 async def test_foreign_origins_read_nothing(feed: Feed, kafka: KafkaSettings, tmp_path: Path) -> None:
@@ -201,10 +270,11 @@ async def test_keys_come_and_go_while_the_gateway_runs(feed: Feed, kafka: KafkaS
         text = found.key("desk-7", "stream:*:*", "rest:market")
         await found.known(text)
         assert await found.rest(text) == (200, "ok")
-        async with found.stream(text) as client:
+        async with found.stream(text) as first, found.stream_v2(in_band=text) as second:
             path = key_file.keys_path(found.gateway.settings)
             key_file.write(path, key_file.read(path).revoked("desk-7", time.time_ns()))
-            assert await client.closing_code() == 3003
+            assert await first.closing_code() == 3003
+            assert await second.closing_code() == 3003
         assert await found.rest(text) == (401, "key_revoked")
         assert await found.v1(text) == (401, "key_revoked")
 
@@ -260,6 +330,8 @@ async def test_no_output_holds_a_secret(feed: Feed, kafka: KafkaSettings, tmp_pa
         for credentials, _, _ in cases().values():
             await found.rest(credentials)
             await found.v1(credentials)
+            if credentials is not None:
+                await found.v2_in_band(credentials)
         assert await found.rest(token(secret)) == (200, "ok")
         for key in ("token", "access_token", "api_key"):
             assert await found.rest(None, f"{MARKET}?{key}={text}") == (400, "credentials_in_url")

@@ -24,11 +24,6 @@ REQUIRED = AccessSettings(mode="required")
 PROXIED = {"trusted_proxies": ("127.0.0.1/32",)}
 
 
-def key(served: Served, *scopes: str, name: str = "desk-1", expires: int | None = None) -> str:
-    served.gate.keys, text = served.gate.keys.created(name, scopes, served.now, expires)
-    return text
-
-
 async def ask(
     served: Served, path: str, *, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, Any], aiohttp.typedefs.LooseHeaders]:
@@ -63,7 +58,7 @@ async def test_required_rest_asks_for_them(tmp_path: Path) -> None:
 
 async def test_scopes_of_rest(tmp_path: Path) -> None:
     async with serving(tmp_path, access=REQUIRED) as served:
-        text = key(served, "rest:market")
+        text = served.key("rest:market")
         assert (await ask(served, "/api/v1/exchanges", Authorization=f"Bearer {text}"))[0] == 200
         assert (await ask(served, "/api/v1/exchanges", authorization=f"bearer   {text}"))[0] == 200
         status, answer, _ = await ask(served, "/api/v1/system/health", Authorization=f"Bearer {text}")
@@ -72,7 +67,7 @@ async def test_scopes_of_rest(tmp_path: Path) -> None:
 
 async def test_two_headers_are_refused(tmp_path: Path) -> None:
     async with serving(tmp_path, access=REQUIRED) as served, aiohttp.ClientSession() as session:
-        headers = [("Authorization", f"Bearer {key(served, 'rest:market')}"), ("Authorization", "Bearer x")]
+        headers = [("Authorization", f"Bearer {served.key('rest:market')}"), ("Authorization", "Bearer x")]
         async with session.get(served.url + "/api/v1/exchanges", headers=headers) as response:
             assert response.status == 401
 
@@ -80,7 +75,7 @@ async def test_two_headers_are_refused(tmp_path: Path) -> None:
 async def test_limits_are_stated_and_kept(tmp_path: Path) -> None:
     access = AccessSettings(mode="required", requests_per_second=0.01, request_burst=2)
     async with serving(tmp_path, access=access) as served:
-        text = key(served, "rest:market")
+        text = served.key("rest:market")
         for remaining in ("1", "0"):
             status, _, headers = await ask(served, "/api/v1/exchanges", Authorization=f"Bearer {text}")
             assert status == 200
@@ -90,7 +85,7 @@ async def test_limits_are_stated_and_kept(tmp_path: Path) -> None:
         assert (status, answer["code"]) == (429, "rate_limited")
         assert 90 <= int(headers["Retry-After"]) <= 100  # type: ignore[index,call-overload]
         assert headers["RateLimit-Remaining"] == "0"  # type: ignore[index]
-        other = key(served, "rest:market", name="desk-2")
+        other = served.key("rest:market", name="desk-2")
         assert (await ask(served, "/api/v1/exchanges", Authorization=f"Bearer {other}"))[0] == 200
 
 
@@ -121,7 +116,7 @@ async def test_credentials_in_a_url_are_refused_without_being_repeated(
 ) -> None:
     caplog.set_level(0)
     async with serving(tmp_path) as served:
-        text = key(served, "rest:*")
+        text = served.key("rest:*")
         for path in (f"/api/v1/exchanges?token={text}", f"/?access_token={text}", f"/ws/v1?api_key={text}"):
             status, answer, _ = await ask(served, path)
             assert (status, answer["code"]) == (400, "credentials_in_url")
@@ -156,7 +151,7 @@ async def test_preflight_of_an_allowed_origin(tmp_path: Path, method: str) -> No
 
 async def test_answers_to_origins(tmp_path: Path) -> None:
     async with serving(tmp_path, access=REQUIRED, allowed_origins=("https://desk.example",)) as served:
-        text = key(served, "rest:*")
+        text = served.key("rest:*")
         for origin, allowed in (("https://desk.example", True), ("https://evil.example", False)):
             for credentials in (f"Bearer {text}", "Bearer x"):
                 _, _, headers = await ask(served, "/api/v1/exchanges", Origin=origin, Authorization=credentials)
@@ -185,7 +180,7 @@ async def test_the_handshake_needs_credentials_where_they_are_required(tmp_path:
                 await connect(served.stream, additional_headers=headers).__aenter__()
             assert refused.value.response.status_code == 401
             assert json.loads(refused.value.response.body)["code"] == "unauthorized"
-        text = key(served, "stream:book:*")
+        text = served.key("stream:book:*")
         async with connect(served.stream, additional_headers={"Authorization": f"Bearer {text}"}) as client:
             assert (await receive(client))[0]["type"] == "hello"
 
@@ -193,7 +188,7 @@ async def test_the_handshake_needs_credentials_where_they_are_required(tmp_path:
 async def test_a_stream_gives_what_its_scopes_cover(tmp_path: Path) -> None:
     async with serving(tmp_path, access=REQUIRED) as served:
         served.hub.apply(market.depth(), START)
-        text = key(served, "stream:book:kraken")
+        text = served.key("stream:book:kraken")
         async with connect(served.stream, additional_headers={"Authorization": f"Bearer {text}"}) as client:
             await receive(client)
             await client.send(json.dumps(BOOK))
@@ -212,7 +207,7 @@ async def test_a_stream_gives_what_its_scopes_cover(tmp_path: Path) -> None:
 
 async def test_a_revoked_key_ends_its_connections(tmp_path: Path) -> None:
     async with serving(tmp_path, access=REQUIRED) as served:
-        mine, other = key(served, "stream:*:*"), key(served, "stream:*:*", name="desk-2")
+        mine, other = served.key("stream:*:*"), served.key("stream:*:*", name="desk-2")
         async with (
             connect(served.stream, additional_headers={"Authorization": f"Bearer {mine}"}) as client,
             connect(served.stream, additional_headers={"Authorization": f"Bearer {other}"}) as stays,
@@ -228,7 +223,7 @@ async def test_a_revoked_key_ends_its_connections(tmp_path: Path) -> None:
 
 async def test_an_expired_key_ends_its_connections(tmp_path: Path) -> None:
     async with serving(tmp_path, access=REQUIRED) as served:
-        text = key(served, "stream:*:*", expires=served.now + 10)
+        text = served.key("stream:*:*", expires=served.now + 10)
         async with connect(served.stream, additional_headers={"Authorization": f"Bearer {text}"}) as client:
             await receive(client)
             served.now += 10
@@ -239,7 +234,7 @@ async def test_an_expired_key_ends_its_connections(tmp_path: Path) -> None:
 async def test_connections_beyond_the_limit_are_closed_and_places_come_free(tmp_path: Path) -> None:
     access = AccessSettings(mode="required", connections_per_identity=1)
     async with serving(tmp_path, access=access) as served:
-        headers = {"Authorization": f"Bearer {key(served, 'stream:*:*')}"}
+        headers = {"Authorization": f"Bearer {served.key('stream:*:*')}"}
         async with connect(served.stream, additional_headers=headers) as client:
             await receive(client)
             async with connect(served.stream, additional_headers=headers) as second:
@@ -252,7 +247,7 @@ async def test_connections_beyond_the_limit_are_closed_and_places_come_free(tmp_
 async def test_too_many_messages_are_answered_with_an_error(tmp_path: Path) -> None:
     access = AccessSettings(mode="required", messages_per_second=0.001, message_burst=2)
     async with serving(tmp_path, access=access) as served:
-        headers = {"Authorization": f"Bearer {key(served, 'stream:*:*')}"}
+        headers = {"Authorization": f"Bearer {served.key('stream:*:*')}"}
         async with connect(served.stream, additional_headers=headers) as client:
             await receive(client)
             for _ in range(3):
@@ -265,7 +260,7 @@ async def test_too_many_messages_are_answered_with_an_error(tmp_path: Path) -> N
 
 async def test_errors_do_not_repeat_credentials(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
-        text = key(served, "stream:*:*")
+        text = served.key("stream:*:*")
         async with connect(served.stream) as client:
             await receive(client)
             for message in (text, json.dumps({"op": text}), json.dumps(BOOK | {"venue": text})):
@@ -276,3 +271,35 @@ async def test_errors_do_not_repeat_credentials(tmp_path: Path) -> None:
         status, answer, _ = await ask(served, f"/api/v1/books/{text}/BTC-USD?{text}=1")
         assert status == 422
         assert text not in json.dumps(answer)
+
+
+async def test_ranges_need_the_scope_of_history(tmp_path: Path) -> None:
+    async with serving(tmp_path, access=REQUIRED) as served:
+        narrow = {"Authorization": f"Bearer {served.key('rest:market')}"}
+        wide = {"Authorization": f"Bearer {served.key('rest:market', 'rest:history', name='desk-2')}"}
+        assert (await ask(served, "/api/v1/trades", **narrow))[0] == 200
+        for path in ("/api/v1/trades?from=1", "/api/v1/candles?cursor=x", "/api/v1/events"):
+            status, answer, _ = await ask(served, path, **narrow)
+            assert (status, answer["code"], answer["detail"]) == (403, "forbidden", "desk-1 has no scope rest:history")
+            assert (await ask(served, path, **wide))[0] != 403
+
+
+async def test_only_credentials_with_that_scope_change_symbols(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        path = "/api/v1/venues/kraken/symbols/BTC-USD"
+        status, answer, _ = await ask(served, path, method="DELETE")
+        assert (status, answer["detail"]) == (403, "everyone has no scope admin:symbols")
+        text = served.key("admin:symbols")
+        status, answer, _ = await ask(served, path, method="DELETE", Authorization=f"Bearer {text}")
+        assert (status, answer["code"]) == (409, "config_conflict"), "there is no file here"
+
+
+async def test_the_document_names_the_credentials(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        document = await served.get("/api/openapi.json")
+        assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if method in ("get", "post", "delete"):
+                    assert operation["security"] == [{"bearer": []}], path
+                    assert {"401", "403", "429"} <= operation["responses"].keys(), path

@@ -71,9 +71,10 @@ async def test_what_the_client_accepts(served: Served, path: str, accept: str, s
     ],
 )
 async def test_bodies(served: Served, kind: str, body: bytes, status: int, code: str) -> None:
+    headers = {"Content-Type": kind, "Authorization": f"Bearer {served.key('admin:symbols')}"}
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{served.url}/api/v1/venues/kraken/symbols", data=body, headers={"Content-Type": kind}) as answer,
+        http.post(f"{served.url}/api/v1/venues/kraken/symbols", data=body, headers=headers) as answer,
     ):
         assert (answer.status, (await answer.json())["code"]) == (status, code)
 
