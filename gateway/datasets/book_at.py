@@ -104,17 +104,17 @@ async def book_at(
     if not found:
         return StoredBook("no_book")
     last: dict[str, Any] = found[0]
-    numbers = {name: int(last[name]) for name in ("epoch", "sequence", "received_time")}
+    epoch, sequence, received_time = (int(last[name]) for name in ("epoch", "sequence", "received_time"))
     if last["kind"] == "INVALID":
-        return StoredBook("invalid", **numbers)
-    if is_stale(numbers["received_time"], at, max_book_age):
-        return StoredBook("stale", **numbers)
-    of |= {"epoch": numbers["epoch"], "sequence": numbers["sequence"], "begin": numbers["epoch"] - _BEFORE_EPOCH}
+        return StoredBook("invalid", epoch, sequence, received_time)
+    if is_stale(received_time, at, max_book_age):
+        return StoredBook("stale", epoch, sequence, received_time)
+    of |= {"epoch": epoch, "sequence": sequence, "begin": epoch - _BEFORE_EPOCH}
     (account,) = (await tables.read(_ACCOUNT, of)).to_pylist()
-    if not account["snapshots"] or account["records"] != numbers["sequence"] + 1:
+    if not account["snapshots"] or account["records"] != sequence + 1:
         raise NotStored(
-            f"the tables have {account['records']:,} of the {numbers['sequence'] + 1:,} records of {venue} {symbol} "
-            f"in the epoch {numbers['epoch']}: the sink was not there from its beginning"
+            f"the tables have {account['records']:,} of the {sequence + 1:,} records of {venue} {symbol} "
+            f"in the epoch {epoch}: the sink was not there from its beginning"
         )
     rows = (await tables.read(_LEVELS, of | {"limit": levels or LEVELS})).to_pylist()
     sides: dict[str, list[tuple[int, int]]] = {"bid": [], "ask": []}
@@ -122,7 +122,9 @@ async def book_at(
         sides[row["side"]].append((row["price"], row["size"]))
     return StoredBook(
         None,
-        **numbers,
+        epoch,
+        sequence,
+        received_time,
         price_exponent=account["price_exponent"],
         size_exponent=account["size_exponent"],
         bids=tuple(sides["bid"]),

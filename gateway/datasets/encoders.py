@@ -44,7 +44,7 @@ def values(dataset: Dataset, rows: pa.Table) -> list[list[Any]]:
     return found
 
 
-def _each(data: pa.ChunkedArray, convert: Callable[[Any], Any]) -> list[Any]:
+def _each(data: Any, convert: Callable[[Any], Any]) -> list[Any]:
     return [None if value is None else convert(value) for value in data.to_pylist()]
 
 
@@ -142,7 +142,7 @@ class ParquetEncoder:
 
     def __init__(self, dataset: Dataset) -> None:
         self._file = _Collected()
-        self._writer = pq.ParquetWriter(self._file, dataset.schema, compression="zstd")
+        self._writer = pq.ParquetWriter(pa.PythonFile(self._file, mode="w"), dataset.schema, compression="zstd")
 
     def part(self, rows: pa.Table) -> bytes:
         if rows.num_rows:

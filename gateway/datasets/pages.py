@@ -7,14 +7,14 @@ missing, which a page says (``complete_until``); an ascending page ends there, s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
 from alphapulse.errors import RequestRefused
-from gateway.datasets.dataset import Dataset, Recent
+from gateway.datasets.dataset import Dataset, Recent, Row
 from gateway.datasets.selection import Key, Selection
 from gateway.tables import Tables, TablesUnavailable
 from gateway.tables.errors import NotRepresentable
@@ -106,7 +106,7 @@ class Pages:
             page = await self.page(dataset, page.following, limit)
 
     def _of_memory(
-        self, dataset: Dataset, selection: Selection, rows: list[tuple[Key, Callable[[], object]]], limit: int
+        self, dataset: Dataset, selection: Selection, rows: Sequence[tuple[Key, Callable[[], Row]]], limit: int
     ) -> Page:
         taken = rows[:limit]
         open_ended = not selection.descending and not self._past(selection)
@@ -137,7 +137,7 @@ class Pages:
         return selection.end is not None and selection.end <= self._horizon()
 
 
-def _table(dataset: Dataset, rows: list[tuple[Key, Callable[[], object]]]) -> pa.Table:
+def _table(dataset: Dataset, rows: Sequence[tuple[Key, Callable[[], Row]]]) -> pa.Table:
     try:
         return pa.Table.from_pylist([make() for _, make in rows], schema=dataset.schema)
     except pa.ArrowInvalid as error:

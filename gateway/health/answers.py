@@ -36,8 +36,10 @@ class LastHourAnswer(BaseModel):
     gaps: int = Field(description="Losses that its collector detected in the feed, connections lost included.")
     resyncs: int = Field(description="New snapshots that its collector requested for a book.")
     epochs: int = Field(description="Snapshots that opened a book: the first, and one after each resync or reconnect.")
-    since: int = Field(description="µs. The counts begin here if that is less than an hour ago: the gateway knows of "
-    "nothing before it, but for the last events of each partition.")  # fmt: skip
+    since: int = Field(
+        description="µs. The counts begin here if that is less than an hour ago: of what was before it, the gateway "
+        "knows only the last events and books of each partition."
+    )
 
 
 class VenueStatus(BaseModel):

@@ -62,8 +62,8 @@ class Latencies:
             return None
         total = counts.total()
         ordered = sorted((upper_end(bucket), count) for bucket, count in counts.items())
-        found = [min(_at(ordered, total * share), largest) for share in (0.5, 0.9, 0.99)]
-        return Percentiles(total, *found, max=largest)
+        p50, p90, p99 = (min(_at(ordered, total * share), largest) for share in (0.5, 0.9, 0.99))
+        return Percentiles(total, p50, p90, p99, largest)
 
 
 def _at(ordered: list[tuple[int, int]], rank: float) -> int:

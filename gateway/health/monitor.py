@@ -225,7 +225,7 @@ class HealthMonitor:
             services={
                 name: _service_status(each, health.lag.get(self._group_of(name)))
                 for name, each in health.services.items()
-            },  # fmt: skip
+            },
             hops={
                 hop: HopLatency(
                     between=HOPS[hop],

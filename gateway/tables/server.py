@@ -6,8 +6,8 @@ import asyncio
 import re
 from typing import Any, Final
 
-import clickhouse_connect
 import pyarrow as pa
+from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
 from alphapulse.config import ClickHouseSettings
@@ -58,7 +58,7 @@ class ServerTables:
         async with self._opening:
             if self._client is None:
                 # A session would serialize our queries on the server.
-                self._client = await clickhouse_connect.create_async_client(
+                self._client = await create_async_client(
                     dsn=self._settings.dsn, database=self._settings.database, autogenerate_session_id=False
                 )
             return self._client

@@ -204,7 +204,8 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """Return the collector's statistics, for ``/status``.
 
-        ``last_frame_time`` is in ns. ``frames_done`` is n when every record derived from frames 1 to n is acknowledged. Frames held back until a
+        ``last_frame_time`` is in ns; 0: there was none.
+        ``frames_done`` is n when every record derived from frames 1 to n is acknowledged. Frames held back until a
         snapshot (``frames_waiting``) are not done until the venue refused the snapshot or did not answer for 10 s.
         """
         publisher = self._publisher
