@@ -18,7 +18,7 @@ from schemas.records import TOPIC_OF, Record
 from tests.fixtures import market
 from tests.fixtures.market import MAX_BOOK_AGE, START
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "stream.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "stream-v1.md"
 
 RECORDS: dict[str, Record] = {
     "book": market.depth(),
