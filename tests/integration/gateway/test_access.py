@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,6 +162,10 @@ async def site(folder: Path, kafka: KafkaSettings, **access: Any) -> AsyncIterat
             yield Site(gateway, issuer, folder, told["url"], f"http://127.0.0.1:{told['ops_port']}")
 
 
+def answered(request: int, got: list[dict[str, Any]]) -> bool:
+    return bool(got[-1].get("id") == request)
+
+
 def public(number: int = 0) -> bytes:
     return rsa(number).as_pem(private=False)
 
@@ -235,7 +240,7 @@ async def test_scopes_decide_what_is_seen(feed: Feed, kafka: KafkaSettings, tmp_
             await client.until(lambda got: got[-1]["type"] == "snapshot")
             for number, change in enumerate(({"channel": "trades"}, {"venue": "coinbase"}), 2):
                 await client.say(**BOOK | {"id": number} | change)
-                await client.until(lambda got, number=number: got[-1].get("id") == number)
+                await client.until(partial(answered, number))
                 assert client.messages[-1]["code"] == "forbidden"
             await client.say(op="subscribe", id=9, channel="arbitrage", symbol="*")
             await client.until(lambda got: got[-1].get("id") == 9)
@@ -245,7 +250,7 @@ async def test_scopes_decide_what_is_seen(feed: Feed, kafka: KafkaSettings, tmp_
             await client.until(lambda got: got[-1]["type"] == "snapshot")
             for number, change in enumerate(({"channel": "trades"}, {"venue": "coinbase"}), 2):
                 await client.say(**BOOK | {"id": number} | change)
-                await client.until(lambda got, number=number: got[-1].get("id") == number)
+                await client.until(partial(answered, number))
                 assert client.messages[-1]["code"] == "forbidden"
 
 
@@ -370,7 +375,8 @@ def texts(*paths: Path) -> dict[str, str]:
 
 async def audit_events(kafka: KafkaSettings, kinds: set[str]) -> list[Event]:
     """Read the audit events from the broker until one of each of ``kinds`` was there."""
-    codec, found = Codec(), []
+    codec = Codec()
+    found: list[Event] = []
     consumer = AIOKafkaConsumer(topics.EVENTS, **connection(kafka), auto_offset_reset="earliest")
     async with running(consumer, kafka) as reading, asyncio.timeout(BOUND):
         while not kinds <= {event.kind for event in found}:

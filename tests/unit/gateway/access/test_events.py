@@ -29,7 +29,7 @@ def event(number: int = 0) -> Event:
 
 
 def dropped() -> float:
-    return metrics.GATEWAY_AUDIT_DROPPED._value.get()
+    return float(metrics.GATEWAY_AUDIT_DROPPED._value.get())
 
 
 async def test_events_are_sent_in_order_and_the_last_ones_at_the_end() -> None:

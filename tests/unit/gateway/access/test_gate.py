@@ -98,7 +98,8 @@ def test_a_key_identifies_until_it_is_revoked() -> None:
     lodge = required()
     text = lodge.key("desk-7", "rest:market")
     desk = lodge.gate.identify(text, "203.0.113.9")
-    assert (desk.name, desk.scopes) == ("desk-7", {"rest:market"})
+    assert desk.name == "desk-7"
+    assert desk.scopes == {"rest:market"}
     lodge.gate.check(desk)
     lodge.gate.keys = lodge.gate.keys.revoked("desk-7", lodge.clock())
     for call in (lambda: lodge.gate.check(desk), lambda: lodge.gate.identify(text, "203.0.113.9")):
@@ -118,12 +119,12 @@ def test_access_ends_when_key_or_token_expires() -> None:
     text, bearer = lodge.key("desk-7", "rest:market", expires=(START + 60) * 10**9), lodge.token(exp=START + 55)
     found = [lodge.gate.identify(each, "203.0.113.9") for each in (text, bearer)]
     lodge.seconds = 59.9
-    for each in found:
-        lodge.gate.check(each)
+    for identity in found:
+        lodge.gate.check(identity)
     assert lodge.gate.identify(bearer, "203.0.113.9") == found[1]
     lodge.seconds = 60
-    for each in found:
-        expired = refused(errors.TOKEN_EXPIRED, lodge.gate.check, each)
+    for identity in found:
+        expired = refused(errors.TOKEN_EXPIRED, lodge.gate.check, identity)
         assert (expired.close_code.number, expired.close_code.reason) == (3000, "token expired")
     for each in (text, bearer):
         refused(errors.TOKEN_EXPIRED, lodge.gate.identify, each, "203.0.113.9")

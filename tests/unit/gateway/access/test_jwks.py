@@ -45,7 +45,7 @@ async def test_keys_stay_while_the_address_gives_none() -> None:
         server.keys = [rsa(0)]
         await kept.fetcher.fetch()
         for state in ("down", "broken", "moved"):
-            server.state = state  # type: ignore[assignment]
+            server.state = state
             assert not await kept.fetcher.fetch()
         server.state, server.keys = "ok", []
         assert not await kept.fetcher.fetch()

@@ -109,7 +109,8 @@ def test_leeway_holds_on_both_sides(seconds: int) -> None:
     now = 1_800_000_000
     checked = verifier(clock=lambda: now * 10**9, fixed=(of_secret(SECRET),))
     for name, valid in (("exp", seconds > -5), ("nbf", seconds <= 5)):
-        text = token(**{"iat": now, "exp": now + 1000} | {name: now + seconds})
+        times: dict[str, Any] = {"iat": now, "exp": now + 1000} | {name: now + seconds}
+        text = token(**times)
         if valid:
             assert checked.verify(text).name == "desk-1"
         else:
