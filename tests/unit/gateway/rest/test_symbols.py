@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from alphapulse.config import load
+from gateway.access.keys import NO_KEYS
 from tests.fixtures.gateway import Served, serving
 
 TEXT = '# ours\n[venues.kraken]\nsymbols = ["BTC-USD"]  # one\n'
@@ -23,9 +24,13 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 async def ask(served: Served, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Return status and answer of a request of somebody who may change symbols."""
+    served.gate.keys = NO_KEYS
+    operator = served.key("admin:symbols", name="operator")
+    headers = {"Authorization": f"Bearer {operator}"}
     async with (
         aiohttp.ClientSession() as http,
-        http.request(method, f"{served.url}/api/v1/venues/{path}", json=body) as answer,
+        http.request(method, f"{served.url}/api/v1/venues/{path}", json=body, headers=headers) as answer,
     ):
         return answer.status, await answer.json()
 
@@ -55,7 +60,7 @@ async def test_a_symbol_is_added_and_removed_with_the_collectors_own_rules(serve
         "symbol_added",
         "kraken",
         "ETH-USD",
-        "anyone",
+        "operator",
     )
     assert removed.kind == "symbol_removed"
 
