@@ -87,10 +87,16 @@ class Client:
 
 
 class GatewayProcess:
-    """``python -m gateway`` with ``settings``."""
+    """``python -m gateway`` with ``settings``.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: in its environment, over those of its files.
+        config: folder of its configuration files; None: it has none.
+    """
+
+    def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self.settings = settings
+        self.config = config
         self.process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,6 +105,7 @@ class GatewayProcess:
             sys.executable,
             "-m",
             "gateway",
+            *(("--config", str(self.config)) if self.config is not None else ()),
             env=inherited | environment(self.settings),
             cwd=ROOT,
             stderr=asyncio.subprocess.PIPE,
@@ -149,7 +156,7 @@ async def eventually(condition: Callable[[], Awaitable[T | None]]) -> T:
 
 @asynccontextmanager
 async def running_gateway(
-    folder: Path, kafka: KafkaSettings, *, max_book_age_ms: int = AGES, **gateway: Any
+    folder: Path, kafka: KafkaSettings, *, max_book_age_ms: int = AGES, config: Path | None = None, **gateway: Any
 ) -> AsyncIterator[GatewayProcess]:
     """Run a gateway on any free port until the end of the block; unless told otherwise, books stay good."""
     settings = Settings(
@@ -158,5 +165,5 @@ async def running_gateway(
         freshness=FreshnessSettings(heartbeat_ms=min(1000, max_book_age_ms // 3), max_book_age_ms=max_book_age_ms),
         gateway=GatewaySettings(**{"port": 0} | gateway),
     )
-    async with GatewayProcess(settings) as process:
+    async with GatewayProcess(settings, config) as process:
         yield process

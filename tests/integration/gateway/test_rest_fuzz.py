@@ -38,7 +38,7 @@ async def test_no_request_breaks_the_interface(tmp_path: Path, kafka: KafkaSetti
         market.opportunity("b", updated_time=now - HOUR, state="CLOSED", close_reason="gone"),
         market.event("gap", time=now - HOUR),
     ]
-    async with stored(tmp_path, kafka, feed, records, "trades") as rest:
+    async with stored(tmp_path, kafka, feed, records) as rest:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{rest.url}/api/openapi.json"]
         options = [
             "--checks",
