@@ -8,7 +8,7 @@ missing, which a page says (``complete_until``); an ascending page ends there, s
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -16,11 +16,14 @@ import pyarrow as pa
 from alphapulse.errors import RequestRefused
 from gateway.datasets.dataset import Dataset, Recent, Row
 from gateway.datasets.selection import Key, Selection
+from gateway.datasets.times import LAST
 from gateway.tables import Tables, TablesUnavailable
 from gateway.tables.errors import NotRepresentable
 
 EXPORT_ROWS: Final = 20_000
 """Rows of a page of a result that is streamed: a few megabytes, of which one at a time is in memory."""
+_FIRST_SPAN: Final = 10**9
+"""Shortest window of time that a query of a streamed result asks for, ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,50 @@ class Pages:
     async def stream(self, dataset: Dataset, selection: Selection, first: Page, limit: int) -> AsyncIterator[pa.Table]:
         """Yield the pages of ``selection`` from ``first`` on, one at a time in memory.
 
+        Each query asks for a window of time that is about as long as a page: otherwise it would sort all the rest.
+
         Args:
+            dataset: its rows.
+            selection: all of it.
+            first: read already.
             limit: rows of a page, with which ``first`` was read.
         """
-        page = first
-        while True:
+        page, rest, span = first, first.following, _FIRST_SPAN
+        yield page.rows
+        if page.rows.num_rows < limit:
+            return
+        while rest is not None:
+            if page.rows.num_rows >= limit:
+                span = max(2 * self._length(dataset, page.rows), _FIRST_SPAN)
+            part, beyond = self._window(dataset, rest, span)
+            page = await self.page(dataset, part, limit)
             yield page.rows
-            if page.following is None or page.rows.num_rows < limit:
-                return
-            page = await self.page(dataset, page.following, limit)
+            if page.rows.num_rows >= limit and page.following is not None:
+                rest = rest.after(page.following.position)
+            else:
+                # The window is exhausted: the next one begins where it ends.
+                rest, span = beyond, 4 * span
+
+    def _window(self, dataset: Dataset, rest: Selection, span: int) -> tuple[Selection, Selection | None]:
+        """Return the part of ``rest`` within ``span`` (ns) of its position, and what lies beyond; None: nothing."""
+        if dataset.identity:
+            return rest, None  # which rows there are depends on the range
+        position = None if rest.position is None else int(rest.position[0])
+        if rest.descending:
+            last = position if position is not None else rest.end
+            if last is None or last - span <= (rest.begin or 0):
+                return rest, None
+            return replace(rest, begin=last - span), replace(rest, end=last - span, position=None)
+        first = position if position is not None else rest.begin
+        # Beyond the horizon rows may still be missing: a page that reaches there ends the stream.
+        if first is None or first + span >= min(self._horizon(), rest.end if rest.end is not None else LAST):
+            return rest, None
+        return replace(rest, end=first + span), replace(rest, begin=first + span, position=None)
+
+    def _length(self, dataset: Dataset, rows: pa.Table) -> int:
+        """Return the time between the first and the last of ``rows``, ns."""
+        ends = [dataset.key_of(rows.slice(number, 1))[0] for number in (0, rows.num_rows - 1)]
+        return abs(int(ends[1][0]) - int(ends[0][0]))
 
     def _of_memory(
         self, dataset: Dataset, selection: Selection, rows: Sequence[tuple[Key, Callable[[], Row]]], limit: int

@@ -50,7 +50,7 @@ class Incidents:
             if record.valid and record.epoch > self._epochs.get(of, 0):
                 self._epochs[of] = record.epoch
                 self._found[record.venue].append((record.epoch, _EPOCH))
-        elif isinstance(record, Event) and record.venue is not None and record.kind in COUNTED:
+        elif isinstance(record, Event) and record.venue is not None and _counts(record):
             self._found[record.venue].append((record.time, record.kind))
 
     def last_hour(self, venue: str, now: int) -> LastHour:
@@ -58,3 +58,8 @@ class Incidents:
         kinds = [kind for time, kind in self._found.get(venue, ()) if time > now - HOUR]
         resyncs, epochs = kinds.count(RESYNC), kinds.count(_EPOCH)
         return LastHour(len(kinds) - resyncs - epochs, resyncs, epochs)
+
+
+def _counts(event: Event) -> bool:
+    # A connection that was closed on purpose loses nothing.
+    return event.kind in COUNTED and not (event.kind == "disconnected" and event.severity == "INFO")

@@ -5,7 +5,7 @@ Prices and sizes are decimal text, never JSON numbers: most clients would parse 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ from gateway.venues import Status
 DecimalText = str
 Microseconds = int
 Milliseconds = int
-Level = tuple[DecimalText, DecimalText]
+Level = Annotated[list[DecimalText], Field(min_length=2, max_length=2)]
 """[price, size]"""
 
 

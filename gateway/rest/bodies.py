@@ -38,7 +38,12 @@ class JsonBodyRoute(APIRoute):
                 kind = request.headers.get("content-type", "")
                 if kind.partition(";")[0].strip().lower() != "application/json":
                     raise WrongMediaType(kind)
-                request = Request(request.scope, _bounded(await _body(request)))
+                body = await _body(request)
+                try:
+                    body.decode()
+                except UnicodeDecodeError as error:
+                    raise RequestRefused("bad_value", f"body: not UTF-8 text: {error.reason}") from error
+                request = Request(request.scope, _bounded(body))
             return await handler(request)
 
         return checked

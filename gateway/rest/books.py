@@ -107,8 +107,7 @@ def _stored(of: ShownInstrument, book: StoredBook, at: int) -> answers.BookAnswe
 
 
 def _levels(book: StoredBook, levels: tuple[tuple[int, int], ...]) -> list[answers.Level]:
-    texts = protocol.levels_text(levels[:LEVELS], book.price_exponent, book.size_exponent)
-    return [(price, size) for price, size in texts]
+    return protocol.levels_text(levels[:LEVELS], book.price_exponent, book.size_exponent)
 
 
 def _book(of: ShownInstrument, levels: int, now: int) -> answers.BookAnswer:

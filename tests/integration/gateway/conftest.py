@@ -87,10 +87,16 @@ class Client:
 
 
 class GatewayProcess:
-    """``python -m gateway`` with ``settings``."""
+    """``python -m gateway`` with ``settings``.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: in its environment, over those of its files.
+        config: folder of its configuration files; None: it has none.
+    """
+
+    def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self.settings = settings
+        self.config = config
         self.process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,6 +105,7 @@ class GatewayProcess:
             sys.executable,
             "-m",
             "gateway",
+            *(("--config", str(self.config)) if self.config is not None else ()),
             env=inherited | environment(self.settings),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
@@ -154,6 +161,7 @@ async def running_gateway(
     kafka: KafkaSettings,
     *,
     max_book_age_ms: int = AGES,
+    config: Path | None = None,
     log: LogSettings = LogSettings(),  # noqa: B008 frozen
     **gateway: Any,
 ) -> AsyncIterator[GatewayProcess]:
@@ -165,5 +173,5 @@ async def running_gateway(
         freshness=FreshnessSettings(heartbeat_ms=min(1000, max_book_age_ms // 3), max_book_age_ms=max_book_age_ms),
         gateway=GatewaySettings(**{"port": 0} | gateway),
     )
-    async with GatewayProcess(settings) as process:
+    async with GatewayProcess(settings, config) as process:
         yield process

@@ -59,9 +59,13 @@ class Rest:
 
 @asynccontextmanager
 async def stored(
-    folder: Path, kafka: KafkaSettings, feed: Feed, records: list[Record], table: str
+    folder: Path, kafka: KafkaSettings, feed: Feed, records: list[Record], *, config: Path | None = None
 ) -> AsyncIterator[Rest]:
-    """Run sink and gateway until the end of the block; ``records`` are in their tables."""
+    """Run sink and gateway until the end of the block; ``records`` are in their tables.
+
+    Args:
+        config: folder of the gateway's configuration files.
+    """
     sink = Process("clickhouse", Settings(data_dir=folder, kafka=kafka))
     sink.start()
     try:
@@ -72,7 +76,7 @@ async def stored(
             return sum(status.get("rows", {}).values()) >= len(records) if status else False
 
         await until(there, f"the sink has not stored {len(records)} records: {sink.status()}")
-        async with running_gateway(folder, kafka) as gateway, aiohttp.ClientSession() as http:
+        async with running_gateway(folder, kafka, config=config) as gateway, aiohttp.ClientSession() as http:
             yield Rest((await gateway.announced())["url"], http)
     finally:
         sink.stop()
@@ -96,7 +100,7 @@ def trades(now: int, count: int, symbol: str = "BTC-USD") -> list[Record]:
 async def test_trades_in_pages_and_in_every_format(tmp_path: Path, kafka: KafkaSettings, feed: Feed) -> None:
     now = time.time_ns()
     made = trades(now, 2500)
-    async with stored(tmp_path, kafka, feed, made, "trades") as rest:
+    async with stored(tmp_path, kafka, feed, made) as rest:
         begin, end = (now - 2 * HOUR) // 1000, now // 1000 - 60_000_000
         query = f"trades?venue=kraken&symbol=BTC-USD&from={begin}&to={end}"
         newest = await rest.json(f"{query}&limit=3")
@@ -184,7 +188,7 @@ async def test_the_other_resources(tmp_path: Path, kafka: KafkaSettings, feed: F
         market.event("gap", time=then, severity="WARNING", details={"expected": "7"}),
         market.event("resync", time=then + 1, symbol="BTC-USD"),
     ]
-    async with stored(tmp_path, kafka, feed, records[1:], "l2") as rest:
+    async with stored(tmp_path, kafka, feed, records[1:]) as rest:
         await feed.put(records[0])
         window = f"from={(then - SECOND) // 1000}&to={(then + 60 * SECOND) // 1000}"
 

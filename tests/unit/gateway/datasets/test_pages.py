@@ -168,3 +168,35 @@ def test_pages_have_every_row_once_in_order(old: list[int], new: list[int], limi
     found = asyncio.run(read())
     expected = [each.trade_id for each in everything]
     assert found == (expected if order == "asc" else expected[::-1])
+
+
+@given(
+    st.lists(st.integers(0, 199), max_size=40),
+    st.lists(st.integers(201, 300), max_size=40),
+    st.integers(1, 9),
+    st.sampled_from(["asc", "desc"]),
+    st.booleans(),
+)
+def test_a_stream_has_every_row_once_in_order(
+    old: list[int], new: list[int], limit: int, order: Any, bounded: bool
+) -> None:
+    # Years lie between the first rows and the others: windows must not be walked through one by one.
+    everything = [traded(number, second - 10**8 * (second < 50)) for number, second in enumerate(sorted(old + new))]
+    stored = [each for each in everything if each.received_time <= HORIZON]
+    recent = [each for each in everything if each.received_time > LIVE]
+    rows, pages, dataset = setting(stored, recent)
+
+    async def read() -> list[str]:
+        end = START + 301 * SECOND if bounded else None
+        begin = START - 10**8 * SECOND if bounded else None
+        selection = Selection(begin=begin, end=end, order=order)
+        first = await pages.page(dataset, selection, limit)
+        found: list[str] = []
+        async for part in pages.stream(dataset, selection, first, limit):
+            found += part.column("id").to_pylist()
+        return found
+
+    found = asyncio.run(read())
+    expected = [each.trade_id for each in everything]
+    assert found == (expected if order == "asc" else expected[::-1])
+    assert rows.queries <= len(everything) / limit * 2 + 80

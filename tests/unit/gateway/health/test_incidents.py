@@ -8,7 +8,8 @@ from tests.fixtures.market import SECOND, START
 def test_gaps_resyncs_and_epochs_of_the_last_hour() -> None:
     incidents = Incidents()
     for second, kind in enumerate(("gap", "resync", "checksum_failure", "connected", "disconnected")):
-        incidents.apply(market.event(kind, time=START + second * SECOND))
+        incidents.apply(market.event(kind, time=START + second * SECOND, severity="WARNING"))
+    incidents.apply(market.event("disconnected", severity="INFO"))
     incidents.apply(market.event("gap", venue=None))
     incidents.apply(market.depth(epoch=START, sequence=1))
     incidents.apply(market.depth(epoch=START, sequence=2))

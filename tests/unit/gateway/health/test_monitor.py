@@ -29,14 +29,17 @@ from tests.fixtures.stream import ManualScheduler
 
 
 @asynccontextmanager
-async def service(status: int, **told: str) -> AsyncIterator[int]:
+async def service(status: int, reported: dict[str, int] | None = None, **told: str) -> AsyncIterator[int]:
     """A service's ops server, as far as it is asked; yields its port."""
+
+    async def report(_: web.Request) -> web.Response:
+        return web.json_response(reported or {})
 
     async def ready(_: web.Request) -> web.Response:
         return web.json_response(told, status=status)
 
     app = web.Application()
-    app.add_routes([web.get("/ready", ready)])
+    app.add_routes([web.get("/ready", ready), web.get("/status", report)])
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -305,3 +308,33 @@ async def test_the_lag_is_noted_while_nobody_asks(
                 await asyncio.sleep(0)
                 times.add(made._lag.read_at)
         watching.cancel()
+
+
+async def test_status_tells_where_time_goes_and_how_old_the_last_frame_is(tmp_path: Path) -> None:
+    world = World()
+    world.now = START + 10 * SECOND
+    book = market.depth(epoch=START, received_time=world.now - SECOND, exchange_time=world.now - 2 * SECOND)
+    for record in (market.event("gap", venue="kraken", time=world.now), book):
+        world.hub.apply(record, world.now)
+    last_frame = {"last_frame_time": world.now - 3 * SECOND}
+    async with service(200, last_frame) as port, monitor(tmp_path, NOBODY, world) as made:
+        announce(tmp_path, "collector-kraken", json.dumps({"ops_port": port}))
+        announce(tmp_path, "processors", json.dumps({"ops_port": port}))
+        lag_told(made, Settings().processors.group, 12, 0.5)
+        made.incidents.apply(market.event("gap", time=world.now))
+        made.incidents.apply(book)
+        made.hops.sent(world.now - 5_000_000, world.now)
+        found = await made.status()
+        kraken = found.venues["kraken"]
+        assert (kraken.last_frame_age_ms, kraken.last_frame_source) == (3000, "collector"), "a heartbeat is no frame"
+        assert (kraken.last_hour.gaps, kraken.last_hour.epochs, kraken.last_hour.resyncs) == (1, 1, 0)
+        assert kraken.valid_books == 1
+        processors = found.services["processors"]
+        assert (processors.ready, processors.lag_records, processors.lag_seconds) == (True, 12, 0.5)
+        sent = found.hops["gateway_to_sent"]
+        assert (sent.count, sent.p50, sent.max) == (1, 5000, 5000)
+        assert found.hops["venue_to_collector"].p50 is None
+        announce(tmp_path, "collector-kraken", json.dumps({"ops_port": 1}))
+        asked_again(made)
+        kraken = (await made.status()).venues["kraken"]
+        assert (kraken.last_frame_age_ms, kraken.last_frame_source) == (1000, "records")

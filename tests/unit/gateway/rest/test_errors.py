@@ -66,6 +66,7 @@ async def test_what_the_client_accepts(served: Served, path: str, accept: str, s
         ("text/csv", b"symbol", 415, "media_type"),
         ("application/json", b"x" * 20_000, 413, "too_large"),
         ("application/json", b"{", 422, "bad_value"),
+        ("application/json", b'{"symbol": "\xff"}', 422, "bad_value"),
         ("application/json", b'{"symbol": "BTC-USD", "venue": "kraken"}', 422, "bad_value"),
         ("application/json; charset=utf-8", b'{"symbol": "ETH-USD"}', 409, "config_conflict"),
     ],

@@ -7,6 +7,8 @@ import aiohttp
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from gateway.rest.problems import TITLES
+from tests.conftest import ROOT
 from tests.fixtures.gateway import serving
 
 METHODS = ("get", "post", "delete")
@@ -64,3 +66,12 @@ async def test_the_document_has_an_entity_tag(tmp_path: Path) -> None:
             assert (again.status, await again.read()) == (304, b"")
         async with http.get(url, headers={"If-None-Match": '"other"'}) as other:
             assert other.status == 200
+
+
+async def test_every_resource_is_in_the_guide(document: Any) -> None:
+    guide = (ROOT / "docs" / "rest.md").read_text()
+    for path, routes in document["paths"].items():
+        for method in routes:
+            assert f"| `{method.upper()} {path.removeprefix('/api/v1')}` |" in guide
+    for code in TITLES.keys() - {"forbidden", "unauthorized"}:
+        assert f"`{code}`" in guide, code
