@@ -6,7 +6,7 @@ import pytest
 
 from alphapulse.errors import RequestRefused
 from gateway.access.identity import EVERYONE, Identity
-from gateway.close_codes import MISUSE, SLOW, UNAUTHORIZED
+from gateway.close_codes import MISUSE, SLOW, UNAUTHORIZED, CloseCode
 from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS
 from gateway.v2.encoding import JSON, MSGPACK, Encoding
 from gateway.v2.session import MAX_PATTERNS
@@ -311,14 +311,13 @@ def test_access_ends_in_time_unless_it_is_renewed() -> None:
         {"type": "token_expiring", "expires": (START + 60 * SECOND) // 1000}
     ]
     assert client.say(op="auth", token="guess")[0]["code"] == "unauthorized"
-    assert client.wire.closed_with is None, "it still has access"
+    assert not client.session._ended, "it still has access"
     found = client.say(op="auth", token="kraken")
     assert kinds(found) == ["authenticated", "unsubscribed"]
     assert found[1]["feeds"] == [{"venue": "coinbase", "symbol": "BTC-USD"}]
     bench.tick.advance(30)
     bench.hub.check()
-    assert client.wire.closed_with is not None
-    assert (client.wire.closed_with.number, client.wire.closed_with.reason) == (3000, "token expired")
+    assert client.wire.closed_with == CloseCode(3000, "token expired")
 
 
 def test_everyone_sees_everything() -> None:

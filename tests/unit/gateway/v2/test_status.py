@@ -42,9 +42,9 @@ def test_services_are_a_feed_of_their_own() -> None:
     conditions = {"processors": ServiceCondition("ok", 3, 0.5)}
     bench.streams.services = lambda: conditions
     client = bench.client()
-    assert not bench.streams.services_wanted
+    wanted = [bench.streams.services_wanted]
     answer, *found = client.say(op="subscribe", channel="status")[1:]
-    assert bench.streams.services_wanted
+    wanted.append(bench.streams.services_wanted)
     assert [each["venue"] for each in answer["feeds"]] == ["kraken", None]
     service = found[1]
     assert (service["service"], service["status"], service["lag_records"], service["lag_seconds"]) == (
@@ -59,4 +59,4 @@ def test_services_are_a_feed_of_their_own() -> None:
     bench.hub.check()
     assert [(each["service"], each["status"]) for each in client.read()] == [("processors", "down")]
     bench.hub.closed(client.session)
-    assert not bench.streams.services_wanted
+    assert [*wanted, bench.streams.services_wanted] == [False, True, False]
