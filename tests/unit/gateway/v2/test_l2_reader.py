@@ -5,7 +5,13 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from alphapulse import topics
 from gateway.v2.l2_reader import books_of, partition_of
+from schemas.book_reader import BookReader
 from schemas.checkpoints import MANIFEST_KEY, BookState, InstrumentEnvelope, Manifest, Unreadable, pack
+from schemas.codec import Codec
+from stream_processors.checkpoints.checkpoint import CheckpointLedger
+from stream_processors.processing.arbitrage import ArbitrageRules
+from stream_processors.processing.instrument import Rules
+from stream_processors.processing.partition import Partition
 from tests.fixtures import l2_feed
 
 KEY = b"kraken|BTC-USD"
@@ -44,3 +50,22 @@ def test_without_a_checkpoint_there_is_no_position() -> None:
     assert (books, position) == ({}, 50), "its book begins with its next snapshot"
     with pytest.raises(Unreadable):
         books_of({MANIFEST_KEY: b"\xc1"})
+
+
+def test_what_the_processors_write_is_read() -> None:
+    made = l2_feed.Feed(levels=30, trade_every=0)
+    list(made.run(12))
+    partition, codec = Partition(0, Rules(), ArbitrageRules()), Codec()
+    for offset, record in enumerate(made.records):
+        partition.apply_l2(offset, record, record.received_time, [])
+        partition.positions[topics.L2] = offset + 1
+    books, position = books_of(dict(CheckpointLedger().take(partition, codec, {})))
+    assert position == 13
+    reader, expected = BookReader(), made.book()
+    books["kraken", "BTC-USD"].restore(reader)
+    assert (reader.epoch, reader.sequence, list(reader.book.bids), list(reader.book.asks)) == (
+        expected.epoch,
+        expected.sequence,
+        list(expected.book.bids),
+        list(expected.book.asks),
+    )
