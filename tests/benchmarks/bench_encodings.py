@@ -1,7 +1,8 @@
 """The stream's encodings: size, encoding and decoding of a message as JSON, MessagePack and Avro, in Python and in V8.
 
 ``python -m tests.benchmarks.bench_encodings``; with Node on the path and ``NODE_MODULES`` (a folder with
-``@msgpack/msgpack`` and ``avsc``) also decoding in V8. Avro is the record of the topic, so its prices and sizes are mantissas, too.
+``@msgpack/msgpack`` and ``avsc``) also decoding in V8. Avro is the record of the
+topic, so its prices and sizes are mantissas, too.
 """
 
 from __future__ import annotations

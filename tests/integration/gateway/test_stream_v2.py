@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ async def client(url: str, encoding: str | None = None) -> AsyncIterator[Client]
     subprotocols = None if encoding is None else [Subprotocol(encoding)]
     async with connect(url.replace("http", "ws", 1) + "/ws/v2", subprotocols=subprotocols) as connection:
         yield Client(connection, schemas)
+
+
+def has_sequence(sequence: int, messages: list[dict[str, Any]]) -> bool:
+    return messages[-1].get("sequence") == sequence
 
 
 def subscribed(messages: list[dict[str, Any]]) -> bool:
@@ -185,7 +190,7 @@ async def test_a_client_moves_between_two_gateways(feed: Feed, kafka: KafkaSetti
                 await one.until(subscribed)
                 await feed.put(*walk[number : number + 6])
                 last = walk[min(number + 5, 59)]
-                await one.until(lambda got, last=last: got[-1].get("sequence") == last.sequence)
+                await one.until(partial(has_sequence, last.sequence))
                 moves += one.answer("subscribed")["feeds"][0]["recovered"] is True
                 one.book(book)
                 assert book.sides == sides_of(last)
