@@ -251,7 +251,7 @@ class Client:
             Disconnected: the connection was lost before the answer.
         """
         self._check()
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[tuple[FeedMessage, ...]] = asyncio.get_running_loop().create_future()
         asked = self._session.request_snapshot(Request(channel, _names(venue), _names(symbol), options))
         self._answers[asked] = answer
         self._wake.set()

@@ -16,6 +16,8 @@ from alphapulse.client.errors import ProtocolError
 from alphapulse.fixed import decimal_text
 
 BOOK_CHANNELS: Final = frozenset({"book", "l2"})
+WITHOUT_SYMBOL: Final = frozenset({"alerts", "status"})
+"""Channels whose feeds are venues; an alert may name a symbol all the same."""
 
 
 def exact(text: str) -> Decimal:
@@ -202,6 +204,7 @@ class AlertsSnapshot(Message, frozen=True, kw_only=True):
     """Channel alerts: the latest, at subscription."""
 
     alerts: tuple[AlertFields, ...]
+    gap: bool = False
 
 
 class Status(Message, frozen=True, kw_only=True):
@@ -286,12 +289,12 @@ def read(fields: dict[str, Any]) -> FeedMessage | None:
 
 
 def feed_of(fields: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    """Return (channel, venue, symbol) as far as the message tells them."""
-    venue, symbol = fields.get("venue"), fields.get("symbol")
+    """Return (channel, venue, symbol) of the message's feed, as far as it tells them."""
+    channel, venue, symbol = str(fields["channel"]), fields.get("venue"), fields.get("symbol")
     return (
-        str(fields["channel"]),
+        channel,
         venue if isinstance(venue, str) else None,
-        symbol if isinstance(symbol, str) else None,
+        symbol if isinstance(symbol, str) and channel not in WITHOUT_SYMBOL else None,
     )
 
 

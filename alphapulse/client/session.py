@@ -30,6 +30,7 @@ from alphapulse.client.events import (
 )
 from alphapulse.client.messages import (
     BOOK_CHANNELS,
+    AlertsSnapshot,
     BookDelta,
     BookSnapshot,
     FeedMessage,
@@ -245,20 +246,25 @@ class Session:
                 case "done":
                     if (asked := self._snapshots.pop(fields["id"], None)) is not None:
                         events.append(Answered(fields["id"], tuple(asked[1])))
-                case "authenticated":
-                    events.append(Authenticated(fields["identity"], tuple(fields["scopes"]), fields["expires"]))
-                    self._establish()
-                case "token_expiring":
-                    events.append(TokenNeeded(fields["expires"]))
-                case "shutdown":
-                    self._take_shutdown(fields)
                 case "unsubscribed" if fields["id"] is None:
                     self._take_withdrawn(fields, events)
                 case _:
-                    # heartbeat, unsubscribed, and what later versions add.
-                    pass
+                    self._take_notice(kind, fields, events)
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolError(f"{kind}: {error!r} in {fields!r:.200}") from error
+
+    def _take_notice(self, kind: str, fields: dict[str, Any], events: list[Event]) -> None:
+        match kind:
+            case "authenticated":
+                events.append(Authenticated(fields["identity"], tuple(fields["scopes"]), fields["expires"]))
+                self._establish()
+            case "token_expiring":
+                events.append(TokenNeeded(fields["expires"]))
+            case "shutdown":
+                self._take_shutdown(fields)
+            case _:
+                # heartbeat, unsubscribed, and what later versions add.
+                pass
 
     def _take_hello(self, fields: dict[str, Any], events: list[Event]) -> None:
         if fields["version"] != VERSION:
@@ -356,7 +362,7 @@ class Session:
                 return
             if isinstance(message, BookSnapshot):
                 feed.due = False
-        elif isinstance(message, TradesSnapshot) and message.gap:
+        elif isinstance(message, (TradesSnapshot, AlertsSnapshot)) and message.gap:
             self._gap(subscription, feed, "dropped", events)
         feed.passed(message)
         events.append(Delivered(subscription.key, message))

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from alphapulse.client.book import Book
-from alphapulse.client.messages import BOOK_CHANNELS, Bbo, BookDelta, BookSnapshot, FeedMessage, Trades, TradesSnapshot
+from alphapulse.client.messages import (
+    BOOK_CHANNELS,
+    WITHOUT_SYMBOL,
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    FeedMessage,
+    Trades,
+    TradesSnapshot,
+)
 from alphapulse.client.patterns import intersect, matches
 
 FeedName: TypeAlias = tuple[str | None, str | None]
@@ -17,7 +26,7 @@ MAX_NAMES: Final = 200
 """Names or positions in one list of an operation."""
 MAX_POSITION_BYTES: Final = 10_000
 """Of an operation's positions: the gateway takes messages of up to 16 KiB."""
-_OPTIONS_OF_ALL: Final = frozenset({"book", "l2", "bbo", "trades"})
+_RECOVERABLE: Final = frozenset({"book", "l2", "bbo", "trades"})
 """Channels that take positions to continue from."""
 
 
@@ -36,14 +45,14 @@ class Request:
 
     def covers(self, venue: str | None, symbol: str | None) -> bool:
         """Return whether a feed of this channel belongs to this subscription."""
-        return _covered(self.venues, venue) and (self.channel in _SYMBOL_OPTIONAL or _covered(self.symbols, symbol))
+        return _covered(self.venues, venue) and (self.channel in WITHOUT_SYMBOL or _covered(self.symbols, symbol))
 
     def overlaps(self, other: Request) -> bool:
         """Return whether a feed could belong to both."""
         if self.channel != other.channel:
             return False
         return _overlap(self.venues, other.venues) and (
-            self.channel in _SYMBOL_OPTIONAL or _overlap(self.symbols, other.symbols)
+            self.channel in WITHOUT_SYMBOL or _overlap(self.symbols, other.symbols)
         )
 
     def operation(self, op: str, **fields: Any) -> dict[str, Any]:
@@ -58,9 +67,6 @@ class Request:
     def __str__(self) -> str:
         names = [",".join(names) for names in (self.venues, self.symbols) if names]
         return " ".join([self.channel, *names])
-
-
-_SYMBOL_OPTIONAL: Final = frozenset({"alerts", "status"})
 
 
 def _covered(patterns: tuple[str, ...], name: str | None) -> bool:
@@ -151,7 +157,7 @@ class Subscription:
         """
         request = self.request
         positions = [feed.position for feed in self.feeds.values() if feed.position is not None]
-        if request.channel not in _OPTIONS_OF_ALL or not positions:
+        if request.channel not in _RECOVERABLE or not positions:
             yield request.operation("subscribe")
             return
         if _fits(positions) or any("*" in name for name in (*request.venues, *request.symbols)):
