@@ -49,7 +49,7 @@ async def test_messages_come_as_an_iterator(encoding: Encoding) -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url, encoding=encoding) as client:
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         await trades.confirmed()
         found = []
         async for message in trades:
@@ -76,7 +76,7 @@ async def test_a_lost_connection_is_made_again_and_continued() -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
-        assert numbers(await first(client.subscribe("trades", **KRAKEN), 2)) == [1, 2]
+        assert numbers(await first(client.subscribe("trades", venue="kraken", symbol="BTC-USD"), 2)) == [1, 2]
         assert gateway.connections == 2
 
 
@@ -90,7 +90,7 @@ async def test_what_is_not_recovered_is_told() -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
-        messages = await first(client.subscribe("trades", **KRAKEN), 3)
+        messages = await first(client.subscribe("trades", venue="kraken", symbol="BTC-USD"), 3)
         assert [type(message) for message in messages] == [Trades, Gap, Trades]
 
 
@@ -107,7 +107,7 @@ async def test_a_slow_user_stops_the_reading_and_loses_nothing() -> None:
         await forever(peer)
 
     async with scripted(script, write_limit=4096) as gateway, Client(gateway.url, queue_size=4) as client:
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         await trades.confirmed()
         before = -1
         while before != sent:
@@ -127,7 +127,7 @@ async def test_the_last_messages_before_a_close_reach_a_slow_user() -> None:
         await peer.connection.close(3008, "too slow")
 
     async with scripted(script) as gateway, Client(gateway.url, queue_size=2) as client:
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         found = []
         while len(found) < 300:
             found += numbers(await first(trades, 10))
@@ -160,7 +160,7 @@ async def test_tokens_are_sent_in_band_and_refreshed() -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url, token=token) as client:
-        messages = await first(client.subscribe("trades", **KRAKEN), 1)
+        messages = await first(client.subscribe("trades", venue="kraken", symbol="BTC-USD"), 1)
         assert isinstance(messages[0], (Trades, Gap))
         assert heard == ["one", "two", "three"]
 
@@ -173,11 +173,11 @@ async def test_a_refused_token_ends_the_client(token: str) -> None:
         await peer.connection.close(3000, "token: not valid")
 
     async with scripted(script) as gateway, Client(gateway.url, token=token) as client:
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         with pytest.raises(CredentialsRefused):
             await anext(trades)
         with pytest.raises(CredentialsRefused):
-            client.subscribe("stats", **KRAKEN)
+            client.subscribe("stats", venue="kraken", symbol="BTC-USD")
 
 
 async def test_a_gateway_that_requires_a_token_says_so() -> None:
@@ -186,7 +186,7 @@ async def test_a_gateway_that_requires_a_token_says_so() -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         with pytest.raises(CredentialsRefused, match="requires a token"):
             await anext(trades)
 
@@ -201,7 +201,7 @@ async def test_what_the_tokens_callback_raises_ends_the_client() -> None:
 
     async with scripted(script) as gateway, Client(gateway.url, token=token) as client:
         with pytest.raises(ClientError, match="no vault"):
-            await anext(client.subscribe("trades", **KRAKEN))
+            await anext(client.subscribe("trades", venue="kraken", symbol="BTC-USD"))
 
 
 async def test_a_refused_subscription_raises_where_it_is_read_and_others_go_on() -> None:
@@ -215,7 +215,7 @@ async def test_a_refused_subscription_raises_where_it_is_read_and_others_go_on()
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
         wrong = client.subscribe("book", venue="kraken", symbol="X")
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         with pytest.raises(OperationRefused, match="unknown_instrument: symbol: no X"):
             await anext(wrong)
         with pytest.raises(OperationRefused):
@@ -234,10 +234,10 @@ async def test_closing_a_subscription_ends_its_iteration() -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
-        trades = client.subscribe("trades", **KRAKEN)
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         async for _ in trades:
             trades.close()
-        again = client.subscribe("trades", **KRAKEN)
+        again = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
         assert numbers(await first(again, 1)) == [2]
 
 
@@ -252,14 +252,14 @@ async def test_a_subscription_without_messages_keeps_books_and_stops_nobody() ->
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url, queue_size=1) as client:
-        silent = client.subscribe("book", **KRAKEN, messages=False)
-        book = client.book(**KRAKEN)
+        silent = client.subscribe("book", venue="kraken", symbol="BTC-USD", messages=False)
+        book = client.book("kraken", "BTC-USD")
         await at_last(lambda: book.sequence == 100)
         assert [level.price for level in islice(book.bids, 2)] == ["101", "100"]
         with pytest.raises(ClientError, match="messages=False"):
             await anext(silent)
         with pytest.raises(ClientError, match="no subscription covers l2 kraken BTC-USD"):
-            client.book(**KRAKEN, channel="l2")
+            client.book("kraken", "BTC-USD", channel="l2")
 
 
 async def test_snapshots_on_demand() -> None:
@@ -275,12 +275,12 @@ async def test_snapshots_on_demand() -> None:
         peer.connection.transport.abort()
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
-        (found,) = await client.snapshot("trades", **KRAKEN)
+        (found,) = await client.snapshot("trades", venue="kraken", symbol="BTC-USD")
         assert (found.channel, found.venue) == ("trades", "kraken")
         with pytest.raises(OperationRefused, match="forbidden"):
-            await client.snapshot("trades", **KRAKEN)
+            await client.snapshot("trades", venue="kraken", symbol="BTC-USD")
         with pytest.raises(Disconnected):
-            await client.snapshot("trades", **KRAKEN)
+            await client.snapshot("trades", venue="kraken", symbol="BTC-USD")
 
 
 async def test_a_gateway_that_catches_up_is_waited_for() -> None:
@@ -327,7 +327,9 @@ async def test_a_silent_connection_is_replaced() -> None:
         await forever(peer)
 
     async with scripted(script) as gateway, Client(gateway.url) as client:
-        assert [type(message) for message in await first(client.subscribe("trades", **KRAKEN), 2)] == [Gap, Trades]
+        assert [
+            type(message) for message in await first(client.subscribe("trades", venue="kraken", symbol="BTC-USD"), 2)
+        ] == [Gap, Trades]
         assert gateway.connections == 2
 
 
