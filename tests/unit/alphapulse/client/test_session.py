@@ -195,9 +195,7 @@ def test_subscriptions_that_could_share_a_feed_are_refused() -> None:
     session.subscribe(Request("book", ("kraken", "bin*"), ("BTC-*",)))
     session.subscribe(Request("trades", ("*",), ("*",)))
     session.subscribe(Request("book", ("kraken",), ("ETH-USD",)))
-    with pytest.raises(
-        SubscriptionOverlap, match="overlaps the subscription to book kraken,bin"
-    ):
+    with pytest.raises(SubscriptionOverlap, match="overlaps the subscription to book kraken,bin"):
         session.subscribe(Request("book", ("binance",), ("*-USD",)))
 
 

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphapulse.client.errors import ProtocolError
 from alphapulse.client.wire import Encoding, decode, encode
+from tests.fixtures.examples import examples
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=40), inner, max_size=20),
+    max_leaves=5,
 )
-MAPS = st.lists(st.dictionaries(st.text(), VALUES).map(lambda fields: fields | {"type": "t"}), min_size=1, max_size=5)
+MAPS = st.lists(
+    st.dictionaries(st.text(max_size=3), VALUES, max_size=3).map(lambda fields: fields | {"type": "t"}),
+    min_size=1,
+    max_size=3,
+)
 
 
 @given(MAPS)
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_maps_one_after_the_other_are_told_apart(messages: list[dict[str, object]]) -> None:
     assert decode(b"".join(map(msgspec.msgpack.encode, messages)), "msgpack") == messages
 
 
 @given(MAPS, st.integers(1))
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_cut_data_is_refused(messages: list[dict[str, object]], cut: int) -> None:
     whole = b"".join(map(msgspec.msgpack.encode, messages))
     last = len(msgspec.msgpack.encode(messages[-1]))
