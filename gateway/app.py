@@ -21,7 +21,11 @@ from gateway.fanout import Hub
 from gateway.health import HealthMonitor
 from gateway.origin import origin_allowed
 from gateway.state import MarketState
+from gateway.v2.access import Gate, OpenGate
+from gateway.v2.endpoint import Endpoint, router
+from gateway.v2.streams import Streams
 from gateway.wire import wire_of
+from schemas.codec import Codec
 
 STREAM: Final = "/ws/v1"
 
@@ -33,11 +37,15 @@ def create_app(
     health: HealthMonitor,
     *,
     static: Path = page.FOLDER,
+    streams: Streams | None = None,
+    gate: Gate | None = None,
 ) -> FastAPI:
     """Create the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
 
     Args:
         static: folder of the built page.
+        streams: feeds of the stream's version 2; None: made here.
+        gate: access control of the stream's version 2; None: open to everybody.
     """
     app = FastAPI(
         title="AlphaPulse",
@@ -86,6 +94,15 @@ def create_app(
         finally:
             hub.closed(session)
 
+    endpoint = Endpoint(
+        hub,
+        streams if streams is not None else Streams(hub, state, Codec()),
+        gate if gate is not None else OpenGate(),
+        max_book_age_ms=state.max_book_age // 1_000_000,
+        allowed_origins=allowed_origins,
+        max_connections=max_connections,
+    )
+    app.include_router(router(endpoint))
     app.mount("/", page.Page(static))
     return app
 

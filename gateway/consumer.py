@@ -193,7 +193,7 @@ class Reader:
             except RecordRefused as error:
                 refused.append((consumed, error))
                 continue
-            if not self._hub.apply(record, now):
+            if not self._hub.apply(record, now, consumed.value or b""):
                 seen += 1
                 continue
             taken += 1

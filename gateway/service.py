@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from alphapulse import metrics, topics
 from alphapulse.clock import Clock
@@ -19,15 +20,15 @@ from gateway.fanout import Hub
 from gateway.health import HealthMonitor, ReadingProgress
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
+from gateway.v2.l2_reader import L2Reader
+from gateway.v2.service_poll import ServicePoll
+from gateway.v2.streams import Streams
 from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
-TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS})
+TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS, topics.L2, topics.PROCESSORS_STATE})
 """All topics that it reads or writes."""
-COALESCE_MS: Final = 10.0
-"""Minimum time between two handovers of records, so that a few hundred records a second need fewer loop turns: a record
-waits 5 ms in the mean, the first after a pause not at all."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
@@ -51,10 +52,12 @@ async def main(service: Service) -> None:
         clock = Clock()
         state = MarketState(_expected(settings), max_book_age=settings.freshness.max_book_age_ms * 1_000_000)
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
+        streams = Streams(hub, state, codec)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
             running(
-                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
+                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=settings.gateway.gather_ms),
+                settings.kafka,
             )
         )
         reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
@@ -73,12 +76,14 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings, state, hub, health))
+        l2 = L2Reader(settings.kafka, codec, streams.l2, hub.clock, client_id=NAME)
+        services = ServicePoll(streams, health)
+        server = GatewayServer(create_app(settings, state, hub, health, streams=streams))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)
         try:
-            await _work(service, reader, hub, health, serving)
+            await _work(service, reader, hub, (health.watch(), l2.run(), services.run()), serving)
         finally:
             hub.shut_down()
             await hub.emptied(GOODBYE_SECONDS)
@@ -93,17 +98,22 @@ def _expected(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
-async def _work(service: Service, reader: Reader, hub: Hub, health: HealthMonitor, serving: asyncio.Task[None]) -> None:
-    """Read records until the service is asked to stop; end early if the server or the reader fails."""
-    checking = asyncio.create_task(_check(hub))
-    watching = asyncio.create_task(health.watch())
+async def _work(
+    service: Service,
+    reader: Reader,
+    hub: Hub,
+    background: Iterable[Coroutine[Any, Any, None]],
+    serving: asyncio.Task[None],
+) -> None:
+    """Read records until the service is asked to stop; end early if the server, the reader or a task fails."""
+    tasks = [asyncio.create_task(each) for each in (_check(hub), *background)]
     reading = asyncio.create_task(_read(service, reader, hub))
-    await asyncio.wait({reading, checking, watching, serving}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({reading, *tasks, serving}, return_when=asyncio.FIRST_COMPLETED)
     service.stopping.set()
-    checking.cancel()
-    watching.cancel()
+    for task in tasks:
+        task.cancel()
     # The reader ends by itself after its current step, so that no dead letter is half sent.
-    for outcome in await asyncio.gather(reading, checking, watching, return_exceptions=True):
+    for outcome in await asyncio.gather(reading, *tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
 

@@ -71,7 +71,7 @@ class Session:
     ) -> None:
         self._board = board
         self._wire = wire
-        self._outbox = Outbox(queue_bytes)
+        self._outbox = Outbox[str](queue_bytes)
         self._feeds: dict[Subscription, Feed[object]] = {}
         self._stall_seconds = stall_seconds
         self._refused_in_row = 0
@@ -155,7 +155,7 @@ class Session:
         if self._outbox.overflowing:
             self.close(SLOW)
 
-    def deliver(self, source: Source, text: str) -> None:
+    def deliver(self, source: Source[str], text: str) -> None:
         """Queue a message of a feed, conflating if necessary."""
         self._queued(self._outbox.put(source, text))
 
@@ -183,6 +183,14 @@ class Session:
         if outbox and self._blocked_since is None:
             self._blocked_since = now
         return messages, frames, size
+
+    def heartbeat(self, time_ns: int) -> None:
+        """Queue a heartbeat: nothing else was written for a while."""
+        self.answer(protocol.heartbeat(time_ns))
+
+    def announce_shutdown(self) -> None:
+        """Queue the announcement that the gateway stops."""
+        self.answer(protocol.shutdown())
 
     def check(self, now: float) -> None:
         """Disconnect a conflated client that accepted nothing for too long; call it about once a second."""

@@ -19,11 +19,17 @@ class Numbers:
     def snapshot(self) -> Sequence[str]:
         return (f"{self.name}={self.latest}",)
 
+    def resume(self) -> Sequence[str]:
+        return self.snapshot()
+
 
 class Silent:
     """A feed that has nothing to say yet."""
 
     def snapshot(self) -> Sequence[str]:
+        return ()
+
+    def resume(self) -> Sequence[str]:
         return ()
 
 

@@ -3,17 +3,8 @@ from __future__ import annotations
 import pytest
 
 from alphapulse.book import OrderBook
-from stream_processors.processing.state import (
-    VERSION,
-    BookState,
-    InstrumentRecord,
-    Manifest,
-    SideState,
-    Totals,
-    Unreadable,
-    pack,
-    unpack,
-)
+from schemas.checkpoints import VERSION, BookState, Manifest, SideState, Unreadable, pack, unpack
+from stream_processors.processing.state import InstrumentRecord, Totals
 from tests.fixtures.l2_feed import Feed
 
 

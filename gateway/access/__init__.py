@@ -1,0 +1,1 @@
+"""Access to the gateway: who a client is and what it may see."""
