@@ -91,6 +91,8 @@ export interface Selection {
 export interface Listener {
   /** Messages are handed over at once instead of waiting for iteration. */
   readonly onMessage?: (message: FeedMessage) => void;
+  /** The gateway has accepted the subscription, again after each reconnection, or added feeds to it. */
+  readonly onConfirmed?: () => void;
   /** The subscription is over: refused, or the client ended. Not called by `close`. */
   readonly onEnd?: (error: ClientError) => void;
 }
@@ -192,6 +194,7 @@ export class Subscription implements AsyncIterableIterator<FeedMessage, undefine
 
   confirm(): void {
     this.#confirmed.resolve(undefined);
+    this.#listener.onConfirmed?.();
   }
 
   put(message: FeedMessage): void {
@@ -336,10 +339,14 @@ export class Client {
   /** Subscribes now, and again after each reconnection. Throws SubscriptionOverlap, or what ended the client. */
   subscribe(channel: Channel, options: Selection & SubscribeOptions & Listener = {}): Subscription {
     if (this.#error) throw this.#error;
-    const { venue, symbol, onMessage, onEnd, ...rest } = options;
+    const { venue, symbol, onMessage, onConfirmed, onEnd, ...rest } = options;
     const wanted = channel === 'book' || channel === 'l2' ? { checksum: true, ...rest } : rest;
     const key = this.#session.subscribe(new Request(channel, list(venue), list(symbol), wanted));
-    const listener = { ...(onMessage ? { onMessage } : {}), ...(onEnd ? { onEnd } : {}) };
+    const listener = {
+      ...(onMessage ? { onMessage } : {}),
+      ...(onConfirmed ? { onConfirmed } : {}),
+      ...(onEnd ? { onEnd } : {}),
+    };
     const subscription = new Subscription(this.#owner, key, listener);
     this.#subscriptions.set(key, subscription);
     this.#flush();

@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-import { randomFrom } from '../../dev/market.ts';
+import { randomFrom } from './gateway.ts';
 import {
   add,
   basisPoints,
@@ -19,7 +19,7 @@ import {
   withDecimals,
   ZERO,
   type Decimal,
-} from '../../src/stream/decimal.ts';
+} from '../src/decimal.ts';
 
 function d(text: string): Decimal {
   const value = parseDecimal(text);
