@@ -38,11 +38,15 @@ class ProtocolError(ClientError):
 
 
 class OperationRefused(ClientError):
-    """The gateway refused an operation; ``code`` is for programs (``unknown_instrument``, ``forbidden``, …)."""
+    """The gateway refused an operation.
 
-    def __init__(self, code: str, message: str) -> None:
+    ``code`` is for programs (``unknown_instrument``, ``forbidden``, …), ``reason`` are the gateway's words.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
         self.code = code
-        super().__init__(f"{code}: {message}")
+        self.reason = reason
+        super().__init__(f"{code}: {reason}")
 
 
 class SubscriptionOverlap(ClientError):

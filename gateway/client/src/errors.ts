@@ -13,10 +13,13 @@ export class ProtocolError extends ClientError {
 export class OperationRefused extends ClientError {
   override readonly name = 'OperationRefused';
   readonly code: string;
+  /** The gateway's words. */
+  readonly reason: string;
 
-  constructor(code: string, message: string) {
-    super(`${code}: ${message}`);
+  constructor(code: string, reason: string) {
+    super(`${code}: ${reason}`);
     this.code = code;
+    this.reason = reason;
   }
 }
 
