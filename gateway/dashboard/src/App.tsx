@@ -14,7 +14,7 @@ import { VenueQuotes } from './components/VenueQuotes.tsx';
 import { Venues } from './components/Venues.tsx';
 import { CATCHING_UP, get, readExchanges, readHealth, readInstruments, readOpportunities, RequestError, type Instrument } from './rest/api.ts';
 import { usePolled, type Polled } from './rest/polled.ts';
-import type { Subscription } from './stream/protocol.ts';
+import type { Wanted } from './stream/market.ts';
 import { coloursOf } from './view/colours.ts';
 import { useSelection, venuesOf, type Selection } from './view/selection.ts';
 import type { Store } from './view/store.ts';
@@ -23,9 +23,9 @@ const NO_INSTRUMENTS: readonly Instrument[] = [];
 const HISTORY_PATH = 'arbitrage/opportunities?state=closed&limit=50';
 
 /** The stream's side of a selection: every venue's book of the symbol, trades and figures of the one instrument. */
-function subscriptionsFor({ venue, symbol }: Selection, venues: readonly string[]): Subscription[] {
+function subscriptionsFor({ venue, symbol }: Selection, venues: readonly string[]): Wanted[] {
   return [
-    ...venues.map((name): Subscription => ({ channel: 'book', venue: name, symbol })),
+    ...venues.map((name): Wanted => ({ channel: 'book', venue: name, symbol })),
     { channel: 'trades', venue, symbol },
     { channel: 'stats', venue, symbol },
     { channel: 'arbitrage', symbol: '*' },

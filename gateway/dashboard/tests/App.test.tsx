@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { App } from '../src/App.tsx';
 import { Store } from '../src/view/store.ts';
 import { manualFrames, type ManualFrames } from './frames.ts';
-import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, trade } from './messages.ts';
+import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, tradeJson } from './messages.ts';
 import { socketScript } from './scripted-socket.ts';
 
 /** What the gateway answers, by path below api/v1. */
@@ -60,7 +60,7 @@ beforeEach(() => {
   });
   frames = manualFrames();
   script = socketScript();
-  store = new Store({ url: 'ws://test/', loopback: true, openSocket: script.open, frames });
+  store = new Store({ url: 'ws://test/', openSocket: script.open, frames });
 });
 
 afterEach(() => {
@@ -71,7 +71,7 @@ afterEach(() => {
 
 it('shows a live market: book, trades, venues side by side, arbitrage, connection and health', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   expect(subscribed()).toEqual([
     'book coinbase BTC-USD',
@@ -83,7 +83,7 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
   say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say(snapshotJson({ venue: 'coinbase', bids: [['61680.00', '0.5']], asks: [['61681.00', '1']] }));
   say(deltaJson({ sequence: 1, bids: [['61685.99', '0.75']] }));
-  say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
+  say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [tradeJson('1')] });
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
   expect(within(screen.getByRole('table', { name: 'Bids' })).getAllByText('0.75')).toHaveLength(2);
@@ -98,7 +98,7 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
 
 it('follows the choice of another symbol', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   const before = subscribed().length;
   fireEvent.click(screen.getByRole('radio', { name: 'ETH-USD' }));
@@ -114,7 +114,7 @@ it('follows the choice of another symbol', async () => {
 
 it('shows the instrument of an opportunity when it is pressed', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
@@ -144,7 +144,7 @@ it('says that the gateway does not answer', async () => {
 
 it('keeps the last book in sight, marked as not current, while it reconnects', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
@@ -158,7 +158,7 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   expect(screen.getByText('Not known: waiting for the gateway.')).toBeTruthy();
   expect(screen.queryByText('1 open')).toBeNull();
   await settle(600);
-  script.last().events.opened();
+  script.last().open();
   expect(subscribed()).toContain('book kraken BTC-USD');
   nextFrame();
   expect(screen.getByText('Waiting')).toBeTruthy();
@@ -170,7 +170,7 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
 
 it('shows the age of the book, and when nobody confirms it any more that it is late and not to be traded on', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   const began = Date.now() * 1000;
   say(hello(began));

@@ -1,6 +1,6 @@
 /** The gateway's REST interface, as far as this page uses it. */
-import { asFields, asList, number, opportunity, ProtocolError, text, type Fields } from '../stream/decode.ts';
-import type { Opportunity } from '../stream/protocol.ts';
+import { asFields, asList, number, opportunity, ProtocolError, text, type Fields } from '@alphapulse/client';
+import type { OpportunityFields as Opportunity } from '@alphapulse/client';
 
 export interface Exchange {
   readonly venue: string;
