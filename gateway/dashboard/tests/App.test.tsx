@@ -2,6 +2,7 @@ import { act, cleanup, fireEvent, render, screen, within } from '@testing-librar
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
 import { App } from '../src/App.tsx';
+import { currentToken, enterToken, streamToken } from '../src/rest/credentials.ts';
 import { Store } from '../src/view/store.ts';
 import { manualFrames, type ManualFrames } from './frames.ts';
 import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, tradeJson } from './messages.ts';
@@ -31,6 +32,8 @@ const subscribed = () =>
       message.op === 'subscribe' ? [`${message.channel} ${message.venue ?? ''} ${message.symbol}`] : [],
     );
 
+/** The token that REST wants; null: none. */
+const REQUIRED: { token: string | null } = { token: null };
 const CATCHING_UP = { code: 'catching_up', message: 'the gateway has just started' };
 
 function exchange(venue: string) {
@@ -41,6 +44,8 @@ function exchange(venue: string) {
 beforeEach(() => {
   vi.useFakeTimers();
   window.location.hash = '';
+  REQUIRED.token = null;
+  enterToken('');
   rest = {
     instruments: {
       instruments: [
@@ -53,14 +58,17 @@ beforeEach(() => {
     'system/health': { status: 'ok', reasons: [], services: { gateway: 'ok' }, lag: {}, uptime_seconds: 5 },
     'arbitrage/opportunities': { opportunities: [opportunityJson('old', { state: 'closed' })] },
   };
-  vi.stubGlobal('fetch', (url: URL) => {
+  vi.stubGlobal('fetch', (url: URL, init?: RequestInit) => {
     const body = rest[url.pathname.replace(/^.*\/api\/v1\//, '')];
+    if (REQUIRED.token !== null && new Headers(init?.headers).get('authorization') !== `Bearer ${REQUIRED.token}`) {
+      return Promise.resolve(Response.json({ code: 'unauthorized', message: 'API key: unknown' }, { status: 401 }));
+    }
     if (body === CATCHING_UP) return Promise.resolve(Response.json(CATCHING_UP, { status: 503 }));
     return body === undefined ? Promise.reject(new TypeError('refused')) : Promise.resolve(Response.json(body));
   });
   frames = manualFrames();
   script = socketScript();
-  store = new Store({ url: 'ws://test/', openSocket: script.open, frames });
+  store = new Store({ url: 'ws://test/', openSocket: script.open, frames, token: streamToken });
 });
 
 afterEach(() => {
@@ -218,4 +226,31 @@ it('closes the stream when it goes', () => {
   const { unmount } = render(<App store={store} />);
   unmount();
   expect(script.last().closedWith).not.toBeNull();
+});
+
+it('asks for a token where the gateway requires one, and sends it in header and first message', async () => {
+  REQUIRED.token = 'apk_right';
+  render(<App store={store} />);
+  script.last().opened({ access: 'required' });
+  await settle(10);
+  const field = screen.getByLabelText(/API key or token/);
+  expect(field).toHaveProperty('type', 'password');
+  expect(screen.queryByRole('alert')).toBeNull();
+
+  const enter = (token: string) => {
+    fireEvent.change(screen.getByLabelText(/API key or token/), { target: { value: token } });
+    fireEvent.click(screen.getByRole('button', { name: 'Enter' }));
+  };
+  enter('apk_wrong');
+  await settle(3_100);
+  expect(screen.getByRole('alert').textContent).toBe('API key: unknown');
+
+  enter(' apk_right ');
+  expect(currentToken()).toBe('apk_right');
+  script.last().opened({ access: 'required' });
+  await settle(3_100);
+  expect(screen.queryByLabelText(/API key or token/)).toBeNull();
+  expect(script.last().sent[0]).toMatchObject({ op: 'auth', token: 'apk_right' });
+  expect(script.sockets.map(({ url }) => url).join()).not.toContain('apk_');
+  expect(window.location.href).not.toContain('apk_');
 });

@@ -33,8 +33,13 @@ export class ScriptedSocket {
 
   /** The connection is up, and the gateway says hello; books grow old only if the test says hello again. */
   open(): void {
+    this.opened({});
+  }
+
+  /** The same, with other fields in hello. */
+  opened(fields: Readonly<Record<string, unknown>>): void {
     this.events.opened();
-    this.say(hello(Date.now() * 1000, { max_book_age_ms: Number.MAX_SAFE_INTEGER / 1000 }));
+    this.say(hello(Date.now() * 1000, { max_book_age_ms: Number.MAX_SAFE_INTEGER / 1000, ...fields }));
   }
 
   /** Says something to the page. */

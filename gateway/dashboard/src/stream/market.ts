@@ -50,7 +50,7 @@ interface Entry {
   status: BookStatus;
 }
 
-export interface MarketOptions extends Omit<ClientOptions, 'encoding' | 'token'> {
+export interface MarketOptions extends Omit<ClientOptions, 'encoding'> {
   readonly url: string;
 }
 
