@@ -33,7 +33,7 @@ from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
 from gateway.tables import Tables
 
-HISTORY_KEYS: Final = ("from", "to", "cursor", "time")
+HISTORY_KEYS: Final = ("from", "to", "cursor", "at")
 """Query keys that lead beyond what is in memory."""
 
 

@@ -68,9 +68,12 @@ def setting(stored: list[Trade], recent: list[Trade]) -> tuple[Rows, Pages, Data
     return rows, Pages(rows, lambda: HORIZON), trades(state, lambda: LIVE)
 
 
+def texts(rows: pa.Table) -> list[str]:
+    return [str(value) for value in rows.column("id").to_pylist()]
+
+
 def ids(page: Page) -> list[str]:
-    found: list[str] = page.rows.column("id").to_pylist()
-    return found
+    return texts(page.rows)
 
 
 OLD = [traded(number, number) for number in range(50)]
@@ -193,7 +196,7 @@ def test_a_stream_has_every_row_once_in_order(
         first = await pages.page(dataset, selection, limit)
         found: list[str] = []
         async for part in pages.stream(dataset, selection, first, limit):
-            found += part.column("id").to_pylist()
+            found += texts(part)
         return found
 
     found = asyncio.run(read())
