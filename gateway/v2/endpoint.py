@@ -99,7 +99,9 @@ class Endpoint:
         try:
             return encoding, self._gate.identify(credentials, self._address(websocket))
         except RequestRefused as refused:
-            raise Refusal(401, refused.code, str(refused), {"WWW-Authenticate": "Bearer"}) from refused
+            status = getattr(refused, "status", 401)
+            headers = getattr(refused, "headers", {"WWW-Authenticate": "Bearer"})
+            raise Refusal(status, refused.code, str(refused), headers) from refused
 
     @staticmethod
     def _address(websocket: WebSocket) -> str:
