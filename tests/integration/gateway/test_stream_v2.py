@@ -23,10 +23,14 @@ from websockets.typing import Subprotocol
 
 from alphapulse import topics
 from alphapulse.config import KafkaSettings
+from alphapulse.fixed import decimal_text
 from alphapulse.kafka import producer, running
 from gateway.v2.l2_reader import partition_of
-from schemas.checkpoints import MANIFEST_KEY, BookState, InstrumentEnvelope, Manifest, pack
-from schemas.records import L2Update
+from schemas.codec import Codec
+from stream_processors.checkpoints.checkpoint import CheckpointLedger
+from stream_processors.processing.arbitrage import ArbitrageRules
+from stream_processors.processing.instrument import Rules
+from stream_processors.processing.partition import Partition
 from tests.fixtures import l2_feed, market
 from tests.fixtures.asyncapi import MessageSchemas
 from tests.fixtures.gateway import serving
@@ -74,11 +78,16 @@ class Client:
         return found
 
 
-@asynccontextmanager
-async def client(url: str, encoding: str | None = None) -> AsyncIterator[Client]:
-    """Connect to a gateway."""
+async def served_schemas(url: str) -> MessageSchemas:
+    """Return the schemas that a gateway serves."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/api/asyncapi.json") as response:
-        schemas = MessageSchemas(await response.json())
+        return MessageSchemas(await response.json())
+
+
+@asynccontextmanager
+async def client(url: str, encoding: str | None = None, schemas: MessageSchemas | None = None) -> AsyncIterator[Client]:
+    """Connect to a gateway."""
+    schemas = schemas if schemas is not None else await served_schemas(url)
     subprotocols = None if encoding is None else [Subprotocol(encoding)]
     async with connect(url.replace("http", "ws", 1) + "/ws/v2", subprotocols=subprotocols) as connection:
         yield Client(connection, schemas)
@@ -86,6 +95,10 @@ async def client(url: str, encoding: str | None = None) -> AsyncIterator[Client]
 
 def has_sequence(sequence: int, messages: list[dict[str, Any]]) -> bool:
     return messages[-1].get("sequence") == sequence
+
+
+def valid_snapshot(messages: list[dict[str, Any]]) -> bool:
+    return any(each["type"] == "snapshot" and each["valid"] for each in messages)
 
 
 def subscribed(messages: list[dict[str, Any]]) -> bool:
@@ -198,38 +211,45 @@ async def test_a_client_moves_between_two_gateways(feed: Feed, kafka: KafkaSetti
 
 
 class Whole:
-    """Writes ``md.l2`` and checkpoints of a book."""
+    """Writes ``md.l2``, and the checkpoints that the processors write of it.
+
+    Attributes:
+        made: the book's records; those up to ``written`` are on the topic.
+    """
 
     def __init__(self, sender: AIOKafkaProducer, feed: Feed) -> None:
         self._sender = sender
         self._feed = feed
-        self.made = l2_feed.Feed(start=time.time_ns(), levels=300)
-        self.reference: dict[tuple[str, int], tuple[dict[int, int], dict[int, int]]] = {}
-        self._reader = self.made.book()
+        self._partition = Partition(0, Rules(), ArbitrageRules())
+        self._ledger = CheckpointLedger()
+        self._codec = Codec()
+        self.made = l2_feed.Feed(start=time.time_ns(), levels=300, trade_every=0, step=1_000_000)
+        self.written = 0
 
-    async def put(self, *updates: L2Update) -> int:
-        """Write records; return the offset after them."""
-        await self._feed.put(*updates)
-        for update in updates:
-            self._reader.apply(update)
-        return 0
+    async def put(self, deltas: int) -> None:
+        """Write the next deltas, after the snapshot."""
+        list(self.made.run(deltas))
+        for record in self.made.records[self.written :]:
+            await self._feed.put(record)
+            self._partition.apply_l2(self.written, record, record.received_time, [])
+            self.written += 1
+            self._partition.positions[topics.L2] = self.written
 
-    async def checkpoint(self, position: int) -> None:
-        """Write a checkpoint of the book as it is."""
-        key = b"kraken|BTC-USD"
+    async def checkpoint(self) -> None:
+        """Write a checkpoint."""
         number = partition_of(("kraken", "BTC-USD"))
-        positions = {topics.L2: position}
-        envelope = InstrumentEnvelope(1, "kraken", "BTC-USD", positions, BookState.of(self._reader))
-        manifest = Manifest(1, positions, {key.decode(): position}, {})
-        for name, value in ((key, pack(envelope)), (MANIFEST_KEY, pack(manifest))):
-            await self._sender.send_and_wait(topics.PROCESSORS_STATE, value=value, key=name, partition=number)
+        for key, value in self._ledger.take(self._partition, self._codec, {}):
+            await self._sender.send_and_wait(topics.PROCESSORS_STATE, value=value, key=key, partition=number)
 
     def equals(self, book: FollowedBook) -> bool:
         """Whether a client's book is the newest."""
-        reader = self._reader
-        if not book.valid or (book.epoch, book.sequence) != (str(reader.epoch), reader.sequence):
-            return False
-        return len(book.bids) == len(reader.book.bids) and len(book.asks) == len(reader.book.asks)
+        reader = self.made.book()
+        sides = [
+            {decimal_text(p, reader.price_exponent): decimal_text(s, reader.size_exponent) for p, s in side}
+            for side in (reader.book.bids, reader.book.asks)
+        ]
+        place = (str(reader.epoch), reader.sequence)
+        return book.valid and (book.epoch, book.sequence) == place and [*book.sides] == sides
 
 
 @pytest.fixture
@@ -242,42 +262,56 @@ async def whole(kafka: KafkaSettings, feed: Feed) -> AsyncIterator[Whole]:
 async def test_a_whole_book_begins_at_the_checkpoint_and_is_continued_elsewhere(
     feed: Feed, whole: Whole, kafka: KafkaSettings, tmp_path: Path, encoding: str
 ) -> None:
-    made = whole.made
-    await feed.put(market.depth())
-    deltas = [made.delta() for _ in range(40)]
-    opened = made.records[0]
-    assert opened.kind == "SNAPSHOT" or made.records
-    await whole.put(*made.records[:20])
-    await whole.checkpoint(20)
-    await whole.put(*made.records[20:30])
+    await feed.put(market.depth())  # makes the instrument known
+    await whole.put(20)
+    await whole.checkpoint()
+    await whole.put(10)
     subscribe = BOOK | {"channel": "l2", "checksum": True}
     async with (
         running_gateway(tmp_path / "a", kafka) as gateway,
         client((await gateway.announced())["url"], encoding) as one,
     ):
         await one.say(**subscribe)
-        await one.until(lambda got: any(each["type"] == "snapshot" and each["valid"] for each in got))
+        await one.until(valid_snapshot)
+        assert whole.equals(one.book(channel="l2"))
+        await whole.put(5)
+        await one.until(partial(has_sequence, whole.made.records[-1].sequence))
         book = one.book(channel="l2")
         assert whole.equals(book)
-        await whole.put(*made.records[30:35])
-        await one.until(lambda got: got[-1].get("sequence") == made.records[34].sequence)
-        assert whole.equals(one.book(channel="l2"))
-        book = one.book(channel="l2")
-    await whole.put(*made.records[35:])
-    async with (
-        running_gateway(tmp_path / "b", kafka) as gateway,
-        client((await gateway.announced())["url"], encoding) as one,
-    ):
-        async with client((await gateway.announced())["url"]) as other:  # begins the reading
-            await other.say(**subscribe)
-            await other.until(lambda got: any(each["type"] == "snapshot" and each["valid"] for each in got))
+        assert (book.snapshots, book.deltas) == (2, 5), "an unknown book, the book, each record"
+    await whole.put(10)
+    async with running_gateway(tmp_path / "b", kafka) as gateway:
+        url = (await gateway.announced())["url"]
+        async with client(url) as other, client(url, encoding) as one:
+            await other.say(**subscribe)  # begins the reading
+            await other.until(valid_snapshot)
+            assert whole.equals(other.book(channel="l2"))
             await one.say(**subscribe, since=[book.position()])
             await one.until(lambda got: any(each.get("channel") == "l2" and "bids" in each for each in got))
-        assert one.answer("subscribed")["feeds"][0]["recovered"] is True
-        one.book(book, channel="l2")
+            assert one.answer("subscribed")["feeds"][0]["recovered"] is True
+            one.book(book, channel="l2")
+            assert whole.equals(book)
+            assert book.snapshots == 2
+
+
+async def test_a_whole_book_without_a_checkpoint_is_read_from_the_topic(
+    feed: Feed, whole: Whole, kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    await feed.put(market.depth(), market.depth(symbol="ETH-USD"))
+    await whole.put(20)
+    async with (
+        running_gateway(tmp_path, kafka) as gateway,
+        client((await gateway.announced())["url"]) as one,
+    ):
+        await one.say(**BOOK | {"channel": "l2", "symbol": "*"}, interval_ms=100)
+        await one.until(valid_snapshot)
+        await whole.put(20)
+        await one.until(partial(has_sequence, whole.made.records[-1].sequence))
+        book = FollowedBook()
+        for message in one.messages:
+            if message.get("symbol") == "BTC-USD" and "bids" in message:
+                book.apply(message)
         assert whole.equals(book)
-        assert book.snapshots == 2
-    assert deltas
 
 
 async def test_unknown_subprotocols_and_a_gateway_that_catches_up_are_refused(tmp_path: Path) -> None:
@@ -360,9 +394,10 @@ async def _assault(url: str, encoding: str, count: int, seed: int) -> dict[str, 
     chance = random.Random(seed)
     packed = encoding == ENCODINGS[1]
     codes: dict[str, int] = {}
+    schemas = await served_schemas(url)
     sent = 0
     while sent < count:
-        async with client(url, encoding) as one:
+        async with client(url, encoding, schemas) as one:
             one.messages = _Latest(codes)
             for _ in range(min(50, count - sent)):  # a hundred refusals in a row would close
                 await one.connection.send(hostile(chance, packed))

@@ -158,9 +158,10 @@ def test_too_many_feeds_are_refused_and_none_is_taken() -> None:
 
 def test_patterns_are_limited() -> None:
     client = BenchV2().client()
-    for _ in range(MAX_PATTERNS):
-        client.say(op="subscribe", channel="alerts")
-    assert client.say(op="subscribe", channel="alerts")[0]["code"] == "too_many_subscriptions"
+    for number in range(MAX_PATTERNS):
+        client.say(op="subscribe", channel="alerts", venue=f"{number}*")
+    assert client.say(op="subscribe", channel="alerts")[-1]["code"] == "too_many_subscriptions"
+    assert client.say(op="subscribe", channel="alerts", venue="7*")[0]["type"] == "subscribed", "the same again"
 
 
 def test_messages_of_one_form_share_their_bytes() -> None:
