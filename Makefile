@@ -25,7 +25,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client lock clean
+.PHONY: help demo asyncapi audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,7 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/python scripts/metrics_doc.py --check
+	$(BIN)/python scripts/asyncapi_doc.py --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
 	else echo "promtool is not installed: Prometheus' rules are not checked"; fi
@@ -106,6 +107,9 @@ recordings: $(VENV)/.dev ## Make the recordings in recordings/ anew, with their 
 
 format: $(VENV)/.dev ## Format the Python code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an AsyncAPI document
+	$(BIN)/python scripts/asyncapi_doc.py
 
 page: $(PAGE) ## Build the dashboard
 

@@ -51,7 +51,7 @@ def create_app(
         title="AlphaPulse",
         version=str(protocol.VERSION),
         summary="Live books, trades and arbitrage across venues.",
-        description=f"Snapshots over REST, changes over the WebSocket at `{STREAM}`.",
+        description="Snapshots over REST, changes over the WebSocket at `/ws/v2` (`/api/asyncapi.json`).",
         # The page's build contains the documentation (page.DOCUMENTATION); FastAPI's own needs Internet access.
         docs_url=None,
         redoc_url=None,

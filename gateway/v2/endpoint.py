@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Final
 
+import orjson
 from fastapi import APIRouter, WebSocket
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -15,13 +16,13 @@ from gateway.access.identity import EVERYONE, Identity
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
 from gateway.origin import origin_allowed
+from gateway.v2 import document
 from gateway.v2.access import Gate, credentials_of
 from gateway.v2.encoding import ENCODINGS, Encoding, chosen
 from gateway.v2.session import Greeting, Session
 from gateway.v2.streams import Streams
 from gateway.wire import wire_of
 
-PATH: Final = "/ws/v2"
 RETRY_SECONDS: Final = 1
 
 
@@ -98,7 +99,9 @@ class Endpoint:
         try:
             return encoding, self._gate.identify(credentials, self._address(websocket))
         except RequestRefused as refused:
-            raise Refusal(401, refused.code, str(refused), {"WWW-Authenticate": "Bearer"}) from refused
+            status = getattr(refused, "status", 401)
+            headers = getattr(refused, "headers", {"WWW-Authenticate": "Bearer"})
+            raise Refusal(status, refused.code, str(refused), headers) from refused
 
     @staticmethod
     def _address(websocket: WebSocket) -> str:
@@ -137,7 +140,13 @@ class Endpoint:
 
 
 def router(endpoint: Endpoint) -> APIRouter:
-    """Return the routes of the protocol."""
+    """Return the routes of the protocol: the stream and its AsyncAPI document."""
     routes = APIRouter()
-    routes.add_api_websocket_route(PATH, endpoint.serve)
+    routes.add_api_websocket_route(document.STREAM, endpoint.serve)
+    text = orjson.dumps(document.document())
+
+    @routes.get(document.PATH, include_in_schema=False)
+    async def asyncapi() -> Response:
+        return Response(text, media_type="application/json")
+
     return routes

@@ -121,7 +121,7 @@ class L2Reader:
             try:
                 async with running(consumer, self._settings):
                     await self._read(consumer)
-            except (BrokerError, KafkaError, Unreadable) as error:
+            except (BrokerError, KafkaError) as error:
                 self._log.warning("md.l2 not read", reason=str(error), retry_seconds=RETRY_SECONDS)
                 self._forget()
                 await asyncio.sleep(RETRY_SECONDS)
@@ -190,7 +190,11 @@ class L2Reader:
             await reader.read(await reader.held(partitions), take)
         positions: dict[int, int] = {}
         for number, records in newest.items():
-            found, position = books_of(records)
+            try:
+                found, position = books_of(records)
+            except Unreadable as error:
+                self._log.warning("checkpoint not read", partition=number, reason=str(error))
+                continue
             if position is not None:
                 positions[number] = position
                 for (venue, symbol), state in found.items():

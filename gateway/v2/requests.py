@@ -10,11 +10,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from alphapulse.errors import RequestRefused
-from gateway.server import MAX_CLIENT_MESSAGE
 from gateway.v2.messages import Id
 
-MAX_MESSAGE: Final = MAX_CLIENT_MESSAGE // 2
-"""Maximum characters (JSON) or bytes (MessagePack) of a client's message."""
+MAX_MESSAGE: Final = 32 * 1024
+"""Maximum characters (JSON) or bytes (MessagePack) of a client's message: a full list of positions fits."""
 MAX_LIST: Final = 200
 """Maximum items of a list."""
 MAX_NAME: Final = 64

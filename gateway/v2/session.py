@@ -348,9 +348,10 @@ class Session:
         keys = self._permitted(selection, identity)
         self._check_room(keys)
         if selection.open_ended:
-            if len(self._patterns) >= MAX_PATTERNS:
+            others = [each for each in self._patterns if each.selection != selection]
+            if len(others) >= MAX_PATTERNS:
                 raise RequestRefused("too_many_subscriptions", f"at most {MAX_PATTERNS} with wildcards per connection")
-            self._patterns.append(Pattern(request, selection, options))
+            self._patterns = [*others, Pattern(request, selection, options)]
             self._feeds.watchers[self] = None
         self._join(request, options, keys, positions_of(request))
 

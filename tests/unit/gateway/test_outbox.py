@@ -33,7 +33,7 @@ class Silent:
         return ()
 
 
-def everything(outbox: Outbox) -> list[str]:
+def everything(outbox: Outbox[str]) -> list[str]:
     taken: list[str] = []
     while texts := outbox.take(1000):
         taken += texts
