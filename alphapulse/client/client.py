@@ -169,6 +169,7 @@ class Client:
         self._refused_token: str | None = None
         self._sent_token: str | None = None
         self._last: str = ""
+        self._hung_up: HangUp | None = None
         self._error: ClientError | None = None
         self._task: asyncio.Task[None] | None = None
         self._token_tasks: set[asyncio.Task[None]] = set()
@@ -340,6 +341,7 @@ class Client:
             return End(status=response.status_code, reason=reason, retry_after=_seconds(response.headers))
         except (OSError, TimeoutError, InvalidHandshake) as error:
             return End(reason=str(error) or repr(error))
+        self._hung_up = None
         self._session.opened(started)
         self._wake.set()
         failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -352,7 +354,10 @@ class Client:
                 task.cancel()
             await asyncio.gather(reading, *others, return_exceptions=True)
             await connection.close(CLOSED)
-            end, events = self._session.closed(connection.close_code or 1006, connection.close_reason or "")
+            code, reason = connection.close_code or 1006, connection.close_reason or ""
+            if self._hung_up is not None:
+                code, reason = self._hung_up.code, self._hung_up.reason
+            end, events = self._session.closed(code, reason)
             for event in events:
                 await self._handle(event, connection)
         return end
@@ -402,6 +407,7 @@ class Client:
             case Authenticated():
                 self._refused_token = None
             case HangUp(code, reason):
+                self._hung_up = event
                 _log.warning("%s: %s", self.url, reason)
                 await connection.close(code, reason.encode()[:120].decode(errors="ignore"))
             case _:

@@ -39,7 +39,7 @@ from alphapulse.client.messages import (
     feed_of,
     read,
 )
-from alphapulse.client.reconnecting import BROKEN, DEAD, End
+from alphapulse.client.reconnecting import BROKEN, DEAD, UNAUTHORIZED, End
 from alphapulse.client.subscriptions import Feed, Request, Subscription
 from alphapulse.client.wire import Encoding, decode, encode
 
@@ -64,14 +64,12 @@ class Session:
     Attributes:
         counters: ``messages``, ``gaps``, ``unreadable`` so far.
         max_book_age: µs, of the latest hello; None before it.
-        sent_credentials: a token was sent on this connection.
     """
 
     def __init__(self, *, encoding: Encoding = "json", clock: Callable[[], float] = time.monotonic) -> None:
         self.encoding: Encoding = encoding
         self.counters: Counter[str] = Counter()
         self.max_book_age: int | None = None
-        self.sent_credentials = False
         self._clock = clock
         self._gateway_clock = GatewayClock()
         self._subscriptions: dict[int, Subscription] = {}
@@ -85,6 +83,7 @@ class Session:
         self._heartbeat = DEFAULT_HEARTBEAT
         self._started = self._hello_at = self._last_received = self._pinged = 0.0
         self._ping_id: int | None = None
+        self._auth_id: int | None = None
         self._spread: tuple[float, float] | None = None
 
     # --- for the user --------------------------------------------------------------------------------------
@@ -137,8 +136,7 @@ class Session:
     def authenticate(self, token: str) -> None:
         """Answer :class:`TokenNeeded`. A token of an earlier connection is not sent on a new one."""
         if self._connected:
-            self._send({"op": "auth", "token": token})
-            self.sent_credentials = True
+            self._auth_id = self._send({"op": "auth", "token": token})
 
     # --- for the I/O ---------------------------------------------------------------------------------------
 
@@ -149,7 +147,6 @@ class Session:
         self._last_received = self._pinged = self._clock()
         self._hello_at = 0.0
         self._spread = None
-        self.sent_credentials = False
 
     def receive(self, data: str | bytes) -> list[Event]:
         """Take one WebSocket message."""
@@ -323,6 +320,10 @@ class Session:
         request_id = fields["id"]
         if self._snapshots.pop(request_id, None) is not None:
             events.append(Failed(request_id, error))
+            return
+        if request_id is not None and request_id == self._auth_id:
+            # It would be closed with this code anyway, when the time for credentials is over.
+            events.append(HangUp(UNAUTHORIZED, str(error)))
             return
         asked = self._asked.pop(request_id, None)
         if asked is None:

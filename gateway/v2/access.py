@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from alphapulse.errors import RequestRefused
 from gateway.access.identity import EVERYONE, Identity
@@ -49,7 +49,7 @@ class Gate(Protocol):
 class OpenGate:
     """Admits everybody as ``EVERYONE``."""
 
-    open: Final = True
+    open = True
 
     def identify(self, credentials: str, address: str) -> Identity:
         """Return ``EVERYONE``: credentials have no meaning here."""

@@ -608,8 +608,8 @@ GATEWAY: Final = [
         "Connections closed",
         [("sum by (code) (increase(alphapulse_gateway_disconnects_total[5m])) > 0", "{{code}}")],
         "none",
-        "By the gateway, in five minutes. 3000, 3003 access (docs/access.md), 3008 too slow, 3012 no pong, 3013 all in use, 3500 misuse, "
-        "1012 restart.",
+        "By the gateway, in five minutes. 3000, 3003 access (docs/access.md), 3008 too slow, 3012 no pong, 3013 all in "
+        "use, 3500 misuse, 1012 restart.",
         "gateway-drops-clients",
     ),
     Panel(

@@ -90,6 +90,7 @@ export class Session {
   #lastReceived = 0;
   #pinged = 0;
   #pingId: number | null = null;
+  #authId: number | null = null;
   #roundTripMs: number | null = null;
   #spread: readonly [number, number] | null = null;
 
@@ -168,7 +169,7 @@ export class Session {
 
   /** Answers `tokenNeeded`. A token that comes when the connection is gone is not sent on the next one. */
   authenticate(token: string): void {
-    if (this.#connected) this.#send({ op: 'auth', token });
+    if (this.#connected) this.#authId = this.#send({ op: 'auth', token });
   }
 
   // --- for the I/O ------------------------------------------------------------------------------------------
@@ -381,6 +382,11 @@ export class Session {
     if (id === null) return;
     if (this.#snapshots.delete(id)) {
       events.push({ type: 'failed', id, error });
+      return;
+    }
+    if (id === this.#authId) {
+      // It would be closed with this code anyway, when the time for credentials is over.
+      events.push({ type: 'hangUp', code: CODES.unauthorized, reason: error.message });
       return;
     }
     const asked = this.#asked.get(id);

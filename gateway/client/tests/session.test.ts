@@ -260,6 +260,10 @@ describe('a session', () => {
     expect(pair.received.at(-1)).toMatchObject({ op: 'subscribe' });
     pair.say({ type: 'token_expiring', expires: 99 });
     expect(pair.events.at(-1)).toEqual({ type: 'tokenNeeded', expires: 99 });
+    pair.session.authenticate('wrong');
+    pair.exchange();
+    pair.say({ type: 'error', id: 4, code: 'unauthorized', message: 'no' });
+    expect(pair.events.at(-1)).toEqual({ type: 'hangUp', code: 3000, reason: 'unauthorized: no' });
   });
 
   it('tells feeds that new credentials do not cover', () => {

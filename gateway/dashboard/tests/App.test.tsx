@@ -5,7 +5,7 @@ import { App } from '../src/App.tsx';
 import { currentToken, enterToken, streamToken } from '../src/rest/credentials.ts';
 import { Store } from '../src/view/store.ts';
 import { manualFrames, type ManualFrames } from './frames.ts';
-import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, tradeJson } from './messages.ts';
+import { deltaJson, KRAKEN, opportunityJson, snapshotJson, tradeJson } from './messages.ts';
 import { socketScript } from './scripted-socket.ts';
 
 /** What the gateway answers, by path below api/v1. */
@@ -99,7 +99,7 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
   expect(within(screen.getByRole('region', { name: 'Best bid and ask by venue' })).getAllByRole('row')).toHaveLength(4);
   expect(screen.getByText('1 open')).toBeTruthy();
   expect(screen.getByText('1 closed')).toBeTruthy();
-  expect(screen.getByRole('status').textContent).toBe('Live');
+  expect(screen.getByRole('status').textContent).toMatch(/^Live · /);
   expect(screen.getByText('Healthy')).toBeTruthy();
   expect(within(screen.getByRole('region', { name: 'Venues' })).getAllByRole('row')).toHaveLength(3);
 });
@@ -173,15 +173,14 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   nextFrame();
   await settle(500);
-  expect(screen.getByText('Live')).toBeTruthy();
+  expect(screen.getByRole('status').textContent).toMatch(/^Live · /);
 });
 
 it('shows the age of the book, and when nobody confirms it any more that it is late and not to be traded on', async () => {
   render(<App store={store} />);
-  script.last().open();
-  await settle(10);
   const began = Date.now() * 1000;
-  say(hello(began));
+  script.last().open(began, 5_000);
+  await settle(10);
   say(snapshotJson({ time: began, bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say(snapshotJson({ venue: 'coinbase', time: began, bids: [['61700.00', '0.5']], asks: [['61701.00', '1']] }));
   nextFrame();
@@ -231,7 +230,7 @@ it('closes the stream when it goes', () => {
 it('asks for a token where the gateway requires one, and sends it in header and first message', async () => {
   REQUIRED.token = 'apk_right';
   render(<App store={store} />);
-  script.last().opened({ access: 'required' });
+  script.last().opened(1_723_100_000_000_000, { access: 'required' });
   await settle(10);
   const field = screen.getByLabelText(/API key or token/);
   expect(field).toHaveProperty('type', 'password');
@@ -247,7 +246,7 @@ it('asks for a token where the gateway requires one, and sends it in header and 
 
   enter(' apk_right ');
   expect(currentToken()).toBe('apk_right');
-  script.last().opened({ access: 'required' });
+  script.last().opened(1_723_100_000_000_000, { access: 'required' });
   await settle(3_100);
   expect(screen.queryByLabelText(/API key or token/)).toBeNull();
   expect(script.last().sent[0]).toMatchObject({ op: 'auth', token: 'apk_right' });

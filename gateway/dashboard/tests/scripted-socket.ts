@@ -31,15 +31,15 @@ export class ScriptedSocket {
     this.closedWith = code;
   }
 
-  /** The connection is up, and the gateway says hello; books grow old only if the test says hello again. */
-  open(): void {
-    this.opened({});
+  /** The connection is up, and the gateway says hello; by default at the time of the messages of messages.ts. */
+  open(time = 1_723_100_000_000_000, maxBookAgeMs = 60_000): void {
+    this.opened(time, { max_book_age_ms: maxBookAgeMs });
   }
 
   /** The same, with other fields in hello. */
-  opened(fields: Readonly<Record<string, unknown>>): void {
+  opened(time: number, fields: Readonly<Record<string, unknown>>): void {
     this.events.opened();
-    this.say(hello(Date.now() * 1000, { max_book_age_ms: Number.MAX_SAFE_INTEGER / 1000, ...fields }));
+    this.say(hello(time, fields));
   }
 
   /** Says something to the page. */

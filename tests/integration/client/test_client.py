@@ -181,6 +181,18 @@ async def test_a_refused_token_ends_the_client(token: str) -> None:
             client.subscribe("stats", venue="kraken", symbol="BTC-USD")
 
 
+async def test_a_token_refused_in_an_answer_ends_the_client_too() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello("required")
+        asked = await peer.heard()
+        await peer.say(type="error", id=asked["id"], code="unauthorized", message="token: not valid")
+        await forever(peer)
+
+    async with scripted(script) as gateway, Client(gateway.url, token="wrong") as client:
+        with pytest.raises(CredentialsRefused, match="token: not valid"):
+            await anext(client.subscribe("trades", venue="kraken", symbol="BTC-USD"))
+
+
 async def test_a_gateway_that_requires_a_token_says_so() -> None:
     async def script(peer: Peer) -> None:
         await peer.hello("required")

@@ -1,7 +1,6 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-
 import type { Book } from '@alphapulse/client';
 
 import { EMPTY_LADDER, LADDER_LEVELS, ladderOf } from '../../src/view/ladder.ts';

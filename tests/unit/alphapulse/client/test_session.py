@@ -9,7 +9,7 @@ import pytest
 from alphapulse.client.errors import SubscriptionOverlap
 from alphapulse.client.events import Answered, Authenticated, Confirmed, Failed, HangUp, Refused, TokenNeeded
 from alphapulse.client.messages import BookDelta, BookSnapshot, Gap, Status, Trades, TradesSnapshot
-from alphapulse.client.reconnecting import BROKEN, DEAD
+from alphapulse.client.reconnecting import BROKEN, DEAD, UNAUTHORIZED
 from alphapulse.client.session import AGAIN_AFTER, DEAD_HEARTBEATS, REFUSED_RETRY, Session
 from alphapulse.client.subscriptions import Request
 from tests.unit.alphapulse.client.conftest import BOOK, Pair
@@ -257,6 +257,10 @@ def test_nothing_is_asked_for_before_the_token_is_accepted() -> None:
     assert pair.gateway.received[-1]["op"] == "subscribe"
     pair.say(type="token_expiring", expires=99)
     assert pair.events[-1] == TokenNeeded(99)
+    pair.session.authenticate("wrong")
+    pair.exchange()
+    pair.say(type="error", id=4, code="unauthorized", message="no")
+    assert pair.events[-1] == HangUp(UNAUTHORIZED, "unauthorized: no")
 
 
 def test_feeds_that_new_credentials_do_not_cover_are_told() -> None:

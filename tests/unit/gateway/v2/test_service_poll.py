@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.answers import Health, Lag, ServiceHealth
+from gateway.health.answers import Health, Lag, ServiceHealth
 from gateway.v2 import service_poll
 from gateway.v2.service_poll import ServicePoll, conditions_of
 from gateway.v2.status import ServiceCondition

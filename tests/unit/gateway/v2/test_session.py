@@ -243,7 +243,7 @@ def test_silence_is_broken_by_a_heartbeat() -> None:
 # --- access -------------------------------------------------------------------------------------------------
 
 
-class TokenGate:
+class TokenGate(OpenGate):
     """Knows the tokens ``kraken`` and ``all``, both for a minute."""
 
     open = False
