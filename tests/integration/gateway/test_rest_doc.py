@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from yarl import URL
 
 from alphapulse.config import KafkaSettings
+from gateway.access import keys as key_file
+from gateway.access.keys import NO_KEYS
 from schemas.records import Record
 from tests.conftest import ROOT
 from tests.fixtures import market
@@ -22,7 +24,7 @@ DOCUMENT = (ROOT / "docs" / "rest.md").read_text()
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
 
 
-async def curl(rest: Rest, line: str, folder: Path) -> None:
+async def curl(rest: Rest, line: str, folder: Path, key: str) -> None:
     """Do what ``curl`` does with the options that the document uses."""
     command, *words = shlex.split(line)
     assert command == "curl"
@@ -34,7 +36,7 @@ async def curl(rest: Rest, line: str, folder: Path) -> None:
                 method = next(given)
             case "-H":
                 name, _, value = next(given).partition(": ")
-                headers[name] = value
+                headers[name] = value.replace("$KEY", key)
             case "-d":
                 body = next(given)
             case "-o":
@@ -66,11 +68,14 @@ async def test_the_examples(tmp_path: Path, kafka: KafkaSettings, feed: Feed) ->
         market.event("gap", time=now - HOUR, severity="WARNING"),
     ]
     assert len(BLOCKS) >= 8
+    keys, key = NO_KEYS.created("operator", ["admin:symbols"], now)
+    (tmp_path / "access").mkdir()
+    key_file.write(tmp_path / "access" / "keys.json", keys)
     async with stored(tmp_path, kafka, feed, records, config=config) as rest:
         for language, text in BLOCKS:
             if language == "sh":
                 for line in text.strip().splitlines():
-                    await curl(rest, line, tmp_path)
+                    await curl(rest, line, tmp_path, key)
             else:
                 await asyncio.to_thread(exec, compile(text, "docs/rest.md", "exec"), {"GATEWAY": rest.url})
     assert pq.read_table(tmp_path / "trades.parquet").num_rows == 300

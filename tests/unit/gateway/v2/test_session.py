@@ -8,6 +8,7 @@ from alphapulse.errors import RequestRefused
 from gateway.access.identity import EVERYONE, Identity
 from gateway.close_codes import MISUSE, SLOW, UNAUTHORIZED, CloseCode
 from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS
+from gateway.v2.access import OpenGate
 from gateway.v2.encoding import JSON, MSGPACK, Encoding
 from gateway.v2.session import MAX_PATTERNS
 from tests.fixtures import market
