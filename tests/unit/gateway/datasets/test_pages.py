@@ -202,4 +202,4 @@ def test_a_stream_has_every_row_once_in_order(
     found = asyncio.run(read())
     expected = [each.trade_id for each in everything]
     assert found == (expected if order == "asc" else expected[::-1])
-    assert rows.queries <= len(everything) / limit * 2 + 80
+    assert rows.queries <= len(everything) / limit * 4 + 120
