@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -62,11 +63,14 @@ class Subscription(AsyncIterator[FeedMessage]):
     def __init__(self, client: Client, key: int, queue_size: int) -> None:
         self._client = client
         self._key = key
-        self._queue: asyncio.Queue[FeedMessage] = asyncio.Queue(queue_size)
-        self._ended = asyncio.Event()
+        self._size = queue_size
+        self._messages: deque[FeedMessage] = deque()
+        self._ended = False
+        # Set at each change, for whoever waits for a message, or for room.
+        self._filled = asyncio.Event()
+        self._taken = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._error: ClientError | None = None
-        self._delivers = queue_size > 0
 
     async def confirmed(self) -> None:
         """Wait until the gateway has accepted the subscription.
@@ -84,23 +88,18 @@ class Subscription(AsyncIterator[FeedMessage]):
         self.end(None)
 
     async def __anext__(self) -> FeedMessage:
-        if not self._delivers:
+        if self._size == 0:
             raise ClientError("a subscription without messages (messages=False) only keeps books")
-        if not self._queue.empty():
-            return self._queue.get_nowait()
-        if not self._ended.is_set():
-            getting = asyncio.ensure_future(self._queue.get())
-            ending = asyncio.ensure_future(self._ended.wait())
-            try:
-                await asyncio.wait({getting, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if getting.done():
-                    return getting.result()
-            finally:
-                getting.cancel()
-                ending.cancel()
-        if self._error is not None:
-            raise self._error
-        raise StopAsyncIteration
+        # Nothing is taken before the last await: a cancelled wait loses no message.
+        while not self._messages:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            self._filled.clear()
+            await self._filled.wait()
+        self._taken.set()
+        return self._messages.popleft()
 
     # For the client.
 
@@ -108,18 +107,24 @@ class Subscription(AsyncIterator[FeedMessage]):
         self._confirmed.set()
 
     def end(self, error: ClientError | None) -> None:
-        if not self._ended.is_set():
-            self._error = error
-            self._ended.set()
-            self._confirmed.set()
-            if error is None:
-                # Makes room for the message that waits for it, if any.
-                while not self._queue.empty():
-                    self._queue.get_nowait()
+        if self._ended:
+            return
+        self._ended, self._error = True, error
+        if error is None:
+            self._messages.clear()
+        for changed in (self._confirmed, self._filled, self._taken):
+            changed.set()
 
     async def put(self, message: FeedMessage) -> None:
-        if self._delivers and not self._ended.is_set():
-            await self._queue.put(message)
+        """Add a message; wait until there is room."""
+        if self._size == 0:
+            return
+        while len(self._messages) >= self._size and not self._ended:
+            self._taken.clear()
+            await self._taken.wait()
+        if not self._ended:
+            self._messages.append(message)
+            self._filled.set()
 
 
 class Client:
@@ -184,10 +189,10 @@ class Client:
             up.cancel()
             if not self._up.is_set():
                 self._task.cancel()
-        if self._task.done() and not self._task.cancelled():
-            # Raises what ended it.
-            self._task.result()
         if not self._up.is_set():
+            # Raises what ended it.
+            with suppress(asyncio.CancelledError):
+                await self._task
             raise Disconnected(f"{self.url}: no connection in {self._open_timeout} s; {self._last or 'no answer'}")
         return self
 
@@ -196,8 +201,8 @@ class Client:
     ) -> None:
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError, Exception):  # subscriptions have raised it
-                await self._task
+            # What ended it was logged, and raised by whoever used the client.
+            await asyncio.gather(self._task, return_exceptions=True)
         self._end(ClientClosed("the client is closed"))
 
     def subscribe(
@@ -301,10 +306,12 @@ class Client:
                 _log.info("%s: %s; connecting again in %.1f s", self.url, self._last, pause)
                 await asyncio.sleep(pause)
         except ClientError as error:
+            _log.error("%s: the client ended: %s", self.url, error)
             self._end(error)
             raise
         except Exception as error:
             # The user's callback, or a fault of ours: nobody is left waiting.
+            _log.exception("%s: the client ended", self.url)
             ended = ClientError(f"the client ended: {error!r}")
             ended.__cause__ = error
             self._end(ended)

@@ -340,9 +340,10 @@ class Session:
             events.append(Refused(subscription.key, error))
 
     def _take_feed(self, fields: dict[str, Any], events: list[Event]) -> None:
-        asked = self._snapshots.get(fields["id"]) if "id" in fields else None
-        if asked is not None:
-            if (answer := read(fields)) is not None:
+        if fields.get("id") is not None:
+            # A snapshot on demand, which changes no state.
+            asked = self._snapshots.get(fields["id"])
+            if asked is not None and (answer := read(fields)) is not None:
                 asked[1].append(answer)
             return
         channel, venue, symbol = feed_of(fields)

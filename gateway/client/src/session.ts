@@ -408,9 +408,10 @@ export class Session {
   }
 
   #takeFeed(fields: Fields, events: Event[]): void {
-    const asked = fields['id'] === undefined || fields['id'] === null ? undefined : this.#snapshots.get(number(fields, 'id'));
-    if (asked) {
-      const answer = read(fields);
+    if (fields['id'] !== undefined && fields['id'] !== null) {
+      // A snapshot on demand, which changes no state.
+      const asked = this.#snapshots.get(number(fields, 'id'));
+      const answer = asked && read(fields);
       if (answer) asked.messages.push(answer);
       return;
     }

@@ -236,6 +236,28 @@ async def test_a_refused_subscription_raises_where_it_is_read_and_others_go_on()
         assert numbers(await first(trades, 1)) == [1]
 
 
+async def test_a_wait_that_is_given_up_loses_no_message() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.accept()
+        for number in range(300):
+            await peer.trades(number)
+            await asyncio.sleep(0)
+        await forever(peer)
+
+    async with scripted(script) as gateway, Client(gateway.url) as client:
+        trades = client.subscribe("trades", venue="kraken", symbol="BTC-USD")
+        found: list[int] = []
+        while len(found) < 300:
+            waiting = asyncio.ensure_future(anext(trades))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            result = (await asyncio.gather(waiting, return_exceptions=True))[0]
+            if isinstance(result, Trades):
+                found += numbers([result])
+        assert found == list(range(300))
+
+
 async def test_closing_a_subscription_ends_its_iteration() -> None:
     async def script(peer: Peer) -> None:
         await peer.hello()
