@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from alphapulse.fixed import decimal_text
 from gateway.protocol import microseconds
-from gateway.state import ShownInstrument
+from gateway.state import TRADES_KEPT, ShownInstrument
 from gateway.v2.encoding import Outgoing
 from gateway.v2.feed import Feed
 from gateway.v2.history import History
@@ -88,7 +88,7 @@ class TradesFeed(Feed):
 
     def _latest(self, gap: Literal[True] | UnsetType) -> TradesSnapshot:
         of = self._instrument
-        known = list(of.trades)[: max(len(of.trades) - len(self._pending), 0)]
+        known = list(of.trades)[: max(len(of.trades) - len(self._pending), 0)][-TRADES_KEPT:]
         return TradesSnapshot("trades", of.venue, of.symbol, [item(trade) for trade in known], gap)
 
     def _news(self) -> Sequence[Outgoing]:
