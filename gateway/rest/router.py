@@ -27,6 +27,7 @@ from gateway.rest.access import MARKET, SYSTEM, Requires
 from gateway.rest.faults import CATCHING_UP, COMMON
 from gateway.rest.guards import CatchingUp, acceptable, known_keys
 from gateway.rest.horizon import horizon_of
+from gateway.rest.names import Names
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.rest.symbols import Identity
 from gateway.state import MarketState
@@ -73,19 +74,19 @@ def router(of: Sources, requires: Requires, identity: Identity) -> APIRouter:
         return hub.live_since if hub.live_since is not None else hub.clock()
 
     horizon = horizon_of(hub.clock, of.health.stored_lag_seconds)
-    pages = Pages(tables, horizon)
+    pages, names = Pages(tables, horizon), Names(state, tables)
     checks = [Depends(known_keys), Depends(acceptable)]
     everything = APIRouter(prefix="/api/v1", responses=COMMON)
     routes = APIRouter(responses=CATCHING_UP, dependencies=[Depends(requires(MARKET)), *checks, Depends(live)])
     exchanges.add(routes, state, hub)
     instruments.add(routes, of.settings, state, hub)
     books.add(routes, state, hub, tables, horizon, depth_levels=of.settings.processors.depth_levels)
-    trades.add(routes, state, pages, live_since)
-    candles.add(routes, state, pages, live_since)
-    opportunities.add(routes, state, pages, live_since, hub.clock)
-    summary.add(routes, state, tables, horizon, live_since, hub.clock)
+    trades.add(routes, state, pages, names, live_since)
+    candles.add(routes, state, pages, names, live_since)
+    opportunities.add(routes, state, pages, names, live_since, hub.clock)
+    summary.add(routes, state, tables, names, horizon, live_since, hub.clock)
     statistics.add(routes, state, pages, live_since)
-    events.add(routes, state, pages, live_since)
+    events.add(routes, state, pages, names, live_since)
     everything.include_router(routes)
     of_system = APIRouter(dependencies=[Depends(requires(SYSTEM)), *checks])
     system.add(of_system, of.health)

@@ -16,8 +16,8 @@ from gateway.datasets.selection import selected
 from gateway.datasets.summary import SUMMARY, covered, query, summed
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.guards import check_names
 from gateway.rest.horizon import Horizon
+from gateway.rest.names import Names
 from gateway.rest.negotiation import JSON, SUFFIX, chosen
 from gateway.rest.results import From, To, content
 from gateway.state import MarketState
@@ -31,6 +31,7 @@ def add(
     routes: APIRouter,
     state: MarketState,
     tables: Tables,
+    names: Names,
     horizon: Horizon,
     live_since: Callable[[], int],
     clock: Callable[[], int],
@@ -51,7 +52,7 @@ def add(
         to: To = None,
     ) -> Response:
         """Sum the books' statistics over a time range, by default the last four minutes; a row per instrument."""
-        check_names(state, venue, symbol)
+        await names.check(venue, symbol)
         kind = chosen(request.headers.get("accept"))
         asked = selected(begin, to, "asc", {"venue": venue, "symbol": symbol})
         end = asked.end if asked.end is not None else clock()
