@@ -14,6 +14,7 @@ from gateway.datasets.selection import Order, selected
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.names import Names
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
 
@@ -44,7 +45,7 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_
         cursor: Cursor = None,
     ) -> Response:
         """List the events of all services (`ops.events`), the newest first."""
-        await names.check(venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         filters = {"venue": venue, "symbol": symbol, "service": service, "kind": kind, "severity": severity}
         selection = selected(begin, to, order, filters)
         return await respond(request, pages, dataset, selection, cursor=cursor, limit=limit)

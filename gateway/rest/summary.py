@@ -19,6 +19,7 @@ from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.horizon import Horizon
 from gateway.rest.names import Names
 from gateway.rest.negotiation import JSON, SUFFIX, chosen
+from gateway.rest.presence import while_present
 from gateway.rest.results import From, To, content
 from gateway.state import MarketState
 from gateway.tables import Tables
@@ -52,7 +53,7 @@ def add(
         to: To = None,
     ) -> Response:
         """Sum the books' statistics over a time range, by default the last four minutes; a row per instrument."""
-        await names.check(venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         kind = chosen(request.headers.get("accept"))
         asked = selected(begin, to, "asc", {"venue": venue, "symbol": symbol})
         end = asked.end if asked.end is not None else clock()
@@ -63,7 +64,7 @@ def add(
             rows = summed(state, selection)
         else:
             text, bound = query(selection)
-            found = await tables.read(text, bound)
+            found = await while_present(request, tables.read(text, bound))
             rows = found.select(SUMMARY.schema.names).cast(SUMMARY.schema)
             until = horizon() // 1000 if end > horizon() else None
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}

@@ -14,6 +14,7 @@ from gateway.datasets.trades import trades
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.names import Names
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
 
@@ -39,6 +40,6 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_
         cursor: Cursor = None,
     ) -> Response:
         """List trades by the time they were received, the newest first."""
-        await names.check(venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         selection = selected(begin, to, order, {"venue": venue, "symbol": symbol})
         return await respond(request, pages, dataset, selection, cursor=cursor, limit=limit)
