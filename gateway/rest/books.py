@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from alphapulse.errors import RequestRefused
 from gateway import protocol
@@ -15,6 +15,8 @@ from gateway.rest import answers, examples
 from gateway.rest.ages import milliseconds
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.horizon import Horizon
+from gateway.rest.names import Names
+from gateway.rest.presence import while_present
 from gateway.state import MarketState, ShownInstrument
 from gateway.tables import Tables
 
@@ -31,7 +33,14 @@ class NotStoredYet(RequestRefused):
 
 
 def add(
-    routes: APIRouter, state: MarketState, hub: Hub, tables: Tables, horizon: Horizon, *, depth_levels: int
+    routes: APIRouter,
+    state: MarketState,
+    hub: Hub,
+    tables: Tables,
+    names: Names,
+    horizon: Horizon,
+    *,
+    depth_levels: int,
 ) -> None:
     """Add the routes.
 
@@ -52,6 +61,7 @@ def add(
         responses={**UNKNOWN, **UNAVAILABLE, 200: examples.of(examples.BOOK)},
     )
     async def book(
+        request: Request,
         venue: str,
         symbol: str,
         # Not in the annotation: FastAPI reads it as text and would not find depth_levels there.
@@ -66,10 +76,12 @@ def add(
         ] = None,
     ) -> answers.BookAnswer:
         """Return an instrument's best levels; without a valid book, an answer that is not valid."""
-        instrument = state.instrument(venue, symbol)
         if at is not None:
             # The whole microsecond: asked for at a book's own time, which is rounded down, the answer is that book.
-            return await _then(instrument, nanoseconds("at", at) + 999, depth)
+            instant = nanoseconds("at", at) + 999
+            await while_present(request, names.check(venue, symbol))
+            return await while_present(request, _then(venue, symbol, instant, depth))
+        instrument = state.instrument(venue, symbol)
         if depth is not None and depth > depth_levels:
             raise RequestRefused(
                 "bad_value",
@@ -77,24 +89,25 @@ def add(
             )
         return _book(instrument, depth or depth_levels, hub.clock())
 
-    async def _then(of: ShownInstrument, at: int, depth: int | None) -> answers.BookAnswer:
-        now = hub.clock()
-        if at > now:
+    async def _then(venue: str, symbol: str, at: int, depth: int | None) -> answers.BookAnswer:
+        if at > hub.clock():
             raise RequestRefused("bad_value", f"query at: must not be in the future, found {at // 1000}")
         stored = horizon()
         if at > stored:
             # The book has not changed since it was published, so it is the one of every later instant.
-            if of.depth is not None and of.depth.received_time <= at and (depth or depth_levels) <= depth_levels:
-                return _book(of, depth or depth_levels, at)
+            for of in state.matching(venue, symbol):
+                unchanged = of.depth is not None and of.depth.received_time <= at
+                if unchanged and (depth or depth_levels) <= depth_levels:
+                    return _book(of, depth or depth_levels, at)
             raise NotStoredYet((at - stored) / 1e9 + 1)
-        found = await book_at(tables, of.venue, of.symbol, at, levels=depth, max_book_age=state.max_book_age)
-        return _stored(of, found, at)
+        found = await book_at(tables, venue, symbol, at, levels=depth, max_book_age=state.max_book_age)
+        return _stored(venue, symbol, found, at)
 
 
-def _stored(of: ShownInstrument, book: StoredBook, at: int) -> answers.BookAnswer:
+def _stored(venue: str, symbol: str, book: StoredBook, at: int) -> answers.BookAnswer:
     return answers.BookAnswer(
-        venue=of.venue,
-        symbol=of.symbol,
+        venue=venue,
+        symbol=symbol,
         valid=book.fault is None,
         reason=book.fault,
         age_ms=milliseconds(at - book.received_time) if book.received_time else None,

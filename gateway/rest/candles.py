@@ -13,14 +13,15 @@ from gateway.datasets.pages import Pages
 from gateway.datasets.selection import Order, selected
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.guards import check_names
+from gateway.rest.names import Names
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
 
 MAX_INTERVAL = 7 * 86_400
 
 
-def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callable[[], int]) -> None:
+def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_since: Callable[[], int]) -> None:
     """Add the routes."""
     dataset = candles(state, live_since)
 
@@ -44,6 +45,6 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callabl
         cursor: Cursor = None,
     ) -> Response:
         """List the candles of one interval by the time they open, each in its latest revision."""
-        check_names(state, venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         selection = selected(begin, to, order, {"venue": venue, "symbol": symbol, "interval": interval})
         return await respond(request, pages, dataset, selection, cursor=cursor, limit=limit)

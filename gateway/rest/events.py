@@ -13,12 +13,13 @@ from gateway.datasets.pages import Pages
 from gateway.datasets.selection import Order, selected
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.guards import check_names
+from gateway.rest.names import Names
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
 
 
-def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callable[[], int]) -> None:
+def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_since: Callable[[], int]) -> None:
     """Add the routes."""
     dataset = events(state, live_since)
 
@@ -44,7 +45,7 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callabl
         cursor: Cursor = None,
     ) -> Response:
         """List the events of all services (`ops.events`), the newest first."""
-        check_names(state, venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         filters = {"venue": venue, "symbol": symbol, "service": service, "kind": kind, "severity": severity}
         selection = selected(begin, to, order, filters)
         return await respond(request, pages, dataset, selection, cursor=cursor, limit=limit)

@@ -10,7 +10,6 @@ from fastapi.routing import APIRoute
 
 from alphapulse.errors import RequestRefused
 from gateway.rest.negotiation import EVERY, JSON, chosen
-from gateway.state import MarketState
 
 CATCHING_UP: Final = "catching_up"
 UNKNOWN_KEY: Final = "unknown_key"
@@ -57,17 +56,3 @@ async def acceptable(request: Request) -> None:
 def _has_rows(route: APIRoute) -> bool:
     content = route.responses.get(200, {}).get("content", {})
     return EVERY[1] in content
-
-
-def check_names(state: MarketState, venue: str | None, symbol: str | None) -> None:
-    """Check that there is such an instrument; each None: any.
-
-    Raises:
-        UnknownInstrument: there is none; the message lists the known names.
-    """
-    if venue is not None and symbol is not None:
-        state.instrument(venue, symbol)
-    elif venue is not None:
-        state.instruments(venue)
-    elif symbol is not None:
-        state.check_symbol(symbol)

@@ -15,8 +15,9 @@ from gateway.datasets.pages import Pages
 from gateway.datasets.selection import Order, Selection, cursor_of, selected
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.guards import check_names
+from gateway.rest.names import Names
 from gateway.rest.negotiation import JSON, chosen
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
 
@@ -24,7 +25,12 @@ DEFAULT_LIMIT = 200
 
 
 def add(
-    routes: APIRouter, state: MarketState, pages: Pages, live_since: Callable[[], int], clock: Callable[[], int]
+    routes: APIRouter,
+    state: MarketState,
+    pages: Pages,
+    names: Names,
+    live_since: Callable[[], int],
+    clock: Callable[[], int],
 ) -> None:
     """Add the routes."""
     dataset = stored.opportunities(state, live_since)
@@ -52,7 +58,7 @@ def add(
         one of its books is invalid or stale. With one, or with a cursor: each opportunity that changed in the range,
         in the state that it had at its end.
         """
-        check_names(state, venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         filters = {"venue": venue, "symbol": symbol, "state": None if which == "all" else which}
         selection = selected(begin, to, order, filters)
         present = begin is None and to is None and cursor is None and order == "desc"

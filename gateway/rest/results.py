@@ -19,6 +19,7 @@ from gateway.datasets.selection import CURSOR_CHARACTERS, Selection, continued, 
 from gateway.datasets.times import PATTERN
 from gateway.rest.head import is_head
 from gateway.rest.negotiation import ARROW, CSV, JSON, PARQUET, SUFFIX, chosen
+from gateway.rest.presence import while_present
 
 LIMIT: Final = 10_000
 """Largest page."""
@@ -81,9 +82,9 @@ async def respond(
     if cursor is not None:
         selection = continued(dataset.name, cursor, selection)
     if kind == JSON:
-        page = await pages.page(dataset, selection, limit or DEFAULT_LIMIT)
+        page = await while_present(request, pages.page(dataset, selection, limit or DEFAULT_LIMIT))
         return await _json(request, dataset, page, head or {})
-    page = await pages.page(dataset, selection, limit or EXPORT_ROWS)
+    page = await while_present(request, pages.page(dataset, selection, limit or EXPORT_ROWS))
     headers = {
         **_completeness(page),
         "Cache-Control": "no-store",

@@ -29,6 +29,7 @@ from gateway.rest import (
 from gateway.rest.faults import CATCHING_UP, COMMON
 from gateway.rest.guards import CatchingUp, acceptable, known_keys
 from gateway.rest.horizon import horizon_of
+from gateway.rest.names import Names
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
 from gateway.tables import Tables
@@ -75,7 +76,7 @@ def router(of: Sources) -> APIRouter:
         return hub.live_since if hub.live_since is not None else hub.clock()
 
     horizon = horizon_of(hub.clock, of.health.stored_lag_seconds)
-    pages = Pages(tables, horizon)
+    pages, names = Pages(tables, horizon), Names(state, tables)
     # Access first: who is refused learns nothing else.
     checks = [Depends(known_keys), Depends(acceptable)]
     everything = APIRouter(prefix="/api/v1", responses=COMMON)
@@ -84,13 +85,13 @@ def router(of: Sources) -> APIRouter:
     stored = APIRouter(responses=CATCHING_UP, dependencies=[Depends(requires(REST_HISTORY)), *checks, Depends(live)])
     exchanges.add(routes, state, hub)
     instruments.add(routes, of.settings, state, hub)
-    books.add(routes, state, hub, tables, horizon, depth_levels=of.settings.processors.depth_levels)
-    trades.add(routes, state, pages, live_since)
-    candles.add(routes, state, pages, live_since)
-    opportunities.add(routes, state, pages, live_since, hub.clock)
-    summary.add(stored, state, tables, horizon, live_since, hub.clock)
-    statistics.add(routes, state, pages, live_since)
-    events.add(stored, state, pages, live_since)
+    books.add(routes, state, hub, tables, names, horizon, depth_levels=of.settings.processors.depth_levels)
+    trades.add(routes, state, pages, names, live_since)
+    candles.add(routes, state, pages, names, live_since)
+    opportunities.add(routes, state, pages, names, live_since, hub.clock)
+    summary.add(stored, state, tables, names, horizon, live_since, hub.clock)
+    statistics.add(routes, state, pages, names, live_since)
+    events.add(stored, state, pages, names, live_since)
     everything.include_router(routes)
     everything.include_router(stored)
     of_system = APIRouter(dependencies=[Depends(requires(REST_SYSTEM)), *checks])

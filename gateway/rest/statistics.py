@@ -15,14 +15,16 @@ from gateway.datasets.selection import Order, cursor_of, selected
 from gateway.datasets.statistics import statistics
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
+from gateway.rest.names import Names
 from gateway.rest.negotiation import JSON, chosen
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import WINDOWS_KEPT, MarketState
 
 DEFAULT_LIMIT = 60
 
 
-def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callable[[], int]) -> None:
+def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_since: Callable[[], int]) -> None:
     """Add the routes."""
     dataset = statistics(state, live_since)
 
@@ -46,12 +48,12 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callabl
         cursor: Cursor = None,
     ) -> Response:
         """Return an instrument's book statistics by windows (one second each by default)."""
-        instrument = state.instrument(venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         selection = selected(begin, to, order or "desc", {"venue": venue, "symbol": symbol})
         present = begin is None and to is None and order is None and cursor is None
         latest = limit or DEFAULT_LIMIT
         if present and latest <= WINDOWS_KEPT and chosen(request.headers.get("accept")) == JSON:
-            windows = list(instrument.windows)[-latest:]
+            windows = [window for each in state.matching(venue, symbol) for window in each.windows][-latest:]
             following = None
             if windows:
                 first = windows[0]

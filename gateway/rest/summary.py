@@ -16,9 +16,10 @@ from gateway.datasets.selection import selected
 from gateway.datasets.summary import SUMMARY, covered, query, summed
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.guards import check_names
 from gateway.rest.horizon import Horizon
+from gateway.rest.names import Names
 from gateway.rest.negotiation import JSON, SUFFIX, chosen
+from gateway.rest.presence import while_present
 from gateway.rest.results import From, To, content
 from gateway.state import MarketState
 from gateway.tables import Tables
@@ -31,6 +32,7 @@ def add(
     routes: APIRouter,
     state: MarketState,
     tables: Tables,
+    names: Names,
     horizon: Horizon,
     live_since: Callable[[], int],
     clock: Callable[[], int],
@@ -51,7 +53,7 @@ def add(
         to: To = None,
     ) -> Response:
         """Sum the books' statistics over a time range, by default the last four minutes; a row per instrument."""
-        check_names(state, venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         kind = chosen(request.headers.get("accept"))
         asked = selected(begin, to, "asc", {"venue": venue, "symbol": symbol})
         end = asked.end if asked.end is not None else clock()
@@ -62,7 +64,7 @@ def add(
             rows = summed(state, selection)
         else:
             text, bound = query(selection)
-            found = await tables.read(text, bound)
+            found = await while_present(request, tables.read(text, bound))
             rows = found.select(SUMMARY.schema.names).cast(SUMMARY.schema)
             until = horizon() // 1000 if end > horizon() else None
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}

@@ -12,6 +12,7 @@ from typing import Final
 from alphapulse import logs
 from alphapulse.config import PREFIX
 from alphapulse.config.symbols import Change, ChangeRefused, added, applied, removed
+from alphapulse.errors import BrokerError
 from schemas.records import Event
 
 CHECK_SECONDS: Final = 30.0
@@ -67,18 +68,21 @@ class SymbolEditor:
             change = await asyncio.to_thread(make, self._folder, venue, symbol)
             await applied(self._folder, change, venue_faults)
         self._log.info(kind, venue=venue, symbol=symbol, identity=identity, file=str(change.path))
-        await self._audit(
-            Event(
-                time=self._clock(),
-                service=self._service,
-                kind=kind,
-                severity="INFO",
-                venue=venue,
-                symbol=symbol,
-                message=f"{kind.replace('_', ' ')} by {identity}: {symbol} of {venue} in {change.path.name}",
-                details={"identity": identity, "file": change.path.name},
-            )
+        event = Event(
+            time=self._clock(),
+            service=self._service,
+            kind=kind,
+            severity="INFO",
+            venue=venue,
+            symbol=symbol,
+            message=f"{kind.replace('_', ' ')} by {identity}: {symbol} of {venue} in {change.path.name}",
+            details={"identity": identity, "file": change.path.name},
         )
+        try:
+            await self._audit(event)
+        except BrokerError as error:
+            # The change is made and in the log: the client must not take it for refused.
+            self._log.error("event not published", kind=kind, venue=venue, symbol=symbol, reason=str(error))
         return change
 
 

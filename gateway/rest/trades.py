@@ -13,12 +13,13 @@ from gateway.datasets.selection import Order, selected
 from gateway.datasets.trades import trades
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.guards import check_names
+from gateway.rest.names import Names
+from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
 
 
-def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callable[[], int]) -> None:
+def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_since: Callable[[], int]) -> None:
     """Add the routes."""
     dataset = trades(state, live_since)
 
@@ -39,6 +40,6 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, live_since: Callabl
         cursor: Cursor = None,
     ) -> Response:
         """List trades by the time they were received, the newest first."""
-        check_names(state, venue, symbol)
+        await while_present(request, names.check(venue, symbol))
         selection = selected(begin, to, order, {"venue": venue, "symbol": symbol})
         return await respond(request, pages, dataset, selection, cursor=cursor, limit=limit)

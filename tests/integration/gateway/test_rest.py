@@ -19,7 +19,7 @@ from alphapulse.config import KafkaSettings, Settings
 from schemas.records import L2Update, Record
 from tests.fixtures import market
 from tests.fixtures.sink_process import Process, until
-from tests.integration.gateway.conftest import Feed, running_gateway
+from tests.integration.gateway.conftest import Feed, eventually, running_gateway
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
@@ -241,6 +241,16 @@ async def test_the_other_resources(tmp_path: Path, kafka: KafkaSettings, feed: F
         assert [each["kind"] for each in (await rest.json(f"events?{window}&severity=WARNING"))["events"]] == ["gap"]
         table = pa.ipc.open_stream(await rest.body(f"events?{window}", ARROW)).read_all()
         assert table.column("details").to_pylist()[1] == [("expected", "7")]
+        await feed.put(market.trade("9", received_time=time.time_ns() - SECOND // 2, exchange_time=0))
+
+        async def measured() -> Any:
+            hops = (await rest.json("system/status"))["hops"]
+            return hops if hops["broker_to_gateway"]["count"] and hops["collector_to_broker"]["count"] else None
+
+        hops = await eventually(measured)
+        assert hops["collector_to_broker"]["p50"] > 400_000
+        assert 0 <= hops["broker_to_gateway"]["max"] < 60_000_000
+
         for path in ("candles?", "events?", "arbitrage/opportunities?state=all&", "delta-stats/kraken/BTC-USD?"):
             for accept in ("text/csv", ARROW, PARQUET):
                 assert await rest.body(f"{path}{window}", accept)

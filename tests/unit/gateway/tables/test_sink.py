@@ -12,21 +12,31 @@ import pytest
 from aiohttp import web
 
 from alphapulse.config import Settings
+from alphapulse.errors import UnknownInstrument
+from gateway.rest.names import Names
+from gateway.state import MarketState
 from gateway.tables import BoundedTables, TablesUnavailable
 from gateway.tables.errors import NotRepresentable
 from gateway.tables.sink import SinkTables
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.tables import migrate
 
 LONG = "SELECT count() AS n FROM numbers(30000000000) WHERE sipHash64(number) % 7 = 1"
 
 
 @pytest.fixture
-async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    made = Engine(Settings(data_dir=tmp_path))
+    await made.open(asyncio.Event())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def settings(tmp_path: Path, engine: Engine) -> AsyncIterator[Settings]:
     """Those of a data directory whose sink answers queries."""
     settings = Settings(data_dir=tmp_path)
-    engine = Engine(settings)
-    await engine.open(asyncio.Event())
     sql = SqlEndpoint(engine)
     app = web.Application()
     app.router.add_post("/sql", sql.answer)
@@ -39,7 +49,6 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
     finally:
         await runner.cleanup()
         await sql.close()
-        await engine.close()
 
 
 def announce(folder: Path, **fields: object) -> None:
@@ -101,3 +110,27 @@ async def test_why_the_sink_does_not_answer(tmp_path: Path) -> None:
     with pytest.raises(TablesUnavailable, match="cannot be read"):
         await tables.read("SELECT 1", {})
     await tables.close()
+
+
+async def test_names_are_those_of_now_and_those_of_stored_data(settings: Settings, engine: Engine) -> None:
+    await migrate(engine)
+    await engine.command("INSERT INTO trades (venue, symbol) VALUES ('bitmex', 'XBT-USD')")
+    await engine.command("INSERT INTO stats (venue, symbol) VALUES ('okx', 'ETH-USDT')")
+    tables = SinkTables(settings)
+    names = Names(MarketState({"kraken": ("BTC-USD",)}, max_book_age=1), tables)
+    for venue, symbol in (
+        (None, None),
+        ("kraken", "BTC-USD"),
+        (None, "BTC-USD"),
+        ("bitmex", None),
+        ("bitmex", "XBT-USD"),
+        (None, "ETH-USDT"),
+    ):
+        await names.check(venue, symbol)
+    for venue, symbol in (("bitmex", "BTC-USD"), ("bitmx", None), (None, "XBT"), ("kraken", "XBT-USD")):
+        with pytest.raises(UnknownInstrument, match="known"):
+            await names.check(venue, symbol)
+    await tables.close()
+    announce(settings.data_dir)
+    with pytest.raises(UnknownInstrument, match="known: kraken"):
+        await Names(MarketState({"kraken": ()}, max_book_age=1), SinkTables(settings)).check("bitmex", None)
