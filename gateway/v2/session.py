@@ -44,6 +44,8 @@ AUTH_SECONDS: Final = 10.0
 """A client without credentials is disconnected after this."""
 EXPIRY_WARNING_NS: Final = 30 * 10**9
 RECONNECT_MS: Final = (5_000, 30_000)
+LOADING_SECONDS: Final = 10.0
+"""A client with a position in a whole book waits at most this long until the book is loaded."""
 MAX_PATTERNS: Final = 100
 """Maximum subscriptions with wildcards of a connection: each is tried for each new instrument."""
 
@@ -82,6 +84,14 @@ class Feeds(Protocol):
         """Return a feed for a subscriber."""
         ...
 
+    def await_book(self, key: FeedKey, waiter: Any) -> bool:
+        """Tell ``waiter`` when a whole book is loaded; False: nothing has to be waited for."""
+        ...
+
+    def stop_waiting(self, key: FeedKey, waiter: Any) -> None:
+        """End the wait for a book."""
+        ...
+
     def leave(self, key: FeedKey, options: Options) -> None:
         """Drop the feed if it has no subscriber left."""
         ...
@@ -106,6 +116,15 @@ class Pattern:
     request: Subscribe
     selection: Selection
     options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A subscription that waits until its book is loaded, so that the client can continue at its position."""
+
+    request: Subscribe
+    options: Options
+    positions: dict[tuple[str, str], Position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +223,8 @@ class Session:
         self._outbox = Outbox[bytes](queue_bytes)
         self._members: dict[FeedKey, Membership] = {}
         self._patterns: list[Pattern] = []
+        self._deferred: dict[FeedKey, Deferred] = {}
+        self._deferred_since = 0.0
         self._access = _Access(identity, gate, address, now + AUTH_SECONDS)
         self._stall_seconds = stall_seconds
         self._refused_in_row = 0
@@ -321,7 +342,8 @@ class Session:
     def _leave_forbidden(self, identity: Identity) -> None:
         """End the subscriptions that new credentials do not cover."""
         gone: dict[str, list[FeedKey]] = {}
-        for key in [key for key in self._members if not identity.may_stream(key.channel, key.venue)]:
+        mine = (*self._members, *self._deferred)
+        for key in [key for key in mine if not identity.may_stream(key.channel, key.venue)]:
             self._leave(key)
             gone.setdefault(key.channel, []).append(key)
         for channel, keys in gone.items():
@@ -353,10 +375,25 @@ class Session:
                 raise RequestRefused("too_many_subscriptions", f"at most {MAX_PATTERNS} with wildcards per connection")
             self._patterns = [*others, Pattern(request, selection, options)]
             self._feeds.watchers[self] = None
-        self._join(request, options, keys, positions_of(request))
+        positions = positions_of(request)
+        for key in keys:
+            self._leave(key)
+        waiting = [
+            key
+            for key in keys
+            if (key.venue or "", key.symbol or "") in positions and self._feeds.await_book(key, self)
+        ]
+        self._deferred |= dict.fromkeys(waiting, Deferred(request, options, positions))
+        self._join(request, options, [key for key in keys if key not in self._deferred], positions)
+
+    def loaded(self, key: FeedKey) -> None:
+        """Subscribe to a feed whose book is loaded now, or has not been for too long."""
+        deferred = self._deferred.pop(key, None)
+        if deferred is not None:
+            self._join(deferred.request, deferred.options, [key], deferred.positions)
 
     def _check_room(self, keys: Iterable[FeedKey]) -> None:
-        count = len(self._members.keys() | set(keys))
+        count = len(self._members.keys() | self._deferred.keys() | set(keys))
         if count > MAX_SUBSCRIPTIONS:
             raise RequestRefused("too_many_subscriptions", f"{count} feeds; at most {MAX_SUBSCRIPTIONS} per connection")
 
@@ -390,7 +427,7 @@ class Session:
         if identity is None or self._ended:
             return
         for key in keys:
-            if key in self._members or not identity.may_stream(key.channel, key.venue):
+            if key in self._members or key in self._deferred or not identity.may_stream(key.channel, key.venue):
                 continue
             pattern = next(
                 (
@@ -415,7 +452,8 @@ class Session:
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         selection = selection_of(request)
-        keys = [key for key in self._members if key.channel == selection.channel and selection.match(key)]
+        mine = (*self._members, *self._deferred)
+        keys = [key for key in mine if key.channel == selection.channel and selection.match(key)]
         for key in keys:
             self._leave(key)
         # A pattern ends with all that it covers; one that is only narrowed goes on with the rest.
@@ -439,6 +477,8 @@ class Session:
         self._queued(0)
 
     def _leave(self, key: FeedKey) -> None:
+        if self._deferred.pop(key, None) is not None:
+            self._feeds.stop_waiting(key, self)
         member = self._members.pop(key, None)
         if member is not None:
             member.variant.leave(self)
@@ -501,6 +541,12 @@ class Session:
         blocked = self._blocked_since
         if blocked is not None and self._outbox.conflated and now - blocked >= self._stall_seconds:
             self.close(SLOW)
+        if not self._deferred:
+            self._deferred_since = now
+        elif now - self._deferred_since >= LOADING_SECONDS:
+            for key in list(self._deferred):
+                self._feeds.stop_waiting(key, self)
+                self.loaded(key)
         access = self._access
         if access.identity is None:
             if now >= access.deadline:
@@ -529,7 +575,7 @@ class Session:
         self._ended = True
         self._patterns.clear()
         self._feeds.watchers.pop(self, None)
-        for key in list(self._members):
+        for key in (*self._members, *self._deferred):
             self._leave(key)
 
 

@@ -41,6 +41,14 @@ class Watcher(Protocol):
         ...
 
 
+class Waiter(Protocol):
+    """A client with a position in a book that is not loaded yet."""
+
+    def loaded(self, key: FeedKey) -> None:
+        """Subscribe to the feed: its book is loaded now."""
+        ...
+
+
 class Streams:
     """Feeds by key and options.
 
@@ -66,6 +74,7 @@ class Streams:
         self._depths: dict[tuple[str, str], DepthHistory] = {}
         self._trades: dict[tuple[str, str], TradeHistory] = {}
         self._alerts: dict[str | None, deque[Event]] = {}
+        self._waiters: dict[FeedKey, dict[Waiter, None]] = {}
         self._known = {(each.venue, each.symbol) for each in state.instruments()}
         self._venues = set(state.venues)
         self._symbols = {symbol for _, symbol in self._known}
@@ -120,8 +129,12 @@ class Streams:
                     feed.look(now_ns)
 
     def _l2_changed(self, instrument: tuple[str, str], change: L2Change) -> None:
-        for feed in self._of(FeedKey("l2", *instrument)):
+        key = FeedKey("l2", *instrument)
+        for feed in self._of(key):
             feed.take(change)
+        if self._waiters and self.l2.book(*instrument).loaded:
+            for waiter in self._waiters.pop(key, ()):
+                waiter.loaded(key)
 
     def audience(self, record: Record) -> int:
         """Return how many subscriptions concern ``record``."""
@@ -222,6 +235,22 @@ class Streams:
             if key.channel == "l2":
                 self.l2.want(key.venue or "", key.symbol or "")
         return feed.variant(form)
+
+    def await_book(self, key: FeedKey, waiter: Waiter) -> bool:
+        """Begin to read a whole book and tell ``waiter`` when it is loaded; False: nothing has to be waited for."""
+        instrument = (key.venue or "", key.symbol or "")
+        if key.channel != "l2" or self.l2.book(*instrument).loaded:
+            return False
+        self._waiters.setdefault(key, {})[waiter] = None
+        self.l2.on_wanted(instrument)
+        return True
+
+    def stop_waiting(self, key: FeedKey, waiter: Waiter) -> None:
+        """End the wait for a book."""
+        waiters = self._waiters.get(key, {})
+        waiters.pop(waiter, None)
+        if not waiters:
+            self._waiters.pop(key, None)
 
     def leave(self, key: FeedKey, options: Options) -> None:
         """Drop the feed if it has no subscriber left."""

@@ -108,3 +108,59 @@ def test_one_delta_continues_from_any_position_of_the_epoch() -> None:
     assert answer["feeds"][0]["recovered"] is True
     answer, snapshot = bench.client().say(**L2 | {"since": [book.position() | {"epoch": "5"}]})[1:]
     assert (answer["feeds"][0]["recovered"], snapshot["type"]) == (False, "snapshot")
+
+
+def restarted() -> tuple[BenchV2, l2_feed.Feed, FollowedBook]:
+    """Return a gateway that does not read the book yet, the book's feed, and a client's book from before."""
+    bench, made = begun()
+    book = FollowedBook()
+    book.apply(bench.client().say(**L2)[-1])
+    list(made.run(5))
+    return BenchV2(), made, book
+
+
+def test_a_client_that_comes_back_first_waits_for_the_book_and_continues() -> None:
+    bench, made, book = restarted()
+    client = bench.client()
+    (answer,) = client.say(**L2 | {"id": 7, "since": [book.position()]})[1:]
+    assert (answer["id"], answer["feeds"]) == (7, [])
+    bench.put(*made.records)
+    assert client.read() == []
+    bench.load_l2()
+    answer, delta = client.read()
+    assert (answer["id"], answer["feeds"]) == (7, [{"recovered": True, "venue": "kraken", "symbol": "BTC-USD"}])
+    book.apply(delta)
+    assert same(book, made)
+    bench.put(made.delta())
+    book.apply(client.read()[0])
+    assert same(book, made)
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    bench, _, book = restarted()
+    client = bench.client()
+    client.say(**L2 | {"since": [book.position()]})
+    bench.hub.check()
+    bench.tick.advance(11)
+    bench.hub.check()
+    answer, snapshot = [each for each in client.read() if each["type"] != "heartbeat"]
+    assert (answer["feeds"][0]["recovered"], snapshot["reason"]) == (False, "no_book")
+    bench.load_l2()
+    assert client.session.subscriptions == 1
+
+
+@pytest.mark.parametrize("end", ["unsubscribe", "subscribe", "close"])
+def test_a_wait_can_be_ended(end: str) -> None:
+    bench, made, book = restarted()
+    client = bench.client()
+    client.say(**L2 | {"since": [book.position()]})
+    if end == "unsubscribe":
+        (answer,) = client.say(op="unsubscribe", channel="l2", venue="kraken", symbol="*")
+        assert answer["feeds"] == [{"venue": "kraken", "symbol": "BTC-USD"}]
+    elif end == "subscribe":
+        assert client.say(**L2)[-1]["reason"] == "no_book"
+    else:
+        bench.hub.closed(client.session)
+    bench.put(*made.records)
+    bench.load_l2()
+    assert [each["type"] for each in client.read()] == (["snapshot"] if end == "subscribe" else [])
