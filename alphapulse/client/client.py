@@ -361,13 +361,15 @@ class Client:
                 task.cancel()
             await asyncio.gather(reading, *others, return_exceptions=True)
             await connection.close(CLOSED)
-            code, reason = connection.close_code or 1006, connection.close_reason or ""
-            if self._hung_up is not None:
-                code, reason = self._hung_up.code, self._hung_up.reason
-            end, events = self._session.closed(code, reason)
+            end, events = self._session.closed(*self._close_code(connection))
             for event in events:
                 await self._handle(event, connection)
         return end
+
+    def _close_code(self, connection: ClientConnection) -> tuple[int, str]:
+        if self._hung_up is not None:
+            return self._hung_up.code, self._hung_up.reason
+        return connection.close_code or 1006, connection.close_reason or ""
 
     async def _until_read(self, reading: asyncio.Task[None], others: list[asyncio.Future[None]]) -> None:
         """Wait until all that came is delivered: a user who is slow gets the last messages before the reconnection."""

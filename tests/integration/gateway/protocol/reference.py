@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from schemas.records import Depth, L2Update, Record, Trade
 from tests.fixtures import market
@@ -93,9 +94,10 @@ class PublishedMarket:
     def _uncross(self, changes: tuple[dict[int, int], dict[int, int]]) -> None:
         """Drop new levels that would cross the book."""
         best_bid, best_ask = max(self._sides[0]), min(self._sides[1])
-        for change, crosses in ((changes[0], lambda p: p >= best_ask), (changes[1], lambda p: p <= best_bid)):
-            for price in [price for price in change if crosses(price)]:
-                del change[price]
+        for price in [price for price in changes[0] if price >= best_ask]:
+            del changes[0][price]
+        for price in [price for price in changes[1] if price <= best_bid]:
+            del changes[1][price]
         if changes[0] and changes[1] and max(changes[0]) >= min(changes[1]):
             changes[0].clear()
 
@@ -113,8 +115,13 @@ class PublishedMarket:
     def _level(price: int, size: int) -> tuple[str, str]:
         return text_of(price, PRICE_DECIMALS), text_of(size, SIZE_DECIMALS)
 
-    def _common(self) -> dict[str, object]:
-        numbers = {"venue": self.venue, "symbol": self.symbol, "epoch": self._epoch, "sequence": self._sequence}
+    def _common(self) -> dict[str, Any]:
+        numbers: dict[str, Any] = {
+            "venue": self.venue,
+            "symbol": self.symbol,
+            "epoch": self._epoch,
+            "sequence": self._sequence,
+        }
         return numbers | {
             "exchange_time": time.time_ns(),
             "received_time": time.time_ns(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -95,32 +95,38 @@ class Judge:
             assert not seen.bids or seen.reason == "stale"
 
     @property
-    def there(self) -> bool:
-        """Whether every feed is where the market is."""
+    def last(self) -> dict[str, Observation]:
+        """What was seen last of each channel."""
         last: dict[str, Observation] = {}
         for seen in self._follower.seen:
             if seen.type != "gap" and (seen.channel != "trades" or seen.ids):
                 last[seen.channel] = seen
+        return last
+
+    def __str__(self) -> str:
+        at = [
+            f"{each.channel} {each.epoch} {each.sequence} {each.ids[-1:]} {each.reason}" for each in self.last.values()
+        ]
+        return f"{self._follower.encoding}: {'; '.join(at)}; market: {self._market.numbers} {self._market.trade}"
+
+    @property
+    def there(self) -> bool:
+        """Whether every feed is where the market is."""
+        last = self.last
         if len(last) < len(self._follower.subscriptions):
             return False
         at = {(seen.epoch, seen.sequence) for channel, seen in last.items() if channel != "trades"}
         return at == {self._market.numbers} and last["trades"].ids[-1] == str(self._market.trade)
 
 
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until ``condition`` holds."""
-    try:
-        async with asyncio.timeout(BOUND):
-            while not condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not in {BOUND} s: {what}") from None
-
-
 async def all_there(judges: Sequence[Judge]) -> None:
     """Wait until all clients are where the market is; judge all they saw."""
     try:
-        await until(lambda: all(judge.there for judge in judges), "every client where the market is")
+        async with asyncio.timeout(BOUND):
+            while not all(judge.there for judge in judges):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError("\n".join(map(str, judges))) from None
     finally:
         for judge in judges:
             judge.judge()

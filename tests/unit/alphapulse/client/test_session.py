@@ -260,7 +260,7 @@ def test_nothing_is_asked_for_before_the_token_is_accepted() -> None:
     pair.session.authenticate("wrong")
     pair.exchange()
     pair.say(type="error", id=4, code="unauthorized", message="no")
-    assert pair.events[-1] == HangUp(UNAUTHORIZED, "unauthorized: no")
+    assert HangUp(UNAUTHORIZED, "unauthorized: no") in pair.events
 
 
 def test_feeds_that_new_credentials_do_not_cover_are_told() -> None:
