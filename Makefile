@@ -16,13 +16,16 @@ RATE ?= 5000
 BROKER ?= embedded
 
 PAGE := gateway/static/index.html
-PAGE_SOURCES := $(shell find gateway/dashboard -type f -not -path '*/node_modules/*' 2>/dev/null)
+PAGE_SOURCES := $(shell find gateway/dashboard gateway/client/src gateway/client/package.json -type f -not -path '*/node_modules/*' 2>/dev/null)
+# The stream's client in TypeScript: the page is made of its sources, programs and tests of what is built here.
+CLIENT := gateway/client/dist/index.js
+CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
 # Our files, in a checkout or an archive: not what is installed, built or cached.
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page lock clean
+.PHONY: help demo asyncapi audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,7 +34,7 @@ demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DA
 	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)" --broker "$(BROKER)"
 
 # With ARGS it is a part of the tests, of which the limit on coverage says nothing.
-test: $(VENV)/.dev $(PAGE) ## Run all tests with coverage
+test: $(VENV)/.dev $(PAGE) $(CLIENT) ## Run all tests with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
@@ -54,7 +57,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the page's own checks
+check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the client's and the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,9 +70,11 @@ check: $(VENV)/.dev $(PAGE) ## Lint, types, import rules, layout, schemas, spell
 	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/python scripts/metrics_doc.py --check
+	$(BIN)/python scripts/asyncapi_doc.py --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
 	else echo "promtool is not installed: Prometheus' rules are not checked"; fi
+	cd gateway/client && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
 	cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check
 
 compose-smoke: $(VENV)/.dev ## Bring the compose file up on stand-ins, break it, count its rows (needs a Docker engine, root)
@@ -83,6 +88,7 @@ audit: requirements-audit.lock | $(BIN)/python ## Look for known vulnerabilities
 	@for lock in requirements.lock requirements-dev.lock requirements-node.lock requirements-image.lock; do \
 	    echo "==> $$lock"; .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit; \
 	done
+	cd gateway/client && npm audit
 	cd gateway/dashboard && npm audit
 
 # Nothing is skipped for want of an engine or an image, as it is by `make test`. The reaper has no stand-in.
@@ -102,13 +108,18 @@ recordings: $(VENV)/.dev ## Make the recordings in recordings/ anew, with their 
 format: $(VENV)/.dev ## Format the Python code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an AsyncAPI document
+	$(BIN)/python scripts/asyncapi_doc.py
+
 page: $(PAGE) ## Build the dashboard
+
+client: $(CLIENT) ## Build the stream's client in TypeScript
 
 lock: ## Renew the locked versions (needs uv)
 	scripts/lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-* gateway/static gateway/dashboard/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* gateway/static gateway/dashboard/node_modules gateway/client/node_modules gateway/client/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache build dist *.egg-info .coverage .coverage.* htmlcov coverage.xml
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
@@ -139,4 +150,9 @@ $(VENV)/.node: requirements-node.lock | $(BIN)/python
 $(PAGE): $(PAGE_SOURCES) | $(VENV)/.node
 	@echo "==> building the page"
 	@cd gateway/dashboard && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@
+
+$(CLIENT): $(CLIENT_SOURCES) | $(VENV)/.node
+	@echo "==> building the client of the stream"
+	@cd gateway/client && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Final
 
 from alphapulse.errors import ValueRefused
@@ -24,3 +25,13 @@ def addresses(text: str) -> list[tuple[str, int]]:
             raise ValueRefused("expected host:port, several separated by commas")
         found.append((match["v6"] or match["host"], port))
     return found
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches ``host``: ``localhost`` or a loopback address; no name is looked up."""
+    try:
+        found = ip_address(host.strip("[]"))
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = getattr(found, "ipv4_mapped", None)
+    return found.is_loopback or (mapped is not None and mapped.is_loopback)

@@ -67,6 +67,11 @@ GATEWAY_CONFLATIONS = Counter(
 GATEWAY_DISCONNECTS = Counter("alphapulse_gateway_disconnects", "Connections the gateway closed", ["code"])
 """``code``: gateway/close_codes.py."""
 GATEWAY_REFUSED = Counter("alphapulse_gateway_refused_messages", "Client messages answered with an error", ["code"])
+GATEWAY_ACCESS = Counter("alphapulse_gateway_access", "Entries of the audit log, repetitions included", ["action"])
+"""``action``: granted, refused, forbidden, limited, key_created, key_revoked, keys_refused (docs/access.md)."""
+GATEWAY_AUDIT_DROPPED = Counter(
+    "alphapulse_gateway_audit_dropped", "Audit events that were logged but not published on ops.events"
+)
 GATEWAY_RECORDS = Counter("alphapulse_gateway_records", "Records read from the broker", ["topic", "outcome"])
 """``outcome``: taken, seen (a repetition, ignored), refused (kept in dlq)."""
 GATEWAY_BOOKS = Gauge("alphapulse_gateway_books", "Books as clients are told they are", ["venue", "status"])

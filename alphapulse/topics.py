@@ -64,7 +64,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
 """All topics with records of :mod:`schemas`."""
 
 STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, compacted=True),)
-"""Internal state of services: the stream processors' checkpoints (format: stream_processors.processing.state).
+"""Internal state of services: the stream processors' checkpoints (format: schemas.checkpoints).
 
 Partition n belongs to partition n of the topics that the service reads.
 """

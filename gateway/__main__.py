@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from alphapulse import output, service
@@ -14,7 +15,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the gateway until it is asked to stop; return the exit code."""
     parser = argparse.ArgumentParser(prog="alphapulse gateway", description="REST, WebSocket and page.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml and exchanges.toml")
-    return service.run(NAME, main, folder=parser.parse_args(arguments).config)
+    folder: Path | None = parser.parse_args(arguments).config
+    return service.run(NAME, partial(main, folder=folder), folder=folder)
 
 
 if __name__ == "__main__":

@@ -6,24 +6,39 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI, Request, WebSocket
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI, WebSocket
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
+from starlette_compress import CompressMiddleware
 
 from alphapulse import logs, metrics
 from alphapulse.config import Settings
-from alphapulse.errors import RequestRefused, UnknownInstrument
-from gateway import page, protocol, rest
+from gateway import page, protocol
+from gateway.access.errors import AccessRefused
+from gateway.access.gate import Gate
+from gateway.access.http import AccessHeaders, arrived, cors
+from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor
+from gateway.health.monitor import HealthMonitor
 from gateway.origin import origin_allowed
+from gateway.rest import errors, openapi
+from gateway.rest.caching import NoStore
+from gateway.rest.guards import CatchingUp
+from gateway.rest.head import HeadAsGet
+from gateway.rest.router import Sources, router
+from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
+from gateway.tables import Tables
+from gateway.v2.endpoint import Endpoint
+from gateway.v2.endpoint import router as stream_router
+from gateway.v2.streams import Streams
 from gateway.wire import wire_of
+from schemas.codec import Codec
 
 STREAM: Final = "/ws/v1"
+COMPRESSED_FROM: Final = 1024
+"""Bytes; a shorter body is sent as it is."""
 
 
 def create_app(
@@ -31,29 +46,45 @@ def create_app(
     state: MarketState,
     hub: Hub,
     health: HealthMonitor,
+    tables: Tables,
+    editor: SymbolEditor,
     *,
+    gate: Gate,
     static: Path = page.FOLDER,
+    streams: Streams | None = None,
 ) -> FastAPI:
     """Create the application; serve it with :class:`gateway.server.GatewayServer` (the stream needs its WebSockets).
 
     Args:
+        gate: who may see what.
+        tables: of ClickHouse.
+        editor: of the configuration.
         static: folder of the built page.
+        streams: feeds of the stream's version 2; None: made here.
     """
     app = FastAPI(
         title="AlphaPulse",
         version=str(protocol.VERSION),
         summary="Live books, trades and arbitrage across venues.",
-        description=f"Snapshots over REST, changes over the WebSocket at `{STREAM}`.",
+        description="Snapshots over REST, changes over the WebSocket at `/ws/v2` (`/api/asyncapi.json`).",
         # The page's build contains the documentation (page.DOCUMENTATION); FastAPI's own needs Internet access.
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,  # gateway.rest.openapi,
     )
+    # Parquet and what the page's build has compressed are not in its list of types.
+    app.add_middleware(CompressMiddleware, minimum_size=COMPRESSED_FROM, brotli=False)
+    app.add_middleware(NoStore)
+    app.add_middleware(HeadAsGet)
+    app.state.gate = gate
+    if settings.gateway.allowed_origins:
+        app.add_middleware(CORSMiddleware, **cors(settings.gateway.allowed_origins))
+    app.add_middleware(AccessHeaders, refusal=errors.refusal)
     app.add_middleware(page.SecurityHeaders)
-    app.include_router(rest.router(state, hub, health, depth_levels=settings.processors.depth_levels))
-    app.add_exception_handler(RequestRefused, _refused)
-    app.add_exception_handler(RequestValidationError, _not_valid)
-    app.add_exception_handler(HTTPException, _http_error)
+    sources = Sources(settings, state, hub, health, tables, editor)
+    app.include_router(router(sources))
+    errors.install(app)
+    openapi.install(app)
     allowed_origins, max_connections = settings.gateway.allowed_origins, settings.gateway.max_connections
     log = logs.get("gateway.stream")
 
@@ -66,7 +97,12 @@ def create_app(
             await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
             return
         if not hub.live:
-            await websocket.send_denial_response(_told(rest.CatchingUp()))
+            await websocket.send_denial_response(errors.refusal(CatchingUp(), STREAM))
+            return
+        try:
+            identity, address = await arrived(websocket)
+        except AccessRefused as refusal:
+            await websocket.send_denial_response(errors.refusal(refusal, STREAM))
             return
         await websocket.accept()
         wire = wire_of(websocket.scope)
@@ -78,7 +114,13 @@ def create_app(
             metrics.GATEWAY_DISCONNECTS.labels(code=str(CONNECTION_LIMIT.number)).inc()
             wire.close(CONNECTION_LIMIT)
             return
-        session = hub.open(wire)
+        try:
+            visitor = Visitor(gate, identity, address)
+        except AccessRefused as refusal:
+            metrics.GATEWAY_DISCONNECTS.labels(code=str(refusal.close_code.number)).inc()
+            wire.close(refusal.close_code)
+            return
+        session = hub.open(wire, visitor)
         wire.drained = partial(hub.waiting, session)
         try:
             while (message := await websocket.receive())["type"] == "websocket.receive":
@@ -86,44 +128,14 @@ def create_app(
         finally:
             hub.closed(session)
 
+    endpoint = Endpoint(
+        hub,
+        streams if streams is not None else Streams(hub, state, Codec()),
+        gate,
+        max_book_age_ms=state.max_book_age // 1_000_000,
+        allowed_origins=allowed_origins,
+        max_connections=max_connections,
+    )
+    app.include_router(stream_router(endpoint))
     app.mount("/", page.Page(static))
     return app
-
-
-def _fault(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"code": code, "message": message}, status_code=status)
-
-
-def _told(refused: RequestRefused) -> JSONResponse:
-    """Return the response to a refused request."""
-    match refused:
-        case rest.CatchingUp():
-            response = _fault(503, refused.code, str(refused))
-            response.headers["Retry-After"] = str(rest.RETRY_SECONDS)
-            return response
-        case UnknownInstrument():
-            return _fault(404, refused.code, str(refused))
-        case _:
-            return _fault(422, refused.code, str(refused))
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestRefused):
-        raise error
-    return _told(error)
-
-
-async def _not_valid(_: Request, error: Exception) -> JSONResponse:
-    findings = error.errors() if isinstance(error, RequestValidationError) else []
-    lines = [
-        f"{' '.join(str(part) for part in finding['loc'])}: {finding['msg']}, found {finding.get('input')!r:.80}"
-        for finding in findings
-    ]
-    return _fault(422, "bad_value", "; ".join(lines))
-
-
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = "not_found" if status == 404 else "refused"
-    detail = error.detail if isinstance(error, HTTPException) else ""
-    return _fault(status, code, f"{request.method} {request.url.path}: {detail}")

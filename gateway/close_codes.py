@@ -21,6 +21,10 @@ class CloseCode:
 
 RESTART: Final = CloseCode(1012, "the gateway is restarting")
 """Announced in band by ``{"type":"shutdown"}``. Clients should reconnect after a random 5-30 s."""
+UNAUTHORIZED: Final = CloseCode(3000, "credentials missing, wrong or expired")
+"""Clients reconnect only with other credentials."""
+FORBIDDEN: Final = CloseCode(3003, "access was withdrawn")
+"""The API key was revoked, or the identity has no scope for anything here."""
 SLOW: Final = CloseCode(3008, "too slow: the client read nothing for too long and its queue is full")
 """The client was conflated first; it gets full snapshots after it reconnects."""
 NO_PONG: Final = CloseCode(3012, "no pong: the connection is considered dead")
@@ -29,4 +33,4 @@ CONNECTION_LIMIT: Final = CloseCode(3013, "connection limit of the gateway reach
 MISUSE: Final = CloseCode(3500, "too many refused messages in a row; see the preceding error messages")
 """A client repeats messages that were refused."""
 
-ALL: Final = (RESTART, SLOW, NO_PONG, CONNECTION_LIMIT, MISUSE)
+ALL: Final = (RESTART, UNAUTHORIZED, FORBIDDEN, SLOW, NO_PONG, CONNECTION_LIMIT, MISUSE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -21,6 +22,8 @@ from alphapulse.errors import AlphaPulseError, BrokerError, RecordRefused
 from alphapulse.kafka import LossWatch, connection, running, tail
 from alphapulse.tracing import Tracer
 from gateway.fanout import Hub
+from gateway.health.hops import Hops
+from gateway.health.incidents import Incidents
 from gateway.traces import DeliveryTraces
 from schemas.codec import Codec
 from schemas.records import TOPIC_OF
@@ -79,6 +82,8 @@ class Reader:
         hub: takes them.
         refusals: sends dead letters.
         tracer: None: tracing is off.
+        hops: takes the records' latencies.
+        incidents: takes the venues' events and epochs.
     """
 
     def __init__(
@@ -88,7 +93,12 @@ class Reader:
         hub: Hub,
         refusals: RefusalSender,
         tracer: Tracer | None = None,
+        *,
+        hops: Hops | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
+        self._hops = hops if hops is not None else Hops()
+        self._incidents = incidents if incidents is not None else Incidents()
         self._traces = DeliveryTraces(tracer, hub) if tracer is not None else None
         self._consumer = consumer
         self._codec = codec
@@ -187,18 +197,28 @@ class Reader:
         # Records of before the start were delivered by another gateway, if at all.
         traces = self._traces if self._hub.live else None
         read = time.time_ns()
-        for consumed in records:
+        live, wanted = self._hub.live, False
+        for number, consumed in enumerate(records):
             try:
                 record = self._codec.decode_as(kind, consumed.value or b"")
             except RecordRefused as error:
                 refused.append((consumed, error))
                 continue
-            if not self._hub.apply(record, now):
+            if not self._hub.apply(record, now, consumed.value or b""):
                 seen += 1
                 continue
             taken += 1
+            self._incidents.apply(record)
+            if live:
+                self._hops.read(records, number, record, read)
+                wanted = wanted or (not number and self._hub.audience(record) > 0)
             if traces is not None and consumed.headers:
                 traces.delivered(consumed, record, read)
+        if wanted:
+            self._hub.when_written(partial(self._sent, read))
         self._outcomes[topic, "taken"].inc(taken)
         self._outcomes[topic, "seen"].inc(seen)
         self._outcomes[topic, "refused"].inc(len(refused) - already)
+
+    def _sent(self, read: int) -> None:
+        self._hops.sent(read, time.time_ns())

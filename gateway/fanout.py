@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 from alphapulse import metrics
 from alphapulse.clock import Clock
 from gateway import close_codes, protocol
+from gateway.access.visitor import Visitor
 from gateway.channels import ARBITRAGE, BOOK, CHANNEL_OF, CHANNELS
-from gateway.close_codes import RESTART
+from gateway.close_codes import RESTART, CloseCode
 from gateway.feeds import Feed
 from gateway.protocol import Subscription
 from gateway.session import STALL_SECONDS, Session
@@ -67,6 +68,75 @@ class LoopScheduler:
         return asyncio.get_running_loop().call_later(seconds, call)
 
 
+class HubSession(Protocol):
+    """A client, as seen by the hub: one class per version of the protocol."""
+
+    last_written: float
+
+    @property
+    def subscriptions(self) -> int:
+        """Number of feeds."""
+        ...
+
+    @property
+    def stuck(self) -> bool:
+        """Whether messages are queued that the connection does not accept."""
+        ...
+
+    @property
+    def conflated(self) -> bool:
+        """Whether messages were dropped and their snapshots are not written yet."""
+        ...
+
+    def flush(self, now: float) -> tuple[int, int, int]:
+        """Write what the connection accepts; return (messages, frames, bytes) written."""
+        ...
+
+    def heartbeat(self, time_ns: int) -> None:
+        """Queue a heartbeat."""
+        ...
+
+    def announce_shutdown(self) -> None:
+        """Queue the announcement that the gateway stops."""
+        ...
+
+    def check(self, now: float) -> None:
+        """Enforce the session's limits; called about once a second."""
+        ...
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
+        ...
+
+    def end(self) -> None:
+        """Leave all feeds: the connection is closed."""
+        ...
+
+
+class RecordListener(Protocol):
+    """Takes the records of a hub: the feeds of another version of the protocol."""
+
+    def taken(self, record: Record, value: bytes) -> None:
+        """Publish a record that the state has just applied, and its bytes (empty: not known)."""
+        ...
+
+    def judged(self, instrument: ShownInstrument) -> None:
+        """Publish that a book became stale without a record."""
+        ...
+
+    def opportunities_changed(self, symbol: str) -> None:
+        """Publish the open opportunities of a symbol: one of its books became valid or ceased to be."""
+        ...
+
+    def audience(self, record: Record) -> int:
+        """Return how many subscriptions concern ``record``."""
+        ...
+
+    def check(self, now_ns: int) -> None:
+        """Publish what depends on the time; called about once a second."""
+        ...
+
+
 class Hub:
     """All feeds and all sessions.
 
@@ -80,7 +150,9 @@ class Hub:
     Attributes:
         live: whether the state is current. A gateway that has just started reads the topics' tails first; until then
             there are no clients and nothing is sent.
+        live_since: since when (ns); None: it is not.
         stopping: whether clients are being disconnected.
+        listeners: get every record that has an effect.
     """
 
     def __init__(
@@ -93,12 +165,12 @@ class Hub:
         schedule: Scheduler | None = None,
     ) -> None:
         self._state = state
-        self._queue_bytes = queue_bytes
-        self._stall_seconds = stall_seconds
-        self._schedule: Scheduler = schedule if schedule is not None else LoopScheduler()
+        self.queue_bytes = queue_bytes
+        self.stall_seconds = stall_seconds
+        self.schedule: Scheduler = schedule if schedule is not None else LoopScheduler()
         self._feeds: dict[Subscription, Feed[Any]] = {}
-        self._waiting: dict[Session, None] = {}
-        self._frames: dict[tuple[str, ...], bytes] = {}
+        self._waiting: dict[HubSession, None] = {}
+        self._frames: dict[tuple[str, ...] | tuple[bytes, ...], bytes] = {}
         self._written: list[Callable[[], None]] = []
         self._emptied: asyncio.Event | None = None
         self._expiry: Timer | None = None
@@ -108,27 +180,41 @@ class Hub:
         for code in close_codes.ALL:
             metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number))
         self.clock: Callable[[], int] = clock if clock is not None else Clock()
-        self.sessions: dict[Session, None] = {}
-        self.live = False
+        self.sessions: dict[HubSession, None] = {}
+        self.listeners: list[RecordListener] = []
+        self.live_since: int | None = None
         self.stopping = False
+
+    @property
+    def live(self) -> bool:
+        return self.live_since is not None
+
+    @live.setter
+    def live(self, live: bool) -> None:
+        if live != self.live:
+            self.live_since = self.clock() if live else None
 
     # --- records in -------------------------------------------------------------------------------------------
 
-    def apply(self, record: Record, now: int) -> bool:
-        """Apply a record read at ``now`` (ns) and notify its subscribers; False: it has no effect."""
+    def apply(self, record: Record, now: int, value: bytes = b"") -> bool:
+        """Apply a record read at ``now`` (ns) and notify its subscribers; False: it has no effect.
+
+        Args:
+            value: the record's bytes on its topic, for the history of its feed; empty: it is left out there.
+        """
         if isinstance(record, Depth):
-            return self._apply_depth(record, now)
+            return self._apply_depth(record, now, value)
         if not self._state.apply(record, now):
             return False
-        self._publish(record)
+        self._publish(record, value)
         return True
 
-    def _apply_depth(self, record: Depth, now: int) -> bool:
+    def _apply_depth(self, record: Depth, now: int, value: bytes) -> bool:
         instrument = self._state.book_of(record)
         was_good = instrument.fault is None
         if not self._state.apply(record, now):
             return False
-        self._publish(record)
+        self._publish(record, value)
         if was_good != (instrument.fault is None):
             self._tell_opportunities(instrument)
         due = self._state.next_expiry
@@ -142,6 +228,8 @@ class Hub:
         """Publish the books that have become stale. Cheap when there are none: call it before an answer."""
         for instrument in self._state.expire(self.clock()):
             self._retell(BOOK.subscriptions(instrument.venue, instrument.symbol))
+            for listener in self.listeners:
+                listener.judged(instrument)
             self._tell_opportunities(instrument)
 
     def _await_expiry(self) -> None:
@@ -152,7 +240,7 @@ class Hub:
         due = self._state.next_expiry
         if due is not None:
             self._expiry_due = due
-            self._expiry = self._schedule.later(max((due - self.clock()) / 1e9, EXPIRY_SPACING), self._expired)
+            self._expiry = self.schedule.later(max((due - self.clock()) / 1e9, EXPIRY_SPACING), self._expired)
 
     def _expired(self) -> None:
         self._expiry = None
@@ -164,10 +252,14 @@ class Hub:
         venue, symbol = instrument.venue, instrument.symbol
         if any(venue in (each.buy_venue, each.sell_venue) for each in self._state.opportunities.open(symbol)):
             self._retell(ARBITRAGE.subscriptions(symbol))
+            for listener in self.listeners:
+                listener.opportunities_changed(symbol)
 
     # --- feeds ------------------------------------------------------------------------------------------------
 
-    def _publish(self, record: Record) -> None:
+    def _publish(self, record: Record, value: bytes) -> None:
+        for listener in self.listeners:
+            listener.taken(record, value)
         channel = CHANNEL_OF.get(type(record))
         if channel is not None:
             for subscription in channel.concerned(record):
@@ -197,19 +289,32 @@ class Hub:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def open(self, wire: Wire) -> Session:
-        """Open a session and send hello to its client."""
+    def open(self, wire: Wire, visitor: Visitor | None = None) -> Session:
+        """Open a session and send hello to its client.
+
+        Args:
+            visitor: who the client is; None: anyone, who may see everything.
+        """
         session = Session(
-            self, wire, queue_bytes=self._queue_bytes, now=self._schedule.now(), stall_seconds=self._stall_seconds
+            self,
+            wire,
+            queue_bytes=self.queue_bytes,
+            now=self.schedule.now(),
+            stall_seconds=self.stall_seconds,
+            visitor=visitor,
         )
-        self.sessions[session] = None
-        metrics.GATEWAY_CONNECTIONS.inc()
+        self.join(session)
         session.answer(
             protocol.hello(round(HEARTBEAT_SECONDS * 1000), self._state.max_book_age // 1_000_000, self.clock())
         )
         return session
 
-    def closed(self, session: Session) -> None:
+    def join(self, session: HubSession) -> None:
+        """Add a session made elsewhere."""
+        self.sessions[session] = None
+        metrics.GATEWAY_CONNECTIONS.inc()
+
+    def closed(self, session: HubSession) -> None:
         """Remove a session whose connection is closed."""
         if session in self.sessions:
             del self.sessions[session]
@@ -219,16 +324,16 @@ class Hub:
         if self._emptied is not None and not self.sessions:
             self._emptied.set()
 
-    def waiting(self, session: Session) -> None:
+    def waiting(self, session: HubSession) -> None:
         """Write the session out at the end of this tick."""
         if not self._waiting:
-            self._schedule.soon(self.flush)
+            self.schedule.soon(self.flush)
         self._waiting[session] = None
 
     def flush(self) -> None:
         """Write out all sessions with queued messages."""
         waiting, self._waiting = self._waiting, {}
-        now = self._schedule.now()
+        now = self.schedule.now()
         messages = frames = size = 0
         for session in waiting:
             written = session.flush(now)
@@ -249,11 +354,12 @@ class Hub:
 
     def audience(self, record: Record) -> int:
         """Return how many subscriptions concern ``record``."""
+        others = sum(listener.audience(record) for listener in self.listeners)
         channel = CHANNEL_OF.get(type(record))
         if channel is None:
-            return 0
+            return others
         feeds = (self._feeds.get(subscription) for subscription in channel.concerned(record))
-        return sum(len(feed.subscribers) for feed in feeds if feed is not None)
+        return others + sum(len(feed.subscribers) for feed in feeds if feed is not None)
 
     def when_written(self, call: Callable[[], None]) -> None:
         """Call ``call`` when all queued messages have been written out; at once if there are none."""
@@ -264,21 +370,26 @@ class Hub:
 
     def frame(self, texts: tuple[str, ...]) -> bytes:
         """Return the texts as one WebSocket frame, one per line; built once per tick and set of texts."""
-        frame = self._frames.get(texts)
+        return self.shared_frame(texts, lambda: text_frame("\n".join(texts)))
+
+    def shared_frame(self, messages: tuple[str, ...] | tuple[bytes, ...], build: Callable[[], bytes]) -> bytes:
+        """Return ``messages`` as one WebSocket frame, built once per tick and set of messages."""
+        frame = self._frames.get(messages)
         if frame is None:
-            frame = self._frames[texts] = text_frame("\n".join(texts))
+            frame = self._frames[messages] = build()
         return frame
 
     def check(self) -> None:
         """Close stalled clients and send a heartbeat to idle ones; call it about once a second."""
         self.expire()  # the wall clock may have been set; the timer uses the monotonic clock
         self._show_venues()
-        now = self._schedule.now()
-        heartbeat = protocol.heartbeat(self.clock())
+        now, time_ns = self.schedule.now(), self.clock()
+        for listener in self.listeners:
+            listener.check(time_ns)
         for session in list(self.sessions):
             session.check(now)
             if now - session.last_written >= HEARTBEAT_SECONDS - 1 and not session.stuck:
-                session.answer(heartbeat)
+                session.heartbeat(time_ns)
 
     def _show_venues(self) -> None:
         """Let the metrics tell of venues that are new; their books are counted when the metrics are read."""
@@ -297,7 +408,7 @@ class Hub:
         if self._expiry is not None:
             self._expiry.cancel()
         for session in self.sessions:
-            session.answer(protocol.shutdown())
+            session.announce_shutdown()
         self.flush()
         for session in list(self.sessions):
             session.close(RESTART)

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from alphapulse.freshness import Fault
 from gateway import protocol
 from gateway.outbox import Source
-from gateway.state import MarketState, ShownInstrument
+from gateway.state import TRADES_KEPT, MarketState, ShownInstrument
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -21,7 +21,7 @@ R_contra = TypeVar("R_contra", contravariant=True)
 class FeedSubscriber(Protocol):
     """A client, as seen by a feed."""
 
-    def deliver(self, source: Source, text: str) -> None:
+    def deliver(self, source: Source[str], text: str) -> None:
         """Queue a message for the client; never blocks, never fails."""
         ...
 
@@ -45,6 +45,10 @@ class Feed(ABC, Generic[R_contra]):
         if self._snapshot is None:
             self._snapshot = self._make_snapshot()
         return self._snapshot
+
+    def resume(self) -> Sequence[str]:
+        """Return the same for a subscriber whose queued messages were dropped."""
+        return self.snapshot()
 
     def publish(self, record: R_contra) -> None:
         """Send a record that the state has just applied to the subscribers."""
@@ -141,7 +145,7 @@ class TradesFeed(Feed[Trade]):
 
     def _make_snapshot(self) -> Sequence[str]:
         of = self._instrument
-        return (protocol.trades("snapshot", of.venue, of.symbol, of.trades),)
+        return (protocol.trades("snapshot", of.venue, of.symbol, list(of.trades)[-TRADES_KEPT:]),)
 
     def _encode(self, record: Trade) -> str:
         return protocol.trades("trades", record.venue, record.symbol, (record,))

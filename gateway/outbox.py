@@ -4,49 +4,61 @@ A message belongs to a feed (market data) or to none (answers). When more than `
 queued data is dropped and its feeds are *stale*: nothing more is queued for them, and as soon as the client can be
 written to it gets the current snapshot of each. So a slow client sees fewer states, never a wrong one, and its queue
 is bounded by its subscriptions, not by time.
+
+Messages are text (protocol version 1) or bytes (version 2), of one kind per client.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+Message = TypeVar("Message", str, bytes)
+M_co = TypeVar("M_co", str, bytes, covariant=True)
 
 
-class Source(Protocol):
+class Source(Protocol[M_co]):
     """A feed, as seen by the outbox."""
 
-    def snapshot(self) -> Sequence[str]:
-        """Return the messages that bring a client up to date with the feed."""
+    def snapshot(self) -> Sequence[M_co]:
+        """Return the messages that bring a new subscriber up to date with the feed."""
+        ...
+
+    def resume(self) -> Sequence[M_co]:
+        """Return the same for a subscriber whose queued messages were dropped."""
         ...
 
 
 class _Left:
     """Placeholder for feeds that a client has unsubscribed while messages of them were queued."""
 
-    def snapshot(self) -> Sequence[str]:
+    def snapshot(self) -> Sequence[Any]:
+        return ()
+
+    def resume(self) -> Sequence[Any]:
         return ()
 
 
-_LEFT: Final[Source] = _Left()
+_LEFT: Final[Source[Any]] = _Left()
 
 
-class Outbox:
+class Outbox(Generic[Message]):
     """Queue of one client.
 
     Args:
-        limit: maximum characters queued (the stream is ASCII: bytes).
+        limit: maximum length queued (text of the stream is ASCII: bytes).
 
     Attributes:
-        waiting: characters queued; snapshots of stale feeds are built later and not counted.
+        waiting: length queued; snapshots of stale feeds are built later and not counted.
     """
 
     __slots__ = ("_entries", "_limit", "_stale", "waiting")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: deque[tuple[Source | None, str]] = deque()
-        self._stale: dict[Source, None] = {}
+        self._entries: deque[tuple[Source[Message] | None, Message]] = deque()
+        self._stale: dict[Source[Message], None] = {}
         self.waiting = 0
 
     def __bool__(self) -> bool:
@@ -62,20 +74,24 @@ class Outbox:
         """Whether the queue exceeds its limit even after conflation: unread answers."""
         return self.waiting > self._limit
 
-    def answer(self, text: str) -> int:
+    def answer(self, text: Message) -> int:
         """Queue a message that belongs to no feed and is never conflated; returns as :meth:`put`."""
         self._entries.append((None, text))
         self.waiting += len(text)
         return self._conflate() if self.waiting > self._limit else 0
 
-    def restart(self, source: Source) -> None:
+    def restart(self, source: Source[Message]) -> None:
         """Queue the feed's current snapshot, for a new subscription."""
+        self.begin(source, source.snapshot())
+
+    def begin(self, source: Source[Message], messages: Sequence[Message]) -> None:
+        """Queue the first messages of a new subscription: a snapshot, or what a returning client missed."""
         self._stale.pop(source, None)
-        for text in source.snapshot():
+        for text in messages:
             self._entries.append((source, text))
             self.waiting += len(text)
 
-    def put(self, source: Source, text: str) -> int:
+    def put(self, source: Source[Message], text: Message) -> int:
         """Queue a message of a feed; return how many feeds were conflated for it (nearly always 0)."""
         if source in self._stale:
             return 0
@@ -90,21 +106,23 @@ class Outbox:
         self._stale |= stale
         return len(stale)
 
-    def forget(self, source: Source) -> None:
-        """Unsubscribe from a feed: its queued messages stay in place, but may be dropped."""
-        self._stale.pop(source, None)
-        self._entries = deque((_LEFT if of is source else of, text) for of, text in self._entries)
+    def forget(self, *sources: Source[Message]) -> None:
+        """Unsubscribe from feeds: their queued messages stay in place, but may be dropped."""
+        left = set(sources)
+        for source in left:
+            self._stale.pop(source, None)
+        self._entries = deque((_LEFT if of in left else of, text) for of, text in self._entries)
 
-    def take(self, size: int) -> tuple[str, ...]:
+    def take(self, size: int) -> tuple[Message, ...]:
         """Return the next messages in order: at least one if any is queued, then as many as fit into ``size``."""
-        taken: list[str] = []
+        taken: list[Message] = []
         length = 0
         while True:
             if not self._entries:
                 if not self._stale:
                     break
                 source = next(iter(self._stale))
-                self.restart(source)
+                self.begin(source, source.resume())
                 continue
             text = self._entries[0][1]
             if taken and length + len(text) > size:

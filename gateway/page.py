@@ -18,7 +18,7 @@ _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>AlphaPulse: page not built</title>
 <h1>The gateway is running, but its page is not built</h1>
 <p>Build it with <code>cd gateway/dashboard &amp;&amp; npm ci &amp;&amp; npm run build</code>, then reload this
-page.</p> <p>The interfaces are available: REST (<code>/api/openapi.json</code>), <code>/ws/v1</code>.</p>
+page.</p> <p>The interfaces are available: REST (<code>/api/openapi.json</code>), <code>/ws/v2</code>.</p>
 </html>
 """
 

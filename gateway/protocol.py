@@ -15,6 +15,7 @@ import orjson
 from alphapulse.errors import RequestRefused
 from alphapulse.fixed import decimal_text
 from alphapulse.freshness import Fault
+from gateway.access.redaction import redacted
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Trade
 
 VERSION: Final = 1
@@ -90,7 +91,7 @@ def _answer(kind: str, request_id: RequestId, subscription: Subscription) -> str
 
 
 def error(refused: RequestRefused) -> str:
-    return _json({"type": "error", "id": refused.request_id, "code": refused.code, "message": str(refused)})
+    return _json({"type": "error", "id": refused.request_id, "code": refused.code, "message": redacted(str(refused))})
 
 
 # --- books -------------------------------------------------------------------------------------------------
@@ -180,16 +181,21 @@ def stats(record: DeltaStatistics) -> str:
     return _json({"type": "stats", "channel": "stats", **statistics_fields(record)})
 
 
-def candle(record: Candle) -> str:
-    """One candle; ``interval`` in seconds. The highest ``revision`` of an ``open_time`` is the current one."""
-    fields: dict[str, Any] = {"type": "candle", "channel": "candles", "venue": record.venue, "symbol": record.symbol}
+def candle_fields(record: Candle) -> dict[str, Any]:
+    """Return Candle's fields; ``interval`` in seconds, times in µs, prices and sizes as decimal text."""
+    fields: dict[str, Any] = {"venue": record.venue, "symbol": record.symbol}
     fields |= {"interval": record.interval // 10**9, "open_time": microseconds(record.open_time)}
     for name, price in (("open", record.open), ("high", record.high), ("low", record.low), ("close", record.close)):
         fields[name] = decimal_text(price, record.price_exponent)
     fields["volume"] = decimal_text(record.volume, record.size_exponent)
     fields["quote_volume"] = record.quote_volume
     fields["vwap"] = decimal_text(record.vwap, record.vwap_exponent)
-    return _json(fields | {"trades": record.trades, "revision": record.revision, "partial": record.partial})
+    return fields | {"trades": record.trades, "revision": record.revision, "partial": record.partial}
+
+
+def candle(record: Candle) -> str:
+    """One candle; ``interval`` in seconds. The highest ``revision`` of an ``open_time`` is the current one."""
+    return _json({"type": "candle", "channel": "candles", **candle_fields(record)})
 
 
 _OPPORTUNITY_PRICES: Final = ("buy_price", "sell_price", "buy_limit_price", "sell_limit_price")

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from alphapulse.config import GatewaySettings
 from alphapulse.errors import ServiceError
+from gateway.access.exposure import check_exposure
 from gateway.wire import StreamProtocol
 
 MAX_CLIENT_MESSAGE: Final = 64 * 1024
@@ -29,13 +30,15 @@ def listen(settings: GatewaySettings) -> socket.socket:
     """Create the listening socket.
 
     Raises:
-        ServiceError: the address cannot be used; the message gives key, address and reason.
+        ServiceError: the address cannot be used; the message gives key, address and reason. Or other machines reach it
+            although access is open, and that is not allowed.
     """
     host, port = settings.host, settings.port
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         raise ServiceError(f"gateway.host: {host!r} is not an address of this machine: {error.strerror}") from error
+    check_exposure(settings, str(address[0]))
     try:
         listening = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
@@ -77,6 +80,8 @@ class GatewayServer(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,
+                # uvicorn would believe what any process on this machine says; gateway.access.trusted_proxies decides.
+                proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from alphapulse import metrics, topics
 from alphapulse.clock import Clock
-from alphapulse.config import Settings
+from alphapulse.config import Settings, folder_of
 from alphapulse.instruments import is_pattern
 from alphapulse.kafka import native_consumer, producer, reachable, running
 from alphapulse.service import Service
+from gateway.access.background import GateKeeper
+from gateway.access.events import publishing
 from gateway.app import create_app
 from gateway.consumer import TAIL, Reader, partitions_of
+from gateway.event_sender import EventSender
 from gateway.fanout import Hub
-from gateway.health import HealthMonitor, ReadingProgress
+from gateway.health.hops import Hops
+from gateway.health.incidents import Incidents
+from gateway.health.monitor import HealthMonitor, ReadingProgress
+from gateway.rest.symbol_editor import SymbolEditor
 from gateway.server import GatewayServer, listen, url
 from gateway.state import MarketState
+from gateway.tables import tables_of
+from gateway.v2.l2_reader import L2Reader
+from gateway.v2.service_poll import ServicePoll
+from gateway.v2.streams import Streams
 from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
-TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS})
+TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS, topics.L2, topics.PROCESSORS_STATE})
 """All topics that it reads or writes."""
-COALESCE_MS: Final = 10.0
-"""Minimum time between two handovers of records, so that a few hundred records a second need fewer loop turns: a record
-waits 5 ms in the mean, the first after a pause not at all."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
 
 
-async def main(service: Service) -> None:
+async def main(service: Service, folder: Path | None = None) -> None:
     """Serve until the service is asked to stop.
+
+    Args:
+        service: this one.
+        folder: of its configuration files, which REST may change; None: ``$ALPHAPULSE_CONFIG``, else none.
 
     Raises:
         ServiceError: the address cannot be used.
@@ -51,19 +64,27 @@ async def main(service: Service) -> None:
         clock = Clock()
         state = MarketState(_expected(settings), max_book_age=settings.freshness.max_book_age_ms * 1_000_000)
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
+        streams = Streams(hub, state, codec)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(
             running(
-                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=COALESCE_MS), settings.kafka
+                native_consumer(settings.kafka, group_id=None, client_id=NAME, coalesce_ms=settings.gateway.gather_ms),
+                settings.kafka,
             )
         )
-        reader = Reader(records, codec, hub, RefusalSender(service.name, sender, codec, clock), service.tracer)
+        events = EventSender(sender, codec)
+        refusals = RefusalSender(service.name, sender, codec, clock)
+        hops, incidents = Hops(), Incidents()
+        reader = Reader(records, codec, hub, refusals, service.tracer, hops=hops, incidents=incidents)
+        audit = await stack.enter_async_context(publishing(events))
+        keeper = GateKeeper(settings, service.name, clock, audit.publish)
         await reader.begin(await partitions_of(settings.kafka, TAIL.keys()))
         for topic in TAIL:
             metrics.LAG.labels(NAME, topic).set_function(partial(reader.lag_of, topic))
         health = HealthMonitor(
             settings, service.name, state, hub, lambda: ReadingProgress(reader.positions, reader.ends())
         )
+        health.hops, health.incidents = hops, incidents
         stack.push_async_callback(health.close)
         service.report(
             lambda: {
@@ -73,12 +94,20 @@ async def main(service: Service) -> None:
                 "lag": reader.lag,
             }
         )
-        server = GatewayServer(create_app(settings, state, hub, health))
+        tables = tables_of(settings)
+        stack.push_async_callback(tables.close)
+        editor = SymbolEditor(folder_of(folder), events.publish, clock, service=service.name)
+        l2 = L2Reader(settings.kafka, codec, streams.l2, hub.clock, client_id=NAME)
+        services = ServicePoll(streams, health)
+        server = GatewayServer(
+            create_app(settings, state, hub, health, tables, editor, gate=keeper.gate, streams=streams)
+        )
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         service.announce(url=address, port=listening.getsockname()[1])
         service.log.info("serving", url=address)
         try:
-            await _work(service, reader, hub, health, serving)
+            background = (health.watch(), keeper.watch(), l2.run(), services.run())
+            await _work(service, reader, hub, background, serving)
         finally:
             hub.shut_down()
             await hub.emptied(GOODBYE_SECONDS)
@@ -93,17 +122,22 @@ def _expected(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
-async def _work(service: Service, reader: Reader, hub: Hub, health: HealthMonitor, serving: asyncio.Task[None]) -> None:
-    """Read records until the service is asked to stop; end early if the server or the reader fails."""
-    checking = asyncio.create_task(_check(hub))
-    watching = asyncio.create_task(health.watch())
+async def _work(
+    service: Service,
+    reader: Reader,
+    hub: Hub,
+    background: Iterable[Coroutine[Any, Any, None]],
+    serving: asyncio.Task[None],
+) -> None:
+    """Read records until the service is asked to stop; end early if the server, the reader or a task fails."""
+    tasks = [asyncio.create_task(each) for each in (_check(hub), *background)]
     reading = asyncio.create_task(_read(service, reader, hub))
-    await asyncio.wait({reading, checking, watching, serving}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({reading, *tasks, serving}, return_when=asyncio.FIRST_COMPLETED)
     service.stopping.set()
-    checking.cancel()
-    watching.cancel()
+    for task in tasks:
+        task.cancel()
     # The reader ends by itself after its current step, so that no dead letter is half sent.
-    for outcome in await asyncio.gather(reading, checking, watching, return_exceptions=True):
+    for outcome in await asyncio.gather(reading, *tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
 

@@ -8,6 +8,8 @@ from typing import Final, Protocol
 from alphapulse import metrics
 from alphapulse.errors import RequestRefused
 from gateway import protocol
+from gateway.access.errors import AccessRefused
+from gateway.access.visitor import Visitor
 from gateway.close_codes import MISUSE, SLOW, CloseCode
 from gateway.feeds import Feed
 from gateway.outbox import Outbox, Source
@@ -55,6 +57,7 @@ class Session:
     Args:
         queue_bytes: maximum queue of the client before it is conflated.
         stall_seconds: how long a conflated client may accept nothing.
+        visitor: who the client is; None: anyone, who may see everything.
 
     Attributes:
         last_written: time of the last write (monotonic seconds).
@@ -68,10 +71,12 @@ class Session:
         queue_bytes: int,
         now: float,
         stall_seconds: float = STALL_SECONDS,
+        visitor: Visitor | None = None,
     ) -> None:
         self._board = board
         self._wire = wire
-        self._outbox = Outbox(queue_bytes)
+        self._visitor = visitor
+        self._outbox = Outbox[str](queue_bytes)
         self._feeds: dict[Subscription, Feed[object]] = {}
         self._stall_seconds = stall_seconds
         self._refused_in_row = 0
@@ -98,6 +103,8 @@ class Session:
     def receive(self, text: str | None) -> None:
         """Handle one message of the client (None: a binary one); every message is answered."""
         try:
+            if self._visitor is not None:
+                self._visitor.message()
             self._act(parse(text))
         except RequestRefused as refused:
             metrics.GATEWAY_REFUSED.labels(code=refused.code).inc()
@@ -129,6 +136,8 @@ class Session:
                     request_id=message.id,
                 )
             try:
+                if self._visitor is not None:
+                    self._visitor.stream(subscription.channel, subscription.venue)
                 feed = self._board.feed(subscription)
             except RequestRefused as refused:
                 refused.request_id = message.id
@@ -155,7 +164,7 @@ class Session:
         if self._outbox.overflowing:
             self.close(SLOW)
 
-    def deliver(self, source: Source, text: str) -> None:
+    def deliver(self, source: Source[str], text: str) -> None:
         """Queue a message of a feed, conflating if necessary."""
         self._queued(self._outbox.put(source, text))
 
@@ -184,8 +193,22 @@ class Session:
             self._blocked_since = now
         return messages, frames, size
 
+    def heartbeat(self, time_ns: int) -> None:
+        """Queue a heartbeat: nothing else was written for a while."""
+        self.answer(protocol.heartbeat(time_ns))
+
+    def announce_shutdown(self) -> None:
+        """Queue the announcement that the gateway stops."""
+        self.answer(protocol.shutdown())
+
     def check(self, now: float) -> None:
-        """Disconnect a conflated client that accepted nothing for too long; call it about once a second."""
+        """Disconnect a client that accepted nothing for too long or lost its access; call it about once a second."""
+        if self._visitor is not None:
+            try:
+                self._visitor.check()
+            except AccessRefused as refusal:
+                self.close(refusal.close_code)
+                return
         blocked = self._blocked_since
         if blocked is not None and self._outbox.conflated and now - blocked >= self._stall_seconds:
             self.close(SLOW)
@@ -201,5 +224,7 @@ class Session:
     def end(self) -> None:
         """Leave all feeds: the connection is closed."""
         self._ended = True
+        if self._visitor is not None:
+            self._visitor.leave()
         for subscription in list(self._feeds):
             self._leave(subscription)

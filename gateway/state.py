@@ -21,6 +21,8 @@ from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth
 
 TRADES_KEPT: Final = 50
 """Trades per instrument sent to a new client."""
+RECENT_TRADES: Final = 1000
+"""Trades per instrument that REST answers from memory."""
 TRADE_IDS_KEPT: Final = 1000
 """A venue repeats its latest trades after a reconnect: at most this many are recognised."""
 WINDOWS_KEPT: Final = 300
@@ -48,7 +50,7 @@ class ShownInstrument:
         self.symbol = symbol
         self.depth: Depth | None = None
         self.fault: Fault | None = "no_book"
-        self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)
+        self.trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
         self.windows: deque[DeltaStatistics] = deque(maxlen=WINDOWS_KEPT)
         self.candles: dict[int, Candle] = {}
         self._trade_ids = RecentIds[str](TRADE_IDS_KEPT)
@@ -102,6 +104,11 @@ class OpenOpportunities:
     def __init__(self) -> None:
         self._open: dict[str, ArbitrageOpportunity] = {}
         self._closed: dict[str, ArbitrageOpportunity] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether older closed ones may have been forgotten."""
+        return len(self._closed) >= CLOSED_KEPT
 
     def take(self, opportunity: ArbitrageOpportunity) -> bool:
         """Apply one change of state; closed opportunities stay closed, and older records are ignored."""
@@ -339,6 +346,11 @@ class MarketState:
         if instrument is None:
             raise UnknownInstrument(f"unknown symbol {symbol[:80]!r} of {venue}; known: {_names(of_venue)}")
         return instrument
+
+    def matching(self, venue: object = None, symbol: object = None) -> list[ShownInstrument]:
+        """Return the instruments of ``venue`` and ``symbol``, each None: any; none if there are none."""
+        found = self._instruments.values() if venue is None else (self._instruments.get(str(venue), {}),)
+        return [each for of in found for each in of.values() if symbol is None or each.symbol == symbol]
 
     def check_symbol(self, symbol: str) -> None:
         """Check that at least one venue has ``symbol``.

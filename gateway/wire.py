@@ -36,7 +36,7 @@ class Wire(Protocol):
         ...
 
     def write(self, frame: bytes) -> None:
-        """Write one frame made by :func:`text_frame`."""
+        """Write one frame made by :func:`text_frame` or :func:`frame_of`."""
         ...
 
     def close(self, code: CloseCode) -> None:
@@ -46,7 +46,12 @@ class Wire(Protocol):
 
 def text_frame(text: str) -> bytes:
     """Return a WebSocket text frame (RFC 6455 5.2): a server does not mask, so all clients get the same bytes."""
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+    return frame_of(Opcode.TEXT, text.encode())
+
+
+def frame_of(opcode: Opcode, payload: bytes) -> bytes:
+    """Return a whole message as one WebSocket frame."""
+    return Frame(opcode, payload).serialize(mask=False)
 
 
 def wire_of(scope: Scope) -> StreamProtocol:

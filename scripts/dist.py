@@ -30,7 +30,7 @@ WANTED = (
     r".+/share/alphapulse/kafka/pom\.xml",
     r".+/licenses/LICENSE",
 )
-UNWANTED = (r"tests/.*", r"schemas/released/.*", r".*node_modules/.*", r"gateway/dashboard/.*")
+UNWANTED = (r"tests/.*", r"schemas/released/.*", r".*node_modules/.*", r"gateway/(dashboard|client)/.*")
 
 
 def notes(version: str) -> str:

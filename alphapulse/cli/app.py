@@ -226,6 +226,12 @@ def gateway() -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def keys(context: typer.Context) -> None:
+    """Create, list and revoke API keys of the gateway's clients: `keys create NAME --scope …` (more: `keys --help`)."""
+    _become("gateway.access", *context.args)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def record(context: typer.Context) -> None:
     """Record what venues send, for replays: `record VENUE… [--out DIR]` (more: `record --help`)."""
     _become("producers.record", *context.args)

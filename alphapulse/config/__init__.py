@@ -1,5 +1,7 @@
 """Configuration: TOML files overridden by the environment, validated at start (:mod:`alphapulse.config.settings`)."""
 
+from alphapulse.config.access_settings import AccessSettings
+from alphapulse.config.section import Section
 from alphapulse.config.settings import (
     FILES,
     PREFIX,
@@ -13,19 +15,20 @@ from alphapulse.config.settings import (
     ProcessorSettings,
     PublisherSettings,
     RegistrySettings,
-    Section,
     Settings,
     TopicsSettings,
     TracingSettings,
     VenueRules,
     VenueSettings,
     environment,
+    folder_of,
     load,
 )
 
 __all__ = [
     "FILES",
     "PREFIX",
+    "AccessSettings",
     "ClickHouseSettings",
     "FreshnessSettings",
     "GatewaySettings",
@@ -43,5 +46,6 @@ __all__ = [
     "VenueRules",
     "VenueSettings",
     "environment",
+    "folder_of",
     "load",
 ]

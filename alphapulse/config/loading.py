@@ -73,13 +73,13 @@ def read(
     except ValidationError as error:
         for item in error.errors():
             key = told.key_of(item)
-            variable = _variable_of(key, prefix)
+            variable = variable_of(key, prefix)
             # Errors of the file alone are already reported, with their lines.
             if variable is not None or key not in known:
                 faults.append(f"{variable or _place(key, origin)}: {told.described(item, root)}")
             faulty.add(key)
     for key, reason in rules(_merged(merged, environment()), faulty):
-        faults.append(f"{_variable_of(key, prefix) or _place(key, origin)}: key {'.'.join(key)}: {reason}")
+        faults.append(f"{variable_of(key, prefix) or _place(key, origin)}: key {'.'.join(key)}: {reason}")
     faults += _unknown_variables(root, prefix, outside)
     if faults or settings is None:
         raise ConfigError(sorted(faults, key=_reading_order))
@@ -153,7 +153,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _variable_of(key: told.Key, prefix: str) -> str | None:
+def variable_of(key: told.Key, prefix: str) -> str | None:
     """Return the environment variable that set ``key``: its own, of a table around it (JSON) or of a part of it."""
     present = {name.upper(): name for name in os.environ if name.upper().startswith(prefix)}
     for length in range(len(key), 0, -1):

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -29,9 +27,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
+from alphapulse.config.access_settings import AccessSettings
 from alphapulse.config.faults import Key
 from alphapulse.config.loading import read
 from alphapulse.config.secret_files import expanded
+from alphapulse.config.section import Section
 from alphapulse.config.values import (
     REVEAL,
     Addresses,
@@ -51,12 +51,6 @@ from alphapulse.instruments import check_symbol_or_pattern
 
 FILES = ("services.toml", "exchanges.toml")
 PREFIX = "ALPHAPULSE_"
-
-
-class Section(BaseModel):
-    """Table of the configuration: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class KafkaSettings(Section):
@@ -169,7 +163,7 @@ class TopicsSettings(Section):
 
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     """Replicas of each partition."""
-    retention_hours: dict[TopicName, Annotated[float, Field(gt=0)]] = {}
+    retention_hours: dict[TopicName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Retention by topic; other topics keep their default (docs/tables.md)."""
 
 
@@ -242,8 +236,12 @@ class GatewaySettings(Section):
     max_connections: Annotated[int, Field(ge=1)] = 1000
     queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
     """Maximum queue of a slow client before it is conflated, then disconnected."""
+    gather_ms: Annotated[float, Field(ge=0, le=1000)] = 10
+    """Minimum time between two handovers of records to clients, so that a few hundred records a second need fewer
+    writes: a record waits half of it in the mean, the first after a pause not at all."""
     allowed_origins: Annotated[tuple[str, ...], *Listed] = ()
-    """Other origins that may open the stream (``https://desk.example``); the gateway's own always may."""
+    """Other origins whose pages may use stream and REST (``https://desk.example``); the gateway's own always may."""
+    access: AccessSettings = AccessSettings()
 
 
 class VenueSettings(Section):
@@ -356,17 +354,21 @@ def load(folder: Path | None = None, rules: VenueRules = lambda _: ()) -> Settin
         told = {key[:3] for key in faulty} - left
         return [(key, reason) for key, reason in rules(tables) if key not in told]
 
-    if folder is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
-        folder = Path(named)
     return read(
         Settings,
-        folder,
+        folder_of(folder),
         FILES,
         prefix=PREFIX,
         outside=_OUTSIDE,
         environment=_Environment(Settings),
         rules=of_venues,
     )
+
+
+def folder_of(folder: Path | None = None) -> Path | None:
+    """Return the configuration folder: ``folder``, else ``$ALPHAPULSE_CONFIG``, else none."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    return folder if folder is not None or not named else Path(named)
 
 
 def _sound(venues: object, faulty: Collection[Key]) -> dict[str, VenueSettings]:

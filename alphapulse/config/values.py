@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -22,7 +23,9 @@ from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol_or_pattern, check_venue
 
 
-def _as_value_error(check: Any) -> Any:
+def as_value_error(check: Any) -> Any:
+    """Return a validator for pydantic of ``check``, which raises :exc:`ValueRefused`."""
+
     def checked(value: str) -> str:
         try:
             return str(check(value))
@@ -32,8 +35,8 @@ def _as_value_error(check: Any) -> Any:
     return checked
 
 
-VenueName = Annotated[str, AfterValidator(_as_value_error(check_venue))]
-Symbol = Annotated[str, AfterValidator(_as_value_error(check_symbol_or_pattern))]
+VenueName = Annotated[str, AfterValidator(as_value_error(check_venue))]
+Symbol = Annotated[str, AfterValidator(as_value_error(check_symbol_or_pattern))]
 
 
 def _addresses(text: str) -> str:
@@ -41,7 +44,7 @@ def _addresses(text: str) -> str:
     return ",".join(part.strip() for part in text.split(","))
 
 
-Addresses = Annotated[str, AfterValidator(_as_value_error(_addresses))]
+Addresses = Annotated[str, AfterValidator(as_value_error(_addresses))]
 """``host:port``, several separated by commas."""
 
 
@@ -74,15 +77,16 @@ def _topic(name: str) -> str:
     return name
 
 
-def _not_empty(value: Any) -> Any:
+def not_empty(value: Any) -> Any:
+    """Refuse an empty text, list or table."""
     if not value:
         raise ValueError("must not be empty")
     return value
 
 
 TopicName = Annotated[str, AfterValidator(_topic)]
-Topics = Annotated[tuple[TopicName, ...], *Listed, AfterValidator(_not_empty)]
-Group = Annotated[str, AfterValidator(_not_empty)]
+Topics = Annotated[tuple[TopicName, ...], *Listed, AfterValidator(not_empty)]
+Group = Annotated[str, AfterValidator(not_empty)]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -116,6 +120,17 @@ def _url(*schemes: str) -> AfterValidator:
 
 WebSocketUrl = Annotated[str, _url("wss", "ws")]
 HttpUrl = Annotated[str, _url("https", "http")]
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"must be a network such as 10.0.0.0/8 or fd00::/8: {error}") from error
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""IP network in CIDR notation."""
 
 
 REVEAL: Final[dict[str, bool]] = {"reveal": True}

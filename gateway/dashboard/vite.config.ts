@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import react from '@vitejs/plugin-react';
-import type { Plugin } from 'vite';
+import { defaultClientConditions, defaultServerConditions, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 import { mockGateway } from './dev/mock-gateway.ts';
@@ -26,6 +26,9 @@ function licences(): Plugin {
 export default defineConfig(({ mode }) => ({
   // Relative, so that the page also works behind a path prefix of an ingress.
   base: './',
+  // The client's module as it is written: the page is built without building that first.
+  resolve: { conditions: ['source', ...defaultClientConditions] },
+  ssr: { resolve: { conditions: ['source', ...defaultServerConditions] } },
   plugins: [react(), licences(), ...(mode === 'mock' ? [mockGateway()] : [])],
   server: mode === 'mock' ? {} : { proxy: { '/api': gateway, '/ws': { target: gateway, ws: true } } },
   build: {

@@ -204,6 +204,7 @@ class Collector:
     def status(self) -> dict[str, Any]:
         """Return the collector's statistics, for ``/status``.
 
+        ``last_frame_time`` is in ns; 0: there was none.
         ``frames_done`` is n when every record derived from frames 1 to n is acknowledged. Frames held back until a
         snapshot (``frames_waiting``) are not done until the venue refused the snapshot or did not answer for 10 s.
         """
@@ -213,6 +214,7 @@ class Collector:
             "connected": self.connected,
             "frames": self._counters.frames,
             "bytes": self._counters.bytes,
+            "last_frame_time": self._counters.last,
             "frames_done": self._frames_done(),
             **self._stats.report(self._pool.shards),
             "left_out": list(self._instruments.left_out),

@@ -17,10 +17,11 @@ from producers.net.rest import RestClient
 
 @dataclass(slots=True)
 class FrameCounters:
-    """Frames and bytes received, over all connections."""
+    """Frames and bytes received, over all connections; ``last``: when the last one was (ns), 0: none was."""
 
     frames: int = 0
     bytes: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True)

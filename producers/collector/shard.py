@@ -299,6 +299,7 @@ class Shard:
         context, pulse = self._context, self._pulse
         counters, now = context.counters, context.now()
         counters.frames += 1
+        counters.last = now
         counters.bytes += len(frame)
         if context.tap is not None:
             context.tap.frame(now, frame)

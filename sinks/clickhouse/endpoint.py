@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +15,12 @@ from sinks.clickhouse.readonly import QueryRefused, ask, restrict
 DEFAULT_FORMAT: Final = "JSONCompact"
 WAITING: Final = 16
 """Maximum queries waiting."""
+GONE_SECONDS: Final = 0.1
+"""Interval at which a query is ended if its client has disconnected."""
+PARAMETER: Final = "param_"
+"""``?param_name=value`` is the value of ``{name:Type}`` in the query, as in ClickHouse's own HTTP interface."""
+_END_QUERY: Final = "KILL QUERY WHERE query_id != queryID() ASYNC"
+"""The engine runs one statement at a time besides these queries, and this is it."""
 
 
 class SqlEndpoint:
@@ -39,9 +46,13 @@ class SqlEndpoint:
         except UnicodeDecodeError:
             return web.Response(status=400, text="the query is not UTF-8 text")
         output_format = request.query.get("format", DEFAULT_FORMAT)
+        bound = {
+            name.removeprefix(PARAMETER): value for name, value in request.query.items() if name.startswith(PARAMETER)
+        }
         self._waiting += 1
         try:
-            body = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, query, output_format)
+            work = self._thread.submit(self._ask, query, output_format, bound)
+            body = await self._watched(request, work)
         except QueryRefused as error:
             return web.Response(status=400, text=str(error))
         finally:
@@ -49,16 +60,36 @@ class SqlEndpoint:
         kind = "application/json" if output_format.startswith("JSON") else "text/plain"
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
-    def _ask(self, query: str, output_format: str) -> bytes:
+    async def _watched(self, request: web.Request, work: Future[bytes]) -> bytes:
+        """Return the answer; end the query if the client disconnects before."""
+        answer = asyncio.wrap_future(work)
+        ending = False
+        while not answer.done():
+            await asyncio.wait({answer}, timeout=GONE_SECONDS)
+            if answer.done() or ending or not _gone(request):
+                continue
+            ending = True
+            # One that has not begun yet never will; otherwise it is the only one that runs.
+            if not work.cancel():
+                await self._engine.command(_END_QUERY)
+        if answer.cancelled():
+            raise QueryRefused("the client has disconnected")
+        return answer.result()
+
+    def _ask(self, query: str, output_format: str, parameters: Mapping[str, str]) -> bytes:
         client = self._engine.another_client()
         try:
             restrict(client)
-            return ask(client, query, output_format)
+            return ask(client, query, output_format, parameters)
         finally:
             client.close()
 
     async def close(self) -> None:
         """Cancel the running query, and answer no more."""
         if self._waiting:
-            await self._engine.command("KILL QUERY WHERE query_id != queryID() ASYNC")
+            await self._engine.command(_END_QUERY)
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+
+
+def _gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()

@@ -10,6 +10,7 @@ recognised reliably.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
@@ -56,13 +57,14 @@ def restrict(client: Client) -> None:
         client.command(setting)
 
 
-def ask(client: Client, query: str, output_format: str) -> bytes:
+def ask(client: Client, query: str, output_format: str, parameters: Mapping[str, str] | None = None) -> bytes:
     """Return the result of ``query`` (blocking). The client must be restricted.
 
     Args:
         client: restricted client.
         query: as typed; it may name a format.
         output_format: ClickHouse format, unless the query names one.
+        parameters: values of the ``{name:Type}`` in the query, bound by ClickHouse.
 
     Raises:
         QueryRefused: with ClickHouse's message, or what is not allowed.
@@ -72,7 +74,9 @@ def ask(client: Client, query: str, output_format: str) -> bytes:
     try:
         checked = _checked(client, query)
         named = _OWN_FORMAT.search(_QUOTED.sub("''", checked)) is not None
-        answer: bytes = client.raw_query(checked, fmt=None if named else output_format)
+        answer: bytes = client.raw_query(
+            checked, parameters=dict(parameters or {}), fmt=None if named else output_format
+        )
     except ClickHouseError as error:
         raise QueryRefused(message(error)) from error
     return answer

@@ -4,7 +4,7 @@ Pure. The design and its reasons:
 
 * The state is kept in a topic (``state.processors``, partition n for partition n of the inputs), one record per
   instrument and symbol, so that any worker can take a partition over and compaction keeps the newest of each.
-* Reading resumes at the positions in the checkpoint (:class:`~stream_processors.processing.state.Manifest`), *not* at
+* Reading resumes at the positions in the checkpoint (:class:`~schemas.checkpoints.Manifest`), *not* at
   the group's commit. So commits need not wait for checkpoints: a commit means "processed, and its results published"
   within a fraction of a second, which lag is measured by, while a checkpoint may be seconds old. The records between
   the two are applied again after a restart, without publishing their results a second time. A checkpoint that is
@@ -28,19 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alphapulse import topics
+from schemas.checkpoints import MANIFEST_KEY, VERSION, Manifest, Positions, Unreadable, pack, unpack
 from schemas.codec import Codec
 from stream_processors.processing.partition import Partition
-from stream_processors.processing.state import (
-    MANIFEST_KEY,
-    VERSION,
-    InstrumentRecord,
-    Manifest,
-    Positions,
-    SymbolRecord,
-    Unreadable,
-    pack,
-    unpack,
-)
+from stream_processors.processing.state import InstrumentRecord, SymbolRecord
 
 REWRITE_BYTES = 2 * 1024 * 1024
 
@@ -59,7 +50,7 @@ class CheckpointLedger:
 
     Attributes:
         positions: of the last checkpoint.
-        published: see :class:`~stream_processors.processing.state.Manifest`.
+        published: see :class:`~schemas.checkpoints.Manifest`.
     """
 
     positions: Positions = field(default_factory=dict)

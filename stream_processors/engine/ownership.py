@@ -21,6 +21,7 @@ from alphapulse import logs, metrics, topics
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerError, RecordRefused
 from alphapulse.kafka.tail import TailReader, tail_reader
+from schemas.checkpoints import Positions, Unreadable
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, Event, Record
 from stream_processors.checkpoints.checkpoint import CheckpointLedger, Restored, interpret
@@ -28,7 +29,6 @@ from stream_processors.engine.publisher import Outputs
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import SERVICE, Rules
 from stream_processors.processing.partition import INPUTS, Partition
-from stream_processors.processing.state import Positions, Unreadable
 
 CHECK_SECONDS = 0.25
 """Interval of checks for due checkpoints; one due to the bytes read is written at once."""

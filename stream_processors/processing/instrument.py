@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.book_reader import BookReader, Outcome
+from schemas.checkpoints import VERSION, BookState, Positions
 from schemas.records import Event, L2Update, Record, Trade
 from stream_processors.processing.candles import Candles
 from stream_processors.processing.depth import DepthConflation
-from stream_processors.processing.state import VERSION, BookState, InstrumentRecord, Positions, Totals
+from stream_processors.processing.state import InstrumentRecord, Totals
 from stream_processors.processing.statistics import DeltaWindows
 from stream_processors.processing.trade_ids import TradeIds
 

@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from alphapulse import topics
 from alphapulse.instruments import instrument_key
 from schemas.book_reader import Outcome
+from schemas.checkpoints import Positions
 from schemas.records import ArbitrageOpportunity, Candle, DeltaStatistics, Depth, Event, L2Update, Record, Trade
 from stream_processors.processing.arbitrage import ArbitrageRules, SymbolState
 from stream_processors.processing.instrument import ProcessedInstrument, Rules
-from stream_processors.processing.state import InstrumentRecord, Positions
+from stream_processors.processing.state import InstrumentRecord
 
 INPUTS = (topics.L2, topics.TRADES, topics.DEPTH)
 

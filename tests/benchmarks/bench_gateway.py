@@ -32,12 +32,14 @@ from gateway import protocol
 from gateway.app import create_app
 from gateway.fanout import Hub
 from gateway.feeds import changed_levels
-from gateway.health import HealthMonitor, ReadingProgress
+from gateway.health.monitor import HealthMonitor, ReadingProgress
+from gateway.rest.symbol_editor import SymbolEditor
 from gateway.server import GatewayServer, listen
 from gateway.state import MarketState
+from gateway.tables import tables_of
 from schemas.records import Depth
 from tests.fixtures import market
-from tests.fixtures.gateway import NOBODY
+from tests.fixtures.gateway import NOBODY, Events, open_gate
 
 PAUSE = 0.002
 """Seconds between batches, so that the reading process keeps up; the loop sleeps meanwhile."""
@@ -106,7 +108,10 @@ async def gateway(depths: list[Depth], clients: int) -> AsyncIterator[tuple[int,
     hub.live = True
     settings = Settings(kafka=NOBODY, gateway=GatewaySettings(port=0, max_connections=clients))
     health = HealthMonitor(settings, "gateway", state, hub, lambda: ReadingProgress({}, {}))
-    server = GatewayServer(create_app(settings, state, hub, health))
+    editor = SymbolEditor(None, Events().take, hub.clock)
+    gate = open_gate(settings, hub.clock)
+    app = create_app(settings, state, hub, health, tables_of(settings), editor, gate=gate)
+    server = GatewayServer(app)
     records = iter(depths)
 
     async def publish(count: int) -> None:

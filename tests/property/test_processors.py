@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from alphapulse.fixed import decimal_text
 from schemas.book_reader import BookReader
+from schemas.checkpoints import BookState
 from schemas.records import Candle, Depth, L2Update, Trade
 from stream_processors.processing.candles import Candles
 from stream_processors.processing.depth import DepthConflation, best_levels
 from stream_processors.processing.ladders import Costs, execute
-from stream_processors.processing.state import BookState
 from stream_processors.processing.statistics import DeltaWindows
 from stream_processors.processing.trade_ids import TradeIds
 from tests.fixtures.l2_feed import reference_candles

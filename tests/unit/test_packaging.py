@@ -34,8 +34,9 @@ def test_each_release_has_its_schemas_and_its_changes() -> None:
     told = set(headings[1:])
     assert told == {entry.name for entry in (ROOT / "schemas" / "released").iterdir() if entry.is_dir()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    page = json.loads((ROOT / "gateway" / "dashboard" / "package.json").read_text(encoding="utf-8"))
-    assert project["version"] == page["version"] == headings[1]
+    for part in ("dashboard", "client"):
+        package = json.loads((ROOT / "gateway" / part / "package.json").read_text(encoding="utf-8"))
+        assert project["version"] == package["version"] == headings[1]
 
 
 def test_lock_files_hold_no_address() -> None:

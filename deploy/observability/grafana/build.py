@@ -608,7 +608,8 @@ GATEWAY: Final = [
         "Connections closed",
         [("sum by (code) (increase(alphapulse_gateway_disconnects_total[5m])) > 0", "{{code}}")],
         "none",
-        "By the gateway, in five minutes. 3008 too slow, 3012 no pong, 3013 all in use, 3500 misuse, 1012 restart.",
+        "By the gateway, in five minutes. 3000, 3003 access (docs/access.md), 3008 too slow, 3012 no pong, 3013 all in "
+        "use, 3500 misuse, 1012 restart.",
         "gateway-drops-clients",
     ),
     Panel(
@@ -616,6 +617,16 @@ GATEWAY: Final = [
         [("sum by (code) (increase(alphapulse_gateway_refused_messages_total[5m]))", "{{code}}")],
         "none",
         "Answered with an error, in five minutes; docs/stream.md lists the codes.",
+    ),
+    Panel(
+        "Access",
+        [
+            ("sum by (action) (increase(alphapulse_gateway_access_total[5m])) > 0", "{{action}}"),
+            ("sum(increase(alphapulse_gateway_audit_dropped_total[5m])) > 0", "not on ops.events"),
+        ],
+        "none",
+        "Entries of the audit log in five minutes, repetitions included (docs/access.md). Many refused: someone tries "
+        "keys, or a token has run out.",
     ),
     Panel(
         "Records read",

@@ -41,6 +41,7 @@ export class Arbitrage {
     const cost = (buyPrice * size) / 10 ** (decimals + 4);
     const now: OpportunityJson = {
       type: 'opportunity',
+      channel: 'arbitrage',
       opportunity_id: before?.['opportunity_id'] ?? `mock-${this.#nextId++}`,
       state: before ? 'changed' : 'opened',
       symbol,
@@ -48,6 +49,8 @@ export class Arbitrage {
       sell_venue: sell.venue,
       buy_price: decimalText(buyPrice, decimals),
       sell_price: decimalText(sellPrice, decimals),
+      buy_limit_price: decimalText(buyPrice, decimals),
+      sell_limit_price: decimalText(sellPrice, decimals),
       size: sizeText(size),
       gross_profit: decimalText((sellPrice - buyPrice) * size, decimals + 4),
       net_profit: ((cost * bps) / 10_000).toFixed(6),

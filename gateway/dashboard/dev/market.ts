@@ -4,7 +4,7 @@
  * One fair price per symbol walks at random; each venue follows it late and with an error of its own, so that books
  * cross after fees now and then. Prices and sizes are integers (mantissas) until they are written as decimal text.
  */
-import { formatDecimal } from '../src/stream/decimal.ts';
+import { formatDecimal } from '@alphapulse/client';
 
 export const VENUES = ['binance', 'coinbase', 'kraken'] as const;
 export const LEVELS = 20;

@@ -13,8 +13,7 @@ import type { Duplex } from 'node:stream';
 import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer, type WebSocket } from 'ws';
 
-import type { ClientMessage, Subscription } from '../src/stream/protocol.ts';
-import { topicOf } from '../src/stream/protocol.ts';
+import { topicOf, type Wanted } from '../src/stream/market.ts';
 import { Arbitrage } from './arbitrage.ts';
 import { levelsText, Market, SYMBOLS, VENUES, type VenueBook } from './market.ts';
 
@@ -30,6 +29,10 @@ const dropping = process.env['MOCK_DROP'] === '1';
 
 type Json = Readonly<Record<string, unknown>>;
 
+type ClientMessage =
+  | { readonly op: 'ping'; readonly id: number }
+  | ({ readonly op: 'subscribe' | 'unsubscribe'; readonly id: number } & Wanted);
+
 /** One browser and its subscriptions. */
 class Client {
   readonly #socket: WebSocket;
@@ -39,15 +42,15 @@ class Client {
     this.#socket = socket;
   }
 
-  has(subscription: Subscription): boolean {
+  has(subscription: Wanted): boolean {
     return this.#topics.has(topicOf(subscription));
   }
 
-  subscribe(subscription: Subscription): void {
+  subscribe(subscription: Wanted): void {
     this.#topics.add(topicOf(subscription));
   }
 
-  unsubscribe(subscription: Subscription): void {
+  unsubscribe(subscription: Wanted): void {
     this.#topics.delete(topicOf(subscription));
   }
 
@@ -73,7 +76,10 @@ class Gateway {
     this.#clients.add(client);
     client.send({
       type: 'hello',
-      version: 1,
+      version: 2,
+      gateway: 'mock',
+      access: 'open',
+      limits: { message: 16384, subscriptions: 1000, list: 200 },
       heartbeat_ms: HEARTBEAT_MS,
       max_book_age_ms: MAX_BOOK_AGE_MS,
       time: Date.now() * 1000,
@@ -154,23 +160,29 @@ class Gateway {
       client.send({ type: 'pong', id: message.id, time: Date.now() * 1000 });
       return;
     }
-    const { op, id, ...subscription } = message;
+    const { op, id, channel, venue = '', symbol } = message;
+    const subscription: Wanted = channel === 'arbitrage' ? { channel, symbol } : { channel, venue, symbol };
     if (op === 'unsubscribe') {
       client.unsubscribe(subscription);
+      client.send({ type: 'unsubscribed', id, channel, feeds: [{ venue, symbol }] });
       return;
     }
-    const { channel, venue = '', symbol } = subscription;
     const book = this.#market.book(venue, symbol);
     if (channel !== 'arbitrage' && !book) {
       client.send({ type: 'error', id, code: 'unknown_instrument', message: `${venue} has no ${symbol}` });
       return;
     }
     client.subscribe(subscription);
-    client.send({ type: 'subscribed', id, ...subscription });
+    // Arbitrage has a feed for each symbol.
+    const feeds = channel === 'arbitrage' ? SYMBOLS.map((spec) => ({ symbol: spec.symbol })) : [{ venue, symbol }];
+    client.send({ type: 'subscribed', id, channel, feeds: feeds.map((feed) => ({ ...feed, recovered: null })) });
     if (channel === 'book' && book) client.send(this.#bookSnapshot(book));
     if (channel === 'trades') client.send({ type: 'snapshot', ...subscription, trades: [] });
     if (channel === 'arbitrage') {
-      client.send({ type: 'snapshot', channel, symbol, opportunities: [...this.#arbitrage.open.values()] });
+      for (const spec of SYMBOLS) {
+        const opportunities = [...this.#arbitrage.open.values()].filter((each) => each['symbol'] === spec.symbol);
+        client.send({ type: 'snapshot', channel, symbol: spec.symbol, opportunities });
+      }
     }
   }
 
@@ -226,13 +238,23 @@ class Gateway {
   }
 
   #stats(): void {
+    const now = Date.now();
     for (const { venue, spec, bids, asks } of this.#market.books) {
       const subscription = { channel: 'stats', venue, symbol: spec.symbol } as const;
       this.#publish(subscription, () => ({
         type: 'stats',
         ...subscription,
+        window_start: (now - 1000) * 1000,
+        window_end: now * 1000,
+        epoch: this.#epoch,
+        sequence: 0,
+        valid: true,
+        snapshots: 0,
         deltas: rate,
         level_changes: rate * 5,
+        levels_added: rate,
+        levels_updated: rate * 3,
+        levels_removed: rate,
         trades: 3,
         bid_levels: bids.size * 50,
         ask_levels: asks.size * 50,
@@ -241,7 +263,7 @@ class Gateway {
     }
   }
 
-  #publish(subscription: Subscription, make: (client: Client) => Json | null): void {
+  #publish(subscription: Wanted, make: (client: Client) => Json | null): void {
     for (const client of this.#clients) {
       const message = client.has(subscription) ? make(client) : null;
       if (message) client.send(message);
@@ -258,7 +280,7 @@ function attach(server: Server): void {
     gateway.tick();
   }, TICK_MS);
   server.httpServer?.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    if (request.url !== '/ws/v1') return;
+    if (request.url !== '/ws/v2') return;
     sockets.handleUpgrade(request, socket, head, (client) => {
       gateway.connect(client);
     });

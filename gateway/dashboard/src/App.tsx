@@ -10,11 +10,13 @@ import { OrderBook } from './components/OrderBook.tsx';
 import { PageTitle } from './components/PageTitle.tsx';
 import { Summary } from './components/Summary.tsx';
 import { Tape } from './components/Tape.tsx';
+import { TokenForm } from './components/TokenForm.tsx';
 import { VenueQuotes } from './components/VenueQuotes.tsx';
 import { Venues } from './components/Venues.tsx';
-import { CATCHING_UP, get, readExchanges, readHealth, readInstruments, readOpportunities, RequestError, type Instrument } from './rest/api.ts';
+import { CATCHING_UP, get, readExchanges, readHealth, readInstruments, readOpportunities, RequestError, UNAUTHORIZED, type Instrument } from './rest/api.ts';
+import { currentToken, enterToken } from './rest/credentials.ts';
 import { usePolled, type Polled } from './rest/polled.ts';
-import type { Subscription } from './stream/protocol.ts';
+import type { Wanted } from './stream/market.ts';
 import { coloursOf } from './view/colours.ts';
 import { useSelection, venuesOf, type Selection } from './view/selection.ts';
 import type { Store } from './view/store.ts';
@@ -23,16 +25,16 @@ const NO_INSTRUMENTS: readonly Instrument[] = [];
 const HISTORY_PATH = 'arbitrage/opportunities?state=closed&limit=50';
 
 /** The stream's side of a selection: every venue's book of the symbol, trades and figures of the one instrument. */
-function subscriptionsFor({ venue, symbol }: Selection, venues: readonly string[]): Subscription[] {
+function subscriptionsFor({ venue, symbol }: Selection, venues: readonly string[]): Wanted[] {
   return [
-    ...venues.map((name): Subscription => ({ channel: 'book', venue: name, symbol })),
+    ...venues.map((name): Wanted => ({ channel: 'book', venue: name, symbol })),
     { channel: 'trades', venue, symbol },
     { channel: 'stats', venue, symbol },
     { channel: 'arbitrage', symbol: '*' },
   ];
 }
 
-function useStore(store: Store, catchingUp: boolean): void {
+function useStore(store: Store, closed: boolean): void {
   useEffect(() => {
     store.start();
     return () => {
@@ -41,8 +43,8 @@ function useStore(store: Store, catchingUp: boolean): void {
   }, [store]);
 
   useEffect(() => {
-    // It has no history to give yet.
-    if (catchingUp) return;
+    // It has no history to give yet, or not to this user.
+    if (closed) return;
     const stopped = new AbortController();
     get(HISTORY_PATH, readOpportunities, stopped.signal).then(
       (opportunities) => {
@@ -56,7 +58,7 @@ function useStore(store: Store, catchingUp: boolean): void {
     return () => {
       stopped.abort();
     };
-  }, [store, catchingUp]);
+  }, [store, closed]);
 }
 
 /** A gateway that has caught up is there at once: the stream need not wait for its next try. */
@@ -141,7 +143,8 @@ export function App({ store }: { readonly store: Store }) {
   const venueNames = [...new Set(allVenues)].sort().join(',');
   const colours = useMemo(() => coloursOf(venueNames.split(',')), [venueNames]);
   const catchingUp = exchanges.code === CATCHING_UP;
-  useStore(store, catchingUp);
+  const unauthorized = listed.code === UNAUTHORIZED;
+  useStore(store, catchingUp || unauthorized);
   useReconnection(store, catchingUp);
 
   return (
@@ -161,7 +164,16 @@ export function App({ store }: { readonly store: Store }) {
         <HealthBadge health={health} />
       </Header>
       <main className="board">
-        {selection ? (
+        {unauthorized ? (
+          <TokenForm
+            problem={currentToken() === '' ? null : listed.problem}
+            onEnter={(token) => {
+              enterToken(token);
+              store.reconnectNow();
+            }}
+          />
+        ) : null}
+        {unauthorized ? null : selection ? (
           <Board
             store={store}
             selection={selection}

@@ -2,7 +2,8 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { App } from './App.tsx';
-import { streamUrl, isLoopback } from './stream/address.ts';
+import { streamToken } from './rest/credentials.ts';
+import { streamUrl } from './stream/address.ts';
 import './styles/base.css';
 import './styles/layout.css';
 import './styles/panels.css';
@@ -12,7 +13,7 @@ const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 
 const page = new URL(document.baseURI);
-const store = new Store({ url: streamUrl(page), loopback: isLoopback(page.hostname) });
+const store = new Store({ url: streamUrl(page), token: streamToken });
 
 createRoot(root).render(
   <StrictMode>

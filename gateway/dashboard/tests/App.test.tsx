@@ -2,9 +2,10 @@ import { act, cleanup, fireEvent, render, screen, within } from '@testing-librar
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
 import { App } from '../src/App.tsx';
+import { currentToken, enterToken, streamToken } from '../src/rest/credentials.ts';
 import { Store } from '../src/view/store.ts';
 import { manualFrames, type ManualFrames } from './frames.ts';
-import { deltaJson, hello, KRAKEN, opportunityJson, snapshotJson, trade } from './messages.ts';
+import { deltaJson, KRAKEN, opportunityJson, snapshotJson, tradeJson } from './messages.ts';
 import { socketScript } from './scripted-socket.ts';
 
 /** What the gateway answers, by path below api/v1. */
@@ -31,6 +32,8 @@ const subscribed = () =>
       message.op === 'subscribe' ? [`${message.channel} ${message.venue ?? ''} ${message.symbol}`] : [],
     );
 
+/** The token that REST wants; null: none. */
+const REQUIRED: { token: string | null } = { token: null };
 const CATCHING_UP = { code: 'catching_up', message: 'the gateway has just started' };
 
 function exchange(venue: string) {
@@ -41,6 +44,8 @@ function exchange(venue: string) {
 beforeEach(() => {
   vi.useFakeTimers();
   window.location.hash = '';
+  REQUIRED.token = null;
+  enterToken('');
   rest = {
     instruments: {
       instruments: [
@@ -53,14 +58,17 @@ beforeEach(() => {
     'system/health': { status: 'ok', reasons: [], services: { gateway: 'ok' }, lag: {}, uptime_seconds: 5 },
     'arbitrage/opportunities': { opportunities: [opportunityJson('old', { state: 'closed' })] },
   };
-  vi.stubGlobal('fetch', (url: URL) => {
+  vi.stubGlobal('fetch', (url: URL, init?: RequestInit) => {
     const body = rest[url.pathname.replace(/^.*\/api\/v1\//, '')];
+    if (REQUIRED.token !== null && new Headers(init?.headers).get('authorization') !== `Bearer ${REQUIRED.token}`) {
+      return Promise.resolve(Response.json({ code: 'unauthorized', message: 'API key: unknown' }, { status: 401 }));
+    }
     if (body === CATCHING_UP) return Promise.resolve(Response.json(CATCHING_UP, { status: 503 }));
     return body === undefined ? Promise.reject(new TypeError('refused')) : Promise.resolve(Response.json(body));
   });
   frames = manualFrames();
   script = socketScript();
-  store = new Store({ url: 'ws://test/', loopback: true, openSocket: script.open, frames });
+  store = new Store({ url: 'ws://test/', openSocket: script.open, frames, token: streamToken });
 });
 
 afterEach(() => {
@@ -71,7 +79,7 @@ afterEach(() => {
 
 it('shows a live market: book, trades, venues side by side, arbitrage, connection and health', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   expect(subscribed()).toEqual([
     'book coinbase BTC-USD',
@@ -83,7 +91,7 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
   say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say(snapshotJson({ venue: 'coinbase', bids: [['61680.00', '0.5']], asks: [['61681.00', '1']] }));
   say(deltaJson({ sequence: 1, bids: [['61685.99', '0.75']] }));
-  say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
+  say({ type: 'trades', channel: 'trades', ...KRAKEN, trades: [tradeJson('1')] });
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
   expect(within(screen.getByRole('table', { name: 'Bids' })).getAllByText('0.75')).toHaveLength(2);
@@ -91,14 +99,14 @@ it('shows a live market: book, trades, venues side by side, arbitrage, connectio
   expect(within(screen.getByRole('region', { name: 'Best bid and ask by venue' })).getAllByRole('row')).toHaveLength(4);
   expect(screen.getByText('1 open')).toBeTruthy();
   expect(screen.getByText('1 closed')).toBeTruthy();
-  expect(screen.getByRole('status').textContent).toBe('Live');
+  expect(screen.getByRole('status').textContent).toMatch(/^Live · /);
   expect(screen.getByText('Healthy')).toBeTruthy();
   expect(within(screen.getByRole('region', { name: 'Venues' })).getAllByRole('row')).toHaveLength(3);
 });
 
 it('follows the choice of another symbol', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   const before = subscribed().length;
   fireEvent.click(screen.getByRole('radio', { name: 'ETH-USD' }));
@@ -114,7 +122,7 @@ it('follows the choice of another symbol', async () => {
 
 it('shows the instrument of an opportunity when it is pressed', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
   nextFrame();
@@ -144,7 +152,7 @@ it('says that the gateway does not answer', async () => {
 
 it('keeps the last book in sight, marked as not current, while it reconnects', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
+  script.last().open();
   await settle(10);
   say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [opportunityJson('a')] });
@@ -158,22 +166,21 @@ it('keeps the last book in sight, marked as not current, while it reconnects', a
   expect(screen.getByText('Not known: waiting for the gateway.')).toBeTruthy();
   expect(screen.queryByText('1 open')).toBeNull();
   await settle(600);
-  script.last().events.opened();
+  script.last().open();
   expect(subscribed()).toContain('book kraken BTC-USD');
   nextFrame();
   expect(screen.getByText('Waiting')).toBeTruthy();
   say(snapshotJson({ bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   nextFrame();
   await settle(500);
-  expect(screen.getByText('Live')).toBeTruthy();
+  expect(screen.getByRole('status').textContent).toMatch(/^Live · /);
 });
 
 it('shows the age of the book, and when nobody confirms it any more that it is late and not to be traded on', async () => {
   render(<App store={store} />);
-  script.last().events.opened();
-  await settle(10);
   const began = Date.now() * 1000;
-  say(hello(began));
+  script.last().open(began, 5_000);
+  await settle(10);
   say(snapshotJson({ time: began, bids: [['61685.99', '0.5']], asks: [['61686.00', '1']] }));
   say(snapshotJson({ venue: 'coinbase', time: began, bids: [['61700.00', '0.5']], asks: [['61701.00', '1']] }));
   nextFrame();
@@ -218,4 +225,31 @@ it('closes the stream when it goes', () => {
   const { unmount } = render(<App store={store} />);
   unmount();
   expect(script.last().closedWith).not.toBeNull();
+});
+
+it('asks for a token where the gateway requires one, and sends it in header and first message', async () => {
+  REQUIRED.token = 'apk_right';
+  render(<App store={store} />);
+  script.last().opened(1_723_100_000_000_000, { access: 'required' });
+  await settle(10);
+  const field = screen.getByLabelText(/API key or token/);
+  expect(field).toHaveProperty('type', 'password');
+  expect(screen.queryByRole('alert')).toBeNull();
+
+  const enter = (token: string) => {
+    fireEvent.change(screen.getByLabelText(/API key or token/), { target: { value: token } });
+    fireEvent.click(screen.getByRole('button', { name: 'Enter' }));
+  };
+  enter('apk_wrong');
+  await settle(3_100);
+  expect(screen.getByRole('alert').textContent).toBe('API key: unknown');
+
+  enter(' apk_right ');
+  expect(currentToken()).toBe('apk_right');
+  script.last().opened(1_723_100_000_000_000, { access: 'required' });
+  await settle(3_100);
+  expect(screen.queryByLabelText(/API key or token/)).toBeNull();
+  expect(script.last().sent[0]).toMatchObject({ op: 'auth', token: 'apk_right' });
+  expect(script.sockets.map(({ url }) => url).join()).not.toContain('apk_');
+  expect(window.location.href).not.toContain('apk_');
 });

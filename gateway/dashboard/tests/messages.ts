@@ -1,6 +1,16 @@
 /** Messages as the gateway sends them, for tests. */
-import { decode } from '../src/stream/decode.ts';
-import type { BookFault, BookMessage, Opportunity, Trade } from '../src/stream/protocol.ts';
+import {
+  Book,
+  read,
+  type BookDelta,
+  type BookFault,
+  type BookSnapshot,
+  type OpportunityFields as Opportunity,
+  type Stats,
+  type Trade,
+} from '@alphapulse/client';
+
+export type BookMessage = BookSnapshot | BookDelta;
 
 export const KRAKEN = { venue: 'kraken', symbol: 'BTC-USD' } as const;
 
@@ -37,14 +47,19 @@ function bookJson(type: 'snapshot' | 'delta', { previousSequence, ...parts }: Bo
   };
 }
 
+/** A book of which nothing is known yet, and which never grows old. */
+export function emptyBook(): Book {
+  return new Book(KRAKEN.venue, KRAKEN.symbol, { gatewayTime: () => null, maxAge: () => null });
+}
+
 /** The gateway's first message. */
 export function hello(time: number, parts: Record<string, unknown> = {}): Record<string, unknown> {
-  return { type: 'hello', version: 1, heartbeat_ms: 5_000, max_book_age_ms: 5_000, time, ...parts };
+  return { type: 'hello', version: 2, gateway: 'g', access: 'open', heartbeat_ms: 5_000, max_book_age_ms: 5_000, time, ...parts };
 }
 
 function book(type: 'snapshot' | 'delta', parts: BookParts): BookMessage {
-  const [message] = decode(JSON.stringify(bookJson(type, parts)));
-  if (message && 'channel' in message && message.channel === 'book') return message;
+  const message = read(bookJson(type, parts));
+  if (message?.channel === 'book') return message;
   throw new Error(`no message of a book: ${JSON.stringify(message)}`);
 }
 
@@ -56,8 +71,27 @@ export const deltaJson = (parts: BookParts = {}): Record<string, unknown> => boo
 export const snapshot = (parts: BookParts = {}): BookMessage => book('snapshot', parts);
 export const delta = (parts: BookParts = {}): BookMessage => book('delta', parts);
 
+/** Statistics as they travel. */
+export function statsJson(parts: Record<string, unknown> = {}): Record<string, unknown> {
+  const window = { window_start: 1, window_end: 2, epoch: '1', sequence: 1, valid: true, snapshots: 0, deltas: 3 };
+  const levels = { level_changes: 1234, levels_added: 1, levels_updated: 1, levels_removed: 1, bid_levels: 20, ask_levels: 20 };
+  return { type: 'stats', channel: 'stats', ...KRAKEN, ...window, ...levels, trades: 2, latency_mean: null, ...parts };
+}
+
+/** The same as the page holds them. */
+export function stats(parts: Record<string, unknown> = {}): Stats {
+  const message = read(statsJson(parts));
+  if (message?.type === 'stats') return message;
+  throw new Error('no statistics');
+}
+
 export function trade(id: string, parts: Partial<Trade> = {}): Trade {
-  return { id, side: 'buy', price: '61685.99', size: '0.1', time: 1_723_100_000_000_000, ...parts };
+  return { id, side: 'buy', price: '61685.99', size: '0.1', time: 1_723_100_000_000_000, receivedTime: null, ...parts };
+}
+
+/** A trade as it travels. */
+export function tradeJson(id: string): Record<string, unknown> {
+  return { id, side: 'buy', price: '61685.99', size: '0.1', time: 1_723_100_000_000_000, received_time: 1_723_100_000_000_000 };
 }
 
 export function opportunity(id: string, parts: Partial<Opportunity> = {}): Opportunity {
@@ -69,6 +103,9 @@ export function opportunity(id: string, parts: Partial<Opportunity> = {}): Oppor
     sellVenue: 'kraken',
     buyPrice: '61600.00',
     sellPrice: '61690.50',
+    buyLimitPrice: '61600.00',
+    sellLimitPrice: '61690.50',
+    grossProfit: '22.625',
     size: '0.25',
     netProfit: '12.3456',
     netBasisPoints: 8.02,
@@ -82,6 +119,8 @@ export function opportunity(id: string, parts: Partial<Opportunity> = {}): Oppor
 /** An opportunity as it travels. */
 export function opportunityJson(id: string, parts: Record<string, unknown> = {}): Record<string, unknown> {
   return {
+    type: 'opportunity',
+    channel: 'arbitrage',
     opportunity_id: id,
     state: 'opened',
     symbol: 'BTC-USD',

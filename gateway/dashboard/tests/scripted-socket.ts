@@ -1,6 +1,16 @@
 /** A socket whose other end is the test. */
-import type { ClientMessage } from '../src/stream/protocol.ts';
-import type { OpenSocket, SocketEvents } from '../src/stream/connection.ts';
+import type { OpenSocket, SocketEvents } from '@alphapulse/client';
+
+import { hello } from './messages.ts';
+
+/** What the page says. */
+export interface ClientMessage {
+  readonly op: string;
+  readonly id: number;
+  readonly channel?: string;
+  readonly venue?: string;
+  readonly symbol?: string;
+}
 
 export class ScriptedSocket {
   readonly url: string;
@@ -13,12 +23,23 @@ export class ScriptedSocket {
     this.events = events;
   }
 
-  send(data: string): void {
-    this.sent.push(JSON.parse(data) as ClientMessage);
+  send(data: string | Uint8Array): void {
+    this.sent.push(JSON.parse(data as string) as ClientMessage);
   }
 
   close(code: number): void {
     this.closedWith = code;
+  }
+
+  /** The connection is up, and the gateway says hello; by default at the time of the messages of messages.ts. */
+  open(time = 1_723_100_000_000_000, maxBookAgeMs = 60_000): void {
+    this.opened(time, { max_book_age_ms: maxBookAgeMs });
+  }
+
+  /** The same, with other fields in hello. */
+  opened(time: number, fields: Readonly<Record<string, unknown>>): void {
+    this.events.opened();
+    this.say(hello(time, fields));
   }
 
   /** Says something to the page. */
@@ -41,7 +62,7 @@ export function socketScript(): { readonly open: OpenSocket; readonly sockets: S
   const sockets: ScriptedSocket[] = [];
   return {
     sockets,
-    open: (url, events) => {
+    open: (url, _subprotocol, events) => {
       const socket = new ScriptedSocket(url, events);
       sockets.push(socket);
       return socket;

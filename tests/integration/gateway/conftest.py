@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from alphapulse.config import FreshnessSettings, GatewaySettings, KafkaSettings, Settings, environment
+from alphapulse.config import FreshnessSettings, GatewaySettings, KafkaSettings, LogSettings, Settings, environment
 from alphapulse.kafka import producer, running
 from alphapulse.service import announcement_path
 from schemas.codec import Codec
@@ -87,10 +87,16 @@ class Client:
 
 
 class GatewayProcess:
-    """``python -m gateway`` with ``settings``."""
+    """``python -m gateway`` with ``settings``.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: in its environment, over those of its files.
+        config: folder of its configuration files; None: it has none.
+    """
+
+    def __init__(self, settings: Settings, config: Path | None = None) -> None:
         self.settings = settings
+        self.config = config
         self.process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,9 +105,11 @@ class GatewayProcess:
             sys.executable,
             "-m",
             "gateway",
+            *(("--config", str(self.config)) if self.config is not None else ()),
             env=inherited | environment(self.settings),
             cwd=ROOT,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         return self
 
@@ -112,12 +120,12 @@ class GatewayProcess:
         await self.process.communicate()
 
     async def ended(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and standard error."""
+        """Wait for the end; return exit code and output."""
         assert self.process is not None
         async with asyncio.timeout(BOUND):
-            _, errors = await self.process.communicate()
+            output, _ = await self.process.communicate()
         assert self.process.returncode is not None
-        return self.process.returncode, errors.decode()
+        return self.process.returncode, output.decode()
 
     async def announced(self) -> dict[str, Any]:
         """Wait until the gateway serves and has read what there was; return its announcement."""
@@ -149,14 +157,21 @@ async def eventually(condition: Callable[[], Awaitable[T | None]]) -> T:
 
 @asynccontextmanager
 async def running_gateway(
-    folder: Path, kafka: KafkaSettings, *, max_book_age_ms: int = AGES, **gateway: Any
+    folder: Path,
+    kafka: KafkaSettings,
+    *,
+    max_book_age_ms: int = AGES,
+    config: Path | None = None,
+    log: LogSettings = LogSettings(),  # noqa: B008 frozen
+    **gateway: Any,
 ) -> AsyncIterator[GatewayProcess]:
     """Run a gateway on any free port until the end of the block; unless told otherwise, books stay good."""
     settings = Settings(
         data_dir=folder,
         kafka=kafka,
+        log=log,
         freshness=FreshnessSettings(heartbeat_ms=min(1000, max_book_age_ms // 3), max_book_age_ms=max_book_age_ms),
         gateway=GatewaySettings(**{"port": 0} | gateway),
     )
-    async with GatewayProcess(settings) as process:
+    async with GatewayProcess(settings, config) as process:
         yield process

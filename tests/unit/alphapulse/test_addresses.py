@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alphapulse.addresses import addresses
+from alphapulse.addresses import addresses, is_loopback
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import ValueRefused
 
@@ -47,3 +47,15 @@ def test_the_configuration_is_checked_and_tidied() -> None:
     assert KafkaSettings(bootstrap=" a:1 , b:2 ").bootstrap == "a:1,b:2"
     with pytest.raises(ValueError, match="expected host:port, several separated by commas"):
         KafkaSettings(bootstrap="kafka://redpanda:9092")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LOCALHOST"]
+)
+def test_only_this_machine_reaches_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1", "desk", "localhost.example", ""])
+def test_other_hosts_are_not_loopback(host: str) -> None:
+    assert not is_loopback(host)

@@ -18,7 +18,7 @@ from schemas.records import TOPIC_OF, Record
 from tests.fixtures import market
 from tests.fixtures.market import MAX_BOOK_AGE, START
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "stream.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "stream-v1.md"
 
 RECORDS: dict[str, Record] = {
     "book": market.depth(),
@@ -33,7 +33,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
 
-    def deliver(self, source: Source, text: str) -> None:
+    def deliver(self, source: Source[str], text: str) -> None:
         self.heard.append(json.loads(text))
 
 

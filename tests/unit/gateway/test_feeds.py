@@ -16,7 +16,7 @@ class Listener:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def deliver(self, source: Source, text: str) -> None:
+    def deliver(self, source: Source[str], text: str) -> None:
         self.texts.append(text)
 
     def take(self) -> list[dict[str, Any]]:

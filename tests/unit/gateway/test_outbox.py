@@ -19,6 +19,9 @@ class Numbers:
     def snapshot(self) -> Sequence[str]:
         return (f"{self.name}={self.latest}",)
 
+    def resume(self) -> Sequence[str]:
+        return self.snapshot()
+
 
 class Silent:
     """A feed that has nothing to say yet."""
@@ -26,8 +29,11 @@ class Silent:
     def snapshot(self) -> Sequence[str]:
         return ()
 
+    def resume(self) -> Sequence[str]:
+        return ()
 
-def everything(outbox: Outbox) -> list[str]:
+
+def everything(outbox: Outbox[str]) -> list[str]:
     taken: list[str] = []
     while texts := outbox.take(1000):
         taken += texts

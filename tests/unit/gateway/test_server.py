@@ -4,9 +4,11 @@ import socket
 
 import pytest
 
-from alphapulse.config import GatewaySettings
+from alphapulse.config import AccessSettings, GatewaySettings
 from alphapulse.errors import ServiceError
 from gateway.server import listen, url
+
+PUBLIC = AccessSettings(allow_public=True)
 
 
 def test_a_port_in_use_is_told_with_key_and_address() -> None:
@@ -18,7 +20,7 @@ def test_a_port_in_use_is_told_with_key_and_address() -> None:
 
 def test_an_address_that_is_not_ours_is_told_with_key_and_address() -> None:
     with pytest.raises(ServiceError, match=r"^gateway\.host: cannot listen on 203\.0\.113\.1:0: "):
-        listen(GatewaySettings(host="203.0.113.1", port=0))
+        listen(GatewaySettings(host="203.0.113.1", port=0, access=PUBLIC))
 
 
 def test_a_host_that_does_not_exist_is_told() -> None:
@@ -31,7 +33,7 @@ def test_a_host_that_does_not_exist_is_told() -> None:
     [("127.0.0.1", "http://127.0.0.1:"), ("0.0.0.0", "http://127.0.0.1:"), ("localhost", "http://127.")],
 )
 def test_the_url_can_be_opened_here(host: str, opened: str) -> None:
-    with listen(GatewaySettings(host=host, port=0)) as listening:
+    with listen(GatewaySettings(host=host, port=0, access=PUBLIC)) as listening:
         address = url(listening)
         assert address.startswith(opened)
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):

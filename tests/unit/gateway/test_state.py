@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alphapulse.errors import UnknownInstrument
-from gateway.state import CLOSED_KEPT, TRADE_IDS_KEPT, TRADES_KEPT, MarketState, VenueStanding
+from gateway.state import CLOSED_KEPT, RECENT_TRADES, TRADE_IDS_KEPT, MarketState, VenueStanding
 from schemas.records import DeadLetter, Depth, Record
 from tests.fixtures import market
 from tests.fixtures.market import MAX_BOOK_AGE, SECOND, START
@@ -50,10 +50,10 @@ def test_where_all_numbers_are_equal_the_doubt_came_last() -> None:
 
 
 def test_the_last_trades_are_kept_without_repetitions() -> None:
-    state = applied(*(market.trade(str(number)) for number in range(TRADES_KEPT + 10)))
-    assert not state.apply(market.trade("3"), START)
+    state = applied(*(market.trade(str(number)) for number in range(RECENT_TRADES + 10)))
+    assert not state.apply(market.trade("13"), START)
     kept = [trade.trade_id for trade in state.instrument("kraken", "BTC-USD").trades]
-    assert kept == [str(number) for number in range(10, TRADES_KEPT + 10)]
+    assert kept == [str(number) for number in range(10, RECENT_TRADES + 10)]
 
 
 def test_trade_ids_are_remembered_within_a_bound() -> None:

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway import wire
 from gateway.close_codes import NO_PONG
 from gateway.fanout import Hub
+from gateway.session import Session
 from gateway.wire import StreamProtocol, text_frame
 from tests.fixtures.gateway import serving
 from tests.fixtures.stream import text_of
@@ -24,6 +25,7 @@ def test_a_frame_holds_its_text(text: str) -> None:
 
 def protocol_of(hub: Hub) -> StreamProtocol:
     (session,) = hub.sessions
+    assert isinstance(session, Session)
     assert isinstance(session._wire, StreamProtocol)
     return session._wire
 

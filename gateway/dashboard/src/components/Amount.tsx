@@ -1,4 +1,4 @@
-import { grouped, significantDecimals, withDecimals } from '../stream/decimal.ts';
+import { grouped, significantDecimals, withDecimals } from '@alphapulse/client';
 
 interface AmountProps {
   /** Decimal text, shown digit for digit. */

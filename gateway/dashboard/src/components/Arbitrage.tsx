@@ -1,4 +1,4 @@
-import { compare, formatDecimal, grouped, parseDecimal, rounded, withDecimals, type Decimal } from '../stream/decimal.ts';
+import { compare, formatDecimal, grouped, parseDecimal, rounded, withDecimals, type Decimal } from '@alphapulse/client';
 import type { Watched } from '../stream/opportunities.ts';
 import { usePicture, type Picture } from '../view/picture.ts';
 import type { ArbitragePicture } from '../view/store.ts';

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'react';
 
-import { grouped } from '../stream/decimal.ts';
+import { grouped } from '@alphapulse/client';
 import { heightOf, labelsOf, MidHistory, rangeOf, type PriceRange } from '../view/history.ts';
 import type { QuotesPicture } from '../view/quotes.ts';
 import type { Picture } from '../view/picture.ts';

@@ -1,4 +1,4 @@
-import { formatDecimal, grouped, rounded } from '../stream/decimal.ts';
+import { formatDecimal, grouped, rounded } from '@alphapulse/client';
 import type { Picture } from '../view/picture.ts';
 import type { BookPicture } from '../view/store.ts';
 import { useNow } from '../view/ticking.ts';

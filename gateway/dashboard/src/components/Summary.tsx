@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react';
 
-import type { StatsMessage } from '../stream/protocol.ts';
+import type { Stats } from '@alphapulse/client';
 import { usePicture, type Picture } from '../view/picture.ts';
 import type { BookPicture } from '../view/store.ts';
 import type { TapePicture } from '../view/tape.ts';
@@ -21,7 +21,7 @@ interface SummaryProps {
   readonly symbol: string;
   readonly book: Picture<BookPicture>;
   readonly tape: Picture<TapePicture>;
-  readonly stats: Picture<StatsMessage | null>;
+  readonly stats: Picture<Stats | null>;
 }
 
 /** The instrument in one line. */

@@ -1,6 +1,6 @@
 import { memo } from 'react';
 
-import type { Side } from '../stream/protocol.ts';
+import type { Side } from '@alphapulse/client';
 import { usePicture, type Picture } from '../view/picture.ts';
 import type { TapePicture } from '../view/tape.ts';
 import { baseOf, clock, count, preciseClock, quoteOf } from '../view/words.ts';

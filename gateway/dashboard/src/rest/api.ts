@@ -1,6 +1,8 @@
 /** The gateway's REST interface, as far as this page uses it. */
-import { asFields, asList, number, opportunity, ProtocolError, text, type Fields } from '../stream/decode.ts';
-import type { Opportunity } from '../stream/protocol.ts';
+import { asFields, asList, number, opportunity, ProtocolError, text, type Fields } from '@alphapulse/client';
+import type { OpportunityFields as Opportunity } from '@alphapulse/client';
+
+import { currentToken } from './credentials.ts';
 
 export interface Exchange {
   readonly venue: string;
@@ -105,6 +107,9 @@ export function readHealth(body: unknown): Health {
 /** The code of a gateway that has just started: it hands out nothing until it knows the present. */
 export const CATCHING_UP = 'catching_up';
 
+/** The page's word for every answer with status 401, whatever the gateway's own code. */
+export const UNAUTHORIZED = 'unauthorized';
+
 /** A request that failed, in words for the page. */
 export class RequestError extends Error {
   override readonly name = 'RequestError';
@@ -132,6 +137,10 @@ async function bodyOf(path: string, response: Response): Promise<unknown> {
 function faultOf(path: string, status: number, body: unknown): RequestError {
   const fields = typeof body === 'object' && body !== null ? (body as Fields) : {};
   const code = typeof fields['code'] === 'string' ? fields['code'] : null;
+  if (status === 401) {
+    const why = typeof fields['message'] === 'string' ? fields['message'] : `${path}: the gateway answered 401`;
+    return new RequestError(why, UNAUTHORIZED);
+  }
   if (code === CATCHING_UP && typeof fields['message'] === 'string') return new RequestError(fields['message'], code);
   return new RequestError(`${path}: the gateway answered ${status}`, code);
 }
@@ -139,9 +148,11 @@ function faultOf(path: string, status: number, body: unknown): RequestError {
 /** GET api/v1/<path> relative to the page; throws RequestError, and nothing else, naming the path and what went wrong. */
 export async function get<T>(path: string, read: (body: unknown) => T, signal: AbortSignal): Promise<T> {
   const url = new URL(`api/v1/${path}`, document.baseURI);
+  const token = currentToken();
+  const headers = { accept: 'application/json', ...(token === '' ? {} : { authorization: `Bearer ${token}` }) };
   let response: Response;
   try {
-    response = await fetch(url, { signal, headers: { accept: 'application/json' } });
+    response = await fetch(url, { signal, headers });
   } catch (error) {
     throw new RequestError(`${path}: the gateway does not answer`, null, { cause: error });
   }

@@ -1,6 +1,6 @@
 /** Arbitrage opportunities: the open ones, and the latest closed ones. */
-import { compare, parseDecimal, ZERO } from './decimal.ts';
-import type { Opportunity } from './protocol.ts';
+import { compare, parseDecimal, ZERO } from '@alphapulse/client';
+import type { OpportunityFields as Opportunity } from '@alphapulse/client';
 
 /** An opportunity with the best it offered while this page watched: at its close it pays nothing any more. */
 export interface Watched extends Opportunity {
@@ -64,11 +64,14 @@ export class OpportunityBoard {
     if (this.#closed.length > this.#keep) this.#closed.length = this.#keep;
   }
 
-  /** What is open, and can be traded, by a snapshot. The others are out of sight until the server tells of them again. */
-  reset(open: readonly Opportunity[]): void {
+  /**
+   * What is open of a symbol (`*`: of all), and can be traded, by a snapshot. The others are out of sight until the server
+   * tells of them again.
+   */
+  reset(open: readonly Opportunity[], symbol = '*'): void {
     const listed = new Set(open.map(({ id }) => id));
     for (const [id, watched] of this.#open) {
-      if (listed.has(id)) continue;
+      if (listed.has(id) || (symbol !== '*' && watched.symbol !== symbol)) continue;
       this.#open.delete(id);
       this.#hidden.set(id, watched);
     }

@@ -1,5 +1,5 @@
 /** The latest trades of one instrument, in a ring buffer. */
-import type { Trade } from './protocol.ts';
+import type { Trade } from '@alphapulse/client';
 
 export class Tape {
   readonly capacity: number;

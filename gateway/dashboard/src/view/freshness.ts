@@ -1,5 +1,5 @@
 /** What the page says of the age of what it shows: one badge, green only while connected and the data is young. */
-import type { ConnectionState } from '../stream/connection.ts';
+import type { ConnectionState } from '@alphapulse/client';
 import type { Ladder } from './ladder.ts';
 import { duration, type Tone } from './words.ts';
 

@@ -1,5 +1,5 @@
 /** The last minutes of every venue's mid price, for the chart. Exact until the very pixel. */
-import { between, compare, formatDecimal, subtract, toRatio, type Decimal } from '../stream/decimal.ts';
+import { between, compare, formatDecimal, subtract, toRatio, type Decimal } from '@alphapulse/client';
 
 export interface Sample {
   /** Milliseconds since the epoch. */

@@ -1,5 +1,4 @@
 /** What the order book panel shows of a book: an immutable picture, made once per frame. */
-import type { Book, BookStatus } from '../stream/book.ts';
 import {
   add,
   basisPoints,
@@ -11,9 +10,12 @@ import {
   subtract,
   toRatio,
   ZERO,
+  type Book,
   type Decimal,
-} from '../stream/decimal.ts';
-import type { Level } from '../stream/protocol.ts';
+  type Level,
+} from '@alphapulse/client';
+
+import { statusOf, type BookStatus } from '../stream/status.ts';
 
 export const LADDER_LEVELS = 20;
 
@@ -105,7 +107,7 @@ function directionOf(mid: Decimal, before: Ladder): Ladder['direction'] {
 }
 
 /** `before` is the ladder shown until now, for the direction of the mid. */
-export function ladderOf(book: Book | undefined, before: Ladder = EMPTY_LADDER): Ladder {
+export function ladderOf(book: Book | null, before: Ladder = EMPTY_LADDER): Ladder {
   if (!book) return EMPTY_LADDER;
   const bids = summed(book.bids);
   const asks = summed(book.asks);
@@ -116,7 +118,7 @@ export function ladderOf(book: Book | undefined, before: Ladder = EMPTY_LADDER):
   const bestAsk = quote(book.asks[0]);
   const shown = [...bids, ...asks].map(({ level }) => level);
   const picture = {
-    status: book.status,
+    status: statusOf(book),
     time: book.time,
     bids: rungs(bids, deepest),
     asks: rungs(asks, deepest),
@@ -126,7 +128,7 @@ export function ladderOf(book: Book | undefined, before: Ladder = EMPTY_LADDER):
     sizeDecimals: Math.max(0, ...shown.map(({ size }) => significantDecimals(size))),
   };
   // Of a book that is not current no mid, no spread and no cross can be told.
-  if (!bestBid || !bestAsk || book.status !== 'valid') {
+  if (!bestBid || !bestAsk || picture.status !== 'valid') {
     return { ...EMPTY_LADDER, ...picture };
   }
   const mid = midpoint(bestBid.exactPrice, bestAsk.exactPrice);

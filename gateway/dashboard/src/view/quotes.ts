@@ -1,5 +1,5 @@
 /** The best bids and asks of one symbol, all venues side by side. */
-import { basisPoints, compare, formatDecimal, midpoint, subtract, type Decimal } from '../stream/decimal.ts';
+import { basisPoints, compare, formatDecimal, midpoint, subtract, type Decimal } from '@alphapulse/client';
 import type { Ladder, Quote } from './ladder.ts';
 
 export interface VenueQuote {

@@ -1,13 +1,13 @@
 /**
  * Between the stream and React: immutable pictures, refreshed at most once per animation frame.
  *
- * Messages only change the session. At the next frame every picture that somebody looks at and whose topic changed is
+ * Messages only change the market. At the next frame every picture that somebody looks at and whose topic changed is
  * made anew, and only its own components render.
  */
-import { Connection, type ConnectionOptions, type ConnectionState } from '../stream/connection.ts';
+import type { ConnectionState, OpportunityFields, Stats } from '@alphapulse/client';
+
+import { Market, OPPORTUNITIES_TOPIC, topicOf, type MarketOptions, type Wanted } from '../stream/market.ts';
 import type { Watched } from '../stream/opportunities.ts';
-import { topicOf, type Opportunity, type StatsMessage, type Subscription } from '../stream/protocol.ts';
-import { OPPORTUNITIES_TOPIC, Session } from '../stream/session.ts';
 import type { ServerTime } from './freshness.ts';
 import { FrameBundle, type FrameSource } from './frames.ts';
 import { EMPTY_LADDER, ladderOf, type Ladder } from './ladder.ts';
@@ -47,16 +47,15 @@ const NO_BOOK: BookPicture = { ladder: EMPTY_LADDER, problem: null };
 
 const RATE_WINDOW_MS = 2_000;
 
-export type StoreOptions = Omit<ConnectionOptions, 'onActivity'> & { readonly frames?: FrameSource };
+export type StoreOptions = Omit<MarketOptions, 'onActivity'> & { readonly frames?: FrameSource };
 
 export class Store {
-  readonly #session = new Session();
-  readonly #connection: Connection;
+  readonly #market: Market;
   readonly #frames: FrameBundle;
   readonly #now: () => number;
   readonly #books = new Shelf<BookPicture>();
   readonly #tapes = new Shelf<TapePicture>();
-  readonly #stats = new Shelf<StatsMessage | null>();
+  readonly #stats = new Shelf<Stats | null>();
   readonly #quotes = new Map<string, { readonly picture: LivePicture<QuotesPicture>; readonly sources: readonly string[] }>();
   readonly opportunities: LivePicture<ArbitragePicture>;
   readonly connection: LivePicture<ConnectionPicture>;
@@ -70,41 +69,40 @@ export class Store {
     this.#frames = new FrameBundle(() => {
       this.#flush();
     }, frames);
-    this.#connection = new Connection(this.#session, {
+    this.#market = new Market({
       ...options,
       onActivity: () => {
         this.#frames.request();
       },
     });
     this.opportunities = new LivePicture<ArbitragePicture>(() => ({
-      open: this.#session.opportunitiesCurrent ? this.#session.opportunities.open : null,
-      closed: [...this.#session.opportunities.closed],
-      closedTotal: this.#session.opportunities.closedTotal,
+      open: this.#market.opportunitiesCurrent ? this.#market.opportunities.open : null,
+      closed: [...this.#market.opportunities.closed],
+      closedTotal: this.#market.opportunities.closedTotal,
     }));
     this.connection = new LivePicture(() => this.#connectionPicture());
   }
 
   start(): void {
-    this.#connection.start();
+    this.#market.start();
   }
 
   stop(): void {
-    this.#connection.stop();
+    this.#market.stop();
     this.#frames.cancel();
   }
 
   reconnectNow(): void {
-    this.#connection.retryNow();
+    this.#market.retryNow();
   }
 
   /** The gateway's clock at a local time. */
-  readonly serverTime: ServerTime = (now) => this.#session.clock.at(now);
+  readonly serverTime: ServerTime = (now) => this.#market.gatewayTime(now);
 
   /** Subscribes to exactly these; pictures of topics left are dropped. */
-  want(subscriptions: readonly Subscription[]): void {
-    this.#session.want(subscriptions, this.#now());
-    this.#connection.flush();
-    const topics = new Set(subscriptions.map(topicOf));
+  want(wanted: readonly Wanted[]): void {
+    this.#market.want(wanted);
+    const topics = new Set(wanted.map(topicOf));
     this.#books.keep(topics);
     this.#tapes.keep(topics);
     this.#stats.keep(topics);
@@ -117,8 +115,8 @@ export class Store {
   book(venue: string, symbol: string): Picture<BookPicture> {
     const topic = topicOf({ channel: 'book', venue, symbol });
     return this.#books.at(topic, (before) => ({
-      ladder: ladderOf(this.#session.book(topic), before?.ladder),
-      problem: this.#session.standing(topic)?.problem ?? null,
+      ladder: ladderOf(this.#market.book(topic), before?.ladder),
+      problem: this.#market.problem(topic),
     }));
   }
 
@@ -135,37 +133,37 @@ export class Store {
 
   tape(venue: string, symbol: string): Picture<TapePicture> {
     const topic = topicOf({ channel: 'trades', venue, symbol });
-    return this.#tapes.at(topic, () => tapeOf(this.#session.tape(topic)));
+    return this.#tapes.at(topic, () => tapeOf(this.#market.tape(topic)));
   }
 
-  stats(venue: string, symbol: string): Picture<StatsMessage | null> {
+  stats(venue: string, symbol: string): Picture<Stats | null> {
     const topic = topicOf({ channel: 'stats', venue, symbol });
-    return this.#stats.at(topic, () => this.#session.stats(topic) ?? null);
+    return this.#stats.at(topic, () => this.#market.stats(topic) ?? null);
   }
 
   /** Closed opportunities from before this page was opened. */
-  addOpportunities(opportunities: readonly Opportunity[]): void {
+  addOpportunities(opportunities: readonly OpportunityFields[]): void {
     for (const opportunity of opportunities) {
-      if (opportunity.state === 'closed') this.#session.opportunities.apply(opportunity);
+      if (opportunity.state === 'closed') this.#market.opportunities.apply(opportunity);
     }
     this.opportunities.refresh();
   }
 
   #connectionPicture(): ConnectionPicture {
-    const { gaps, unreadable } = this.#session.counters;
+    const { gaps, unreadable } = this.#market.counters;
     return {
-      state: this.#connection.state,
+      state: this.#market.state,
       messagesPerSecond: this.#rate,
       gaps,
       unreadable,
-      roundTripMs: this.#session.heartbeat.roundTripMs,
-      problem: this.#session.lastProblem,
+      roundTripMs: this.#market.roundTripMs,
+      problem: this.#market.lastProblem,
     };
   }
 
   #flush(): void {
     this.flushes += 1;
-    const changed = new Set(this.#session.takeChanged());
+    const changed = this.#market.takeChanged();
     this.#books.refresh(changed);
     this.#tapes.refresh(changed);
     this.#stats.refresh(changed);
@@ -177,11 +175,11 @@ export class Store {
     const now = this.#now();
     const rateDue = now - this.#rateFrom.time >= RATE_WINDOW_MS;
     if (rateDue) {
-      const { messages } = this.#session.counters;
+      const { messages } = this.#market.counters;
       this.#rate = Math.round(((messages - this.#rateFrom.messages) * 1000) / (now - this.#rateFrom.time));
       this.#rateFrom = { time: now, messages };
     }
-    if (rateDue || before.state !== this.#connection.state || before.problem !== this.#session.lastProblem) {
+    if (rateDue || before.state !== this.#market.state || before.problem !== this.#market.lastProblem) {
       this.connection.refresh();
     }
   }

@@ -1,6 +1,6 @@
 /** What the trades panel shows. */
-import { compare, decimalsOf, parseDecimal, significantDecimals, toRatio, ZERO, type Decimal } from '../stream/decimal.ts';
-import type { Trade } from '../stream/protocol.ts';
+import { compare, decimalsOf, parseDecimal, significantDecimals, toRatio, ZERO, type Decimal } from '@alphapulse/client';
+import type { Trade } from '@alphapulse/client';
 import type { Tape } from '../stream/tape.ts';
 
 export interface Print {

@@ -2,12 +2,11 @@ import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { MidChart } from '../../src/components/MidChart.tsx';
-import { Book } from '../../src/stream/book.ts';
 import { OpportunityBoard } from '../../src/stream/opportunities.ts';
 import { EMPTY_LADDER, ladderOf } from '../../src/view/ladder.ts';
 import { LivePicture } from '../../src/view/picture.ts';
 import { quotesOf } from '../../src/view/quotes.ts';
-import { opportunity, snapshot } from '../messages.ts';
+import { emptyBook, opportunity, snapshot } from '../messages.ts';
 
 /** A 2D context that notes what is drawn since the last clearing. */
 class Paper {
@@ -59,7 +58,7 @@ afterEach(() => {
 });
 
 function ladder(bid: string, ask: string) {
-  const book = new Book();
+  const book = emptyBook();
   book.apply(snapshot({ bids: [[bid, '1']], asks: [[ask, '1']] }));
   return ladderOf(book);
 }

@@ -2,12 +2,10 @@ import { cleanup, render, screen, within } from '@testing-library/react';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { OrderBook } from '../../src/components/OrderBook.tsx';
-import { Book } from '../../src/stream/book.ts';
-import type { BookMessage } from '../../src/stream/protocol.ts';
 import { ladderOf } from '../../src/view/ladder.ts';
 import { LivePicture } from '../../src/view/picture.ts';
 import type { BookPicture } from '../../src/view/store.ts';
-import { delta, snapshot } from '../messages.ts';
+import { delta, emptyBook, snapshot, type BookMessage } from '../messages.ts';
 
 afterEach(cleanup);
 
@@ -20,9 +18,9 @@ const NOW = snapshot().time + 7_400_000;
 const veil = () => document.querySelector('.veil');
 
 function show(messages: readonly BookMessage[], problem: string | null = null) {
-  const book = new Book();
+  const book = emptyBook();
   for (const message of messages) book.apply(message);
-  const picture = new LivePicture<BookPicture>(() => ({ ladder: ladderOf(messages.length ? book : undefined), problem }));
+  const picture = new LivePicture<BookPicture>(() => ({ ladder: ladderOf(messages.length ? book : null), problem }));
   render(<OrderBook venue="kraken" symbol="BTC-USD" picture={picture} serverTime={() => NOW} />);
 }
 

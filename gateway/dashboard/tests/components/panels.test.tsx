@@ -11,21 +11,20 @@ import { Summary } from '../../src/components/Summary.tsx';
 import { Tape } from '../../src/components/Tape.tsx';
 import { VenueQuotes } from '../../src/components/VenueQuotes.tsx';
 import { Venues } from '../../src/components/Venues.tsx';
-import { Book } from '../../src/stream/book.ts';
-import type { ConnectionState } from '../../src/stream/connection.ts';
+import type { ConnectionState } from '@alphapulse/client';
 import { OpportunityBoard } from '../../src/stream/opportunities.ts';
-import type { BookMessage, Opportunity } from '../../src/stream/protocol.ts';
+import type { OpportunityFields as Opportunity } from '@alphapulse/client';
 import { Tape as TapeState } from '../../src/stream/tape.ts';
 import { ladderOf } from '../../src/view/ladder.ts';
 import { LivePicture } from '../../src/view/picture.ts';
 import { quotesOf } from '../../src/view/quotes.ts';
 import { tapeOf } from '../../src/view/tape.ts';
-import { opportunity, snapshot, trade } from '../messages.ts';
+import { emptyBook, opportunity, snapshot, stats, trade, type BookMessage } from '../messages.ts';
 
 afterEach(cleanup);
 
 const ladder = (bid: string, ask: string) => {
-  const book = new Book();
+  const book = emptyBook();
   book.apply(snapshot({ bids: [[bid, '0.5']], asks: [[ask, '0.25']] }));
   return ladderOf(book);
 };
@@ -84,7 +83,7 @@ describe('VenueQuotes', () => {
   });
 
   it('takes a stale book out of the comparison and says for how long it has been so', () => {
-    const book = new Book();
+    const book = emptyBook();
     book.apply(snapshot({ bids: [['61700.00', '0.5']], asks: [['61701.00', '0.25']] }));
     book.apply(snapshot({ valid: false, reason: 'stale' }));
     const picture = new LivePicture(() =>
@@ -212,7 +211,7 @@ describe('ConnectionBadge', () => {
 
   function show(state: ConnectionState, { gaps = 0, messages = VALID, catchingUp = false } = {}) {
     const onReconnect = vi.fn();
-    const book = new Book();
+    const book = emptyBook();
     for (const message of messages) book.apply(message);
     const picture = new LivePicture(() => ({
       state,
@@ -310,8 +309,7 @@ describe('Summary and title', () => {
   it('put the instrument in one line', () => {
     const tape = new TapeState();
     tape.push([trade('1', { price: '61600.5' })]);
-    const stats = { type: 'stats', venue: 'kraken', symbol: 'BTC-USD', deltas: 3, trades: 2 } as const;
-    const window = { ...stats, levelChanges: 1234, bidLevels: 900, askLevels: 1100, latencyMean: 18_400 };
+    const window = stats({ level_changes: 1234, bid_levels: 900, ask_levels: 1100, latency_mean: 18_400 });
     render(
       <Summary
         venue="kraken"
@@ -341,13 +339,12 @@ describe('Summary and title', () => {
   });
 
   it('tell no figures of the last second of a book that is stale', () => {
-    const source = new Book();
+    const source = emptyBook();
     source.apply(snapshot({ bids: [['61600.00', '1']], asks: [['61601.01', '1']] }));
     source.apply(snapshot({ valid: false, reason: 'stale' }));
     const tape = new TapeState();
     tape.push([trade('1', { price: '61600.5' })]);
-    const stats = { type: 'stats', venue: 'kraken', symbol: 'BTC-USD', deltas: 3, trades: 2 } as const;
-    const window = { ...stats, levelChanges: 1234, bidLevels: 900, askLevels: 1100, latencyMean: 18_400 };
+    const window = stats({ level_changes: 1234, bid_levels: 900, ask_levels: 1100, latency_mean: 18_400 });
     const stale = new LivePicture(() => ({ ladder: ladderOf(source), problem: null }));
     render(
       <Summary

@@ -1,17 +1,16 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-import { Book } from '../../src/stream/book.ts';
-import type { ConnectionState } from '../../src/stream/connection.ts';
+import type { ConnectionState } from '@alphapulse/client';
 import { ageOf, badgeOf, seconds } from '../../src/view/freshness.ts';
 import { EMPTY_LADDER, ladderOf, type Ladder } from '../../src/view/ladder.ts';
-import { snapshot, type BookParts } from '../messages.ts';
+import { emptyBook, snapshot, type BookParts } from '../messages.ts';
 
 const TIME = snapshot().time;
 const LIVE: ConnectionState = { phase: 'live' };
 
 function ladder(parts: BookParts = {}): Ladder {
-  const book = new Book();
+  const book = emptyBook();
   book.apply(snapshot(parts));
   return ladderOf(book);
 }

@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-import { parseDecimal, ZERO } from '../../src/stream/decimal.ts';
+import { parseDecimal, ZERO } from '@alphapulse/client';
 import { heightOf, labelsOf, MidHistory, rangeOf } from '../../src/view/history.ts';
 
 const d = (text: string) => parseDecimal(text) ?? ZERO;

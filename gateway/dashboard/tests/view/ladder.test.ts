@@ -1,12 +1,13 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-import { Book } from '../../src/stream/book.ts';
+import type { Book } from '@alphapulse/client';
+
 import { EMPTY_LADDER, LADDER_LEVELS, ladderOf } from '../../src/view/ladder.ts';
-import { delta, snapshot } from '../messages.ts';
+import { delta, emptyBook, snapshot } from '../messages.ts';
 
 function book(): Book {
-  const made = new Book();
+  const made = emptyBook();
   made.apply(
     snapshot({
       bids: [
@@ -61,7 +62,7 @@ describe('ladderOf', () => {
   });
 
   it('shows twenty levels a side and no mid with one side empty', () => {
-    const source = new Book();
+    const source = emptyBook();
     source.apply(snapshot({ bids: Array.from({ length: 30 }, (_, n) => [String(100 - n), '1']) }));
     const ladder = ladderOf(source);
     expect(ladder.bids).toHaveLength(LADDER_LEVELS);
@@ -70,6 +71,6 @@ describe('ladderOf', () => {
   });
 
   it('is empty without a book', () => {
-    expect(ladderOf(undefined)).toBe(EMPTY_LADDER);
+    expect(ladderOf(null)).toBe(EMPTY_LADDER);
   });
 });

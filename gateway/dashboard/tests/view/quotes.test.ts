@@ -1,15 +1,14 @@
 // @vitest-environment node
 import { describe, expect, it } from 'vitest';
 
-import { Book } from '../../src/stream/book.ts';
 import { EMPTY_LADDER, ladderOf, type Ladder } from '../../src/view/ladder.ts';
 import { quotesOf } from '../../src/view/quotes.ts';
-import { snapshot } from '../messages.ts';
+import { emptyBook, snapshot } from '../messages.ts';
 
 function venue(bid: string, ask: string, valid = true): Ladder {
-  const book = new Book();
+  const book = emptyBook();
   book.apply(snapshot({ bids: [[bid, '1']], asks: [[ask, '2']] }));
-  if (!valid) book.distrust();
+  if (!valid) book.doubt('sequence');
   return ladderOf(book);
 }
 

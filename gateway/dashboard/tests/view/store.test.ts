@@ -1,13 +1,13 @@
 // @vitest-environment node
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import type { Subscription } from '../../src/stream/protocol.ts';
+import type { Wanted } from '../../src/stream/market.ts';
 import { Store } from '../../src/view/store.ts';
 import { manualFrames, type ManualFrames } from '../frames.ts';
-import { deltaJson, KRAKEN, opportunity, opportunityJson, snapshotJson, trade } from '../messages.ts';
+import { deltaJson, KRAKEN, opportunity, opportunityJson, snapshotJson, statsJson, tradeJson } from '../messages.ts';
 import { socketScript } from '../scripted-socket.ts';
 
-const WANTED: Subscription[] = [
+const WANTED: Wanted[] = [
   { channel: 'book', ...KRAKEN },
   { channel: 'book', venue: 'coinbase', symbol: 'BTC-USD' },
   { channel: 'trades', ...KRAKEN },
@@ -32,9 +32,9 @@ beforeEach(() => {
   vi.useFakeTimers();
   frames = manualFrames();
   script = socketScript();
-  store = new Store({ url: 'ws://test/', loopback: true, openSocket: script.open, frames });
+  store = new Store({ url: 'ws://test/', openSocket: script.open, frames });
   store.start();
-  script.last().events.opened();
+  script.last().open();
   store.want(WANTED);
 });
 
@@ -76,8 +76,8 @@ describe('Store', () => {
   it('shows trades, statistics and opportunities', () => {
     const tape = store.tape('kraken', 'BTC-USD');
     const stats = store.stats('kraken', 'BTC-USD');
-    say({ type: 'snapshot', channel: 'trades', ...KRAKEN, trades: [trade('1')] });
-    say({ type: 'stats', ...KRAKEN, deltas: 7, level_changes: 9, trades: 1, bid_levels: 1, ask_levels: 1 });
+    say({ type: 'snapshot', channel: 'trades', ...KRAKEN, trades: [tradeJson('1')] });
+    say(statsJson({ deltas: 7 }));
     say({ type: 'snapshot', channel: 'arbitrage', symbol: '*', opportunities: [] });
     say({ type: 'opportunity', ...opportunityJson('a') });
     expect(store.opportunities.read().open).toBeNull();

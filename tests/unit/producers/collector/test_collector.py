@@ -112,6 +112,7 @@ async def test_a_life_from_start_to_stop() -> None:
             assert status["instruments"]["BTC-USD"]["deltas"] == 1
             assert (status["frames"], status["frames_waiting"], status["in_flight"]) == (2, 0, 0)
             assert status["bytes"] == len(SNAPSHOT) + len(update())
+            assert it.collector.status()["last_frame_time"] == status["last_frame_time"] > 0
         await it.publisher.flush()
     assert heard[0]["type"] == "subscribe"
     assert [record.kind for record in it.l2()] == ["SNAPSHOT", "DELTA", "INVALID"]

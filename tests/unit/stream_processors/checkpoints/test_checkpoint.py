@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from alphapulse import topics
+from schemas.checkpoints import MANIFEST_KEY, Manifest, Unreadable, pack, unpack
 from schemas.codec import Codec
 from schemas.records import ArbitrageOpportunity, Depth, L2Update, Record, Trade
 from stream_processors.checkpoints import checkpoint
@@ -13,7 +14,7 @@ from stream_processors.checkpoints.checkpoint import CheckpointLedger, Restored,
 from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import Rules
 from stream_processors.processing.partition import Partition
-from stream_processors.processing.state import MANIFEST_KEY, InstrumentRecord, Manifest, Unreadable, pack, unpack
+from stream_processors.processing.state import InstrumentRecord
 from tests.fixtures.l2_feed import Feed
 from tests.fixtures.market import SECOND, START, depth
 

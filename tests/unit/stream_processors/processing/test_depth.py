@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from schemas.book_reader import BookReader
+from schemas.checkpoints import BookState
 from schemas.records import Depth, L2Update
 from stream_processors.processing.depth import REPEAT_NS, DepthConflation
-from stream_processors.processing.state import BookState
 from tests.fixtures.market import START
 
 MS = 1_000_000

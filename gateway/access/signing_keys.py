@@ -1,0 +1,193 @@
+"""Keys that verify tokens: a shared secret (HS256), a public key (RS256, ES256), the issuer's key set (JWKS). Pure.
+
+A key serves one algorithm, by its own type, and a token's header only chooses among them. So neither ``alg: none`` nor
+a public key used as the secret of an HMAC finds a key, whatever the header says (RFC 8725, 3.1 and 3.2).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import orjson
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, OctKey, RSAKey
+
+from alphapulse.errors import ServiceError
+from gateway.access.errors import UNKNOWN_SIGNING_KEY, WRONG_SIGNATURE, AccessRefused
+
+HS256: Final = "HS256"
+RS256: Final = "RS256"
+ES256: Final = "ES256"
+ALGORITHMS: Final = (HS256, RS256, ES256)
+MIN_RSA_BITS: Final = 2048
+MAX_SET_BYTES: Final = 1024 * 1024
+"""Largest key set that is accepted, bytes."""
+
+VerifyingKey: TypeAlias = OctKey | RSAKey | ECKey
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key and the one algorithm it is used with.
+
+    Attributes:
+        kid: None: it serves any ``kid`` of its algorithm.
+    """
+
+    algorithm: str
+    key: VerifyingKey
+    kid: str | None = None
+
+
+def of_secret(secret: str) -> SigningKey:
+    """Return the key of a shared secret.
+
+    Raises:
+        ServiceError: it is a public key, which anybody may have.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SecurityWarning)
+            return SigningKey(HS256, OctKey.import_key(secret.encode()))
+    except (ValueError, JoseError, SecurityWarning) as error:
+        raise ServiceError("gateway.access.secret: this looks like a public key; set public_key_path to it") from error
+
+
+def of_pem(pem: bytes, place: str) -> SigningKey:
+    """Return the public key in ``pem``; ``place`` names it in messages.
+
+    Raises:
+        ServiceError: it is none that tokens can be signed with.
+    """
+    algorithms: tuple[tuple[str, type[RSAKey] | type[ECKey]], ...] = ((RS256, RSAKey), (ES256, ECKey))
+    for algorithm, kind in algorithms:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SecurityWarning)  # _fault() refuses it
+                key = kind.import_key(pem)
+        except (ValueError, TypeError, JoseError):
+            continue
+        if key.is_private:
+            raise ServiceError(f"{place}: a private key; the gateway needs the public one (openssl pkey -pubout)")
+        if fault := _fault(key):
+            raise ServiceError(f"{place}: {fault}")
+        return SigningKey(algorithm, key)
+    raise ServiceError(f"{place}: not a PEM file of an RSA or EC P-256 public key")
+
+
+def of_set(content: bytes) -> tuple[SigningKey, ...]:
+    """Return the keys of a JSON Web Key Set that tokens may be signed with; others are passed over (RFC 7517, 5).
+
+    Raises:
+        ValueError: it is not a key set, or holds no such key.
+    """
+    try:
+        found = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ValueError("not a JSON Web Key Set") from error
+    listed = found.get("keys") if isinstance(found, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("not a JSON Web Key Set")  # noqa: TRY004 it is data
+    keys = tuple(key for entry in listed if isinstance(entry, dict) and (key := _of_entry(entry)) is not None)
+    if not keys:
+        raise ValueError("no RSA key of 2048 bits or more and no EC P-256 key for signatures in the key set")
+    return keys
+
+
+def _of_entry(entry: Mapping[str, Any]) -> SigningKey | None:
+    kinds: dict[object, tuple[str, type[RSAKey] | type[ECKey]]] = {"RSA": (RS256, RSAKey), "EC": (ES256, ECKey)}
+    chosen = kinds.get(entry.get("kty"))
+    if chosen is None or entry.get("use", "sig") != "sig":
+        return None
+    algorithm, kind = chosen
+    if entry.get("alg", algorithm) != algorithm:
+        return None
+    kid = entry.get("kid")
+    public = {name: value for name, value in entry.items() if name in ("kty", "n", "e", "crv", "x", "y")}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)
+            key = kind.import_key(public)
+            fault = _fault(key)
+    except (ValueError, TypeError, JoseError):
+        return None
+    return None if fault else SigningKey(algorithm, key, kid if isinstance(kid, str) else None)
+
+
+def _fault(key: RSAKey | ECKey) -> str:
+    if isinstance(key, RSAKey):
+        bits = key.raw_value.key_size
+        return "" if bits >= MIN_RSA_BITS else f"an RSA key of {bits} bits; at least {MIN_RSA_BITS} are needed"
+    return "" if key.curve_name == "P-256" else f"an EC key on {key.curve_name}; ES256 needs P-256"
+
+
+@dataclass(slots=True)
+class SigningKeys:
+    """All keys that tokens may be signed with.
+
+    Attributes:
+        fixed: of the configuration.
+        fetched: of the issuer's key set; replaced as a whole.
+        fetching: whether there is a key set to fetch.
+    """
+
+    fixed: tuple[SigningKey, ...] = ()
+    fetched: tuple[SigningKey, ...] = ()
+    fetching: bool = False
+
+    def find(self, header: Mapping[str, Any]) -> VerifyingKey:
+        """Return the key for a token with this header.
+
+        Raises:
+            AccessRefused: its algorithm is not accepted, or its key is unknown.
+        """
+        algorithm, kid = header.get("alg"), header.get("kid")
+        accepted = self.algorithms
+        if algorithm not in accepted:
+            raise AccessRefused(
+                WRONG_SIGNATURE,
+                f"token header alg: {str(algorithm)[:20]!r} is not accepted; accepted: {', '.join(accepted)}",
+            )
+        for key in self.fixed:
+            if key.algorithm == algorithm:
+                return key.key
+        candidates = [key for key in self.fetched if key.algorithm == algorithm]
+        if kid is None and len(candidates) == 1:
+            return candidates[0].key
+        for key in candidates:
+            if key.kid == kid and kid is not None:
+                return key.key
+        if self.fetching and not self.fetched:
+            raise AccessRefused(
+                UNKNOWN_SIGNING_KEY, "the issuer's keys are not fetched yet; try again", retry_after=5.0
+            )
+        if kid is None:
+            raise AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
+        raise AccessRefused(
+            UNKNOWN_SIGNING_KEY,
+            f"token header kid: {str(kid)[:80]!r} is not among the issuer's keys",
+            retry_after=1.0 if self.fetching else None,
+        )
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Accepted algorithms."""
+        known = {key.algorithm for key in (*self.fixed, *self.fetched)}
+        if self.fetching and not self.fetched:
+            known |= {RS256, ES256}
+        return tuple(each for each in ALGORITHMS if each in known)
+
+
+def fixed_keys(secret: str, pem: bytes | None, place: str) -> Iterable[SigningKey]:
+    """Return the keys of the configuration.
+
+    Raises:
+        ServiceError: one cannot be used.
+    """
+    if secret:
+        yield of_secret(secret)
+    if pem is not None:
+        yield of_pem(pem, place)
