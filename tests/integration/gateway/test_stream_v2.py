@@ -313,6 +313,41 @@ async def test_a_whole_book_without_a_checkpoint_is_read_from_the_topic(
         assert whole.equals(book)
 
 
+async def test_a_partition_that_is_added_later_leaves_the_others_alone(
+    feed: Feed, whole: Whole, kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    symbols = [f"A{number}-USD" for number in range(40)]
+    other = next(each for each in symbols if partition_of(("kraken", each)) != partition_of(("kraken", "BTC-USD")))
+    added = l2_feed.Feed(symbol=other, start=time.time_ns(), levels=50, trade_every=0, step=1_000_000)
+    await feed.put(market.depth(), market.depth(symbol=other))
+    await whole.put(5)
+    await feed.put(*added.run(5))
+    async with (
+        running_gateway(tmp_path, kafka) as gateway,
+        client((await gateway.announced())["url"]) as one,
+    ):
+        await one.say(**BOOK | {"channel": "l2", "checksum": True})
+        await one.until(valid_snapshot)
+        await whole.put(5)
+        await one.say(**BOOK | {"channel": "l2", "checksum": True, "symbol": other})
+        await one.until(lambda got: any(valid_snapshot([each]) for each in got if each.get("symbol") == other))
+        await feed.put(*added.run(5))
+        await whole.put(5)
+        books = {"BTC-USD": FollowedBook(), other: FollowedBook()}
+        last = {"BTC-USD": whole.made.records[-1].sequence, other: added.records[-1].sequence}
+        await one.until(
+            lambda got: all(
+                any((each.get("symbol"), each.get("sequence")) == place for each in got) for place in last.items()
+            )
+        )
+        for message in one.messages:
+            if "bids" in message:
+                books[message["symbol"]].apply(message)
+        assert whole.equals(books["BTC-USD"])
+        assert {symbol: book.sequence for symbol, book in books.items()} == last
+        assert books["BTC-USD"].deltas == 10, "none was lost, none came twice"
+
+
 async def test_unknown_subprotocols_and_a_gateway_that_catches_up_are_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         url = served.url.replace("http", "ws", 1) + "/ws/v2"
