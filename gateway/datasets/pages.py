@@ -69,7 +69,7 @@ class Pages:
             TablesUnavailable: the tables are needed and cannot be read.
             NotRepresentable: a number does not fit its column.
         """
-        if selection.position is not None and len(selection.position) != len(dataset.order):
+        if not _fits(dataset, selection):
             raise RequestRefused("bad_cursor", "query cursor: not a `next` of this resource")
         recent = dataset.recent(selection)
         known: Sequence[tuple[Key, Callable[[], Row]]]
@@ -209,6 +209,16 @@ class Pages:
 
     def _past(self, selection: Selection) -> bool:
         return selection.end is not None and selection.end <= self._horizon()
+
+
+def _fits(dataset: Dataset, selection: Selection) -> bool:
+    """Return whether a cursor's selection is one that this dataset makes; anyone can make one up."""
+    if dataset.identity and (selection.begin is None or selection.end is None):
+        return False
+    if selection.position is None:
+        return True
+    texts = selection.position[1:]
+    return len(texts) == len(dataset.key_types) and all(isinstance(text, str) for text in texts)
 
 
 def _ordered(recent: Recent, selection: Selection) -> list[tuple[Key, Callable[[], Row]]]:
