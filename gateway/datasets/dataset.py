@@ -49,12 +49,15 @@ class Recent:
     """What memory has of a selection.
 
     Attributes:
-        rows: (key, function that makes the row), in any order; all of them within the selection.
+        rows: (key, function that makes the row), in any order; all of them within the selection. Where ``size`` is
+            given, a thread may iterate over them.
         since: no row with a later time (ns) is missing.
+        size: number of rows that are looked through; 0: few.
     """
 
     rows: Iterable[tuple[Key, Callable[[], Row]]]
     since: int
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def trades(state: MarketState, live_since: Callable[[], int]) -> Dataset:
 def _recent(state: MarketState, live_since: Callable[[], int], selection: Selection) -> Recent:
     of = state.matching(selection.filters.get("venue"), selection.filters.get("symbol"))
     since = max((_since(each, live_since()) for each in of), default=live_since())
-    return Recent(_rows(of, selection), since)
+    kept = [list(each.trades) for each in of]  # what a thread reads must not change meanwhile
+    return Recent(_rows(kept, selection), since, size=sum(map(len, kept)))
 
 
 def _since(of: ShownInstrument, live_since: int) -> int:
@@ -55,9 +56,9 @@ def _since(of: ShownInstrument, live_since: int) -> int:
     return oldest if len(of.trades) == of.trades.maxlen else min(oldest, live_since)
 
 
-def _rows(of: list[ShownInstrument], selection: Selection) -> Iterator[tuple[Key, Callable[[], Row]]]:
-    for instrument in of:
-        for trade in instrument.trades:
+def _rows(kept: list[list[Trade]], selection: Selection) -> Iterator[tuple[Key, Callable[[], Row]]]:
+    for of_instrument in kept:
+        for trade in of_instrument:
             key = (trade.received_time, trade.venue, trade.symbol, trade.trade_id)
             if selection.has(key):
                 yield key, partial(_row, trade)

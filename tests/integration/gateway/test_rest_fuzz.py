@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from alphapulse.config import KafkaSettings
 from schemas.records import Record
 from tests.fixtures import market
@@ -25,6 +27,8 @@ CHECKS = (
 )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 180)
 async def test_no_request_breaks_the_interface(tmp_path: Path, kafka: KafkaSettings, feed: Feed) -> None:
     now = time.time_ns()
     records: list[Record] = [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alphapulse.errors import RequestRefused
 from gateway.datasets.dataset import Dataset
+from gateway.datasets.opportunities import opportunities
 from gateway.datasets.pages import Page, Pages
 from gateway.datasets.selection import Selection
 from gateway.datasets.trades import trades
@@ -141,8 +142,12 @@ async def test_rows_that_may_be_missing_are_told() -> None:
 
 async def test_a_cursor_of_another_shape_is_refused() -> None:
     _, pages, dataset = setting([], [])
+    for position in ((1,), (1, "kraken", "BTC-USD", 7), (1, 2, 3, 4), (1, "a", "b", "c", "d")):
+        with pytest.raises(RequestRefused, match="cursor"):
+            await pages.page(dataset, Selection(position=position), 10)
+    changing = opportunities(MarketState(max_book_age=1), lambda: LIVE)
     with pytest.raises(RequestRefused, match="cursor"):
-        await pages.page(dataset, Selection(position=(1,)), 10)
+        await pages.page(changing, Selection(position=(1, "a")), 10)
 
 
 @given(
