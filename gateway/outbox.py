@@ -106,10 +106,12 @@ class Outbox(Generic[Message]):
         self._stale |= stale
         return len(stale)
 
-    def forget(self, source: Source[Message]) -> None:
-        """Unsubscribe from a feed: its queued messages stay in place, but may be dropped."""
-        self._stale.pop(source, None)
-        self._entries = deque((_LEFT if of is source else of, text) for of, text in self._entries)
+    def forget(self, *sources: Source[Message]) -> None:
+        """Unsubscribe from feeds: their queued messages stay in place, but may be dropped."""
+        left = set(sources)
+        for source in left:
+            self._stale.pop(source, None)
+        self._entries = deque((_LEFT if of in left else of, text) for of, text in self._entries)
 
     def take(self, size: int) -> tuple[Message, ...]:
         """Return the next messages in order: at least one if any is queued, then as many as fit into ``size``."""

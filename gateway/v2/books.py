@@ -44,9 +44,11 @@ class DepthHistory:
 
     def add(self, depth: Depth, value: bytes) -> None:
         """Add a record that the state has applied; without its bytes it is left out."""
-        place = BookPlace(depth.epoch, depth.sequence)
-        if depth.valid and value and self._history.last != place:
-            self._history.add(place, value)
+        if not depth.valid or not value:
+            return
+        last = self._history.last
+        if last is None or last.sequence != depth.sequence or last.epoch != depth.epoch:
+            self._history.add(BookPlace(depth.epoch, depth.sequence), value)
 
     def at(self, position: BookPosition) -> Depth | None:
         """Return the book of a client's position; None: it is not known."""

@@ -5,10 +5,10 @@ Times are arguments (monotonic seconds), or come from the board's clock (nanosec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
@@ -21,8 +21,10 @@ from gateway.protocol import microseconds
 from gateway.session import FRAME_SIZE, MAX_REFUSED, MAX_SUBSCRIPTIONS, STALL_SECONDS
 from gateway.v2 import messages
 from gateway.v2.access import Gate
-from gateway.v2.encoding import Encoding, Form, encoded
-from gateway.v2.feed import Feed, Variant
+from gateway.v2.demand import Demand, SnapshotsRefused
+from gateway.v2.encoding import Encoding, Form
+from gateway.v2.feed import Variant
+from gateway.v2.interfaces import Board, Feeds
 from gateway.v2.options import Options, options_of, positions_of, selection_of, shown
 from gateway.v2.requests import (
     MAX_LIST,
@@ -48,57 +50,6 @@ LOADING_SECONDS: Final = 10.0
 """A client with a position in a whole book waits at most this long until the book is loaded."""
 MAX_PATTERNS: Final = 100
 """Maximum subscriptions with wildcards of a connection: each is tried for each new instrument."""
-
-
-class Board(Protocol):
-    """Interface of :class:`gateway.fanout.Hub` to sessions."""
-
-    clock: Callable[[], int]
-
-    def waiting(self, session: Any) -> None:
-        """Write the session out at the end of this tick."""
-        ...
-
-    def shared_frame(self, messages: tuple[bytes, ...], build: Callable[[], bytes]) -> bytes:
-        """Return messages as one frame, built once per tick and set of messages."""
-        ...
-
-
-class Feeds(Protocol):
-    """Interface of :class:`gateway.v2.streams.Streams` to sessions."""
-
-    @property
-    def watchers(self) -> dict[Any, None]:
-        """Clients with patterns."""
-        ...
-
-    def match(self, selection: Selection) -> list[FeedKey]:
-        """Return the known feeds of a selection.
-
-        Raises:
-            UnknownInstrument: a name is not known.
-        """
-        ...
-
-    def variant(self, key: FeedKey, options: Options, form: Form) -> Variant:
-        """Return a feed for a subscriber."""
-        ...
-
-    def await_book(self, key: FeedKey, waiter: Any) -> bool:
-        """Tell ``waiter`` when a whole book is loaded; False: nothing has to be waited for."""
-        ...
-
-    def stop_waiting(self, key: FeedKey, waiter: Any) -> None:
-        """End the wait for a book."""
-        ...
-
-    def leave(self, key: FeedKey, options: Options) -> None:
-        """Drop the feed if it has no subscriber left."""
-        ...
-
-    def fresh(self, key: FeedKey, options: Options) -> Feed:
-        """Return a feed without subscribers."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,44 +100,6 @@ class _Access:
     @property
     def required(self) -> bool:
         return self.identity is None
-
-
-class SnapshotsRefused(RequestRefused):
-    """A client asks for snapshots faster than it reads them."""
-
-    retry_after_ms: Final = 1000
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("rate_limited", reason)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Demand:
-    """Snapshots on demand: a source of messages, so that a slow client gets the newest."""
-
-    request_id: int | str | None
-    keys: list[FeedKey]
-    options: Options
-    feeds: Feeds
-    encoding: Encoding
-
-    def snapshot(self) -> list[bytes]:
-        """Return the current snapshots, and the end of the answer."""
-        form = Form(self.encoding, checksum=False)
-        found: list[bytes] = []
-        for key in self.keys:
-            for message in self.feeds.fresh(key, self.options).snapshot():
-                answering = (
-                    messages.with_id(message, self.request_id)
-                    if isinstance(message, Struct)
-                    else message.answering(self.request_id)
-                )
-                found.append(encoded(answering, form))
-        return [*found, self.encoding.encode(messages.Done(self.request_id, len(self.keys)))]
-
-    def resume(self) -> list[bytes]:
-        """Return the same as they are now."""
-        return self.snapshot()
 
 
 class Session:
@@ -343,8 +256,9 @@ class Session:
         """End the subscriptions that new credentials do not cover."""
         gone: dict[str, list[FeedKey]] = {}
         mine = (*self._members, *self._deferred)
-        for key in [key for key in mine if not identity.may_stream(key.channel, key.venue)]:
-            self._leave(key)
+        keys = [key for key in mine if not identity.may_stream(key.channel, key.venue)]
+        self._leave(keys)
+        for key in keys:
             gone.setdefault(key.channel, []).append(key)
         for channel, keys in gone.items():
             self.answer(messages.Unsubscribed(None, channel, [_name(key) for key in keys]))
@@ -376,8 +290,7 @@ class Session:
             self._patterns = [*others, Pattern(request, selection, options)]
             self._feeds.watchers[self] = None
         positions = positions_of(request)
-        for key in keys:
-            self._leave(key)
+        self._leave(keys)
         waiting = [
             key
             for key in keys
@@ -405,7 +318,6 @@ class Session:
         wanted = getattr(request, "snapshot", True)
         joined: list[tuple[FeedKey, bool | None, Variant, Sequence[bytes]]] = []
         for key in keys:
-            self._leave(key)
             variant = self._feeds.variant(key, options, form)
             position = positions.get((key.venue or "", key.symbol or ""))
             missed = None if position is None else variant.recover(position)
@@ -454,8 +366,7 @@ class Session:
         selection = selection_of(request)
         mine = (*self._members, *self._deferred)
         keys = [key for key in mine if key.channel == selection.channel and selection.match(key)]
-        for key in keys:
-            self._leave(key)
+        self._leave(keys)
         # A pattern ends with all that it covers; one that is only narrowed goes on with the rest.
         self._patterns = [
             each
@@ -476,15 +387,20 @@ class Session:
         self._outbox.begin(demand, demand.snapshot())
         self._queued(0)
 
-    def _leave(self, key: FeedKey) -> None:
-        if self._deferred.pop(key, None) is not None:
-            self._feeds.stop_waiting(key, self)
-        member = self._members.pop(key, None)
-        if member is not None:
-            member.variant.leave(self)
-            self._feeds.leave(key, member.options)
-            self._outbox.forget(member.variant)
-            metrics.GATEWAY_SUBSCRIPTIONS.labels(channel=key.channel).dec()
+    def _leave(self, keys: Iterable[FeedKey]) -> None:
+        """End the subscriptions to feeds, if there are any."""
+        left: list[Variant] = []
+        for key in keys:
+            if self._deferred.pop(key, None) is not None:
+                self._feeds.stop_waiting(key, self)
+            member = self._members.pop(key, None)
+            if member is not None:
+                member.variant.leave(self)
+                self._feeds.leave(key, member.options)
+                left.append(member.variant)
+                metrics.GATEWAY_SUBSCRIPTIONS.labels(channel=key.channel).dec()
+        if left:
+            self._outbox.forget(*left)
 
     # --- what the client gets -----------------------------------------------------------------------------
 
@@ -575,8 +491,7 @@ class Session:
         self._ended = True
         self._patterns.clear()
         self._feeds.watchers.pop(self, None)
-        for key in (*self._members, *self._deferred):
-            self._leave(key)
+        self._leave((*self._members, *self._deferred))
 
 
 def _place(key: FeedKey) -> tuple[Any, Any]:

@@ -69,7 +69,7 @@ def test_all_options_are_read() -> None:
         (BOOK | {"channel": "boks"}, "unknown_channel", "'boks'"),
         ({"op": "snapshot", "channel": "alerts"}, "unknown_channel", "for snapshot"),
         ({"op": "subscribe", "channel": "book", "venue": "kraken"}, "missing_key", "symbol"),
-        (BOOK | {"levls": 5}, "unknown_key", "'levls': not a key of subscribe book; known:"),
+        (BOOK | {"level": 5}, "unknown_key", "'level': not a key of subscribe book; known:"),
         (BOOK | {"channel": "bbo", "levels": 5}, "unknown_key", "'levels'"),
         ({"op": "subscribe", "channel": "arbitrage", "symbol": "*", "venue": "k"}, "unknown_key", "'venue'"),
         ({"op": "subscribe", "channel": "status", "symbol": "*"}, "unknown_key", "'symbol'"),
