@@ -199,6 +199,7 @@ async def test_every_pace_in_both_encodings(
     assert judges[0].books["l2 delta"] > 2 * judges[2].books["l2 delta"], "a pace of 250 ms merges"
 
 
+@pytest.mark.slow
 async def test_cut_connections_continue_where_they_were(
     kind: type[Follower], market: PublishedMarket, feed: Feed, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -241,6 +242,7 @@ async def test_a_killed_gateway_that_comes_back_continues_too(
         assert judge.gaps["book"] == 0
 
 
+@pytest.mark.slow
 async def test_replicas_continue_each_other(
     kind: type[Follower], market: PublishedMarket, feed: Feed, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -258,6 +260,7 @@ async def test_replicas_continue_each_other(
         assert judge.gaps["trades"] == 0
 
 
+@pytest.mark.slow
 async def test_a_slow_user_is_conflated_and_put_in_step(
     kind: type[Follower], market: PublishedMarket, feed: Feed, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
