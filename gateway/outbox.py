@@ -93,7 +93,7 @@ class Outbox(Generic[Message]):
 
     def put(self, source: Source[Message], text: Message) -> int:
         """Queue a message of a feed; return how many feeds were conflated for it (nearly always 0)."""
-        if source in self._stale:
+        if self._stale and source in self._stale:
             return 0
         self._entries.append((source, text))
         self.waiting += len(text)
@@ -115,6 +115,12 @@ class Outbox(Generic[Message]):
 
     def take(self, size: int) -> tuple[Message, ...]:
         """Return the next messages in order: at least one if any is queued, then as many as fit into ``size``."""
+        entries = self._entries
+        if not self._stale and self.waiting + len(entries) <= size:  # nearly always: all of it
+            everything = tuple([text for _, text in entries])
+            entries.clear()
+            self.waiting = 0
+            return everything
         taken: list[Message] = []
         length = 0
         while True:

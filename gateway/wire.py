@@ -8,17 +8,22 @@ itself to the ASGI scope (extension ``alphapulse.wire``); handshake, receiving a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from starlette.types import Scope
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from gateway.close_codes import NO_PONG, CloseCode
+
+_FINAL: Final = 0x80
+_MEDIUM: Final = struct.Struct("!BBH")
+_LONG: Final = struct.Struct("!BBQ")
 
 EXTENSION: Final = "alphapulse.wire"
 WRITE_BUFFER: Final = 128 * 1024
@@ -50,8 +55,19 @@ def text_frame(text: str) -> bytes:
 
 
 def frame_of(opcode: Opcode, payload: bytes) -> bytes:
-    """Return a whole message as one WebSocket frame."""
-    return Frame(opcode, payload).serialize(mask=False)
+    """Return a whole message as one WebSocket frame.
+
+    Not by :meth:`websockets.frames.Frame.serialize`, which checks and masks: clients with subscriptions of their own
+    share no frames, so that there is one for each client and tick.
+    """
+    length = len(payload)
+    if length < 126:
+        head = bytes((_FINAL | opcode, length))
+    elif length < 65_536:
+        head = _MEDIUM.pack(_FINAL | opcode, 126, length)
+    else:
+        head = _LONG.pack(_FINAL | opcode, 127, length)
+    return head + payload
 
 
 def wire_of(scope: Scope) -> StreamProtocol:

@@ -18,7 +18,7 @@ from tests.fixtures.gateway import serving
 from tests.fixtures.stream import text_of
 
 
-@pytest.mark.parametrize("text", ["{}", "x" * 126, "x" * 70_000, "€"])
+@pytest.mark.parametrize("text", ["", "{}", *("x" * size for size in (125, 126, 65_535, 65_536, 70_000)), "€"])
 def test_a_frame_holds_its_text(text: str) -> None:
     assert text_of(text_frame(text)) == text
 
