@@ -1,10 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 import react from '@vitejs/plugin-react';
-import { defaultClientConditions, defaultServerConditions, type Plugin } from 'vite';
+import { defaultClientConditions, defaultServerConditions, runnerImport, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
-
-import { mockGateway } from './dev/mock-gateway.ts';
 
 /** Where `npm run dev` finds a running gateway. */
 const gateway = process.env['ALPHAPULSE_GATEWAY_URL'] ?? 'http://127.0.0.1:8000';
@@ -23,13 +21,26 @@ function licences(): Plugin {
   };
 }
 
+/** The client's module as it is written: the page is built without building that first. */
+const onServer = { resolve: { conditions: ['source', ...defaultServerConditions] } };
+
+/** The gateway of `--mode mock`; loaded only then, and by Vite, since it uses the client's sources, too. */
+async function mockGateway(): Promise<Plugin> {
+  const file = new URL('./dev/mock-gateway.ts', import.meta.url).pathname;
+  const { module } = await runnerImport<typeof import('./dev/mock-gateway.ts')>(file, {
+    configFile: false,
+    // By name: the module's environment inherits nothing of `ssr`; `external` lists what Node imports itself.
+    environments: { inline: { resolve: { ...onServer.resolve, noExternal: ['@alphapulse/client'], external: ['ws'] } } },
+  });
+  return module.mockGateway();
+}
+
 export default defineConfig(({ mode }) => ({
   // Relative, so that the page also works behind a path prefix of an ingress.
   base: './',
-  // The client's module as it is written: the page is built without building that first.
   resolve: { conditions: ['source', ...defaultClientConditions] },
-  ssr: { resolve: { conditions: ['source', ...defaultServerConditions] } },
-  plugins: [react(), licences(), ...(mode === 'mock' ? [mockGateway()] : [])],
+  ssr: onServer,
+  plugins: [react(), licences(), mode === 'mock' ? mockGateway() : []],
   server: mode === 'mock' ? {} : { proxy: { '/api': gateway, '/ws': { target: gateway, ws: true } } },
   build: {
     outDir: '../static',
