@@ -139,7 +139,7 @@ class Session:
         self._members: dict[FeedKey, Membership] = {}
         self._patterns: list[Pattern] = []
         self._deferred: dict[FeedKey, Deferred] = {}
-        self._deferred_since = 0.0
+        self._deferred_since = now
         self._access = _Access(identity, gate, address, now + AUTH_SECONDS)
         self._stall_seconds = stall_seconds
         self._refused_in_row = 0

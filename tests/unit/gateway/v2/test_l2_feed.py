@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.v2.session import LOADING_SECONDS
 from tests.fixtures import l2_feed
 from tests.fixtures.gateway_v2 import BenchV2
 from tests.fixtures.stream_v2 import FollowedBook
@@ -164,3 +165,30 @@ def test_a_wait_can_be_ended(end: str) -> None:
     bench.put(*made.records)
     bench.load_l2()
     assert [each["type"] for each in client.read()] == (["snapshot"] if end == "subscribe" else [])
+
+
+def test_a_position_waits_for_its_book_however_long_the_machine_has_been_up() -> None:
+    bench, made = BenchV2(), l2_feed.Feed(levels=5, trade_every=0)
+    bench.tick.advance(3_600)
+    client = bench.client()
+    position = {"venue": "kraken", "symbol": "BTC-USD", "epoch": "5", "sequence": 1}
+    (answer,) = client.say(**L2 | {"since": [position]})[1:]
+    assert answer["feeds"] == []
+    bench.tick.advance(1)
+    bench.hub.check()
+    assert client.read() == []
+    bench.put(made.snapshot())
+    bench.load_l2()
+    answer, snapshot = client.read()
+    assert (answer["feeds"][0]["recovered"], snapshot["reason"]) == (False, "stale"), "loaded, though an hour old"
+
+
+def test_a_position_does_not_wait_for_ever() -> None:
+    bench = BenchV2()
+    client = bench.client()
+    position = {"venue": "kraken", "symbol": "BTC-USD", "epoch": "5", "sequence": 1}
+    client.say(**L2 | {"since": [position]})
+    bench.tick.advance(LOADING_SECONDS)
+    bench.hub.check()
+    answer, snapshot, *_ = client.read()
+    assert (answer["feeds"][0]["recovered"], snapshot["reason"]) == (False, "no_book")
