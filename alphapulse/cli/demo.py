@@ -61,8 +61,9 @@ class DemoFigures:
 
     def line(self, before: DemoFigures, seconds: float, uptime: float, restarts: int) -> str:
         """Format the status line with rates since ``before``, ``seconds`` ago."""
-        frames = (self.frames - before.frames) / seconds
-        records = (self.records - before.records) / seconds
+        # A collector that was restarted counts from 0: no rate until the next line.
+        frames = max(self.frames - before.frames, 0) / seconds
+        records = max(self.records - before.records, 0) / seconds
         text = (
             f"{int(uptime) // 60:02d}:{int(uptime) % 60:02d}  {frames:,.0f} frames/s  {records:,.0f} records/s  "
             f"lag {'?' if self.lag is None else format(self.lag, ',')}  gaps {self.gaps:,}  "
@@ -332,7 +333,7 @@ class Demo:
 
     def _child_died(self, child: Child, code: int) -> None:
         self.restarts += 1
-        self.console.print(f"[yellow]{child.spec.name} died (exit code {code}); restarting it")
+        self.console.print(f"[yellow]{child.spec.name} {'died' if code else 'ended'} (exit code {code}); restarting it")
 
 
 async def _ended(child: Child | None) -> bool:
