@@ -9,7 +9,12 @@ from gateway.access.redaction import redacted
 from tests.fixtures.issuer import token
 
 
-@pytest.mark.parametrize("secret", [token(), token()[:60], NO_KEYS.created("a", ["rest:*"], 1)[1], "apk_short_key"])
+@pytest.mark.parametrize(
+    "secret",
+    [token(), token()[:60], NO_KEYS.created("a", ["rest:*"], 1)[1], "apk_short_key"],
+    # Names of their own: a key is random, and every process of the tests must find the same ones.
+    ids=["token", "part of a token", "key", "short key"],
+)
 def test_credentials_are_not_repeated(secret: str) -> None:
     for text in (secret, f"found '{secret}'", f'{{"token":"{secret}"}}', f"Authorization: Bearer {secret}"):
         assert secret[8:] not in redacted(text)
