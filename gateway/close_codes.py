@@ -19,6 +19,7 @@ class CloseCode:
     reason: str
 
 
+INTERNAL: Final = CloseCode(1011, "a fault of the gateway; it is in its log")
 RESTART: Final = CloseCode(1012, "the gateway is restarting")
 """Announced in band by ``{"type":"shutdown"}``. Clients should reconnect after a random 5-30 s."""
 UNAUTHORIZED: Final = CloseCode(3000, "credentials missing, wrong or expired")
@@ -33,4 +34,4 @@ CONNECTION_LIMIT: Final = CloseCode(3013, "connection limit of the gateway reach
 MISUSE: Final = CloseCode(3500, "too many refused messages in a row; see the preceding error messages")
 """A client repeats messages that were refused."""
 
-ALL: Final = (RESTART, UNAUTHORIZED, FORBIDDEN, SLOW, NO_PONG, CONNECTION_LIMIT, MISUSE)
+ALL: Final = (INTERNAL, RESTART, UNAUTHORIZED, FORBIDDEN, SLOW, NO_PONG, CONNECTION_LIMIT, MISUSE)

@@ -167,6 +167,8 @@ class Reader:
         if not batches:
             return 0
         lost = await self._losses.check(self._consumer, batches)
+        for topic in {partition.topic for partition in lost}:
+            self._hub.lost(topic)
         refused: list[tuple[Consumed, AlphaPulseError]] = []
         for partition, records in batches.items():
             self._take(partition.topic, records, refused)
@@ -203,6 +205,7 @@ class Reader:
                 record = self._codec.decode_as(kind, consumed.value or b"")
             except RecordRefused as error:
                 refused.append((consumed, error))
+                self._hub.lost(topic)
                 continue
             if not self._hub.apply(record, now, consumed.value or b""):
                 seen += 1

@@ -120,6 +120,10 @@ class RecordListener(Protocol):
         """Publish a record that the state has just applied, and its bytes (empty: not known)."""
         ...
 
+    def lost(self, topic: str) -> None:
+        """Publish that records of ``topic`` are missing at this point: lost by the broker, or refused."""
+        ...
+
     def judged(self, instrument: ShownInstrument) -> None:
         """Publish that a book became stale without a record."""
         ...
@@ -208,6 +212,11 @@ class Hub:
             return False
         self._publish(record, value)
         return True
+
+    def lost(self, topic: str) -> None:
+        """Tell the listeners that records of ``topic`` are missing between those applied and the next."""
+        for listener in self.listeners:
+            listener.lost(topic)
 
     def _apply_depth(self, record: Depth, now: int, value: bytes) -> bool:
         instrument = self._state.book_of(record)

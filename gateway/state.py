@@ -222,10 +222,12 @@ class MarketState:
 
     def _take_event(self, event: Event) -> bool:
         self.events.append(event)
-        if event.venue is not None and event.kind in ("connected", "disconnected"):
-            self._venue(event.venue).connection(event.kind == "connected", event.time)
-        elif event.venue is not None and event.kind == "late":
-            self._venue(event.venue).late(event.time)
+        if event.venue is not None:
+            activity = self._venue(event.venue)
+            if event.kind in ("connected", "disconnected"):
+                activity.connection(event.kind == "connected", event.time)
+            elif event.kind == "late":
+                activity.late(event.time)
         return True
 
     # --- freshness ---

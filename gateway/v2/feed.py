@@ -149,6 +149,13 @@ class Feed(ABC):
             for message in self._news():
                 self._send(message)
 
+    def tell_gap(self) -> None:
+        """Send what is pending, then the snapshot that tells of a gap: records of the feed were lost."""
+        if self.audience:
+            self.flush()
+            for message in self.resumption():
+                self._send(message)
+
     def catch_up(self) -> None:
         """Let the newest state be what the subscribers know, whatever the interval."""
         if self.audience:

@@ -33,7 +33,7 @@ class Feeds(Protocol):
         """Clients with patterns."""
         ...
 
-    def match(self, selection: Selection) -> list[FeedKey]:
+    def match(self, selection: Selection, may: Callable[[str | None], bool]) -> list[FeedKey]:
         """Return the known feeds of a selection.
 
         Raises:

@@ -280,7 +280,7 @@ class Session:
                 raise RequestRefused("forbidden", f"{identity.name} may not see {channel} of {venue[:80]!r}")
         if selection.venues is None and not identity.may_stream(channel, None):
             raise RequestRefused("forbidden", f"{identity.name} may not see {channel}")
-        return [key for key in self._feeds.match(selection) if identity.may_stream(channel, key.venue)]
+        return self._feeds.match(selection, partial(identity.may_stream, channel))
 
     # --- subscriptions ------------------------------------------------------------------------------------
 

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
+from alphapulse import logs, topics
 from alphapulse.errors import UnknownInstrument
+from gateway.close_codes import INTERNAL, CloseCode
 from gateway.fanout import Hub
 from gateway.state import MarketState, ShownInstrument
 from gateway.v2.alerts import ALERTS_KEPT, AlertsFeed, is_alert
@@ -23,7 +25,7 @@ from gateway.v2.l2_feed import L2Feed
 from gateway.v2.latest import ArbitrageFeed, CandlesFeed, StatsFeed
 from gateway.v2.options import FeedId, Options
 from gateway.v2.pace import Pacer
-from gateway.v2.selection import FeedKey, Selection
+from gateway.v2.selection import FeedKey, Names, Selection
 from gateway.v2.status import ServiceCondition, StatusFeed, service_conditions, venue_conditions
 from gateway.v2.trades import TradeHistory, TradesFeed
 from schemas.codec import Codec
@@ -40,12 +42,20 @@ class Watcher(Protocol):
         """Subscribe to those of the new feeds that match."""
         ...
 
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
+        ...
+
 
 class Waiter(Protocol):
     """A client with a position in a book that is not loaded yet."""
 
     def loaded(self, key: FeedKey) -> None:
         """Subscribe to the feed: its book is loaded now."""
+        ...
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
         ...
 
 
@@ -67,6 +77,7 @@ class Streams:
         self.watchers: dict[Watcher, None] = {}
         self.services: Callable[[], Mapping[str, ServiceCondition]] = dict
         self._hub = hub
+        self._log = logs.get("gateway.stream")
         self._state = state
         self._codec = codec
         self._pacer = Pacer(hub.schedule, self._now)
@@ -118,6 +129,17 @@ class Streams:
     def _alerts_of(self, venue: str | None) -> deque[Event]:
         return self._alerts.setdefault(venue, deque(maxlen=ALERTS_KEPT))
 
+    def lost(self, topic: str) -> None:
+        """Publish that records of ``topic`` are missing. Books tell it themselves, by their sequence."""
+        if topic != topics.TRADES:
+            return
+        for history in self._trades.values():
+            history.clear()
+        for key, feeds in self._feeds.items():
+            if key.channel == "trades":
+                for feed in feeds.values():
+                    feed.tell_gap()
+
     def judged(self, instrument: ShownInstrument) -> None:
         """Publish that a book became stale without a record."""
         for channel in ("book", "bbo"):
@@ -147,7 +169,7 @@ class Streams:
             feed.take(change)
         if self._waiters and self.l2.book(*instrument).loaded:
             for waiter in self._waiters.pop(key, ()):
-                waiter.loaded(key)
+                self._guarded(waiter, lambda waiter=waiter: waiter.loaded(key))  # type: ignore[misc]
 
     def audience(self, record: Record) -> int:
         """Return how many subscriptions concern ``record``."""
@@ -187,38 +209,65 @@ class Streams:
 
     def _announce(self, keys: Iterable[FeedKey]) -> None:
         for watcher in list(self.watchers):
-            watcher.appeared(keys)
+            self._guarded(watcher, lambda watcher=watcher: watcher.appeared(keys))  # type: ignore[misc]
 
-    def match(self, selection: Selection) -> list[FeedKey]:
+    def _guarded(self, client: Watcher | Waiter, call: Callable[[], None]) -> None:
+        """Call one client's code; its failure ends that client, not the reader of the topics behind all of them."""
+        try:
+            call()
+        except Exception:  # noqa: BLE001
+            self._log.exception("a client was disconnected")
+            client.close(INTERNAL)
+
+    def match(self, selection: Selection, may: Callable[[str | None], bool]) -> list[FeedKey]:
         """Return the known feeds of a selection; books that have become stale are published first.
+
+        Args:
+            may: whether the client may see a venue (None: what belongs to none); others are left out, also of errors.
 
         Raises:
             UnknownInstrument: a name without wildcard is not known, or matches nothing among the venues selected.
         """
         # Not later: between a snapshot and the answer that goes before it nothing else may be queued.
         self._hub.expire()
-        self._check(selection)
-        return [key for key in self._all(selection) if selection.match(key)]
+        if selection.channel == "l2":
+            self.l2.expire(self._now())
+        self._check(selection, may)
+        permitted = {venue: may(venue) for venue in (*self._venues, None)}
+        return [key for key in self._all(selection) if permitted[key.venue]]
 
     def _all(self, selection: Selection) -> Iterator[FeedKey]:
+        """Yield the known feeds that match: each name is tried once, not once for each feed."""
         channel, venues, symbols = selection.channel, selection.venues, selection.symbols
         if channel == "arbitrage":
-            return (FeedKey(channel, None, symbol) for symbol in sorted(self._symbols))
+            matched = sorted(symbol for symbol in self._symbols if symbols is None or symbols.match(symbol))
+            return (FeedKey(channel, None, symbol) for symbol in matched)
+        at = self._matching_venues(venues)
         if symbols is None:
-            of_venues = [FeedKey(channel, venue, None) for venue in sorted(self._venues)]
-            return iter([*of_venues, FeedKey(channel, None, None)])
+            without = [None] if venues is None or venues.everything else []
+            return (FeedKey(channel, venue, None) for venue in (*sorted(at), *without))
         if venues is not None and not venues.open_ended and not symbols.open_ended:
             named = ((venue, symbol) for venue in venues.exact for symbol in symbols.exact)
             return (FeedKey(channel, venue, symbol) for venue, symbol in named if (venue, symbol) in self._known)
-        return (FeedKey(channel, venue, symbol) for venue, symbol in sorted(self._known))
+        wanted = {symbol for symbol in self._symbols if symbols.match(symbol)}
+        return (
+            FeedKey(channel, venue, symbol) for venue, symbol in sorted(self._known) if venue in at and symbol in wanted
+        )
 
-    def _check(self, selection: Selection) -> None:
+    def _matching_venues(self, venues: Names | None) -> set[str]:
+        return {venue for venue in self._venues if venues is None or venues.match(venue)}
+
+    def _check(self, selection: Selection, may: Callable[[str | None], bool]) -> None:
         venues, symbols = selection.venues, selection.symbols
         for venue in venues.exact if venues is not None else ():
             if venue not in self._venues:
-                raise UnknownInstrument(f"unknown venue {venue[:80]!r}; known: {_listed(self._venues)}")
-        for symbol in symbols.exact if symbols is not None else ():
-            known = self._symbols if venues is None else {s for v, s in self._known if venues.match(v)}
+                seen = [each for each in self._venues if may(each)]
+                raise UnknownInstrument(f"unknown venue {venue[:80]!r}; known: {_listed(seen)}")
+        if symbols is None or not symbols.exact:
+            return
+        at = {venue for venue in self._matching_venues(venues) if venues is None or may(venue)}
+        known = self._symbols if venues is None else {symbol for venue, symbol in self._known if venue in at}
+        for symbol in symbols.exact:
             if symbol not in known:
                 where = "" if venues is None else f" of {', '.join(venues.texts)[:80]}"
                 raise UnknownInstrument(f"unknown symbol {symbol[:80]!r}{where}; known: {_listed(known)}")

@@ -54,6 +54,10 @@ class TradeHistory:
         self._newest = max(self._newest, trade.exchange_time)
         self._history.add("" if late else trade.trade_id, value)
 
+    def clear(self) -> None:
+        """Forget all: records are missing after them."""
+        self._history.clear()
+
     def after(self, trade_id: str) -> list[Trade] | None:
         """Return the trades after one; None: it is not known."""
         values = self._history.after(trade_id) if trade_id else None

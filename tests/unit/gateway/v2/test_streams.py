@@ -16,7 +16,7 @@ def selected(
     bench: BenchV2, channel: str, venue: str | list[str] | None, symbol: str | list[str] | None
 ) -> list[object]:
     names = [None if each is None else Names.of(each) for each in (venue, symbol)]
-    return [tuple(key)[1:] for key in bench.streams.match(Selection(channel, *names))]
+    return [tuple(key)[1:] for key in bench.streams.match(Selection(channel, *names), lambda _: True)]
 
 
 def test_selections_find_what_there_is() -> None:
