@@ -104,6 +104,8 @@ class _Access:
     gate: Gate
     address: str
     deadline: float
+    refusal: CloseCode = UNAUTHORIZED
+    """Why the client is disconnected at the deadline."""
     warned: bool = field(default=False)
 
     @property
@@ -250,8 +252,10 @@ class Session:
         try:
             identity = access.gate.identify(request.token, access.address)
         except RequestRefused as refused:
-            if access.identity is None and getattr(refused, "retry_after_ms", None) is None:
-                access.deadline = 0.0  # the error is sent first, then check() closes
+            if access.identity is None:
+                access.refusal = getattr(refused, "close_code", UNAUTHORIZED)
+                if getattr(refused, "retry_after_ms", None) is None:
+                    access.deadline = 0.0  # the error is sent first, then check() closes
             raise
         access.identity, access.warned = identity, False
         self.answer(
@@ -507,7 +511,7 @@ class Session:
         access = self._access
         if access.identity is None:
             if now >= access.deadline:
-                self.close(UNAUTHORIZED)
+                self.close(access.refusal)
             return
         try:
             access.gate.check()

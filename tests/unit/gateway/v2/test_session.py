@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from alphapulse.errors import RequestRefused
+from gateway.access.errors import CONNECTION_LIMITED, RATE_LIMITED, AccessRefused
 from gateway.access.identity import EVERYONE, Identity
-from gateway.close_codes import MISUSE, SLOW, UNAUTHORIZED, CloseCode
+from gateway.close_codes import CONNECTION_LIMIT, MISUSE, SLOW, UNAUTHORIZED, CloseCode
 from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS
 from gateway.v2.access import OpenGate
 from gateway.v2.encoding import JSON, MSGPACK, Encoding
@@ -358,6 +359,30 @@ def test_a_client_that_does_not_authenticate_is_closed() -> None:
     bench.tick.advance(10)
     bench.hub.check()
     assert late.wire.closed_with is UNAUTHORIZED
+
+
+class FullGate(OpenGate):
+    """Refuses everybody: the identity's connections are all taken, or it is to wait."""
+
+    open = False
+
+    def identify(self, credentials: str, address: str) -> Identity:
+        if credentials == "wait":
+            raise AccessRefused(RATE_LIMITED, "too many attempts", retry_after=60)
+        raise AccessRefused(CONNECTION_LIMITED, "at most 1 connections of desk-1")
+
+
+def test_the_close_code_tells_why_credentials_were_refused() -> None:
+    bench = BenchV2()
+    full, waiting = (bench.client(gate=FullGate(), identity=None) for _ in range(2))
+    assert full.say(op="auth", token="x")[-1]["code"] == "connection_limit"
+    full.say(op="ping")
+    waiting.say(op="auth", token="wait")
+    bench.hub.check()
+    assert (full.wire.closed_with, waiting.wire.closed_with) == (CONNECTION_LIMIT, None)
+    bench.tick.advance(10)
+    bench.hub.check()
+    assert waiting.wire.closed_with == UNAUTHORIZED
 
 
 def test_what_may_not_be_seen_is_refused_by_name_and_left_out_of_patterns() -> None:
