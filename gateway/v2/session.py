@@ -161,6 +161,11 @@ class Session:
         return len(self._members)
 
     @property
+    def anonymous(self) -> bool:
+        """Whether the client has still to say who it is."""
+        return self._access.identity is None
+
+    @property
     def conflated(self) -> bool:
         """Whether messages were dropped and their snapshots are not written yet."""
         return self._outbox.conflated
