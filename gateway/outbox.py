@@ -5,13 +5,16 @@ queued data is dropped and its feeds are *stale*: nothing more is queued for the
 written to it gets the current snapshot of each. So a slow client sees fewer states, never a wrong one, and its queue
 is bounded by its subscriptions, not by time.
 
+What is large or much is queued unbuilt (:meth:`Outbox.later`, :meth:`Outbox.defer`): it is built when the client can be
+written to, one at a time.
+
 Messages are text (protocol version 1) or bytes (version 2), of one kind per client.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 Message = TypeVar("Message", str, bytes)
@@ -50,24 +53,31 @@ class Outbox(Generic[Message]):
         limit: maximum length queued (text of the stream is ASCII: bytes).
 
     Attributes:
-        waiting: length queued; snapshots of stale feeds are built later and not counted.
+        waiting: length queued; what is built later is not counted.
     """
 
-    __slots__ = ("_entries", "_limit", "_stale", "waiting")
+    __slots__ = ("_deferred", "_entries", "_limit", "_stale", "waiting")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._entries: deque[tuple[Source[Message] | None, Message]] = deque()
-        self._stale: dict[Source[Message], None] = {}
+        # Feed → whether messages of it were dropped; if not, it has just been subscribed to.
+        self._stale: dict[Source[Message], bool] = {}
+        self._deferred: deque[Callable[[], Sequence[Message]]] = deque()
         self.waiting = 0
 
     def __bool__(self) -> bool:
-        return bool(self._entries or self._stale)
+        return bool(self._entries or self._stale or self._deferred)
 
     @property
     def conflated(self) -> bool:
-        """Whether a stale feed waits for its snapshot."""
-        return bool(self._stale)
+        """Whether a feed whose messages were dropped waits for its snapshot."""
+        return any(self._stale.values())
+
+    @property
+    def deferred(self) -> int:
+        """Number of answers that are not built yet."""
+        return len(self._deferred)
 
     @property
     def overflowing(self) -> bool:
@@ -91,6 +101,14 @@ class Outbox(Generic[Message]):
             self._entries.append((source, text))
             self.waiting += len(text)
 
+    def later(self, source: Source[Message]) -> None:
+        """Subscribe to a feed whose snapshot is built when the client can be written to; until then it is stale."""
+        self._stale[source] = False
+
+    def defer(self, *answers: Callable[[], Sequence[Message]]) -> None:
+        """Queue answers (as :meth:`answer`) that are built, in order, when the client can be written to."""
+        self._deferred.extend(answers)
+
     def put(self, source: Source[Message], text: Message) -> int:
         """Queue a message of a feed; return how many feeds were conflated for it (nearly always 0)."""
         if self._stale and source in self._stale:
@@ -100,7 +118,7 @@ class Outbox(Generic[Message]):
         return self._conflate() if self.waiting > self._limit else 0
 
     def _conflate(self) -> int:
-        stale = {source: None for source, _ in self._entries if source is not None and source is not _LEFT}
+        stale = {source: True for source, _ in self._entries if source is not None and source is not _LEFT}
         self._entries = deque(entry for entry in self._entries if entry[0] is None)
         self.waiting = sum(len(text) for _, text in self._entries)
         self._stale |= stale
@@ -116,7 +134,7 @@ class Outbox(Generic[Message]):
     def take(self, size: int) -> tuple[Message, ...]:
         """Return the next messages in order: at least one if any is queued, then as many as fit into ``size``."""
         entries = self._entries
-        if not self._stale and self.waiting + len(entries) <= size:  # nearly always: all of it
+        if not self._stale and not self._deferred and self.waiting + len(entries) <= size:  # nearly always: all of it
             everything = tuple([text for _, text in entries])
             entries.clear()
             self.waiting = 0
@@ -125,10 +143,19 @@ class Outbox(Generic[Message]):
         length = 0
         while True:
             if not self._entries:
+                if self._deferred:
+                    if taken:  # what is built is taken at once: it does not wait in the queue for a slow client
+                        break
+                    for text in self._deferred.popleft()():
+                        self._entries.append((None, text))
+                        self.waiting += len(text)
+                    continue
                 if not self._stale:
                     break
-                source = next(iter(self._stale))
-                self.begin(source, source.resume())
+                source, dropped = next(iter(self._stale.items()))
+                if taken and not dropped:
+                    break
+                self.begin(source, source.resume() if dropped else source.snapshot())
                 continue
             text = self._entries[0][1]
             if taken and length + len(text) > size:

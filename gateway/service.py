@@ -98,6 +98,7 @@ async def main(service: Service, folder: Path | None = None) -> None:
         stack.push_async_callback(tables.close)
         editor = SymbolEditor(folder_of(folder), events.publish, clock, service=service.name)
         l2 = L2Reader(settings.kafka, codec, streams.l2, hub.clock, client_id=NAME)
+        metrics.LAG.labels(NAME, topics.L2).set_function(lambda: l2.lag)
         services = ServicePoll(streams, health)
         server = GatewayServer(
             create_app(settings, state, hub, health, tables, editor, gate=keeper.gate, streams=streams)

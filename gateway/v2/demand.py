@@ -1,8 +1,10 @@
-"""Snapshots on demand, as a source of messages: a slow client gets the newest. Pure."""
+"""Snapshots on demand, each made when the client can be written to: a slow client gets the newest. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -26,28 +28,38 @@ class SnapshotsRefused(RequestRefused):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Demand:
-    """The answer to one request for snapshots: all of them, and its end."""
+    """The answer to one request for snapshots.
+
+    Args:
+        permitted: whether the client may see a feed, asked when its snapshot is made: credentials may have changed.
+    """
 
     request_id: int | str | None
-    keys: list[FeedKey]
+    keys: Sequence[FeedKey]
     options: Options
     feeds: Feeds
     encoding: Encoding
+    permitted: Callable[[FeedKey], bool]
+    _told: set[FeedKey] = field(default_factory=set, init=False)
 
-    def snapshot(self) -> list[bytes]:
-        """Return the current snapshots, and the end of the answer."""
+    def parts(self) -> list[Callable[[], list[bytes]]]:
+        """Return what makes the messages of each feed, then the end of the answer; call them in order."""
+        return [*(partial(self._snapshot, key) for key in self.keys), self._done]
+
+    def _snapshot(self, key: FeedKey) -> list[bytes]:
+        if not self.permitted(key):
+            return []
+        self._told.add(key)
         form = Form(self.encoding, checksum=False)
-        found: list[bytes] = []
-        for key in self.keys:
-            for message in self.feeds.fresh(key, self.options).snapshot():
-                answering = (
-                    messages.with_id(message, self.request_id)
-                    if isinstance(message, Struct)
-                    else message.answering(self.request_id)
-                )
-                found.append(encoded(answering, form))
-        return [*found, self.encoding.encode(messages.Done(self.request_id, len(self.keys)))]
+        return [
+            encoded(
+                messages.with_id(message, self.request_id)
+                if isinstance(message, Struct)
+                else message.answering(self.request_id),
+                form,
+            )
+            for message in self.feeds.fresh(key, self.options).snapshot()
+        ]
 
-    def resume(self) -> list[bytes]:
-        """Return the same as they are now."""
-        return self.snapshot()
+    def _done(self) -> list[bytes]:
+        return [self.encoding.encode(messages.Done(self.request_id, len(self._told)))]

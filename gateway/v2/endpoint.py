@@ -26,6 +26,9 @@ from gateway.v2.streams import Streams
 from gateway.wire import wire_of
 
 RETRY_SECONDS: Final = 1
+ANONYMOUS_SHARE: Final = 4
+"""At most one in so many of ``max_connections`` may have still to authenticate: whoever has no credentials can keep a
+connection for some seconds, and must not keep out those who have."""
 
 
 class Refusal(Exception):
@@ -104,13 +107,24 @@ class Endpoint:
             raise Refusal(refused.status, refused.code, str(refused), refused.headers) from refused
         return encoding, identity
 
+    def _full(self, identity: Identity | None) -> str:
+        """Return why there is no room for a client; empty: there is."""
+        sessions = self._hub.sessions
+        if len(sessions) >= self._max_connections:
+            return "gateway.max_connections"
+        if identity is None:
+            anonymous = sum(isinstance(each, Session) and each.anonymous for each in sessions)
+            if anonymous >= max(self._max_connections // ANONYMOUS_SHARE, 1):
+                return "gateway.max_connections: too many clients that have not authenticated"
+        return ""
+
     async def _run(self, websocket: WebSocket, encoding: Encoding, identity: Identity | None) -> None:
         hub, wire = self._hub, wire_of(websocket.scope)
         if hub.stopping:
             wire.close(RESTART)
             return
-        if len(hub.sessions) >= self._max_connections:
-            self._log.warning("stream refused", reason="gateway.max_connections", value=self._max_connections)
+        if full := self._full(identity):
+            self._log.warning("stream refused", reason=full, value=self._max_connections)
             metrics.GATEWAY_DISCONNECTS.labels(code=str(CONNECTION_LIMIT.number)).inc()
             wire.close(CONNECTION_LIMIT)
             return

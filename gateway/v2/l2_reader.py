@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from alphapulse import logs, metrics, topics
 from alphapulse.config import KafkaSettings
-from alphapulse.errors import BrokerError, RecordRefused
+from alphapulse.errors import RecordRefused
 from alphapulse.kafka import LossWatch, NativeConsumer, native_consumer, running, tail
 from gateway.v2.l2_books import Instrument, L2Books
 from schemas.checkpoints import (
@@ -39,6 +38,8 @@ HISTORY_RECORDS: Final = 5_000
 WITHOUT_CHECKPOINT: Final = 20_000
 """Records read from the end of a partition without a checkpoint: a book in it begins with its next snapshot."""
 RETRY_SECONDS: Final = 5.0
+ADD_SECONDS: Final = 30.0
+"""Reading begins anew when partitions could not be added within this: a broker that does not answer is a failure."""
 POLL_MS: Final = 200
 BATCH_RECORDS: Final = 500
 
@@ -46,6 +47,17 @@ BATCH_RECORDS: Final = 500
 def partition_of(instrument: Instrument, partitions: int = topics.PARTITIONS) -> int:
     """Return the partition of ``md.l2`` that holds an instrument's records."""
     return int(murmur2("|".join(instrument).encode()) & 0x7FFFFFFF) % partitions
+
+
+def keep_newest(newest: dict[bytes, bytes], records: Iterable[Any]) -> None:
+    """Take records of a partition of the state topic, in order; a record without a value deletes its key."""
+    for record in records:
+        if record.key is None:
+            continue
+        if record.value is None:
+            newest.pop(record.key, None)
+        else:
+            newest[record.key] = record.value
 
 
 def books_of(records: Mapping[bytes, bytes]) -> tuple[dict[Instrument, BookState], int | None]:
@@ -100,6 +112,7 @@ class L2Reader:
         self._requested: set[int] = set()
         self._last_wanted = 0.0
         self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
         self._loading: dict[TopicPartition, int] = {}
         self._losses = LossWatch()
         self._outcomes = {
@@ -113,16 +126,25 @@ class L2Reader:
         self._last_wanted = time.monotonic()
         self._wanted.set()
 
+    @property
+    def lag(self) -> int:
+        """Unread records of the partitions that are read, according to the last fetches; 0 while none is."""
+        return sum(max(self._ends.get(partition, 0) - position, 0) for partition, position in tuple(self._next.items()))
+
     async def run(self) -> None:
-        """Read whenever a book is wanted, until cancelled. A broker that fails is asked again later."""
+        """Read whenever a book is wanted, until cancelled.
+
+        Whatever fails is logged, counted and tried again later: the other channels need none of this.
+        """
         while True:
             await self._wanted.wait()
-            consumer = native_consumer(self._settings, group_id=None, client_id=self._client_id)
             try:
+                consumer = native_consumer(self._settings, group_id=None, client_id=self._client_id)
                 async with running(consumer, self._settings):
                     await self._read(consumer)
-            except (BrokerError, KafkaError) as error:
-                self._log.warning("md.l2 not read", reason=str(error), retry_seconds=RETRY_SECONDS)
+            except Exception:  # noqa: BLE001 the service goes on, and the log has the traceback
+                self._log.exception("md.l2 not read", retry_seconds=RETRY_SECONDS)
+                metrics.GATEWAY_L2_FAILURES.inc()
                 self._forget()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -130,6 +152,7 @@ class L2Reader:
 
     def _forget(self) -> None:
         self._next.clear()
+        self._ends.clear()
         self._loading.clear()
         self._losses = LossWatch()
         self._books.unload()
@@ -143,7 +166,8 @@ class L2Reader:
         """Read until no book has been wanted for a while."""
         while True:
             if missing := self._requested - {partition.partition for partition in self._next}:
-                await self._add(consumer, missing)
+                async with asyncio.timeout(ADD_SECONDS):
+                    await self._add(consumer, missing)
             if next(self._books.wanted, None) is not None:
                 self._last_wanted = time.monotonic()
             elif time.monotonic() - self._last_wanted > LINGER_SECONDS:
@@ -155,6 +179,8 @@ class L2Reader:
                 for partition, records in batches.items():
                     self._take(records)
                     self._next[partition] = records[-1].offset + 1
+            for partition in self._next:
+                self._ends[partition] = max(consumer.highwater(partition) or 0, self._ends[partition])
             self._look_what_is_loaded()
 
     async def _add(self, consumer: NativeConsumer, numbers: Collection[int]) -> None:
@@ -175,7 +201,7 @@ class L2Reader:
             consumer.seek(partition, first)
             self._losses.expect(partition, first)
             self._next[partition] = first
-            self._loading[partition] = offsets.stop
+            self._ends[partition] = self._loading[partition] = offsets.stop
         self._log.info("reading whole books", partitions=sorted(partition.partition for partition in self._next))
 
     async def _restore(self, numbers: Collection[int]) -> dict[int, int]:
@@ -184,7 +210,7 @@ class L2Reader:
         newest: dict[int, dict[bytes, bytes]] = {number: {} for number in numbers}
 
         def take(partition: TopicPartition, records: Sequence[Any]) -> None:
-            newest[partition.partition] |= {record.key: record.value for record in records if record.key is not None}
+            keep_newest(newest[partition.partition], records)
 
         async with tail.tail_reader(self._settings, partitions, client_id=self._client_id) as reader:
             await reader.read(await reader.held(partitions), take)

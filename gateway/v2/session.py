@@ -52,6 +52,13 @@ LOADING_SECONDS: Final = 10.0
 """A client with a position in a whole book waits at most this long until the book is loaded."""
 MAX_PATTERNS: Final = 100
 """Maximum subscriptions with wildcards of a connection: each is tried for each new instrument."""
+MAX_L2_SUBSCRIPTIONS: Final = 50
+"""Maximum feeds of whole books of a connection. One of 10,000 levels a side takes 50 ms to encode: a client that asks
+for hundreds would hold up the others."""
+MAX_L2_SNAPSHOTS: Final = 10
+"""Maximum feeds of whole books in one request for snapshots, for the same reason."""
+MAX_DEFERRED: Final = 1000
+"""A client that has not been sent this many of the snapshots it asked for is refused more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ class _Access:
     gate: Gate
     address: str
     deadline: float
+    refusal: CloseCode = UNAUTHORIZED
+    """Why the client is disconnected at the deadline."""
     warned: bool = field(default=False)
 
     @property
@@ -150,6 +159,11 @@ class Session:
     @property
     def subscriptions(self) -> int:
         return len(self._members)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the client has still to say who it is."""
+        return self._access.identity is None
 
     @property
     def conflated(self) -> bool:
@@ -243,8 +257,10 @@ class Session:
         try:
             identity = access.gate.identify(request.token, access.address)
         except RequestRefused as refused:
-            if access.identity is None and getattr(refused, "retry_after_ms", None) is None:
-                access.deadline = 0.0  # the error is sent first, then check() closes
+            if access.identity is None:
+                access.refusal = getattr(refused, "close_code", UNAUTHORIZED)
+                if getattr(refused, "retry_after_ms", None) is None:
+                    access.deadline = 0.0  # the error is sent first, then check() closes
             raise
         access.identity, access.warned = identity, False
         self.answer(
@@ -311,9 +327,18 @@ class Session:
             self._join(deferred.request, deferred.options, [key], deferred.positions)
 
     def _check_room(self, keys: Iterable[FeedKey]) -> None:
-        count = len(self._members.keys() | self._deferred.keys() | set(keys))
-        if count > MAX_SUBSCRIPTIONS:
-            raise RequestRefused("too_many_subscriptions", f"{count} feeds; at most {MAX_SUBSCRIPTIONS} per connection")
+        """Check the limits of subscriptions, with ``keys`` added.
+
+        Raises:
+            RequestRefused: one would be exceeded.
+        """
+        feeds = self._members.keys() | self._deferred.keys() | set(keys)
+        if len(feeds) > MAX_SUBSCRIPTIONS:
+            reason = f"{len(feeds)} feeds; at most {MAX_SUBSCRIPTIONS} per connection"
+            raise RequestRefused("too_many_subscriptions", reason)
+        if (books := sum(key.channel == "l2" for key in feeds)) > MAX_L2_SUBSCRIPTIONS:
+            reason = f"{books} feeds of l2; at most {MAX_L2_SUBSCRIPTIONS} per connection"
+            raise RequestRefused("too_many_subscriptions", reason)
 
     def _join(
         self, request: Subscribe, options: Options, keys: list[FeedKey], positions: dict[tuple[str, str], Position]
@@ -321,14 +346,20 @@ class Session:
         """Subscribe to feeds; the answer first, then the messages of each in the same step."""
         form = Form(self._encoding, options.checksum)
         wanted = getattr(request, "snapshot", True)
-        joined: list[tuple[FeedKey, bool | None, Variant, Sequence[bytes]]] = []
+        joined: list[tuple[FeedKey, bool | None, Variant, Sequence[bytes] | None]] = []
         for key in keys:
             variant = self._feeds.variant(key, options, form)
             position = positions.get((key.venue or "", key.symbol or ""))
             missed = None if position is None else variant.recover(position)
-            first: Sequence[bytes] = (
-                missed if missed is not None else variant.snapshot() if wanted or position is not None else ()
-            )
+            first: Sequence[bytes] | None
+            if missed is not None:
+                first = missed
+            elif key.channel == "l2":
+                first = None  # large: built when the client can be written to
+                if not variant.feed.audience:
+                    variant.feed.catch_up()
+            else:
+                first = variant.snapshot() if wanted or position is not None else ()
             variant.join(self)
             self._members[key] = Membership(variant, options)
             metrics.GATEWAY_SUBSCRIPTIONS.labels(channel=key.channel).inc()
@@ -336,7 +367,10 @@ class Session:
         feeds = [messages.SubscribedFeed(recovered, *_place(key)) for key, recovered, _, _ in joined]
         self.answer(messages.Subscribed(request.id, request.channel, feeds, **shown(request.channel, options)))
         for _, _, variant, first in joined:
-            self._outbox.begin(variant, first)
+            if first is None:
+                self._outbox.later(variant)
+            else:
+                self._outbox.begin(variant, first)
 
     def appeared(self, keys: Iterable[FeedKey]) -> None:
         """Subscribe to those of the new feeds that match a pattern; one that matches several gets the last one's."""
@@ -356,14 +390,11 @@ class Session:
             )
             if pattern is None:
                 continue
-            if len(self._members) >= MAX_SUBSCRIPTIONS:
-                refused = RequestRefused(
-                    "too_many_subscriptions",
-                    f"{key.channel} of {key.venue} {key.symbol} is new and matches, but there are "
-                    f"{MAX_SUBSCRIPTIONS} subscriptions already",
-                    request_id=pattern.request.id,
-                )
-                self.answer(messages.Error(refused.request_id, refused.code, str(refused)))
+            try:
+                self._check_room([key])
+            except RequestRefused as refused:
+                reason = f"{key.channel} of {key.venue} {key.symbol} is new and matches, but would make {refused}"
+                self.answer(messages.Error(pattern.request.id, refused.code, reason))
                 continue
             self._join(pattern.request, pattern.options, [key], {})
 
@@ -383,14 +414,25 @@ class Session:
         self.answer(messages.Unsubscribed(request.id, request.channel, [_name(key) for key in keys]))
 
     def _snapshot(self, request: Snapshot, identity: Identity) -> None:
-        if self.conflated:
+        if self._outbox.conflated or self._outbox.overflowing:
             raise SnapshotsRefused("the client does not read what it gets: the queue is full")
         keys = self._permitted(selection_of(request), identity)
         if len(keys) > MAX_LIST:
             raise RequestRefused("bad_value", f"{len(keys)} feeds match; at most {MAX_LIST} per snapshot")
-        demand = Demand(request.id, keys, options_of(request), self._feeds, self._encoding)
-        self._outbox.begin(demand, demand.snapshot())
+        if request.channel == "l2" and len(keys) > MAX_L2_SNAPSHOTS:
+            reason = f"{len(keys)} feeds of l2 match; at most {MAX_L2_SNAPSHOTS} per snapshot"
+            raise RequestRefused("too_many_subscriptions", reason)
+        if self._outbox.deferred >= MAX_DEFERRED:
+            raise SnapshotsRefused(
+                f"{self._outbox.deferred} snapshots are not read yet; they are to be fewer than {MAX_DEFERRED}"
+            )
+        demand = Demand(request.id, keys, options_of(request), self._feeds, self._encoding, self._may_see)
+        self._outbox.defer(*demand.parts())
         self._queued(0)
+
+    def _may_see(self, key: FeedKey) -> bool:
+        identity = self._access.identity
+        return identity is not None and identity.may_stream(key.channel, key.venue)
 
     def _leave(self, keys: Iterable[FeedKey]) -> None:
         """End the subscriptions to feeds, if there are any."""
@@ -474,7 +516,7 @@ class Session:
         access = self._access
         if access.identity is None:
             if now >= access.deadline:
-                self.close(UNAUTHORIZED)
+                self.close(access.refusal)
             return
         try:
             access.gate.check()

@@ -648,6 +648,13 @@ GATEWAY: Final = [
         "consumer-lag",
     ),
     Panel(
+        "Failures of whole books",
+        [("sum(increase(alphapulse_gateway_l2_failures_total[5m]))", "failures")],
+        "none",
+        "In five minutes. Reading md.l2 failed (the log says why) and begins anew after a pause; until then the books "
+        "of the channel l2 are invalid.",
+    ),
+    Panel(
         "Books",
         [(f"sum by (venue, status) (alphapulse_gateway_books{VENUE})", "{{venue}} {{status}}")],
         "short",

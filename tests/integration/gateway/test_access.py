@@ -115,13 +115,13 @@ class Site:
             return refused.response.status_code, json.loads(refused.response.body)["code"]
 
     async def v2_in_band(self, credentials: str) -> tuple[int, str]:
-        """Return the same of credentials in the first message; wrong ones must end the connection with 3000."""
+        """Return the same of credentials in the first message; wrong ones must end the connection."""
         async with self.stream_v2(in_band=credentials) as client:
             answer = client.messages[-1]
             if answer["type"] == "authenticated":
                 return 200, "ok"
             if "retry_after_ms" not in answer:
-                assert await client.closing_code() == 3000
+                assert await client.closing_code() == (3003 if answer["code"] == "key_revoked" else 3000)
             return 401, answer["code"]
 
     def key(self, name: str, *scopes: str) -> str:

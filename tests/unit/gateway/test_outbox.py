@@ -140,3 +140,37 @@ def test_a_conflated_feed_with_nothing_to_say_is_in_step() -> None:
     assert bool(outbox) is True
     assert outbox.take(100) == ()
     assert bool(outbox) is False
+
+
+def test_deferred_answers_are_built_one_a_take_and_in_order() -> None:
+    outbox, built = Outbox(10), list[str]()
+
+    def part(*texts: str) -> Sequence[str]:
+        built.append(texts[0] if texts else "nothing")
+        return texts
+
+    outbox.answer("pong")
+    outbox.defer(lambda: part("a" * 50), part, lambda: part("b", "c"))
+    assert (bool(outbox), outbox.deferred, outbox.conflated, outbox.waiting) == (True, 3, False, 4)
+    assert outbox.take(1000) == ("pong",)
+    assert built == []
+    assert outbox.take(1000) == ("a" * 50,)
+    assert len(built) == 1
+    outbox.answer("pong")
+    assert everything(outbox) == ["pong", "b", "c"]
+    assert bool(outbox) is False
+
+
+def test_a_feed_whose_snapshot_comes_later_is_stale_but_not_conflated() -> None:
+    outbox, feed = Outbox(1000), Numbers("a")
+    outbox.answer("subscribed")
+    outbox.later(feed)
+    outbox.put(feed, feed.next())
+    outbox.put(feed, feed.next())
+    assert outbox.conflated is False
+    assert everything(outbox) == ["subscribed", "a=2"]
+    outbox.put(feed, feed.next())
+    assert everything(outbox) == ["a3"]
+    outbox.later(feed)
+    outbox.forget(feed)
+    assert bool(outbox) is False

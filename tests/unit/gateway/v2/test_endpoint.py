@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from alphapulse.config import AccessSettings
 from gateway.close_codes import CONNECTION_LIMIT
 from gateway.v2.document import document
 from tests.fixtures.gateway import Served, serving
@@ -42,6 +44,26 @@ async def test_connections_are_limited_across_versions(tmp_path: Path) -> None:
             await second.recv()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == CONNECTION_LIMIT.number
+
+
+async def test_clients_without_credentials_hold_a_quarter_of_the_connections(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_connections=8, access=AccessSettings(mode="required")) as served:
+        key = served.key("stream:*:*")
+        async with connect(address(served)) as first, connect(address(served)) as second:
+            await first.recv()
+            await second.recv()
+            async with connect(address(served)) as third:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await third.recv()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == CONNECTION_LIMIT.number
+            headers = {"Authorization": f"Bearer {key}"}
+            async with connect(address(served), additional_headers=headers) as known:
+                assert json.loads(await known.recv())["type"] == "hello"
+            await first.send(json.dumps({"op": "auth", "token": key}))
+            assert json.loads(await first.recv())["type"] == "authenticated"
+            async with connect(address(served)) as fourth:
+                assert json.loads(await fourth.recv())["type"] == "hello", "the first one's place is free"
 
 
 async def test_the_document_is_served(tmp_path: Path) -> None:

@@ -61,6 +61,28 @@ def test_an_interval_merges_and_a_newcomer_joins_what_the_others_know(interval_m
     assert same(book, made)
 
 
+def test_the_snapshot_of_a_subscription_is_made_when_the_client_can_be_written_to() -> None:
+    bench, made = begun()
+    client, book = bench.client(), FollowedBook()
+    client.read()
+    client.wire.clogged = True
+    client.say(**L2)
+    for _ in range(10):
+        bench.put(made.delta())
+    assert client.session._outbox.waiting < 500
+    assert not client.session.conflated
+    client.wire.clogged = False
+    bench.hub.waiting(client.session)
+    subscribed, snapshot = client.read()
+    assert subscribed["type"] == "subscribed"
+    book.apply(snapshot)
+    assert same(book, made)
+    bench.put(made.delta())
+    (delta,) = client.read()
+    book.apply(delta)
+    assert same(book, made)
+
+
 def test_an_unloaded_book_is_unknown_and_comes_by_itself() -> None:
     bench, made = BenchV2(), l2_feed.Feed(levels=5, trade_every=0)
     client = bench.client()

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError
 from aiokafka.partitioner import DefaultPartitioner
 
-from alphapulse import topics
-from gateway.v2.l2_reader import books_of, partition_of
+from alphapulse import metrics, topics
+from alphapulse.config import KafkaSettings
+from alphapulse.errors import BrokerError, RegistryUnavailable
+from gateway.v2 import l2_reader
+from gateway.v2.l2_books import L2Books
+from gateway.v2.l2_reader import L2Reader, books_of, keep_newest, partition_of
 from schemas.book_reader import BookReader
 from schemas.checkpoints import MANIFEST_KEY, BookState, InstrumentEnvelope, Manifest, Unreadable, pack
 from schemas.codec import Codec
@@ -13,6 +24,7 @@ from stream_processors.processing.arbitrage import ArbitrageRules
 from stream_processors.processing.instrument import Rules
 from stream_processors.processing.partition import Partition
 from tests.fixtures import l2_feed
+from tests.fixtures.market import MAX_BOOK_AGE, START
 
 KEY = b"kraken|BTC-USD"
 
@@ -69,3 +81,112 @@ def test_what_the_processors_write_is_read() -> None:
         list(expected.book.bids),
         list(expected.book.asks),
     )
+
+
+def test_a_record_without_a_value_deletes_its_key() -> None:
+    newest: dict[bytes, bytes] = {}
+    written = [(KEY, b"old"), (MANIFEST_KEY, b"m"), (None, b"x"), (KEY, None), (b"gone", None), (b"a", b"1")]
+    keep_newest(newest, [SimpleNamespace(key=key, value=value) for key, value in written])
+    assert newest == {MANIFEST_KEY: b"m", b"a": b"1"}
+
+
+class QuietConsumer:
+    """A consumer without records whose partitions hold ``END``; a read calls ``on_read``."""
+
+    END = 7
+
+    def __init__(self, on_read: Callable[[], None]) -> None:
+        self._on_read = on_read
+        self.assigned: list[TopicPartition] = []
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = partitions
+
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        return None
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.END)
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, list[Any]]:
+        await asyncio.sleep(0)
+        self._on_read()
+        return {}
+
+
+class Restored(L2Reader):
+    """Reads no checkpoints."""
+
+    async def _restore(self, numbers: Any) -> dict[int, int]:
+        return {}
+
+
+class Unanswered(L2Reader):
+    """Waits for checkpoints for ever."""
+
+    async def _restore(self, numbers: Any) -> dict[int, int]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def reader_of(kind: type[L2Reader]) -> L2Reader:
+    books = L2Books(Codec(), MAX_BOOK_AGE, lambda _, __: None)
+    made = kind(KafkaSettings(), Codec(), books, lambda: START, client_id="test")
+    books.want("kraken", "BTC-USD")
+    return made
+
+
+def failures() -> float:
+    return metrics.GATEWAY_L2_FAILURES._value.get()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokerError("x"), RegistryUnavailable("x"), ConsumerStoppedError(), TypeError("x"), TimeoutError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_no_failure_ends_the_reading(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    lags: list[int] = []
+    again = asyncio.Event()
+
+    def on_read() -> None:
+        lags.append(reader.lag)
+        if len(lags) == 1:
+            raise error
+        again.set()
+
+    monkeypatch.setattr(l2_reader, "native_consumer", lambda *_, **__: QuietConsumer(on_read))
+    monkeypatch.setattr(l2_reader, "RETRY_SECONDS", 0)
+    reader, before = reader_of(Restored), failures()
+    running = asyncio.create_task(reader.run())
+    async with asyncio.timeout(10):
+        await asyncio.wait({running, asyncio.create_task(again.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert not running.done()
+    assert (failures() - before, lags[:2]) == (1, [QuietConsumer.END] * 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_broker_that_does_not_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(l2_reader, "native_consumer", lambda *_, **__: QuietConsumer(lambda: None))
+    monkeypatch.setattr(l2_reader, "ADD_SECONDS", 0.001)
+    reader, before = reader_of(Unanswered), failures()
+    assert reader.lag == 0
+    running = asyncio.create_task(reader.run())
+    async with asyncio.timeout(10):
+        while failures() == before:
+            await asyncio.sleep(0.001)
+    assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

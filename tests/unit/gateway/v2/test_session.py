@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from alphapulse.errors import RequestRefused
+from gateway.access.errors import CONNECTION_LIMITED, RATE_LIMITED, AccessRefused
 from gateway.access.identity import EVERYONE, Identity
-from gateway.close_codes import MISUSE, SLOW, UNAUTHORIZED, CloseCode
+from gateway.close_codes import CONNECTION_LIMIT, MISUSE, SLOW, UNAUTHORIZED, CloseCode
 from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS
 from gateway.v2.access import OpenGate
 from gateway.v2.encoding import JSON, MSGPACK, Encoding
-from gateway.v2.session import MAX_PATTERNS
+from gateway.v2.session import MAX_DEFERRED, MAX_L2_SNAPSHOTS, MAX_L2_SUBSCRIPTIONS, MAX_PATTERNS
 from tests.fixtures import market
 from tests.fixtures.gateway_v2 import BenchV2
 from tests.fixtures.market import SECOND, START
@@ -157,6 +158,81 @@ def test_too_many_feeds_are_refused_and_none_is_taken() -> None:
     assert (error["code"], "at most 200" in error["message"]) == ("bad_value", True)
 
 
+def test_whole_books_are_limited() -> None:
+    symbols = tuple(f"A{number:02}-USD" for number in range(MAX_L2_SUBSCRIPTIONS))
+    bench = BenchV2(configured={"kraken": symbols})
+    client = bench.client()
+    client.read()
+    few = list(symbols[: MAX_L2_SNAPSHOTS + 1])
+    (error,) = client.say(op="snapshot", channel="l2", venue="kraken", symbol=few)
+    assert (error["code"], f"at most {MAX_L2_SNAPSHOTS}" in error["message"]) == ("too_many_subscriptions", True)
+    assert client.say(op="snapshot", channel="l2", venue="kraken", symbol=few[1:])[-1]["feeds"] == MAX_L2_SNAPSHOTS
+    client.say(**BOOK | {"channel": "l2", "symbol": "*"})
+    assert client.session.subscriptions == MAX_L2_SUBSCRIPTIONS
+    bench.put(market.depth(symbol="NEW-USD"))
+    (error,) = client.read()
+    assert (error["code"], error["id"]) == ("too_many_subscriptions", 1)
+    assert f"at most {MAX_L2_SUBSCRIPTIONS}" in error["message"]
+    (error,) = client.say(**BOOK | {"channel": "l2", "symbol": "NEW-USD"})
+    assert (error["code"], f"at most {MAX_L2_SUBSCRIPTIONS}" in error["message"]) == ("too_many_subscriptions", True)
+    assert client.say(**BOOK | {"symbol": "NEW-USD"})[0]["type"] == "subscribed"
+
+
+def test_snapshots_larger_than_the_queue_are_made_one_by_one_whatever_else_is_asked() -> None:
+    symbols = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD")
+    bench = BenchV2(queue_bytes=1024, configured={"kraken": symbols})
+    levels = [(price, 1) for price in range(1, 21)]
+    bench.put(*(market.depth(levels, symbol=symbol) for symbol in symbols))
+    client = bench.client()
+    client.read()
+    client.wire.clogged = True
+    client.say(op="snapshot", id="x", channel="book", venue="kraken", symbol="*")
+    assert not client.session.conflated
+    found: list[dict[str, Any]] = []
+    write = client.wire.write
+
+    def write_one(frame: bytes) -> None:
+        write(frame)
+        client.wire.clogged = len(frame) > 200
+
+    client.wire.write = write_one  # type: ignore[method-assign]
+    for turn in range(20):
+        client.wire.clogged = False
+        bench.put(market.depth([*levels, (100, turn + 1)], symbol=symbols[-1], sequence=turn + 2))
+        found += client.say(op="ping")
+    answer = [each for each in found if each["type"] != "pong"]
+    assert [each.get("symbol") for each in answer] == [*symbols, None]
+    assert answer[-1] == {"type": "done", "id": "x", "feeds": 4}
+    assert answer[3]["sequence"] > 2, "the newest at its writing"
+
+
+def test_snapshots_that_are_not_read_are_refused_beyond_a_limit() -> None:
+    bench = BenchV2(configured={"kraken": tuple(f"A{number}-USD" for number in range(200))})
+    client = bench.client()
+    client.read()
+    client.wire.clogged = True
+    for number in range(MAX_DEFERRED // 200 + 1):
+        client.say(op="snapshot", id=number, channel="stats", venue="kraken", symbol="*")
+    client.wire.clogged = False
+    client.session.flush(bench.tick.now())
+    found = client.read()
+    assert [(each["code"], each["retry_after_ms"]) for each in found if each["type"] == "error"] == [
+        ("rate_limited", 1000)
+    ]
+    assert len([each for each in found if each["type"] == "done"]) == MAX_DEFERRED // 200
+
+
+def test_a_snapshot_is_refused_while_answers_overflow_the_queue() -> None:
+    bench = BenchV2(queue_bytes=1024, configured={"kraken": tuple(f"A{number}-USD" for number in range(50))})
+    client = bench.client()
+    client.read()
+    client.say(op="subscribe", channel="book", venue="kraken", symbol="A1-USD")
+    client.wire.clogged = True
+    client.session._outbox.begin(client.session._members[next(iter(client.session._members))].variant, [b"{}" * 600])
+    client.session.receive('{"op":"snapshot","channel":"book","venue":"kraken","symbol":"A1-USD"}', None)
+    assert client.session._outbox.deferred == 0
+
+
 def test_patterns_are_limited() -> None:
     client = BenchV2().client()
     for number in range(MAX_PATTERNS):
@@ -285,6 +361,30 @@ def test_a_client_that_does_not_authenticate_is_closed() -> None:
     assert late.wire.closed_with is UNAUTHORIZED
 
 
+class FullGate(OpenGate):
+    """Refuses everybody: the identity's connections are all taken, or it is to wait."""
+
+    open = False
+
+    def identify(self, credentials: str, address: str) -> Identity:
+        if credentials == "wait":
+            raise AccessRefused(RATE_LIMITED, "too many attempts", retry_after=60)
+        raise AccessRefused(CONNECTION_LIMITED, "at most 1 connections of desk-1")
+
+
+def test_the_close_code_tells_why_credentials_were_refused() -> None:
+    bench = BenchV2()
+    full, waiting = (bench.client(gate=FullGate(), identity=None) for _ in range(2))
+    assert full.say(op="auth", token="x")[-1]["code"] == "connection_limit"
+    full.say(op="ping")
+    waiting.say(op="auth", token="wait")
+    bench.hub.check()
+    assert (full.wire.closed_with, waiting.wire.closed_with) == (CONNECTION_LIMIT, None)
+    bench.tick.advance(10)
+    bench.hub.check()
+    assert waiting.wire.closed_with == UNAUTHORIZED
+
+
 def test_what_may_not_be_seen_is_refused_by_name_and_left_out_of_patterns() -> None:
     bench = BenchV2(configured={"kraken": ("BTC-USD",), "coinbase": ("BTC-USD",)})
     client = bench.client(identity=Identity("desk-1", frozenset({"stream:book:kraken"})))
@@ -297,6 +397,19 @@ def test_what_may_not_be_seen_is_refused_by_name_and_left_out_of_patterns() -> N
     bench.put(market.depth(venue="coinbase", symbol="ETH-USD"))
     assert client.read() == [], "nor when it appears later"
     assert client.say(op="subscribe", channel="trades", venue="*", symbol="*")[0]["feeds"] == []
+
+
+def test_a_snapshot_is_judged_by_the_credentials_at_its_making() -> None:
+    bench = BenchV2(configured={"kraken": ("BTC-USD",), "coinbase": ("BTC-USD",)})
+    client = bench.client(gate=TokenGate(), identity=TokenGate().identify("all", ""))
+    client.read()
+    client.wire.clogged = True
+    client.say(op="snapshot", id=1, channel="book", venue="*", symbol="*")
+    client.say(op="auth", token="kraken")
+    client.wire.clogged = False
+    bench.hub.waiting(client.session)
+    authenticated, snapshot, done = client.read()
+    assert (authenticated["type"], snapshot["venue"], done["feeds"]) == ("authenticated", "kraken", 1)
 
 
 def test_access_ends_in_time_unless_it_is_renewed() -> None:
