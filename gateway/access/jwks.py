@@ -34,7 +34,7 @@ class KeySetFetcher:
         url: of the key set.
         interval: seconds between two requests.
         keys: gets what was fetched.
-        changed: called when the keys have changed.
+        changed: called when the keys have changed: one came, one went, or one has other key material.
         now: monotonic seconds.
     """
 
@@ -102,9 +102,9 @@ class KeySetFetcher:
             return False
         self._done += 1
         before, self._keys.fetched = self._keys.fetched, keys
-        if _names(before) != _names(keys):
+        if _material(before) != _material(keys):
             self._log.info("issuer's keys", keys=[f"{key.kid} {key.algorithm}" for key in keys])
-        self._changed()
+            self._changed()
         return True
 
     async def _requested(self) -> tuple[SigningKey, ...]:
@@ -137,5 +137,5 @@ async def _body(response: aiohttp.ClientResponse, where: str) -> bytes:
     return bytes(content)
 
 
-def _names(keys: tuple[SigningKey, ...]) -> set[tuple[str | None, str]]:
-    return {(key.kid, key.algorithm) for key in keys}
+def _material(keys: tuple[SigningKey, ...]) -> set[tuple[str | None, str, str]]:
+    return {(key.kid, key.algorithm, key.key.thumbprint()) for key in keys}

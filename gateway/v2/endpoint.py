@@ -14,7 +14,7 @@ from alphapulse import logs, metrics
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import Gate
 from gateway.access.http import arrived, client_of, credentials_of
-from gateway.access.identity import EVERYONE, Identity
+from gateway.access.identity import Identity
 from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
@@ -97,7 +97,7 @@ class Endpoint:
             )
         try:
             if not self._gate.open and not credentials_of(websocket.headers):
-                self._gate.request(EVERYONE, client_of(websocket))
+                self._gate.arrival(client_of(websocket))
                 return encoding, None
             identity, _ = await arrived(websocket)
         except AccessRefused as refused:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from joserfc.jwk import RSAKey
+
 from gateway.access.jwks import MIN_SPACING_SECONDS, KeySetFetcher
 from gateway.access.signing_keys import SigningKeys
 from tests.fixtures.issuer import KeySetServer, ec, key_set_server, rsa
@@ -37,6 +39,20 @@ async def test_keys_are_fetched_and_replaced_as_a_whole() -> None:
         assert await kept.fetcher.fetch()
         assert kept.names == {"rsa-1"}
         assert len(kept.changes) == 2
+
+
+async def test_only_other_keys_are_a_change() -> None:
+    async with key_set_server() as server:
+        kept = Kept(server.url)
+        server.keys = [rsa(0), ec(0)]
+        for _ in range(3):
+            assert await kept.fetcher.fetch()
+        server.keys = [ec(0), rsa(0)]
+        assert await kept.fetcher.fetch()
+        assert len(kept.changes) == 1
+        server.keys = [ec(0), RSAKey.import_key(rsa(1).as_dict() | {"kid": "rsa-0"})]
+        assert await kept.fetcher.fetch()
+        assert len(kept.changes) == 2, "the same name, another key"
 
 
 async def test_keys_stay_while_the_address_gives_none() -> None:
