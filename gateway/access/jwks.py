@@ -96,13 +96,15 @@ class KeySetFetcher:
     async def _fetch(self) -> bool:
         try:
             keys = await self._requested()
-        except JwksError as error:
+            changed = _material(self._keys.fetched) != _material(keys)
+        except Exception as caught:  # noqa: BLE001 whatever it is, it is reported and must not end the service
+            error = caught if isinstance(caught, JwksError) else _unexpected(self._url, caught)
             kept = len(self._keys.fetched)
             self._log.warning("cannot fetch the issuer's keys", reason=str(error), keys_kept=kept)
             return False
         self._done += 1
-        before, self._keys.fetched = self._keys.fetched, keys
-        if _material(before) != _material(keys):
+        self._keys.fetched = keys
+        if changed:
             self._log.info("issuer's keys", keys=[f"{key.kid} {key.algorithm}" for key in keys])
             self._changed()
         return True
@@ -135,6 +137,10 @@ async def _body(response: aiohttp.ClientResponse, where: str) -> bytes:
         if len(content) > MAX_SET_BYTES:
             raise JwksError(f"{where}: more than {MAX_SET_BYTES} bytes")
     return bytes(content)
+
+
+def _unexpected(url: str, error: Exception) -> JwksError:
+    return JwksError(f"{without_password(url)}: {type(error).__name__}: {error}")
 
 
 def _material(keys: tuple[SigningKey, ...]) -> set[tuple[str | None, str, str]]:

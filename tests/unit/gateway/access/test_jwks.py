@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+import pytest
+import structlog
 from joserfc.jwk import RSAKey
 
 from gateway.access.jwks import MIN_SPACING_SECONDS, KeySetFetcher
@@ -68,6 +70,47 @@ async def test_keys_stay_while_the_address_gives_none() -> None:
         assert kept.names == {"rsa-0"}
     assert not await kept.fetcher.fetch(), "the server is gone"
     assert kept.names == {"rsa-0"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA", "kid": "odd"},
+        {"kty": []},
+        {"kty": "EC"},
+        {"kty": "RSA", "n": 5, "e": {}},
+        5,
+    ],
+)
+async def test_odd_keys_are_passed_over_with_a_warning(odd: object) -> None:
+    async with key_set_server() as server:
+        kept = Kept(server.url)
+        server.keys, server.odd = [rsa(0)], [odd, odd]
+        with structlog.testing.capture_logs() as logged:
+            assert await kept.fetcher.fetch()
+        (warned,) = (each for each in logged if each["log_level"] == "warning")
+        assert (warned["event"], warned["count"]) == ("issuer's keys passed over", 2)
+        assert warned["first"].startswith("keys[0]: ")
+        assert kept.names == {"rsa-0"}
+        server.keys = []
+        assert not await kept.fetcher.fetch()
+        assert kept.names == {"rsa-0"}
+
+
+async def test_no_error_ends_the_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with key_set_server() as server:
+        kept = Kept(server.url)
+        server.keys = [rsa(0)]
+        assert await kept.fetcher.fetch()
+
+        def broken(_: bytes) -> None:
+            raise KeyError("crv")
+
+        with monkeypatch.context() as changed:
+            changed.setattr("gateway.access.jwks.of_set", broken)
+            assert not await kept.fetcher.fetch()
+        assert kept.names == {"rsa-0"}
+        assert await kept.fetcher.fetch()
 
 
 async def test_a_redirect_is_not_followed() -> None:
