@@ -18,6 +18,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from alphapulse import logs
 from alphapulse.errors import ServiceError
 from gateway.access.errors import UNKNOWN_SIGNING_KEY, WRONG_SIGNATURE, AccessRefused
+from gateway.shown import shown
 
 HS256: Final = "HS256"
 RS256: Final = "RS256"
@@ -174,7 +175,7 @@ class SigningKeys:
         if algorithm not in accepted:
             raise AccessRefused(
                 WRONG_SIGNATURE,
-                f"token header alg: {str(algorithm)[:20]!r} is not accepted; accepted: {', '.join(accepted)}",
+                f"token header alg: {shown(algorithm, 22)} is not accepted; accepted: {', '.join(accepted)}",
             )
         for key in self.fixed:
             if key.algorithm == algorithm:
@@ -193,7 +194,7 @@ class SigningKeys:
             raise AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
         raise AccessRefused(
             UNKNOWN_SIGNING_KEY,
-            f"token header kid: {str(kid)[:80]!r} is not among the issuer's keys",
+            f"token header kid: {shown(kid)} is not among the issuer's keys",
             retry_after=1.0 if self.fetching else None,
         )
 

@@ -36,6 +36,7 @@ from gateway.access.errors import (
 )
 from gateway.access.identity import BadScope, Identity, scopes_of
 from gateway.access.signing_keys import ALGORITHMS, SigningKeys, VerifyingKey
+from gateway.shown import shown
 
 MAX_NAME: Final = 256
 """Maximum characters of ``sub``."""
@@ -92,7 +93,7 @@ class TokenVerifier:
         except UnsupportedAlgorithmError as error:
             accepted = ", ".join(self.keys.algorithms)
             raise AccessRefused(WRONG_SIGNATURE, f"token header alg: not accepted; accepted: {accepted}") from error
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:  # the last: nested too deep
             part = "not a token (header.payload.signature)" if isinstance(error, DecodeError) else _kind(error)
             raise AccessRefused(UNAUTHORIZED_CODE, f"token: {part}") from error
         return self._identity(decoded.claims)
@@ -148,9 +149,11 @@ def _claim_refused(claim: str, claims: Mapping[str, Any], rules: TokenRules, now
     found = claims.get(claim)
     match claim:
         case "iss":
-            return AccessRefused(WRONG_ISSUER, f"token claim iss: expected {rules.issuer!r}, found {found!r:.120}")
+            return AccessRefused(WRONG_ISSUER, f"token claim iss: expected {rules.issuer!r}, found {shown(found, 120)}")
         case "aud":
-            return AccessRefused(WRONG_AUDIENCE, f"token claim aud: expected {rules.audience!r}, found {found!r:.120}")
+            return AccessRefused(
+                WRONG_AUDIENCE, f"token claim aud: expected {rules.audience!r}, found {shown(found, 120)}"
+            )
         case "nbf" if isinstance(found, int | float):
             return AccessRefused(
                 TOKEN_NOT_YET_VALID, f"token claim nbf: valid in {max(0, int(found) - now // _SECOND)} s only"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import time
 import warnings
@@ -253,6 +254,23 @@ def test_a_pem_file_has_to_be_a_public_key_for_signatures() -> None:
 def test_a_public_key_is_no_shared_secret() -> None:
     with pytest.raises(ServiceError, match=r"gateway\.access\.secret: this looks like a public key"):
         of_secret(public(rsa()).decode())
+
+
+@pytest.mark.parametrize("depth", [500, 1500, 3000])
+def test_a_header_that_is_nested_too_deep_is_refused(depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    for header in (b"[" * depth, deep, b'{"alg":' + deep + b"}", b'{"alg":"RS256","kid":' + deep + b"}"):
+        part = base64.urlsafe_b64encode(header).rstrip(b"=").decode()
+        for checked in (RS, verifier(fetched=of_set(key_set(rsa(0), rsa(1))))):
+            assert refused(checked, f"{part}.e30.AAAA").status == 401
+
+
+def test_claims_that_are_nested_deep_are_refused() -> None:
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    assert refused(HS, token(iss=deep)).code == errors.WRONG_ISSUER
+    assert refused(HS, token(aud=deep)).code == errors.WRONG_AUDIENCE
 
 
 def test_claims_of_the_fixture_are_valid() -> None:
