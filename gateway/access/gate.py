@@ -2,7 +2,7 @@
 
 A client is identified by :meth:`Gate.identify`, admitted as a connection by :meth:`Gate.admit_address` and
 :meth:`Gate.admit_identity`, charged for each request by :meth:`Gate.request` or :meth:`Gate.message`, and checked about
-once a second by :meth:`Gate.check`, which notices expired tokens and revoked keys. All raise
+once a second by :meth:`Gate.check`, which notices expired tokens, revoked and changed keys. All raise
 :exc:`~gateway.access.errors.AccessRefused`.
 """
 
@@ -203,12 +203,14 @@ class Gate:
         """Check that an identity still is what it was; call it about once a second for each connection.
 
         Raises:
-            AccessRefused: its token or key has expired, or its key was revoked.
+            AccessRefused: its token or key has expired, or its key was revoked, or has other scopes or another expiry.
         """
         if identity.key is not None:
             key = self._keys.by_id.get(identity.key)
             if key is None or key.revoked is not None:
                 raise AccessRefused(KEY_REVOKED, f"API key {identity.name}: revoked")
+            if key.identity != identity:
+                raise AccessRefused(KEY_REVOKED, f"API key {identity.name}: changed; authenticate again")
         if identity.expires is not None and identity.expires <= self._clock():
             what = f"API key {identity.name}" if identity.key is not None else "the token"
             raise AccessRefused(TOKEN_EXPIRED, f"{what}: expired")

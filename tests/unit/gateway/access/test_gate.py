@@ -12,7 +12,7 @@ from gateway.access.audit import GRANTED_SPACING_SECONDS, Audit
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import MAX_ACCEPTED, MAX_CREDENTIALS, Gate, limit_headers
 from gateway.access.identity import EVERYONE, Identity
-from gateway.access.keys import NO_KEYS
+from gateway.access.keys import NO_KEYS, ApiKey, ApiKeys
 from gateway.access.limits import FREE_FAILURES
 from gateway.access.signing_keys import SigningKeys, of_secret, of_set
 from gateway.access.tokens import TokenRules, TokenVerifier
@@ -112,6 +112,25 @@ def test_a_key_that_is_no_longer_in_the_file_is_revoked() -> None:
     desk = lodge.gate.identify(lodge.key("desk-7", "rest:market"), "203.0.113.9")
     lodge.gate.keys = NO_KEYS
     refused(errors.KEY_REVOKED, lodge.gate.check, desk)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"scopes": ("rest:market",)}, {"expires": (START + 60) * 10**9}, {"name": "desk-8"}],
+    ids=lambda it: str(*it),
+)
+def test_a_stream_does_not_keep_what_the_file_has_taken_from_its_key(changed: dict[str, Any]) -> None:
+    lodge = required()
+    text = lodge.key("desk-7", "rest:market", "stream:*:*")
+    visitor = Visitor(lodge.gate, lodge.gate.identify(text, "203.0.113.9"), THERE)
+    lodge.gate.keys = ApiKeys(lodge.gate.keys.keys)
+    visitor.check()
+    (key,) = lodge.gate.keys.keys
+    lodge.gate.keys = ApiKeys((ApiKey.model_validate(key.model_dump() | changed),))
+    assert "changed" in str(refused(errors.KEY_REVOKED, visitor.check))
+    visitor.identify(text)
+    visitor.check()
+    assert visitor.identity == lodge.gate.keys.keys[0].identity
 
 
 def test_access_ends_when_key_or_token_expires() -> None:
