@@ -177,15 +177,15 @@ class SigningKeys:
                 WRONG_SIGNATURE,
                 f"token header alg: {shown(algorithm, 22)} is not accepted; accepted: {', '.join(accepted)}",
             )
-        for key in self.fixed:
-            if key.algorithm == algorithm:
-                return key.key
         candidates = [key for key in self.fetched if key.algorithm == algorithm]
-        if kid is None and len(candidates) == 1:
-            return candidates[0].key
         for key in candidates:
             if key.kid == kid and kid is not None:
                 return key.key
+        for key in self.fixed:  # after those that are named: it has no name, so it would hide them all
+            if key.algorithm == algorithm:
+                return key.key
+        if kid is None and len(candidates) == 1:
+            return candidates[0].key
         if self.fetching and not self.fetched:
             raise AccessRefused(
                 UNKNOWN_SIGNING_KEY, "the issuer's keys are not fetched yet; try again", retry_after=5.0

@@ -216,6 +216,16 @@ def test_the_key_of_a_set_is_found_by_its_id() -> None:
     assert checked.verify(token(ec(0), kid=None)), "the only one of its algorithm"
 
 
+def test_a_key_of_the_configuration_does_not_hide_those_of_the_set() -> None:
+    checked = verifier(
+        fixed=(of_pem(public(rsa(0)), "pem"),), fetched=of_set(key_set(rsa(1), rsa(2), ec(0))), fetching=True
+    )
+    for key in (rsa(0), rsa(1), rsa(2), ec(0)):
+        assert checked.verify(token(key)), key.kid
+    assert checked.verify(token(rsa(0), kid=None))
+    assert refused(checked, token(rsa(0), kid="rsa-1")).code == errors.WRONG_SIGNATURE
+
+
 def test_a_key_set_has_no_secrets_and_no_weak_keys() -> None:
     entries = [
         OctKey.import_key(b"x" * 40).as_dict(),
