@@ -359,6 +359,15 @@ def test_repetitions_are_counted_instead_of_written() -> None:
     assert lodge.kinds.count("access_granted") == 2
 
 
+def test_repetitions_are_counted_for_a_whole_network() -> None:
+    lodge = required()
+    text = lodge.token()
+    for number in range(20):
+        refused(errors.UNAUTHORIZED_CODE, lodge.gate.identify, "", f"2001:db8::{number}")
+        lodge.gate.identify(text, f"2001:db8::{number}")
+    assert sorted(lodge.kinds) == ["access_granted", "access_refused"]
+
+
 def test_credentials_that_were_not_made_up_cost_no_pause() -> None:
     lodge = Lodge(AccessSettings(mode="required"), fetching=True)
     for _ in range(20):
