@@ -7,6 +7,7 @@ refuses public keys as HMAC secrets by parsing them, where PyJWT looks at how th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -116,14 +117,14 @@ class TokenVerifier:
         except MissingClaimError as error:
             raise AccessRefused(BAD_CLAIM, f"token claim {error.claim}: missing") from error
         except ExpiredTokenError as error:
-            ago = now // _SECOND - int(claims["exp"])
+            ago = now // _SECOND - max(0, int(claims["exp"]))
             raise AccessRefused(TOKEN_EXPIRED, f"token claim exp: expired {ago} s ago") from error
         except ClaimError as error:
             raise _claim_refused(error.claim, claims, rules, now) from error
         name = str(claims["sub"])
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise AccessRefused(BAD_CLAIM, f"token claim sub: expected 1 to {MAX_NAME} printable characters")
-        expires = min(int((claims["exp"] + rules.leeway) * _SECOND), _LATEST)
+        expires = min(int((min(claims["exp"], _LATEST // _SECOND) + rules.leeway) * _SECOND), _LATEST)
         return Identity(name, self._scopes(claims.get(rules.scope_claim)), expires)
 
     def _scopes(self, value: object) -> frozenset[str]:
@@ -154,10 +155,9 @@ def _claim_refused(claim: str, claims: Mapping[str, Any], rules: TokenRules, now
             return AccessRefused(
                 WRONG_AUDIENCE, f"token claim aud: expected {rules.audience!r}, found {shown(found, 120)}"
             )
-        case "nbf" if isinstance(found, int | float):
-            return AccessRefused(
-                TOKEN_NOT_YET_VALID, f"token claim nbf: valid in {max(0, int(found) - now // _SECOND)} s only"
-            )
+        case "nbf" if isinstance(found, int | float) and not math.isnan(min(found, _LATEST)):
+            wait = max(0, int(min(found, _LATEST)) - now // _SECOND)
+            return AccessRefused(TOKEN_NOT_YET_VALID, f"token claim nbf: valid in {wait} s only")
         case "iat" if isinstance(found, int | float):
             return AccessRefused(TOKEN_NOT_YET_VALID, "token claim iat: issued in the future")
         case _:

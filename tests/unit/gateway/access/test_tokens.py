@@ -68,6 +68,9 @@ def test_a_valid_token_is_an_identity(verifier: TokenVerifier, key: Any) -> None
         ({"exp": "soon"}, errors.BAD_CLAIM, "claim exp: invalid"),
         ({"exp": True}, errors.BAD_CLAIM, "claim exp: invalid"),
         ({"nbf": 4_000_000_000}, errors.TOKEN_NOT_YET_VALID, "claim nbf: valid in"),
+        ({"nbf": float("inf")}, errors.TOKEN_NOT_YET_VALID, "claim nbf: valid in"),
+        ({"nbf": float("nan")}, errors.BAD_CLAIM, "claim nbf: invalid"),
+        ({"exp": -int("9" * 4300)}, errors.TOKEN_EXPIRED, "claim exp: expired"),
         ({"iat": 4_000_000_000}, errors.TOKEN_NOT_YET_VALID, "claim iat: issued in the future"),
         ({"iss": "https://evil.example"}, errors.WRONG_ISSUER, "claim iss: expected 'https://login.example'"),
         ({"iss": None}, errors.BAD_CLAIM, "claim iss: missing"),
@@ -88,6 +91,11 @@ def test_a_wrong_claim_is_named(changed: dict[str, Any], code: str, said: str) -
     assert found.code == code
     assert said in str(found)
     assert found.status == 401
+
+
+@pytest.mark.parametrize("exp", [1e300, 10**400, 2**63])
+def test_the_far_future_is_the_latest_time_there_is(exp: float) -> None:
+    assert RS.verify(token(rsa(), exp=exp)).expires == 2**63 - 1
 
 
 def test_one_of_several_audiences_is_enough() -> None:
