@@ -24,6 +24,7 @@ HS256: Final = "HS256"
 RS256: Final = "RS256"
 ES256: Final = "ES256"
 ALGORITHMS: Final = (HS256, RS256, ES256)
+_FETCHED_ALGORITHMS: Final = frozenset({RS256, ES256})
 MIN_RSA_BITS: Final = 2048
 MAX_SET_BYTES: Final = 1024 * 1024
 """Largest key set that is accepted, bytes."""
@@ -186,13 +187,28 @@ class SigningKeys:
                 return key.key
         if kid is None and len(candidates) == 1:
             return candidates[0].key
+        raise self._unknown(kid)
+
+    def wrong_signature(self, header: Mapping[str, Any]) -> AccessRefused:
+        """Return the refusal of a token that the key found for its header has not signed.
+
+        That was a key of the configuration, which serves any ``kid``, if the token names one that is not fetched; then
+        the issuer may have a new key.
+        """
+        algorithm, kid = header.get("alg"), header.get("kid")
+        known = any(key.kid == kid and key.algorithm == algorithm for key in self.fetched)
+        if self.fetching and algorithm in _FETCHED_ALGORITHMS and kid is not None and not known:
+            return self._unknown(kid)
+        return AccessRefused(WRONG_SIGNATURE, "token signature: wrong")
+
+    def _unknown(self, kid: object) -> AccessRefused:
         if self.fetching and not self.fetched:
-            raise AccessRefused(
+            return AccessRefused(
                 UNKNOWN_SIGNING_KEY, "the issuer's keys are not fetched yet; try again", retry_after=5.0
             )
         if kid is None:
-            raise AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
-        raise AccessRefused(
+            return AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
+        return AccessRefused(
             UNKNOWN_SIGNING_KEY,
             f"token header kid: {shown(kid)} is not among the issuer's keys",
             retry_after=1.0 if self.fetching else None,
@@ -203,7 +219,7 @@ class SigningKeys:
         """Accepted algorithms."""
         known = {key.algorithm for key in (*self.fixed, *self.fetched)}
         if self.fetching and not self.fetched:
-            known |= {RS256, ES256}
+            known |= _FETCHED_ALGORITHMS
         return tuple(each for each in ALGORITHMS if each in known)
 
 

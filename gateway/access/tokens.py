@@ -87,10 +87,16 @@ class TokenVerifier:
         Raises:
             AccessRefused: it is invalid; the message says which part. The signature is checked before any claim.
         """
+        header: dict[str, Any] = {}
+
+        def key(token: GuestProtocol) -> VerifyingKey:
+            header.update(token.headers())
+            return self.keys.find(header)
+
         try:
-            decoded = jwt.decode(token, self._key, registry=self._registry)
+            decoded = jwt.decode(token, key, registry=self._registry)
         except BadSignatureError as error:
-            raise AccessRefused(WRONG_SIGNATURE, "token signature: wrong") from error
+            raise self.keys.wrong_signature(header) from error
         except UnsupportedAlgorithmError as error:
             accepted = ", ".join(self.keys.algorithms)
             raise AccessRefused(WRONG_SIGNATURE, f"token header alg: not accepted; accepted: {accepted}") from error
@@ -98,9 +104,6 @@ class TokenVerifier:
             part = "not a token (header.payload.signature)" if isinstance(error, DecodeError) else _kind(error)
             raise AccessRefused(UNAUTHORIZED_CODE, f"token: {part}") from error
         return self._identity(decoded.claims)
-
-    def _key(self, token: GuestProtocol) -> VerifyingKey:
-        return self.keys.find(token.headers())
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
         rules, now = self._rules, self._clock()

@@ -232,6 +232,11 @@ def test_a_key_of_the_configuration_does_not_hide_those_of_the_set() -> None:
         assert checked.verify(token(key)), key.kid
     assert checked.verify(token(rsa(0), kid=None))
     assert refused(checked, token(rsa(0), kid="rsa-1")).code == errors.WRONG_SIGNATURE
+    assert refused(checked, token(rsa(3))).code == errors.UNKNOWN_SIGNING_KEY, "the issuer may have a new one"
+    assert refused(checked, token(rsa(3), kid=None)).code == errors.WRONG_SIGNATURE
+    early = verifier(fixed=(of_pem(public(rsa(0)), "pem"), of_secret(SECRET)), fetching=True)
+    assert "not fetched yet" in str(refused(early, token(rsa(1))))
+    assert refused(early, token("x" * 40, kid="rsa-1")).code == errors.WRONG_SIGNATURE
 
 
 def test_a_key_set_has_no_secrets_and_no_weak_keys() -> None:
