@@ -16,12 +16,12 @@ from alphapulse.config import Settings
 from gateway import page, protocol
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import Gate
-from gateway.access.http import AccessHeaders, arrived, cors
+from gateway.access.http import AccessHeaders, arrived, client_of, cors
 from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import Hub
 from gateway.health.monitor import HealthMonitor
-from gateway.origin import origin_allowed
+from gateway.origin import Origins
 from gateway.rest import errors, openapi
 from gateway.rest.caching import NoStore
 from gateway.rest.guards import CatchingUp
@@ -85,16 +85,14 @@ def create_app(
     app.include_router(router(sources))
     errors.install(app)
     openapi.install(app)
-    allowed_origins, max_connections = settings.gateway.allowed_origins, settings.gateway.max_connections
+    origins, max_connections = Origins(settings.gateway.allowed_origins), settings.gateway.max_connections
     log = logs.get("gateway.stream")
 
     @app.websocket(STREAM)
     async def stream(websocket: WebSocket) -> None:
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-        if not origin_allowed(origin, host, allowed_origins):
-            text = f"origin {origin} is neither {host} nor in gateway.allowed_origins"
-            log.warning("stream refused", reason=text)
-            await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
+        if foreign := origins.refusal(origin, host, client_of(websocket).text):
+            await websocket.send_denial_response(PlainTextResponse(foreign, status_code=403))
             return
         if not hub.live:
             await websocket.send_denial_response(errors.refusal(CatchingUp(), STREAM))
@@ -133,7 +131,7 @@ def create_app(
         streams if streams is not None else Streams(hub, state, Codec()),
         gate,
         max_book_age_ms=state.max_book_age // 1_000_000,
-        allowed_origins=allowed_origins,
+        origins=origins,
         max_connections=max_connections,
     )
     app.include_router(stream_router(endpoint))

@@ -25,7 +25,7 @@ RESTART: Final = CloseCode(1012, "the gateway is restarting")
 UNAUTHORIZED: Final = CloseCode(3000, "credentials missing, wrong or expired")
 """Clients reconnect only with other credentials."""
 FORBIDDEN: Final = CloseCode(3003, "access was withdrawn")
-"""The API key was revoked, or the identity has no scope for anything here."""
+"""The API key was revoked or changed, or the identity has no scope for anything here."""
 SLOW: Final = CloseCode(3008, "too slow: the client read nothing for too long and its queue is full")
 """The client was conflated first; it gets full snapshots after it reconnects."""
 NO_PONG: Final = CloseCode(3012, "no pong: the connection is considered dead")

@@ -10,6 +10,7 @@ import orjson
 from alphapulse.errors import RequestRefused
 from gateway.channels import CHANNELS
 from gateway.protocol import RequestId, Subscription
+from gateway.shown import shown
 
 MAX_MESSAGE: Final = 4096
 """Maximum characters of a client's message; the longest valid one has about 150."""
@@ -86,7 +87,7 @@ def _request_id(fields: dict[str, Any]) -> RequestId:
         return value
     if isinstance(value, str) and len(value) <= MAX_ID:
         return value
-    raise RequestRefused("bad_value", f"id: expected an integer or up to {MAX_ID} characters, found {value!r:.80}")
+    raise RequestRefused("bad_value", f"id: expected an integer or up to {MAX_ID} characters, found {shown(value)}")
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
@@ -94,5 +95,5 @@ def _text(fields: dict[str, Any], key: str) -> str:
         raise RequestRefused("missing_key", f"{key}: missing")
     value = fields[key]
     if not isinstance(value, str):
-        raise RequestRefused("bad_value", f"{key}: expected text, found {value!r:.80}")
+        raise RequestRefused("bad_value", f"{key}: expected text, found {shown(value)}")
     return value

@@ -2,8 +2,8 @@
 
 Each entry is a log line ``audit`` with the fields of :class:`Entry`, a count in the metrics, and an event on
 ``ops.events`` of the kind ``access_<action>``. Repetitions are counted, not written: at most one entry a second for the
-same action and the same identity or address (one a minute for ``granted``); the next one says how many were left out.
-No entry holds credentials.
+same action and the same identity or address (IPv6: /64; one a minute for ``granted``); the next one says how many
+were left out. No entry holds credentials.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from alphapulse import logs, metrics
 from alphapulse.errors import RequestRefused
+from gateway.access.address import network_of
 from gateway.access.errors import AccessRefused
 from gateway.access.identity import Identity
 from schemas.records import Event, Severity
@@ -87,12 +88,12 @@ class Audit:
 
     def granted(self, identity: Identity, address: str) -> None:
         """An authentication succeeded."""
-        about = f"{identity.name} {address}"
+        about = f"{identity.name} {network_of(address)}"
         self._write("granted", identity.name, address, "", f"{identity.name} was authenticated", about)
 
     def refused(self, refusal: AccessRefused, address: str) -> None:
         """An authentication failed."""
-        self._write("refused", "", address, refusal.code, str(refusal), address)
+        self._write("refused", "", address, refusal.code, str(refusal), network_of(address))
 
     def forbidden(self, identity: Identity, address: str, refusal: RequestRefused) -> None:
         """An identity asked for something that its scopes do not cover."""
@@ -100,7 +101,7 @@ class Audit:
 
     def limited(self, identity: str, address: str, refusal: AccessRefused) -> None:
         """A limit was reached; ``identity`` is empty where it is unknown."""
-        self._write("limited", identity, address, refusal.code, str(refusal), identity or address)
+        self._write("limited", identity, address, refusal.code, str(refusal), identity or network_of(address))
 
     def key_created(self, name: str, scopes: str) -> None:
         """A key was found that was not there before."""

@@ -57,9 +57,11 @@ class EventPublisher:
     async def _send(self, event: Event) -> None:
         try:
             await self._sender.publish(event)
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001 nobody waits for the task: it would end unseen, and with it all events
             metrics.GATEWAY_AUDIT_DROPPED.inc()
-            self._log.warning("audit event not published", kind=event.kind, reason=str(error))
+            unexpected = not isinstance(error, BrokerError)
+            reason = f"{type(error).__name__}: {error}" if unexpected else str(error)
+            self._log.warning("audit event not published", kind=event.kind, reason=reason, exc_info=unexpected)
 
 
 DRAIN_SECONDS: Final = 1.0

@@ -2,7 +2,7 @@
 
 A client is identified by :meth:`Gate.identify`, admitted as a connection by :meth:`Gate.admit_address` and
 :meth:`Gate.admit_identity`, charged for each request by :meth:`Gate.request` or :meth:`Gate.message`, and checked about
-once a second by :meth:`Gate.check`, which notices expired tokens and revoked keys. All raise
+once a second by :meth:`Gate.check`, which notices expired tokens, revoked and changed keys. All raise
 :exc:`~gateway.access.errors.AccessRefused`.
 """
 
@@ -108,8 +108,9 @@ class Gate:
     def identify(self, credentials: str, address: str) -> Identity:
         """Return whom ``credentials`` identify; :data:`EVERYONE` without any, where access is open.
 
-        After a few that were made up the address has to pause, longer with each further one; credentials that were
-        accepted before still are, so that nobody is locked out by others behind the same address.
+        After a few that were made up the address has to pause, longer with each further one. Valid credentials are
+        accepted meanwhile, so that nobody is locked out by others behind the same address; a failure is refused
+        without telling why. What verification costs, the caller limits: by :meth:`arrival` or :meth:`message`.
 
         Args:
             credentials: a token or an API key; empty: none were sent.
@@ -145,12 +146,15 @@ class Gate:
         try:
             yield
         except AccessRefused as refusal:
-            if refusal.code == RATE_LIMITED:
-                self._audit.limited("", address, refusal)
-            else:
-                if credentials and self._guessed(refusal):
-                    self._failures.failed(network_of(address), self._now())
-                self._audit.refused(refusal, address)
+            pause = self._failures.pause(network_of(address), self._now()) if credentials else 0.0
+            if pause > 0:
+                reason = f"too many failed authentications from {address}; pause for {pause:.0f} s"
+                limited = AccessRefused(RATE_LIMITED, reason, retry_after=pause)
+                self._audit.limited("", address, limited)
+                raise limited from refusal
+            if credentials and self._guessed(refusal):
+                self._failures.failed(network_of(address), self._now())
+            self._audit.refused(refusal, address)
             raise
 
     def _guessed(self, refusal: AccessRefused) -> bool:
@@ -168,10 +172,6 @@ class Gate:
         digest = hashlib.sha256(credentials.encode("utf-8", "surrogatepass")).digest()
         identity = self._accepted.get(digest)
         if identity is None:
-            pause = self._failures.pause(network_of(address), self._now())
-            if credentials and pause > 0:
-                reason = f"too many failed authentications from {address}; pause for {pause:.0f} s"
-                raise AccessRefused(RATE_LIMITED, reason, retry_after=pause)
             identity = self._identified(credentials)
         self.check(identity)
         self._accepted[digest] = identity
@@ -203,12 +203,14 @@ class Gate:
         """Check that an identity still is what it was; call it about once a second for each connection.
 
         Raises:
-            AccessRefused: its token or key has expired, or its key was revoked.
+            AccessRefused: its token or key has expired, or its key was revoked, or has other scopes or another expiry.
         """
         if identity.key is not None:
             key = self._keys.by_id.get(identity.key)
             if key is None or key.revoked is not None:
                 raise AccessRefused(KEY_REVOKED, f"API key {identity.name}: revoked")
+            if key.identity != identity:
+                raise AccessRefused(KEY_REVOKED, f"API key {identity.name}: changed; authenticate again")
         if identity.expires is not None and identity.expires <= self._clock():
             what = f"API key {identity.name}" if identity.key is not None else "the token"
             raise AccessRefused(TOKEN_EXPIRED, f"{what}: expired")
@@ -244,13 +246,27 @@ class Gate:
 
     # --- limits -----------------------------------------------------------------------------------------------
 
-    def request(self, identity: Identity, address: ClientAddress) -> Allowance:
-        """Charge a REST request or a handshake; return what remains (``limit`` 0: there is none).
+    def arrival(self, address: ClientAddress) -> Allowance:
+        """Charge a REST request or a handshake to its address, before its credentials are verified.
+
+        Returns:
+            What remains (``limit`` 0: there is none).
 
         Raises:
             AccessRefused: code ``rate_limited``, with ``retry_after`` and the headers of the limit.
         """
-        return self._charge(self._requests, identity, address, "requests")
+        return self._charge(self._requests, EVERYONE, address, "requests")
+
+    def request(self, identity: Identity, address: ClientAddress, arrival: Allowance | None = None) -> Allowance:
+        """Charge a REST request or a handshake; return what remains, as :meth:`arrival` does.
+
+        Args:
+            arrival: what :meth:`arrival` has returned for it; None: its address is charged now.
+
+        Raises:
+            AccessRefused: as of :meth:`arrival`.
+        """
+        return self._charge(self._requests, identity, address, "requests", arrival)
 
     def message(self, identity: Identity, address: ClientAddress) -> Allowance:
         """Charge a message of a stream's client, as :meth:`request` does a request.
@@ -260,12 +276,22 @@ class Gate:
         """
         return self._charge(self._messages, identity, address, "messages")
 
-    def _charge(self, buckets: Buckets[str], identity: Identity, address: ClientAddress, what: str) -> Allowance:
-        owners = _owners(identity, address)
-        if not owners:
-            return _UNLIMITED
+    def _charge(
+        self,
+        buckets: Buckets[str],
+        identity: Identity,
+        address: ClientAddress,
+        what: str,
+        charged: Allowance | None = None,
+    ) -> Allowance:
+        """Charge the identity, and the address unless it was (``charged``); return the scarcer of the two."""
         now = self._now()
-        scarcest = min((buckets.spend(owner, now) for owner in owners), key=lambda each: (each.granted, each.remaining))
+        spent = [buckets.spend(owner, now) for owner in _owners(identity, None if charged else address)]
+        if charged is not None and charged.limit:
+            spent.append(charged)
+        if not spent:
+            return _UNLIMITED
+        scarcest = min(spent, key=lambda each: (each.granted, each.remaining))
         if not scarcest.granted:
             refusal = AccessRefused(
                 RATE_LIMITED,
@@ -338,7 +364,7 @@ def _identity_key(identity: Identity) -> str:
     return f"key {identity.key}" if identity.key is not None else f"sub {identity.name}"
 
 
-def _owners(identity: Identity, address: ClientAddress) -> tuple[str, ...]:
+def _owners(identity: Identity, address: ClientAddress | None) -> tuple[str, ...]:
     """Return whose buckets are charged: a client on this machine has none of its address, everyone none of a name."""
     owners = () if identity is EVERYONE else (_identity_key(identity),)
-    return owners if address.local else (*owners, f"at {network_of(address.text)}")
+    return owners if address is None or address.local else (*owners, f"at {network_of(address.text)}")

@@ -17,7 +17,7 @@ from alphapulse.errors import RequestRefused
 from gateway.access.address import FORWARDED, ClientAddress
 from gateway.access.errors import CREDENTIALS_IN_URL, UNAUTHORIZED_CODE, AccessRefused
 from gateway.access.gate import Gate, limit_headers
-from gateway.access.identity import EVERYONE, Identity
+from gateway.access.identity import Identity
 
 SECRET_KEYS: Final = frozenset(
     {
@@ -87,12 +87,9 @@ async def arrived(connection: HTTPConnection) -> tuple[Identity, ClientAddress]:
         AccessRefused: the credentials are refused, or a limit is reached.
     """
     gate, address = gate_of(connection), client_of(connection)
-    try:
-        identity = await gate.arrive(credentials_of(connection.headers), address.text)
-    except AccessRefused:
-        gate.request(EVERYONE, address)  # attempts are limited, too
-        raise
-    allowance = gate.request(identity, address)
+    arrival = gate.arrival(address)  # first, so that it bounds what the verification of attempts costs
+    identity = await gate.arrive(credentials_of(connection.headers), address.text)
+    allowance = gate.request(identity, address, arrival)
     connection.scope.setdefault(_LIMITS, {}).update(limit_headers(allowance))
     connection.scope[_IDENTITY] = identity
     return identity, address

@@ -34,7 +34,7 @@ class KeySetFetcher:
         url: of the key set.
         interval: seconds between two requests.
         keys: gets what was fetched.
-        changed: called when the keys have changed.
+        changed: called when the keys have changed: one came, one went, or one has other key material.
         now: monotonic seconds.
     """
 
@@ -96,15 +96,17 @@ class KeySetFetcher:
     async def _fetch(self) -> bool:
         try:
             keys = await self._requested()
-        except JwksError as error:
+            changed = _material(self._keys.fetched) != _material(keys)
+        except Exception as caught:  # noqa: BLE001 whatever it is, it is reported and must not end the service
+            error = caught if isinstance(caught, JwksError) else _unexpected(self._url, caught)
             kept = len(self._keys.fetched)
             self._log.warning("cannot fetch the issuer's keys", reason=str(error), keys_kept=kept)
             return False
         self._done += 1
-        before, self._keys.fetched = self._keys.fetched, keys
-        if _names(before) != _names(keys):
+        self._keys.fetched = keys
+        if changed:
             self._log.info("issuer's keys", keys=[f"{key.kid} {key.algorithm}" for key in keys])
-        self._changed()
+            self._changed()
         return True
 
     async def _requested(self) -> tuple[SigningKey, ...]:
@@ -137,5 +139,9 @@ async def _body(response: aiohttp.ClientResponse, where: str) -> bytes:
     return bytes(content)
 
 
-def _names(keys: tuple[SigningKey, ...]) -> set[tuple[str | None, str]]:
-    return {(key.kid, key.algorithm) for key in keys}
+def _unexpected(url: str, error: Exception) -> JwksError:
+    return JwksError(f"{without_password(url)}: {type(error).__name__}: {error}")
+
+
+def _material(keys: tuple[SigningKey, ...]) -> set[tuple[str | None, str, str]]:
+    return {(key.kid, key.algorithm, key.key.thumbprint()) for key in keys}

@@ -1,4 +1,4 @@
-"""Keys that verify tokens: a shared secret (HS256), a public key (RS256, ES256), the issuer's key set (JWKS). Pure.
+"""Keys that verify tokens: a shared secret (HS256), a public key (RS256, ES256), the issuer's key set (JWKS).
 
 A key serves one algorithm, by its own type, and a token's header only chooses among them. So neither ``alg: none`` nor
 a public key used as the secret of an HMAC finds a key, whatever the header says (RFC 8725, 3.1 and 3.2).
@@ -15,13 +15,16 @@ import orjson
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
+from alphapulse import logs
 from alphapulse.errors import ServiceError
 from gateway.access.errors import UNKNOWN_SIGNING_KEY, WRONG_SIGNATURE, AccessRefused
+from gateway.shown import shown
 
 HS256: Final = "HS256"
 RS256: Final = "RS256"
 ES256: Final = "ES256"
 ALGORITHMS: Final = (HS256, RS256, ES256)
+_FETCHED_ALGORITHMS: Final = frozenset({RS256, ES256})
 MIN_RSA_BITS: Final = 2048
 MAX_SET_BYTES: Final = 1024 * 1024
 """Largest key set that is accepted, bytes."""
@@ -81,6 +84,8 @@ def of_pem(pem: bytes, place: str) -> SigningKey:
 def of_set(content: bytes) -> tuple[SigningKey, ...]:
     """Return the keys of a JSON Web Key Set that tokens may be signed with; others are passed over (RFC 7517, 5).
 
+    A warning is logged if there are some that cannot be read.
+
     Raises:
         ValueError: it is not a key set, or holds no such key.
     """
@@ -91,15 +96,37 @@ def of_set(content: bytes) -> tuple[SigningKey, ...]:
     listed = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(listed, list):
         raise ValueError("not a JSON Web Key Set")  # noqa: TRY004 it is data
-    keys = tuple(key for entry in listed if isinstance(entry, dict) and (key := _of_entry(entry)) is not None)
+    keys: list[SigningKey] = []
+    odd: list[str] = []
+    for number, entry in enumerate(listed):
+        try:
+            key = _of_entry(entry)
+        except _OddKey as error:
+            odd.append(f"keys[{number}]: {error}")
+        else:
+            if key is not None:
+                keys.append(key)
+    if odd:
+        logs.get("gateway.access").warning("issuer's keys passed over", count=len(odd), first=odd[0])
     if not keys:
         raise ValueError("no RSA key of 2048 bits or more and no EC P-256 key for signatures in the key set")
-    return keys
+    return tuple(keys)
 
 
-def _of_entry(entry: Mapping[str, Any]) -> SigningKey | None:
+class _OddKey(Exception):
+    """An entry of a key set that cannot be read; the message says why."""
+
+
+def _of_entry(entry: object) -> SigningKey | None:
+    """Return the key of an entry; None: tokens are not signed with such a one.
+
+    Raises:
+        _OddKey: it cannot be read.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("kty"), str):
+        raise _OddKey("expected an object with kty, a text")
     kinds: dict[object, tuple[str, type[RSAKey] | type[ECKey]]] = {"RSA": (RS256, RSAKey), "EC": (ES256, ECKey)}
-    chosen = kinds.get(entry.get("kty"))
+    chosen = kinds.get(entry["kty"])
     if chosen is None or entry.get("use", "sig") != "sig":
         return None
     algorithm, kind = chosen
@@ -112,8 +139,8 @@ def _of_entry(entry: Mapping[str, Any]) -> SigningKey | None:
             warnings.simplefilter("ignore", SecurityWarning)
             key = kind.import_key(public)
             fault = _fault(key)
-    except (ValueError, TypeError, JoseError):
-        return None
+    except Exception as error:  # the library lets KeyError and others out; one key must not cost the others
+        raise _OddKey(f"kty {entry['kty']}: {type(error).__name__}: {str(error)[:200]}") from error
     return None if fault else SigningKey(algorithm, key, kid if isinstance(kid, str) else None)
 
 
@@ -149,26 +176,41 @@ class SigningKeys:
         if algorithm not in accepted:
             raise AccessRefused(
                 WRONG_SIGNATURE,
-                f"token header alg: {str(algorithm)[:20]!r} is not accepted; accepted: {', '.join(accepted)}",
+                f"token header alg: {shown(algorithm, 22)} is not accepted; accepted: {', '.join(accepted)}",
             )
-        for key in self.fixed:
-            if key.algorithm == algorithm:
-                return key.key
         candidates = [key for key in self.fetched if key.algorithm == algorithm]
-        if kid is None and len(candidates) == 1:
-            return candidates[0].key
         for key in candidates:
             if key.kid == kid and kid is not None:
                 return key.key
+        for key in self.fixed:  # after those that are named: it has no name, so it would hide them all
+            if key.algorithm == algorithm:
+                return key.key
+        if kid is None and len(candidates) == 1:
+            return candidates[0].key
+        raise self._unknown(kid)
+
+    def wrong_signature(self, header: Mapping[str, Any]) -> AccessRefused:
+        """Return the refusal of a token that the key found for its header has not signed.
+
+        That was a key of the configuration, which serves any ``kid``, if the token names one that is not fetched; then
+        the issuer may have a new key.
+        """
+        algorithm, kid = header.get("alg"), header.get("kid")
+        known = any(key.kid == kid and key.algorithm == algorithm for key in self.fetched)
+        if self.fetching and algorithm in _FETCHED_ALGORITHMS and kid is not None and not known:
+            return self._unknown(kid)
+        return AccessRefused(WRONG_SIGNATURE, "token signature: wrong")
+
+    def _unknown(self, kid: object) -> AccessRefused:
         if self.fetching and not self.fetched:
-            raise AccessRefused(
+            return AccessRefused(
                 UNKNOWN_SIGNING_KEY, "the issuer's keys are not fetched yet; try again", retry_after=5.0
             )
         if kid is None:
-            raise AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
-        raise AccessRefused(
+            return AccessRefused(UNKNOWN_SIGNING_KEY, "token header kid: missing, and the issuer has several keys")
+        return AccessRefused(
             UNKNOWN_SIGNING_KEY,
-            f"token header kid: {str(kid)[:80]!r} is not among the issuer's keys",
+            f"token header kid: {shown(kid)} is not among the issuer's keys",
             retry_after=1.0 if self.fetching else None,
         )
 
@@ -177,7 +219,7 @@ class SigningKeys:
         """Accepted algorithms."""
         known = {key.algorithm for key in (*self.fixed, *self.fetched)}
         if self.fetching and not self.fetched:
-            known |= {RS256, ES256}
+            known |= _FETCHED_ALGORITHMS
         return tuple(each for each in ALGORITHMS if each in known)
 
 

@@ -7,6 +7,7 @@ refuses public keys as HMAC secrets by parsing them, where PyJWT looks at how th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,7 @@ from gateway.access.errors import (
 )
 from gateway.access.identity import BadScope, Identity, scopes_of
 from gateway.access.signing_keys import ALGORITHMS, SigningKeys, VerifyingKey
+from gateway.shown import shown
 
 MAX_NAME: Final = 256
 """Maximum characters of ``sub``."""
@@ -85,20 +87,23 @@ class TokenVerifier:
         Raises:
             AccessRefused: it is invalid; the message says which part. The signature is checked before any claim.
         """
+        header: dict[str, Any] = {}
+
+        def key(token: GuestProtocol) -> VerifyingKey:
+            header.update(token.headers())
+            return self.keys.find(header)
+
         try:
-            decoded = jwt.decode(token, self._key, registry=self._registry)
+            decoded = jwt.decode(token, key, registry=self._registry)
         except BadSignatureError as error:
-            raise AccessRefused(WRONG_SIGNATURE, "token signature: wrong") from error
+            raise self.keys.wrong_signature(header) from error
         except UnsupportedAlgorithmError as error:
             accepted = ", ".join(self.keys.algorithms)
             raise AccessRefused(WRONG_SIGNATURE, f"token header alg: not accepted; accepted: {accepted}") from error
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:  # the last: nested too deep
             part = "not a token (header.payload.signature)" if isinstance(error, DecodeError) else _kind(error)
             raise AccessRefused(UNAUTHORIZED_CODE, f"token: {part}") from error
         return self._identity(decoded.claims)
-
-    def _key(self, token: GuestProtocol) -> VerifyingKey:
-        return self.keys.find(token.headers())
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
         rules, now = self._rules, self._clock()
@@ -115,14 +120,14 @@ class TokenVerifier:
         except MissingClaimError as error:
             raise AccessRefused(BAD_CLAIM, f"token claim {error.claim}: missing") from error
         except ExpiredTokenError as error:
-            ago = now // _SECOND - int(claims["exp"])
+            ago = now // _SECOND - max(0, int(claims["exp"]))
             raise AccessRefused(TOKEN_EXPIRED, f"token claim exp: expired {ago} s ago") from error
         except ClaimError as error:
             raise _claim_refused(error.claim, claims, rules, now) from error
         name = str(claims["sub"])
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise AccessRefused(BAD_CLAIM, f"token claim sub: expected 1 to {MAX_NAME} printable characters")
-        expires = min(int((claims["exp"] + rules.leeway) * _SECOND), _LATEST)
+        expires = min(int((min(claims["exp"], _LATEST // _SECOND) + rules.leeway) * _SECOND), _LATEST)
         return Identity(name, self._scopes(claims.get(rules.scope_claim)), expires)
 
     def _scopes(self, value: object) -> frozenset[str]:
@@ -148,13 +153,14 @@ def _claim_refused(claim: str, claims: Mapping[str, Any], rules: TokenRules, now
     found = claims.get(claim)
     match claim:
         case "iss":
-            return AccessRefused(WRONG_ISSUER, f"token claim iss: expected {rules.issuer!r}, found {found!r:.120}")
+            return AccessRefused(WRONG_ISSUER, f"token claim iss: expected {rules.issuer!r}, found {shown(found, 120)}")
         case "aud":
-            return AccessRefused(WRONG_AUDIENCE, f"token claim aud: expected {rules.audience!r}, found {found!r:.120}")
-        case "nbf" if isinstance(found, int | float):
             return AccessRefused(
-                TOKEN_NOT_YET_VALID, f"token claim nbf: valid in {max(0, int(found) - now // _SECOND)} s only"
+                WRONG_AUDIENCE, f"token claim aud: expected {rules.audience!r}, found {shown(found, 120)}"
             )
+        case "nbf" if isinstance(found, int | float) and not math.isnan(min(found, _LATEST)):
+            wait = max(0, int(min(found, _LATEST)) - now // _SECOND)
+            return AccessRefused(TOKEN_NOT_YET_VALID, f"token claim nbf: valid in {wait} s only")
         case "iat" if isinstance(found, int | float):
             return AccessRefused(TOKEN_NOT_YET_VALID, "token claim iat: issued in the future")
         case _:

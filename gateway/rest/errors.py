@@ -19,6 +19,7 @@ from alphapulse.errors import RequestRefused
 from gateway.access.errors import AccessRefused
 from gateway.rest.guards import RETRY_SECONDS
 from gateway.rest.problems import response
+from gateway.shown import shown
 
 STATUS: Final = {
     "catching_up": 503,
@@ -68,7 +69,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _not_valid(request: Request, error: Exception) -> Response:
     findings = error.errors() if isinstance(error, RequestValidationError) else []
     lines = [
-        f"{' '.join(str(part) for part in finding['loc'])}: {finding['msg']}, found {finding.get('input')!r:.80}"
+        f"{' '.join(str(part) for part in finding['loc'])}: {finding['msg']}, found {shown(finding.get('input'))}"
         for finding in findings
     ]
     return response(422, "bad_value", "; ".join(lines), request.url.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 from typing import Final
 
@@ -14,11 +13,11 @@ from alphapulse import logs, metrics
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import Gate
 from gateway.access.http import arrived, client_of, credentials_of
-from gateway.access.identity import EVERYONE, Identity
+from gateway.access.identity import Identity
 from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
-from gateway.origin import origin_allowed
+from gateway.origin import Origins
 from gateway.v2 import document
 from gateway.v2.encoding import ENCODINGS, Encoding, chosen
 from gateway.v2.session import Greeting, Session
@@ -44,7 +43,7 @@ class Endpoint:
 
     Args:
         max_book_age_ms: told in hello.
-        allowed_origins: further origins of pages.
+        origins: which pages may connect.
         max_connections: of all versions of the protocol.
     """
 
@@ -55,24 +54,22 @@ class Endpoint:
         gate: Gate,
         *,
         max_book_age_ms: int,
-        allowed_origins: Collection[str],
+        origins: Origins,
         max_connections: int,
     ) -> None:
         self._hub = hub
         self._streams = streams
         self._gate = gate
         self._greeting = Greeting(streams.gateway_id, round(HEARTBEAT_SECONDS * 1000), max_book_age_ms)
-        self._allowed_origins = allowed_origins
+        self._origins = origins
         self._max_connections = max_connections
         self._log = logs.get("gateway.stream")
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client until it is gone."""
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-        if not origin_allowed(origin, host, self._allowed_origins):
-            text = f"origin {origin} is neither {host} nor in gateway.allowed_origins"
-            self._log.warning("stream refused", reason=text)
-            await websocket.send_denial_response(PlainTextResponse(text, status_code=403))
+        if foreign := self._origins.refusal(origin, host, client_of(websocket).text):
+            await websocket.send_denial_response(PlainTextResponse(foreign, status_code=403))
             return
         try:
             encoding, identity = await self._admit(websocket)
@@ -100,7 +97,7 @@ class Endpoint:
             )
         try:
             if not self._gate.open and not credentials_of(websocket.headers):
-                self._gate.request(EVERYONE, client_of(websocket))
+                self._gate.arrival(client_of(websocket))
                 return encoding, None
             identity, _ = await arrived(websocket)
         except AccessRefused as refused:

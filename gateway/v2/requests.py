@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from alphapulse.errors import RequestRefused
+from gateway.shown import shown
 from gateway.v2.messages import Id
 
 MAX_MESSAGE: Final = 32 * 1024
@@ -239,7 +240,7 @@ def parse(fields: Any) -> Request:
         RequestRefused: it is invalid; code and message name the key and the reason.
     """
     if not isinstance(fields, dict) or any(not isinstance(key, str) for key in fields):
-        raise RequestRefused("bad_value", f"expected an object with text as keys, found {fields!r:.80}")
+        raise RequestRefused("bad_value", f"expected an object with text as keys, found {shown(fields)}")
     request_id = _request_id(fields)
     try:
         request: Request = _converted(_kind(fields), fields)  # type: ignore[assignment]
@@ -255,7 +256,7 @@ def _request_id(fields: dict[str, Any]) -> int | str | None:
         request_id: int | str | None = msgspec.convert(value, Id)
     except msgspec.ValidationError as error:
         raise RequestRefused(
-            "bad_value", f"id: expected a 64-bit integer or up to 64 characters, found {value!r:.80}"
+            "bad_value", f"id: expected a 64-bit integer or up to 64 characters, found {shown(value)}"
         ) from error
     return request_id
 
@@ -281,7 +282,7 @@ def _text(fields: dict[str, Any], key: str) -> str:
         raise RequestRefused("missing_key", f"{key}: missing")
     value = fields[key]
     if not isinstance(value, str):
-        raise RequestRefused("bad_value", f"{key}: expected text, found {value!r:.80}")
+        raise RequestRefused("bad_value", f"{key}: expected text, found {shown(value)}")
     return value
 
 
@@ -299,4 +300,4 @@ def _converted(kind: type[Struct], fields: dict[str, Any]) -> Struct:
         path = (match["path"] if match else None) or "message"
         reason = match["reason"] if match else str(error)
         value = fields.get(re.split(r"[.\[]", path)[0])
-        raise RequestRefused("bad_value", f"{path}: {reason}, found {value!r:.80}") from error
+        raise RequestRefused("bad_value", f"{path}: {reason}, found {shown(value)}") from error

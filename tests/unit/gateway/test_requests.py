@@ -62,6 +62,15 @@ def test_what_is_no_message_is_refused_by_name(text: str | None, code: str, name
     assert named in str(refused.value)
 
 
+@pytest.mark.parametrize("key", ["id", "op", "symbol"])
+def test_a_deeply_nested_value_is_refused(key: str) -> None:
+    deep = "[" * 1000 + "]" * 1000
+    fields = {"op": '"subscribe"', "id": "1", "channel": '"book"', "venue": '"kraken"', "symbol": '"A-B"'} | {key: deep}
+    with pytest.raises(RequestRefused, match=key) as refused:
+        parse("{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}")
+    assert refused.value.code == "bad_value"
+
+
 def test_a_refusal_carries_the_request_id() -> None:
     with pytest.raises(RequestRefused) as refused:
         parse(say(op="subscribe", id=9, channel="boks"))

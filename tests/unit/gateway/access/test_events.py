@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 
 from alphapulse import metrics
 from alphapulse.errors import BrokerError
@@ -64,3 +65,26 @@ async def test_a_broker_that_is_away_costs_events_only(caplog: pytest.LogCapture
         publisher.publish(event(2))
     assert [each.time for each in sender.sent] == [2]
     assert dropped() - before == 1
+
+
+class Odd(Recorder):
+    """Cannot send the event of time 1."""
+
+    async def publish(self, event: Event) -> None:
+        if event.time == 1:
+            raise ValueError("cannot be encoded")
+        await super().publish(event)
+
+
+async def test_an_error_costs_the_one_event_and_is_logged() -> None:
+    sender, before = Odd(), dropped()
+    with structlog.testing.capture_logs() as logged:
+        async with publishing(sender) as publisher:
+            publisher.publish(event(1))
+            publisher.publish(event(2))
+            async with asyncio.timeout(30):
+                while not sender.sent:
+                    await asyncio.sleep(0)
+    assert [each.time for each in sender.sent] == [2]
+    assert dropped() - before == 1
+    assert [each["reason"] for each in logged] == ["ValueError: cannot be encoded"]

@@ -12,7 +12,7 @@ from gateway.access.audit import GRANTED_SPACING_SECONDS, Audit
 from gateway.access.errors import AccessRefused
 from gateway.access.gate import MAX_ACCEPTED, MAX_CREDENTIALS, Gate, limit_headers
 from gateway.access.identity import EVERYONE, Identity
-from gateway.access.keys import NO_KEYS
+from gateway.access.keys import NO_KEYS, ApiKey, ApiKeys
 from gateway.access.limits import FREE_FAILURES
 from gateway.access.signing_keys import SigningKeys, of_secret, of_set
 from gateway.access.tokens import TokenRules, TokenVerifier
@@ -114,6 +114,25 @@ def test_a_key_that_is_no_longer_in_the_file_is_revoked() -> None:
     refused(errors.KEY_REVOKED, lodge.gate.check, desk)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"scopes": ("rest:market",)}, {"expires": (START + 60) * 10**9}, {"name": "desk-8"}],
+    ids=lambda it: str(*it),
+)
+def test_a_stream_does_not_keep_what_the_file_has_taken_from_its_key(changed: dict[str, Any]) -> None:
+    lodge = required()
+    text = lodge.key("desk-7", "rest:market", "stream:*:*")
+    visitor = Visitor(lodge.gate, lodge.gate.identify(text, "203.0.113.9"), THERE)
+    lodge.gate.keys = ApiKeys(lodge.gate.keys.keys)
+    visitor.check()
+    (key,) = lodge.gate.keys.keys
+    lodge.gate.keys = ApiKeys((ApiKey.model_validate(key.model_dump() | changed),))
+    assert "changed" in str(refused(errors.KEY_REVOKED, visitor.check))
+    visitor.identify(text)
+    visitor.check()
+    assert visitor.identity == lodge.gate.keys.keys[0].identity
+
+
 def test_access_ends_when_key_or_token_expires() -> None:
     lodge = required()
     text, bearer = lodge.key("desk-7", "rest:market", expires=(START + 60) * 10**9), lodge.token(exp=START + 55)
@@ -175,16 +194,18 @@ async def test_a_token_with_an_unknown_signing_key_waits_for_the_keys() -> None:
     assert len(asked) == 3
 
 
-def test_after_failures_the_address_pauses_but_not_those_it_was_known_for() -> None:
+def test_after_failures_the_address_pauses_but_not_those_with_valid_credentials() -> None:
     lodge = required()
     text = lodge.key("desk-7", "rest:market")
-    lodge.gate.identify(text, "2001:db8::1")
     for _ in range(FREE_FAILURES + 1):
         refused(errors.UNAUTHORIZED_CODE, lodge.gate.identify, "apk_wrong", "2001:db8::1")
-    found = refused(errors.RATE_LIMITED, lodge.gate.identify, lodge.token(), "2001:db8::2")
-    assert (found.status, found.headers["Retry-After"], found.retry_after_ms) == (429, "1", 1000)
-    assert lodge.gate.identify(text, "2001:db8::1").name == "desk-7"
-    assert lodge.gate.identify(lodge.token(), "203.0.113.10").name == "desk-1", "another address"
+    for wrong in ("apk_wrong", "no token", token("x" * 40), lodge.token(exp=START - 60), lodge.token(aud="other")):
+        found = refused(errors.RATE_LIMITED, lodge.gate.identify, wrong, "2001:db8::2")
+        assert (found.status, found.headers["Retry-After"], found.retry_after_ms) == (429, "1", 1000)
+        assert str(found) == "too many failed authentications from 2001:db8::2; pause for 1 s"
+    assert lodge.gate.identify(text, "2001:db8::1").name == "desk-7", "neither was seen before"
+    assert lodge.gate.identify(lodge.token(), "2001:db8::1").name == "desk-1"
+    assert lodge.gate.identify(lodge.token(sub="desk-2"), "203.0.113.10").name == "desk-2", "another address"
     lodge.seconds = 1
     refused(errors.UNAUTHORIZED_CODE, lodge.gate.identify, "apk_wrong", "2001:db8::1")
     assert refused(errors.RATE_LIMITED, lodge.gate.identify, "apk_wrong", "2001:db8::1").retry_after == 2
@@ -223,6 +244,17 @@ def test_requests_are_limited_by_identity_everywhere_and_by_address_unless_it_is
     other = ClientAddress("203.0.113.10", local=False)
     assert [gate.request(EVERYONE, other).remaining for _ in range(3)] == [2, 1, 0]
     refused(errors.RATE_LIMITED, gate.request, EVERYONE, other)
+
+
+def test_an_arrival_is_charged_to_its_address_once() -> None:
+    gate = required(requests_per_second=1, request_burst=3).gate
+    for remaining in (2, 1, 0):
+        arrival = gate.arrival(THERE)
+        assert arrival.remaining == remaining
+        assert gate.request(EVERYONE, THERE, arrival) == arrival
+    found = refused(errors.RATE_LIMITED, gate.arrival, THERE)
+    assert found.headers["RateLimit-Limit"] == "3"
+    assert gate.request(DESK, HERE, gate.arrival(HERE)).remaining == 2
 
 
 def test_messages_have_a_limit_of_their_own() -> None:
@@ -325,6 +357,15 @@ def test_repetitions_are_counted_instead_of_written() -> None:
         lodge.seconds = second
         lodge.gate.identify(lodge.token(), "203.0.113.8")
     assert lodge.kinds.count("access_granted") == 2
+
+
+def test_repetitions_are_counted_for_a_whole_network() -> None:
+    lodge = required()
+    text = lodge.token()
+    for number in range(20):
+        refused(errors.UNAUTHORIZED_CODE, lodge.gate.identify, "", f"2001:db8::{number}")
+        lodge.gate.identify(text, f"2001:db8::{number}")
+    assert sorted(lodge.kinds) == ["access_granted", "access_refused"]
 
 
 def test_credentials_that_were_not_made_up_cost_no_pause() -> None:

@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from alphapulse import metrics
 from alphapulse.config import AccessSettings
 from gateway.access.http import SECRET_KEYS, secret_key
 from tests.fixtures import market
@@ -64,6 +65,18 @@ async def test_scopes_of_rest(tmp_path: Path) -> None:
         assert (await ask(served, "/api/v1/exchanges", authorization=f"bearer   {text}"))[0] == 200
         status, answer, _ = await ask(served, "/api/v1/system/health", Authorization=f"Bearer {text}")
         assert (status, answer["code"], answer["message"]) == (403, "forbidden", "desk-1 has no scope rest:system")
+
+
+async def test_credentials_are_not_verified_beyond_the_limit_of_their_address(tmp_path: Path) -> None:
+    access = AccessSettings(mode="required", requests_per_second=0.01, request_burst=3, **PROXIED)
+    async with serving(tmp_path, access=access) as served:
+        verified = metrics.GATEWAY_ACCESS.labels(action="refused")._value
+        before, statuses = verified.get(), []
+        for _ in range(8):
+            headers = {"Authorization": "Bearer apk_wrong", "X_Forwarded_For": "203.0.113.1"}
+            statuses.append((await ask(served, "/api/v1/exchanges", **headers))[0])
+        assert statuses == [401] * 3 + [429] * 5
+        assert verified.get() - before == 3
 
 
 async def test_two_headers_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import time
 import warnings
@@ -67,6 +68,9 @@ def test_a_valid_token_is_an_identity(verifier: TokenVerifier, key: Any) -> None
         ({"exp": "soon"}, errors.BAD_CLAIM, "claim exp: invalid"),
         ({"exp": True}, errors.BAD_CLAIM, "claim exp: invalid"),
         ({"nbf": 4_000_000_000}, errors.TOKEN_NOT_YET_VALID, "claim nbf: valid in"),
+        ({"nbf": float("inf")}, errors.TOKEN_NOT_YET_VALID, "claim nbf: valid in"),
+        ({"nbf": float("nan")}, errors.BAD_CLAIM, "claim nbf: invalid"),
+        ({"exp": -int("9" * 4300)}, errors.TOKEN_EXPIRED, "claim exp: expired"),
         ({"iat": 4_000_000_000}, errors.TOKEN_NOT_YET_VALID, "claim iat: issued in the future"),
         ({"iss": "https://evil.example"}, errors.WRONG_ISSUER, "claim iss: expected 'https://login.example'"),
         ({"iss": None}, errors.BAD_CLAIM, "claim iss: missing"),
@@ -87,6 +91,11 @@ def test_a_wrong_claim_is_named(changed: dict[str, Any], code: str, said: str) -
     assert found.code == code
     assert said in str(found)
     assert found.status == 401
+
+
+@pytest.mark.parametrize("exp", [1e300, 10**400, 2**63])
+def test_the_far_future_is_the_latest_time_there_is(exp: float) -> None:
+    assert RS.verify(token(rsa(), exp=exp)).expires == 2**63 - 1
 
 
 def test_one_of_several_audiences_is_enough() -> None:
@@ -215,6 +224,21 @@ def test_the_key_of_a_set_is_found_by_its_id() -> None:
     assert checked.verify(token(ec(0), kid=None)), "the only one of its algorithm"
 
 
+def test_a_key_of_the_configuration_does_not_hide_those_of_the_set() -> None:
+    checked = verifier(
+        fixed=(of_pem(public(rsa(0)), "pem"),), fetched=of_set(key_set(rsa(1), rsa(2), ec(0))), fetching=True
+    )
+    for key in (rsa(0), rsa(1), rsa(2), ec(0)):
+        assert checked.verify(token(key)), key.kid
+    assert checked.verify(token(rsa(0), kid=None))
+    assert refused(checked, token(rsa(0), kid="rsa-1")).code == errors.WRONG_SIGNATURE
+    assert refused(checked, token(rsa(3))).code == errors.UNKNOWN_SIGNING_KEY, "the issuer may have a new one"
+    assert refused(checked, token(rsa(3), kid=None)).code == errors.WRONG_SIGNATURE
+    early = verifier(fixed=(of_pem(public(rsa(0)), "pem"), of_secret(SECRET)), fetching=True)
+    assert "not fetched yet" in str(refused(early, token(rsa(1))))
+    assert refused(early, token("x" * 40, kid="rsa-1")).code == errors.WRONG_SIGNATURE
+
+
 def test_a_key_set_has_no_secrets_and_no_weak_keys() -> None:
     entries = [
         OctKey.import_key(b"x" * 40).as_dict(),
@@ -253,6 +277,23 @@ def test_a_pem_file_has_to_be_a_public_key_for_signatures() -> None:
 def test_a_public_key_is_no_shared_secret() -> None:
     with pytest.raises(ServiceError, match=r"gateway\.access\.secret: this looks like a public key"):
         of_secret(public(rsa()).decode())
+
+
+@pytest.mark.parametrize("depth", [500, 1500, 3000])
+def test_a_header_that_is_nested_too_deep_is_refused(depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    for header in (b"[" * depth, deep, b'{"alg":' + deep + b"}", b'{"alg":"RS256","kid":' + deep + b"}"):
+        part = base64.urlsafe_b64encode(header).rstrip(b"=").decode()
+        for checked in (RS, verifier(fetched=of_set(key_set(rsa(0), rsa(1))))):
+            assert refused(checked, f"{part}.e30.AAAA").status == 401
+
+
+def test_claims_that_are_nested_deep_are_refused() -> None:
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    assert refused(HS, token(iss=deep)).code == errors.WRONG_ISSUER
+    assert refused(HS, token(aud=deep)).code == errors.WRONG_AUDIENCE
 
 
 def test_claims_of_the_fixture_are_valid() -> None:

@@ -97,6 +97,16 @@ def test_what_is_wrong_is_named(fields: Any, code: str, words: str) -> None:
     assert re.search(words, str(refused)), str(refused)
 
 
+@pytest.mark.parametrize("key", [None, "id", "op", "channel", "symbol", "levels", "since"])
+def test_a_deeply_nested_value_is_refused(key: str | None) -> None:
+    deep: Any = []
+    for _ in range(1000):
+        deep = [deep]
+    found = refusal(deep if key is None else BOOK | {key: deep})
+    assert found.code == "bad_value"
+    assert len(str(found)) < 300
+
+
 def test_an_error_has_the_id_of_its_message() -> None:
     assert refusal(BOOK | {"id": 12, "levels": 7}).request_id == 12
     assert refusal(BOOK | {"id": []}).request_id is None
