@@ -119,15 +119,15 @@ def requires(scope: str) -> Callable[..., Awaitable[Identity]]:
     return identified
 
 
-def requires_with(keys: Collection[str], scope: str) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency, after :func:`requires`, that wants ``scope`` too if the query has one of ``keys``.
+def requires_where(applies: Callable[[Request], bool], scope: str) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency, after :func:`requires`, that wants ``scope`` too of requests that ``applies`` holds for.
 
     Raises:
         AccessRefused: (the dependency) the client has not the scope.
     """
 
     async def checked(request: Request) -> None:
-        if not request.query_params.keys().isdisjoint(keys):
+        if applies(request):
             gate_of(request).call(identity_of(request), scope, client_of(request).text)
 
     return checked

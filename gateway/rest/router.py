@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from fastapi import APIRouter, Depends
 
 from alphapulse.config import Settings
-from gateway.access.http import requires, requires_with
+from gateway.access.http import requires, requires_where
 from gateway.access.identity import REST_HISTORY, REST_MARKET, REST_SYSTEM
 from gateway.datasets.pages import Pages
 from gateway.fanout import Hub
@@ -27,15 +26,12 @@ from gateway.rest import (
     trades,
 )
 from gateway.rest.faults import CATCHING_UP, COMMON
-from gateway.rest.guards import CatchingUp, acceptable, known_keys
+from gateway.rest.guards import CatchingUp, acceptable, asks_history, known_keys
 from gateway.rest.horizon import horizon_of
 from gateway.rest.names import Names
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
 from gateway.tables import Tables
-
-HISTORY_KEYS: Final = ("from", "to", "cursor", "at")
-"""Query keys that lead beyond what is in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ def router(of: Sources) -> APIRouter:
     # Access first: who is refused learns nothing else.
     checks = [Depends(known_keys), Depends(acceptable)]
     everything = APIRouter(prefix="/api/v1", responses=COMMON)
-    market = [Depends(requires(REST_MARKET)), Depends(requires_with(HISTORY_KEYS, REST_HISTORY))]
+    market = [Depends(requires(REST_MARKET)), Depends(requires_where(asks_history, REST_HISTORY))]
     routes = APIRouter(responses=CATCHING_UP, dependencies=[*market, *checks, Depends(live)])
     stored = APIRouter(responses=CATCHING_UP, dependencies=[Depends(requires(REST_HISTORY)), *checks, Depends(live)])
     exchanges.add(routes, state, hub)
