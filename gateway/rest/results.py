@@ -84,7 +84,8 @@ async def respond(
     if kind == JSON:
         page = await while_present(request, pages.page(dataset, selection, limit or DEFAULT_LIMIT))
         return await _json(request, dataset, page, head or {})
-    page = await while_present(request, pages.page(dataset, selection, limit or EXPORT_ROWS))
+    reading = pages.opening(dataset, selection, EXPORT_ROWS) if limit is None else pages.page(dataset, selection, limit)
+    page = await while_present(request, reading)
     headers = {
         **_completeness(page),
         "Cache-Control": "no-store",
