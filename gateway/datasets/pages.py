@@ -19,7 +19,7 @@ from gateway.datasets.dataset import Dataset, Recent, Row
 from gateway.datasets.selection import Key, Selection
 from gateway.datasets.times import LAST
 from gateway.tables import Tables, TablesUnavailable
-from gateway.tables.errors import NotRepresentable
+from gateway.tables.errors import SINK_UNKNOWN, NotRepresentable
 
 EXPORT_ROWS: Final = 20_000
 """Rows of a page of a result that is streamed: a few megabytes, of which one at a time is in memory."""
@@ -108,6 +108,8 @@ class Pages:
         until = self._complete_until(selection, recent)
         asked = selection
         if until is not None and not selection.descending:
+            if until <= 0:
+                raise TablesUnavailable(SINK_UNKNOWN)  # an empty page would send the client round in a circle
             # What lies beyond is answered when it is certain.
             known = [each for each in known if int(each[0][0]) < until]
             asked = Selection(selection.begin, until, selection.order, selection.filters, selection.position)

@@ -269,10 +269,17 @@ class HealthMonitor:
         }
         return next((group for name, group in groups.items() if service.startswith(name)), service)
 
-    def stored_lag_seconds(self) -> float:
-        """Return by how much the ClickHouse sink is behind, as last read; 0 if nothing is known of it."""
+    def stored_lag_seconds(self) -> float | None:
+        """Return by how much the ClickHouse sink is behind at most, seconds; None: not known.
+
+        It is not known before the first reading, nor of a sink that has never committed. Since a reading that is older
+        than the others get, the sink may have written nothing.
+        """
         lag = self._lag.groups.get(self._settings.clickhouse.group)
-        return 0.0 if lag is None else lag.seconds
+        if lag is None or self._lag.read_at is None:
+            return None
+        age = time.monotonic() - self._lag.read_at
+        return lag.seconds + max(age - UNASKED_SECONDS, 0.0)
 
     async def watch(self) -> None:
         """Record the topics' ends regularly, until cancelled, even without requests."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from alphapulse.errors import RequestRefused
 
 
@@ -18,6 +20,8 @@ class NotRepresentable(RequestRefused):
     def __init__(self, reason: str) -> None:
         super().__init__("not_representable", f"a number has more digits than a decimal of 38 digits: {reason}")
 
+
+SINK_UNKNOWN: Final = "how far the ClickHouse sink has written is not known"
 
 _OF_NUMBERS = ("DECIMAL_OVERFLOW", "exponent beyond", "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO")
 

@@ -141,6 +141,15 @@ async def test_rows_that_may_be_missing_are_told() -> None:
     assert upwards.following.position is not None
 
 
+async def test_without_a_horizon_no_range_counts_as_complete() -> None:
+    rows, _, dataset = setting(OLD, NEW)
+    pages = Pages(rows, lambda: 0)
+    page = await pages.page(dataset, Selection(begin=START, end=START + 45 * SECOND), 100)
+    assert (len(ids(page)), page.complete_until, page.stored) == (45, 0, False)
+    with pytest.raises(TablesUnavailable, match="not known"):
+        await pages.page(dataset, Selection(begin=START, end=START + 45 * SECOND, order="asc"), 100)
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 async def test_a_stream_that_the_tables_fail_is_cut(order: Any) -> None:
     # Years lie between the two halves, so the last window of a descending stream has neither begin nor position.
