@@ -66,6 +66,7 @@ def router(of: Sources) -> APIRouter:
     async def live() -> None:
         if not hub.live:
             raise CatchingUp
+        await of.health.first_lag()  # just after the start: how far the tables are complete
         hub.expire()  # no response reports a stale book as valid
 
     def live_since() -> int:

@@ -37,6 +37,8 @@ def test_what_is_not_known_of_the_sink_is_not_zero(tmp_path: Path, monkeypatch: 
     assert made.stored_lag_seconds() is None, "never read"
     made._lag.read_at = time.monotonic()
     assert made.stored_lag_seconds() is None, "never committed"
+    made._lag.nothing_to_read = frozenset({settings.clickhouse.group})
+    assert made.stored_lag_seconds() == 0.0, "nothing has ever been published"
     made._lag.groups[settings.clickhouse.group] = _GroupLag(12, 1.5)
     assert made.stored_lag_seconds() == 1.5
     read_at = made._lag.read_at
