@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from alphapulse.config import Settings
 from gateway.access.http import requires, requires_where
@@ -25,6 +25,7 @@ from gateway.rest import (
     system,
     trades,
 )
+from gateway.rest.exports import owner_of
 from gateway.rest.faults import CATCHING_UP, COMMON
 from gateway.rest.guards import CatchingUp, acceptable, asks_history, known_keys
 from gateway.rest.horizon import horizon_of
@@ -32,6 +33,7 @@ from gateway.rest.names import Names
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
 from gateway.tables import Tables
+from gateway.tables.bounded import CALLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,10 @@ def router(of: Sources) -> APIRouter:
     """
     state, hub, tables = of.state, of.hub, of.tables
 
-    async def live() -> None:
+    async def live(request: Request) -> None:
         if not hub.live:
             raise CatchingUp
+        CALLER.set(owner_of(request))
         await of.health.first_lag()  # just after the start: how far the tables are complete
         hub.expire()  # no response reports a stale book as valid
 

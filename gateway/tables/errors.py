@@ -14,6 +14,7 @@ class TablesUnavailable(RequestRefused):
 
     def __init__(self, reason: str) -> None:
         super().__init__("history_unavailable", f"the stored data cannot be read: {reason}")
+        self.reason = reason
 
 
 class NotRepresentable(RequestRefused):
