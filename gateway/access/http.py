@@ -98,6 +98,16 @@ async def arrived(connection: HTTPConnection) -> tuple[Identity, ClientAddress]:
     return identity, address
 
 
+def charge(connection: HTTPConnection) -> None:
+    """Charge a request that needs no credentials to the client's address.
+
+    Raises:
+        AccessRefused: ``rate_limited``.
+    """
+    allowance = gate_of(connection).request(EVERYONE, client_of(connection))
+    connection.scope.setdefault(_LIMITS, {}).update(limit_headers(allowance))
+
+
 def identity_of(connection: HTTPConnection) -> Identity:
     """Return who sends a request that has passed :func:`requires`."""
     identity: Identity = connection.scope[_IDENTITY]
