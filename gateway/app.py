@@ -24,6 +24,7 @@ from gateway.health.monitor import HealthMonitor
 from gateway.origin import Origins
 from gateway.rest import errors, openapi
 from gateway.rest.caching import NoStore
+from gateway.rest.exports import Exports
 from gateway.rest.guards import CatchingUp
 from gateway.rest.head import HeadAsGet
 from gateway.rest.router import Sources, router
@@ -77,6 +78,7 @@ def create_app(
     app.add_middleware(NoStore)
     app.add_middleware(HeadAsGet)
     app.state.gate = gate
+    app.state.exports = Exports()
     if settings.gateway.allowed_origins:
         app.add_middleware(CORSMiddleware, **cors(settings.gateway.allowed_origins))
     app.add_middleware(AccessHeaders, refusal=errors.refusal)

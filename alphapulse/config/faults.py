@@ -15,7 +15,9 @@ from pydantic_core import ErrorDetails
 Key = tuple[str, ...]
 
 _SECRET = re.compile(r"passw|secret|token|api_?key|^key$", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+# Up to the last "@": a password may have "@", "/" and "?" that should have been escaped.
+_USERINFO = re.compile(r"(?<=://)\S+(?=@)")
+_SECRET_OF_QUERY = re.compile(r"([?&][^=&\s]*(?:passw|secret|token|api_?key)[^=&\s]*=)[^&#\s'\"]*", re.IGNORECASE)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -25,8 +27,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def without_password(address: str) -> str:
-    """Return the URL ``address`` without user and password (``https://user:password@host``)."""
-    return _USERINFO.sub("***", address)
+    """Return the URL ``address``, or a text with URLs, without users and passwords.
+
+    Those of ``https://user:password@host`` and of ``https://host/?password=…``; rather too much than too little.
+    """
+    return _SECRET_OF_QUERY.sub(r"\1***", _USERINFO.sub("***", address))
 
 
 def shown(key: Key, value: object) -> str:

@@ -95,6 +95,16 @@ async def arrived(connection: HTTPConnection) -> tuple[Identity, ClientAddress]:
     return identity, address
 
 
+def charge(connection: HTTPConnection) -> None:
+    """Charge a request that needs no credentials to the client's address.
+
+    Raises:
+        AccessRefused: ``rate_limited``.
+    """
+    allowance = gate_of(connection).request(EVERYONE, client_of(connection))
+    connection.scope.setdefault(_LIMITS, {}).update(limit_headers(allowance))
+
+
 def identity_of(connection: HTTPConnection) -> Identity:
     """Return who sends a request that has passed :func:`requires`."""
     identity: Identity = connection.scope[_IDENTITY]
@@ -116,15 +126,15 @@ def requires(scope: str) -> Callable[..., Awaitable[Identity]]:
     return identified
 
 
-def requires_with(keys: Collection[str], scope: str) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency, after :func:`requires`, that wants ``scope`` too if the query has one of ``keys``.
+def requires_where(applies: Callable[[Request], bool], scope: str) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency, after :func:`requires`, that wants ``scope`` too of requests that ``applies`` holds for.
 
     Raises:
         AccessRefused: (the dependency) the client has not the scope.
     """
 
     async def checked(request: Request) -> None:
-        if not request.query_params.keys().isdisjoint(keys):
+        if applies(request):
             gate_of(request).call(identity_of(request), scope, client_of(request).text)
 
     return checked

@@ -19,7 +19,7 @@ from gateway.datasets.dataset import Dataset, Recent, Row
 from gateway.datasets.selection import Key, Selection
 from gateway.datasets.times import LAST
 from gateway.tables import Tables, TablesUnavailable
-from gateway.tables.errors import NotRepresentable
+from gateway.tables.errors import SINK_UNKNOWN, NotRepresentable
 
 EXPORT_ROWS: Final = 20_000
 """Rows of a page of a result that is streamed: a few megabytes, of which one at a time is in memory."""
@@ -69,6 +69,25 @@ class Pages:
             TablesUnavailable: the tables are needed and cannot be read.
             NotRepresentable: a number does not fit its column.
         """
+        return await self._page(dataset, selection, limit, partial=True)
+
+    async def opening(self, dataset: Dataset, selection: Selection, limit: int) -> Page:
+        """Return the first page of a result that is streamed, with what is missing anywhere in it.
+
+        Raises:
+            TablesUnavailable: the tables are needed and cannot be read.
+            NotRepresentable: a number does not fit its column.
+        """
+        page = await self.page(dataset, selection, limit)
+        if page.complete_until is not None or page.following is None or page.rows.num_rows < limit:
+            return page
+        recent = dataset.recent(selection)
+        if selection.begin is not None and selection.begin > recent.since:
+            return page
+        return replace(page, complete_until=self._complete_until(selection, recent))
+
+    async def _page(self, dataset: Dataset, selection: Selection, limit: int, *, partial: bool) -> Page:
+        """Return a page; ``partial``: without the tables, an open range may have the rows in memory alone."""
         if not _fits(dataset, selection):
             raise RequestRefused("bad_cursor", "query cursor: not a `next` of this resource")
         recent = dataset.recent(selection)
@@ -89,13 +108,15 @@ class Pages:
         until = self._complete_until(selection, recent)
         asked = selection
         if until is not None and not selection.descending:
+            if until <= 0:
+                raise TablesUnavailable(SINK_UNKNOWN)  # an empty page would send the client round in a circle
             # What lies beyond is answered when it is certain.
             known = [each for each in known if int(each[0][0]) < until]
             asked = Selection(selection.begin, until, selection.order, selection.filters, selection.position)
         try:
             found = await self._read(dataset, asked, limit + 1)
         except TablesUnavailable:
-            if selection.begin is None and selection.position is None and selection.descending:
+            if partial and selection.begin is None and selection.position is None and selection.descending:
                 page = self._of_memory(dataset, selection, certain, limit)
                 return Page(page.rows, None, complete_from=recent.since)
             raise
@@ -113,9 +134,14 @@ class Pages:
         Args:
             dataset: its rows.
             selection: all of it.
-            first: read already.
+            first: read already (:meth:`opening`), and told to the client.
             limit: rows of a page, with which ``first`` was read.
+
+        Raises:
+            TablesUnavailable: the tables cannot be read, or rows may be missing that ``first`` did not tell of.
+            NotRepresentable: a number does not fit its column.
         """
+        told = LAST if first.complete_until is None else first.complete_until
         page, rest, span = first, first.following, _FIRST_SPAN
         yield page.rows
         if page.rows.num_rows < limit:
@@ -124,10 +150,14 @@ class Pages:
             if page.rows.num_rows >= limit:
                 span = max(2 * self._length(dataset, page.rows), _FIRST_SPAN)
             part, beyond = self._window(dataset, rest, span)
-            page = await self.page(dataset, part, limit)
+            page = await self._page(dataset, part, limit, partial=False)
+            if page.complete_until is not None and page.complete_until < told:
+                raise TablesUnavailable(f"rows after {page.complete_until // 1000} µs are not stored yet")
             yield page.rows
             if page.rows.num_rows >= limit and page.following is not None:
                 rest = rest.after(page.following.position)
+            elif page.complete_until is not None and not rest.descending:
+                return  # what follows has been told as missing
             else:
                 # The window is exhausted: the next one begins where it ends.
                 rest, span = beyond, 4 * span

@@ -75,6 +75,7 @@ class LagWatch:
 
     Attributes:
         groups: group → lag; groups that never committed are left out.
+        nothing_to_read: groups that never committed, because their topics have never had a record.
         read_at: time of the last reading (monotonic seconds); None: never.
         failure: why the last reading failed; empty: it did not.
         down: whether it failed because no broker can be reached.
@@ -87,6 +88,7 @@ class LagWatch:
         self._history = LagHistory()
         self._log = logs.get("health")
         self.groups: dict[str, _GroupLag] = {}
+        self.nothing_to_read: frozenset[str] = frozenset()
         self.read_at: float | None = None
         self.failure = ""
         self.down = False
@@ -101,6 +103,11 @@ class LagWatch:
         done, _ = await asyncio.wait({self._reading}, timeout=patience)
         for reading in done:
             reading.result()  # raises unexpected errors
+
+    async def first(self, patience: float) -> None:
+        """Wait for the first reading, if it is under way, at most ``patience`` seconds."""
+        if self._reading is not None and self.read_at is None and not self.failure:
+            await asyncio.wait({self._reading}, timeout=patience)
 
     async def _read(self) -> None:
         try:
@@ -149,6 +156,11 @@ class LagWatch:
                     of_topic = [p for p in read if p.topic == topic]
                     metrics.GROUP_LAG.labels(group, topic).set(sum(read[p].lag for p in of_topic))
                     metrics.GROUP_LAG_SECONDS.labels(group, topic).set(max(seconds[p] for p in of_topic))
+        self.nothing_to_read = frozenset(
+            group
+            for group, lag in found.items()
+            if group not in self.groups and all(each.end == 0 for each in lag.partitions.values())
+        )
         self.read_at = now
 
     async def close(self) -> None:
@@ -269,10 +281,22 @@ class HealthMonitor:
         }
         return next((group for name, group in groups.items() if service.startswith(name)), service)
 
-    def stored_lag_seconds(self) -> float:
-        """Return by how much the ClickHouse sink is behind, as last read; 0 if nothing is known of it."""
-        lag = self._lag.groups.get(self._settings.clickhouse.group)
-        return 0.0 if lag is None else lag.seconds
+    def stored_lag_seconds(self) -> float | None:
+        """Return by how much the ClickHouse sink is behind at most, seconds; None: not known.
+
+        It is not known before the first reading, nor of a sink that has never committed though there are records. While
+        the readings fail it grows: the sink may have written nothing since the last one.
+        """
+        group, read_at = self._settings.clickhouse.group, self._lag.read_at
+        if read_at is None or (group not in self._lag.groups and group not in self._lag.nothing_to_read):
+            return None
+        lag = self._lag.groups.get(group)
+        seconds = 0.0 if lag is None else lag.seconds
+        return seconds + max(time.monotonic() - read_at - UNASKED_SECONDS, 0.0)
+
+    async def first_lag(self) -> None:
+        """Wait a few seconds for the first reading of the lag, if it is under way."""
+        await self._lag.first(FIRST_LAG_SECONDS)
 
     async def watch(self) -> None:
         """Record the topics' ends regularly, until cancelled, even without requests."""

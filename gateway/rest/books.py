@@ -14,11 +14,12 @@ from gateway.fanout import Hub
 from gateway.rest import answers, examples
 from gateway.rest.ages import milliseconds
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
-from gateway.rest.horizon import Horizon
+from gateway.rest.horizon import NOTHING_STORED, Horizon
 from gateway.rest.names import Names
 from gateway.rest.presence import while_present
 from gateway.state import MarketState, ShownInstrument
-from gateway.tables import Tables
+from gateway.tables import Tables, TablesUnavailable
+from gateway.tables.errors import SINK_UNKNOWN
 
 DEEPEST: Final = 5_000
 
@@ -99,6 +100,8 @@ def add(
                 unchanged = of.depth is not None and of.depth.received_time <= at
                 if unchanged and (depth or depth_levels) <= depth_levels:
                     return _book(of, depth or depth_levels, at)
+            if stored == NOTHING_STORED:
+                raise TablesUnavailable(SINK_UNKNOWN)
             raise NotStoredYet((at - stored) / 1e9 + 1)
         found = await book_at(tables, venue, symbol, at, levels=depth, max_book_age=state.max_book_age)
         return _stored(venue, symbol, found, at)

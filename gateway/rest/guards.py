@@ -9,10 +9,12 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from alphapulse.errors import RequestRefused
-from gateway.rest.negotiation import EVERY, JSON, chosen
+from gateway.rest.negotiation import EVERY, JSON, NotAcceptable, chosen
 
 CATCHING_UP: Final = "catching_up"
 UNKNOWN_KEY: Final = "unknown_key"
+HISTORY_KEYS: Final = frozenset({"from", "to", "cursor", "at"})
+"""Query keys that lead beyond the newest rows."""
 RETRY_SECONDS: Final = 1
 """Delay after which a client may retry while the gateway catches up, seconds."""
 
@@ -51,6 +53,24 @@ async def acceptable(request: Request) -> None:
     route = request.scope["route"]
     offered = EVERY if isinstance(route, APIRoute) and _has_rows(route) else (JSON,)
     chosen(request.headers.get("accept"), offered)
+
+
+def asks_history(request: Request) -> bool:
+    """Return whether ``request`` asks for more than the newest rows: those need the scope ``rest:history``.
+
+    It does by a range, a cursor or an instant, by starting at the oldest row, and by a format that has all rows unless
+    ``limit`` bounds them.
+    """
+    query = request.query_params
+    if not HISTORY_KEYS.isdisjoint(query) or query.get("order") == "asc":
+        return True
+    route = request.scope["route"]
+    if "limit" in query or not isinstance(route, APIRoute) or not _has_rows(route):
+        return False
+    try:
+        return chosen(request.headers.get("accept")) != JSON
+    except NotAcceptable:
+        return False  # refused by `acceptable`
 
 
 def _has_rows(route: APIRoute) -> bool:

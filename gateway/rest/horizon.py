@@ -12,15 +12,20 @@ SETTLE: Final = 10 * 10**9
 """A sink that keeps up has written a record within two seconds (``[clickhouse] batch_seconds``); ns."""
 
 
-def horizon_of(clock: Callable[[], int], lag_seconds: Callable[[], float]) -> Horizon:
+NOTHING_STORED: Final = 0
+"""Horizon of a sink of which nothing is known: the tables are complete up to no time."""
+
+
+def horizon_of(clock: Callable[[], int], lag_seconds: Callable[[], float | None]) -> Horizon:
     """Return the horizon of a sink.
 
     Args:
         clock: ns since the Unix epoch.
-        lag_seconds: by how much the sink is behind.
+        lag_seconds: by how much the sink is behind; None: not known.
     """
 
     def horizon() -> int:
-        return clock() - SETTLE - int(lag_seconds() * 1e9)
+        lag = lag_seconds()
+        return NOTHING_STORED if lag is None else clock() - SETTLE - int(lag * 1e9)
 
     return horizon

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Final
 
 from alphapulse.errors import UnknownInstrument
@@ -9,14 +11,14 @@ from gateway.state import MarketState
 from gateway.tables import Tables, TablesUnavailable
 
 _STORED: Final = """
-SELECT 1 AS found FROM trades AS t
-WHERE ({venue:String} = '' OR t.venue = {venue:String}) AND ({symbol:String} = '' OR t.symbol = {symbol:String})
-LIMIT 1
-UNION ALL
-SELECT 1 AS found FROM stats AS t
-WHERE ({venue:String} = '' OR t.venue = {venue:String}) AND ({symbol:String} = '' OR t.symbol = {symbol:String})
-LIMIT 1
+SELECT DISTINCT venue, symbol FROM trades
+UNION DISTINCT
+SELECT DISTINCT venue, symbol FROM stats
 """
+FRESH_SECONDS: Final = 60.0
+"""Age up to which the stored names are not read again: that reads a column of whole tables."""
+FAILED_SECONDS: Final = 2.0
+"""Age up to which a failure to read them is told again instead of a new attempt."""
 
 
 class Names:
@@ -30,12 +32,17 @@ class Names:
     def __init__(self, state: MarketState, tables: Tables) -> None:
         self._state = state
         self._tables = tables
+        self._reading = asyncio.Lock()
+        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._failure: TablesUnavailable | None = None
+        self._fresh_until = 0.0
 
     async def check(self, venue: str | None, symbol: str | None) -> None:
         """Check that there is, or was, such an instrument; each None: any.
 
         Raises:
             UnknownInstrument: there is none; the message lists the names of now.
+            TablesUnavailable: there is none now, and whether there was one cannot be read.
         """
         try:
             if venue is not None and symbol is not None:
@@ -45,12 +52,22 @@ class Names:
             elif symbol is not None:
                 self._state.check_symbol(symbol)
         except UnknownInstrument as error:
-            if not await self._stored(venue or "", symbol or ""):
+            stored = await self._stored()
+            if not any(venue in (None, of) and symbol in (None, name) for of, name in stored):
                 raise error from None
 
-    async def _stored(self, venue: str, symbol: str) -> bool:
-        try:
-            found = await self._tables.read(_STORED, {"venue": venue, "symbol": symbol})
-        except TablesUnavailable:
-            return False  # without the tables it has no rows either
-        return bool(found.num_rows)
+    async def _stored(self) -> frozenset[tuple[str, str]]:
+        """Return venue and symbol of all stored instruments."""
+        async with self._reading:
+            if time.monotonic() >= self._fresh_until:
+                try:
+                    found = await self._tables.read(_STORED, {})
+                except TablesUnavailable as error:
+                    self._failure, self._fresh_until = error, time.monotonic() + FAILED_SECONDS
+                else:
+                    self._known = frozenset((str(row["venue"]), str(row["symbol"])) for row in found.to_pylist())
+                    self._failure = None
+                    self._fresh_until = time.monotonic() + FRESH_SECONDS
+            if self._failure is not None:
+                raise TablesUnavailable(self._failure.reason)
+            return self._known

@@ -9,8 +9,8 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
+from gateway.documents import Document
 from gateway.rest.problems import Problem
-from gateway.rest.results import etag, matches
 
 PATH: Final = "/api/openapi.json"
 
@@ -34,17 +34,10 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def install(app: FastAPI) -> None:
     """Serve the document at ``PATH``."""
-    made: list[bytes] = []
-
-    def body() -> bytes:
-        if not made:
-            made.append(orjson.dumps(document(app)))
-        return made[0]
+    made: list[Document] = []
 
     @app.get(PATH, include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        content = body()
-        headers = {"ETag": etag(content), "Cache-Control": "no-cache"}
-        if matches(request.headers.get("if-none-match"), headers["ETag"]):
-            return Response(None, 304, headers)
-        return Response(content, 200, headers, "application/json")
+        if not made:
+            made.append(Document(orjson.dumps(document(app))))
+        return made[0].answer(request)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import orjson
 from fastapi import Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from gateway.datasets.dataset import Dataset
 from gateway.datasets.encoders import ENCODERS, Encoder, rows_of
 from gateway.datasets.pages import EXPORT_ROWS, Page, Pages
 from gateway.datasets.selection import CURSOR_CHARACTERS, Selection, continued, cursor_of
 from gateway.datasets.times import PATTERN
+from gateway.rest.exports import ExportResponse, LargeResponse, exports_of, owner_of
 from gateway.rest.head import is_head
 from gateway.rest.negotiation import ARROW, CSV, JSON, PARQUET, SUFFIX, chosen
 from gateway.rest.presence import while_present
@@ -76,7 +78,7 @@ async def respond(
         head: fields of the JSON answer before the rows.
 
     Raises:
-        RequestRefused: nothing acceptable, a bad cursor, or the tables cannot be read.
+        RequestRefused: nothing acceptable, a bad cursor, too many exports, or the tables cannot be read.
     """
     kind = chosen(request.headers.get("accept"))
     if cursor is not None:
@@ -84,26 +86,34 @@ async def respond(
     if kind == JSON:
         page = await while_present(request, pages.page(dataset, selection, limit or DEFAULT_LIMIT))
         return await _json(request, dataset, page, head or {})
-    page = await while_present(request, pages.page(dataset, selection, limit or EXPORT_ROWS))
-    headers = {
-        **_completeness(page),
-        "Cache-Control": "no-store",
-        "Vary": "Accept",
-        "Content-Disposition": f'attachment; filename="{dataset.name}.{SUFFIX[kind]}"',
-    }
-    if limit is not None and page.following is not None:
-        headers["Link"] = f'<{_link(request, cursor_of(dataset.name, page.following))}>; rel="next"'
-    if is_head(request.scope):
-        return Response(None, 200, headers, kind)
-    tables = pages.stream(dataset, selection, page, EXPORT_ROWS) if limit is None else _one(page)
-    return StreamingResponse(_encoded(tables, ENCODERS[kind](dataset)), 200, headers, kind)
+    with ExitStack() as held:
+        place = exports_of(request).enter(owner_of(request))
+        held.callback(place.release)
+        reading = (
+            pages.opening(dataset, selection, EXPORT_ROWS) if limit is None else pages.page(dataset, selection, limit)
+        )
+        page = await while_present(request, reading)
+        headers = {
+            **_completeness(page),
+            "Cache-Control": "no-store",
+            "Vary": "Accept",
+            "Content-Disposition": f'attachment; filename="{dataset.name}.{SUFFIX[kind]}"',
+        }
+        if limit is not None and page.following is not None:
+            headers["Link"] = f'<{_link(request, cursor_of(dataset.name, page.following))}>; rel="next"'
+        if is_head(request.scope):
+            return Response(None, 200, headers, kind)
+        tables = pages.stream(dataset, selection, page, EXPORT_ROWS) if limit is None else _one(page)
+        response = ExportResponse(_encoded(tables, ENCODERS[kind](dataset)), place, headers, kind)
+        held.pop_all()  # the response gives the place back
+    return response
 
 
 async def _one(page: Page) -> AsyncIterator[Any]:
     yield page.rows
 
 
-async def _encoded(tables: AsyncIterator[Any], encoder: Encoder) -> AsyncIterator[bytes]:
+async def _encoded(tables: AsyncIterator[Any], encoder: Encoder) -> AsyncGenerator[bytes, None]:
     # Encoding a page takes some tens of milliseconds, too long for the loop that serves the stream.
     async for rows in tables:
         if part := await asyncio.to_thread(encoder.part, rows):
@@ -131,7 +141,7 @@ async def _json(request: Request, dataset: Dataset, page: Page, head: dict[str, 
         headers |= {"Cache-Control": "private, no-cache", "ETag": etag(body)}
         if matches(request.headers.get("if-none-match"), headers["ETag"]):
             return Response(None, 304, headers)
-    return Response(body, 200, headers, JSON)
+    return LargeResponse(body, 200, headers, JSON)
 
 
 def etag(body: bytes) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from alphapulse.config import Settings
-from gateway.access.http import requires, requires_with
+from gateway.access.http import requires, requires_where
 from gateway.access.identity import REST_HISTORY, REST_MARKET, REST_SYSTEM
 from gateway.datasets.pages import Pages
 from gateway.fanout import Hub
@@ -26,16 +25,15 @@ from gateway.rest import (
     system,
     trades,
 )
+from gateway.rest.exports import owner_of
 from gateway.rest.faults import CATCHING_UP, COMMON
-from gateway.rest.guards import CatchingUp, acceptable, known_keys
+from gateway.rest.guards import CatchingUp, acceptable, asks_history, known_keys
 from gateway.rest.horizon import horizon_of
 from gateway.rest.names import Names
 from gateway.rest.symbol_editor import SymbolEditor
 from gateway.state import MarketState
 from gateway.tables import Tables
-
-HISTORY_KEYS: Final = ("from", "to", "cursor", "at")
-"""Query keys that lead beyond what is in memory."""
+from gateway.tables.bounded import CALLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,11 @@ def router(of: Sources) -> APIRouter:
     """
     state, hub, tables = of.state, of.hub, of.tables
 
-    async def live() -> None:
+    async def live(request: Request) -> None:
         if not hub.live:
             raise CatchingUp
+        CALLER.set(owner_of(request))
+        await of.health.first_lag()  # just after the start: how far the tables are complete
         hub.expire()  # no response reports a stale book as valid
 
     def live_since() -> int:
@@ -80,7 +80,7 @@ def router(of: Sources) -> APIRouter:
     # Access first: who is refused learns nothing else.
     checks = [Depends(known_keys), Depends(acceptable)]
     everything = APIRouter(prefix="/api/v1", responses=COMMON)
-    market = [Depends(requires(REST_MARKET)), Depends(requires_with(HISTORY_KEYS, REST_HISTORY))]
+    market = [Depends(requires(REST_MARKET)), Depends(requires_where(asks_history, REST_HISTORY))]
     routes = APIRouter(responses=CATCHING_UP, dependencies=[*market, *checks, Depends(live)])
     stored = APIRouter(responses=CATCHING_UP, dependencies=[Depends(requires(REST_HISTORY)), *checks, Depends(live)])
     exchanges.add(routes, state, hub)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
 from alphapulse.config import ClickHouseSettings
+from alphapulse.config.faults import without_password
 from gateway.tables.arrow import decoded
-from gateway.tables.errors import TablesUnavailable, refusal
+from gateway.tables.errors import FailureLog, TablesUnavailable, refusal
 from gateway.tables.interface import QUERY_SECONDS, Parameters
 
 _SETTINGS: Final = {
@@ -33,7 +34,9 @@ class ServerTables:
 
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._settings = settings
-        self._place = re.sub(r"//[^/@]*@", "//", settings.dsn)
+        self._place = place_of(settings.dsn)
+        self._secrets = secrets_of(settings.dsn)
+        self._failures = FailureLog()
         self._client: Any = None
         self._opening = asyncio.Lock()
 
@@ -45,22 +48,38 @@ class ServerTables:
                     query, parameters=dict(parameters), settings=dict(_SETTINGS), fmt="ArrowStream"
                 )
         except TimeoutError:
-            raise TablesUnavailable(f"ClickHouse at {self._place} has not answered for {QUERY_SECONDS:g} s") from None
-        except OperationalError as error:
-            raise TablesUnavailable(f"ClickHouse at {self._place} does not answer: {_short(error)}") from error
+            self._failures.failed(self._place, f"no answer for {QUERY_SECONDS:g} s")
+            raise TablesUnavailable(f"ClickHouse has not answered for {QUERY_SECONDS:g} s") from None
         except DatabaseError as error:
-            raise refusal(_short(error)) from error
+            self._failures.failed(self._place, self._shown(error))
+            if isinstance(error, OperationalError):
+                raise TablesUnavailable("ClickHouse does not answer") from error
+            raise refusal(str(error)) from error
         except (ClickHouseError, OSError) as error:
-            raise TablesUnavailable(f"ClickHouse at {self._place}: {_short(error)}") from error
+            self._failures.failed(self._place, self._shown(error))
+            raise TablesUnavailable("ClickHouse does not answer") from error
+        self._failures.answered()
         return decoded(body)
+
+    def _shown(self, error: Exception) -> str:
+        """Return the text of ``error`` for the log, without credentials."""
+        text = str(error)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return " ".join(without_password(text).split())[:500]
 
     async def _opened(self) -> Any:
         async with self._opening:
             if self._client is None:
                 # A session would serialize our queries on the server.
-                self._client = await create_async_client(
-                    dsn=self._settings.dsn, database=self._settings.database, autogenerate_session_id=False
-                )
+                try:
+                    self._client = await create_async_client(
+                        dsn=self._settings.dsn, database=self._settings.database, autogenerate_session_id=False
+                    )
+                except (ValueError, TypeError):
+                    # Its text may quote the address with a part of the password.
+                    self._failures.failed(self._place, "[clickhouse] dsn: not a usable address")
+                    raise TablesUnavailable("ClickHouse's address is not valid") from None
             return self._client
 
     async def close(self) -> None:
@@ -69,5 +88,21 @@ class ServerTables:
             self._client = None
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
+def place_of(dsn: str) -> str:
+    """Return host and port of ``dsn`` without anything that may be a credential."""
+    unnamed = "the server of [clickhouse] dsn"
+    try:
+        parts = urlsplit(dsn)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return unnamed
+    if host is None or "@" in dsn.removeprefix(f"{parts.scheme}://{parts.netloc}"):
+        return unnamed  # a "/" in the password: what looks like the host is the user
+    return host if port is None else f"{host}:{port}"
+
+
+def secrets_of(dsn: str) -> tuple[str, ...]:
+    """Return the password of ``dsn`` as it is written and as it is sent; empty: it has none."""
+    user, at, _ = dsn.partition("://")[2].rpartition("@")
+    password = user.partition(":")[2] if at else ""
+    return tuple(dict.fromkeys(text for text in (password, unquote(password)) if text))

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from alphapulse.config import Settings
 from gateway.tables.arrow import decoded
-from gateway.tables.errors import TablesUnavailable, refusal
+from gateway.tables.errors import FailureLog, TablesUnavailable, refusal
 from gateway.tables.interface import QUERY_SECONDS, Parameters
 
 SINK: Final = "sink-clickhouse"
@@ -35,6 +35,7 @@ class SinkTables:
         self._announcement = settings.data_dir / "run" / f"{SINK}.json"
         host = settings.ops.host
         self._host = _ANY_ADDRESS.get(host, host)
+        self._failures = FailureLog()
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self, query: str, parameters: Parameters) -> pa.Table:
@@ -50,11 +51,16 @@ class SinkTables:
         except TimeoutError:
             raise TablesUnavailable(f"the ClickHouse sink has not answered for {QUERY_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise TablesUnavailable(f"the ClickHouse sink at {url} does not answer: {error}") from error
+            self._failures.failed(url, str(error))
+            raise TablesUnavailable("the ClickHouse sink does not answer") from error
         if response.status == 503:
-            raise TablesUnavailable(f"the ClickHouse sink is busy: {body.decode(errors='replace')[:300]}")
+            self._failures.failed(url, body.decode(errors="replace")[:500])
+            raise TablesUnavailable("the ClickHouse sink is busy")
         if response.status != 200:
-            raise refusal(body.decode(errors="replace"))
+            reason = body.decode(errors="replace")
+            self._failures.failed(url, reason[:500])
+            raise refusal(reason)
+        self._failures.answered()
         return decoded(body)
 
     async def close(self) -> None:
@@ -73,9 +79,9 @@ def _port(announcement: Path) -> int:
         told: Any = json.loads(announcement.read_text(encoding="utf-8"))
         port, answers = int(told["ops_port"]), bool(told.get("sql"))
     except FileNotFoundError:
-        raise TablesUnavailable(f"no ClickHouse sink runs ({announcement} does not exist)") from None
+        raise TablesUnavailable("no ClickHouse sink runs") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TablesUnavailable(f"{announcement} cannot be read: {error}") from error
+        raise TablesUnavailable("the announcement of the ClickHouse sink cannot be read") from error
     if not answers:
         raise TablesUnavailable("the ClickHouse sink is still starting")
     return port

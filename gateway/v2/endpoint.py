@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 import orjson
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Request, WebSocket
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from alphapulse import logs, metrics
@@ -16,6 +16,7 @@ from gateway.access.http import arrived, client_of, credentials_of
 from gateway.access.identity import Identity
 from gateway.access.visitor import Visitor
 from gateway.close_codes import CONNECTION_LIMIT, RESTART
+from gateway.documents import Document
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
 from gateway.origin import Origins
 from gateway.v2 import document
@@ -159,10 +160,10 @@ def router(endpoint: Endpoint) -> APIRouter:
     """Return the routes of the protocol: the stream and its AsyncAPI document."""
     routes = APIRouter()
     routes.add_api_websocket_route(document.STREAM, endpoint.serve)
-    text = orjson.dumps(document.document())
+    text = Document(orjson.dumps(document.document()))
 
     @routes.get(document.PATH, include_in_schema=False)
-    async def asyncapi() -> Response:
-        return Response(text, media_type="application/json")
+    async def asyncapi(request: Request) -> Response:
+        return text.answer(request)
 
     return routes

@@ -292,10 +292,29 @@ async def test_ranges_need_the_scope_of_history(tmp_path: Path) -> None:
         narrow = {"Authorization": f"Bearer {served.key('rest:market')}"}
         wide = {"Authorization": f"Bearer {served.key('rest:market', 'rest:history', name='desk-2')}"}
         assert (await ask(served, "/api/v1/trades", **narrow))[0] == 200
-        for path in ("/api/v1/trades?from=1", "/api/v1/candles?cursor=x", "/api/v1/events"):
+        for path in (
+            "/api/v1/trades?from=1",
+            "/api/v1/candles?cursor=x",
+            "/api/v1/events",
+            "/api/v1/trades?order=asc",
+            "/api/v1/delta-stats/kraken/BTC-USD?order=asc&limit=1",
+        ):
             status, answer, _ = await ask(served, path, **narrow)
             assert (status, answer["code"], answer["detail"]) == (403, "forbidden", "desk-1 has no scope rest:history")
             assert (await ask(served, path, **wide))[0] != 403
+
+
+async def test_all_rows_in_another_format_need_the_scope_of_history(tmp_path: Path) -> None:
+    async with serving(tmp_path, access=REQUIRED) as served:
+        narrow = {"Authorization": f"Bearer {served.key('rest:market')}"}
+        for accept in ("text/csv", "text/*", "application/vnd.apache.parquet, application/json;q=0.5"):
+            for path in ("/api/v1/trades", "/api/v1/arbitrage/opportunities?state=all"):
+                status, answer, _ = await ask(served, path, **narrow, Accept=accept)
+                assert (status, answer["detail"]) == (403, "desk-1 has no scope rest:history")
+        # Without tables the newest rows are those in memory.
+        status, _, headers = await ask(served, "/api/v1/trades?limit=5", **narrow, Accept="text/csv")
+        assert (status, headers["Content-Type"].partition(";")[0]) == (200, "text/csv")
+        assert (await ask(served, "/api/v1/exchanges", **narrow, Accept="text/csv"))[0] == 406
 
 
 async def test_only_credentials_with_that_scope_change_symbols(tmp_path: Path) -> None:

@@ -33,10 +33,11 @@ class Rows:
         self.rows = rows
         self.queries = 0
         self.failure = ""
+        self.answers: int | None = None
 
     async def read(self, query: str, parameters: Parameters) -> pa.Table:
-        if self.failure:
-            raise TablesUnavailable(self.failure)
+        if self.failure or self.queries == self.answers:
+            raise TablesUnavailable(self.failure or "no answer")
         self.queries += 1
         names = [f"key_{number}" for number in range(4)]
         position = tuple(parameters[name] for name in names) if "key_0" in parameters else None
@@ -140,6 +141,64 @@ async def test_rows_that_may_be_missing_are_told() -> None:
     assert upwards.following.position is not None
 
 
+async def test_without_a_horizon_no_range_counts_as_complete() -> None:
+    rows, _, dataset = setting(OLD, NEW)
+    pages = Pages(rows, lambda: 0)
+    page = await pages.page(dataset, Selection(begin=START, end=START + 45 * SECOND), 100)
+    assert (len(ids(page)), page.complete_until, page.stored) == (45, 0, False)
+    with pytest.raises(TablesUnavailable, match="not known"):
+        await pages.page(dataset, Selection(begin=START, end=START + 45 * SECOND, order="asc"), 100)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_stream_that_the_tables_fail_is_cut(order: Any) -> None:
+    # Years lie between the two halves, so the last window of a descending stream has neither begin nor position.
+    old = [traded(number, number - 10**8 * (number < 10)) for number in range(50)]
+    rows, pages, dataset = setting(old, NEW)
+    selection = Selection(order=order)
+    for answered in range(100):
+        rows.failure, rows.queries, rows.answers = "", 0, None
+        first = await pages.opening(dataset, selection, 4)
+        rows.answers = rows.queries + answered
+        found = texts(first.rows)
+        try:
+            async for part in pages.stream(dataset, selection, first, 4):
+                found += texts(part) if part is not first.rows else []
+        except TablesUnavailable:
+            continue
+        else:
+            assert len(found) == 55
+            break
+    assert answered > 5, "it has been cut everywhere before"
+
+
+async def test_a_stream_tells_first_what_is_not_stored_yet_or_is_cut() -> None:
+    """Memory begins at 205 s; the tables are complete up to 150 s."""
+    old = [traded(number, number) for number in range(150)]
+    state = MarketState({"kraken": ("BTC-USD",)}, max_book_age=market.MAX_BOOK_AGE)
+    for each in NEW:
+        state.apply(each, START)
+    dataset = trades(state, lambda: START + 205 * SECOND)
+    horizon = START + 150 * SECOND
+    pages = Pages(Rows(old), lambda: horizon)
+    for order in ("desc", "asc"):
+        selection = Selection(order=order)
+        first = await pages.opening(dataset, selection, 4)
+        assert first.complete_until == horizon
+        found = [text async for part in pages.stream(dataset, selection, first, 4) for text in texts(part)]
+        stored = [each.trade_id for each in old]
+        assert found == (stored if order == "asc" else [each.trade_id for each in [*old, *NEW]][::-1])
+        unaware = await pages.page(dataset, selection, 4)
+        assert unaware.complete_until is None or order == "asc"
+        horizon = START + 205 * SECOND
+        first = await pages.opening(dataset, selection, 4)
+        assert first.complete_until is None
+        horizon = START + 100 * SECOND  # the sink has fallen behind meanwhile
+        with pytest.raises(TablesUnavailable, match="not stored yet"):
+            _ = [part async for part in pages.stream(dataset, selection, first, 4)]
+        horizon = START + 150 * SECOND
+
+
 async def test_a_cursor_of_another_shape_is_refused() -> None:
     _, pages, dataset = setting([], [])
     for position in ((1,), (1, "kraken", "BTC-USD", 7), (1, 2, 3, 4), (1, "a", "b", "c", "d")):
@@ -198,7 +257,7 @@ def test_a_stream_has_every_row_once_in_order(
         end = START + 301 * SECOND if bounded else None
         begin = START - 10**8 * SECOND if bounded else None
         selection = Selection(begin=begin, end=end, order=order)
-        first = await pages.page(dataset, selection, limit)
+        first = await pages.opening(dataset, selection, limit)
         found: list[str] = []
         async for part in pages.stream(dataset, selection, first, limit):
             found += texts(part)

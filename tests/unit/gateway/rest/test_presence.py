@@ -7,6 +7,7 @@ import aiohttp
 import pyarrow as pa
 import pytest
 
+from gateway.health.monitor import HealthMonitor
 from gateway.tables import Parameters
 from tests.fixtures.gateway import serving
 
@@ -41,7 +42,10 @@ class Slow:
         "trades?venue=bitmex",
     ],
 )
-async def test_the_query_of_a_client_that_goes_away_is_cancelled(tmp_path: Path, path: str) -> None:
+async def test_the_query_of_a_client_that_goes_away_is_cancelled(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HealthMonitor, "stored_lag_seconds", lambda _: 0.0)
     slow = Slow()
     async with serving(tmp_path, tables=slow) as served, aiohttp.ClientSession() as http:
         asking = asyncio.create_task(http.get(f"{served.url}/api/v1/{path}").__aenter__())

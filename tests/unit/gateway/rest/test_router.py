@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pyarrow as pa
 import pytest
 
 from alphapulse.config import VenueSettings
+from gateway.tables import Parameters
 from tests.fixtures import market
 from tests.fixtures.gateway import Served, serving
 from tests.fixtures.market import SECOND, START
@@ -19,6 +21,21 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     venues = {"kraken": VenueSettings(symbols=("BTC-USD",), taker_fee_basis_points=Decimal(40))}
     async with serving(tmp_path, now=START + 2 * SECOND, venues=venues) as running:
         yield running
+
+
+class NothingStored:
+    """Tables without instruments."""
+
+    async def read(self, query: str, parameters: Parameters) -> pa.Table:
+        return pa.table({"venue": pa.array([], pa.string()), "symbol": pa.array([], pa.string())})
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_names_that_cannot_be_looked_up_are_not_unknown(served: Served) -> None:
+    fault = await served.get("/api/v1/trades?symbol=NOSUCH", 503)
+    assert fault["code"] == "history_unavailable"
 
 
 def feed(served: Served, *records: Any) -> None:
@@ -247,9 +264,10 @@ async def test_delta_statistics(served: Served) -> None:
     ],
 )
 async def test_bad_requests_are_told_what_is_wrong(
-    served: Served, path: str, status: int, code: str, named: list[str]
+    tmp_path: Path, path: str, status: int, code: str, named: list[str]
 ) -> None:
-    fault = await served.get(path, status)
+    async with serving(tmp_path, tables=NothingStored()) as served:
+        fault = await served.get(path, status)
     assert fault.keys() == {"type", "title", "status", "detail", "instance", "code", "message"}
     assert (fault["status"], fault["instance"]) == (status, path.partition("?")[0])
     assert (fault["detail"], fault["type"]) == (fault["message"], f"urn:alphapulse:problem:{code}")

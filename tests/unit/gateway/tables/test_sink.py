@@ -132,5 +132,5 @@ async def test_names_are_those_of_now_and_those_of_stored_data(settings: Setting
             await names.check(venue, symbol)
     await tables.close()
     announce(settings.data_dir)
-    with pytest.raises(UnknownInstrument, match="known: kraken"):
+    with pytest.raises(TablesUnavailable, match="announcement"):
         await Names(MarketState({"kraken": ()}, max_book_age=1), SinkTables(settings)).check("bitmex", None)
