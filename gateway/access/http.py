@@ -101,7 +101,7 @@ def charge(connection: HTTPConnection) -> None:
     Raises:
         AccessRefused: ``rate_limited``.
     """
-    allowance = gate_of(connection).request(EVERYONE, client_of(connection))
+    allowance = gate_of(connection).arrival(client_of(connection))
     connection.scope.setdefault(_LIMITS, {}).update(limit_headers(allowance))
 
 
