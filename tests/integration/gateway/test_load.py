@@ -8,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from alphapulse.config import KafkaSettings
 from tests.conftest import ROOT
 from tests.fixtures import market
 from tests.integration.gateway.conftest import BOUND, Feed, running_gateway
+
+pytestmark = pytest.mark.unmeasured
 
 WORDS = re.compile(r"(\S+) messages/s")
 

@@ -16,6 +16,8 @@ from sinks.clickhouse.tables import migrate
 from tests.fixtures.sink_process import Process, until
 from tests.integration.gateway.conftest import running_gateway
 
+pytestmark = pytest.mark.unmeasured
+
 ROWS = 800_000
 GROWTH = 54 * 2**20
 """Bytes by which the gateway's memory may grow; each result has more."""

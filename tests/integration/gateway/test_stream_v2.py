@@ -40,7 +40,7 @@ from tests.integration.gateway.test_gateway import books
 
 BOOK = {"op": "subscribe", "id": 1, "channel": "book", "venue": "kraken", "symbol": "BTC-USD"}
 ENCODINGS = ("alphapulse.v2.json", "alphapulse.v2.msgpack")
-MESSAGES = int(os.environ.get("STREAM_MESSAGES", "20000"))
+MESSAGES = int(os.environ.get("STREAM_MESSAGES", "5000"))
 """Hostile messages of the fuzz test; more through the environment."""
 
 

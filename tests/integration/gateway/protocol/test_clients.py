@@ -29,6 +29,8 @@ from tests.integration.gateway.protocol.followers import (
 )
 from tests.integration.gateway.protocol.reference import Numbers, PublishedMarket, best
 
+pytestmark = pytest.mark.unmeasured
+
 ENCODINGS: tuple[Encoding, ...] = ("json", "msgpack")
 PACES = (0, 100, 250, 1000)
 INSTRUMENT = {"venue": "kraken", "symbol": "BTC-USD"}

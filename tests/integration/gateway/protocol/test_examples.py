@@ -16,6 +16,8 @@ from tests.integration.gateway.conftest import BOUND, Feed, running_gateway
 from tests.integration.gateway.protocol.followers import MODULE
 from tests.integration.gateway.protocol.reference import PublishedMarket
 
+pytestmark = pytest.mark.unmeasured
+
 URL = "ws://127.0.0.1:8000/ws/v2"
 
 
