@@ -75,7 +75,7 @@ GATEWAY_AUDIT_DROPPED = Counter(
 GATEWAY_RECORDS = Counter("alphapulse_gateway_records", "Records read from the broker", ["topic", "outcome"])
 """``outcome``: taken, seen (a repetition, ignored), refused (kept in dlq)."""
 GATEWAY_L2_FAILURES = Counter(
-    "alphapulse_gateway_l2_failures", "Failures of the reading of whole books, each begun anew after a pause"
+    "alphapulse_gateway_book_reading_failures", "Failures of the reading of whole books, each begun anew after a pause"
 )
 GATEWAY_BOOKS = Gauge("alphapulse_gateway_books", "Books as clients are told they are", ["venue", "status"])
 """``status``: good, stale, invalid."""

@@ -649,7 +649,7 @@ GATEWAY: Final = [
     ),
     Panel(
         "Failures of whole books",
-        [("sum(increase(alphapulse_gateway_l2_failures_total[5m]))", "failures")],
+        [("sum(increase(alphapulse_gateway_book_reading_failures_total[5m]))", "failures")],
         "none",
         "In five minutes. Reading md.l2 failed (the log says why) and begins anew after a pause; until then the books "
         "of the channel l2 are invalid.",
