@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+from gateway.rest.examples import FAULTS
 from gateway.rest.problems import MEDIA_TYPE, problem
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
-_PATH: Final = "/api/v1/books/kraken/BTC-USD"
 _RETRY: Final = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 
 
@@ -17,7 +17,7 @@ def fault(status: int, code: str, description: str, detail: str, **more: Any) ->
     content = {
         MEDIA_TYPE: {
             "schema": {"$ref": "#/components/schemas/Problem"},
-            "example": problem(status, code, detail, _PATH),
+            "example": problem(status, code, detail, FAULTS["path"]),
         }
     }
     return {status: {"description": description, "content": content, **more}}
@@ -64,7 +64,7 @@ UNKNOWN: Final = fault(
     404,
     "unknown_instrument",
     "Unknown venue or symbol.",
-    "unknown symbol 'BTC-US' of kraken; known: BTC-USD, ETH-USD",
+    FAULTS["unknown_instrument"],
 )
 CATCHING_UP: Final = fault(
     503,

@@ -25,7 +25,7 @@ _CONFLICT: Final[Responses] = fault(
     CONFLICT,
     "The symbol is configured already (code `symbol_exists`), or the configuration does not allow the change "
     "(`config_conflict`): the environment sets the key, or there are no files.",
-    "ALPHAPULSE_VENUES__KRAKEN__SYMBOLS sets venues.kraken.symbols: while it does, a change of the file has no effect",
+    examples.FAULTS[CONFLICT],
 )
 _BODY: Final[Responses] = {
     **fault(413, "too_large", "The body is larger than 16 KiB.", "the body is larger than 16,384 bytes"),

@@ -25,8 +25,8 @@ from tests.fixtures.live import Market, market
 
 ROOT = Path(__file__).resolve().parents[3]
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
-WITHIN_NS = 2_000_000_000
-"""What the change of a file may take to show."""
+WITHIN_NS = 5_000_000_000
+"""What the change of a file may take to show on a busy machine."""
 
 
 class Reading:
@@ -84,6 +84,8 @@ async def process(*arguments: str, kafka: KafkaSettings, data_dir: Path) -> Asyn
         **os.environ,
         "ALPHAPULSE_DATA_DIR": str(data_dir),
         "ALPHAPULSE_KAFKA__BOOTSTRAP": kafka.bootstrap,
+        # On a busy machine frames wait in the socket; what a late book does, test_late_collector asks.
+        "ALPHAPULSE_FRESHNESS__MAX_FEED_DELAY_MS": "0",
     }
     started = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, cwd=ROOT, env=environment)
     try:
