@@ -48,7 +48,7 @@ IN_FLIGHT = Gauge("alphapulse_in_flight_records", "Records handed to the client,
 IN_FLIGHT_BYTES = Gauge("alphapulse_in_flight_bytes", "Their size, encoded", ["venue"])
 PUBLISH_SECONDS = Histogram(
     "alphapulse_publish_seconds",
-    "Time from the frame's receipt to the broker's acknowledgement",
+    "Time from the sending of a record until its acknowledgement is polled: with the next record, or after 0.25 s",
     ["venue"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )

@@ -17,7 +17,7 @@ from alphapulse.errors import BrokerError
 from producers.collector import rules
 from producers.collector.collector import Collector
 from producers.collector.dedupe import read_back
-from producers.collector.publisher import WRITTEN, Publisher
+from producers.collector.publisher import CLIENT_LINGER_MS, WRITTEN, Publisher
 from producers.collector.reload import Follower
 from producers.registry import load
 from schemas.waiting import prepared_codec
@@ -38,8 +38,7 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     configured = settings.venues[venue_name]
     codec = await prepared_codec(running)
     await kafka.reachable(running, WRITTEN)
-    # The publisher gathers records itself, and only while they come fast.
-    client = kafka.native_producer(settings.kafka, client_id=running.name, linger_ms=0, give_up=False)
+    client = kafka.native_producer(settings.kafka, client_id=running.name, linger_ms=CLIENT_LINGER_MS, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name, running.tracer)
         partitions = await _partitions(client)

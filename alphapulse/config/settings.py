@@ -121,8 +121,8 @@ class PublisherSettings(Section):
     """At start, trades published within this time are read back: the venue's repeats are not published again."""
     dedupe_records: Annotated[int, Field(ge=0)] = 20_000
     """Maximum trades read back per partition; 0: none."""
-    linger_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    """Maximum delay of a record to be sent together with the next ones; only while four and more come within this time.
+    linger_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    """Maximum delay of a record to be sent together with the next ones; only while six and more come within this time.
     0: none."""
 
 

@@ -1,8 +1,9 @@
 """Kafka publisher of a collector: ordered per key, bounded in flight, every acknowledgement accounted for.
 
-A record is handed to the client at once, or, while records come fast, together with those of the next millisecond;
-librdkafka batches, compresses and sends in its own threads (DESIGN.md, "Decisions"). Acknowledgements do not wake the
-event loop: they are polled when further records are published, when a caller asks or waits, and four times a second.
+A record is handed to the client at once, or, while records come fast, together with those of the next two milliseconds
+(``[publisher] linger_ms``), since waking the client costs more than a record. librdkafka batches, compresses and sends
+in its own threads (DESIGN.md, "Decisions"). Acknowledgements do not wake the event loop: they are polled when further
+records are published, when a caller asks or waits, four times a second, and soon after a traced record.
 Nothing is dropped: at the bound the caller waits, and a record refused by the broker fails the publisher with an error.
 """
 
@@ -12,7 +13,8 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from aiokafka.errors import KafkaError
 
@@ -30,10 +32,14 @@ WRITTEN = (topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.EVENT
 
 LOOK_SECONDS: Final = 0.25
 """Poll interval for acknowledgements, without another reason to poll."""
+TRACED_SECONDS: Final = 0.005
+"""Time from the sending of a traced record to a poll: its span ends when the acknowledgement is polled."""
 WAIT_SECONDS: Final = 0.01
 """Poll interval while a caller waits for acknowledgements."""
-FAST_RECORDS: Final = 4
-"""Records are gathered while this many come within ``[publisher] linger_ms``."""
+CLIENT_LINGER_MS: Final = 0.1
+"""librdkafka's own linger, of every record: lets what is handed over together become one batch."""
+FAST_RECORDS: Final = 6
+"""Records are gathered while so many come within ``[publisher] linger_ms``."""
 RECORD_BYTES: Final = 768
 """Overhead per record in flight besides key and value, measured: librdkafka and its client 545, the rest up to 200."""
 
@@ -53,6 +59,9 @@ class Producer(Protocol):
     ) -> bool:
         """Enqueue a record; False if the queue is full."""
 
+    def send_batch(self, topic: str, records: Iterable[tuple[bytes, bytes, Told]]) -> None:
+        """Enqueue records with their keys, values and callbacks; a callback hears at once of a refused one."""
+
     def poll(self) -> None:
         """Deliver the acknowledgements and errors received since the last call."""
 
@@ -64,7 +73,7 @@ class _Share:
         first: number of records published before the batch.
         count, open: number of records, and of those not acknowledged.
         bytes: their size.
-        seconds: longest time until an acknowledgement.
+        seconds: longest time until an acknowledgement was polled.
         whole: whether the iteration is over, so that the batch is complete.
     """
 
@@ -81,16 +90,12 @@ class _Share:
     def told(self, error: KafkaError | None, seconds: float) -> None:
         """Handle the delivery report of one record (called by the producer)."""
         if error is not None:
-            self._publisher.refused(self, error)
+            self._publisher.refused(self.topic, self.open, error)
             return
         self.open -= 1
         self.seconds = max(self.seconds, seconds)
         if self.whole and not self.open:
             self._publisher.settled(self)
-
-
-_Gathered: TypeAlias = "tuple[str, bytes, bytes, _Share, CollectSpan | None]"
-"""Topic, value, key, batch and span of a record that is sent later."""
 
 
 class Publisher:
@@ -129,7 +134,8 @@ class Publisher:
         self._open: dict[_Share, None] = {}
         self._looking: asyncio.TimerHandle | None = None
         self._linger = settings.linger_ms / 1000
-        self._gathered: list[_Gathered] = []
+        # By topic: key, value and callback of the records that are sent later.
+        self._gathered: dict[str, list[tuple[bytes, bytes, Told]]] = {}
         # Times of the last records, the oldest first.
         self._times: deque[float] = deque((-math.inf,) * FAST_RECORDS, FAST_RECORDS)
         self._waiting = 0
@@ -177,33 +183,41 @@ class Publisher:
         now, times = time.monotonic(), self._times
         fast = now - times[0] < self._linger
         times.append(now)
-        if fast or self._gathered:
+        if span is not None:
+            self._send_gathered()  # the order of a key
+            self._send_traced(topic, value, key, share, span)
+        elif fast or self._gathered:
             if not self._gathered:
                 self._loop.call_later(self._linger, self._send_gathered)
-            self._gathered.append((topic, value, key, share, span))
+            gathered = self._gathered.get(topic)
+            if gathered is None:
+                gathered = self._gathered[topic] = []
+            gathered.append((key, value, share.told))
         else:
-            self._send(topic, value, key, share, span)
+            try:
+                if not self._producer.send(topic, value, key=key, told=share.told):
+                    self.refused(topic, share.open, BufferError("the client's queue is full"))
+            except Exception as error:  # noqa: BLE001 any error means that the record is not on the broker
+                self.refused(topic, share.open, error)
 
-    def _send(self, topic: str, value: bytes, key: bytes, share: _Share, span: CollectSpan | None) -> None:
+    def _send_traced(self, topic: str, value: bytes, key: bytes, share: _Share, span: CollectSpan) -> None:
         try:
-            if span is None:
-                taken = self._producer.send(topic, value, key=key, told=share.told)
-            else:
-                taken = self._producer.send(
-                    topic, value, key=key, told=share.told, headers=span.sending(), placed=span.placed
-                )
+            headers, placed = span.sending(), span.placed
+            self._loop.call_later(TRACED_SECONDS, self.look)
+            if not self._producer.send(topic, value, key=key, told=share.told, headers=headers, placed=placed):
+                self.refused(topic, share.open, BufferError("the client's queue is full"))
         except Exception as error:  # noqa: BLE001 any error means that the record is not on the broker
-            self.refused(share, error)
-        else:
-            if not taken:
-                self.refused(share, BufferError("the client's queue is full"))
+            self.refused(topic, share.open, error)
 
     def _send_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for each in gathered:
+        gathered, self._gathered = self._gathered, {}
+        for topic, records in gathered.items():
             if self._failure is not None:
                 return
-            self._send(*each)
+            try:
+                self._producer.send_batch(topic, records)
+            except Exception as error:  # noqa: BLE001 any error means that the records are not on the broker
+                self.refused(topic, len(records), error)
 
     def look(self) -> None:
         """Poll for acknowledgements."""
@@ -294,10 +308,10 @@ class Publisher:
         self._looking = None
         self.look()
 
-    def refused(self, share: _Share, error: Exception) -> None:
-        """Fail permanently: records of ``share`` are not on the broker."""
+    def refused(self, topic: str, count: int, error: Exception) -> None:
+        """Fail permanently: up to ``count`` records are not on the broker."""
         if self._failure is None:
-            self._failure = BrokerError(f"the broker did not accept {share.open} records to {share.topic}: {error!r}")
+            self._failure = BrokerError(f"the broker did not accept {count} records to {topic}: {error!r}")
             self._failure.__cause__ = error
         self.failed.set()
         self._room.set()

@@ -25,11 +25,10 @@ class CollectSpan:
         return self._span.context.headers
 
     def placed(self, error: KafkaError | None, partition: int, offset: int, seconds: float) -> None:
-        """End the span: the record is on the broker, or refused by it, ``seconds`` after it was sent."""
+        """End the span: it is known, ``seconds`` after the sending, that the record is on the broker or refused."""
         if error is None:
             self._span.attributes["messaging.destination.partition.id"] = str(partition)
             self._span.attributes["messaging.kafka.offset"] = offset
-        # Results are polled now and then; the client measured when this one came.
         self._span.end(self._sent + round(seconds * 1e9), "" if error is None else repr(error))
 
 

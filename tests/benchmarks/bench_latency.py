@@ -20,6 +20,7 @@ import tempfile
 import time
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,12 @@ from alphapulse.kafka.native.producer import Placed, Told
 from alphapulse.supervisor.supervisor import Supervisor
 from alphapulse.tracing import Headers
 from producers.collector.collector import Collector
-from producers.collector.publisher import Publisher
+from producers.collector.publisher import CLIENT_LINGER_MS, Publisher
 from producers.registry import load
 from schemas.codec import Codec
-from schemas.records import L2Update, Record, Trade
+from schemas.records import TOPIC_OF, L2Update, Record, Trade
 
+POLL_SECONDS = 0.0002
 WARM_SECONDS = 3.0
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")
 LEVELS = 200
@@ -126,13 +128,13 @@ class TimedPublisher(Publisher):
         super().__init__(self, *arguments)
         self.acknowledged_at: dict[int, int] = {}
         self._client = producer
-        # Frames of the records published and not sent yet: the publisher sends in order.
-        self._frames: deque[int] = deque()
+        # Frames of the records published and not sent yet, by topic: the publisher sends in order.
+        self._frames: dict[str, deque[int]] = {topics.TRADES: deque(), topics.L2: deque()}
 
     def publish(self, record: Record) -> None:
         """Note which frame a record comes from, and publish it."""
         if isinstance(record, Trade | L2Update):
-            self._frames.append(self.collector.frames)
+            self._frames[TOPIC_OF[type(record)]].append(self.collector.frames)
         super().publish(record)
 
     def send(
@@ -146,20 +148,35 @@ class TimedPublisher(Publisher):
         placed: Placed | None = None,
     ) -> bool:
         """Hand a record to the client, as the publisher's producer."""
-        if topic not in (topics.TRADES, topics.L2):
-            return self._client.send(topic, value, key=key, told=told, headers=headers, placed=placed)
-        frame, sent = self._frames.popleft(), time.monotonic_ns()
+        noted = self._noting(topic, told)
+        return self._client.send(topic, value, key=key, told=noted, headers=headers, placed=placed)
+
+    def send_batch(self, topic: str, records: Iterable[tuple[bytes, bytes, Told]]) -> None:
+        """Hand records to the client, as the publisher's producer."""
+        self._client.send_batch(topic, [(key, value, self._noting(topic, told)) for key, value, told in records])
+
+    def _noting(self, topic: str, told: Told) -> Told:
+        """Return a callback that notes the time and calls ``told``."""
+        if topic not in self._frames:
+            return told
+        frame, sent = self._frames[topic].popleft(), time.monotonic_ns()
 
         def noted(error: KafkaError | None, seconds: float) -> None:
             if error is None:
                 self.acknowledged_at[frame] = sent + int(seconds * 1e9)
             told(error, seconds)
 
-        return self._client.send(topic, value, key=key, told=noted, headers=headers, placed=placed)
+        return noted
 
     def poll(self) -> None:
         """Hear of acknowledgements, as the publisher's producer."""
         self._client.poll()
+
+    async def keep_polling(self) -> None:
+        """Poll all the time: an acknowledgement counts from the poll that finds it."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self._client.poll()
 
 
 async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: float) -> list[float]:
@@ -172,7 +189,7 @@ async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: floa
     )
     assert venue.stdin is not None and venue.stdout is not None  # noqa: PT018 pipes were asked for
     port = int(await venue.stdout.readline())
-    client = kafka.native_producer(kind, client_id="collector", linger_ms=0, give_up=False)
+    client = kafka.native_producer(kind, client_id="collector", linger_ms=CLIENT_LINGER_MS, give_up=False)
     try:
         async with kafka.running(client, kind):
             publisher = TimedPublisher(client, Codec(), PublisherSettings(linger_ms=linger_ms), "coinbase")
@@ -180,6 +197,7 @@ async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: floa
             collector = publisher.collector = Collector(load("coinbase"), feed, publisher, "collector")
             stopping = asyncio.Event()
             work = asyncio.create_task(collector.run(stopping, lambda state: None))
+            polling = asyncio.create_task(publisher.keep_polling())
             head = 1 + len(SYMBOLS)  # the confirmation and the snapshots
             async with asyncio.timeout(30):
                 while collector.frames < head:
@@ -189,6 +207,7 @@ async def ours(kind: KafkaSettings, rate: float, seconds: float, linger_ms: floa
             await publisher.flush()
             stopping.set()
             await work
+            polling.cancel()
     finally:
         venue.kill()
         await venue.communicate()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -41,10 +41,10 @@ class Delivered(Protocol):
 
 
 Told = Callable[[KafkaError | None, float], None]
-"""Callback for one record: the error, if any, and the seconds from its sending to its result."""
+"""Callback for one record: the error, if any, and the seconds from its sending to the poll that found its result."""
 
 Placed = Callable[[KafkaError | None, int, int, float], None]
-"""Callback for one record: the error, if any, its partition and offset, and the seconds from its sending."""
+"""The same with the record's partition and offset before the seconds."""
 
 
 class NativeProducer:
@@ -179,6 +179,28 @@ class NativeProducer:
         window.open += 1
         return True
 
+    def send_batch(self, topic: str, records: Iterable[tuple[bytes, bytes, Told]]) -> None:
+        """Queue records of one topic, each with its key, value and callback; half the cost of as many sends.
+
+        A record that is not accepted is reported to its callback at once; those after it are queued all the same.
+
+        Raises:
+            ProducerClosed: the producer was not started, or is stopped.
+        """
+        if self._producer is None or self._closed:
+            raise ProducerClosed
+        window = self._window
+        settle_one = window.settle_one
+        batch: list[dict[str, Any]] = [
+            {"key": key, "value": value, "callback": partial(settle_one, told)} for key, value, told in records
+        ]
+        queued = self._producer.produce_batch(topic, batch)
+        window.open += len(batch)
+        if queued < len(batch):
+            for message in batch:
+                if (fault := message.get("_error")) is not None:
+                    window.refuse(message["callback"].args[0], fault)
+
     def poll(self) -> None:
         """Poll for acknowledgements."""
         if self._producer is not None:
@@ -235,6 +257,11 @@ class _Window:
         """Report an acknowledgement or a failure to ``told`` (called by librdkafka within a poll)."""
         self.open -= 1
         told(None if fault is None else translate(fault), message.latency() or 0.0)
+
+    def refuse(self, told: Told, fault: Fault) -> None:
+        """Report to ``told`` that its record was not queued."""
+        self.open -= 1
+        told(translate(fault), 0.0)
 
 
 def _settle_placed(placed: Placed, settle: Settle, fault: Fault | None, message: Any) -> None:

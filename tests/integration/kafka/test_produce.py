@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import incarnation, native_producer, producer, running
+from alphapulse.kafka.native.producer import Told
 from alphapulse.topics import MAX_RECORD_BYTES
 from tests.integration.kafka.conftest import NewConsumer, NewTopic
 from tests.integration.kafka.reading import read, write
@@ -115,6 +116,37 @@ async def test_the_native_producer_sends_headers_and_tells_each_record_its_place
     assert sorted(told, key=str) == sorted([(None, *place) for place in places], key=str)
     assert records[b"by key"].partition == (-973932308 & 0x7FFFFFFF) % 3
     assert len(settled) == 3, "the producer's own callback is called for them as well"
+
+
+async def test_a_batch_is_sent_in_its_order_and_a_refused_record_is_told_at_once(
+    settings: KafkaSettings, new_topic: NewTopic, consumer: NewConsumer
+) -> None:
+    topic = await new_topic(3)
+    murmur2 = {b"21": -973932308, b"foobar": -790332482, b"abc": 479470107}
+    keys = tuple(murmur2)
+    told: dict[int, KafkaError | None] = {}
+
+    def tell(number: int) -> Told:
+        return lambda error, seconds: told.__setitem__(number, error)
+
+    async with running(native_producer(settings, client_id="test", linger_ms=0), settings) as writer:
+        writer.send(topic, b"0", key=keys[0], told=tell(0))
+        writer.send_batch(topic, [(keys[n % 3], b"%d" % n, tell(n)) for n in range(1, 300)])
+        writer.send_batch(topic, [(keys[0], b"x" * (MAX_RECORD_BYTES + 1), tell(300)), (keys[0], b"301", tell(301))])
+        assert isinstance(told[300], MessageSizeTooLargeError)
+        writer.send_batch(topic, [])
+        await writer.flush()
+        assert len(writer) == 0
+    assert sorted(told) == list(range(302))
+    assert [number for number, error in told.items() if error is not None] == [300]
+    async with running(consumer(settings, topic, group_id=None, client_id="test"), settings) as reader:
+        records = await read(reader, 301)
+    for key in keys:
+        of_key = [record for record in records if record.key == key]
+        numbers = [int(record.value) for record in of_key]
+        assert numbers == sorted(numbers)
+        assert len(numbers) > 50
+        assert {record.partition for record in of_key} == {(murmur2[key] & 0x7FFFFFFF) % 3}
 
 
 async def test_takes_a_whole_book_as_one_record(

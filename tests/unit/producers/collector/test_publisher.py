@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
@@ -82,6 +83,33 @@ async def test_records_that_come_slowly_wait_for_nothing(held: tuple[HeldProduce
         assert len(producer.sent) == number
         await asyncio.sleep(0.02)
     producer.acknowledge()
+    await publisher.flush()
+
+
+async def test_a_traced_record_is_sent_after_the_gathered_ones_and_its_end_is_polled_soon() -> None:
+    producer = HeldProducer()
+    spans: list[str] = []
+
+    class Span:
+        def sending(self) -> tuple[tuple[str, bytes], ...]:
+            return (("traceparent", b"x"),)
+
+        def placed(self, error: KafkaError | None, partition: int, offset: int, seconds: float) -> None:
+            spans.append("ended")
+
+    publisher = Publisher(producer, Codec(), PublisherSettings(linger_ms=1000), "kraken")
+    for number in range(1, FAST_RECORDS + 4):
+        publisher.publish(trade(number))
+    assert len(producer.sent) == FAST_RECORDS
+    publisher._sampler = SimpleNamespace(begin=lambda *_: Span())  # type: ignore[assignment]
+    publisher.publish(trade(FAST_RECORDS + 4))
+    assert producer.records() == [trade(number) for number in range(1, FAST_RECORDS + 5)]
+    producer.acknowledge()
+    looks = producer.looks
+    async with asyncio.timeout(10):
+        while not spans:
+            await asyncio.sleep(0.001)
+    assert producer.looks > looks
     await publisher.flush()
 
 
