@@ -14,9 +14,10 @@ from gateway import close_codes, protocol
 from gateway.access.visitor import Visitor
 from gateway.channels import ARBITRAGE, BOOK, CHANNEL_OF, CHANNELS
 from gateway.close_codes import RESTART, CloseCode
+from gateway.delivery import STALL_SECONDS
 from gateway.feeds import Feed
 from gateway.protocol import Subscription
-from gateway.session import STALL_SECONDS, Session
+from gateway.session import Session
 from gateway.state import MarketState, ShownInstrument
 from gateway.wire import Wire, text_frame
 from schemas.records import Depth, Record, Trade

@@ -1,32 +1,22 @@
-"""Session of one client: subscriptions, queue, timeouts. Times are arguments (monotonic seconds)."""
+"""Session of one client of protocol version 1: its messages and subscriptions. Times are monotonic seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from alphapulse import metrics
 from alphapulse.errors import RequestRefused
 from gateway import protocol
 from gateway.access.errors import AccessRefused
 from gateway.access.visitor import Visitor
-from gateway.close_codes import MISUSE, SLOW, CloseCode
+from gateway.delivery import MAX_SUBSCRIPTIONS, STALL_SECONDS, Delivery, Schedule
 from gateway.feeds import Feed
-from gateway.outbox import Outbox, Source
 from gateway.protocol import Subscription
 from gateway.requests import ClientMessage, Ping, Subscribe, Unsubscribe, parse
 from gateway.wire import Wire
 
-FRAME_SIZE: Final = 64 * 1024
-"""Characters joined into one WebSocket message; far below the default limit of client libraries (1 MiB)."""
-MAX_SUBSCRIPTIONS: Final = 1000
-MAX_REFUSED: Final = 100
-"""This many refused messages in a row close the connection."""
-STALL_SECONDS: Final = 10.0
-"""A conflated client that could not be written to for this long is disconnected."""
 
-
-class Switchboard(Protocol):
+class Switchboard(Schedule, Protocol):
     """Interface of :class:`gateway.fanout.Hub` to sessions."""
 
     def feed(self, subscription: Subscription) -> Feed[object]:
@@ -37,21 +27,12 @@ class Switchboard(Protocol):
         """
         ...
 
-    @property
-    def clock(self) -> Callable[[], int]:
-        """Nanoseconds since the Unix epoch."""
-        ...
-
-    def waiting(self, session: Session) -> None:
-        """Write the session out at the end of this tick."""
-        ...
-
     def frame(self, texts: tuple[str, ...]) -> bytes:
         """Return the texts as one frame, one per line."""
         ...
 
 
-class Session:
+class Session(Delivery[str]):
     """Server side of one client.
 
     Args:
@@ -73,30 +54,14 @@ class Session:
         stall_seconds: float = STALL_SECONDS,
         visitor: Visitor | None = None,
     ) -> None:
+        super().__init__(board, wire, queue_bytes=queue_bytes, now=now, stall_seconds=stall_seconds)
         self._board = board
-        self._wire = wire
         self._visitor = visitor
-        self._outbox = Outbox[str](queue_bytes)
         self._feeds: dict[Subscription, Feed[object]] = {}
-        self._stall_seconds = stall_seconds
-        self._refused_in_row = 0
-        self._blocked_since: float | None = None
-        self._ended = False
-        self.last_written = now
 
     @property
     def subscriptions(self) -> int:
         return len(self._feeds)
-
-    @property
-    def conflated(self) -> bool:
-        """Whether messages were dropped and their snapshots are not written yet."""
-        return self._outbox.conflated
-
-    @property
-    def stuck(self) -> bool:
-        """Whether messages are queued that the connection does not accept."""
-        return bool(self._outbox)
 
     # --- what the client says -----------------------------------------------------------------------------
 
@@ -107,11 +72,8 @@ class Session:
                 self._visitor.message()
             self._act(parse(text))
         except RequestRefused as refused:
-            metrics.GATEWAY_REFUSED.labels(code=refused.code).inc()
             self.answer(protocol.error(refused))
-            self._refused_in_row += 1
-            if self._refused_in_row >= MAX_REFUSED:
-                self.close(MISUSE)
+            self._count_refused(refused.code)
         else:
             self._refused_in_row = 0
 
@@ -160,41 +122,10 @@ class Session:
 
     def answer(self, text: str) -> None:
         """Queue a message that belongs to no feed; a client with too many unread ones is disconnected."""
-        self._queued(self._outbox.answer(text))
-        if self._outbox.overflowing:
-            self.close(SLOW)
+        self._send(text)
 
-    def deliver(self, source: Source[str], text: str) -> None:
-        """Queue a message of a feed, conflating if necessary."""
-        # Not by _queued(): one call less for each message and client.
-        if conflated := self._outbox.put(source, text):
-            metrics.GATEWAY_CONFLATIONS.inc(conflated)
-        self._board.waiting(self)
-
-    def _queued(self, conflated: int) -> None:
-        if conflated:
-            metrics.GATEWAY_CONFLATIONS.inc(conflated)
-        self._board.waiting(self)
-
-    def flush(self, now: float) -> tuple[int, int, int]:
-        """Write what the connection accepts; return (messages, frames, bytes) written."""
-        messages = frames = size = 0
-        wire, outbox = self._wire, self._outbox
-        while outbox and wire.can_write:
-            texts = outbox.take(FRAME_SIZE)
-            if not texts:  # a feed without messages yet
-                break
-            frame = self._board.frame(texts)
-            wire.write(frame)
-            messages += len(texts)
-            frames += 1
-            size += len(frame)
-        if frames:
-            self.last_written = now
-            self._blocked_since = None
-        if outbox and self._blocked_since is None:
-            self._blocked_since = now
-        return messages, frames, size
+    def _framed(self, messages: tuple[str, ...]) -> bytes:
+        return self._board.frame(messages)
 
     def heartbeat(self, time_ns: int) -> None:
         """Queue a heartbeat: nothing else was written for a while."""
@@ -212,22 +143,14 @@ class Session:
             except AccessRefused as refusal:
                 self.close(refusal.close_code)
                 return
-        blocked = self._blocked_since
-        if blocked is not None and self._outbox.conflated and now - blocked >= self._stall_seconds:
-            self.close(SLOW)
-
-    def close(self, code: CloseCode) -> None:
-        """Leave all feeds and close the connection, once; the queue is dropped."""
-        if self._ended:
-            return
-        metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number)).inc()
-        self._wire.close(code)
-        self.end()
+        self._check_stalled(now)
 
     def end(self) -> None:
         """Leave all feeds: the connection is closed."""
-        self._ended = True
         if self._visitor is not None:
             self._visitor.leave()
+        super().end()
+
+    def _leave_all(self) -> None:
         for subscription in list(self._feeds):
             self._leave(subscription)

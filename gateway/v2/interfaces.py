@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gateway.delivery import Schedule
 from gateway.v2.encoding import Form
 from gateway.v2.feed import Feed, Variant
 from gateway.v2.options import Options
 from gateway.v2.selection import FeedKey, Selection
 
 
-class Board(Protocol):
+class Board(Schedule, Protocol):
     """Interface of :class:`gateway.fanout.Hub` to sessions."""
-
-    clock: Callable[[], int]
-
-    def waiting(self, session: Any) -> None:
-        """Write the session out at the end of this tick."""
-        ...
 
     def shared_frame(self, messages: tuple[bytes, ...], build: Callable[[], bytes]) -> bytes:
         """Return messages as one frame, built once per tick and set of messages."""

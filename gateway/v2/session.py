@@ -17,10 +17,9 @@ from alphapulse.errors import RequestRefused
 from gateway.access.errors import AccessRefused
 from gateway.access.identity import Identity
 from gateway.access.redaction import redacted
-from gateway.close_codes import MISUSE, SLOW, UNAUTHORIZED, CloseCode
-from gateway.outbox import Outbox, Source
+from gateway.close_codes import UNAUTHORIZED, CloseCode
+from gateway.delivery import MAX_SUBSCRIPTIONS, STALL_SECONDS, Delivery
 from gateway.protocol import microseconds
-from gateway.session import FRAME_SIZE, MAX_REFUSED, MAX_SUBSCRIPTIONS, STALL_SECONDS
 from gateway.v2 import messages
 from gateway.v2.access import Gate
 from gateway.v2.demand import Demand, SnapshotsRefused
@@ -113,7 +112,7 @@ class _Access:
         return self.identity is None
 
 
-class Session:
+class Session(Delivery[bytes]):
     """Server side of one client.
 
     Args:
@@ -140,21 +139,15 @@ class Session:
         address: str = "",
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
+        super().__init__(board, wire, queue_bytes=queue_bytes, now=now, stall_seconds=stall_seconds)
         self._board = board
         self._feeds = feeds
-        self._wire = wire
         self._encoding = encoding
-        self._outbox = Outbox[bytes](queue_bytes)
         self._members: dict[FeedKey, Membership] = {}
         self._patterns: list[Pattern] = []
         self._deferred: dict[FeedKey, Deferred] = {}
         self._deferred_since = now
         self._access = _Access(identity, gate, address, now + AUTH_SECONDS)
-        self._stall_seconds = stall_seconds
-        self._refused_in_row = 0
-        self._blocked_since: float | None = None
-        self._ended = False
-        self.last_written = now
 
     @property
     def subscriptions(self) -> int:
@@ -164,16 +157,6 @@ class Session:
     def anonymous(self) -> bool:
         """Whether the client has still to say who it is."""
         return self._access.identity is None
-
-    @property
-    def conflated(self) -> bool:
-        """Whether messages were dropped and their snapshots are not written yet."""
-        return self._outbox.conflated
-
-    @property
-    def stuck(self) -> bool:
-        """Whether messages are queued that the connection does not accept."""
-        return bool(self._outbox)
 
     def greet(self, greeting: Greeting) -> None:
         """Queue hello, the first message."""
@@ -205,7 +188,6 @@ class Session:
             self._refused_in_row = 0
 
     def _refuse(self, refused: RequestRefused) -> None:
-        metrics.GATEWAY_REFUSED.labels(code=refused.code).inc()
         if refused.code == "forbidden":
             self._access.gate.forbidden(refused)
         retry_after = getattr(refused, "retry_after_ms", None)
@@ -214,9 +196,7 @@ class Session:
                 refused.request_id, refused.code, redacted(str(refused)), UNSET if retry_after is None else retry_after
             )
         )
-        self._refused_in_row += 1
-        if self._refused_in_row >= MAX_REFUSED:
-            self.close(MISUSE)
+        self._count_refused(refused.code)
 
     def _act(self, request: Request) -> None:
         try:
@@ -453,44 +433,10 @@ class Session:
 
     def answer(self, message: Struct) -> None:
         """Queue a message that belongs to no feed; a client with too many unread ones is disconnected."""
-        self._answer_bytes(self._encoding.encode(message))
+        self._send(self._encoding.encode(message))
 
-    def _answer_bytes(self, data: bytes) -> None:
-        self._queued(self._outbox.answer(data))
-        if self._outbox.overflowing:
-            self.close(SLOW)
-
-    def deliver(self, source: Source[bytes], data: bytes) -> None:
-        """Queue a message of a feed, conflating if necessary."""
-        # Not by _queued(): one call less for each message and client.
-        if conflated := self._outbox.put(source, data):
-            metrics.GATEWAY_CONFLATIONS.inc(conflated)
-        self._board.waiting(self)
-
-    def _queued(self, conflated: int) -> None:
-        if conflated:
-            metrics.GATEWAY_CONFLATIONS.inc(conflated)
-        self._board.waiting(self)
-
-    def flush(self, now: float) -> tuple[int, int, int]:
-        """Write what the connection accepts; return (messages, frames, bytes) written."""
-        count = frames = size = 0
-        wire, outbox, encoding = self._wire, self._outbox, self._encoding
-        while outbox and wire.can_write:
-            taken = outbox.take(FRAME_SIZE)
-            if not taken:  # a feed without messages yet
-                break
-            frame = self._board.shared_frame(taken, partial(encoding.frame, taken))
-            wire.write(frame)
-            count += len(taken)
-            frames += 1
-            size += len(frame)
-        if frames:
-            self.last_written = now
-            self._blocked_since = None
-        if outbox and self._blocked_since is None:
-            self._blocked_since = now
-        return count, frames, size
+    def _framed(self, messages: tuple[bytes, ...]) -> bytes:
+        return self._board.shared_frame(messages, partial(self._encoding.frame, messages))
 
     def heartbeat(self, time_ns: int) -> None:
         """Queue a heartbeat: nothing else was written for a while."""
@@ -504,9 +450,7 @@ class Session:
 
     def check(self, now: float) -> None:
         """Disconnect a client that accepts nothing, or whose access has ended; call it about once a second."""
-        blocked = self._blocked_since
-        if blocked is not None and self._outbox.conflated and now - blocked >= self._stall_seconds:
-            self.close(SLOW)
+        self._check_stalled(now)
         if not self._deferred:
             self._deferred_since = now
         elif now - self._deferred_since >= LOADING_SECONDS:
@@ -533,17 +477,7 @@ class Session:
             access.warned = True
             self.answer(messages.TokenExpiring(microseconds(expires)))
 
-    def close(self, code: CloseCode) -> None:
-        """Leave all feeds and close the connection, once; the queue is dropped."""
-        if self._ended:
-            return
-        metrics.GATEWAY_DISCONNECTS.labels(code=str(code.number)).inc()
-        self._wire.close(code)
-        self.end()
-
-    def end(self) -> None:
-        """Leave all feeds: the connection is closed."""
-        self._ended = True
+    def _leave_all(self) -> None:
         self._patterns.clear()
         self._feeds.watchers.pop(self, None)
         self._leave((*self._members, *self._deferred))

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.close_codes import CONNECTION_LIMIT, MISUSE, RESTART
-from gateway.session import MAX_REFUSED
+from gateway.delivery import MAX_REFUSED
 from tests.fixtures import market
 from tests.fixtures.gateway import serving
 from tests.fixtures.market import START

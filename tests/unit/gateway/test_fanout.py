@@ -13,9 +13,10 @@ from alphapulse.errors import UnknownInstrument
 from alphapulse.tracing import TraceContext, Tracer
 from gateway import close_codes
 from gateway.close_codes import MISUSE, RESTART, SLOW
+from gateway.delivery import MAX_REFUSED, MAX_SUBSCRIPTIONS
 from gateway.fanout import HEARTBEAT_SECONDS, Hub
 from gateway.protocol import Subscription
-from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS, Session
+from gateway.session import Session
 from gateway.state import MarketState
 from gateway.traces import DeliveryTraces
 from schemas.records import DeadLetter

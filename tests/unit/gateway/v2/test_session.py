@@ -8,7 +8,7 @@ from alphapulse.errors import RequestRefused
 from gateway.access.errors import CONNECTION_LIMITED, RATE_LIMITED, AccessRefused
 from gateway.access.identity import EVERYONE, Identity
 from gateway.close_codes import CONNECTION_LIMIT, MISUSE, SLOW, UNAUTHORIZED, CloseCode
-from gateway.session import MAX_REFUSED, MAX_SUBSCRIPTIONS
+from gateway.delivery import MAX_REFUSED, MAX_SUBSCRIPTIONS
 from gateway.v2.access import OpenGate
 from gateway.v2.encoding import JSON, MSGPACK, Encoding
 from gateway.v2.session import MAX_DEFERRED, MAX_L2_SNAPSHOTS, MAX_L2_SUBSCRIPTIONS, MAX_PATTERNS
