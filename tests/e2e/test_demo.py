@@ -54,10 +54,19 @@ class Demo:
             return {}
 
     async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        async with asyncio.timeout(seconds):
-            while not await condition():
-                assert self.process.poll() is None, f"the demo ended by itself:\n{self.log.read_text()[-4000:]}"
-                await asyncio.sleep(0.1)
+        looks = 0
+        try:
+            async with asyncio.timeout(seconds):
+                while not await condition():
+                    looks += 1
+                    assert self.process.poll() is None, f"the demo ended by itself:\n{self.log.read_text()[-4000:]}"
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            missing = sorted(ALL_BOOKS - await self.books())
+            pytest.fail(
+                f"{condition.__name__}: not within {seconds} s, after {looks} looks; no valid book of {missing}; "
+                f"services {self.told()}\n{self.log.read_text()[-4000:]}"
+            )
 
     async def books(self) -> set[tuple[str, str]]:
         """Return the instruments whose book is valid at the gateway."""
@@ -238,7 +247,7 @@ async def test_a_real_broker_comes_back_with_its_log_and_the_rest_goes_on(demo: 
         newest = await demo.ask("SELECT toUnixTimestamp64Nano(max(received_time)) FROM trades")
         return newest is not None and newest > returned and await demo.whole()
 
-    await demo.until(goes_on, 60)
+    await demo.until(goes_on, 150)
     assert {name: told["pid"] for name, told in demo.told().items() if name != "broker"} == {
         name: pid for name, pid in before.items() if name != "broker"
     }
