@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from alphapulse.errors import RequestRefused
+from alphapulse.shown import shown
 from gateway.channels import CHANNELS
 from gateway.protocol import RequestId, Subscription
-from gateway.shown import shown
 
 MAX_MESSAGE: Final = 4096
 """Maximum characters of a client's message; the longest valid one has about 150."""

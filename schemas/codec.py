@@ -13,6 +13,7 @@ from fastavro.read import SchemaResolutionError
 from fastavro.schema import to_parsing_canonical_form
 
 from alphapulse.errors import RecordRefused
+from alphapulse.shown import shown
 from schemas.definitions import Definition, definition, definitions
 from schemas.records import Record
 from schemas.registry import LocalRegistry, SchemaRegistry
@@ -71,7 +72,7 @@ class Codec:
         except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
             cause = error
         reason = validity.fault(values)
-        raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {values!r:.300}") from cause
+        raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {shown(values, 300)}") from cause
 
     def decode(self, value: bytes) -> Record:
         """Decode ``value``, resolved to this release's schema (fields added later get their default).

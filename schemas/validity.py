@@ -14,6 +14,7 @@ from typing import Any
 from fastavro.validation import validate
 
 from alphapulse.fixed import EXPONENT_LIMIT
+from alphapulse.shown import shown
 
 Values = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ class Validity:
             if found is None and name.endswith("exponent") and not -EXPONENT_LIMIT <= value <= EXPONENT_LIMIT:
                 found = f"beyond ±{EXPONENT_LIMIT}"
             if found is not None:
-                return f"{name}: {found}, found {value!r:.80}"
+                return f"{name}: {found}, found {shown(value)}"
         for prices, sizes in self._sides:
             if len(values[prices]) != len(values[sizes]):
                 return f"{prices}, {sizes}: {len(values[prices])} prices but {len(values[sizes])} sizes"

@@ -42,6 +42,7 @@ from alphapulse.client.messages import (
 from alphapulse.client.reconnecting import BROKEN, DEAD, UNAUTHORIZED, End
 from alphapulse.client.subscriptions import Feed, Request, Subscription
 from alphapulse.client.wire import Encoding, decode, encode
+from alphapulse.shown import shown
 
 VERSION: Final = 2
 DEFAULT_HEARTBEAT: Final = 5.0
@@ -248,7 +249,7 @@ class Session:
                 case _:
                     self._take_notice(kind, fields, events)
         except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError(f"{kind}: {error!r} in {fields!r:.200}") from error
+            raise ProtocolError(f"{kind}: {error!r} in {shown(fields, 200)}") from error
 
     def _take_notice(self, kind: str, fields: dict[str, Any], events: list[Event]) -> None:
         match kind:

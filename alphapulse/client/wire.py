@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from alphapulse.client.errors import ProtocolError
+from alphapulse.shown import shown
 
 Encoding: TypeAlias = Literal["json", "msgpack"]
 
@@ -41,11 +42,11 @@ def decode(data: str | bytes, encoding: Encoding) -> list[dict[str, Any]]:
         values: list[Any] = (
             [_json.decode(line) for line in data.split("\n") if line] if isinstance(data, str) else _maps(data)
         )
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"not {encoding}: {error}, found {data[:80]!r}") from error
     for value in values:
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-            raise ProtocolError(f"expected an object with a type, found {value!r:.80}")
+            raise ProtocolError(f"expected an object with a type, found {shown(value)}")
     return values
 
 

@@ -17,8 +17,8 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from alphapulse import logs
 from alphapulse.errors import ServiceError
+from alphapulse.shown import shown
 from gateway.access.errors import UNKNOWN_SIGNING_KEY, WRONG_SIGNATURE, AccessRefused
-from gateway.shown import shown
 
 HS256: Final = "HS256"
 RS256: Final = "RS256"

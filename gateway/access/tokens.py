@@ -25,6 +25,7 @@ from joserfc.errors import (
 from joserfc.jwk import GuestProtocol
 from joserfc.jws import JWSRegistry
 
+from alphapulse.shown import shown
 from gateway.access.errors import (
     BAD_CLAIM,
     TOKEN_EXPIRED,
@@ -37,7 +38,6 @@ from gateway.access.errors import (
 )
 from gateway.access.identity import BadScope, Identity, scopes_of
 from gateway.access.signing_keys import ALGORITHMS, SigningKeys, VerifyingKey
-from gateway.shown import shown
 
 MAX_NAME: Final = 256
 """Maximum characters of ``sub``."""

@@ -16,10 +16,10 @@ from starlette.routing import BaseRoute, compile_path
 
 from alphapulse import logs
 from alphapulse.errors import RequestRefused
+from alphapulse.shown import shown
 from gateway.access.errors import AccessRefused
 from gateway.rest.guards import RETRY_SECONDS
 from gateway.rest.problems import response
-from gateway.shown import shown
 
 STATUS: Final = {
     "catching_up": 503,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from alphapulse.errors import RequestRefused
-from gateway.shown import shown
+from alphapulse.shown import shown
 from gateway.v2.messages import Id
 
 MAX_MESSAGE: Final = 32 * 1024

@@ -16,6 +16,7 @@ import msgspec
 
 from alphapulse.config import VenueSettings
 from alphapulse.errors import FrameRefused, ValueRefused
+from alphapulse.shown import shown
 from producers.feed.actions import FetchSnapshot, Note, Outputs, Reconnect, Send
 from producers.feed.book import Doubt
 from producers.feed.entries import UNREADABLE
@@ -172,7 +173,7 @@ class BinanceProtocol(VenueProtocol):
         elif message.error is not msgspec.UNSET:
             self.ignored["error"] += 1
             number = message.id if isinstance(message.id, int) else None
-            self._refuse_message(number, f"request refused: {message.error!r:.400}", outputs)
+            self._refuse_message(number, f"request refused: {shown(message.error, 400)}", outputs)
         elif message.result is not msgspec.UNSET and message.id is not msgspec.UNSET:
             if isinstance(message.result, list):
                 self._listed(set(message.result), outputs)

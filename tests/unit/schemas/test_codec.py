@@ -33,6 +33,14 @@ def codec() -> Codec:
     return Codec()
 
 
+def nested(depth: int) -> list[Any]:
+    """Return lists within lists, deeper than ``repr`` can go."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 def head(kind: type[Record]) -> bytes:
     return struct.pack(">bI", 0, fingerprint_id(definition(kind).canonical))
 
@@ -140,6 +148,7 @@ def test_another_record_than_expected(codec: Codec) -> None:
         (EVENT, "details", {"a": 1}, "details: not of the type map"),
         (EVENT, "details", {"a": "\ud800"}, "details: not encodable as UTF-8"),
         (CANDLE, "revision", 2**31, "revision: beyond Avro's int"),
+        (TRADE, "venue", nested(5_000), "venue: not of the type string, found [[[[[...]]]]]"),
         (DEAD_LETTER, "partition", 2**31, "partition: "),
     ],
 )

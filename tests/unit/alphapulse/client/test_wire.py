@@ -59,6 +59,9 @@ def test_extensions_are_passed_over() -> None:
         (b"\xc1", "msgpack", "0xc1 at 0 begins no value"),
         ("[]", "json", r"expected an object with a type, found \[\]"),
         ('{"type":1}', "json", "expected an object with a type"),
+        ("[" * 5_000 + "]" * 5_000, "json", "not json: maximum recursion depth exceeded"),
+        ('{"type":' + "[" * 900 + "]" * 900 + "}", "json", r"found {'type': \[\[\[\[\.\.\."),
+        (b"\x91" * 900 + b"\x01", "msgpack", "expected an object with a type, found"),
     ],
 )
 def test_other_data_is_refused(data: str | bytes, encoding: Encoding, reason: str) -> None:

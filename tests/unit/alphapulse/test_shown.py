@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.shown import MAX_SHOWN, shown
+from alphapulse.shown import MAX_SHOWN, shown
 
 
 def nested(depth: int) -> list[Any]:
