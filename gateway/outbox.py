@@ -63,7 +63,8 @@ class Outbox(Generic[Message]):
         self._entries: deque[tuple[Source[Message] | None, Message]] = deque()
         # Feed → whether messages of it were dropped; if not, it has just been subscribed to.
         self._stale: dict[Source[Message], bool] = {}
-        self._deferred: deque[Callable[[], Sequence[Message]]] = deque()
+        # None while there are none: an empty deque has 760 bytes.
+        self._deferred: deque[Callable[[], Sequence[Message]]] | None = None
         self.waiting = 0
 
     def __bool__(self) -> bool:
@@ -77,7 +78,7 @@ class Outbox(Generic[Message]):
     @property
     def deferred(self) -> int:
         """Number of answers that are not built yet."""
-        return len(self._deferred)
+        return len(self._deferred or ())
 
     @property
     def overflowing(self) -> bool:
@@ -107,7 +108,9 @@ class Outbox(Generic[Message]):
 
     def defer(self, *answers: Callable[[], Sequence[Message]]) -> None:
         """Queue answers (as :meth:`answer`) that are built, in order, when the client can be written to."""
-        self._deferred.extend(answers)
+        if answers:
+            self._deferred = self._deferred or deque()
+            self._deferred.extend(answers)
 
     def put(self, source: Source[Message], text: Message) -> int:
         """Queue a message of a feed; return how many feeds were conflated for it (nearly always 0)."""
@@ -149,6 +152,8 @@ class Outbox(Generic[Message]):
                     for text in self._deferred.popleft()():
                         self._entries.append((None, text))
                         self.waiting += len(text)
+                    if not self._deferred:
+                        self._deferred = None
                     continue
                 if not self._stale:
                     break

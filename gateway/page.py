@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -64,10 +65,11 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection or request; no coroutine of its own stays with a WebSocket."""
+        return (self._app if scope["type"] != "http" else self._secured)(scope, receive, send)
+
+    async def _secured(self, scope: Scope, receive: Receive, send: Send) -> None:
         policy = _DOCUMENTATION_POLICY if scope["path"].startswith(f"{DOCUMENTATION}/") else _POLICY
 
         async def send_with_headers(message: Message) -> None:

@@ -151,17 +151,18 @@ class AccessHeaders:
         self._app = app
         self._refusal = refusal
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection or request; no coroutine of its own stays with a WebSocket."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         found = secret_key(scope["query_string"])
         if found is not None:
-            await self._refusal(_in_url(found), scope["path"])(scope, receive, send)
-            return
+            return self._refusal(_in_url(found), scope["path"])(scope, receive, send)
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._stating_limits(scope, receive, send)
+
+    async def _stating_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits: dict[str, str] = {}
         scope[_LIMITS] = limits
 

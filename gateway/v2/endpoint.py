@@ -156,10 +156,9 @@ class Endpoint:
             visitor.leave()
 
 
-def router(endpoint: Endpoint) -> APIRouter:
-    """Return the routes of the protocol: the stream and its AsyncAPI document."""
+def router() -> APIRouter:
+    """Return the route of the protocol's AsyncAPI document."""
     routes = APIRouter()
-    routes.add_api_websocket_route(document.STREAM, endpoint.serve)
     text = Document(orjson.dumps(document.document()))
 
     @routes.get(document.PATH, include_in_schema=False)
