@@ -228,3 +228,35 @@ spec:
     {{- end }}
     {{- end }}
 {{- end -}}
+
+{{/* Pod template of the Job: (dict "root" $ "name" SERVICEACCOUNT "config" CONFIGMAP). */}}
+{{- define "alphapulse.initPod" -}}
+metadata:
+  labels:
+    {{- include "alphapulse.labels" .root | nindent 4 }}
+    app.kubernetes.io/component: init
+    alphapulse.io/group: init
+  annotations:
+    checksum/services: {{ include "alphapulse.services" .root | sha256sum }}
+spec:
+  serviceAccountName: {{ .name }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  restartPolicy: Never
+  securityContext:
+    {{- include "alphapulse.podSecurityContext" .root | nindent 4 }}
+  {{- with .root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - {{- include "alphapulse.container" (dict "root" .root "name" "init" "args" (list "init" "--wait" (toString .root.Values.init.waitSeconds)) "resources" .root.Values.init.resources) | nindent 6 }}
+      env:
+        {{- include "alphapulse.env" (dict "root" .root "name" "init" "extraEnv" .root.Values.init.extraEnv) | nindent 8 }}
+      volumeMounts:
+        {{- include "alphapulse.mounts" .root | nindent 8 }}
+  volumes:
+    {{- include "alphapulse.volumes" (dict "root" .root "config" .config) | nindent 4 }}
+{{- end -}}
