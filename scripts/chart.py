@@ -183,10 +183,8 @@ def readme(source: str) -> str:
     """Return README.md."""
     lines = []
     for path, default, text in rows(source):
-        shown = json.dumps(default, ensure_ascii=False)
-        if len(shown) > 90:
-            shown = "see values.yaml" if path in ("venues",) else shown
-        cells = (f"`{path}`", shown if shown == "see values.yaml" else f"`{shown}`", text)
+        shown = "see values.yaml" if path == "venues" else f"`{json.dumps(default, ensure_ascii=False)}`"
+        cells = (f"`{path}`", shown, text)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return HEAD + "".join(lines)
 
@@ -236,7 +234,7 @@ def _venue(settings: Schema) -> Schema:
         "additionalProperties": False,
         "required": ["name", "settings"],
         "properties": {
-            "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
+            "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,17}$"},
             "enabled": {"type": "boolean"},
             "settings": settings,
             "existingSecret": secret,
