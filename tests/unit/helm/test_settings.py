@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from alphapulse.config import Settings, load
 from alphapulse.errors import ConfigError
 from producers.collector import rules
 from producers.registry import names
-from tests.unit.helm.chart import CHART, ROOT, RUNNING, Object, container, minimal, rendered, values
+from tests.unit.helm.chart import CHART, ROOT, RUNNING, Object, container, merged, minimal, render, rendered, values
 
 TOLD = {
     "ALPHAPULSE_KAFKA__SASL_USERNAME": "svc",
@@ -159,6 +161,31 @@ def test_kubernetes_sets_no_variables_that_would_be_taken_for_settings(
     monkeypatch.setenv("ALPHAPULSE_GATEWAY_PORT", "tcp://10.0.0.1:8000")
     with pytest.raises(ConfigError, match="ALPHAPULSE_GATEWAY_PORT"):
         load()
+
+
+def examples() -> dict[str, Any]:
+    """Return the values in docs/kubernetes.md, by their first key and place."""
+    text = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    known = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")).keys()
+    found = {}
+    for number, block in enumerate(re.findall(r"(?:^ {4,}\S.*\n(?:^ *\n)?)+", text, re.MULTILINE)):
+        if re.match(rf" +({'|'.join(known)}):", block):
+            told = yaml.safe_load(textwrap.dedent(block))
+            found[f"{number}-{next(iter(told))}"] = told
+    return found
+
+
+@pytest.mark.parametrize("example", examples().values(), ids=examples().keys())
+def test_the_documents_examples_are_values(example: dict[str, Any]) -> None:
+    own = "redpanda" in example
+    base = {} if own else values("minimal")
+    if "existingSecret" in example.get("registry", {}):
+        base.pop("registry")
+    assert len(list(render(merged(base, example)).services())) >= 5
+
+
+def test_the_document_has_examples() -> None:
+    assert len(examples()) >= 4
 
 
 def checksums(found: Any) -> dict[str, dict[str, str]]:
