@@ -93,6 +93,16 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $access := dig "gateway" "access" (dict) .Values.settings -}}
+{{- if and .Values.gateway.enabled (ne (default "open" $access.mode) "required") (not $access.allow_public) -}}
+{{- fail "settings.gateway.access.mode: open to everyone who reaches the gateway; set mode: required, or allow_public: true if that is meant" -}}
+{{- end -}}
+{{- $tokens := or .Values.gateway.access.tokenSecret.name .Values.gateway.access.publicKeySecret.name $access.jwks_url -}}
+{{- range $key := list "issuer" "audience" -}}
+{{- if and $tokens (not (get $access $key)) -}}
+{{- fail (printf "settings.gateway.access.%s: empty; tokens need it" $key) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts: empty; name at least one" -}}
 {{- end -}}

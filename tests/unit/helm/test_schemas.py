@@ -83,11 +83,11 @@ def test_long_names_stay_within_bounds() -> None:
 @pytest.mark.parametrize(
     ("path", "wrong"),
     [
-        ("kafka.bootsrap", "x:1"),
+        ("kafka.brokers", "x:1"),
         ("kafka.bootstrap", "no-port"),
         ("kafka.sasl.mechanism", "GSSAPI"),
         ("registry.url", "http://user:password@registry"),
-        ("settings.processers", {}),
+        ("settings.processor", {}),
         ("settings.processors.drain_secs", 3),
         ("settings.processors.drain_seconds", 600),
         ("settings.kafka.sasl_password", "secret"),
@@ -129,6 +129,8 @@ def test_the_schema_refuses(path: str, wrong: Any) -> None:
         ({"venues": [{"name": "okx", "settings": {}}] * 2}, "venues: okx is listed twice"),
         ({"processors": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}}, "minReplicas 9"),
         ({"processors": {"terminationGracePeriodSeconds": 20}}, "20 is less than the 40 s that its stop may take"),
+        ({"settings": {"gateway": {"access": {"mode": "open"}}}}, "settings.gateway.access.mode: open to everyone"),
+        ({"gateway": {"access": {"tokenSecret": {"name": "a"}}}}, "settings.gateway.access.issuer: empty"),
         ({"ingress": {"enabled": True}}, "ingress.hosts: empty"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: empty"),
         ({"ingress": {"enabled": True, "hosts": ["a"]}, "gateway": {"enabled": False}}, "gateway.enabled: ingress"),
