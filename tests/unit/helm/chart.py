@@ -83,7 +83,7 @@ def render(given: dict[str, Any], *, release: str = "live") -> Rendered:
         one
         for path, text in sorted(texts.items())
         if not path.endswith("NOTES.txt")
-        for one in yaml.safe_load_all(text)
+        for one in yaml.load_all(text, yaml.CSafeLoader)
         if one
     ]
     (notes,) = (text for path, text in texts.items() if path.endswith("NOTES.txt"))

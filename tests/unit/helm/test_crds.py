@@ -22,6 +22,13 @@ from tests.unit.helm.chart import SETS, rendered
 KINDS: Final = ("HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor", "TriggerAuthentication")
 
 
+class Loader(yaml.CSafeLoader):  # type: ignore[misc]
+    """YAML in which a lone ``=``, an operator of Prometheus, is text."""
+
+
+Loader.add_constructor("tag:yaml.org,2002:value", lambda _, node: node.value)
+
+
 def strict(schema: Any) -> Any:
     """Return an OpenAPI schema as a JSON schema that refuses unknown fields, as a server does that is asked to."""
     if isinstance(schema, list):
@@ -40,8 +47,9 @@ def validators() -> dict[tuple[str, str], jsonschema_rs.Draft202012Validator]:
     """Return the validators by (apiVersion, kind)."""
     home = Path(os.environ.get("CRDS_HOME", ""))
     found = {}
-    for path in sorted(home.glob("*.yaml")) if home.name else ():
-        for definition in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+    files = {path for kind in KINDS for path in home.glob(f"*_{kind.lower()}s.yaml")} if home.name else set()
+    for path in sorted(files):
+        for definition in yaml.load_all(path.read_text(encoding="utf-8"), Loader):
             if not definition or definition["kind"] != "CustomResourceDefinition":
                 continue
             spec = definition["spec"]
