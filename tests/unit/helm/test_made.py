@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
 
 from alphapulse import topics
+from alphapulse.config import Settings
 from tests.unit.helm.chart import CHART, ROOT
 
 
@@ -55,3 +59,30 @@ def test_bounds_are_the_partitions(script: ModuleType) -> None:
     for name in ("workloads.yaml", "autoscaling.yaml"):
         text = (CHART / "templates" / name).read_text(encoding="utf-8")
         assert f"$partitions := {topics.PARTITIONS} -}}" in text
+
+
+def tables(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (path, schema) for each table of values in a schema, also within lists."""
+    for key, inner in schema.get("properties", {}).items():
+        yield from tables(inner, f"{path}.{key}" if path else key)
+    if isinstance(schema.get("items"), dict):
+        yield from tables(schema["items"], f"{path}[]")
+    if "properties" in schema:
+        yield path, schema
+
+
+def test_no_table_takes_unknown_keys() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    found = dict(tables(schema))
+    assert [path for path, table in found.items() if table.get("additionalProperties") is not False] == []
+    assert found.keys() >= {"", "kafka.sasl.existingSecret", "settings.gateway.access", "venues[].settings"}
+
+
+def test_every_setting_is_in_the_schema_or_the_charts_own(script: ModuleType) -> None:
+    properties = dict(tables(json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))))
+    for name, field in Settings.model_fields.items():
+        if name in script.BY_THE_CHART:
+            continue
+        keys = set(field.default.__class__.model_fields)
+        own = {path.partition(".")[2] for path in script.BY_THE_CHART if path.startswith(f"{name}.")}
+        assert properties[f"settings.{name}"]["properties"].keys() == keys - own
