@@ -96,7 +96,6 @@ BY_THE_CHART: Final = (
     "kafka.security_protocol",
     "kafka.sasl_mechanism",
     "kafka.sasl_username",
-    "kafka.sasl_password",
     "kafka.ssl_cafile",
     "tracing.endpoint",
     "clickhouse.dsn",
@@ -104,10 +103,9 @@ BY_THE_CHART: Final = (
     "gateway.host",
     "gateway.port",
     "gateway.access.keys_path",
-    "gateway.access.secret",
     "gateway.access.public_key_path",
 )
-"""Settings that have a value of the chart's own, most of them for being secret or an address; not in `settings`."""
+"""Settings that have a value of the chart's own, or are the image's. Neither these nor any secret are in `settings`."""
 
 HEAD: Final = """\
 # AlphaPulse on Kubernetes: the chart's values
@@ -257,8 +255,7 @@ def _configuration() -> tuple[Schema, Schema]:
         removed = table["properties"].pop(last)
         if path == "venues":
             venue = removed["additionalProperties"]
-    for key in ("enabled", "key", "secret"):
-        venue["properties"].pop(key)
+    venue["properties"].pop("enabled")
     return resolved, venue
 
 
@@ -273,8 +270,10 @@ def _resolved(part: Any, definitions: Mapping[str, Any]) -> Any:
     found: Schema = {}
     for key, value in part.items():
         if key == "properties":
-            found[key] = {name: _resolved(one, definitions) for name, one in value.items()}
-        elif key not in ("$defs", "title", "description", "default", "format", "writeOnly") and not (
+            # A secret (SecretStr) comes in a variable, from a Secret; values stand in the release.
+            told = {name: one for name, one in value.items() if not one.get("writeOnly")}
+            found[key] = {name: _resolved(one, definitions) for name, one in told.items()}
+        elif key not in ("$defs", "title", "description", "default", "format") and not (
             key == "pattern" and "(?" in value
         ):
             found[key] = _resolved(value, definitions)
