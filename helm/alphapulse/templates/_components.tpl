@@ -86,6 +86,11 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
+{{- range $section := list "collectors" "processors" "sinkClickhouse" "sinkParquet" "gateway" "init" -}}
+{{- if and (index $.Values $section).kafkaSecret (not $.Values.kafka.sasl.existingSecret.name) -}}
+{{- fail (printf "%s.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty: no SASL" $section) -}}
+{{- end -}}
+{{- end -}}
 {{- range $section := list "processors" "sinkClickhouse" "gateway" -}}
 {{- with (index $.Values $section).autoscaling -}}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}

@@ -117,7 +117,7 @@ exchanges.toml: |
       key: {{ .key }}
 {{- end -}}
 
-{{/* Variables of a pod: (dict "root" $ "name" COMPONENT "venue" VENUE "extraEnv" LIST). Only who needs a secret has it. */}}
+{{/* Variables of a pod: (dict "root" $ "name" COMPONENT "venue" VENUE "values" SECTION). Only who needs a secret has it. */}}
 {{- define "alphapulse.env" -}}
 {{- $values := .root.Values -}}
 - name: ALPHAPULSE_CONFIG
@@ -131,10 +131,11 @@ exchanges.toml: |
   value: {{ $values.listenAddress | quote }}
 - name: ALPHAPULSE_LOG__FORMAT
   value: {{ dig "log" "format" "json" $values.settings }}
+{{- $user := default $values.kafka.sasl.existingSecret.name .values.kafkaSecret }}
 {{- with $values.kafka.sasl.existingSecret }}
 {{- if .name }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_KAFKA__SASL_USERNAME" "secret" .name "key" .usernameKey) }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_KAFKA__SASL_PASSWORD" "secret" .name "key" .passwordKey) }}
+{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_KAFKA__SASL_USERNAME" "secret" $user "key" .usernameKey) }}
+{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_KAFKA__SASL_PASSWORD" "secret" $user "key" .passwordKey) }}
 {{- end }}
 {{- end }}
 {{- with $values.registry.existingSecret }}
@@ -167,7 +168,7 @@ exchanges.toml: |
 {{ include "alphapulse.secretEnv" (dict "name" (printf "%s__SECRET" $prefix) "secret" .name "key" (default "secret" .secretKey)) }}
 {{- end }}
 {{- end }}
-{{- with .extraEnv }}
+{{- with .values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

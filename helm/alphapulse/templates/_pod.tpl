@@ -174,7 +174,7 @@ spec:
   containers:
     - {{- include "alphapulse.container" (dict "root" $root "name" $component.name "args" $component.args "resources" $values.resources) | nindent 6 }}
       env:
-        {{- include "alphapulse.env" (dict "root" $root "name" $component.name "venue" $component.venue "extraEnv" $values.extraEnv) | nindent 8 }}
+        {{- include "alphapulse.env" (dict "root" $root "name" $component.name "venue" $component.venue "values" $values) | nindent 8 }}
       ports:
         - name: ops
           containerPort: 9100
@@ -254,7 +254,7 @@ spec:
   containers:
     - {{- include "alphapulse.container" (dict "root" .root "name" "init" "args" (list "init" "--wait" (toString .root.Values.init.waitSeconds)) "resources" .root.Values.init.resources) | nindent 6 }}
       env:
-        {{- include "alphapulse.env" (dict "root" .root "name" "init" "extraEnv" .root.Values.init.extraEnv) | nindent 8 }}
+        {{- include "alphapulse.env" (dict "root" .root "name" "init" "values" .root.Values.init) | nindent 8 }}
       volumeMounts:
         {{- include "alphapulse.mounts" .root | nindent 8 }}
   volumes:

@@ -131,6 +131,7 @@ def test_the_schema_refuses(path: str, wrong: Any) -> None:
         ({"processors": {"terminationGracePeriodSeconds": 20}}, "20 is less than the 40 s that its stop may take"),
         ({"settings": {"gateway": {"access": {"mode": "open"}}}}, "settings.gateway.access.mode: open to everyone"),
         ({"gateway": {"access": {"tokenSecret": {"name": "a"}}}}, "settings.gateway.access.issuer: empty"),
+        ({"gateway": {"kafkaSecret": "a"}}, "gateway.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty"),
         ({"ingress": {"enabled": True}}, "ingress.hosts: empty"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: empty"),
         ({"ingress": {"enabled": True, "hosts": ["a"]}, "gateway": {"enabled": False}}, "gateway.enabled: ingress"),

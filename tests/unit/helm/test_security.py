@@ -81,8 +81,14 @@ def test_a_secret_is_known_to_who_needs_it() -> None:
             if "valueFrom" in variable:
                 reference = variable["valueFrom"]["secretKeyRef"]["name"]
                 who.setdefault(reference, set()).add(component)
-    assert who.pop("kafka-user") == who.pop("registry")
+    everyone = who.pop("registry")
+    assert everyone >= {"init", "processors", "sink-parquet"}
+    collectors = {component for component in everyone if component.startswith("collector-")}
     assert who == {
+        "kafka-admin": {"init"},
+        "kafka-collectors": collectors,
+        "kafka-processors": {"processors"},
+        "kafka-user": everyone - collectors - {"init", "processors"},
         "clickhouse-writer": {"sink-clickhouse"},
         "clickhouse-reader": {"gateway"},
         "clickhouse-migrator": {"init"},
