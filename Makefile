@@ -25,7 +25,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo asyncapi audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client lock clean
+.PHONY: help demo asyncapi audit chart compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,7 +57,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the client's and the page's own checks
+check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the chart, the client's and the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,10 +67,11 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(BIN)/python -m schemas check
 	$(BIN)/typos
 	$(FIND_OURS) -name '*.toml' -print0 | xargs -0 $(BIN)/check-toml
-	$(FIND_OURS) -name '*.y*ml' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
+	$(FIND_OURS) -name '*.y*ml' ! -path './helm/*/templates/*' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/python scripts/metrics_doc.py --check
 	$(BIN)/python scripts/asyncapi_doc.py --check
+	$(BIN)/python scripts/chart.py --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
 	else echo "promtool is not installed: Prometheus' rules are not checked"; fi
@@ -110,6 +111,9 @@ format: $(VENV)/.dev ## Format the Python code
 
 asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an AsyncAPI document
 	$(BIN)/python scripts/asyncapi_doc.py
+
+chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards
+	$(BIN)/python scripts/chart.py
 
 page: $(PAGE) ## Build the dashboard
 

@@ -1,0 +1,120 @@
+{{/*
+The services that are switched on, as YAML {items: [...]}, each with: name (as the metrics' label `service` has it),
+group (its section of the values), kind, args, replicas, values (a venue's own placed over those of `collectors`),
+venue, drain (seconds that it may read on at a stop), preStop (seconds before SIGTERM).
+*/}}
+{{- define "alphapulse.components" -}}
+{{- $items := list -}}
+{{- if .Values.collectors.enabled -}}
+{{- range .Values.venues -}}
+{{- if ne .enabled false -}}
+{{- $over := pick . "resources" "nodeSelector" "tolerations" "affinity" "extraEnv" -}}
+{{- $values := mergeOverwrite (deepCopy $.Values.collectors) (deepCopy $over) -}}
+{{- $items = append $items (dict "name" (printf "collector-%s" (replace "_" "-" .name)) "group" "collectors" "kind" "Deployment" "args" (list "collect" .name) "replicas" 1 "values" $values "venue" . "drain" 0 "preStop" 0) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.processors -}}
+{{- if .enabled -}}
+{{- $drain := dig "processors" "drain_seconds" 10 $.Values.settings -}}
+{{- $items = append $items (dict "name" "processors" "group" "processors" "kind" "Deployment" "args" (list "process") "replicas" .replicas "values" . "drain" $drain "preStop" 0) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.sinkClickhouse -}}
+{{- if .enabled -}}
+{{- $items = append $items (dict "name" "sink-clickhouse" "group" "sinkClickhouse" "kind" "Deployment" "args" (list "sink" "clickhouse") "replicas" .replicas "values" . "drain" 0 "preStop" 0) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.sinkParquet -}}
+{{- if .enabled -}}
+{{- $items = append $items (dict "name" "sink-parquet" "group" "sinkParquet" "kind" "StatefulSet" "args" (list "sink" "parquet") "replicas" .replicas "values" . "drain" 0 "preStop" 0) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.gateway -}}
+{{- if .enabled -}}
+{{- $items = append $items (dict "name" "gateway" "group" "gateway" "kind" "Deployment" "args" (list "gateway") "replicas" .replicas "values" . "drain" 0 "preStop" .drainSeconds) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (dict "items" $items) -}}
+{{- end -}}
+
+{{/*
+Seconds between SIGTERM and SIGKILL: the pause before it, the 15 s of every service, the drain of its own, 4 s for what
+has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
+*/}}
+{{- define "alphapulse.grace" -}}
+{{- $needed := add 30 (ceil .component.drain | int) (ceil .component.preStop | int) -}}
+{{- $wanted := int .component.values.terminationGracePeriodSeconds -}}
+{{- if and $wanted (lt $wanted (int $needed)) -}}
+{{- fail (printf "%s.terminationGracePeriodSeconds: %d is less than the %d s that its stop may take" .component.group $wanted $needed) -}}
+{{- end -}}
+{{- default $needed $wanted -}}
+{{- end -}}
+
+{{/* Refuses what the schema cannot. */}}
+{{- define "alphapulse.check" -}}
+{{- $components := (include "alphapulse.components" . | fromYaml).items -}}
+{{- $some := or (gt (len $components) 0) .Values.init.enabled -}}
+{{- if and $some (not .Values.kafka.bootstrap) (not .Values.redpanda.enabled) -}}
+{{- fail "kafka.bootstrap: name your brokers (host:port,host:port), or set redpanda.enabled" -}}
+{{- end -}}
+{{- if and .Values.kafka.bootstrap .Values.redpanda.enabled -}}
+{{- fail "kafka.bootstrap and redpanda.enabled are both set; set only one of them" -}}
+{{- end -}}
+{{- if and .Values.registry.url .Values.registry.existingSecret.name -}}
+{{- fail "registry.url and registry.existingSecret are both set; set only one of them" -}}
+{{- end -}}
+{{- if and .Values.redpanda.enabled (or .Values.registry.url .Values.registry.existingSecret.name) -}}
+{{- fail "registry and redpanda.enabled are both set; Redpanda has a registry of its own" -}}
+{{- end -}}
+{{- if and .Values.sinkClickhouse.enabled (not .Values.clickhouse.existingSecret.name) -}}
+{{- fail "clickhouse.existingSecret.name: sinkClickhouse needs a Secret with clickhouse://user:password@host:8123; or set sinkClickhouse.enabled=false" -}}
+{{- end -}}
+{{- if and .Values.clickhouseInstallation.enabled (not .Values.clickhouseInstallation.passwordSecret.name) -}}
+{{- fail "clickhouseInstallation.passwordSecret.name: name the Secret with the password of its user" -}}
+{{- end -}}
+{{- if and (gt (int .Values.sinkParquet.replicas) 1) (not .Values.sinkParquet.persistence.existingClaim) -}}
+{{- fail (printf "sinkParquet.replicas: %d sinks need one folder; name a ReadWriteMany claim in sinkParquet.persistence.existingClaim" (int .Values.sinkParquet.replicas)) -}}
+{{- end -}}
+{{- if and .Values.collectors.enabled (not .Values.venues) -}}
+{{- fail "venues: empty; name at least one, or set collectors.enabled=false" -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range .Values.venues -}}
+{{- if has .name $names -}}
+{{- fail (printf "venues: %s is listed twice" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- range $section := list "collectors" "processors" "sinkClickhouse" "sinkParquet" "gateway" "init" -}}
+{{- if and (index $.Values $section).kafkaSecret (not $.Values.kafka.sasl.existingSecret.name) -}}
+{{- fail (printf "%s.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty: no SASL" $section) -}}
+{{- end -}}
+{{- end -}}
+{{- range $section := list "processors" "sinkClickhouse" "gateway" -}}
+{{- with (index $.Values $section).autoscaling -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "%s.autoscaling: minReplicas %d is more than maxReplicas %d" $section (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $access := dig "gateway" "access" (dict) .Values.settings -}}
+{{- if and .Values.gateway.enabled (ne (default "open" $access.mode) "required") (not $access.allow_public) -}}
+{{- fail "settings.gateway.access.mode: open to everyone who reaches the gateway; set mode: required, or allow_public: true if that is meant" -}}
+{{- end -}}
+{{- $tokens := or .Values.gateway.access.tokenSecret.name .Values.gateway.access.publicKeySecret.name $access.jwks_url -}}
+{{- range $key := list "issuer" "audience" -}}
+{{- if and $tokens (not (get $access $key)) -}}
+{{- fail (printf "settings.gateway.access.%s: empty; tokens need it" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.hosts: empty; name at least one" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.parentRefs: empty; name the Gateway" -}}
+{{- end -}}
+{{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (not .Values.gateway.enabled) -}}
+{{- fail "gateway.enabled: ingress and httpRoute lead to the gateway, which is off" -}}
+{{- end -}}
+{{- end -}}

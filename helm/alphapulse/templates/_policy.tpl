@@ -1,0 +1,128 @@
+{{/* Ports of `host:port,host:port`, as YAML {items: [...]}. */}}
+{{- define "alphapulse.bootstrapPorts" -}}
+{{- $ports := list -}}
+{{- range splitList "," (include "alphapulse.bootstrap" .) -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" (trim .) | int) -}}
+{{- end -}}
+{{- toYaml (dict "items" (uniq $ports)) -}}
+{{- end -}}
+
+{{/* Port of a URL, or that of its scheme. */}}
+{{- define "alphapulse.urlPort" -}}
+{{- $host := (urlParse .).host -}}
+{{- $port := regexFind ":[0-9]+$" $host -}}
+{{- if $port -}}
+{{- trimPrefix ":" $port -}}
+{{- else if regexMatch "^(https|wss)://" . -}}
+443
+{{- else -}}
+80
+{{- end -}}
+{{- end -}}
+
+{{/* A rule of egress: (dict "to" PEERS "ports" LIST). */}}
+{{- define "alphapulse.egress" -}}
+- ports:
+    {{- range .ports }}
+    - { protocol: TCP, port: {{ int . }} }
+    {{- end }}
+  {{- with .to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{/*
+spec of a NetworkPolicy: (dict "root" $ "component" NAME "venue" VENUE "egress" LIST "ingress" LIST). Names of egress:
+kafka registry clickhouse venues tracing identity services; of ingress: ops clients. Names without a server are left out.
+*/}}
+{{- define "alphapulse.policy" -}}
+{{- $root := .root -}}
+{{- $values := $root.Values -}}
+{{- $policy := $values.networkPolicy -}}
+{{- $redpanda := list (dict "podSelector" (dict "matchLabels" (dict "app.kubernetes.io/name" "redpanda" "app.kubernetes.io/instance" (include "alphapulse.redpanda" $root)))) -}}
+podSelector:
+  matchLabels:
+    {{- include "alphapulse.selector" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .component }}
+policyTypes: [Ingress, Egress]
+egress:
+  - ports:
+      - { protocol: UDP, port: 53 }
+      - { protocol: TCP, port: 53 }
+    {{- with $policy.dns.to }}
+    to:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+  {{- if has "kafka" .egress }}
+  {{- $ports := default (include "alphapulse.bootstrapPorts" $root | fromYaml).items $policy.kafka.ports }}
+  {{- include "alphapulse.egress" (dict "ports" $ports "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.kafka.to)) | nindent 2 }}
+  {{- end }}
+  {{- $registry := include "alphapulse.registryUrl" $root }}
+  {{- if and (has "registry" .egress) (or $registry $values.registry.existingSecret.name) }}
+  {{- $port := $values.registry.port }}
+  {{- if $registry }}
+  {{- $port = include "alphapulse.urlPort" $registry }}
+  {{- end }}
+  {{- include "alphapulse.egress" (dict "ports" (list $port) "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.registry.to)) | nindent 2 }}
+  {{- end }}
+  {{- if has "clickhouse" .egress }}
+  {{- $dsn := $values.clickhouse.existingSecret.name }}
+  {{- if eq .component "gateway" }}
+  {{- $dsn = $values.clickhouse.readerSecret.name }}
+  {{- else if eq .component "init" }}
+  {{- $dsn = default $dsn $values.clickhouse.migratorSecret.name }}
+  {{- end }}
+  {{- if $dsn }}
+  {{- $own := list (dict "podSelector" (dict "matchLabels" (dict "clickhouse.altinity.com/chi" (include "alphapulse.chi" $root)))) }}
+  {{- include "alphapulse.egress" (dict "ports" (list $values.clickhouse.port) "to" (default (ternary $own list $values.clickhouseInstallation.enabled) $policy.clickhouse.to)) | nindent 2 }}
+  {{- end }}
+  {{- end }}
+  {{- if has "venues" .egress }}
+  {{- $ports := list 443 }}
+  {{- $settings := default dict (default dict .venue).settings }}
+  {{- range $url := list $settings.websocket_url $settings.rest_url }}
+  {{- if $url }}
+  {{- $ports = append $ports (include "alphapulse.urlPort" $url | int) }}
+  {{- end }}
+  {{- end }}
+  {{- include "alphapulse.egress" (dict "ports" (uniq $ports) "to" $policy.venues.to) | nindent 2 }}
+  {{- end }}
+  {{- if and (has "tracing" .egress) $values.tracing.endpoint }}
+  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" $values.tracing.endpoint)) "to" $policy.tracing.to) | nindent 2 }}
+  {{- end }}
+  {{- if has "identity" .egress }}
+  {{- with dig "gateway" "access" "jwks_url" "" $values.settings }}
+  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" .)) "to" $policy.gateway.identityProviderTo) | nindent 2 }}
+  {{- end }}
+  {{- end }}
+  {{- if has "services" .egress }}
+  - ports:
+      - { protocol: TCP, port: 9100 }
+    to:
+      - podSelector:
+          matchLabels:
+            {{- include "alphapulse.selector" $root | nindent 12 }}
+  {{- end }}
+{{- if .ingress }}
+ingress:
+  {{- if has "ops" .ingress }}
+  - ports:
+      - { protocol: TCP, port: 9100 }
+    from:
+      - podSelector:
+          matchLabels:
+            {{- include "alphapulse.selector" $root | nindent 12 }}
+            app.kubernetes.io/component: test
+      {{- with $policy.monitoring.from }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  {{- end }}
+  {{- if has "clients" .ingress }}
+  - ports:
+      - { protocol: TCP, port: {{ $values.gateway.port }} }
+    from:
+      {{- toYaml (default (list (dict "podSelector" dict)) $policy.gateway.from) | nindent 6 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
