@@ -71,6 +71,8 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/python scripts/metrics_doc.py --check
 	$(BIN)/python scripts/asyncapi_doc.py --check
+	$(BIN)/python scripts/settings_doc.py --check
+	$(BIN)/python scripts/cli_doc.py --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
 	else echo "promtool is not installed: Prometheus' rules are not checked"; fi
