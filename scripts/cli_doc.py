@@ -35,10 +35,9 @@ HEAD: Final = """\
 Made of `alphapulse/cli` by `scripts/cli_doc.py`; a test compares them.
 
 `alphapulse --help` and `alphapulse COMMAND --help` show the same. In a checkout the command is in the virtual
-environment, `.venv/bin/alphapulse`. Exit codes: 0 done; 1 something failed or is missing, as the output says; 2 arguments
-or configuration were refused, each error with its place; 130
-interrupted. Services end with 0 at SIGTERM and Ctrl-C.
-What is configured, and by which file or variable, stands in [configuration.md](configuration.md).
+environment, `.venv/bin/alphapulse`. Exit codes: 0 done; 1 something failed or is missing, as the output says; 2
+arguments or configuration were refused, each error with its place; 130 interrupted. Services end with 0 at SIGTERM and
+Ctrl-C. What is configured, and by which file or variable, stands in [configuration.md](configuration.md).
 """
 
 

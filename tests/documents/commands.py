@@ -8,6 +8,7 @@ import io
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,8 +71,13 @@ def _programs(words: list[str]) -> Iterator[tuple[str, list[str]]]:
         before = word
 
 
+@cache
+def _root() -> Any:
+    return typer.main.get_command(app)
+
+
 def _alphapulse(arguments: list[str]) -> str | None:
-    root: Any = typer.main.get_command(app)
+    root = _root()
     words = list(arguments)
     if words[:1] == ["--config"]:
         words = words[2:]

@@ -40,7 +40,8 @@ def test_every_block_is_run_or_says_why_not(path: Path) -> None:
             assert file.is_file(), f"{block.place}: {test} does not exist"
             if test.startswith("tests/"):
                 named = file.read_text(encoding="utf-8")
-                assert path.name in named or f'"{path.parent.name}"' in named, f"{test} does not read {path.name}"
+                reads = path.name in named or f'"{path.parent.name}"' in named or "in documents()" in named
+                assert reads, f"{block.place}: {test} does not read {path.name}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -101,7 +102,8 @@ def test_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.documents.blocks.ROOT", tmp_path)
     path.write_text(
         "# X\n\n<!-- all sql run: tests/a.py -->\n\n    make demo\n\n<!-- run: b.py, c.py; not run: no time -->\n\n"
-        "    $ git status\n    clean\n\ntext\n\n```sql\nSELECT 1\n```\n\n1. item\n\n    <!-- run -->\n\n    ```sh\n    ls\n    ```\n"
+        "    $ git status\n    clean\n\ntext\n\n```sql\nSELECT 1\n```\n\n"
+        "1. item\n\n    <!-- run -->\n\n    ```sh\n    ls\n    ```\n"
     )
     found = [(block.language, block.commands(), block.marker) for block in blocks(path)]
     assert [(language, commands) for language, commands, _ in found] == [
