@@ -88,7 +88,7 @@ docs: requirements-docs.lock deploy/site/node_modules | $(BIN)/python ## Build t
 	@$(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-docs.lock
 	$(PYTHON) scripts/docs_site.py collect
-	.venv-docs/bin/python -m mkdocs build --strict --quiet --config-file deploy/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet --config-file deploy/site/mkdocs.yml
 	$(PYTHON) scripts/docs_site.py check
 
 deploy/site/node_modules: deploy/site/package-lock.json deploy/site/.npmrc | $(VENV)/.node

@@ -221,7 +221,7 @@ def document() -> str:
     for name, field in settings.Settings.model_fields.items():
         if inspect.isclass(field.annotation) and issubclass(field.annotation, Section):
             parts += _section(field.annotation, name, beside)
-    parts += _section(settings.VenueSettings, "venues.<name>", beside)
+    parts += _section(settings.VenueSettings, "venues.NAME", beside)
     return "\n".join(parts).rstrip() + "\n"
 
 

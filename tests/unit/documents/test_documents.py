@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
+from alphapulse.topics import TOPICS
 from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
 from tests.documents.commands import fault, typed
@@ -151,3 +154,29 @@ def test_broken_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "x.md: folder: a folder: link to a file in it",
         "x.md: ../x: leaves the repository",
     ]
+
+
+def test_the_table_of_topics_is_of_the_topics() -> None:
+    text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w.]+)` \|[^\n]*\| (\d+) d \|", text, re.MULTILINE)
+    day = 24 * 3600 * 1000
+    assert {name: int(days) * day for name, days in listed} == {topic.name: topic.retention_ms for topic in TOPICS}
+
+
+def test_services_that_commands_name_are_in_the_compose_file() -> None:
+    known = {
+        name
+        for path in [ROOT / "docker-compose.yml", *(ROOT / "deploy" / "compose").glob("*.yml")]
+        for name in yaml.safe_load(path.read_text(encoding="utf-8")).get("services", {})
+    }
+    named = [
+        (place, match[1] or match[2])
+        for path in documents()
+        for place, command in typed(path)
+        for match in re.finditer(
+            r"docker compose (?:exec|logs|ps)(?: -T| --[a-z-]+(?: \d+m?)?)* ([a-z][a-z-]*)|\bops ([a-z][a-z-]*) ",
+            command,
+        )
+    ]
+    assert len(named) > 10
+    assert [(place, name) for place, name in named if name not in known] == []
