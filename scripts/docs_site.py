@@ -27,6 +27,8 @@ FIRST: Final = ("README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHA
 
 LINK: Final = re.compile(r"\]\(\s*<?([^)\s>]+)")
 FENCE: Final = re.compile(r"^( *)(`{3,}|~{3,}).*?^\1\2[ \t]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+ROW: Final = re.compile(r"^\|.*$", re.MULTILINE)
+CODE: Final = re.compile(r"`[^`\n]+`")
 LOADED: Final = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 
 
@@ -36,6 +38,11 @@ def linked(text: str) -> Iterator[str]:
         parts = urlsplit(target)
         if not parts.scheme and not parts.netloc and parts.path:
             yield unquote(parts.path)
+
+
+def for_the_site(text: str) -> str:
+    """Return a document as Python-Markdown wants it: without the backslash before a bar within code in a table."""
+    return ROW.sub(lambda row: CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
 
 
 def collect() -> list[str]:
@@ -53,9 +60,12 @@ def collect() -> list[str]:
         done.add(path)
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-        if path.suffix == ".md":
-            for link in linked(path.read_text(encoding="utf-8")):
+        if path.suffix != ".md":
+            shutil.copyfile(path, target)
+        else:
+            text = path.read_text(encoding="utf-8")
+            target.write_text(for_the_site(text), encoding="utf-8")
+            for link in linked(text):
                 found = (path.parent / link).resolve()
                 if found.is_file() and found.is_relative_to(ROOT):
                     waiting.append(found)

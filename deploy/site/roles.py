@@ -1,4 +1,8 @@
-"""Griffe extension: roles of reStructuredText in docstrings become code, since the site's pages are Markdown."""
+"""Griffe extension: makes our docstrings into what the site's pages can show, which are Markdown.
+
+Roles of reStructuredText become code. An entry for several names (``epoch, sequence: of the last record``) becomes
+one for each, since the Google style takes what follows the first name for its type.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,18 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|exc|data|attr|const):`~?([^`]+)`")
+_NAMES = re.compile(r"^( +)(\w+(?:, \w+)+):(?= )", re.MULTILINE)
+
+
+def _one_by_one(match: re.Match[str]) -> str:
+    *others, last = match[2].split(", ")
+    return "".join(f"{match[1]}{name}: like ``{last}``.\n" for name in others) + f"{match[1]}{last}:"
 
 
 class Roles(griffe.Extension):
-    """Writes ``:class:`~a.b.C``` as ``a.b.C`` in code."""
+    """Changes docstrings as they are loaded."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Change the docstring of each object that is loaded."""
+        """Change the docstring of one object."""
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(r"`\1`", obj.docstring.value)
+            obj.docstring.value = _NAMES.sub(_one_by_one, _ROLE.sub(r"`\1`", obj.docstring.value))

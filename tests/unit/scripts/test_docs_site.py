@@ -44,6 +44,11 @@ def test_what_is_linked_to_is_collected(repository: Path) -> None:
     assert collected == {"README.md", "docs/a.md", "code/x.py", "assets/mermaid.tiny.js"}
 
 
+def test_bars_within_code_are_as_the_site_wants_them() -> None:
+    text = "| `a\\|b` | c\\|d |\n\n`e\\|f`\n"
+    assert docs_site.for_the_site(text) == "| `a|b` | c\\|d |\n\n`e\\|f`\n"
+
+
 def test_a_link_to_nothing_is_told(repository: Path) -> None:
     (repository / "docs" / "a.md").write_text("[b](b.md) [folder](../code) [away](../../etc)\n")
     assert docs_site.collect() == [
