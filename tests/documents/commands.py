@@ -83,7 +83,8 @@ def _alphapulse(arguments: list[str]) -> str | None:
         words = words[2:]
     if not words or PLACEHOLDER.search(words[0]) or words[0] in {"--help", "--version"}:
         return None
-    command, name = root, []
+    command = root
+    name: list[str] = []
     while hasattr(command, "commands"):
         if not words or words[0] == "--help":
             return None

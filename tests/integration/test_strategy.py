@@ -27,8 +27,11 @@ DOCUMENT = "docs/strategy.md"
 
 def of_this_test() -> list[Block]:
     """Return the blocks of the document that this test runs: the program, and how it is started."""
-    marked = [block for block in blocks(ROOT / DOCUMENT) if block.marker is not None]
-    return [block for block in marked if "tests/integration/test_strategy.py" in block.marker.tests]
+    return [
+        block
+        for block in blocks(ROOT / DOCUMENT)
+        if block.marker is not None and "tests/integration/test_strategy.py" in block.marker.tests
+    ]
 
 
 def books(now: int) -> list[Depth]:
