@@ -16,10 +16,14 @@ from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
 from tests.documents.commands import fault, typed
 from tests.documents.links import broken
+from tests.documents.settings import unknown
 
 DOCUMENTS = [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in documents()]
 OF_NOW = [each for each in DOCUMENTS if each.id != "CHANGELOG.md"]
 """The changelog speaks of commands that are no more."""
+
+
+PACKAGES = "alphapulse|producers|stream_processors|sinks|gateway|schemas|tests|scripts|deploy|recordings"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -30,6 +34,17 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", OF_NOW)
 def test_commands_exist(path: Path) -> None:
     assert [f"{place}: {said}" for place, command in typed(path) if (said := fault(command))] == []
+
+
+@pytest.mark.parametrize("path", OF_NOW)
+def test_settings_exist(path: Path) -> None:
+    assert list(unknown(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", OF_NOW)
+def test_files_that_are_named_exist(path: Path) -> None:
+    named = re.findall(rf"`((?:{PACKAGES})/[\w./-]+)`", path.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists() and name != "gateway/client/dist"] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -98,6 +113,21 @@ def test_the_list_is_of_the_documents() -> None:
 def test_what_does_not_exist_is_found(command: str, expected: str | None) -> None:
     said = fault(command)
     assert said is None if expected is None else expected in str(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ALPHAPULSE_KAFKA__BOOTSTRAP, ALPHAPULSE_VENUES__KRAKEN__KEY, ALPHAPULSE_CONFIG, ALPHAPULSE_DATA_DIR", []),
+        ("ALPHAPULSE_GATEWAY__ACCESS__SECRET_FILE, ALPHAPULSE_KAFKA__…, ALPHAPULSE_VENUES__<NAME>__KEY", []),
+        ("`[clickhouse] dsn`, `[gateway.access] mode`, `[[fault]]`", []),
+        ("ALPHAPULSE_KAFKA__BROKERS", ["ALPHAPULSE_KAFKA__BROKERS"]),
+        ("ALPHAPULSE_GATEWAY__ACCESS__KEY", ["ALPHAPULSE_GATEWAY__ACCESS__KEY"]),
+        ("`[processors] levels`", ["[processors] levels"]),
+    ],
+)
+def test_settings_that_do_not_exist_are_found(text: str, expected: list[str]) -> None:
+    assert list(unknown(text)) == expected
 
 
 def test_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
