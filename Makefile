@@ -25,7 +25,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo asyncapi audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client docs lock clean
+.PHONY: help demo asyncapi audit compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,7 +57,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the client's and the page's own checks
+check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, references, the client's and the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -126,6 +126,12 @@ format: $(VENV)/.dev ## Format the Python code
 
 asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an AsyncAPI document
 	$(BIN)/python scripts/asyncapi_doc.py
+
+references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, what is run
+	$(BIN)/python scripts/metrics_doc.py
+	$(BIN)/python scripts/settings_doc.py
+	$(BIN)/python scripts/cli_doc.py
+	$(BIN)/python -m tests.documents
 
 page: $(PAGE) ## Build the dashboard
 

@@ -210,3 +210,11 @@ def test_services_that_commands_name_are_in_the_compose_file() -> None:
     ]
     assert len(named) > 10
     assert [(place, name) for place, name in named if name not in known] == []
+
+
+def test_the_figures_of_sizing_are_those_of_the_design() -> None:
+    row = re.compile(r"^\| (?:0|50|500) \|.*$", re.MULTILINE)
+    design = row.findall((ROOT / "DESIGN.md").read_text(encoding="utf-8"))
+    assert len(design) == 3
+    without_earlier = [re.sub(r" \([\d.]+\)", "", line) for line in design]
+    assert row.findall((ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")) == without_earlier
