@@ -7,17 +7,20 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from alphapulse.config import KafkaSettings
+from alphapulse.config import KafkaSettings, RegistrySettings
 from alphapulse.kafka import producer, running
 from schemas.codec import Codec
 from schemas.records import Depth, key_of
+from schemas.remote import registry
 from tests.documents import ROOT
 from tests.documents.blocks import Block, blocks
 from tests.fixtures import market
+from tests.fixtures.schema_registry import registry_server
 
 pytestmark = pytest.mark.unmeasured
 
@@ -49,7 +52,17 @@ def books(now: int) -> list[Depth]:
     ]
 
 
-async def test_it_tells_each_imbalance_once(kafka: KafkaSettings, tmp_path: Path) -> None:
+@pytest.fixture(params=["no registry", "registry"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a registry that gives the schemas' ids, or "": they come from fingerprints."""
+    if request.param == "registry":
+        with registry_server() as server:
+            yield server.url
+    else:
+        yield ""
+
+
+async def test_it_tells_each_imbalance_once(kafka: KafkaSettings, url: str, tmp_path: Path) -> None:
     program, typed = of_this_test()
     assert (program.language, typed.language) == ("python", "sh")
     (tmp_path / "imbalance.py").write_text(program.text, encoding="utf-8")
@@ -57,17 +70,18 @@ async def test_it_tells_each_imbalance_once(kafka: KafkaSettings, tmp_path: Path
     run = tmp_path / "data" / "demo" / "run"
     run.mkdir(parents=True)
     (run / "broker.json").write_text(json.dumps({"bootstrap": kafka.bootstrap}), encoding="utf-8")
-    codec = Codec()
+    codec = Codec(registry(RegistrySettings(url=url or None)))
     async with running(producer(kafka, client_id="test"), kafka) as writer:
         for book in books(time.time_ns()):
-            await writer.send_and_wait("md.depth", codec.encode(book), key=key_of(book))
+            await writer.send_and_wait("md.depth", await asyncio.to_thread(codec.encode, book), key=key_of(book))
     strategy = await asyncio.create_subprocess_exec(
         # exec: what is killed below is the program, not a shell that leaves it behind.
         *("sh", "-e", "-c", "\n".join([*typed.commands()[:-1], f"exec {typed.commands()[-1]}"])),
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if not name.startswith("ALPHAPULSE_")}
         # Faster machines need no more; a book of ten seconds ago must not be too old on a slow one.
-        | {"ALPHAPULSE_FRESHNESS__MAX_BOOK_AGE_MS": "50000", "PYTHONPATH": str(ROOT)},
+        | {"ALPHAPULSE_FRESHNESS__MAX_BOOK_AGE_MS": "50000", "ALPHAPULSE_REGISTRY__URL": url}
+        | {"PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
     )
     assert strategy.stdout is not None
