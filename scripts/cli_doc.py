@@ -66,6 +66,8 @@ def _command(name: str, command: Any, root: typer.Context) -> list[str]:
         return [*parts, f"{_sentence(command.help)}\n", f"```text\n{HEALTH}\n```\n"]
     if name in PARSERS:
         return [*parts, f"{_sentence(command.help)}\n", *_of_parser(PARSERS[name](), f"alphapulse {name}", {"help"})]
+    if command.context_settings.get("ignore_unknown_options"):
+        return [*parts, f"{_sentence(command.help)} `alphapulse {name} --help` lists its arguments.\n"]
     context = typer.Context(command, info_name=name, parent=root)
     usage = " ".join(("alphapulse", name, *command.collect_usage_pieces(context)))
     return [

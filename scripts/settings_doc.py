@@ -24,7 +24,7 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
-from alphapulse.config import settings
+from alphapulse.config import settings, values
 from alphapulse.config.section import Section
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -133,6 +133,8 @@ def words(annotation: ast.expr, source: Source) -> str:
             return TYPES[name]
         case ast.Name(id=name) if name in source.aliases:
             return words(source.aliases[name], source)
+        case ast.Name(id=name) if name in SHARED.aliases:
+            return words(SHARED.aliases[name], SHARED)
         case ast.BinOp(left=left, op=ast.BitOr(), right=ast.Constant(value=None)):
             return words(left, source)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
@@ -146,6 +148,10 @@ def words(annotation: ast.expr, source: Source) -> str:
             return ", ".join([words(inner, source), *_bounds(more)])
         case _:
             raise LookupError(f"no words for the type {ast.unparse(annotation)} in scripts/settings_doc.py")
+
+
+SHARED: Final = source_of(inspect.getsource(values))
+"""Types of all settings; those without words of their own are told by what they are made of."""
 
 
 def _bounds(more: list[ast.expr]) -> Iterator[str]:
@@ -186,18 +192,27 @@ def _default(value: Any) -> str:
             return f'`"{value}"`'
 
 
+def _defined(model: type[BaseModel], name: str) -> tuple[Source, str]:
+    """Return the source and the name of the class that defines a field: the model, or one that it inherits from."""
+    for owner in model.__mro__:
+        source = source_of(inspect.getsource(sys.modules[owner.__module__]))
+        if name in source.annotations.get(owner.__name__, {}):
+            return source, owner.__name__
+    raise LookupError(f"{model.__name__}.{name}: no class defines it")
+
+
 def keys(model: type[BaseModel], table: str, beside: dict[tuple[str, str], str]) -> Iterator[Key]:
     """Return the keys of a table.
 
     Raises:
         LookupError: a key has neither a docstring nor a comment in services.toml.
     """
-    source = source_of(inspect.getsource(sys.modules[model.__module__]))
     for name, field in model.model_fields.items():
         if inspect.isclass(field.annotation) and issubclass(field.annotation, Section):
             continue
-        annotation = source.annotations[model.__name__][name]
-        said = source.descriptions[model.__name__][name]
+        source, owner = _defined(model, name)
+        annotation = source.annotations[owner][name]
+        said = source.descriptions[owner][name]
         if not said and isinstance(annotation, ast.Name):
             said = source.alias_descriptions.get(annotation.id, "")
         said = said or beside.get((table, name), "")

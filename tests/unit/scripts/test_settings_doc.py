@@ -70,3 +70,32 @@ def test_a_type_without_words_is_refused() -> None:
 def test_types_are_told_in_words(annotation: str, expected: str) -> None:
     parsed = ast.parse(annotation, mode="eval").body
     assert settings_doc.words(parsed, settings_doc.source_of("")) == expected
+
+
+class _Base(Section):
+    timeout_s: float = 1.0
+    """How long."""
+
+
+class _Derived(_Base):
+    port: int = 0
+    """Which."""
+
+
+def test_inherited_keys_have_the_descriptions_of_their_own_class() -> None:
+    found = list(settings_doc.keys(_Derived, "some", {}))
+    assert [(key.name, key.type, key.description) for key in found] == [
+        ("timeout_s", "number", "How long."),
+        ("port", "integer", "Which."),
+    ]
+
+
+class _Bare(Section):
+    key: int = 0
+
+
+def test_a_key_without_a_description_is_refused() -> None:
+    with pytest.raises(LookupError, match=r"\[bare\] key: neither a docstring in .* nor a comment in services.toml"):
+        list(settings_doc.keys(_Bare, "bare", {}))
+    (told,) = settings_doc.keys(_Bare, "bare", {("bare", "key"): "Which."})
+    assert told.description == "Which."
