@@ -25,7 +25,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo asyncapi audit chart compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client lock clean
+.PHONY: help demo asyncapi audit chart compose-smoke containers quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,7 +57,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
 
-check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, metrics, the chart, the client's and the page's own checks
+check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, references, the chart, the client's and the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,6 +72,9 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(BIN)/python scripts/metrics_doc.py --check
 	$(BIN)/python scripts/asyncapi_doc.py --check
 	$(BIN)/python scripts/chart.py --check
+	$(BIN)/python scripts/settings_doc.py --check
+	$(BIN)/python scripts/cli_doc.py --check
+	$(BIN)/python -m tests.documents --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
 	else echo "promtool is not installed: Prometheus' rules are not checked"; fi
@@ -81,16 +84,29 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 compose-smoke: $(VENV)/.dev ## Bring the compose file up on stand-ins, break it, count its rows (needs a Docker engine, root)
 	$(BIN)/python scripts/compose_smoke.py --build $(ARGS)
 
+# In an environment of its own: what builds pages is no dependency. Nothing is asked of another host but the packages.
+docs: requirements-docs.lock deploy/site/node_modules | $(BIN)/python ## Build the documentation's site (build/site), strictly, and check its links
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-docs.lock
+	$(PYTHON) scripts/docs_site.py collect
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --quiet --config-file deploy/site/mkdocs.yml
+	$(PYTHON) scripts/docs_site.py check
+
+deploy/site/node_modules: deploy/site/package-lock.json deploy/site/.npmrc | $(VENV)/.node
+	@cd deploy/site && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error
+	@touch $@
+
 # In an environment of its own: what audits is no dependency. hadolint is a program that is run, nothing is linked with it.
 audit: requirements-audit.lock | $(BIN)/python ## Look for known vulnerabilities in all locks, and lint the Dockerfiles (needs the network)
 	@$(PYTHON) -m venv .venv-audit
 	@.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-audit.lock
 	.venv-audit/bin/hadolint deploy/Dockerfile deploy/standin/Dockerfile
-	@for lock in requirements.lock requirements-dev.lock requirements-node.lock requirements-image.lock; do \
+	@for lock in requirements.lock requirements-dev.lock requirements-node.lock requirements-image.lock requirements-docs.lock; do \
 	    echo "==> $$lock"; .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit; \
 	done
 	cd gateway/client && npm audit
 	cd gateway/dashboard && npm audit
+	cd deploy/site && npm audit
 
 # Nothing is skipped for want of an engine or an image, as it is by `make test`. The reaper has no stand-in.
 containers: $(VENV)/.dev ## Run the contract suites over Redpanda and ClickHouse in containers (STANDINS=1: over the stand-ins)
@@ -115,6 +131,12 @@ asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an 
 chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards
 	$(BIN)/python scripts/chart.py
 
+references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, what is run
+	$(BIN)/python scripts/metrics_doc.py
+	$(BIN)/python scripts/settings_doc.py
+	$(BIN)/python scripts/cli_doc.py
+	$(BIN)/python -m tests.documents
+
 page: $(PAGE) ## Build the dashboard
 
 client: $(CLIENT) ## Build the stream's client in TypeScript
@@ -123,7 +145,7 @@ lock: ## Renew the locked versions (needs uv)
 	scripts/lock
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .venv-* gateway/static gateway/dashboard/node_modules gateway/client/node_modules gateway/client/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* gateway/static gateway/dashboard/node_modules gateway/client/node_modules gateway/client/dist deploy/site/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache build dist *.egg-info .coverage .coverage.* htmlcov coverage.xml
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 

@@ -34,7 +34,8 @@ for a metric shows none of it, or zeros. Prometheus adds the label `service`
 
 A histogram `name` comes as `name_bucket{le}`, `name_sum` and `name_count`. Beside these are the figures of
 prometheus_client itself: `process_*` (processor time, memory, open files; Linux only) and `python_*`. What is alerted
-on stands in [`rules.yml`](../deploy/observability/prometheus/rules.yml), what to do then in [`runbooks/`](runbooks).
+on stands in [`rules.yml`](../deploy/observability/prometheus/rules.yml), what to do then in
+[`runbooks/`](runbooks/README.md).
 """
 
 

@@ -34,6 +34,7 @@ class AccessSettings(Section):
     audience: Annotated[str, Field(validate_default=True)] = ""
     """Tokens must have it in ``aud``."""
     jwks_refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    """Time between two fetches of ``jwks_url``."""
     leeway_seconds: Annotated[int, Field(ge=0, le=300)] = 5
     """Allowed difference of clocks for ``exp`` and ``nbf``."""
     scope_claim: Annotated[str, AfterValidator(not_empty)] = "scope"
@@ -43,11 +44,15 @@ class AccessSettings(Section):
     requests_per_second: Annotated[float, Field(gt=0)] = 50.0
     """REST requests and handshakes, per identity and per address (not for clients on this machine)."""
     request_burst: Annotated[int, Field(ge=1)] = 200
+    """As many at once, where there were fewer before."""
     messages_per_second: Annotated[float, Field(gt=0)] = 50.0
     """Stream messages of clients, per identity and per address."""
     message_burst: Annotated[int, Field(ge=1)] = 2_000
+    """As many at once, where there were fewer before."""
     connections_per_identity: Annotated[int, Field(ge=1)] = 100
+    """Streams at once, of an identity."""
     connections_per_address: Annotated[int, Field(ge=1)] = 100
+    """Streams at once, from an address (not from this machine)."""
 
     @field_validator("secret")
     @classmethod

@@ -57,22 +57,30 @@ class KafkaSettings(Section):
     """``[kafka]``: the broker."""
 
     bootstrap: Addresses = "127.0.0.1:9092"
+    """The brokers that a client asks first."""
     incarnation: str = ""
     """Identifies one instance of the broker's log: offsets of two instances are unrelated. Empty: its cluster id."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Whether records are encrypted (SSL), and whether the broker asks for a user (SASL)."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
+    """How the user is authenticated."""
     sasl_username: str = ""
+    """Of ``sasl_mechanism``, where ``security_protocol`` has SASL."""
     sasl_password: Secret = SecretStr("")
+    """Best set by ``ALPHAPULSE_KAFKA__SASL_PASSWORD`` or its file; no message or log shows it."""
     ssl_cafile: Path | None = None
+    """PEM file of the authorities that certificates are checked with; empty: the system's."""
     compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
     """On our records zstd is a quarter smaller than lz4. But it clears some hundred kilobytes for each batch however
     small, and at usual rates a batch is one or two records: a tenth of the whole stack's CPU at 390 records/s."""
     request_timeout_ms: Annotated[int, Field(ge=1000)] = 30_000
+    """How long a client waits for an answer of the broker before it tries another connection."""
     fetch_max_wait_ms: Annotated[int, Field(ge=1, le=5000)] = 100
     """Maximum time the broker may hold back an empty fetch response."""
     session_timeout_ms: Annotated[int, Field(ge=1000)] = 10_000
     """A consumer without heartbeats for this long loses its partitions to the others of its group."""
     heartbeat_interval_ms: Annotated[int, Field(ge=100, validate_default=True)] = 1_000
+    """At most a third of ``session_timeout_ms``."""
 
     @field_validator("heartbeat_interval_ms")
     @classmethod
@@ -88,13 +96,16 @@ class RegistrySettings(Section):
 
     # A URL may contain a password: the repr of the settings does not show it.
     url: Annotated[HttpUrl | None, Field(repr=False)] = None
+    """Its address; empty: none."""
 
 
 class OpsSettings(Section):
     """``[ops]``: health, readiness and metrics of every service. Port 0: any free one (see ``data_dir/run``)."""
 
     host: str = "127.0.0.1"
+    """Address to listen on. The ops server knows no users: beyond loopback it belongs into a private network."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of the ops server."""
     stop_with_parent: bool = False
     """Stop at the end of standard input; set by a supervisor, which holds the other end of the pipe."""
 
@@ -103,7 +114,9 @@ class LogSettings(Section):
     """``[log]``: ``auto`` is readable text on a terminal and JSON elsewhere."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """What is less is not logged."""
     format: Literal["auto", "json", "text"] = "auto"
+    """``text`` is for people, ``json`` has one object a line."""
 
 
 class PublisherSettings(Section):
@@ -130,22 +143,29 @@ class ProcessorSettings(Section):
     """``[processors]``: the stream processors."""
 
     group: Group = "alphapulse-processors"
+    """Consumer group; the workers of one group share the partitions."""
     depth_levels: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Levels a side in md.depth."""
     depth_interval_ms: Annotated[int, Field(ge=0)] = 10
     """Minimum time between two Depth records of an instrument (0: one per change)."""
     stats_interval_s: Annotated[int, Field(ge=1)] = 1
+    """Length of a window of md.stats."""
     candle_intervals_s: Annotated[tuple[Annotated[int, Field(ge=1)], ...], *Listed] = (1, 60)
+    """Lengths of candles."""
     candle_lateness_s: Annotated[float, Field(ge=0)] = 120.0
     """How long a candle may still change after its end and after its last trade was received."""
     commit_interval_ms: Annotated[int, Field(ge=10)] = 200
+    """Time between two commits; after a crash the records behind the last one are read again."""
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
     """How long a stopping worker may go on reading the records that the broker has at that moment. Its grace period is
     longer by this than the 15 s of every service."""
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = 5.0
+    """Time between two checkpoints of a partition."""
     checkpoint_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
     """A partition with this much read since its last checkpoint gets a checkpoint before the interval is over: the
     records behind it are needed after a crash, and the embedded broker keeps only the newest 8 MB."""
     arbitrage_min_net_basis_points: float = 0.0
+    """Least profit after fees of an opportunity."""
 
 
 class TracingSettings(Section):
@@ -198,8 +218,11 @@ class ClickHouseSettings(Section):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
     dsn: Annotated[str, Field(repr=False)] = ""
+    """``clickhouse://user:password@host:8123``; best set by ``ALPHAPULSE_CLICKHOUSE__DSN_FILE``."""
     database: Database = "alphapulse"
+    """Database of the tables, on the server or embedded."""
     group: Group = "alphapulse-sink-clickhouse"
+    """Consumer group; the sinks of one group share the partitions."""
     topics: Topics = (
         topics.TRADES,
         topics.L2,
@@ -210,9 +233,11 @@ class ClickHouseSettings(Section):
         topics.EVENTS,
         topics.DEAD_LETTERS,
     )
+    """Topics that are stored, each in its table (docs/tables.md)."""
     batch_records: Annotated[int, Field(ge=1)] = 50_000
+    """A batch is written when it has this many records …"""
     batch_seconds: Annotated[float, Field(gt=0)] = 1.0
-    """A batch is written this long after its oldest record was fetched; fetching takes up to half as long, at most
+    """… or this long after its oldest record was fetched; fetching takes up to half as long, at most
     0.5 s, so a row is in its table one to two seconds after its record was published."""
     drain_seconds: DrainSeconds = 10.0
 
@@ -221,10 +246,15 @@ class ParquetSettings(Section):
     """``[parquet]``: the file sink. Empty ``path``: ``data_dir/parquet``."""
 
     path: str = ""
+    """Folder of the files."""
     group: Group = "alphapulse-sink-parquet"
+    """Consumer group; the sinks of one group share the partitions."""
     topics: Topics = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
+    """Topics that are stored, each in its folder (docs/tables.md)."""
     batch_records: Annotated[int, Field(ge=1)] = 500_000
+    """A batch is written when it has this many records …"""
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """… or this long after its oldest record was fetched: each batch is one file per partition and hour."""
     drain_seconds: DrainSeconds = 10.0
 
 
@@ -232,8 +262,11 @@ class GatewaySettings(Section):
     """``[gateway]``: REST, WebSocket and page."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; beyond loopback ``gateway.access`` has to say who may read."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Of REST, stream and page; 0: any free one."""
     max_connections: Annotated[int, Field(ge=1)] = 1000
+    """Maximum stream connections."""
     queue_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
     """Maximum queue of a slow client before it is conflated, then disconnected."""
     gather_ms: Annotated[float, Field(ge=0, le=1000)] = 10
@@ -248,11 +281,13 @@ class VenueSettings(Section):
     """``[venues.<name>]``: one exchange feed."""
 
     enabled: bool = True
+    """Whether ``alphapulse collect`` without arguments collects it."""
     symbols: Annotated[tuple[Symbol, ...], *Listed] = ()
     """Canonical symbols, or patterns (``*-USD``) that expand to all matching symbols of the venue."""
     websocket_url: WebSocketUrl | None = None
     """Empty: the venue's public address."""
     rest_url: HttpUrl | None = None
+    """Empty: the venue's public address."""
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
     connections: Annotated[int, Field(ge=1, le=100)] = 1
@@ -262,11 +297,14 @@ class VenueSettings(Section):
     reconnect_hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """A connection of this age is replaced without a gap; empty: shortly before the venue would close it."""
     instrument_silence_seconds: Annotated[float, Field(gt=0)] | None = None
-    """An instrument without messages for this long is resubscribed; empty: the venue's default."""
+    """A book not proven alive for this long is compared with the venue's snapshot (docs/integrity.md); empty: the
+    venue's default."""
     taker_fee_basis_points: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(0)
+    """Cost of an order that takes liquidity (40: 0.40 %); arbitrage counts it on both sides."""
     key: Secret = SecretStr("")
     """Of an account, where the venue needs one; best set by ``ALPHAPULSE_VENUES__<NAME>__KEY`` and ``…__SECRET``."""
     secret: Secret = SecretStr("")
+    """Likewise."""
 
 
 class Settings(BaseSettings):
