@@ -1,0 +1,123 @@
+"""Columns read from the wire to Arrow arrays.
+
+Strings stay where they stand: an Arrow string array may be laid over the joined bytes of all records, if the bytes
+between two strings count as an element of their own; every second element is then a string. One ``take`` copies them
+together, and a dictionary is made of them without any copy (the elements between are null).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.columnar.plan import Codes, Column, Constant, Options
+from schemas.columnar.wire import Booleans, Integers, Irregular, Lists, Texts
+
+_EVERY_SECOND = 0b01010101
+
+
+def array(column: Column, wanted: pa.DataType, data: pa.Buffer, records: int) -> pa.Array[Any]:
+    """Return a column as an Arrow array.
+
+    Args:
+        wanted: its type: one that the field's Avro type has.
+        data: joined bytes of all records, where texts stand.
+        records: number of rows.
+
+    Raises:
+        Irregular: a string is not UTF-8.
+    """
+    if isinstance(column, Constant):
+        return _constant(column.value, wanted, records)
+    if isinstance(column, Options):
+        return _array(column.values, wanted, data, None if column.present.all() else column.present)
+    return _array(column, wanted, data, None)
+
+
+def _array(column: Column, wanted: pa.DataType, data: pa.Buffer, present: Booleans | None) -> pa.Array[Any]:
+    match column:
+        case Texts():
+            return _texts(column, wanted, data, present)
+        case Codes():
+            used = np.flatnonzero(np.bincount(column.codes, minlength=len(column.symbols)))
+            numbers = np.zeros(len(column.symbols), np.int32)
+            numbers[used] = np.arange(len(used))
+            return _dictionary(numbers[column.codes], pa.array([column.symbols[at] for at in used], pa.string()), present)
+        case Lists():
+            ends = np.zeros(len(column.counts) + 1, np.int32)
+            np.cumsum(column.counts, out=ends[1:])
+            return pa.ListArray.from_arrays(pa.array(ends), pa.array(column.items))
+        case np.ndarray():
+            return _numbers(column, wanted, present)
+    raise TypeError(f"no Arrow array of {type(column).__name__}")
+
+
+def _numbers(values: npt.NDArray[Any], wanted: pa.DataType, present: Booleans | None) -> pa.Array[Any]:
+    if pa.types.is_int32(wanted):
+        values = values.astype(np.int32)
+    if present is None:
+        made = pa.array(values)
+    else:
+        made = pa.array(_spread(values, present), mask=~present)
+    # A timestamp has the same 64 bits.
+    return made.view(wanted) if pa.types.is_timestamp(wanted) else made
+
+
+def _spread(values: npt.NDArray[Any], present: Booleans) -> npt.NDArray[Any]:
+    whole = np.zeros(len(present), values.dtype)
+    whole[present] = values
+    return whole
+
+
+def _texts(texts: Texts, wanted: pa.DataType, data: pa.Buffer, present: Booleans | None) -> pa.Array[Any]:
+    number = len(texts.starts)
+    if not number:
+        return _empty(wanted, 0 if present is None else len(present))
+    bounds = np.empty(2 * number, np.int32)
+    bounds[0::2] = texts.starts
+    bounds[1::2] = texts.starts + texts.sizes
+    if pa.types.is_dictionary(wanted):
+        strings = np.full((2 * number + 7) // 8, _EVERY_SECOND, np.uint8)
+        spaced = pa.BinaryArray.from_buffers(
+            pa.binary(), 2 * number - 1, [pa.py_buffer(strings), pa.py_buffer(bounds), data]
+        ).dictionary_encode()
+        numbers = np.frombuffer(spaced.indices.buffers()[1], np.int32, 2 * number - 1)[0::2]
+        return _dictionary(numbers, _strings(spaced.dictionary), present)
+    spaced = pa.BinaryArray.from_buffers(pa.binary(), 2 * number - 1, [None, pa.py_buffer(bounds), data])
+    at = np.arange(0, 2 * number, 2)
+    found = spaced.take(pa.array(at) if present is None else pa.array(_spread(at, present), mask=~present))
+    return _strings(found) if pa.types.is_string(wanted) else found
+
+
+def _strings(found: pa.Array[Any]) -> pa.Array[Any]:
+    try:
+        return found.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise Irregular from error
+
+
+def _dictionary(
+    numbers: npt.NDArray[np.int32], values: pa.Array[Any], present: Booleans | None
+) -> pa.DictionaryArray[Any, Any]:
+    if present is None:
+        return pa.DictionaryArray.from_arrays(pa.array(np.ascontiguousarray(numbers)), values)
+    return pa.DictionaryArray.from_arrays(pa.array(_spread(numbers, present), mask=~present), values)
+
+
+def _empty(wanted: pa.DataType, nulls: int) -> pa.Array[Any]:
+    if pa.types.is_dictionary(wanted):
+        return pa.DictionaryArray.from_arrays(pa.nulls(nulls, pa.int32()), pa.array([], pa.string()))
+    return pa.nulls(nulls, wanted)
+
+
+def _constant(value: Any, wanted: pa.DataType, records: int) -> pa.Array[Any]:
+    if value is None:
+        return _empty(wanted, records)
+    if pa.types.is_dictionary(wanted):
+        return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), records), pa.array([value]))
+    if pa.types.is_timestamp(wanted):
+        return pa.repeat(pa.scalar(value, pa.int64()), records).view(wanted)
+    return pa.repeat(pa.scalar(value, wanted), records)
