@@ -60,9 +60,7 @@ class ColumnDecoder:
         except Irregular:
             return None
 
-    def _of_several_schemas(
-        self, bodies: Bodies, heads: Any, starts: Integers, ends: Integers
-    ) -> list[pa.Array[Any]]:
+    def _of_several_schemas(self, bodies: Bodies, heads: Any, starts: Integers, ends: Integers) -> list[pa.Array[Any]]:
         parts: list[list[pa.Array[Any]]] = []
         order: list[Integers] = []
         for head in np.unique(heads):

@@ -95,9 +95,7 @@ class Plan:
                 within(at, ends)
         if (at != ends).any():
             raise Irregular
-        columns = {
-            name: found[name] if constant is None else constant for name, constant in self._wanted.items()
-        }
+        columns = {name: found[name] if constant is None else constant for name, constant in self._wanted.items()}
         self._check(columns, len(ends))
         return columns
 
@@ -163,7 +161,9 @@ def _reader(written: Any, wanted: Any) -> Reader | None:
     if isinstance(written, list):
         return _option(written, wanted)
     match written, wanted:
-        case ("int" | "long", "long") | ("int", "int"):
+        case ("int", "int" | "long"):
+            return lambda bodies, at, _: bodies.small(at)
+        case ("long", "long"):
             return lambda bodies, at, _: bodies.integers(at)
         case ("boolean", "boolean"):
             return lambda bodies, at, _: bodies.flags(at)
