@@ -1,7 +1,7 @@
 """Columns decoded at once equal those of the codec's records, and with damaged batches the same records are refused.
 
-``$MUTATED_BATCHES`` says how many damaged batches there are to be in all (600 by default); a million take some
-three quarters of an hour. ``$MUTATED_SEED`` chooses others.
+``$MUTATED_BATCHES`` says how many damaged batches there are to be in all (600 by default; ``make fuzz``: a night's);
+``$MUTATED_SEED`` chooses others.
 """
 
 from __future__ import annotations
@@ -179,6 +179,7 @@ def compare(kind: type[Record], values: list[bytes], few: int = 2) -> None:
         assert column.equals(other), (field.name, values)
 
 
+@pytest.mark.timeout(180 + BATCHES // 50)
 @pytest.mark.parametrize("part", range(4))
 def test_damaged_batches_lose_exactly_the_damaged_records(part: int) -> None:
     mutator = Mutator(SEED * 4 + part)
