@@ -1,6 +1,6 @@
 """Columns decoded at once equal those of the codec's records, and with damaged batches the same records are refused.
 
-``$MUTATED_BATCHES`` says how many damaged batches there are to be in all (600 by default; ``make fuzz``: a night's);
+``$MUTATED_BATCHES`` says how many damaged batches there are to be in all (2,000 by default; ``make fuzz``: a night's);
 ``$MUTATED_SEED`` chooses others.
 """
 
@@ -38,7 +38,7 @@ from tests.fixtures.examples import examples
 from tests.fixtures.log import Log, LogProducer, message
 from tests.fixtures.records import FULL, one_of_each
 
-BATCHES = int(os.environ.get("MUTATED_BATCHES", "600"))
+BATCHES = int(os.environ.get("MUTATED_BATCHES", "2000"))
 SEED = int(os.environ.get("MUTATED_SEED", "1"))
 
 COLUMNAR = [kind for kind in TOPIC_OF if kind is not Event]
@@ -80,13 +80,7 @@ def test_columns_equal_those_of_the_records(kind: type[Record], data: st.DataObj
     values = [
         encoded_before(record) if old else CODEC.encode(record) for record, old in zip(drawn, before, strict=True)
     ]
-    columns = DECODERS[kind].decode(values)
-    assert columns is not None
-    wanted = batch(kind, [CODEC.decode_as(kind, value) for value in values], 0, range(len(values)))
-    for found, expected, field in zip(comparable(columns), comparable(wanted.columns), wanted.schema, strict=False):
-        found.validate(full=True)
-        assert found.equals(expected), field.name
-    assert [column.type for column in columns] == wanted.schema.types[:-2]
+    assert columns_are_right(kind, values)
 
 
 @given(st.sampled_from(COLUMNAR), st.lists(st.binary(max_size=80), min_size=1, max_size=4))
@@ -169,9 +163,22 @@ def decoded(kind: type[Record], values: list[bytes], few: int) -> tuple[list[pa.
     return comparable(table.combine_chunks().to_batches()[0].columns) if chunks else [], refusals.kept
 
 
-def compare(kind: type[Record], values: list[bytes], few: int = 2) -> None:
+def columns_are_right(kind: type[Record], values: list[bytes]) -> bool:
+    """Return whether a batch has columns; check that they are those of its records, all good ones."""
+    columns = DECODERS[kind].decode(values)
+    if columns is None:
+        return False
+    wanted = batch(kind, [CODEC.decode_as(kind, value) for value in values], 0, range(len(values)))
+    assert [column.type for column in columns] == wanted.schema.types[:-2]
+    for found, expected, field in zip(comparable(columns), comparable(wanted.columns), wanted.schema, strict=False):
+        found.validate(full=True)
+        assert found.equals(expected), (field.name, values)
+    return True
+
+
+def compare(kind: type[Record], values: list[bytes]) -> None:
     """Check that both ways give the same rows and refuse the same records for the same reasons."""
-    columns, refused = decoded(kind, values, few)
+    columns, refused = decoded(kind, values, 2)
     wanted, expected = decoded(kind, values, len(values) + 1)
     assert refused == expected
     assert len(columns) == len(wanted)
@@ -183,7 +190,10 @@ def compare(kind: type[Record], values: list[bytes], few: int = 2) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_damaged_batches_lose_exactly_the_damaged_records(part: int) -> None:
     mutator = Mutator(SEED * 4 + part)
+    accepted = 0
     for number in range(examples(BATCHES) // 4):
         kind, values = mutator.batch()
-        # Whole batches at once find out most for their time; halves of halves only need to fit together.
-        compare(kind, values, 2 if number % 8 == 0 else max(len(values), 2))
+        accepted += columns_are_right(kind, values)
+        if number % 8 == 0:  # the whole way takes ten times as long
+            compare(kind, values)
+    assert accepted > examples(BATCHES) // 40  # many damages give other values that are as good
