@@ -50,77 +50,78 @@ def _array(column: Column, wanted: pa.DataType, data: pa.Buffer, present: Boolea
         case Lists():
             ends = np.zeros(len(column.counts) + 1, np.int32)
             np.cumsum(column.counts, out=ends[1:])
-            return pa.ListArray.from_arrays(pa.array(ends), pa.array(column.items))
+            return _as_array(pa.ListArray.from_arrays(_of_numpy(ends, None), _of_numpy(column.items, None)))
         case np.ndarray():
             return _numbers(column, wanted, present)
     raise TypeError(f"no Arrow array of {type(column).__name__}")
 
 
-def _numbers(values: npt.NDArray[Any], wanted: pa.DataType, present: Booleans | None) -> pa.Array[Any]:
-    if pa.types.is_int32(wanted):
-        values = values.astype(np.int32)
-    made = pa.array(values) if present is None else pa.array(_spread(values, present), mask=~present)
-    # A timestamp has the same 64 bits.
-    return made.view(wanted) if pa.types.is_timestamp(wanted) else made
+def _as_array(made: Any) -> pa.Array[Any]:
+    """Return what the stubs of Arrow have too narrow or no types for."""
+    array: pa.Array[Any] = made
+    return array
 
 
-def _spread(values: npt.NDArray[Any], present: Booleans) -> npt.NDArray[Any]:
+def _of_numpy(values: npt.NDArray[Any], present: Booleans | None) -> Any:
+    """Return numbers as an Arrow array, without a copy if all are ``present``; None: they are."""
+    if present is None:
+        return pa.array(values)
     whole = np.zeros(len(present), values.dtype)
     whole[present] = values
-    return whole
+    return pa.array(whole, mask=~present)
+
+
+def _numbers(values: npt.NDArray[Any], wanted: pa.DataType, present: Booleans | None) -> pa.Array[Any]:
+    made = _of_numpy(values.astype(np.int32) if pa.types.is_int32(wanted) else values, present)
+    # A timestamp has the same 64 bits.
+    return _as_array(made.view(wanted) if pa.types.is_timestamp(wanted) else made)
 
 
 def _texts(texts: Texts, wanted: pa.DataType, data: pa.Buffer, present: Booleans | None) -> pa.Array[Any]:
     number = len(texts.starts)
     if not number:
         return _empty(wanted, 0 if present is None else len(present))
-    bounds = np.empty(2 * number, np.int32)
+    bounds: Any = np.empty(2 * number, np.int32)
     bounds[0::2] = texts.starts
     bounds[1::2] = texts.starts + texts.sizes
+    offsets = pa.py_buffer(bounds)
     if pa.types.is_dictionary(wanted):
-        strings = np.full((2 * number + 7) // 8, _EVERY_SECOND, np.uint8)
-        spaced = pa.BinaryArray.from_buffers(
-            pa.binary(), 2 * number - 1, [pa.py_buffer(strings), pa.py_buffer(bounds), data]
-        ).dictionary_encode()
-        numbers = np.frombuffer(spaced.indices.buffers()[1], np.int32, 2 * number - 1)[0::2]
-        return _dictionary(numbers, _strings(spaced.dictionary), present)
-    spaced = pa.BinaryArray.from_buffers(pa.binary(), 2 * number - 1, [None, pa.py_buffer(bounds), data])
-    at = np.arange(0, 2 * number, 2)
-    found = spaced.take(pa.array(at) if present is None else pa.array(_spread(at, present), mask=~present))
+        strings = pa.py_buffer(bytes([_EVERY_SECOND]) * ((2 * number + 7) // 8))
+        spaced = pa.BinaryArray.from_buffers(pa.binary(), 2 * number - 1, [strings, offsets, data])
+        encoded: Any = spaced.dictionary_encode()
+        numbers = np.frombuffer(encoded.indices.buffers()[1], np.int32, 2 * number - 1)[0::2]
+        return _dictionary(np.ascontiguousarray(numbers), _strings(encoded.dictionary), present)
+    spaced = pa.BinaryArray.from_buffers(pa.binary(), 2 * number - 1, [None, offsets, data])
+    found = spaced.take(_of_numpy(np.arange(0, 2 * number, 2), present))
     return _strings(found) if pa.types.is_string(wanted) else found
 
 
 def _strings(found: pa.Array[Any]) -> pa.Array[Any]:
     """Return binary values as strings of the same bytes."""
-    data = found.buffers()[2]
+    data: Any = found.buffers()[2]
     # A cast would check that they are UTF-8, but takes 130 µs at least.
     if data is None or np.frombuffer(data, np.uint8).max(initial=0) < 0x80:
-        return found.view(pa.string())
+        return _as_array(found.view(pa.string()))
     try:
-        return found.cast(pa.string())
+        return _as_array(found.cast(pa.string()))
     except pa.ArrowInvalid as error:
         raise Irregular from error
 
 
-def _dictionary(
-    numbers: npt.NDArray[np.int32], values: pa.Array[Any], present: Booleans | None
-) -> pa.DictionaryArray[Any, Any]:
-    if present is None:
-        return pa.DictionaryArray.from_arrays(pa.array(np.ascontiguousarray(numbers)), values)
-    return pa.DictionaryArray.from_arrays(pa.array(_spread(numbers, present), mask=~present), values)
+def _dictionary(numbers: npt.NDArray[np.int32], values: pa.Array[Any], present: Booleans | None) -> pa.Array[Any]:
+    return _as_array(pa.DictionaryArray.from_arrays(_of_numpy(numbers, present), values))
 
 
 def _empty(wanted: pa.DataType, nulls: int) -> pa.Array[Any]:
     if pa.types.is_dictionary(wanted):
-        return pa.DictionaryArray.from_arrays(pa.nulls(nulls, pa.int32()), pa.array([], pa.string()))
-    return pa.nulls(nulls, wanted)
+        return _as_array(pa.DictionaryArray.from_arrays(pa.nulls(nulls, pa.int32()), pa.array([], pa.string())))
+    return _as_array(pa.array([None] * nulls, wanted))
 
 
 def _constant(value: Any, wanted: pa.DataType, records: int) -> pa.Array[Any]:
     if value is None:
         return _empty(wanted, records)
     if pa.types.is_dictionary(wanted):
-        return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), records), pa.array([value]))
-    if pa.types.is_timestamp(wanted):
-        return pa.repeat(pa.scalar(value, pa.int64()), records).view(wanted)
-    return pa.repeat(pa.scalar(value, wanted), records)
+        return _dictionary(np.zeros(records, np.int32), pa.array([value], pa.string()), None)
+    plain = pa.int64() if pa.types.is_timestamp(wanted) else wanted
+    return _as_array(pa.array([value] * records, plain).view(wanted))

@@ -39,7 +39,7 @@ def columnar(decoder: ColumnDecoder, kind: type[Record], values: list[bytes]) ->
     columns = decoder.decode(values)
     if columns is None:
         raise RuntimeError(f"the columnar decoder refuses valid {kind.__name__} records")
-    origin = [pa.array([0] * len(values), pa.int32()), pa.array(range(len(values)), pa.int64())]
+    origin: list[pa.Array[Any]] = [pa.array([0] * len(values), pa.int32()), pa.array(range(len(values)), pa.int64())]
     return pa.RecordBatch.from_arrays([*columns, *origin], schema=schema(kind))
 
 
