@@ -66,7 +66,7 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
 
 def tell(name: str, seconds: tuple[float, float], rows: int = RECORDS) -> None:
     wall, cpu = seconds
-    print(f"  {name:<34} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")
+    print(f"  {name:<50} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")
 
 
 @contextmanager
@@ -103,7 +103,7 @@ async def both(name: str, make: Callable[[int], Callable[[], Awaitable[Any]]], r
     before, after = (min(arm) for arm in zip(*rounds, strict=True))
     tell(f"{name}, record by record", before, rows)
     tell(name, after, rows)
-    print(f"  {'':<34} CPU ÷ {before[1] / after[1]:.2f}, time ÷ {before[0] / after[0]:.2f}")
+    print(f"  {'':<50} CPU ÷ {before[1] / after[1]:.2f}, time ÷ {before[0] / after[0]:.2f}")
 
 
 async def best(make: Callable[[int], Callable[[], Awaitable[Any]]]) -> tuple[float, float]:
@@ -160,7 +160,7 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
     found = await engine.rows(
         f"SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND table = '{table}'"
     )
-    print(f"  {'':<34} {found[0][0]:12.1f} bytes/row in the table")
+    print(f"  {'':<50} {found[0][0]:12.1f} bytes/row in the table")
     await engine.close()
 
 
@@ -178,7 +178,7 @@ async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> 
 
     tell("  bare pyarrow write", await best(lambda _: write))
     size = (place / "bare.parquet").stat().st_size
-    print(f"  {'':<34} {size / RECORDS:12.1f} bytes/row in the file")
+    print(f"  {'':<50} {size / RECORDS:12.1f} bytes/row in the file")
 
 
 async def main() -> None:
