@@ -119,6 +119,7 @@ class Codec:
         """Return the writer's schema of an id, as parsed; None if the registry does not know it (yet).
 
         Raises:
+            RecordRefused: the registry has something else than an Avro schema under it.
             SchemaError: the registry cannot be reached.
         """
         return self._registry.schema(schema_id)

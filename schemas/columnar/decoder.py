@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from alphapulse.errors import RecordRefused
 from schemas.codec import Codec
 from schemas.columnar.arrow import array
 from schemas.columnar.plan import Plan, plan_of
@@ -81,7 +82,10 @@ class ColumnDecoder:
 
     def _plan(self, schema_id: int) -> Plan | None:
         if schema_id not in self._plans:
-            written = self._codec.written(schema_id)
+            try:
+                written = self._codec.written(schema_id)
+            except RecordRefused:
+                return None  # the codec says the same of each of its records
             if written is None:
                 return None  # the registry may know it later
             same = isinstance(written, dict) and written.get("name") == self._wanted["name"]

@@ -282,6 +282,17 @@ def test_an_unknown_id_is_asked_for_again() -> None:
     assert made.decode([CODEC.encode(TRADE)]) is not None
 
 
+class Foreign(LocalRegistry):
+    """A registry that also has schemas of another format."""
+
+    def schema(self, schema_id: int) -> dict[str, Any] | None:
+        raise RecordRefused(f"schema {schema_id} is no Avro schema")
+
+
+def test_a_schema_of_another_format_is_left_to_the_codec() -> None:
+    assert decoder(Trade, Codec(Foreign())).decode([CODEC.encode(TRADE)]) is None
+
+
 def test_a_writer_without_a_field_that_has_no_default_is_left_to_the_codec() -> None:
     older = schema_of(Trade, side=None)
     assert decoder(Trade, codec_with(older)).decode([written(older, TRADE.__dict__)]) is None
