@@ -54,8 +54,9 @@ soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against eve
 outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it back, judge what that did (SECONDS, RATE)
 	$(BIN)/python -m tests.outage --seconds "$(SECONDS)" --rate "$(RATE)" $(ARGS)
 
-fuzz: $(VENV)/.dev ## Feed the venues' protocols a night's worth of mangled frames (FRAMES)
-	FUZZ_FRAMES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py $(ARGS)
+fuzz: $(VENV)/.dev ## Feed venues' protocols and columnar decoder a night's worth of mangled frames and batches (FRAMES)
+	FUZZ_FRAMES=$(FRAMES) MUTATED_BATCHES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py \
+	    tests/property/test_columnar.py $(ARGS)
 
 check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, schemas, spelling, TOML, YAML, workflows, references, the chart, the client's and the page's own checks
 	$(BIN)/python -m pip --disable-pip-version-check check

@@ -115,6 +115,15 @@ class Codec:
             raise RecordRefused(f"expected {kind.__name__}, found {type(record).__name__}")
         return record
 
+    def written(self, schema_id: int) -> dict[str, Any] | None:
+        """Return the writer's schema of an id, as parsed; None if the registry does not know it (yet).
+
+        Raises:
+            RecordRefused: the registry has something else than an Avro schema under it.
+            SchemaError: the registry cannot be reached.
+        """
+        return self._registry.schema(schema_id)
+
     def _writer(self, kind: type[Record]) -> tuple[bytes, dict[str, Any], Validity]:
         found = definition(kind)
         return _HEADER.pack(_MAGIC, self._registry.register(found)), found.parsed, Validity(found.parsed)

@@ -18,7 +18,8 @@ from alphapulse.shown import shown
 
 Values = Mapping[str, Any]
 
-_SIDES = (("bid_prices", "bid_sizes"), ("ask_prices", "ask_sizes"))
+SIDES = (("bid_prices", "bid_sizes"), ("ask_prices", "ask_sizes"))
+"""Arrays that must have equal lengths: the prices and sizes of a side."""
 _INTEGERS = ("int", "long")
 _ONLY_INTEGERS = {int}
 _INT32_MIN = -(2**31)
@@ -39,7 +40,7 @@ class Validity:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._types: dict[str, Any] = {field["name"]: field["type"] for field in schema["fields"]}
-        self._sides = [pair for pair in _SIDES if pair[0] in self._types]
+        self._sides = [pair for pair in SIDES if pair[0] in self._types]
         sound = [term for name, kind in self._types.items() for term in _range_terms(name, kind)]
         sound += [f"len(v[{prices!r}]) == len(v[{sizes!r}])" for prices, sizes in self._sides]
         self.sound = _predicate(sound)

@@ -1,26 +1,42 @@
-"""Messages to Arrow rows; undecodable messages go to ``dlq`` before the offset after them is committed."""
+"""Messages to Arrow rows; undecodable messages go to ``dlq`` before the offset after them is committed.
+
+Many messages of a topic are decoded together into columns (:mod:`schemas.columnar`), a few one by one: joining and
+reading them costs some hundred microseconds, however few they are. If there is anything wrong with any of many, they
+are halved until there are few, so that exactly the bad ones are refused, with the codec's reason.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from operator import attrgetter
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
 from aiokafka import TopicPartition
 
 from alphapulse.errors import RecordRefused
 from schemas.codec import Codec
+from schemas.columnar import ColumnDecoder
 from schemas.definitions import definitions
 from schemas.records import Record
 from schemas.refusal_sender import RefusalSender
 from sinks.buffer import Message
-from sinks.columns import batch
+from sinks.columns import PARTITION, batch, schema
 from sinks.contract import BatchChunk
 
 _CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 
+COLUMNAR_RECORDS: Final = 64
+"""Fewer records are decoded one by one (``tests/benchmarks/bench_columnar.py``)."""
 SLICE_RECORDS: Final = 2_000
-"""Records decoded at once: blocks the event loop for about 20 ms."""
+"""Records decoded one by one at once: blocks the event loop for about 20 ms."""
+COLUMNAR_SLICE_RECORDS: Final = 10_000
+COLUMNAR_SLICE_BYTES: Final = 2**20
+"""Bounds of what is decoded into columns at once: blocks the event loop for about 10 ms, and fits the processor's
+cache."""
 
 
 class RecordDecoder:
@@ -33,14 +49,14 @@ class RecordDecoder:
 
     def __init__(self, codec: Codec, refusals: RefusalSender) -> None:
         self._codec = codec
+        self._columnar: dict[type[Record], ColumnDecoder] = {}
         self.refusals = refusals
 
     async def chunks(self, messages: Mapping[TopicPartition, Sequence[Message]]) -> list[BatchChunk]:
-        """Return the rows of ``messages``, without refused ones: one chunk per partition that has any.
+        """Return the rows of ``messages``, without refused ones: chunks of one partition each, in offset order.
 
         The partitions of a topic are decoded into one Arrow batch and sliced: a batch takes about 200 µs however few
-            its rows,
-        so ten partitions with a handful of records each would take ten times that.
+        its rows, so ten partitions with a handful of records each would take ten times that.
 
         Args:
             messages: by partition, in offset order.
@@ -49,44 +65,71 @@ class RecordDecoder:
             BrokerError: the broker refuses dead letters.
             SchemaError: the schema registry cannot be reached.
         """
-        topics: dict[str, list[TopicPartition]] = {}
-        for key in messages:
-            topics.setdefault(key.topic, []).append(key)
+        topics: dict[str, list[Message]] = {}
+        for key, of_partition in messages.items():
+            topics.setdefault(key.topic, []).extend(of_partition)
         found: list[BatchChunk] = []
-        for topic, keys in topics.items():
-            found += await self._chunks_of_topic(_CLASS_OF[topic], {key: messages[key] for key in keys})
+        for topic, of_topic in topics.items():
+            kind = _CLASS_OF[topic]
+            for part in _slices(of_topic):
+                for rows in await self._rows(kind, part):
+                    found += _by_partition(topic, kind, rows)
         return found
 
-    async def _chunks_of_topic(
-        self, kind: type[Record], messages: Mapping[TopicPartition, Sequence[Message]]
-    ) -> list[BatchChunk]:
-        """Decode record by record."""
+    async def _rows(self, kind: type[Record], messages: Sequence[Message]) -> list[pa.RecordBatch]:
+        if len(messages) < COLUMNAR_RECORDS:
+            return await self._one_by_one(kind, messages)
+        rows = self._together(kind, messages)
+        await asyncio.sleep(0)
+        if rows is not None:
+            return [rows]
+        middle = len(messages) // 2
+        return [*await self._rows(kind, messages[:middle]), *await self._rows(kind, messages[middle:])]
+
+    def _together(self, kind: type[Record], messages: Sequence[Message]) -> pa.RecordBatch | None:
+        """Decode into columns; None if any of the messages needs to be looked at on its own."""
+        columnar = self._columnar.get(kind)
+        if columnar is None:
+            columnar = self._columnar[kind] = ColumnDecoder(self._codec, kind, schema(kind))
+        columns = columnar.decode([message.value or b"" for message in messages])
+        if columns is None:
+            return None
+        partitions = np.fromiter(map(attrgetter("partition"), messages), np.int32, len(messages))
+        offsets = np.fromiter(map(attrgetter("offset"), messages), np.int64, len(messages))
+        return pa.RecordBatch.from_arrays([*columns, pa.array(partitions), pa.array(offsets)], schema=schema(kind))
+
+    async def _one_by_one(self, kind: type[Record], messages: Sequence[Message]) -> list[pa.RecordBatch]:
+        """Decode record by record, and refuse what is none; one batch, or nothing."""
         decode = self._codec.decode_as
         records: list[Record] = []
-        partitions: list[int] = []
-        offsets: list[int] = []
-        ends: dict[TopicPartition, int] = {}
-        left = SLICE_RECORDS
-        for key, of_partition in messages.items():
-            for message in of_partition:
-                try:
-                    records.append(decode(kind, message.value if message.value is not None else b""))
-                except RecordRefused as error:
-                    await self.refusals.refuse(message, error)
-                else:
-                    offsets.append(message.offset)
-                left -= 1
-                if not left:
-                    left = SLICE_RECORDS
-                    await asyncio.sleep(0)
-            partitions += [key.partition] * (len(records) - len(partitions))
-            ends[key] = len(records)
+        kept: list[Message] = []
+        for number, message in enumerate(messages, start=1):
+            try:
+                records.append(decode(kind, message.value if message.value is not None else b""))
+            except RecordRefused as error:
+                await self.refusals.refuse(message, error)
+            else:
+                kept.append(message)
+            if number % SLICE_RECORDS == 0:
+                await asyncio.sleep(0)
         if not records:
             return []
-        rows = batch(kind, records, partitions, offsets)
-        chunks, start = [], 0
-        for key, end in ends.items():
-            if end > start:
-                chunks.append(BatchChunk(key, kind, rows.slice(start, end - start)))
-            start = end
-        return chunks
+        return [batch(kind, records, [m.partition for m in kept], [m.offset for m in kept])]
+
+
+def _slices(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Cut messages at :data:`COLUMNAR_SLICE_RECORDS` and :data:`COLUMNAR_SLICE_BYTES`."""
+    start = size = 0
+    for at, message in enumerate(messages):
+        size += len(message.value or b"")
+        if at - start >= COLUMNAR_SLICE_RECORDS or (size > COLUMNAR_SLICE_BYTES and at > start):
+            yield messages[start:at]
+            start, size = at, len(message.value or b"")
+    yield messages[start:]
+
+
+def _by_partition(topic: str, kind: type[Record], rows: pa.RecordBatch) -> Iterator[BatchChunk]:
+    partitions = rows.column(PARTITION).to_numpy()
+    cuts = np.flatnonzero(np.diff(partitions)) + 1
+    for start, end in pairwise([0, *cuts.tolist(), rows.num_rows]):
+        yield BatchChunk(TopicPartition(topic, int(partitions[start])), kind, rows.slice(start, end - start))

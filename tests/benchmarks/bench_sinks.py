@@ -1,14 +1,19 @@
 """The sinks' whole path on a log in memory, against the bare write of the same rows, and what durability costs.
 
 ``python -m tests.benchmarks.bench_sinks``
+
+Each sink runs with columnar decoding and, for comparison, record by record: at full speed, and with batches of the size
+that they have at 50 and 500 records a second (one write a second and a minute, respectively).
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +27,12 @@ from alphapulse.config import ClickHouseSettings, LogSettings, ParquetSettings, 
 from alphapulse.logs import configure
 from schemas.codec import Codec
 from schemas.records import L2Update, Record, Trade
+from sinks import decoder
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.tables import INCARNATION, migrate
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.columns import batch, schema
+from sinks.consumer import READ_RECORDS
 from sinks.contract import SinkTarget
 from sinks.parquet.encodings import options
 from sinks.parquet.writer import ParquetTarget
@@ -36,6 +43,8 @@ from tests.fixtures.records import l2, trade
 from tests.fixtures.sink_life import live
 
 RECORDS = 100_000
+RATES = (50, 500)
+QUIET_WRITES = 12
 BATCH = 50_000
 ROUNDS = 3
 CODEC = Codec()
@@ -57,7 +66,44 @@ async def timed(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
 
 def tell(name: str, seconds: tuple[float, float], rows: int = RECORDS) -> None:
     wall, cpu = seconds
-    print(f"  {name:<34} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")
+    print(f"  {name:<50} {rows / wall:12,.0f} records/s   {cpu / rows * 1e6:7.2f} µs CPU/record")
+
+
+@contextmanager
+def record_by_record() -> Iterator[None]:
+    """Let the sinks decode as they did before there was a columnar decoder."""
+    usual = decoder.COLUMNAR_RECORDS
+    decoder.COLUMNAR_RECORDS = sys.maxsize  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        decoder.COLUMNAR_RECORDS = usual  # type: ignore[misc]
+
+
+async def compare(name: str, sink: Callable[[int, int], Callable[[], Awaitable[Any]]], log: Log, seconds: int) -> None:
+    """Run ``sink(number, records per batch)`` in both ways on the log, and on its beginning at the usual rates."""
+    await both(name, lambda number: sink(number, BATCH), RECORDS)
+    whole = log.partitions
+    for rate in RATES:
+        # Each write takes as many from one of four partitions, as they come from this log.
+        count = rate * seconds
+        number = min(QUIET_WRITES * count, RECORDS) // 4
+        log.partitions = {key: messages[:number] for key, messages in whole.items()}
+        await both(f"{name}, {rate} a second", lambda at, count=count: sink(at, count), number * 4)  # type: ignore[misc]
+    log.partitions = whole
+
+
+async def both(name: str, make: Callable[[int], Callable[[], Awaitable[Any]]], rows: int) -> None:
+    """Print the figures of both ways, which take turns."""
+    rounds: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    for number in range(ROUNDS):
+        with record_by_record():
+            before = await timed(make(2 * number))
+        rounds.append((before, await timed(make(2 * number + 1))))
+    before, after = (min(arm) for arm in zip(*rounds, strict=True))
+    tell(f"{name}, record by record", before, rows)
+    tell(name, after, rows)
+    print(f"  {'':<50} CPU ÷ {before[1] / after[1]:.2f}, time ÷ {before[0] / after[0]:.2f}")
 
 
 async def best(make: Callable[[int], Callable[[], Awaitable[Any]]]) -> tuple[float, float]:
@@ -79,21 +125,22 @@ async def decode(log: Log) -> None:
             CODEC.decode(message.value or b"")
 
 
-def fresh(log: Log, target: SinkTarget) -> Callable[[], Awaitable[Any]]:
+def fresh(log: Log, target: SinkTarget, count: int) -> Callable[[], Awaitable[Any]]:
     log.commits.clear()
-    return lambda: live(log, target)
+    return lambda: live(log, target, slices=[] if count >= READ_RECORDS else [count] * RECORDS)
 
 
 async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
     engine = Engine(Settings(data_dir=place))
     await engine.open(asyncio.Event())
     await migrate(engine)
-    bounds = ClickHouseSettings(batch_records=BATCH)
 
-    def sink(number: int) -> Callable[[], Awaitable[Any]]:
-        return fresh(log, ClickHouseTarget(bounds, LastingEngine(engine), f"{table}-{number}", asyncio.Event()))
+    def sink(number: int, count: int) -> Callable[[], Awaitable[Any]]:
+        bounds = ClickHouseSettings(batch_records=count, batch_seconds=3600)
+        name = f"{table}-{number}-{count}"
+        return fresh(log, ClickHouseTarget(bounds, LastingEngine(engine), name, asyncio.Event()), count)
 
-    tell("ClickHouse sink", await best(sink))
+    await compare("ClickHouse sink", sink, log, 1)
     name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), pa.array(["bare"]))
     whole = rows.append_column(INCARNATION, name)
 
@@ -113,16 +160,17 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
     found = await engine.rows(
         f"SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE active AND table = '{table}'"
     )
-    print(f"  {'':<34} {found[0][0]:12.1f} bytes/row in the table")
+    print(f"  {'':<50} {found[0][0]:12.1f} bytes/row in the table")
     await engine.close()
 
 
 async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> None:
-    def sink(number: int) -> Callable[[], Awaitable[Any]]:
-        bounds = ParquetSettings(path=str(place / f"sink-{number}"))
-        return fresh(log, ParquetTarget(Settings(parquet=bounds), "bench"))
+    def sink(number: int, count: int) -> Callable[[], Awaitable[Any]]:
+        records = ParquetSettings().batch_records if count == BATCH else count
+        bounds = ParquetSettings(path=str(place / f"sink-{number}-{count}"), batch_records=records, batch_seconds=3600)
+        return fresh(log, ParquetTarget(Settings(parquet=bounds), "bench"), count)
 
-    tell("Parquet sink", await best(sink))
+    await compare("Parquet sink", sink, log, 60)
 
     async def write() -> None:
         with pq.ParquetWriter(place / "bare.parquet", rows.schema, **options(kind)) as writer:
@@ -130,7 +178,7 @@ async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> 
 
     tell("  bare pyarrow write", await best(lambda _: write))
     size = (place / "bare.parquet").stat().st_size
-    print(f"  {'':<34} {size / RECORDS:12.1f} bytes/row in the file")
+    print(f"  {'':<50} {size / RECORDS:12.1f} bytes/row in the file")
 
 
 async def main() -> None:

@@ -13,54 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapulse.errors import RecordRefused
-from alphapulse.fixed import EXPONENT_LIMIT, INT64_MAX, INT64_MIN
+from alphapulse.fixed import INT64_MAX, INT64_MIN
 from schemas.codec import Codec
-from schemas.definitions import definition, definitions
+from schemas.definitions import definitions
 from schemas.records import TOPIC_OF, Record
 from schemas.registry import LocalRegistry
+from tests.fixtures.any_record import records
 
 CODEC = Codec()
 REGISTRY = LocalRegistry()
-
-_PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
-    "null": st.none(),
-    "boolean": st.booleans(),
-    "int": st.integers(-(2**31), 2**31 - 1),
-    "long": st.integers(INT64_MIN, INT64_MAX),
-    "double": st.floats(allow_nan=False),
-    "string": st.text(),
-    "bytes": st.binary(),
-}
-
-
-def values(kind: Any) -> st.SearchStrategy[Any]:
-    """Everything an Avro type can hold."""
-    if isinstance(kind, list):
-        return st.one_of([values(item) for item in kind])
-    if isinstance(kind, str):
-        return _PRIMITIVES[kind]
-    if kind["type"] == "enum":
-        return st.sampled_from(kind["symbols"])
-    if kind["type"] == "array":
-        return st.lists(values(kind["items"]))
-    assert kind["type"] == "map"
-    return st.dictionaries(st.text(), values(kind["values"]))
-
-
-@st.composite
-def records(draw: st.DrawFn, kind: type[Record]) -> Record:
-    schema = {field["name"]: field["type"] for field in definition(kind).parsed["fields"]}
-    fields: dict[str, Any] = {}
-    for name, avro in schema.items():
-        if name.endswith("exponent"):
-            fields[name] = draw(st.integers(-EXPONENT_LIMIT, EXPONENT_LIMIT))
-        elif name.endswith("_sizes"):
-            count = len(fields[name.replace("sizes", "prices")])
-            fields[name] = draw(st.lists(values(avro["items"]), min_size=count, max_size=count))
-        else:
-            fields[name] = draw(values(avro))
-    return kind(**fields)
-
 
 any_record = st.sampled_from(list(TOPIC_OF)).flatmap(records)
 

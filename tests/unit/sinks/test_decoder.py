@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 
 from alphapulse import topics
 from schemas.codec import Codec
-from schemas.records import DeadLetter, Trade
+from schemas.records import DeadLetter, L2Update, Trade
 from schemas.refusal_sender import RefusalSender
 from sinks.buffer import Message
 from sinks.columns import schema
@@ -96,3 +96,60 @@ async def test_a_message_without_value_is_refused() -> None:
     empty = message(TRADES, 5, b"")
     assert await decoder(LogProducer(log)).chunks({TRADES: [empty]}) == []
     assert CODEC.decode_as(DeadLetter, log.sent[0][1]).value == b""
+
+
+def updates(count: int, *, bad: dict[int, bytes]) -> dict[TopicPartition, list[Message]]:
+    """Records of four partitions, some of them something else."""
+    found: dict[TopicPartition, list[Message]] = {}
+    for number in range(count):
+        key = TopicPartition(topics.L2, number * 4 // count)
+        of_partition = found.setdefault(key, [])
+        of_partition.append(message(key, 1000 + number, bad.get(number, CODEC.encode(l2(number)))))
+    return found
+
+
+async def decoded(messages: dict[TopicPartition, list[Message]], log: Log) -> list[tuple[int, int, int]]:
+    """Return partition, offset and sequence of each row."""
+    chunks = await decoder(LogProducer(log)).chunks(messages)
+    found = []
+    for chunk in chunks:
+        chunk.rows.validate(full=True)
+        assert chunk.rows.schema == schema(L2Update)
+        assert set(chunk.rows.column("_partition").to_pylist()) == {chunk.partition.partition}
+        found += [(row["_partition"], row["_offset"], row["sequence"]) for row in chunk.rows.to_pylist()]
+    return found
+
+
+async def test_many_records_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Codec, "decode", None)
+    found = await decoded(updates(500, bad={}), Log())
+    assert found == [(number // 125, 1000 + number, number) for number in range(500)]
+
+
+async def test_of_many_records_exactly_the_bad_ones_are_refused() -> None:
+    log = Log()
+    value = CODEC.encode(l2(7))
+    bad = {0: b"", 130: value[:-1], 131: value + value, 399: b"\0\0\0\0\1" + value[5:], 499: CODEC.encode(trade(1))}
+    found = await decoded(updates(500, bad=bad), log)
+    assert found == [(number // 125, 1000 + number, number) for number in range(500) if number not in bad]
+    letters = [CODEC.decode_as(DeadLetter, sent) for _, sent in log.sent]
+    assert [(letter.offset, letter.value) for letter in letters] == [(1000 + at, sent) for at, sent in bad.items()]
+
+
+@pytest.mark.parametrize("bound", ["RECORDS", "BYTES"])
+async def test_a_long_batch_is_decoded_in_slices(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(f"sinks.decoder.COLUMNAR_SLICE_{bound}", 100 if bound == "RECORDS" else 10_000)
+    log = Log()
+    decoding = asyncio.create_task(decoded(updates(450, bad={444: b"junk"}), log))
+    turns = 0
+    while not decoding.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert decoding.result() == [(number * 4 // 450, 1000 + number, number) for number in range(450) if number != 444]
+    assert turns >= 4
+    assert len(log.sent) == 1
+
+
+async def test_a_value_of_more_than_a_slice_is_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.decoder.COLUMNAR_SLICE_BYTES", 1)
+    assert len(await decoded(updates(10, bad={}), Log())) == 10
