@@ -39,6 +39,7 @@ from alphapulse.config.values import (
     Group,
     HttpUrl,
     Listed,
+    ParquetPath,
     Secret,
     Symbol,
     TopicName,
@@ -220,12 +221,17 @@ class ClickHouseSettings(Section):
 class ParquetSettings(Section):
     """``[parquet]``: the file sink. Empty ``path``: ``data_dir/parquet``."""
 
-    path: str = ""
+    path: ParquetPath = ""
+    """Folder, or URL of a bucket for pyarrow's filesystems; credentials come from the environment."""
     group: Group = "alphapulse-sink-parquet"
     topics: Topics = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
     batch_records: Annotated[int, Field(ge=1)] = 500_000
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0
     drain_seconds: DrainSeconds = 10.0
+    keep_days: Annotated[float, Field(ge=0)] = 0.0
+    """``alphapulse parquet retain`` removes hours that ended longer ago; 0: none."""
+    keep_gb: Annotated[float, Field(ge=0)] = 0.0
+    """It removes the oldest hours until the rest is at most so many gigabytes (10^9 bytes); 0: none."""
 
 
 class GatewaySettings(Section):
