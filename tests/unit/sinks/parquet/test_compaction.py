@@ -11,7 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from alphapulse.claim import InUse
-from sinks.parquet import compaction, local, merging
+from sinks.parquet import local, merging
 from sinks.parquet.compaction import Outcome, candidates, compact, settled_hour
 from sinks.parquet.names import HOUR_NS, parsed
 from sinks.parquet.store import Store, StoreError
@@ -210,14 +210,14 @@ async def test_a_source_that_was_removed_meanwhile_leaves_all_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await filled(tmp_path, (5, 5, 5))
-    merge = compaction.merge
+    merge = merging.merge
 
     def removed(*arguments: object) -> int:
         rows = merge(*arguments)  # type: ignore[arg-type]
         store.remove([paths_in(tmp_path)[0]])
         return rows
 
-    monkeypatch.setattr(compaction, "merge", removed)
+    monkeypatch.setattr("sinks.parquet.compaction.merge", removed)
     (outcome,) = compacted(store)
     assert "was removed meanwhile" in outcome.reason
     assert offsets_in(tmp_path) == list(range(5, 15))
