@@ -244,6 +244,12 @@ def simulate(context: typer.Context) -> None:
     _become("producers.simulator", "--venues", SIMULATED_VENUES, *context.args)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def parquet(context: typer.Context) -> None:
+    """List, compact, verify and retire Parquet files: `parquet ls|compact|verify|retain` (more: `parquet --help`)."""
+    _become("sinks.parquet", *context.args)
+
+
 @app.command(cls=QueryCommand)
 def sql(
     query: Annotated[str, typer.Argument(help="A SELECT, SHOW, DESCRIBE or EXPLAIN.", show_default=False)],

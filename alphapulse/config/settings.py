@@ -39,6 +39,7 @@ from alphapulse.config.values import (
     Group,
     HttpUrl,
     Listed,
+    ParquetPath,
     Secret,
     Symbol,
     TopicName,
@@ -245,8 +246,8 @@ class ClickHouseSettings(Section):
 class ParquetSettings(Section):
     """``[parquet]``: the file sink. Empty ``path``: ``data_dir/parquet``."""
 
-    path: str = ""
-    """Folder of the files."""
+    path: ParquetPath = ""
+    """Folder, or URL of a bucket for pyarrow's filesystems; credentials come from the environment."""
     group: Group = "alphapulse-sink-parquet"
     """Consumer group; the sinks of one group share the partitions."""
     topics: Topics = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
@@ -256,6 +257,10 @@ class ParquetSettings(Section):
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0
     """… or this long after its oldest record was fetched: each batch is one file per partition and hour."""
     drain_seconds: DrainSeconds = 10.0
+    keep_days: Annotated[float, Field(ge=0)] = 0.0
+    """``alphapulse parquet retain`` removes hours that ended longer ago; 0: none."""
+    keep_gb: Annotated[float, Field(ge=0)] = 0.0
+    """It removes the oldest hours until the rest is at most so many gigabytes (10^9 bytes); 0: none."""
 
 
 class GatewaySettings(Section):

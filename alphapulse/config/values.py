@@ -122,6 +122,27 @@ WebSocketUrl = Annotated[str, _url("wss", "ws")]
 HttpUrl = Annotated[str, _url("https", "http")]
 
 
+_FILE_SYSTEMS: Final = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+
+
+def _parquet_path(text: str) -> str:
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return text
+    if scheme not in _FILE_SYSTEMS and not scheme.startswith("fsspec+"):
+        known = ", ".join(f"{name}://" for name in _FILE_SYSTEMS)
+        raise ValueError(f"must be a folder or a URL with one of {known}, fsspec+NAME://, not {scheme}://")
+    if "@" in rest.partition("/")[0] and not scheme.startswith("abfs"):
+        raise ValueError(f"must not have credentials: {scheme}:// takes them from the environment (docs/parquet.md)")
+    if not rest.partition("?")[0].strip("/"):
+        raise ValueError(f"must name a {'folder' if scheme == 'file' else 'bucket'} after {scheme}://")
+    return text
+
+
+ParquetPath = Annotated[str, AfterValidator(_parquet_path)]
+"""Folder, or URL of one of pyarrow's filesystems without credentials."""
+
+
 def _network(text: str) -> str:
     try:
         return str(ip_network(text))

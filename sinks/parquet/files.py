@@ -1,25 +1,20 @@
-"""Parquet files by topic and record-time hour: names, writing, and finding files to remove.
+"""Drafts: files being written, of one partition and one hour.
 
-::
-
-    <root>/md.trades/date=2024-08-08/hour=07/<writer>-<incarnation>-<partition>-<first>-<last>.parquet
-
-``first`` and ``last`` are the offsets of the file's first and last row. ``writer`` is random per process, so that a
-process that has lost a partition without noticing cannot touch its successor's files. While a file is being written it
-is named ``.<…>.tmp`` (readers of Parquet folders skip names that begin with a dot) and locked with ``flock``, which the
-kernel releases when the writer dies: a draft that can be locked has no writer any more.
+A draft is a file of the local disk, hidden and named ``.<writer>-<incarnation>-<partition>-<hour>-<number>.tmp``, in
+the store's folder for drafts; it is complete and durable before :meth:`sinks.parquet.store.Store.publish` puts it in
+its place. It is locked with ``flock``, which the kernel releases when the writer dies, however it does: a draft that
+can be locked has no writer any more, and whoever starts next removes it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import itertools
+import json
 import os
-import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -28,81 +23,45 @@ import pyarrow.parquet as pq
 from aiokafka import TopicPartition
 
 from sinks.columns import OFFSET
+from sinks.parquet.names import file_name, hour_folder, safe_name
 
-HOUR_NS: Final = 3_600 * 10**9
 ROW_GROUP_BYTES: Final = 32 * 2**20
 """Arrow bytes per row group."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.]")
-_NAME: Final = re.compile(r"[0-9a-f]+-(?P<incarnation>[^-]+)-(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)\.parquet")
-_DRAFT: Final = re.compile(r"\.[0-9a-f]+-(?P<incarnation>[^-]+)-(?P<partition>\d+)-(?P<first>\d+)\.tmp")
-_WRITER: Final = secrets.token_hex(4)
+WRITER: Final = secrets.token_hex(4)
+_NUMBERS: Final = itertools.count()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A finished file; ``rows`` is 0 if only its name was read."""
+def open_draft(path: Path) -> IO[bytes]:
+    """Create and lock a draft.
 
-    path: Path
-    partition: TopicPartition
-    first: int
-    last: int
-    rows: int = 0
-
-
-def safe_name(incarnation: str) -> str:
-    """Return an incarnation as part of a file name: without ``-``, ``/`` and the like, injective."""
-    return _UNSAFE.sub(lambda found: f"~{ord(found.group()):x}~", incarnation)
-
-
-def hour_folder(root: Path, topic: str, hour: int) -> Path:
-    """Return the folder of an hour, given in hours since the Unix epoch."""
-    start = _EPOCH + timedelta(hours=hour)
-    return root / topic / f"date={start:%Y-%m-%d}" / f"hour={start:%H}"
+    Raises:
+        OSError: it cannot be created.
+    """
+    while True:
+        file = path.open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Between open and lock a process that sweeps may have taken it for a dead one's.
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()
 
 
-def stored(root: Path, topic: str, incarnation: str) -> Iterator[Stored]:
-    """Yield the finished files of a topic that hold offsets of ``incarnation``."""
-    name = safe_name(incarnation)
-    for path in root.joinpath(topic).glob("date=*/hour=*/*.parquet"):
-        found = _NAME.fullmatch(path.name)
-        if found is not None and found["incarnation"] == name:
-            yield Stored(path, TopicPartition(topic, int(found["partition"])), int(found["first"]), int(found["last"]))
-
-
-def remove_dead_drafts(root: Path, partitions: Iterable[TopicPartition]) -> int:
-    """Remove the drafts of ``partitions`` whose writers have ended, of any incarnation; return their number."""
+def remove_dead_drafts(folder: Path) -> int:
+    """Remove the drafts in ``folder`` whose writers have ended; return their number."""
     removed = 0
-    wanted = set(partitions)
-    for topic in {key.topic for key in wanted}:
-        for path in root.joinpath(topic).glob("date=*/hour=*/.*.tmp"):
-            found = _DRAFT.fullmatch(path.name)
-            if found is None or TopicPartition(topic, int(found["partition"])) not in wanted:
-                continue
-            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as draft:
-                fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-                removed += 1
+    for path in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as draft:
+            fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            removed += 1
     return removed
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals in ``folder`` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents, each durably."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+def checkpoint_text(first: int, last: int, rows: Mapping[int, int]) -> str:
+    """Return the metadata of one checkpoint of a partition: its offsets, and its rows by hour, of all its files."""
+    return json.dumps([{"first": first, "last": last, "rows": {str(hour): count for hour, count in rows.items()}}])
 
 
 class HourFile:
@@ -111,7 +70,7 @@ class HourFile:
     All methods block, and raise OSError on disk errors.
 
     Args:
-        root: folder of all topics.
+        drafts: folder of the drafts; exists.
         partition: of the rows.
         hour: hours since the Unix epoch.
         incarnation: instance of the broker's log that the offsets belong to.
@@ -121,7 +80,7 @@ class HourFile:
 
     def __init__(
         self,
-        root: Path,
+        drafts: Path,
         partition: TopicPartition,
         hour: int,
         incarnation: str,
@@ -129,9 +88,10 @@ class HourFile:
         options: Mapping[str, Any],
     ) -> None:
         self.partition = partition
+        self.hour = hour
         self.rows = 0
         self.pending_bytes = 0
-        self._folder = hour_folder(root, partition.topic, hour)
+        self._drafts = drafts
         self._incarnation = incarnation
         self._schema = schema
         self._options = options
@@ -163,18 +123,24 @@ class HourFile:
             self.pending_bytes = 0
 
     def _open(self) -> None:
-        make_folder(self._folder)
-        name = f".{_WRITER}-{safe_name(self._incarnation)}-{self.partition.partition}-{self._first}.tmp"
-        self._draft = self._folder / name
-        self._file = self._draft.open("wb")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        key = f"{safe_name(self._incarnation)}-{self.partition.partition}-{self.hour}-{next(_NUMBERS)}"
+        self._draft = self._drafts / f".{WRITER}-{key}.tmp"
+        self._file = open_draft(self._draft)
         self._writer = pq.ParquetWriter(self._file, self._schema, **self._options)
 
-    def finish(self) -> None:
-        """Write the remaining rows and the footer, and make the draft durable."""
+    def finish(self, first: int, last: int, rows: Mapping[int, int]) -> None:
+        """Write the remaining rows and the footer, and make the draft durable.
+
+        Args:
+            first: first offset that the checkpoint answers for in this partition.
+            last: last one.
+            rows: rows of the checkpoint in this partition, by hour.
+        """
+        if not self.rows:
+            raise RuntimeError("finish() of a file without rows")
         self.write_group()
         if self._writer is None or self._file is None:
-            raise RuntimeError("finish() of a file without rows")
+            raise RuntimeError("finish() of a closed file")
         self._writer.add_key_value_metadata(
             {
                 "alphapulse.topic": self.partition.topic,
@@ -182,6 +148,8 @@ class HourFile:
                 "alphapulse.incarnation": self._incarnation,
                 "alphapulse.first_offset": str(self._first),
                 "alphapulse.last_offset": str(self._last),
+                "alphapulse.rows": str(self.rows),
+                "alphapulse.checkpoints": checkpoint_text(first, last, rows),
             }
         )
         self._writer.close()
@@ -189,19 +157,15 @@ class HourFile:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def publish(self) -> Stored:
-        """Rename the finished draft. Not durable until :func:`sync_folder` of its folder."""
-        if self._draft is None or self._file is None:
-            raise RuntimeError("publish() before finish()")
-        offsets = f"{self.partition.partition}-{self._first}-{self._last}"
-        path = self._folder / f"{_WRITER}-{safe_name(self._incarnation)}-{offsets}.parquet"
-        self._draft.rename(path)
-        self._file.close()
-        self._file = None
-        return Stored(path, self.partition, self._first, self._last, self.rows)
+    def target(self, first: int, last: int) -> tuple[Path, str]:
+        """Return the finished draft and its path in the store, for :meth:`sinks.parquet.store.Store.publish`."""
+        if self._draft is None or self._writer is not None:
+            raise RuntimeError("target() before finish()")
+        name = file_name(WRITER, safe_name(self._incarnation), self.partition.partition, first, last)
+        return self._draft, f"{hour_folder(self.partition.topic, self.hour)}/{name}"
 
-    def abandon(self) -> None:
-        """Remove the draft."""
+    def close(self) -> None:
+        """Remove the draft, unless it was published, and give up its lock."""
         self._pending = []
         if self._file is None:
             return
@@ -211,5 +175,6 @@ class HourFile:
             self._writer = None
         if self._draft is not None:
             self._draft.unlink(missing_ok=True)
-        self._file.close()
+        with suppress(OSError):  # a full disk: what is buffered cannot be written, and need not
+            self._file.close()
         self._file = None

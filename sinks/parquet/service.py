@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from alphapulse.kafka import incarnation, reachable
-from alphapulse.service import Service
-from sinks.parquet.writer import ParquetTarget
+from alphapulse.service import Service, Stopped
+from sinks.parquet.writer import ParquetTarget, Unreachable
 from sinks.runner import WRITTEN, consume
 
 
@@ -16,9 +16,17 @@ async def serve(service: Service) -> None:
     """
     settings = service.settings
     await reachable(service, {*settings.parquet.topics, *WRITTEN})
-    target = ParquetTarget(settings, await incarnation(settings.kafka))
+    target = ParquetTarget(settings, await incarnation(settings.kafka), service.stopping)
+
+    def waiting(reason: str) -> None:
+        service.waiting = reason
+
+    target.waiting = waiting
     try:
-        await target.open()
+        try:
+            await target.open()
+        except Unreachable as error:
+            raise Stopped from error
         await consume(service, target, settings.parquet)
     finally:
         await target.close()

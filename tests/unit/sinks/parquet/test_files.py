@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,24 +11,16 @@ from aiokafka import TopicPartition
 from schemas.records import Trade
 from sinks.columns import batch, schema
 from sinks.parquet.encodings import options
-from sinks.parquet.files import (
-    HOUR_NS,
-    HourFile,
-    Stored,
-    hour_folder,
-    make_folder,
-    remove_dead_drafts,
-    safe_name,
-    stored,
-)
+from sinks.parquet.files import WRITER, HourFile, open_draft, remove_dead_drafts
+from sinks.parquet.names import HOUR_NS
 from tests.fixtures.records import START, trade
 
 KEY = TopicPartition("md.trades", 3)
 HOUR = START // HOUR_NS
 
 
-def open_file(root: Path, incarnation: str = "life-1") -> HourFile:
-    return HourFile(root, KEY, HOUR, incarnation, schema(Trade), options(Trade))
+def open_file(drafts: Path) -> HourFile:
+    return HourFile(drafts, KEY, HOUR, "life-1", schema(Trade), options(Trade))
 
 
 def rows(first: int, count: int) -> object:
@@ -35,31 +28,41 @@ def rows(first: int, count: int) -> object:
     return batch(Trade, [trade(number) for number in offsets], 3, offsets)
 
 
-def write(root: Path, first: int, count: int, incarnation: str = "life-1") -> Stored:
-    file = open_file(root, incarnation)
-    file.add(rows(first, count))  # type: ignore[arg-type]
-    file.finish()
-    return file.publish()
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_named_by_hour_and_offsets_and_knows_them(tmp_path: Path) -> None:
-    written = write(tmp_path, 100, 5)
-    folder = tmp_path / "md.trades" / "date=2024-08-08" / "hour=06"
-    assert written.path.parent == folder
-    assert written.path.name.endswith("-life~2d~1-3-100-104.parquet")
-    assert (written.first, written.last, written.rows) == (100, 104, 5)
-    found = pq.ParquetFile(written.path)
+def test_a_finished_draft_is_named_by_hour_and_range_and_knows_its_rows(tmp_path: Path) -> None:
+    file = open_file(tmp_path)
+    file.add(rows(100, 5))  # type: ignore[arg-type]
+    file.finish(98, 106, {HOUR: 5, HOUR + 1: 2})
+    draft, path = file.target(98, 106)
+    assert path == f"md.trades/date=2024-08-08/hour=06/{WRITER}-life~2d~1-3-98-106.parquet"
+    found = pq.ParquetFile(draft)
     metadata = {key.decode(): value.decode() for key, value in (found.metadata.metadata or {}).items()}
-    assert {key: metadata[f"alphapulse.{key}"] for key in ("topic", "partition", "incarnation")} == {
+    assert {key: metadata[f"alphapulse.{key}"] for key in ("topic", "partition", "incarnation", "rows")} == {
         "topic": "md.trades",
         "partition": "3",
         "incarnation": "life-1",
+        "rows": "5",
     }
     assert (metadata["alphapulse.first_offset"], metadata["alphapulse.last_offset"]) == ("100", "104")
+    assert json.loads(metadata["alphapulse.checkpoints"]) == [
+        {"first": 98, "last": 106, "rows": {str(HOUR): 5, str(HOUR + 1): 2}}
+    ]
     assert found.read().column("price").to_pylist() == [trade(number).price for number in range(100, 105)]
-    assert list(stored(tmp_path, "md.trades", "life-1")) == [Stored(written.path, KEY, 100, 104)]
-    assert list(stored(tmp_path, "md.trades", "life-2")) == []
-    assert list(folder.glob(".*")) == []
+    file.close()
+    assert names(tmp_path) == []
+
+
+def test_row_groups_say_by_what_they_are_sorted(tmp_path: Path) -> None:
+    file = open_file(tmp_path)
+    file.add(rows(0, 5))  # type: ignore[arg-type]
+    file.finish(0, 4, {HOUR: 5})
+    found = pq.ParquetFile(file.target(0, 4)[0])
+    (column,) = found.metadata.row_group(0).sorting_columns
+    assert found.schema.column(column.column_index).path == "_offset"
+    file.close()
 
 
 def test_a_growing_file_is_hidden_and_its_row_groups_are_written_as_it_grows(tmp_path: Path) -> None:
@@ -68,61 +71,75 @@ def test_a_growing_file_is_hidden_and_its_row_groups_are_written_as_it_grows(tmp
     assert file.pending_bytes > 0
     file.write_group()
     assert file.pending_bytes == 0
-    (draft,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert draft.name.startswith(".")
-    assert draft.name.endswith(".tmp")
+    (draft,) = names(tmp_path)
+    assert draft.startswith(".")
+    assert draft.endswith(".tmp")
     file.add(rows(10, 7))  # type: ignore[arg-type]
-    file.finish()
-    found = pq.ParquetFile(file.publish().path)
+    file.finish(0, 16, {HOUR: 17})
+    found = pq.ParquetFile(file.target(0, 16)[0])
     assert [found.metadata.row_group(n).num_rows for n in range(found.metadata.num_row_groups)] == [10, 7]
+    file.close()
 
 
-def test_an_abandoned_file_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_that_was_published_stays_when_it_is_closed(tmp_path: Path) -> None:
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    file = open_file(drafts)
+    file.add(rows(0, 10))  # type: ignore[arg-type]
+    file.finish(0, 9, {HOUR: 10})
+    draft, _ = file.target(0, 9)
+    draft.rename(tmp_path / "published")
+    file.close()
+    assert names(tmp_path) == ["drafts", "published"]
+    assert pq.ParquetFile(tmp_path / "published").metadata.num_rows == 10
+
+
+def test_a_closed_file_leaves_nothing(tmp_path: Path) -> None:
     for written in (False, True):
         file = open_file(tmp_path)
         file.add(rows(0, 10))  # type: ignore[arg-type]
         if written:
             file.write_group()
-        file.abandon()
-        file.abandon()
-        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+        file.close()
+        file.close()
+        assert names(tmp_path) == []
 
 
 def test_out_of_order_calls_are_refused(tmp_path: Path) -> None:
     file = open_file(tmp_path)
     with pytest.raises(RuntimeError, match="before finish"):
-        file.publish()
+        file.target(0, 1)
+    with pytest.raises(RuntimeError, match="without rows"):
+        file.finish(0, 1, {})
+    file.close()
 
 
 def test_drafts_of_the_dead_are_removed_and_of_the_living_kept(tmp_path: Path) -> None:
-    folder = hour_folder(tmp_path, "md.trades", HOUR)
-    make_folder(folder)
-    dead = folder / ".0a1b-old~2d~life-3-17.tmp"
-    alive = folder / ".0a1c-life-3-18.tmp"
-    others = folder / ".0a1d-life-4-18.tmp"
-    strange = folder / ".something.tmp"
-    for path in (dead, alive, others, strange):
-        path.write_bytes(b"")
-    with alive.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert remove_dead_drafts(tmp_path, [KEY]) == 1
-    assert sorted(folder.iterdir()) == sorted([alive, others, strange])
-    assert remove_dead_drafts(tmp_path, [KEY]) == 1
+    dead, alive, foreign = tmp_path / ".dead.tmp", tmp_path / ".alive.tmp", tmp_path / "notes"
+    dead.write_bytes(b"")
+    foreign.write_bytes(b"")
+    with open_draft(alive):
+        assert remove_dead_drafts(tmp_path) == 1
+        assert names(tmp_path) == [".alive.tmp", "notes"]
+    assert remove_dead_drafts(tmp_path) == 1
+    assert names(tmp_path) == ["notes"]
 
 
-def test_hours_before_1970_have_folders_too(tmp_path: Path) -> None:
-    assert hour_folder(tmp_path, "x", -1) == tmp_path / "x" / "date=1969-12-31" / "hour=23"
+def test_a_draft_removed_between_its_creation_and_its_lock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".x.tmp"
+    lock = fcntl.flock
+    calls: list[int] = []
 
+    def swept(file: object, how: int) -> None:
+        if not calls:
+            path.unlink()
+        calls.append(how)
+        lock(file, how)  # type: ignore[arg-type]
 
-@pytest.mark.parametrize("name", ["plain_1.2", "embedded-0f", "a/b", "a~b", "ü"])
-def test_names_of_incarnations_are_safe_and_distinct(name: str) -> None:
-    safe = safe_name(name)
-    assert not set(safe) & set("-/")
-    assert safe_name(name + "-") != safe_name(name + "/")
-
-
-def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
-    folder = hour_folder(tmp_path, "md.trades", HOUR)
-    make_folder(folder)
-    (folder / "notes.parquet").write_bytes(b"")
-    assert list(stored(tmp_path, "md.trades", "life-1")) == []
+    monkeypatch.setattr(fcntl, "flock", swept)
+    with open_draft(path) as file:
+        file.write(b"x")
+    assert path.read_bytes() == b"x"
+    assert len(calls) == 2

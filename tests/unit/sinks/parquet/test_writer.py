@@ -14,7 +14,8 @@ from schemas.records import Trade
 from sinks.columns import batch
 from sinks.contract import BatchChunk, Commit, Span
 from sinks.parquet import writer
-from sinks.parquet.writer import ParquetTarget, folder
+from sinks.parquet.places import configured
+from sinks.parquet.writer import ParquetTarget
 from tests.fixtures.log import Log
 from tests.fixtures.records import SECOND, START, trade
 from tests.fixtures.sink_life import live
@@ -53,8 +54,9 @@ def offsets_in(root: Path) -> list[int]:
 
 
 def test_the_folder_is_under_the_data_dir_unless_named(tmp_path: Path) -> None:
-    assert folder(Settings(data_dir=tmp_path)) == tmp_path / "parquet"
-    assert folder(Settings(parquet=ParquetSettings(path="/elsewhere"))) == Path("/elsewhere")
+    assert configured(Settings(data_dir=tmp_path)).place == str(tmp_path / "parquet")
+    for path in ("/elsewhere", "file:///elsewhere"):
+        assert configured(Settings(parquet=ParquetSettings(path=path))).place == "/elsewhere"
 
 
 async def test_interleaved_hours_go_to_their_files(tmp_path: Path) -> None:
@@ -177,6 +179,67 @@ async def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.M
     target = target_in(tmp_path)
     with pytest.raises(ServiceError, match=r"parquet.path: cannot write .*: Permission denied"):
         await target.open()
+    await target.close()
+
+
+def ranges_in(root: Path) -> list[tuple[int, int]]:
+    files = configured(Settings(parquet=ParquetSettings(path=str(root)))).files(KEY.topic)
+    return sorted({(file.first, file.last) for file in files})
+
+
+async def test_ranges_join_over_records_without_rows_and_over_a_restart(tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    await target.open()
+    await write(target, 0, 5, hours=2)
+    # Offsets 5 to 9 became dead letters: a batch without rows.
+    target.seal([Span(KEY, 5, 9)])
+    await target.write([Span(KEY, 5, 9)], recovering=False, give_up=asyncio.Event())
+    await target.close()
+    after = target_in(tmp_path)
+    await after.open()
+    await after.survey([KEY])
+    await after.assign({KEY: Commit(10, "")})
+    await write(after, 10, 5)
+    await after.close()
+    assert ranges_in(tmp_path) == [(0, 4), (5, 14)]
+
+
+async def test_an_uncommitted_file_whose_range_begins_before_the_commit_is_removed(tmp_path: Path) -> None:
+    """Its range includes dead letters that were committed; its rows were not."""
+    target = target_in(tmp_path)
+    await target.open()
+    await write(target, 0, 5)
+    target.seal([Span(KEY, 5, 9)])
+    await target.write([Span(KEY, 5, 9)], recovering=False, give_up=asyncio.Event())
+    await write(target, 10, 5)
+    await target.close()
+    after = target_in(tmp_path)
+    await after.open()
+    await after.survey([KEY])
+    await after.assign({KEY: Commit(10, "")})
+    assert ranges_in(tmp_path) == [(0, 4)]
+    await after.close()
+
+
+async def test_a_group_set_back_into_a_file_is_refused_and_nothing_removed(tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    await target.open()
+    await write(target, 0, 5)
+    await target.survey([KEY])
+    with pytest.raises(ServiceError, match=r"has committed md.trades/0 up to offset 3, but .* set it to 5, or move"):
+        await target.assign({KEY: Commit(3, "")})
+    assert offsets_in(tmp_path) == list(range(5))
+    await target.close()
+
+
+async def test_drafts_and_folders_of_the_dead_are_gone_after_the_next_start(tmp_path: Path) -> None:
+    work = tmp_path / ".work"
+    (work / "swap-0a1b-0").mkdir(parents=True)
+    (work / "swap-0a1b-0" / "old.parquet").write_bytes(b"")
+    (work / ".0a1b-life-0-1-0.tmp").write_bytes(b"")
+    target = target_in(tmp_path)
+    await target.open()
+    assert sorted(path.name for path in work.iterdir()) == ["compact.lock"]
     await target.close()
 
 

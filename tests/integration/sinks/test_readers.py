@@ -1,0 +1,96 @@
+"""Files of the sink and of compaction open in pandas, Polars and DuckDB, exactly, and are skipped where they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow.dataset as ds
+import pytest
+
+from sinks.parquet import local, merging
+from sinks.parquet.compaction import compact
+from tests.fixtures.parquet_files import HOUR, KEY, L2_KEY, SYMBOLS, filled, found
+from tests.fixtures.records import START
+
+COLUMNS = ["_offset", "symbol", "bid_prices", "bid_sizes", "price_exponent"]
+
+
+@pytest.fixture
+async def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Trades and L2 records of two hours and one, compacted but for the newest file, a row group per instrument."""
+    monkeypatch.setattr(local, "LISTING_SECONDS", 0.0)
+    monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 10)
+    store = await filled(tmp_path, (30, 30, 30), keys=(KEY, L2_KEY), hours=2)
+    for topic in (KEY.topic, L2_KEY.topic):
+        compact(store, topic, before=START // HOUR + 100)
+    store.settle(0.0)
+    return tmp_path
+
+
+def ask(query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+def plain(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in the order of their offsets, lists as lists of int."""
+    made = [{key: list(map(int, v)) if key.endswith("s") else v for key, v in row.items()} for row in rows]
+    return sorted(made, key=lambda row: int(row["_offset"]))
+
+
+def test_nested_levels_open_without_help(root: Path) -> None:
+    place = root / L2_KEY.topic
+    wanted = plain(ds.dataset(place, format="parquet").to_table(columns=COLUMNS).to_pylist())
+    assert len(wanted) == 90
+    assert all(row["bid_prices"] for row in wanted)
+    pandas = pd.read_parquet(place, columns=COLUMNS)
+    assert plain(pandas.to_dict("records")) == wanted
+    polars = pl.read_parquet(f"{place}/**/*.parquet", columns=COLUMNS)
+    assert polars.schema["bid_prices"] == pl.List(pl.Int64)
+    assert plain(polars.to_dicts()) == wanted
+    names = ", ".join(COLUMNS)
+    rows = ask(f"SELECT {names} FROM '{place}/**/*.parquet'")
+    assert plain([dict(zip(COLUMNS, row, strict=True)) for row in rows]) == wanted
+
+
+def test_prices_become_exact_decimals_in_one_expression(root: Path) -> None:
+    place = f"{root}/{KEY.topic}/**/*.parquet"
+    rows = ds.dataset(root / KEY.topic, format="parquet").to_table(columns=["price", "price_exponent", "_offset"])
+    wanted = {row["_offset"]: Decimal(row["price"]).scaleb(row["price_exponent"]) for row in rows.to_pylist()}
+    in_duckdb = ask(f"SELECT _offset, (price || 'e' || price_exponent)::DECIMAL(38, 18) FROM '{place}'")
+    assert dict(in_duckdb) == wanted
+    price = pl.col("price").cast(pl.Decimal(38, 18)) * pl.lit("0.01").str.to_decimal(scale=2)
+    in_polars = pl.read_parquet(place).filter(pl.col("price_exponent") == -2).select("_offset", price=price)
+    assert dict(in_polars.iter_rows()) == wanted
+
+
+def test_times_are_nanoseconds_in_utc(root: Path) -> None:
+    place = f"{root}/{KEY.topic}/**/*.parquet"
+    first = (
+        ds.dataset(root / KEY.topic, format="parquet").to_table(columns=["received_time", "_offset"]).sort_by("_offset")
+    )
+    wanted = first.column("received_time")[0].value
+    assert pd.read_parquet(root / KEY.topic).sort_values("_offset").iloc[0]["received_time"].value == wanted
+    assert pl.read_parquet(place).sort("_offset")["received_time"].dt.timestamp("ns")[0] == wanted
+    (row,) = ask(f"SELECT epoch_ns(received_time) FROM '{place}' ORDER BY _offset LIMIT 1")
+    # DuckDB's TIMESTAMP WITH TIME ZONE has microseconds.
+    assert row[0] // 1000 == wanted // 1000
+
+
+def test_duckdb_skips_hours_and_row_groups(root: Path) -> None:
+    place = f"{root}/{KEY.topic}/**/*.parquet"
+    ((_, plan),) = ask(f"EXPLAIN SELECT sum(price) FROM '{place}' WHERE hour = '07'")
+    assert "2/4" in plan
+    whole = found(root / KEY.topic, "compacted*")
+    groups = ask(
+        f"SELECT stats_min_value, stats_max_value FROM parquet_metadata('{whole}') WHERE path_in_schema = 'symbol'"
+    )
+    assert groups == [(symbol, symbol) for symbol in SYMBOLS]
+    (row,) = ask(f"SELECT count(*), count(DISTINCT symbol) FROM '{place}' WHERE symbol = '{SYMBOLS[1]}'")
+    assert row == (30, 1)
