@@ -27,6 +27,9 @@ FIRST: Final = ("README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHA
 
 LINK: Final = re.compile(r"\]\(\s*<?([^)\s>]+)")
 FENCE: Final = re.compile(r"^( *)(`{3,}|~{3,}).*?^\1\2[ \t]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+NUMBERED: Final = re.compile(r"\d+\. ")
+BELONGS: Final = re.compile(r" {3}\S| {7,}\S")
+"""A paragraph of an item, or code in it."""
 ROW: Final = re.compile(r"^\|.*$", re.MULTILINE)
 CODE: Final = re.compile(r"`[^`\n]+`")
 LOADED: Final = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
@@ -41,7 +44,18 @@ def linked(text: str) -> Iterator[str]:
 
 
 def for_the_site(text: str) -> str:
-    """Return a document as Python-Markdown wants it: without the backslash before a bar within code in a table."""
+    """Return a document as Python-Markdown wants it.
+
+    Without the backslash before a bar within code in a table, and with four spaces, not three, before what belongs to
+    an item of a numbered list.
+    """
+    lines = []
+    numbered = False
+    for line in text.split("\n"):
+        if line and not line.startswith(" "):
+            numbered = NUMBERED.match(line) is not None
+        lines.append(f" {line}" if numbered and BELONGS.match(line) else line)
+    text = "\n".join(lines)
     return ROW.sub(lambda row: CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
 
 

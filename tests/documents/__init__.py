@@ -22,4 +22,5 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 def documents() -> list[Path]:
     """Return all documents for users and maintainers."""
     top = [ROOT / f"{name}.md" for name in ("README", "DESIGN", "CONTRIBUTING", "SECURITY", "CHANGELOG")]
-    return [*top, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "recordings" / "README.md"]
+    apart = [ROOT / "recordings" / "README.md", ROOT / "helm" / "alphapulse" / "README.md"]
+    return [*top, *sorted((ROOT / "docs").rglob("*.md")), *apart]

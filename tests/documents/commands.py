@@ -96,7 +96,7 @@ def _alphapulse(arguments: list[str]) -> str | None:
         return _unknown_options(command, name, words)
     match name:
         case ["keys"]:
-            return _parsed(keys_parser(), words)
+            return _keys(words)
         case ["record"]:
             return _parsed(record_parser(), words)
         case ["simulate"]:
@@ -110,6 +110,14 @@ def _alphapulse(arguments: list[str]) -> str | None:
             except typer.TyperException as error:
                 return f"alphapulse {' '.join(name)}: {error.format_message()}"
             return None
+
+
+def _keys(words: list[str]) -> str | None:
+    if len(words) > 1:
+        return _parsed(keys_parser(), words)
+    # Alone it is spoken of, not typed.
+    known = {name for action in keys_parser()._actions if isinstance(action.choices, dict) for name in action.choices}
+    return None if words[0] in known else f"alphapulse keys {words[0]}: no such command"
 
 
 def _unknown_options(command: Any, name: list[str], words: list[str]) -> str | None:

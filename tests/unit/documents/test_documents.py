@@ -99,6 +99,8 @@ def test_the_list_is_of_the_documents() -> None:
         ("docker compose exec -T gateway alphapulse health http://collector:9100", None),
         ("ALPHAPULSE_LOG__LEVEL=DEBUG alphapulse process | head", None),
         ("make test ARGS=-x", None),
+        ("alphapulse keys create", None),
+        ("alphapulse keys make", "alphapulse keys make: no such command"),
         ("alphapulse sinks", "alphapulse sinks: no such command"),
         ("alphapulse broker mock", "alphapulse broker mock: no such command"),
         ("alphapulse record VENUE --rotate 3", "alphapulse record: no such option: --rotate"),

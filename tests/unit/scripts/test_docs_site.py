@@ -49,6 +49,12 @@ def test_bars_within_code_are_as_the_site_wants_them() -> None:
     assert docs_site.for_the_site(text) == "| `a|b` | c\\|d |\n\n`e\\|f`\n"
 
 
+def test_what_belongs_to_a_numbered_item_is_indented_by_four() -> None:
+    text = "1. a\n\n       code\n         deeper\n\n   more\n\n    ```sh\n    x\n    ```\n\ntext\n\n       y\n"
+    shifted = text.replace("       code\n         deeper\n\n   more", "        code\n          deeper\n\n    more")
+    assert docs_site.for_the_site(text) == shifted
+
+
 def test_a_link_to_nothing_is_told(repository: Path) -> None:
     (repository / "docs" / "a.md").write_text("[b](b.md) [folder](../code) [away](../../etc)\n")
     assert docs_site.collect() == [
