@@ -20,6 +20,7 @@ from alphapulse.cli.health import USAGE as HEALTH
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
+from sinks.parquet.arguments import parser as parquet_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / "docs" / "cli.md"
@@ -27,7 +28,7 @@ BAR: Final = "\\|"
 """A bar within a cell of a table."""
 GIVEN: Final = {"alphapulse simulate": {"venues": SIMULATED_VENUES}}
 """What a command passes on besides, so that it is not required here: program → argument → its value."""
-PARSERS: Final = {"keys": keys_parser, "record": record_parser, "simulate": simulate_parser}
+PARSERS: Final = {"keys": keys_parser, "parquet": parquet_parser, "record": record_parser, "simulate": simulate_parser}
 
 HEAD: Final = """\
 # Command line
@@ -111,7 +112,8 @@ def _of_parser(parser: argparse.ArgumentParser, name: str, without: set[str]) ->
             text = value
             usage.append(f"{value} [{value} ...]" if action.nargs == "+" else value)
         more = f"  [default: {given}]" if given else "  [required]" if required and action.option_strings else ""
-        rows.append((text, (action.help or "") + more))
+        # As argparse does: a help may name its default.
+        rows.append((text, (action.help or "") % (vars(action) | {"prog": name}) + more))
     yield f"```text\n{' '.join(usage)}\n```\n"
     yield from _options("", iter(rows))
     for word, below in nested.items():

@@ -18,6 +18,7 @@ from alphapulse.cli.app import SIMULATED_VENUES, app
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
+from sinks.parquet.arguments import parser as parquet_parser
 from tests.documents import ROOT
 from tests.documents.blocks import ASSIGNMENT, blocks
 
@@ -123,7 +124,12 @@ def _keys(words: list[str]) -> str | None:
 def _unknown_options(command: Any, name: list[str], words: list[str]) -> str | None:
     """Check the names of options alone, where values are placeholders."""
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    parsers = {"keys": keys_parser, "record": record_parser, "simulate": simulate_parser}
+    parsers = {
+        "keys": keys_parser,
+        "parquet": parquet_parser,
+        "record": record_parser,
+        "simulate": simulate_parser,
+    }
     if name[0] in parsers:
         known |= set(re.findall(r"--[a-z-]+", _help(parsers[name[0]]())))
     if name == ["health"]:
