@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,7 @@ from sinks.parquet.store import LISTING_SECONDS, StoreError
 WORK: Final = ".work"
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
+_ATTEMPTS: Final = 5
 
 
 def sync_folder(folder: Path) -> None:
@@ -151,7 +152,16 @@ class LocalStore:
     @contextmanager
     def exclusively(self) -> Iterator[None]:
         make_folder(self._work)
-        with self._alone("compact.lock"):
+        with ExitStack() as held:
+            for attempt in range(_ATTEMPTS):
+                try:
+                    held.enter_context(self._alone("compact.lock"))
+                    break
+                except InUse:
+                    # A sink that starts has it for a moment, to see whether a compaction was killed.
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                    time.sleep(0.05)
             yield
 
     @contextmanager
