@@ -88,6 +88,7 @@ class ColumnDecoder:
                 return None  # the codec says the same of each of its records
             if written is None:
                 return None  # the registry may know it later
-            same = isinstance(written, dict) and written.get("name") == self._wanted["name"]
-            self._plans[schema_id] = plan_of(written, self._wanted) if same else None
+            ours = isinstance(written, dict) and written.get("type") == "record"
+            ours = ours and written["name"] == self._wanted["name"]
+            self._plans[schema_id] = plan_of(written, self._wanted) if ours else None
         return self._plans[schema_id]

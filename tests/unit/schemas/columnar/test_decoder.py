@@ -293,6 +293,14 @@ def test_a_schema_of_another_format_is_left_to_the_codec() -> None:
     assert decoder(Trade, Codec(Foreign())).decode([CODEC.encode(TRADE)]) is None
 
 
+def test_another_type_of_the_same_name_is_left_to_the_codec() -> None:
+    other: dict[str, Any] = fastavro.parse_schema({"type": "enum", "name": "alphapulse.Trade", "symbols": ["A"]})  # type: ignore[assignment]
+    value = struct.pack(">bI", 0, fingerprint_id(to_parsing_canonical_form(other))) + b"\0"
+    assert decoder(Trade, codec_with(other)).decode([value]) is None
+    with pytest.raises(RecordRefused, match="not one of our records"):
+        codec_with(other).decode(value)
+
+
 def test_a_writer_without_a_field_that_has_no_default_is_left_to_the_codec() -> None:
     older = schema_of(Trade, side=None)
     assert decoder(Trade, codec_with(older)).decode([written(older, TRADE.__dict__)]) is None
