@@ -122,7 +122,11 @@ OPPORTUNITIES = Gauge("alphapulse_open_opportunities", "Arbitrage opportunities 
 
 # --- sinks (sinks/) ------------------------------------------------------------------------------------------
 
-SINK_ROWS = Counter("alphapulse_sink_rows", "Rows stored and committed by a sink", ["topic"])
+SINK_ROWS = Counter(
+    "alphapulse_sink_rows",
+    "Rows stored and committed by a sink; of md.depth records, before ClickHouse's sampling",
+    ["topic"],
+)
 SINK_BATCH_RECORDS = Histogram(
     "alphapulse_sink_batch_records",
     "Records of a committed batch, refused ones included",

@@ -31,6 +31,8 @@ schemas_app = typer.Typer(help="Register and check schemas.", no_args_is_help=Tr
 app.add_typer(broker_app, name="broker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
+clickhouse_app = typer.Typer(help="Migrate, inspect and limit the ClickHouse tables.", no_args_is_help=True)
+app.add_typer(clickhouse_app, name="clickhouse")
 
 
 def _folder(text: str | Path) -> Path:
@@ -267,6 +269,45 @@ def sql(
     chosen = format or ("PrettyCompact" if sys.stdout is not None and sys.stdout.isatty() else "TSVWithNames")
     options = ("--data-dir", str(data_dir), "--database", database, "--format", chosen)
     _become("sinks.clickhouse.query", *options, "--", query)
+
+
+EmbeddedDatabase = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="The embedded database of this data directory.",
+        show_default="the database configured",
+        parser=_folder,
+        metavar="DIR",
+    ),
+]
+ServerWait = Annotated[
+    float, typer.Option("--wait", help="Seconds to wait for a server that does not answer.", min=0, show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+
+
+@clickhouse_app.command("migrate")
+def clickhouse_migrate(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0, json: Json = False) -> None:
+    """Apply pending migrations, add columns for new fields, create tables that were dropped. Safe to repeat."""
+    _administer("migrate", data_dir, wait, json)
+
+
+@clickhouse_app.command("ttl")
+def clickhouse_ttl(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0, json: Json = False) -> None:
+    """Set how long rows are kept, as `[clickhouse] ttl_days` says. Older rows are removed. Safe to repeat."""
+    _administer("ttl", data_dir, wait, json)
+
+
+@clickhouse_app.command("status")
+def clickhouse_status(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0, json: Json = False) -> None:
+    """Show rows, parts, migrations and TTLs; exit code 1 if something is not as configured."""
+    _administer("status", data_dir, wait, json)
+
+
+def _administer(command: str, data_dir: Path | None, wait: float, json: bool) -> NoReturn:
+    folder = () if data_dir is None else ("--data-dir", str(data_dir))
+    _become("sinks.clickhouse.admin", command, "--wait", str(wait), *folder, *(("--json",) if json else ()))
 
 
 @broker_app.command("embedded")

@@ -113,7 +113,7 @@ class Demo:
                     "ops": config.OpsSettings(),
                     "registry": config.RegistrySettings(),
                     "gateway": base.gateway.model_copy(update={"port": self.port}),
-                    "clickhouse": base.clickhouse.model_copy(update={"dsn": ""}),
+                    "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "ttl_at_start": True}),
                     "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 10.0}),
                 }
             )

@@ -1,7 +1,7 @@
 """``alphapulse init``: prepare a deployment before its services start. Idempotent.
 
-Creates topics and sets their retention, registers schemas, migrates ClickHouse; each where the configuration names a
-server.
+Creates topics and sets their retention, registers schemas, migrates ClickHouse and sets its TTLs; each where the
+configuration names a server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def init(settings: Settings, wait_seconds: float) -> int:
     await create(settings, None, wait_seconds)
     steps = [
         ("schemas", ("schemas", "register", "--wait", str(wait_seconds)), bool(settings.registry.url)),
-        ("tables", ("sinks.clickhouse.migrate", "--wait", str(wait_seconds)), bool(settings.clickhouse.dsn)),
+        ("tables", ("sinks.clickhouse.admin", "init", "--wait", str(wait_seconds)), bool(settings.clickhouse.dsn)),
     ]
     for what, (module, *arguments), wanted in steps:
         if not wanted:

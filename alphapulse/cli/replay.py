@@ -133,8 +133,16 @@ class Replay:
             "registry": config.RegistrySettings(),
             # A recording's times do not say when its frames arrived here, and the pace is that of the consumers.
             "freshness": base.freshness.model_copy(update={"max_feed_delay_ms": 0}),
-            # Small batches: the pace depends on the sinks' commits.
-            "clickhouse": base.clickhouse.model_copy(update={"dsn": "", "batch_seconds": 0.2}),
+            # Small batches: the pace depends on the sinks' commits. No TTL: it counts from the recording's times.
+            "clickhouse": base.clickhouse.model_copy(
+                update={
+                    "dsn": "",
+                    "batch_seconds": 0.2,
+                    "batch_seconds_max": 0.2,
+                    "ttl_days": dict.fromkeys(config.TTL_DAYS, 0.0),
+                    "ttl_at_start": False,
+                }
+            ),
             "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 0.3}),
         }
         return base.model_copy(update=sections)

@@ -5,6 +5,7 @@ from alphapulse.config.section import Section
 from alphapulse.config.settings import (
     FILES,
     PREFIX,
+    TTL_DAYS,
     ClickHouseSettings,
     FreshnessSettings,
     GatewaySettings,
@@ -28,6 +29,7 @@ from alphapulse.config.settings import (
 __all__ = [
     "FILES",
     "PREFIX",
+    "TTL_DAYS",
     "AccessSettings",
     "ClickHouseSettings",
     "FreshnessSettings",

@@ -215,6 +215,14 @@ DrainSeconds = Annotated[float, Field(ge=0, le=10)]
 write and the closing follow, and a service that has not stopped after 15 s is cancelled."""
 
 
+TTL_DAYS: Final[Mapping[str, float]] = {topics.L2: 7.0}
+"""Default of ``[clickhouse] ttl_days``: the levels of the books are most of the data. Other topics: without limit."""
+
+
+EMBEDDED_BATCH_SECONDS: Final = 5.0
+"""Default of ``[clickhouse] batch_seconds_max`` on the embedded engine."""
+
+
 class ClickHouseSettings(Section):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
@@ -228,6 +236,7 @@ class ClickHouseSettings(Section):
         topics.TRADES,
         topics.L2,
         topics.QUOTES,
+        topics.DEPTH,
         topics.CANDLES,
         topics.STATS,
         topics.ARBITRAGE,
@@ -238,9 +247,38 @@ class ClickHouseSettings(Section):
     batch_records: Annotated[int, Field(ge=1)] = 50_000
     """A batch is written when it has this many records …"""
     batch_seconds: Annotated[float, Field(gt=0)] = 1.0
-    """… or this long after its oldest record was fetched; fetching takes up to half as long, at most
-    0.5 s, so a row is in its table one to two seconds after its record was published."""
+    """A batch is written this long after its oldest record was fetched where records are many; fetching takes up to
+    half as long, at most 0.5 s, so a row is then in its table one to two seconds after its record was published."""
+    batch_seconds_max: Annotated[float, Field(gt=0, le=600)] | None = None
+    """At low rates a batch waits longer for more rows, at most this long (at least ``batch_seconds``). None: 5, on a
+    server 12, where each of a topic's partitions is a part: one part a second and table."""
     drain_seconds: DrainSeconds = 10.0
+    depth_interval_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 1_000
+    """Of ``md.depth`` the last record of each instrument in each interval of this length is stored; 0: every one."""
+    depth_levels: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Levels a side stored of it."""
+    ttl_days: dict[TopicName, Annotated[float, Field(ge=0, le=36_500)]] = Field(default_factory=dict)
+    """How long rows are kept, by topic, days after their time; 0: without limit. Others keep their default
+    (:data:`TTL_DAYS`). Applied by ``alphapulse init`` and ``alphapulse clickhouse ttl`` (docs/clickhouse.md)."""
+    ttl_at_start: bool = False
+    """The sink applies ``ttl_days`` at its start, too. Not for old data (recordings): it would be removed at once."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is chDB in the sink's process, not a server."""
+        return not self.dsn or self.dsn.startswith("chdb:")
+
+    @property
+    def longest_batch_seconds(self) -> float:
+        """The longest time that a batch waits."""
+        longest = self.batch_seconds_max
+        if longest is None:
+            longest = EMBEDDED_BATCH_SECONDS if self.embedded else float(topics.PARTITIONS)
+        return max(self.batch_seconds, longest)
+
+    def ttl_seconds(self, topic: str) -> int:
+        """Return how long rows of ``topic`` are to be kept, seconds; 0: without limit."""
+        return round(self.ttl_days.get(topic, TTL_DAYS.get(topic, 0.0)) * 86_400)
 
 
 class ParquetSettings(Section):

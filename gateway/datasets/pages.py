@@ -1,8 +1,9 @@
 """Pages of a result set, from memory as far as it reaches and from the tables beyond.
 
-The sink writes a record one or two seconds after its publication, later if it is behind. Up to the *horizon* the tables
-are complete; what memory knows completely begins somewhere before or after it. Rows that lie between the two may be
-missing, which a page says (``complete_until``); an ascending page ends there, so that its cursor passes over nothing.
+The sink writes a record one to seven seconds after its publication, later if it is behind. Up to the *horizon* the
+tables are complete; what memory knows completely begins somewhere before or after it. Rows that lie between the two may
+be missing, which a page says (``complete_until``); an ascending page ends there, so that its cursor passes over
+nothing.
 """
 
 from __future__ import annotations

@@ -381,7 +381,7 @@ class HealthMonitor:
         A sink commits after it has written, so it is up to a batch behind in normal operation.
         """
         waits = {
-            self._settings.clickhouse.group: self._settings.clickhouse.batch_seconds,
+            self._settings.clickhouse.group: self._settings.clickhouse.longest_batch_seconds,
             self._settings.parquet.group: self._settings.parquet.batch_seconds,
         }
         for name, each in lag.items():

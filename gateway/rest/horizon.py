@@ -9,7 +9,8 @@ Horizon: TypeAlias = Callable[[], int]
 """Returns the time, ns since the Unix epoch."""
 
 SETTLE: Final = 10 * 10**9
-"""A sink that keeps up has written a record within two seconds (``[clickhouse] batch_seconds``); ns."""
+"""A sink that keeps up has written a record within seven seconds (``[clickhouse] batch_seconds_max`` and two more); ns.
+Longer waits show as lag."""
 
 
 NOTHING_STORED: Final = 0

@@ -13,10 +13,10 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -71,8 +71,41 @@ TELL_SECONDS: Final = 60.0
 """Interval of log messages during retries."""
 
 
+_ACCESS: Final = frozenset(
+    {
+        192,  # UNKNOWN_USER
+        193,  # WRONG_PASSWORD
+        194,  # REQUIRED_PASSWORD
+        516,  # AUTHENTICATION_FAILED: any of these, which a server does not tell apart
+    }
+)
+
+UNKNOWN_TABLE: Final = 60
+NO_SUCH_COLUMN: Final = 16
+
+
 class Unreachable(Exception):
     """The engine cannot do it now; a retry may help. The message says why."""
+
+
+class StatementRefused(ServiceError):
+    """ClickHouse refuses a statement; ``code`` is ClickHouse's number of the error, None where it has none."""
+
+    def __init__(self, text: str, code: int | None) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class RowSource(Protocol):
+    """Whatever answers queries."""
+
+    async def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query.
+
+        Raises:
+            Unreachable: not now.
+            ServiceError: it is refused.
+        """
 
 
 def database_folder(data_dir: Path) -> Path:
@@ -88,6 +121,7 @@ class Engine:
 
     Attributes:
         embedded: whether it is chDB in this process.
+        folder: of the embedded database; None: a server.
         place: folder or address, for messages; without password.
         waiting: called with the reason when ClickHouse cannot be used, and with an empty text when it can again.
     """
@@ -95,9 +129,9 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._dsn = settings.clickhouse.dsn
         self.database = settings.clickhouse.database
-        self.embedded = not self._dsn or self._dsn.startswith("chdb:")
-        self._folder = self._embedded_folder(settings) if self.embedded else None
-        self.place = str(self._folder) if self._folder is not None else re.sub(r"//[^/@]*@", "//", self._dsn)
+        self.embedded = settings.clickhouse.embedded
+        self.folder = self._embedded_folder(settings) if self.embedded else None
+        self.place = str(self.folder) if self.folder is not None else re.sub(r"//[^/@]*@", "//", self._dsn)
         self.waiting: Callable[[str], None] = lambda _: None
         self._log = logs.get("clickhouse")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="clickhouse")
@@ -160,17 +194,17 @@ class Engine:
             return f"does not answer: {reason}"
 
     def _connect(self) -> None:
-        if self._folder is None:
+        if self.folder is None:
             self._client = self._open_server()
             return
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ServiceError(f"data_dir: cannot write {self._folder}: {error.strerror or error}") from error
-        if not os.access(self._folder, os.W_OK | os.X_OK):
-            raise ServiceError(f"data_dir: cannot write {self._folder}: Permission denied")
+            raise ServiceError(f"data_dir: cannot write {self.folder}: {error.strerror or error}") from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise ServiceError(f"data_dir: cannot write {self.folder}: Permission denied")
         if self._lock is None:
-            self._lock = claim(self._folder, "database", beside=True)
+            self._lock = claim(self.folder, "database", beside=True)
         first = self._embedded_client(None)
         first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
         self._client = self.another_client()
@@ -216,9 +250,9 @@ class Engine:
         return self._embedded_client(self.database)
 
     def _embedded_client(self, database: str | None) -> Client:
-        if self._folder is None:
+        if self.folder is None:
             raise RuntimeError("further clients are only available for the embedded engine")
-        dsn = f"chdb://{self._folder.resolve()}"
+        dsn = f"chdb://{self.folder.resolve()}"
         return clickhouse_connect.get_client(dsn=dsn, database=database, chdb_options=_EMBEDDED)
 
     async def close(self) -> None:
@@ -242,7 +276,7 @@ class Engine:
         A query that fails after it has returned rows leaves them in its session, and the next query there returns them
         before its own (chDB 26.9; test_engine.py shows it).
         """
-        if self._folder is not None and self._client is not None:
+        if self.folder is not None and self._client is not None:
             spoilt, self._client = self._client, self.another_client()
             spoilt.close()
 
@@ -260,7 +294,12 @@ class Engine:
             reason = message(error)
             if error.code in _TRANSIENT or (error.code is None and isinstance(error, OperationalError)):
                 raise Unreachable(reason) from error
-            raise ServiceError(f"ClickHouse at {self.place} refuses: {reason}") from error
+            if error.code in _ACCESS and not self.embedded:
+                user = urlsplit(self._dsn).username or "default"
+                raise ServiceError(
+                    f"clickhouse.dsn: ClickHouse at {self.place} refuses user {user!r}: wrong user or password"
+                ) from error
+            raise StatementRefused(f"ClickHouse at {self.place} refuses: {reason}", error.code) from error
         except ClickHouseError as error:
             raise ServiceError(f"ClickHouse at {self.place}: {message(error)}") from error
 

@@ -6,6 +6,7 @@ from alphapulse.kafka import incarnation, reachable
 from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.runner import WRITTEN, consume
 
@@ -24,7 +25,13 @@ async def serve(service: Service) -> None:
         service.waiting = reason
 
     engine.waiting = waiting
-    target = ClickHouseTarget(settings.clickhouse, engine, await incarnation(settings.kafka), service.stopping)
+    target = ClickHouseTarget(
+        settings.clickhouse,
+        engine,
+        await incarnation(settings.kafka),
+        service.stopping,
+        sampling=DepthSampling(settings.clickhouse),
+    )
     try:
         await target.open()
         if service.stopping.is_set():

@@ -7,14 +7,17 @@ tree does; they are applied in the order of their numbers and recorded in the ta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from alphapulse import topics
 from alphapulse.errors import ServiceError
-from sinks.clickhouse.engine import Engine
+from schemas.definitions import definitions
+from schemas.records import Record
+from sinks.clickhouse.engine import Engine, RowSource
+from sinks.clickhouse.evolution import evolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ ORDER BY number
 """
 
 
+class NewerSchema(ServiceError):
+    """The database has migrations of a later release than this program; nothing was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """A numbered file; each of its ``statements`` is idempotent."""
@@ -97,37 +104,129 @@ def migrations() -> list[Migration]:
     return [found[number] for number in sorted(found)]
 
 
-async def migrate(engine: Engine, wanted: list[Migration] | None = None) -> int:
-    """Apply pending migrations; return their number.
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Migrations of a database, compared with those of this program.
 
-    Several sinks may do this concurrently: every statement is idempotent.
+    Attributes:
+        pending: not applied yet.
+        changed: names of files that differ from what was applied.
+        newer: names of those that this program does not have.
+    """
+
+    pending: list[Migration]
+    changed: list[str]
+    newer: list[str]
+
+
+async def applied(engine: RowSource, wanted: list[Migration] | None = None) -> Applied:
+    """Compare the migrations of the database with ``wanted`` (default: all of this program); change nothing.
 
     Raises:
         Unreachable: ClickHouse does not answer now.
-        ServiceError: an applied migration differs from its file, or ClickHouse refuses a statement.
+        ServiceError: ClickHouse refuses; also where nothing was ever applied.
     """
     wanted = migrations() if wanted is None else wanted
-    await engine.command(_RECORD)
-    applied = {
-        int(number): str(digest) for number, digest in await engine.rows("SELECT number, sha256 FROM migrations")
+    found = {
+        int(number): (str(name), str(digest))
+        for number, name, digest in await engine.rows("SELECT number, name, sha256 FROM migrations ORDER BY number")
     }
-    new = 0
-    for migration in wanted:
-        digest = applied.get(migration.number)
-        if digest is None:
-            for statement in migration.statements:
-                await engine.command(statement)
+    last = max((migration.number for migration in wanted), default=0)
+    return Applied(
+        pending=[migration for migration in wanted if migration.number not in found],
+        changed=[
+            migration.name
+            for migration in wanted
+            if migration.number in found and found[migration.number][1] != migration.sha256
+        ],
+        newer=[name for number, (name, _) in found.items() if number > last],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What :func:`upgrade` did: names of the migrations applied, and of the columns added (``table.column``)."""
+
+    migrations: list[str]
+    columns: list[str]
+
+
+def records_of_tables() -> dict[str, type[Record]]:
+    """Return the class of records of each table."""
+    return {TABLE_OF[found.topic].name: found.record for found in definitions()}
+
+
+async def migrate(engine: Engine, wanted: list[Migration] | None = None) -> int:
+    """Apply pending migrations, then add columns for new fields; return the number of migrations.
+
+    Raises:
+        Unreachable: as :func:`upgrade`, like the others.
+        NewerSchema: see there.
+        ServiceError: see there.
+    """
+    return len((await upgrade(engine, wanted)).migrations)
+
+
+async def upgrade(engine: Engine, wanted: list[Migration] | None = None, *, again: bool = False) -> Upgrade:
+    """Apply pending migrations, then add columns for new fields.
+
+    Several sinks may do this concurrently: every statement is idempotent.
+
+    Args:
+        engine: open.
+        wanted: default: all of this program, and the columns.
+        again: run the statements of those that were applied, too: a table that was dropped is created anew.
+
+    Raises:
+        Unreachable: ClickHouse does not answer now.
+        NewerSchema: the database has migrations of a later release.
+        ServiceError: an applied migration differs from its file, or ClickHouse refuses a statement.
+    """
+    chosen = migrations() if wanted is None else wanted
+    where = f"{engine.place}, database {engine.database}"
+    await engine.command(_RECORD)
+    state = await applied(engine, chosen)
+    if state.newer:
+        raise NewerSchema(
+            f"{where}: the tables are of a later release than this program: it does not know {', '.join(state.newer)} "
+            f"(its last migration is {chosen[-1].name if chosen else 'none'}); use the later release"
+        )
+    if state.changed:
+        raise ServiceError(
+            f"migration {state.changed[0]} was changed after it had been applied to {where}: put changes into a new "
+            "migration"
+        )
+    for migration in chosen if again else state.pending:
+        for statement in migration.statements:
+            await engine.command(statement)
+        if migration in state.pending:
             await engine.command(
                 "INSERT INTO migrations (number, name, sha256) VALUES "  # noqa: S608 our own files' names
                 f"({migration.number}, '{migration.name}', '{migration.sha256}')"
             )
-            new += 1
-        elif digest != migration.sha256:
-            raise ServiceError(
-                f"migration {migration.name} was changed after it had been applied to {engine.place}, database "
-                f"{engine.database}: put changes into a new migration"
-            )
-    return new
+    added = await evolve(engine, records_of_tables()) if wanted is None else []
+    return Upgrade([migration.name for migration in state.pending], added)
+
+
+async def missing_tables(engine: RowSource, of: Collection[str] = TABLE_OF.keys()) -> list[str]:
+    """Return the names of the tables of topics that do not exist, in the order of :data:`TABLE_OF`.
+
+    Raises:
+        Unreachable: ClickHouse does not answer now.
+        ServiceError: ClickHouse refuses.
+    """
+    found = await engine.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
+    there = {str(row[0]) for row in found}
+    return [table.name for topic, table in TABLE_OF.items() if topic in of and table.name not in there]
+
+
+def missing_text(engine: Engine, names: Sequence[str]) -> str:
+    """Return a message on tables that do not exist although their migrations were applied."""
+    tables = f"table {names[0]} is" if len(names) == 1 else f"tables {', '.join(names)} are"
+    return (
+        f"{tables} missing in {engine.place}, database {engine.database} (dropped?); records not yet stored are still "
+        "on the broker: create what is missing with `alphapulse clickhouse migrate`, then start the sink again"
+    )
 
 
 async def tune(engine: Engine) -> None:

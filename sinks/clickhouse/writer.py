@@ -24,20 +24,25 @@ window). Only in the first of the three cases may it count the rows of the repai
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from aiokafka import TopicPartition
 
-from alphapulse import logs
+from alphapulse import logs, topics
 from alphapulse.config import ClickHouseSettings
 from alphapulse.errors import ServiceError
-from sinks.clickhouse.engine import Engine, Unreachable
+from sinks.clickhouse.engine import Engine, StatementRefused, Unreachable
+from sinks.clickhouse.pacing import InsertPacing
 from sinks.clickhouse.plan import InsertGroup, plan_text, read_plan
-from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table, migrate, tune
+from sinks.clickhouse.preparation import explained, prepare
+from sinks.clickhouse.retention import not_expired
+from sinks.clickhouse.sampling import DepthSampling
+from sinks.clickhouse.tables import INCARNATION, TABLE_OF, Table
 from sinks.columns import OFFSET, PARTITION
 from sinks.contract import Abandoned, BatchChunk, BatchLimits, Commit, Span
 
@@ -55,7 +60,7 @@ SMALL_ROWS: Final = 5_000
 _DAY_NS: Final = 86_400 * 10**9
 _ONE_BLOCK: Final = 2**32
 
-_SETTINGS: Final[Mapping[str, Any]] = {
+INSERT_SETTINGS: Final[Mapping[str, Any]] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -65,7 +70,7 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "min_insert_block_size_rows": _ONE_BLOCK,
     "min_insert_block_size_bytes": _ONE_BLOCK,
 }
-_ONE_THREAD: Final[Mapping[str, Any]] = {"max_threads": 1, "max_insert_threads": 1}
+ONE_THREAD: Final[Mapping[str, Any]] = {"max_threads": 1, "max_insert_threads": 1}
 
 
 class ClickHouseTarget:
@@ -76,16 +81,28 @@ class ClickHouseTarget:
         engine: not open yet.
         incarnation: identifies the instance of the broker's log that the offsets belong to.
         stopping: ends the wait for a server that does not answer.
+        sampling: of ``md.depth``; None: every record is stored as it is.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, settings: ClickHouseSettings, engine: Engine, incarnation: str, stopping: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: ClickHouseSettings,
+        engine: Engine,
+        incarnation: str,
+        stopping: asyncio.Event,
+        *,
+        sampling: DepthSampling | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
         self._engine = engine
+        self._sampling = sampling
+        self._clock = clock
         self._incarnation = incarnation
         self._stopping = stopping
         self._group = settings.group
-        seconds = settings.batch_seconds
-        # One part per second and table is the cost of a steady stream; a single record is a part anyway.
-        self._limits = BatchLimits(settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
+        self._pacing = InsertPacing(settings.batch_seconds, settings.longest_batch_seconds)
         self._pending: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._sealed: dict[TopicPartition, list[pa.RecordBatch]] = {}
         self._days: set[int] = set()
@@ -96,7 +113,10 @@ class ClickHouseTarget:
 
     @property
     def limits(self) -> BatchLimits:
-        return self._limits
+        """Bounds of a batch; the time follows the arrival rate."""
+        seconds = self._pacing.seconds
+        # A single record after a pause is a part, too, but nobody waits for it.
+        return BatchLimits(self._settings.batch_records, BATCH_BYTES, seconds, idle_seconds=2 * seconds)
 
     @property
     def full(self) -> bool:
@@ -105,13 +125,7 @@ class ClickHouseTarget:
     async def open(self) -> None:
         await self._engine.open(self._stopping)
 
-        async def up_to_date() -> None:
-            if new := await migrate(self._engine):
-                self._log.info("migrations applied", count=new, place=self._engine.place)
-            if self._engine.embedded:
-                await tune(self._engine)
-
-        await self._engine.retry(up_to_date, self._stopping)
+        await self._engine.retry(lambda: prepare(self._engine, self._settings), self._stopping)
 
     async def survey(self, partitions: Collection[TopicPartition]) -> None:
         """Do nothing: rows past a commit are settled by its plan."""
@@ -145,11 +159,14 @@ class ClickHouseTarget:
         """
         for topic in sorted({key.topic for key in partitions}):
             table = TABLE_OF[topic].name
-            found = await self._engine.rows(
-                f"SELECT {PARTITION}, max({OFFSET}) FROM {table} "  # noqa: S608 names of our own
-                f"WHERE {INCARNATION} = {{incarnation:String}} GROUP BY {PARTITION}",
-                {"incarnation": self._incarnation},
-            )
+            try:
+                found = await self._engine.rows(
+                    f"SELECT {PARTITION}, max({OFFSET}) FROM {table} "  # noqa: S608 names of our own
+                    f"WHERE {INCARNATION} = {{incarnation:String}} GROUP BY {PARTITION}",
+                    {"incarnation": self._incarnation},
+                )
+            except StatementRefused as error:
+                raise explained(self._engine, table, error) from error
             for partition, last in found:
                 if TopicPartition(topic, partition) in partitions:
                     raise ServiceError(
@@ -159,14 +176,25 @@ class ClickHouseTarget:
                     )
 
     async def submit(self, chunk: BatchChunk) -> None:
-        self._pending.setdefault(chunk.partition, []).append(chunk.rows)
+        rows = chunk.rows
+        if self._sampling is not None and chunk.partition.topic == topics.DEPTH:
+            rows = self._sampling.cut(rows)
+        self._pending.setdefault(chunk.partition, []).append(rows)
         times = chunk.rows.column(TABLE_OF[chunk.partition.topic].time).cast(pa.int64()).to_numpy()
         self._days.update(np.unique(np.floor_divide(times, _DAY_NS)).tolist())
 
     def seal(self, spans: Sequence[Span]) -> dict[TopicPartition, str]:
         self._sealed, self._pending = self._pending, {}
         self._days = set()
-        return {span.partition: plan_text(group) for group in self._groups(spans) for span in group.spans}
+        if self._sampling is not None:
+            for key, batches in self._sealed.items():
+                if key.topic == topics.DEPTH:
+                    self._sealed[key] = self._sampling.sample(batches)
+        rows = sum(batch.num_rows for batches in self._sealed.values() for batch in batches)
+        groups = self._groups(spans)
+        parts = Counter(group.topic for group in groups)
+        self._pacing.sealed(rows, self._clock(), max(parts.values(), default=0))
+        return {span.partition: plan_text(group) for group in groups for span in group.spans}
 
     def _groups(self, spans: Sequence[Span]) -> list[InsertGroup]:
         if not self._engine.embedded:
@@ -217,6 +245,8 @@ class ClickHouseTarget:
                 # It may be stored or not.
                 doubtful = True
                 raise
+            except StatementRefused as error:
+                raise explained(self._engine, table.name, error) from error
 
         if not await self._engine.retry(attempt, give_up):
             raise Abandoned(token)
@@ -230,8 +260,8 @@ class ClickHouseTarget:
         return rows.append_column(INCARNATION, name).unify_dictionaries().combine_chunks()
 
     async def _insert(self, table: Table, rows: pa.Table, token: str) -> None:
-        threads = _ONE_THREAD if rows.num_rows <= SMALL_ROWS else {}
-        await self._engine.insert(table.name, rows, {**_SETTINGS, **threads, "insert_deduplication_token": token})
+        threads = ONE_THREAD if rows.num_rows <= SMALL_ROWS else {}
+        await self._engine.insert(table.name, rows, {**INSERT_SETTINGS, **threads, "insert_deduplication_token": token})
 
     async def _settle(self, table: Table, group: InsertGroup, rows: pa.Table, token: str) -> None:
         """Make sure that each of ``rows`` is in the table exactly once."""
@@ -244,12 +274,13 @@ class ClickHouseTarget:
         if group.whole and (same_again or await self._has_views(table)):
             await self._insert(table, rows, token)
             missing = await self._missing(table, group, rows)
+        missing = await not_expired(self._engine, table, missing)
         for attempt in range(REPAIRS):
             if missing.num_rows == 0:
                 return
             self._log.warning("rows of a planned block are missing", table=table.name, rows=missing.num_rows)
             await self._insert(table, missing, f"{token}:repair-{attempt}")
-            missing = await self._missing(table, group, rows)
+            missing = await not_expired(self._engine, table, await self._missing(table, group, rows))
         if missing.num_rows:
             raise ServiceError(f"ClickHouse at {self._engine.place} does not keep what is inserted into {table.name}")
 
@@ -287,7 +318,12 @@ class ClickHouseTarget:
         self._planned = []
 
     def status(self) -> dict[str, Any]:
-        return {"rows": dict(self._rows), "rows_found_again": self._found, "place": self._engine.place}
+        return {
+            "rows": dict(self._rows),
+            "rows_found_again": self._found,
+            "place": self._engine.place,
+            "batch_seconds": round(self._pacing.seconds, 3),
+        }
 
     async def close(self) -> None:
         await self._engine.close()

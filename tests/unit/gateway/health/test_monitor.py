@@ -134,14 +134,14 @@ async def test_a_group_that_is_too_far_behind_degrades_the_whole(tmp_path: Path)
         lag_told(made, settings.parquet.group, 90_000, 64.0)
         assert made._judge().reasons == [], "a sink that writes once a minute is a minute behind"
         lag_told(made, settings.processors.group, 147_000, 5.1)
-        lag_told(made, settings.clickhouse.group, 12, 6.1)
+        lag_told(made, settings.clickhouse.group, 12, 10.1)
         lag_told(made, settings.parquet.group, 90_000, 65.1)
         found = made._judge()
     assert found.status == "degraded"
     assert found.reasons == [
         "alphapulse-processors is 147,000 records, 5.1 s behind (maximum 5 s)",
         "alphapulse-sink-parquet is 90,000 records, 65.1 s behind (maximum 65 s)",
-        "alphapulse-sink-clickhouse is 12 records, 6.1 s behind (maximum 6 s)",
+        "alphapulse-sink-clickhouse is 12 records, 10.1 s behind (maximum 10 s)",
     ]
 
 
