@@ -23,9 +23,9 @@ WITH
             l.bid_prices AS bid_prices, l.bid_sizes AS bid_sizes, l.ask_prices AS ask_prices, l.ask_sizes AS ask_sizes
         FROM l2 AS l
         WHERE l.venue = {venue:String} AND l.symbol = {symbol:String} AND l.kind IN ('SNAPSHOT', 'DELTA')
-            AND l.epoch = (SELECT epoch FROM last) AND l.sequence <= (SELECT sequence FROM last)
-            AND l.received_time >= fromUnixTimestamp64Nano((SELECT epoch FROM last), 'UTC') - toIntervalMinute(1)
-            AND l.received_time <= {at:DateTime64(9, 'UTC')} AND (SELECT kind FROM last) != 'INVALID'
+            AND l.epoch = (SELECT any(epoch) FROM last) AND l.sequence <= (SELECT any(sequence) FROM last)
+            AND l.received_time >= fromUnixTimestamp64Nano((SELECT any(epoch) FROM last), 'UTC') - toIntervalMinute(1)
+            AND l.received_time <= {at:DateTime64(9, 'UTC')} AND (SELECT any(kind) FROM last) != 'INVALID'
     ),
     (SELECT uniqExact(sequence) FROM updates) AS found
 SELECT
@@ -33,7 +33,7 @@ SELECT
     row_number() OVER (PARTITION BY b.side ORDER BY if(b.side = 'BID', -b.price, b.price)) AS level,
     exact(b.price, b.price_exponent) AS price,
     exact(b.size, b.size_exponent) AS size,
-    (SELECT time FROM last) AS book_time
+    (SELECT any(time) FROM last) AS book_time
 FROM
 (
     SELECT
@@ -50,5 +50,5 @@ FROM
     GROUP BY side, price
     HAVING size != 0
 ) AS b
-WHERE NOT throwIf(found != (SELECT sequence FROM last) + 1, 'the table lacks records of this epoch: the book cannot be rebuilt')
+WHERE NOT throwIf(b.size != 0 AND found != (SELECT any(sequence) FROM last) + 1, 'the table lacks records of this epoch: the book cannot be rebuilt')
 ORDER BY side DESC, level

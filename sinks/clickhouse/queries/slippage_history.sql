@@ -12,7 +12,7 @@
 -- parameter until DateTime64(9, 'UTC') = 2200-01-01: before this time
 WITH
     toInt64({seconds:Decimal(18, 3)} * 1000000000) AS step,
-    (prices, sizes) -> arraySum((p, s, c) -> p * greatest(least(s, {size:Float64} - c + s), 0), prices, sizes, arrayCumSum(sizes)) / {size:Float64} AS mean_price,
+    (prices, sizes) -> arraySum((p, s, c) -> p * greatest(least(s, {size:Float64} - (c - s)), 0), prices, sizes, arrayCumSum(sizes)) / {size:Float64} AS mean_price,
     books AS
     (
         SELECT
