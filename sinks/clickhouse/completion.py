@@ -46,11 +46,12 @@ class SqlCompleter(Completer):
         before = document.text_before_cursor
         started = _WORD.search(before)
         word = started[0] if started is not None else ""
-        first = (before.split() or [""])[0].lower()
-        if first in self._words.queries and before.lstrip() != before.strip() + "":
+        first, *_ = before.lstrip().split(" ", 1)
+        further = before.lstrip() != first
+        if further and first in self._words.queries:
             yield from self._parameters(self._words.queries[first], word)
             return
-        if first == "list" and before.strip() != "list":
+        if further and first == "list":
             yield from _matching(word, self._words.queries, "query")
             return
         if "." in word:

@@ -8,7 +8,7 @@
 -- parameter until DateTime64(9, 'UTC') = 2200-01-01: before this time
 -- parameter limit UInt32 = 10: how many minutes
 SELECT
-    toStartOfMinute(s.second) AS minute,
+    toDateTime64(toStartOfMinute(s.second), 3, 'UTC') AS minute,
     sum(s.trades) AS trades,
     sum(s.updates) AS updates,
     sum(s.level_changes) AS level_changes,

@@ -57,7 +57,9 @@ def asked(engine: Engine) -> Asked:
         table = pa.ipc.open_stream(answer).read_all()
         for number, field in enumerate(table.schema):
             if pa.types.is_timestamp(field.type):
-                table = table.set_column(number, field.name, table[field.name].cast(pa.int64()))
+                table = table.set_column(
+                    number, field.name, table[field.name].cast(pa.timestamp("ns")).cast(pa.int64())
+                )
             elif pa.types.is_date32(field.type):
                 table = table.set_column(number, field.name, table[field.name].cast(pa.int32()))
         rows: list[dict[str, Any]] = table.to_pylist()
