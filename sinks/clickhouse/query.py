@@ -16,7 +16,7 @@ from alphapulse import output
 from alphapulse.errors import AlphaPulseError
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from sinks.clickhouse.database import Database, query
-from sinks.clickhouse.formats import BINARY, FORMATS
+from sinks.clickhouse.formats import BINARY, CONVERTED, FORMATS, converted
 from sinks.clickhouse.library import StoredQuery, library, listed, named, parse, read
 from sinks.clickhouse.paging import page, pager
 from sinks.clickhouse.readonly import QueryRefused
@@ -64,11 +64,16 @@ def _run(options: argparse.Namespace) -> int:
         raise QueryRefused(f"--format {options.format} is binary: redirect standard output into a file")
     try:
         parts = database.ask(wanted.text, chosen, values)
-        if sys.stdout is not None and sys.stdout.isatty():
+        if options.format in CONVERTED:
+            try:
+                output.write(converted(b"".join(parts), options.format))
+            except ValueError as error:
+                raise QueryRefused(f"--format {options.format}: {error}") from error
+        elif sys.stdout is not None and sys.stdout.isatty():
             page(b"".join(parts).decode(errors="replace"), pager())
-            return EXIT_OK
-        for part in parts:
-            output.write(part)
+        else:
+            for part in parts:
+                output.write(part)
     except QueryRefused as error:
         if not wanted.name:
             raise
