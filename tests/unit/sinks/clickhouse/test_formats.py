@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -27,15 +29,14 @@ EXACT = {
     "product": Decimal("123456789012345.000000000000000000000000000000000001"),
 }
 QUERY = """
-SELECT {id:UInt64} AS id, {epoch:Int64} AS epoch, toDecimal256({price:String}, 18) AS price, toDecimal256({least:String}, 18) AS least,
+SELECT {id:UInt64} AS id, {epoch:Int64} AS epoch,
+    toDecimal256({price:String}, 18) AS price, toDecimal256({least:String}, 18) AS least,
     toDecimal256({product:String}, 36) AS product
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import asyncio
-
     made = tmp_path_factory.mktemp("formats")
     asyncio.run(fill(made))
     (made / "exact.sql").write_text(QUERY, encoding="utf-8")
@@ -66,9 +67,9 @@ def row_of(output_format: str, answer: bytes) -> dict[str, Any]:
         case "csv":
             (row,) = csv.DictReader(io.StringIO(answer.decode()))
         case "table":
-            names, values = ([word.strip() for word in line.strip("┌┐│").replace("┬", "─").split(mark)]
-                             for line, mark in zip(answer.decode().splitlines()[:2], ("─", "│"), strict=True))  # fmt: skip
-            row = dict(zip(filter(None, names), values, strict=True))
+            names, values = answer.decode().splitlines()[:2]
+            cells = [cell.strip() for cell in values.strip("│").split("│")]
+            row = dict(zip(re.findall(r"\w+", names), cells, strict=True))
         case "parquet":
             (row,) = pq.read_table(io.BytesIO(answer)).to_pylist()
         case _:

@@ -23,7 +23,7 @@ from tests.unit.sinks.clickhouse.test_query import fill
 
 pytestmark = pytest.mark.xdist_group("sql_shell")
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 90.0
 LONG = "SELECT count() FROM numbers(300000000000) WHERE sipHash64(number) % 7 = 1;"
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()=>][A-Z0-9]?|\x1b\][^\x07]*\x07")
 
@@ -92,9 +92,9 @@ def terminal(folder: Path, tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_a_session(terminal: Terminal, tmp_path: Path) -> None:
-    terminal.until("sql> ")
+    terminal.until("sql>")
     terminal.type("SELECT price\rFROM v_tra\t\r")
-    terminal.until("...> ")
+    terminal.until("...>")
     terminal.type(";\r")
     assert "61685.99" in terminal.until(" s\r\n")
     terminal.type("ohlcv symbol=X\r")
@@ -106,7 +106,7 @@ def test_a_session(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("DROP TABLE trades;\r")
     terminal.until("only SELECT,")
     terminal.type("format json\r")
-    terminal.until("sql> ")
+    terminal.until("sql>")
     terminal.type("SELECT toUInt64(7) AS n;\r")
     terminal.until('{"n":"7"}')
     terminal.type("format parquet\r")
@@ -123,11 +123,11 @@ def test_a_session(terminal: Terminal, tmp_path: Path) -> None:
 
 
 def test_control_c_ends_the_query_not_the_shell(terminal: Terminal) -> None:
-    terminal.until("sql> ")
+    terminal.until("sql>")
     terminal.type("SELECT never")
     terminal.until("never")
     terminal.type("\x03")
-    terminal.until("sql> ")
+    terminal.until("sql>")
     terminal.type(f"{LONG}\r")
     time.sleep(0.3)  # it may have begun or not: both are ended
     terminal.type("\x03")
@@ -161,7 +161,7 @@ def test_a_history_that_cannot_be_kept_is_told(folder: Path, tmp_path: Path) -> 
     terminal = Terminal(["--data-dir", str(folder)], tmp_path)
     try:
         terminal.until("what is typed will not be remembered")
-        terminal.until("sql> ")
+        terminal.until("sql>")
         terminal.type("SELECT 1;\r")
         terminal.until(" s\r\n")
     finally:
