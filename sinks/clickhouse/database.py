@@ -79,7 +79,7 @@ class Database:
                 with claim(folder, "database", beside=True):
                     return [self._answer(folder, text, output_format, parameters or {})]
             except InUse as error:
-                port, why = _sink_port(self._data_dir, error.holder)
+                port, why = sink_port(self._data_dir, error.holder)
                 if port is not None:
                     return self._ask_sink(port, text, output_format, parameters or {})
                 reason = f"{error}, and no ClickHouse sink answers queries for it: {why}"
@@ -210,7 +210,7 @@ def query(
     return Database(data_dir, database).ask(text, output_format, parameters)
 
 
-def _sink_port(data_dir: Path, holder: int) -> tuple[int | None, str]:
+def sink_port(data_dir: Path, holder: int) -> tuple[int | None, str]:
     """Return the query port of the sink that holds the database, or why there is none.
 
     Args:

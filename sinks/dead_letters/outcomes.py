@@ -2,7 +2,7 @@
 
 A record's key is ``incarnation/partition/offset`` of the letter on ``dlq``, its value a JSON object: ``action``
 (``replayed`` or ``dropped``) and ``time`` (nanoseconds). It decides what ``list`` shows, never whether a row is stored
-once: a replay is safe to repeat without it (:mod:`sinks.dead_letters.replay`).
+once: a replay is safe to repeat without it (:mod:`sinks.clickhouse.replay`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from alphapulse.kafka import producer, running
 from alphapulse.kafka.admin import create_topics
 from alphapulse.kafka.tail import tail_reader
 from alphapulse.topics import LETTERS_STATE
-from sinks.dead_letters.letters import CLIENT, Position
+from sinks.letters import CLIENT, Position
 
 Action: TypeAlias = Literal["replayed", "dropped"]
 _PARTITION: Final = TopicPartition(LETTERS_STATE.name, 0)
