@@ -148,5 +148,5 @@ def test_prices_are_exact_or_an_error(database: duckdb.DuckDBPyConnection) -> No
         database.execute("SELECT exact(1, 3)").fetchall()
 
 
-def test_the_page_has_the_librarys_questions() -> None:
+def test_the_page_asks_what_the_library_asks() -> None:
     assert BLOCKS.keys() - {"setup", "variables"} == library().keys() - {"slippage_history"}
