@@ -49,6 +49,9 @@ _OWN_FORMAT: Final = re.compile(r"^FORMAT ", re.MULTILINE)
 # What a query says itself, by throwIf(), without the expression that it stands in.
 _THROWN: Final = re.compile(r"Code: 395\. DB::Exception: (.*?): (?:while executing|In scope) .*")
 
+# Of a syntax error: dozens of words that might have followed.
+_EXPECTED: Final = re.compile(r"(?<=\.) Expected one of: .*")
+
 
 class QueryRefused(AlphaPulseError):
     """A query that ClickHouse refuses or that is not allowed here; the message says why."""
@@ -85,7 +88,7 @@ def ask(client: Client, query: str, output_format: str, parameters: Mapping[str,
     except ClickHouseError as error:
         told = message(error)
         thrown = _THROWN.fullmatch(told)
-        raise QueryRefused(thrown[1] if thrown is not None else told) from error
+        raise QueryRefused(thrown[1] if thrown is not None else _EXPECTED.sub("", told)) from error
     return answer
 
 

@@ -122,6 +122,7 @@ class Shell:
         try:
             self._handle(statement)
         except KeyboardInterrupt:
+            self._database.cancel()
             _tell("cancelled")
         except AlphaPulseError as error:
             _tell(str(error))
@@ -163,13 +164,17 @@ class Shell:
         _tell(f"{seconds:.3f} s")
 
     def _wait(self, asked: Future[bytes]) -> bytes:
+        ending = False
         while True:
             try:
                 return asked.result(timeout=_POLL_SECONDS)
             except NotYet:
                 if asked.done():
                     raise
+                if ending:  # it may not have begun at the first time
+                    self._database.cancel()
             except KeyboardInterrupt:
+                ending = True
                 self._database.cancel()
 
     def _words(self) -> Words:

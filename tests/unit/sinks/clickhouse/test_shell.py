@@ -23,7 +23,7 @@ from tests.unit.sinks.clickhouse.test_query import fill
 
 pytestmark = pytest.mark.xdist_group("sql_shell")
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 60.0
 LONG = "SELECT count() FROM numbers(300000000000) WHERE sipHash64(number) % 7 = 1;"
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()=>][A-Z0-9]?|\x1b\][^\x07]*\x07")
 
@@ -59,6 +59,18 @@ class Terminal:
             self.text += _ESCAPES.sub(b"", data).decode(errors="replace")
         return self.text
 
+    def again(self, text: str, wanted: str) -> None:
+        """Type ``text`` each half second until ``wanted`` has been written.
+
+        A key is lost while the terminal passes from the prompt, which reads keys, to the query, which gets signals.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while wanted not in self.text:
+            assert time.monotonic() < deadline, (wanted, self.text)
+            os.write(self._fd, text.encode())
+            if select.select([self._fd], [], [], 0.5)[0]:
+                self.text += _ESCAPES.sub(b"", os.read(self._fd, 65536)).decode(errors="replace")
+
     def ended(self) -> int:
         """Wait for the end; return the exit code."""
         try:
@@ -93,8 +105,8 @@ def terminal(folder: Path, tmp_path: Path) -> Iterator[Terminal]:
 
 def test_a_session(terminal: Terminal, tmp_path: Path) -> None:
     terminal.until("sql>")
-    terminal.type("SELECT price\rFROM v_tra\t\r")
-    terminal.until("...>")
+    terminal.type("SELECT price\rFROM v_tra\t")
+    terminal.until("des")
     terminal.type(";\r")
     assert "61685.99" in terminal.until(" s\r\n")
     terminal.type("ohlcv symbol=X\r")
@@ -102,7 +114,7 @@ def test_a_session(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("ohlcv symbl=X\r")
     terminal.until("ohlcv: no parameter 'symbl', did you mean symbol?")
     terminal.type("SELEC 1;\r")
-    terminal.until("SYNTAX_ERROR")
+    terminal.until("Syntax error: failed at position 7")
     terminal.type("DROP TABLE trades;\r")
     terminal.until("only SELECT,")
     terminal.type("format json\r")
@@ -129,9 +141,8 @@ def test_control_c_ends_the_query_not_the_shell(terminal: Terminal) -> None:
     terminal.type("\x03")
     terminal.until("sql>")
     terminal.type(f"{LONG}\r")
-    time.sleep(0.3)  # it may have begun or not: both are ended
-    terminal.type("\x03")
-    terminal.until("cancelled")
+    terminal.until("= 1;")
+    terminal.again("\x03", "cancelled")
     terminal.type("SELECT 41 + 1;\r")
     assert "42" in terminal.until(" s\r\n")
     terminal.type("\x04")
