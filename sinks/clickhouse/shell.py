@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,7 +40,7 @@ from sinks.clickhouse.readonly import QueryRefused
 PROMPT: Final = "sql> "
 _MORE: Final = "...> "
 _POLL_SECONDS: Final = 0.2
-"""How often a wait for a query looks for Ctrl-C: an uninterrupted wait would not see it."""
+"""How often a wait for a query looks for Ctrl-C."""
 _HELP: Final = """\
 SELECT …;              a query: it may have several lines and ends with ; or an empty line
 NAME param=value …     a query of the library
@@ -89,6 +91,7 @@ class Shell:
         self._format = output_format
         self._pager = list(pager) if pager is not None else default_pager()
         self._terminal = terminal
+        self._interrupted = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="query")
 
     def run(self) -> int:
@@ -107,6 +110,10 @@ class Shell:
                 continue
             except EOFError:
                 break
+            # A flag, not an exception: that could come at any moment, also while an earlier one is handled. The prompt
+            # has a handler of its own and leaves Python's behind.
+            self._interrupted.clear()
+            signal.signal(signal.SIGINT, lambda *_: self._interrupted.set())
             if not self.handle(text):
                 break
         self._thread.shutdown(wait=True)
@@ -121,9 +128,6 @@ class Shell:
             return False
         try:
             self._handle(statement)
-        except KeyboardInterrupt:
-            self._database.cancel()
-            _tell("cancelled")
         except AlphaPulseError as error:
             _tell(str(error))
         return True
@@ -164,18 +168,14 @@ class Shell:
         _tell(f"{seconds:.3f} s")
 
     def _wait(self, asked: Future[bytes]) -> bytes:
-        ending = False
         while True:
             try:
                 return asked.result(timeout=_POLL_SECONDS)
             except NotYet:
                 if asked.done():
                     raise
-                if ending:  # it may not have begun at the first time
+                if self._interrupted.is_set():  # again, for it may not have begun at the first time
                     self._database.cancel()
-            except KeyboardInterrupt:
-                ending = True
-                self._database.cancel()
 
     def _words(self) -> Words:
         """Return what Tab completes; it also finds out whether there is a database at all."""
