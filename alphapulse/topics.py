@@ -15,7 +15,6 @@ ARBITRAGE: Final = "signals.arbitrage"
 EVENTS: Final = "ops.events"
 DEAD_LETTERS: Final = "dlq"
 PROCESSORS_STATE: Final = "state.processors"
-DEAD_LETTERS_STATE: Final = "state.dlq"
 
 PARTITIONS: Final = 12
 """Partitions of every topic; fixed, since a change would move keys between partitions."""
@@ -70,5 +69,5 @@ STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, c
 Partition n belongs to partition n of the topics that the service reads.
 """
 
-LETTERS_STATE: Final = Topic(DEAD_LETTERS_STATE, 30 * _DAY_MS, partitions=1, compacted=True)
+LETTERS_STATE: Final = Topic("state.dlq", 30 * _DAY_MS, partitions=1, compacted=True)
 """What was done with dead letters; made by the first command that needs it (format: sinks.dead_letters.outcomes)."""

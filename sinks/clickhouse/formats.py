@@ -8,10 +8,9 @@ digits, which every reader has, where all its values fit exactly.
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 FORMATS: Final = {
@@ -58,14 +57,12 @@ def converted(stream: bytes, name: str) -> bytes:
     return sink.getvalue()
 
 
-def _narrowed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _narrowed(column: Any) -> Any:
     """Return a column of decimals with 38 digits, 18 of them after the point if that is enough; else unchanged."""
-    texts = pc.utf8_ltrim(column.cast(pa.string()), "-")
-    parts = pc.split_pattern(
-        pc.if_else(pc.match_substring(texts, "."), texts, pc.binary_join_element_wise(texts, "", ".")), "."
-    )
-    wholes = pc.max(pc.utf8_length(pc.list_element(parts, 0))).as_py() or 0
-    decimals = pc.max(pc.utf8_length(pc.utf8_rtrim(pc.list_element(parts, 1), "0"))).as_py() or 0
+    wholes = decimals = 0
+    for text in column.cast(pa.string()).drop_null().to_pylist():
+        whole, _, fraction = str(text).lstrip("-").partition(".")
+        wholes, decimals = max(wholes, len(whole)), max(decimals, len(fraction.rstrip("0")))
     if wholes + decimals > _DIGITS:
         return column
     return column.cast(pa.decimal128(_DIGITS, max(decimals, min(_SCALE, _DIGITS - wholes))))
