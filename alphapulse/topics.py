@@ -68,3 +68,6 @@ STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, c
 
 Partition n belongs to partition n of the topics that the service reads.
 """
+
+LETTERS_STATE: Final = Topic("state.dlq", 30 * _DAY_MS, partitions=1, compacted=True)
+"""What was done with dead letters; made by the first command that needs it (format: sinks.dead_letters.outcomes)."""

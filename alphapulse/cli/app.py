@@ -254,21 +254,41 @@ def parquet(context: typer.Context) -> None:
 
 @app.command(cls=QueryCommand)
 def sql(
-    query: Annotated[str, typer.Argument(help="A SELECT, SHOW, DESCRIBE or EXPLAIN.", show_default=False)],
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            help="A SELECT, SHOW, DESCRIBE or EXPLAIN, or the name of a query of the library.",
+            show_default="a shell on a terminal, else standard input",
+        ),
+    ] = None,
     data_dir: DataDir = Path("data/demo"),
     format: Annotated[  # noqa: A002 the option's name
         str | None,
         typer.Option(
-            help="ClickHouse output format, unless the query names one.",
-            show_default="PrettyCompact on a terminal, else TSVWithNames",
+            help="table, csv, json, parquet, arrow or any ClickHouse output format, unless the query names one.",
+            show_default="table on a terminal, else TSVWithNames",
         ),
     ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", help="File that holds the query.", metavar="FILE", show_default=False)
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param", "-p", help="Value of {NAME:Type} in the query.", metavar="NAME=VALUE", show_default=False
+        ),
+    ] = None,
+    list_queries: Annotated[bool, typer.Option("--list", help="Show the queries of the library.")] = False,
 ) -> None:
-    """Query the tables in a data directory, during and after a run."""
+    """Query the tables in a data directory, during and after a run; without a query, a shell (docs/sql.md)."""
     database = config.load().clickhouse.database
-    chosen = format or ("PrettyCompact" if sys.stdout is not None and sys.stdout.isatty() else "TSVWithNames")
-    options = ("--data-dir", str(data_dir), "--database", database, "--format", chosen)
-    _become("sinks.clickhouse.query", *options, "--", query)
+    chosen = format or ("table" if sys.stdout is not None and sys.stdout.isatty() else "TSVWithNames")
+    options = ["--data-dir", str(data_dir), "--database", database, "--format", chosen]
+    # Joined to their names: a value may begin with a hyphen.
+    options += [f"--file={file}"] if file is not None else []
+    options += [f"--param={text}" for text in param or ()]
+    options += ["--list"] if list_queries else []
+    _become("sinks.clickhouse.query", *options, *(("--", query) if query is not None else ()))
 
 
 EmbeddedDatabase = Annotated[
@@ -308,6 +328,10 @@ def clickhouse_status(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0,
 def _administer(command: str, data_dir: Path | None, wait: float, json: bool) -> NoReturn:
     folder = () if data_dir is None else ("--data-dir", str(data_dir))
     _become("sinks.clickhouse.admin", command, "--wait", str(wait), *folder, *(("--json",) if json else ()))
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def dlq(context: typer.Context) -> None:
+    """List, show, replay and drop dead letters: `dlq list --reason TEXT`, `dlq replay` (more: `dlq --help`)."""
+    _become("sinks.dead_letters", *context.args)
 
 
 @broker_app.command("embedded")

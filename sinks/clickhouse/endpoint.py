@@ -19,7 +19,7 @@ GONE_SECONDS: Final = 0.1
 """Interval at which a query is ended if its client has disconnected."""
 PARAMETER: Final = "param_"
 """``?param_name=value`` is the value of ``{name:Type}`` in the query, as in ClickHouse's own HTTP interface."""
-_END_QUERY: Final = "KILL QUERY WHERE query_id != queryID() ASYNC"
+END_QUERY: Final = "KILL QUERY WHERE query_id != queryID() ASYNC"
 """The engine runs one statement at a time besides these queries, and this is it."""
 
 
@@ -71,7 +71,7 @@ class SqlEndpoint:
             ending = True
             # One that has not begun yet never will; otherwise it is the only one that runs.
             if not work.cancel():
-                await self._engine.command(_END_QUERY)
+                await self._engine.command(END_QUERY)
         if answer.cancelled():
             raise QueryRefused("the client has disconnected")
         return answer.result()
@@ -87,7 +87,7 @@ class SqlEndpoint:
     async def close(self) -> None:
         """Cancel the running query, and answer no more."""
         if self._waiting:
-            await self._engine.command(_END_QUERY)
+            await self._engine.command(END_QUERY)
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
 

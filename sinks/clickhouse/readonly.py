@@ -33,6 +33,8 @@ _SETTINGS: Final = (
     # A JSON number is a double in JavaScript, jq and many others: an epoch or a sum of mantissas would be silently
     # rounded. Quoted, every integer of 64 bits and more, and every decimal, is exact text.
     "SET output_format_json_quote_64bit_integers = 1, output_format_json_quote_decimals = 1",
+    # A table for people: numbers of rows take room, and an escape sequence is for a terminal, which may not be there.
+    "SET output_format_pretty_row_numbers = 0, output_format_pretty_color = 0",
     # The last one: after it no setting can be changed.
     "SET readonly = 1",
 )
@@ -43,6 +45,12 @@ _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.|``)*`|\"(?:[^\
 _OUTFILE: Final = re.compile(r"\bINTO\s+OUTFILE\b", re.IGNORECASE)
 # The formatter puts the clause at the beginning of a line, where nothing else can have that name: columns are indented.
 _OWN_FORMAT: Final = re.compile(r"^FORMAT ", re.MULTILINE)
+
+# What a query says itself, by throwIf(), without the expression that it stands in.
+_THROWN: Final = re.compile(r"Code: 395\. DB::Exception: (.*?): (?:while executing|In scope) .*")
+
+# Of a syntax error: dozens of words that might have followed.
+_EXPECTED: Final = re.compile(r"(?<=\.) Expected one of: .*")
 
 
 class QueryRefused(AlphaPulseError):
@@ -78,7 +86,9 @@ def ask(client: Client, query: str, output_format: str, parameters: Mapping[str,
             checked, parameters=dict(parameters or {}), fmt=None if named else output_format
         )
     except ClickHouseError as error:
-        raise QueryRefused(message(error)) from error
+        told = message(error)
+        thrown = _THROWN.fullmatch(told)
+        raise QueryRefused(thrown[1] if thrown is not None else _EXPECTED.sub("", told)) from error
     return answer
 
 

@@ -7,6 +7,7 @@ from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.sampling import DepthSampling
+from sinks.clickhouse.replay_endpoint import ReplayEndpoint
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.runner import WRITTEN, consume
 
@@ -32,6 +33,8 @@ async def serve(service: Service) -> None:
         service.stopping,
         sampling=DepthSampling(settings.clickhouse),
     )
+    log = await incarnation(settings.kafka)
+    target = ClickHouseTarget(settings.clickhouse, engine, log, service.stopping)
     try:
         await target.open()
         if service.stopping.is_set():
@@ -42,6 +45,7 @@ async def serve(service: Service) -> None:
         sql = SqlEndpoint(engine)
         try:
             service.route("POST", "/sql", sql.answer)
+            service.route("POST", "/replay", ReplayEndpoint(settings, engine, log).answer)
             service.announce(sql=True)
             await consume(service, target, settings.clickhouse)
         finally:

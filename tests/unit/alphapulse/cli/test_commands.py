@@ -86,10 +86,21 @@ def test_a_query_is_asked_in_the_configured_database(command: Any, monkeypatch: 
     assert found[2:] == ["--data-dir", "/d", "--database", "market", "--format", "TSVWithNames", "--", "SELECT 1"]
 
 
+def test_a_query_has_parameters_or_is_in_a_file(command: Any) -> None:
+    options = ["--data-dir", "data/demo", "--database", "alphapulse", "--format", "TSVWithNames"]
+    for given in (
+        ["ohlcv", "-p", "symbol=BTC-USD", "--param", "x=-1"],
+        ["-p", "symbol=BTC-USD", "ohlcv", "-p", "x=-1"],
+    ):
+        assert command("sql", *given)[2:] == [*options, "--param=symbol=BTC-USD", "--param=x=-1", "--", "ohlcv"]
+    assert command("sql", "-f", "-x.sql", "-p", "a=--b")[2:] == [*options, "--file=-x.sql", "--param=a=--b"]
+    assert command("sql", "--list")[2:] == [*options, "--list"]
+    assert command("sql")[2:] == options
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["sql"], "alphapulse sql: Missing argument 'query'."),
         (
             ["sql", "--fromat", "TSV", "SELECT 1"],
             "No such option: --fromat (Possible options: --format)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from alphapulse.claim import claim
 from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine
+from sinks.clickhouse.library import library
 from sinks.clickhouse.query import main, query
 from sinks.clickhouse.readonly import QueryRefused
 from sinks.clickhouse.tables import migrate
@@ -44,13 +46,14 @@ def held(data_dir: Path) -> IO[str]:
     return claim(data_dir / "clickhouse", "database", beside=True)
 
 
-def run(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(data_dir: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sinks.clickhouse.query", "--data-dir", str(data_dir), *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        input=typed,
     )
 
 
@@ -108,6 +111,60 @@ def test_a_folder_that_is_no_database_is_one_clear_message(tmp_path: Path) -> No
     (tmp_path / "clickhouse").mkdir()
     with pytest.raises(ServiceError, match=r"no database 'alphapulse' in .*there is none"):
         asked(tmp_path, "SELECT 1")
+
+
+def test_a_query_from_a_file_or_standard_input(tmp_path: Path) -> None:
+    asyncio.run(fill(tmp_path))
+    file = tmp_path / "sum.sql"
+    file.write_text("-- parameter x UInt8 = 2: a number\nSELECT {x:UInt8} + {y:Int64}", encoding="utf-8")
+    for arguments, typed, told in (
+        (["--format=TSV", "--file", str(file), "--param=y=5"], "", "7\n"),
+        (["--format=TSV", "--param=x=8"], "SELECT {x:UInt8}", "8\n"),
+        (["--format=TSV", "--param=x=a\tb'c"], "SELECT length({x:String})", "5\n"),
+    ):
+        ended = run(tmp_path, *arguments, typed=typed)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, told, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ohlc"], "no query 'ohlc' in the library, did you mean ohlcv? (alphapulse sql --list shows them)"),
+        (
+            ["ohlcv"],
+            "ohlcv: parameter symbol (String, the symbol, BASE-QUOTE or a ticker) has no value: add -p symbol=…",
+        ),
+        (["ohlcv", "--param=x"], "-p 'x': expected NAME=VALUE"),
+        (["ohlcv", "--param=x=1", "--param=x=2"], "-p x: given twice"),
+        (["--file=/none.sql"], "/none.sql: No such file or directory"),
+        (["--file=/none.sql", "SELECT 1"], "--file /none.sql: there is a query besides: 'SELECT 1'"),
+        (["--list", "x"], "no query 'x' in the library (alphapulse sql --list shows them)"),
+        ([], "standard input: there is no query"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert main(["--data-dir", str(tmp_path), *arguments]) == 2
+    assert capsys.readouterr().err == f"alphapulse sql: {told}\n"
+
+
+@pytest.mark.parametrize("data", [b"SELECT '\xff'", b"-- parameter x\nSELECT 1"])
+def test_a_file_that_is_no_query_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes) -> None:
+    file = tmp_path / "q.sql"
+    file.write_bytes(data)
+    assert main(["--data-dir", str(tmp_path), "--file", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"alphapulse sql: {file}: not ")
+    assert len(told.splitlines()) == 1
+
+
+def test_the_library_is_listed(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["--data-dir", str(tmp_path), "--list"]) == 0
+    told = capsysbinary.readouterr().out.decode()
+    assert all(f"{name}\n    " in told for name in library())
+    assert max(map(len, told.splitlines())) <= 100
 
 
 @pytest.fixture

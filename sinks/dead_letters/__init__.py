@@ -1,0 +1,1 @@
+"""``alphapulse dlq``: dead letters listed, shown, replayed and dropped."""

@@ -1,0 +1,219 @@
+"""``alphapulse dlq list|show|replay|drop``: what services refused."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from alphapulse import config, output
+from alphapulse.config import Settings
+from alphapulse.errors import AlphaPulseError, ArgumentsRefused, RecordRefused, ServiceError
+from alphapulse.kafka import incarnation
+from alphapulse.service import EXIT_OK, EXIT_REFUSED
+from schemas.codec import Codec
+from schemas.remote import registry
+from sinks.clickhouse.parameters import Parameter, ParametersRefused, bound
+from sinks.dead_letters.outcomes import Outcomes
+from sinks.dead_letters.target import store
+from sinks.letters import Letter, Position, Wanted, ids, read
+
+EXIT_INCOMPLETE: Final = 1
+"""Some letters could not be replayed; the output says which and why."""
+_SHOWN_BYTES: Final = 1024
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="of a demo that runs: its broker and its tables")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, told in (
+        ("list", "show letters, oldest first"),
+        ("show", "show letters whole: fields, bytes, and whether they can be decoded now"),
+        ("replay", "store the rows of refused records; safe to repeat, no row is doubled"),
+        ("drop", "hide letters from list and replay; the bytes stay on dlq until they expire"),
+    ):
+        command = commands.add_parser(name, help=told, description=told)
+        command.add_argument("ids", nargs="*", metavar="ID", help="letters, PARTITION/OFFSET as list shows them")
+        command.add_argument("--service", help="that refused it, such as sink-clickhouse")
+        command.add_argument("--source", help="topic or address that it came from")
+        command.add_argument("--reason", metavar="TEXT", help="part of the reason or of the error's class")
+        command.add_argument("--since", metavar="TIME", help="from this time on: 2026-01-31T12:00Z, -15m, -2h, -1d")
+        command.add_argument("--until", metavar="TIME", help="before this time")
+        command.add_argument("--all", action="store_true", help="those replayed or dropped before, too")
+        if name == "list":
+            command.add_argument("--json", action="store_true", help="an object a line")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return asyncio.run(_run(options))
+    except AlphaPulseError as error:
+        print(f"alphapulse dlq: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+
+
+async def _run(options: argparse.Namespace) -> int:
+    wanted = _wanted(options)
+    if options.command in ("show", "drop") and wanted == Wanted() and not options.all:
+        raise ArgumentsRefused([f"{options.command}: name letters (ID) or a filter; --all means every one"])
+    settings = _settings(options.data_dir)
+    codec = Codec(registry(settings.registry))
+    log = await incarnation(settings.kafka)
+    unreadable: list[str] = []
+    letters = await read(
+        settings.kafka, codec, wanted, lambda position, reason: unreadable.append(f"dlq {position}: {reason}")
+    )
+    for line in unreadable:
+        print(f"alphapulse dlq: no dead letter: {line}", file=sys.stderr)  # noqa: T201
+    outcomes = Outcomes(settings, log)
+    done = await outcomes.read()
+    if not options.all and options.command != "show":
+        letters = [letter for letter in letters if letter.position not in done]
+    missing = sorted(wanted.ids - {letter.position for letter in letters} - done.keys())
+    if missing:
+        raise ServiceError(f"no dead letter {', '.join(map(str, missing))} on dlq")
+    match options.command:
+        case "list":
+            _list(letters, done, as_json=options.json)
+        case "show":
+            output.write("\n".join(_whole(letter, codec) for letter in letters).encode())
+        case "drop":
+            await outcomes.write([letter.position for letter in letters], "dropped")
+            _say(f"{len(letters)} dead letters dropped")
+        case _:
+            return await _replay(settings, codec, log, letters, outcomes)
+    return EXIT_OK
+
+
+async def _replay(settings: Settings, codec: Codec, log: str, letters: list[Letter], outcomes: Outcomes) -> int:
+    from_topics = [letter for letter in letters if letter.origin is not None]
+    found = await store(settings, codec, log, from_topics)
+    there = {*found.stored, *found.present}
+    await outcomes.write([letter.position for letter in from_topics if letter.origin in there], "replayed")
+    for (topic, partition, offset), reason in found.refused:
+        _say(f"{topic} [{partition}] {offset}: {reason}")
+    for letter in letters:
+        if letter.origin is None:
+            _say(
+                f"{letter.position}: a frame of {letter.record.source}, not a record of a topic: it cannot be replayed"
+            )
+    left = len(found.refused) + len(letters) - len(from_topics)
+    _say(f"{len(found.stored)} rows stored, {len(found.present)} were there already, {left} not replayed")
+    return EXIT_INCOMPLETE if left else EXIT_OK
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    if data_dir is not None:
+        os.environ[f"{config.PREFIX}DATA_DIR"] = str(data_dir)
+        path = data_dir / "run" / "broker.json"
+        try:
+            told: Any = json.loads(path.read_text(encoding="utf-8"))
+            os.environ[f"{config.PREFIX}KAFKA__BOOTSTRAP"] = str(told["bootstrap"])
+        except FileNotFoundError:
+            pass  # the broker is the configured one
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ServiceError(f"{path}: not the run file of a broker: {error}") from error
+    return config.load()
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    return Wanted(
+        service=options.service,
+        source=options.source,
+        reason=options.reason,
+        since=_time("--since", options.since),
+        until=_time("--until", options.until),
+        ids=ids(options.ids),
+    )
+
+
+def _time(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        value = bound([Parameter("time", "DateTime64(9, 'UTC')")], {"time": text})["time"]
+    except ParametersRefused as error:
+        raise ArgumentsRefused([f"{option}: {str(error).partition(': ')[2]}"]) from error
+    whole, _, fraction = value.partition(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+    return seconds * 10**9 + int(fraction.ljust(9, "0") or 0)
+
+
+def _list(letters: Sequence[Letter], done: dict[Position, str], *, as_json: bool) -> None:
+    lines = []
+    for letter in letters:
+        record = letter.record
+        if as_json:
+            told = {
+                "id": str(letter.position),
+                "time": str(record.time),
+                "service": record.service,
+                "source": record.source,
+                "partition": record.partition,
+                "offset": None if record.offset is None else str(record.offset),
+                "bytes": len(record.value),
+                "error": record.error,
+                "reason": record.reason,
+                "state": done.get(letter.position, "open"),
+            }
+            lines.append(json.dumps(told, ensure_ascii=False))
+        else:
+            state = f" ({done[letter.position]})" if letter.position in done else ""
+            origin = record.source if letter.origin is None else f"{record.source} [{record.partition}] {record.offset}"
+            lines.append(f"{letter.position!s:<10} {_iso(record.time)}  {record.service}  {origin}{state}")
+            lines.append(f"{'':<10} {record.error}: {' '.join(record.reason.split())}")
+    output.write("".join(f"{line}\n" for line in lines).encode())
+    if not as_json:
+        _say(f"{len(letters)} dead letters")
+
+
+def _whole(letter: Letter, codec: Codec) -> str:
+    record = letter.record
+    lines = [
+        f"id         {letter.position}",
+        f"time       {_iso(record.time)}",
+        f"service    {record.service}",
+        f"source     {record.source}",
+        *([f"partition  {record.partition}", f"offset     {record.offset}"] if letter.origin is not None else []),
+        *([f"key        {record.key!r}"] if record.key is not None else []),
+        *([f"venue      {record.venue}"] if record.venue is not None else []),
+        *([f"symbol     {record.symbol}"] if record.symbol is not None else []),
+        f"error      {record.error}",
+        f"reason     {record.reason}",
+    ]
+    if letter.origin is not None:
+        try:
+            lines.append(f"now        {codec.decode(record.value)}")
+        except RecordRefused as error:
+            lines.append(f"now        still refused: {error}")
+    shown = record.value[:_SHOWN_BYTES]
+    lines.append(
+        f"value      {len(record.value)} bytes" + (f", the first {len(shown)}:" if shown != record.value else ":")
+    )
+    for start in range(0, len(shown), 16):
+        part = shown[start : start + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"  {start:04x}  {part.hex(' '):<47}  {text}")
+    return "\n".join(lines) + "\n"
+
+
+def _iso(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09d}Z"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    output.finish(main)
