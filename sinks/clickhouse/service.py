@@ -6,8 +6,8 @@ from alphapulse.kafka import incarnation, reachable
 from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
-from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.replay_endpoint import ReplayEndpoint
+from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.runner import WRITTEN, consume
 
