@@ -328,6 +328,8 @@ def clickhouse_status(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0,
 def _administer(command: str, data_dir: Path | None, wait: float, json: bool) -> NoReturn:
     folder = () if data_dir is None else ("--data-dir", str(data_dir))
     _become("sinks.clickhouse.admin", command, "--wait", str(wait), *folder, *(("--json",) if json else ()))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def dlq(context: typer.Context) -> None:
     """List, show, replay and drop dead letters: `dlq list --reason TEXT`, `dlq replay` (more: `dlq --help`)."""

@@ -6,8 +6,8 @@ from alphapulse.kafka import incarnation, reachable
 from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
-from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.replay_endpoint import ReplayEndpoint
+from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.writer import ClickHouseTarget
 from sinks.runner import WRITTEN, consume
 
@@ -26,15 +26,10 @@ async def serve(service: Service) -> None:
         service.waiting = reason
 
     engine.waiting = waiting
-    target = ClickHouseTarget(
-        settings.clickhouse,
-        engine,
-        await incarnation(settings.kafka),
-        service.stopping,
-        sampling=DepthSampling(settings.clickhouse),
-    )
     log = await incarnation(settings.kafka)
-    target = ClickHouseTarget(settings.clickhouse, engine, log, service.stopping)
+    target = ClickHouseTarget(
+        settings.clickhouse, engine, log, service.stopping, sampling=DepthSampling(settings.clickhouse)
+    )
     try:
         await target.open()
         if service.stopping.is_set():
