@@ -26,15 +26,10 @@ async def serve(service: Service) -> None:
         service.waiting = reason
 
     engine.waiting = waiting
-    target = ClickHouseTarget(
-        settings.clickhouse,
-        engine,
-        await incarnation(settings.kafka),
-        service.stopping,
-        sampling=DepthSampling(settings.clickhouse),
-    )
     log = await incarnation(settings.kafka)
-    target = ClickHouseTarget(settings.clickhouse, engine, log, service.stopping)
+    target = ClickHouseTarget(
+        settings.clickhouse, engine, log, service.stopping, sampling=DepthSampling(settings.clickhouse)
+    )
     try:
         await target.open()
         if service.stopping.is_set():
