@@ -165,6 +165,8 @@ class Engine:
                 reason = str(error) if error.refused else await self._why(error)
                 delays = REFUSED_RETRY_SECONDS if error.refused else RETRY_SECONDS
                 self.waiting(reason)
+                if error.refused and give_up.is_set():
+                    return False  # a command that waits for nothing tells the reason itself
                 if (now := time.monotonic()) - told >= TELL_SECONDS:
                     self._log.warning(f"{what} does not answer; retrying", attempt=failures + 1, reason=reason)
                     told = now
