@@ -17,10 +17,14 @@
         * :exc:`RecordRefused`: bytes on a topic that cannot be decoded (goes to ``dlq``)
         * :exc:`IncompatibleSchema`: a schema change that would break readers
         * :exc:`RegistryUnavailable`: the schema registry cannot be reached now
+        * :exc:`RegistryRefused`: it, or we, refuse a certificate, user or password
 
     * :exc:`BrokerError`: the broker cannot be reached or refuses a request
 
         * :exc:`BrokerUnavailable`: it cannot be reached now, or its topics are not created yet
+        * :exc:`BrokerRefused`: it, or we, refuse a certificate, mechanism, user, password or right
+
+    * :exc:`CertificateError`: a certificate or key file that cannot be used
 
     * :exc:`ServiceError`: a service cannot start or continue (port in use, folder not writable)
     * :exc:`RequestRefused`: a client's request that the gateway cannot serve; carries a code
@@ -37,6 +41,8 @@ class AlphaPulseError(Exception):
     """Base of all errors raised on purpose; the message is written for the user."""
 
     recoverable = False
+    needs_person = False
+    """Whether it goes on until somebody changes something; a service that waits for that tries seldom."""
 
 
 class ConfigError(AlphaPulseError):
@@ -143,6 +149,18 @@ class RegistryUnavailable(SchemaError):
     recoverable = True
 
 
+class RegistryRefused(SchemaError):
+    """Access to the schema registry is refused: certificate, user or password; the message names the key."""
+
+    needs_person = True
+
+
+class CertificateError(AlphaPulseError):
+    """A certificate or key file that cannot be used; the message names its key."""
+
+    needs_person = True
+
+
 class BrokerError(AlphaPulseError):
     """The broker cannot be reached, or refuses a request."""
 
@@ -151,6 +169,12 @@ class BrokerUnavailable(BrokerError):
     """The broker cannot be reached now, or topics are missing: neither needs a change of the configuration."""
 
     recoverable = True
+
+
+class BrokerRefused(BrokerError):
+    """Access to the broker is refused: certificate, mechanism, user, password or right; the message names the key."""
+
+    needs_person = True
 
 
 class ServiceError(AlphaPulseError):

@@ -44,7 +44,8 @@ def configure(settings: LogSettings, *, service: str, stream: TextIO | None = No
     if readable:
         final: list[structlog.typing.Processor] = [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.dev.ConsoleRenderer(colors=stream.isatty()),
+            # The default formatter of tracebacks shows the values of local variables, passwords among them.
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback),
         ]
     else:
 

@@ -18,11 +18,13 @@ CONNECT_SECONDS: Final = 5.0
 class NoConnection(Exception):
     """A connection could not be opened; the message gives the reason, to follow the address in a sentence.
 
-    ``for_good``: the peer's certificate is not accepted, so that a retry is useless.
+    ``for_good``: the peer's certificate is not accepted, so that a retry is useless. ``refuses_us``: the peer does not
+    accept our certificate, or wants one.
     """
 
-    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+    def __init__(self, reason: str, *, for_good: bool = False, refuses_us: bool = False) -> None:
         self.for_good = for_good
+        self.refuses_us = refuses_us
         super().__init__(reason)
 
 
@@ -86,6 +88,8 @@ async def _open_tls(host: str, port: int, tls: ssl.SSLContext) -> tuple[asyncio.
     except ssl.SSLCertVerificationError as error:
         raise NoConnection(f"its certificate is refused: {error.verify_message}", for_good=True) from error
     except ssl.SSLError as error:
+        if refuses_us(error):
+            raise NoConnection(alert_of(error), refuses_us=True) from error
         raise NoConnection(f"the TLS handshake failed ({error.reason or error}); the port may not use TLS") from error
     except TimeoutError:
         reason = f"no TLS handshake within {CONNECT_SECONDS:g} s; the port may not use TLS"
@@ -93,6 +97,38 @@ async def _open_tls(host: str, port: int, tls: ssl.SSLContext) -> tuple[asyncio.
     except OSError as error:
         reason = f"it closed the connection in the TLS handshake ({_reason(error)}); the port may not use TLS"
         raise NoConnection(reason) from error
+
+
+_ABOUT_CERTIFICATES: Final = frozenset(
+    {
+        "bad certificate",
+        "unsupported certificate",
+        "certificate revoked",
+        "certificate expired",
+        "certificate unknown",
+        "unknown ca",
+        "access denied",
+        "certificate required",
+    }
+)
+"""TLS alerts by which a server refuses a client's certificate (RFC 8446, section 6.2); also ``handshake failure`` in
+TLS 1.2, which has other causes as well."""
+
+
+def refuses_us(error: ssl.SSLError) -> bool:
+    """Return whether the peer refuses our certificate, or wants one."""
+    return alert_of(error) in _ABOUT_CERTIFICATES
+
+
+def alert_of(error: ssl.SSLError) -> str:
+    """Return the TLS alert of ``error`` in words; see :func:`alert_named`."""
+    return alert_named(error.reason or str(error))
+
+
+def alert_named(reason: str) -> str:
+    """Return OpenSSL's ``reason`` in words: ``SSLV3_ALERT_CERTIFICATE_EXPIRED`` is ``certificate expired``."""
+    _, found, alert = reason.partition("_ALERT_")
+    return (alert if found else reason).replace("_", " ").lower()
 
 
 def _reason(error: OSError) -> str:

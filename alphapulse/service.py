@@ -13,6 +13,7 @@ import functools
 import gc
 import json
 import os
+import resource
 import signal
 import stat
 import sys
@@ -24,7 +25,7 @@ from typing import Any, NoReturn, TextIO, TypeGuard
 import uvloop
 from aiohttp import web
 
-from alphapulse import config, logs, metrics, tracing
+from alphapulse import config, logs, metrics, secret_watch, tracing
 from alphapulse.errors import AlphaPulseError, BrokerError, BrokerUnavailable, ServiceError
 
 EXIT_OK = 0
@@ -61,6 +62,7 @@ class Service:
     """Runtime of one service: settings, log, stop signal, status and endpoints.
 
     Attributes:
+        restarting: whether the process restarts after this stop, because a file that it has read once has changed.
         name: e.g. ``collector-kraken``; names the log, the events and the announcement file.
         settings: the whole configuration.
         stopping: set when the service is asked to stop.
@@ -68,6 +70,8 @@ class Service:
         grace_seconds: time for ``main`` to end when the service is asked to stop.
         begins_again: whether ``main`` waits for the broker at its start. If the broker is lost later, the process
             then restarts instead of ending.
+        reread: reads the configuration again; None: it did not come from files and environment.
+        reads_certificates_once: whether the Kafka client reads certificate and key only when it is made.
         tracer: makes spans; None: tracing is off.
     """
 
@@ -79,6 +83,9 @@ class Service:
         self.started = time.time_ns()
         self.grace_seconds = GRACE_SECONDS
         self.begins_again = False
+        self.reread: Callable[[], config.Settings] | None = None
+        self.reads_certificates_once = True
+        self.restarting = False
         self.tracer: tracing.Tracer | None = None
         self._ready = self._worked = False
         self._waiting = ""
@@ -214,7 +221,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        async with _watched_parent(self):
+        async with _watched_parent(self), _watched_secrets(self):
             work = asyncio.create_task(self._main(main))
             stopped = asyncio.create_task(self.stopping.wait())
             cut_short = asyncio.create_task(self._cut_short.wait())
@@ -342,6 +349,29 @@ async def _watched_parent(service: Service) -> AsyncIterator[None]:
         transport.close()
 
 
+@contextlib.asynccontextmanager
+async def _watched_secrets(service: Service) -> AsyncIterator[None]:
+    """Stop ``service`` in order to restart it when a file changes that it has read once."""
+    reread = service.reread
+    if reread is None or not service.settings.ops.follow_secrets:
+        yield
+        return
+
+    async def watch() -> None:
+        files = await secret_watch.changed(service.settings, reread, lambda: service.reads_certificates_once)
+        if not service.stopping.is_set():
+            named = [str(file) for file in files]
+            service.log.info("stopping", reason="these files changed; restarts with them", files=named)
+            service.restarting = True
+            service.stopping.set()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
 def _is_pipe(stream: TextIO | None) -> TypeGuard[TextIO]:
     if stream is None:
         return False
@@ -385,9 +415,15 @@ def run(
     try:
         loaded = settings if settings is not None else load(folder)
         logs.configure(loaded.log, service=name)
+        _forbid_core_dumps()
         service = Service(name, loaded)
+        if settings is None:
+            service.reread = lambda: load(folder)
         service.tracer = tracing.start(loaded.tracing, name)
         uvloop.run(_life(service, main))
+        if service.restarting:
+            _close_tracer(service)
+            _begin_again()
     except KeyboardInterrupt:
         return EXIT_OK
     except Exception as error:  # noqa: BLE001 the process ends here; any error is reported
@@ -408,6 +444,12 @@ def run(
         # At exit the interpreter would collect garbage once more, a quarter of a second for all our modules.
         gc.freeze()
     return EXIT_OK
+
+
+def _forbid_core_dumps() -> None:
+    """Write no image of this process's memory, which holds passwords and keys, if it crashes."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _close_tracer(service: Service | None) -> None:

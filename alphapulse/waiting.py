@@ -18,6 +18,10 @@ FIRST_PAUSE_SECONDS: Final = 0.1
 MOST_PAUSE_SECONDS: Final = 1.0
 """Delay between two attempts: short, so that the service starts soon after its dependency."""
 
+MOST_REFUSED_PAUSE_SECONDS: Final = 10.0
+"""The same while access is refused (:attr:`~alphapulse.errors.AlphaPulseError.needs_person`): each attempt is a failed
+login, which servers log and count."""
+
 
 async def until_available(
     service: Service, attempt: Callable[[], Coroutine[Any, Any, T]], *absent: type[AlphaPulseError]
@@ -34,11 +38,12 @@ async def until_available(
             found = await _unless_stopped(service, attempt())
         except absent as error:
             service.waiting = str(error)
+            most = MOST_REFUSED_PAUSE_SECONDS if error.needs_person else MOST_PAUSE_SECONDS
         else:
             service.waiting = ""
             return found
-        await _unless_stopped(service, asyncio.sleep(pause))
-        pause = min(pause * 2, MOST_PAUSE_SECONDS)
+        await _unless_stopped(service, asyncio.sleep(min(pause, most)))
+        pause = min(pause * 2, most)
 
 
 async def _unless_stopped(service: Service, work: Coroutine[Any, Any, T]) -> T:

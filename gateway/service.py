@@ -14,6 +14,7 @@ from alphapulse.clock import Clock
 from alphapulse.config import Settings, folder_of
 from alphapulse.instruments import is_pattern
 from alphapulse.kafka import native_consumer, producer, reachable, running
+from alphapulse.kafka import services as kafka_services
 from alphapulse.service import Service
 from gateway.access.background import GateKeeper
 from gateway.access.events import publishing
@@ -35,8 +36,6 @@ from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
-TOPICS: Final = frozenset({*TAIL, topics.EVENTS, topics.DEAD_LETTERS, topics.L2, topics.PROCESSORS_STATE})
-"""All topics that it reads or writes."""
 CHECK_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
@@ -60,7 +59,7 @@ async def main(service: Service, folder: Path | None = None) -> None:
         listening = stack.enter_context(listen(settings.gateway))
         address = url(listening)
         codec = await prepared_codec(service)
-        await reachable(service, TOPICS)
+        await reachable(service, kafka_services.gateway(settings))
         clock = Clock()
         state = MarketState(_expected(settings), max_book_age=settings.freshness.max_book_age_ms * 1_000_000)
         hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)

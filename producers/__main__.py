@@ -14,10 +14,11 @@ from aiokafka.errors import KafkaError
 from alphapulse import kafka, output, service, topics
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError
+from alphapulse.kafka.services import COLLECTOR
 from producers.collector import rules
 from producers.collector.collector import Collector
 from producers.collector.dedupe import read_back
-from producers.collector.publisher import CLIENT_LINGER_MS, WRITTEN, Publisher
+from producers.collector.publisher import CLIENT_LINGER_MS, Publisher
 from producers.collector.reload import Follower
 from producers.registry import load
 from schemas.waiting import prepared_codec
@@ -37,7 +38,7 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     venue = load(venue_name)
     configured = settings.venues[venue_name]
     codec = await prepared_codec(running)
-    await kafka.reachable(running, WRITTEN)
+    await kafka.reachable(running, COLLECTOR)
     client = kafka.native_producer(settings.kafka, client_id=running.name, linger_ms=CLIENT_LINGER_MS, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name, running.tracer)

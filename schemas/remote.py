@@ -18,7 +18,16 @@ from fastavro.schema import SchemaParseException
 
 from alphapulse.config import RegistrySettings
 from alphapulse.config.faults import without_password
-from alphapulse.errors import IncompatibleSchema, RecordRefused, RegistryUnavailable, SchemaError
+from alphapulse.errors import (
+    CertificateError,
+    IncompatibleSchema,
+    RecordRefused,
+    RegistryRefused,
+    RegistryUnavailable,
+    SchemaError,
+)
+from alphapulse.network import alert_of, refuses_us
+from alphapulse.tls import read_context
 from schemas.definitions import Definition
 from schemas.registry import LocalRegistry, SchemaRegistry
 
@@ -31,6 +40,7 @@ _UNKNOWN_BOUND = 1000
 _MAX_ID = 2**31 - 1
 _CONFLICT = 409
 _NOT_FOUND = 404
+_REFUSED = (401, 403)
 _SERVER_FAULTS = 500
 
 
@@ -40,7 +50,9 @@ def registry(settings: RegistrySettings) -> SchemaRegistry:
     Raises:
         SchemaError: ``url`` is not a valid address.
     """
-    return RemoteRegistry(settings.url) if settings.url else LocalRegistry()
+    if not settings.url:
+        return LocalRegistry()
+    return RemoteRegistry(settings.url, login=settings)
 
 
 class RemoteRegistry:
@@ -48,6 +60,7 @@ class RemoteRegistry:
 
     Args:
         url: e.g. ``http://redpanda:8081``; may contain ``user:password@``, which no message shows.
+        login: user, password and certificates; the files are read for each connection.
         timeout_seconds: per request.
         retries: after connection failures and temporary server errors.
         clock: monotonic seconds.
@@ -60,14 +73,18 @@ class RemoteRegistry:
         self,
         url: str,
         *,
+        login: RegistrySettings | None = None,
         timeout_seconds: float = 5.0,
         retries: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shown = without_password(url)
+        self._login = login if login is not None else RegistrySettings()
         self._settings = {"url": url, "timeout": timeout_seconds, "max.retries": retries, "retries.wait.ms": 200}
+        self._settings |= _credentials(self._login)
+        self._tls = url.startswith("https")
         try:
-            self._client().close()
+            self._client(with_files=False).close()
         except ValueError as error:
             raise SchemaError(f"registry.url: {self._shown}: {without_password(str(error))}") from error
         self._clock = clock
@@ -140,11 +157,18 @@ class RemoteRegistry:
             ) from error
         return parsed
 
-    def _client(self) -> Any:
+    def _client(self, *, with_files: bool = True) -> Any:
         # Takes half a second to import, and is not needed without a remote registry.
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
-        return SchemaRegistryClient(self._settings)
+        if not (self._tls and with_files):
+            return SchemaRegistryClient(self._settings)
+        try:
+            # The client reads the same files, but says nothing of use about one that it cannot read.
+            read_context("registry", self._login)
+        except CertificateError as error:
+            raise RegistryRefused(str(error)) from error
+        return SchemaRegistryClient(self._settings | _files(self._login))
 
     @contextmanager
     def _asking(self, about: str) -> Iterator[Any]:
@@ -158,6 +182,11 @@ class RemoteRegistry:
             with self._client() as client:
                 yield client
         except SchemaRegistryError as error:
+            if error.http_status_code in _REFUSED:
+                raise RegistryRefused(
+                    f"{_keys_of(self._login)}: {place}: refused: {error.error_message} "
+                    f"(HTTP {error.http_status_code}, code {error.error_code})"
+                ) from error
             if error.http_status_code == _CONFLICT:
                 raise IncompatibleSchema(f"{place}: incompatible: {error.error_message}") from error
             kind = RegistryUnavailable if error.http_status_code >= _SERVER_FAULTS else SchemaError
@@ -165,19 +194,49 @@ class RemoteRegistry:
                 f"{place}: refused: {error.error_message} (HTTP {error.http_status_code}, code {error.error_code})"
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            passing = isinstance(error, httpx.TransportError) and not _certificate_refused(error)
-            kind = RegistryUnavailable if passing else SchemaError
+            if (refused := self._refused(error)) is not None:
+                raise RegistryRefused(f"{place}: {refused}") from error
+            kind = RegistryUnavailable if isinstance(error, httpx.TransportError) else SchemaError
             raise kind(f"{place}: cannot be reached: {str(error) or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SchemaError(f"{place}: the response is not one of a schema registry: {error!r:.200}") from error
 
+    def _refused(self, error: BaseException | None) -> str | None:
+        """Return what is refused, if ``error`` is about a certificate."""
+        while error is not None:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                key = "" if "expired" in error.verify_message else " (registry.ssl_cafile)"
+                return f"its certificate is refused: {error.verify_message}{key}"
+            if isinstance(error, ssl.SSLError) and refuses_us(error):
+                file = self._login.ssl_certfile
+                which = "wants a client certificate" if file is None else f"refuses the certificate in {file}"
+                return f"registry.ssl_certfile: it {which} ({alert_of(error)})"
+            error = error.__cause__ or error.__context__
+        return None
 
-def _certificate_refused(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+
+def _credentials(login: RegistrySettings) -> dict[str, str]:
+    if not login.username:
+        return {}
+    return {"basic.auth.user.info": f"{login.username}:{login.password.get_secret_value()}"}
+
+
+def _files(login: RegistrySettings) -> dict[str, str]:
+    named = {
+        "ssl.ca.location": login.ssl_cafile,
+        "ssl.certificate.location": login.ssl_certfile,
+        "ssl.key.location": login.ssl_keyfile,
+    }
+    found = {name: str(file) for name, file in named.items() if file is not None}
+    if login.ssl_cafile is None and (system := ssl.get_default_verify_paths().cafile) is not None:
+        found["ssl.ca.location"] = system  # the client's own default is certifi's list
+    if login.ssl_certfile is not None and (secret := login.ssl_key_password.get_secret_value()):
+        found["ssl.key.password"] = secret
+    return found
+
+
+def _keys_of(login: RegistrySettings) -> str:
+    return "registry.username, registry.password" if login.username else "registry.url"
 
 
 def _compatibility(client: Any, subject: str) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 from alphapulse.config.faults import without_password
-from alphapulse.errors import RegistryUnavailable, SchemaError
+from alphapulse.errors import RegistryRefused, RegistryUnavailable, SchemaError
 from alphapulse.network import NoConnection, connected
 from alphapulse.service import Service
 from alphapulse.waiting import until_available
@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 async def prepared_codec(service: Service) -> Codec:
-    """Return a codec with the ids of all our schemas; the service waits while the registry does not answer.
+    """Return a codec with the ids of all our schemas; the service waits while the registry does not answer or refuses.
 
     Raises:
         Stopped: the service was asked to stop.
@@ -32,7 +32,7 @@ async def prepared_codec(service: Service) -> Codec:
             await _answers(url)
         await asyncio.to_thread(codec.prepare)
 
-    await until_available(service, prepare, RegistryUnavailable)
+    await until_available(service, prepare, RegistryUnavailable, RegistryRefused)
     return codec
 
 

@@ -16,7 +16,6 @@ from alphapulse import metrics
 from alphapulse.config import ClickHouseSettings, ParquetSettings
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
-from alphapulse.topics import DEAD_LETTERS, EVENTS
 from schemas.definitions import definitions
 from schemas.refusal_sender import RefusalSender
 from schemas.waiting import prepared_codec
@@ -24,9 +23,6 @@ from sinks.columns import batch
 from sinks.consumer import SinkConsumer
 from sinks.contract import SinkTarget
 from sinks.decoder import RecordDecoder
-
-WRITTEN: Final = (EVENTS, DEAD_LETTERS)
-"""Topics that sinks write to."""
 
 FLUSH_SECONDS: Final = 60.0
 
@@ -59,6 +55,7 @@ async def consume(service: Service, target: SinkTarget, settings: ClickHouseSett
     # The first conversion imports pandas, if installed: a second that would count against the group's session timeout.
     for found in definitions():
         await asyncio.to_thread(batch, found.record, [], 0, [])
+    service.reads_certificates_once = False  # aiokafka uses certificates as they are
     codec = await prepared_codec(service)
     kafka = service.settings.kafka
     async with (

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alphapulse import kafka, service
 from alphapulse.kafka.lag import unread_text
+from alphapulse.kafka.services import processors
 from schemas.waiting import prepared_codec
 from stream_processors.processing.instrument import SERVICE
 
@@ -24,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     async def serve(running: service.Service) -> None:
         # Faust is slow to import: only once the configuration is known to be valid.
         from stream_processors.engine.ops import Ops
-        from stream_processors.engine.worker import TOPICS, Worker
+        from stream_processors.engine.worker import Worker
 
         codec = await prepared_codec(running)
-        await kafka.reachable(running, TOPICS)
+        await kafka.reachable(running, processors(running.settings))
         worker = Worker(running, codec)
         running.grace_seconds += running.settings.processors.drain_seconds
         ops = Ops(worker)

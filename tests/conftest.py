@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.kafka_cluster",
     "tests.fixtures.containers",  # uses the one before
+    "tests.fixtures.secure_kafka",
     "tests.fixtures.tls",
 ]
 

@@ -94,6 +94,15 @@ class Broker(Enum):
     KAFKA = "kafka"
 
 
+class AclFormat(Enum):
+    """Output formats of ``acls``."""
+
+    TABLE = "table"
+    JSON = "json"
+    KAFKA_ACLS = "kafka-acls"
+    RPK = "rpk"
+
+
 def _tell_version(wanted: bool) -> None:
     if wanted:
         version = installed_version()
@@ -377,6 +386,35 @@ def health(context: typer.Context) -> None:
     from alphapulse.cli.health import main
 
     sys.exit(main(context.args))
+
+
+@app.command()
+def acls(
+    services: Annotated[
+        list[str] | None, typer.Argument(help="Services, such as sink-parquet.", show_default="all")
+    ] = None,
+    form: Annotated[
+        AclFormat, typer.Option("--format", help="'kafka-acls' and 'rpk': commands to run.")
+    ] = AclFormat.TABLE,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    principal: Annotated[
+        str | None,
+        typer.Option(help="Principal with {service} in it.", show_default="User:alphapulse-{service}"),
+    ] = None,
+    clickhouse: Annotated[
+        bool, typer.Option("--clickhouse", help="SQL that creates the users of ClickHouse instead.")
+    ] = False,
+) -> None:
+    """Print the least rights that each service needs on the broker."""
+    from alphapulse.cli import acls as rights
+
+    settings = config.load()
+    if clickhouse:
+        text = rights.clickhouse_users(settings)
+    else:
+        found = rights.acls(settings, services or (), principal if principal is not None else rights.PRINCIPAL)
+        text = rights.shown(found, "json" if json else form.value)
+    print(text, end="")
 
 
 @topics_app.command("create")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -27,11 +28,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alphapulse import topics
+from alphapulse.addresses import is_loopback
 from alphapulse.config.access_settings import AccessSettings
+from alphapulse.config.dsn import is_embedded, uses_tls
 from alphapulse.config.faults import Key
 from alphapulse.config.loading import read
 from alphapulse.config.secret_files import expanded
 from alphapulse.config.section import Section
+from alphapulse.config.tls_settings import TlsSection, one_user
 from alphapulse.config.values import (
     REVEAL,
     Addresses,
@@ -54,8 +58,8 @@ FILES = ("services.toml", "exchanges.toml")
 PREFIX = "ALPHAPULSE_"
 
 
-class KafkaSettings(Section):
-    """``[kafka]``: the broker."""
+class KafkaSettings(TlsSection):
+    """``[kafka]``: the broker (docs/security.md)."""
 
     bootstrap: Addresses = "127.0.0.1:9092"
     """The brokers that a client asks first."""
@@ -63,14 +67,20 @@ class KafkaSettings(Section):
     """Identifies one instance of the broker's log: offsets of two instances are unrelated. Empty: its cluster id."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Whether records are encrypted (SSL), and whether the broker asks for a user (SASL)."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-256"
     """How the user is authenticated."""
     sasl_username: str = ""
-    """Of ``sasl_mechanism``, where ``security_protocol`` has SASL."""
+    """Of ``sasl_mechanism``, where ``security_protocol`` has SASL; for OAUTHBEARER the client's id."""
     sasl_password: Secret = SecretStr("")
-    """Best set by ``ALPHAPULSE_KAFKA__SASL_PASSWORD`` or its file; no message or log shows it."""
-    ssl_cafile: Path | None = None
-    """PEM file of the authorities that certificates are checked with; empty: the system's."""
+    """Best set by ``ALPHAPULSE_KAFKA__SASL_PASSWORD`` or its file; no message or log shows it. For OAUTHBEARER
+    the client's secret."""
+    # A URL may contain a password: the repr of the settings does not show it.
+    sasl_oauth_token_url: Annotated[HttpUrl, Field(repr=False, validate_default=True)] = ""
+    """OAUTHBEARER: the token endpoint of the identity provider (client credentials grant, RFC 6749, section 4.4)."""
+    sasl_oauth_scope: str = ""
+    """OAUTHBEARER: scope of the token, where the provider wants one."""
+    sasl_oauth_cafile: Path | None = None
+    """Authorities for the token endpoint's certificate; empty: the system's."""
     compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
     """On our records zstd is a quarter smaller than lz4. But it clears some hundred kilobytes for each batch however
     small, and at usual rates a batch is one or two records: a tenth of the whole stack's CPU at 390 records/s."""
@@ -83,6 +93,17 @@ class KafkaSettings(Section):
     heartbeat_interval_ms: Annotated[int, Field(ge=100, validate_default=True)] = 1_000
     """At most a third of ``session_timeout_ms``."""
 
+    @field_validator("sasl_oauth_token_url")
+    @classmethod
+    def _with_oauthbearer(cls, value: str, info: ValidationInfo) -> str:
+        sasl = str(info.data.get("security_protocol", "")).startswith("SASL")
+        if sasl and info.data.get("sasl_mechanism") == "OAUTHBEARER" and not value:
+            raise ValueError("must be set, because sasl_mechanism is OAUTHBEARER")
+        parts = urlsplit(value)
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ValueError("http:// is accepted for loopback addresses only; use https://")
+        return value
+
     @field_validator("heartbeat_interval_ms")
     @classmethod
     def _several_heartbeats_a_session(cls, value: int, info: ValidationInfo) -> int:
@@ -92,12 +113,21 @@ class KafkaSettings(Section):
         return value
 
 
-class RegistrySettings(Section):
+class RegistrySettings(TlsSection):
     """``[registry]``: the schema registry; without ``url`` ids come from the schemas' fingerprints."""
 
     # A URL may contain a password: the repr of the settings does not show it.
     url: Annotated[HttpUrl | None, Field(repr=False)] = None
     """Its address; empty: none."""
+    username: str = ""
+    """Basic authentication; not together with a user in ``url``."""
+    password: Secret = SecretStr("")
+    """Of ``username``; best set by ``ALPHAPULSE_REGISTRY__PASSWORD`` or its file."""
+
+    @field_validator("username")
+    @classmethod
+    def _one_user(cls, value: str, info: ValidationInfo) -> str:
+        return one_user(value, info.data.get("url") or "", "url")
 
 
 class OpsSettings(Section):
@@ -109,6 +139,9 @@ class OpsSettings(Section):
     """Port of the ops server."""
     stop_with_parent: bool = False
     """Stop at the end of standard input; set by a supervisor, which holds the other end of the pipe."""
+    follow_secrets: bool = True
+    """Restart, gracefully and under the same process id, when a certificate, key or secret file changes that the
+    service has read once and cannot read again (docs/security.md)."""
 
 
 class LogSettings(Section):
@@ -223,11 +256,16 @@ EMBEDDED_BATCH_SECONDS: Final = 5.0
 """Default of ``[clickhouse] batch_seconds_max`` on the embedded engine."""
 
 
-class ClickHouseSettings(Section):
+class ClickHouseSettings(TlsSection):
     """``[clickhouse]``: the SQL sink. Empty ``dsn``: chDB, embedded, under ``data_dir/clickhouse``."""
 
     dsn: Annotated[str, Field(repr=False)] = ""
-    """``clickhouse://user:password@host:8123``; best set by ``ALPHAPULSE_CLICKHOUSE__DSN_FILE``."""
+    """``clickhouse://host:8123``, over TLS ``https://host:8443``; may name user and password, then best set by
+    ``ALPHAPULSE_CLICKHOUSE__DSN_FILE``."""
+    username: str = ""
+    """User of the server; not together with one in ``dsn``."""
+    password: Secret = SecretStr("")
+    """Empty with a client certificate: the certificate is the user's proof (``IDENTIFIED WITH ssl_certificate``)."""
     database: Database = "alphapulse"
     """Database of the tables, on the server or embedded."""
     group: Group = "alphapulse-sink-clickhouse"
@@ -279,6 +317,23 @@ class ClickHouseSettings(Section):
     def ttl_seconds(self, topic: str) -> int:
         """Return how long rows of ``topic`` are to be kept, seconds; 0: without limit."""
         return round(self.ttl_days.get(topic, TTL_DAYS.get(topic, 0.0)) * 86_400)
+
+    @field_validator("dsn")
+    @classmethod
+    def _over_tls(cls, value: str, info: ValidationInfo) -> str:
+        """Certificates for a server that is reached in clear are a mistake that would send the password in clear."""
+        try:
+            clear = not is_embedded(value) and not uses_tls(value)
+        except ValueError:  # not an address: told when it is used
+            return value
+        if clear and (info.data.get("ssl_cafile") or info.data.get("ssl_certfile")):
+            raise ValueError("does not use TLS, but ssl_cafile or ssl_certfile is set: use https://host:8443")
+        return value
+
+    @field_validator("username")
+    @classmethod
+    def _one_user(cls, value: str, info: ValidationInfo) -> str:
+        return one_user(value, str(info.data.get("dsn", "")), "dsn")
 
 
 class ParquetSettings(Section):

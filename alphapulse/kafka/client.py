@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -21,11 +20,13 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.structs import OffsetAndMetadata
 
 from alphapulse.config import KafkaSettings
-from alphapulse.errors import BrokerError, BrokerUnavailable
+from alphapulse.errors import BrokerError, BrokerRefused, BrokerUnavailable, CertificateError
 from alphapulse.kafka import closed
 from alphapulse.kafka.native import configuration
 from alphapulse.kafka.native.consumer import NativeConsumer
 from alphapulse.kafka.native.producer import NativeProducer
+from alphapulse.kafka.tokens import TokenProvider, TokenSource
+from alphapulse.tls import RotatingContext
 from alphapulse.topics import MAX_RECORD_BYTES
 
 closed.install()
@@ -54,7 +55,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     """Return address, time limit and security as keyword arguments of any aiokafka client.
 
     Raises:
-        BrokerError: ``ssl_cafile`` cannot be read.
+        BrokerRefused: a certificate or key file cannot be used.
     """
     arguments: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap,
@@ -63,12 +64,15 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     }
     if settings.security_protocol in ("SSL", "SASL_SSL"):
         try:
-            # Without a file: the system's certificate authorities.
-            arguments["ssl_context"] = ssl.create_default_context(cafile=settings.ssl_cafile)
-        except OSError as error:
-            raise BrokerError(f"kafka.ssl_cafile: {settings.ssl_cafile}: {error}") from error
-    if settings.security_protocol.startswith("SASL"):
-        arguments["sasl_mechanism"] = settings.sasl_mechanism
+            arguments["ssl_context"] = RotatingContext("kafka", settings)
+        except CertificateError as error:
+            raise BrokerRefused(str(error)) from error
+    if not settings.security_protocol.startswith("SASL"):
+        return arguments
+    arguments["sasl_mechanism"] = settings.sasl_mechanism
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        arguments["sasl_oauth_token_provider"] = TokenProvider(TokenSource(settings))
+    else:
         arguments["sasl_plain_username"] = settings.sasl_username
         arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
     return arguments
@@ -165,7 +169,7 @@ def native_consumer(
     The other arguments are those of :func:`consumer`.
 
     Raises:
-        BrokerError: ``ssl_cafile`` cannot be read.
+        BrokerRefused: a certificate or key file cannot be used.
     """
     made = NativeConsumer(
         configuration.consumer(
@@ -194,7 +198,7 @@ def native_producer(
     The arguments are those of :func:`alphapulse.kafka.native.configuration.producer`.
 
     Raises:
-        BrokerError: ``ssl_cafile`` cannot be read.
+        BrokerRefused: a certificate or key file cannot be used.
     """
     return NativeProducer(
         configuration.producer(settings, client_id=client_id, linger_ms=linger_ms, give_up=give_up),

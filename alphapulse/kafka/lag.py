@@ -23,7 +23,7 @@ from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka.client import unusable
 from alphapulse.kafka.native import configuration
-from alphapulse.kafka.native.connecting import Reach, connect
+from alphapulse.kafka.native.connecting import Reach, connect, made
 from alphapulse.kafka.native.errors import checked, fault_of, translate
 
 ANSWER_SECONDS: Final = 3.0
@@ -121,7 +121,7 @@ class LagReader:
             for group in self._groups or ("alphapulse-lag",):
                 # None subscribes, so none joins its group. (librdkafka's admin client, which could query all groups,
                 # does not find their coordinator again after its broker was unavailable, or crashes.)
-                self._consumers[group] = Consumer(properties | {"group.id": group}, logger=_LOGGER)
+                self._consumers[group] = await made(Consumer, properties | {"group.id": group}, _LOGGER)
 
             async def attempt(seconds: float) -> None:
                 try:

@@ -5,8 +5,8 @@ checked step by step: name, port, TLS, protocol, SASL mechanism, user; then the 
 addresses, and the topics.
 
 Temporary problems are :exc:`~alphapulse.errors.BrokerUnavailable`: nothing listens, the peer does not speak Kafka (yet,
-or on that port), topics are missing. Problems that need a person are :exc:`~alphapulse.errors.BrokerError`: a
-certificate, mechanism, user or password is refused.
+or on that port), topics are missing. Problems that need a person are :exc:`~alphapulse.errors.BrokerRefused`: a
+certificate, mechanism, user or password is refused, or a right is missing. A service waits for both, a command fails.
 
 Requests: https://kafka.apache.org/protocol (ApiVersions 0, SaslHandshake 1).
 """
@@ -31,9 +31,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 from alphapulse import waiting
 from alphapulse.addresses import addresses
 from alphapulse.config import KafkaSettings
-from alphapulse.errors import BrokerError, BrokerUnavailable
+from alphapulse.errors import BrokerRefused, BrokerUnavailable
 from alphapulse.kafka.client import connection
-from alphapulse.network import NoConnection, connected
+from alphapulse.kafka.rights import Access, lacking
+from alphapulse.network import NoConnection, alert_of, connected, refuses_us
 from alphapulse.service import Service
 
 ANSWER_SECONDS: Final = 5.0
@@ -53,39 +54,40 @@ class _Unusable(Exception):
     """Reason why an address cannot be used now."""
 
 
-async def reachable(service: Service, topics: Collection[str] = ()) -> None:
-    """Wait until the broker of ``service`` can be used and has ``topics``.
+async def reachable(service: Service, wanted: Access | Collection[str] = ()) -> None:
+    """Wait until the broker of ``service`` can be used, and has and grants what is ``wanted``: access, or topics.
 
     A service that loses its broker later restarts (:attr:`~alphapulse.service.Service.begins_again`) and waits here.
 
     Raises:
         Stopped: the service was asked to stop.
-        BrokerError: the broker refuses access for a reason that needs a person.
     """
     settings = service.settings.kafka
     service.begins_again = True
-    await waiting.until_available(service, lambda: check(settings, topics), BrokerUnavailable)
+    await waiting.until_available(service, lambda: check(settings, wanted), BrokerUnavailable, BrokerRefused)
 
 
-async def check(settings: KafkaSettings, topics: Collection[str] = ()) -> None:
-    """Return if the broker can be used now and has ``topics``.
+async def check(settings: KafkaSettings, wanted: Access | Collection[str] = ()) -> None:
+    """Return if the broker can be used now, and has and grants what is ``wanted``: access, or topics.
 
     Raises:
         BrokerUnavailable: not now.
-        BrokerError: the broker refuses access for a reason that needs a person.
+        BrokerRefused: access is refused; a person has to change something.
     """
+    access = wanted if isinstance(wanted, Access) else Access()
+    topics = wanted.topics if isinstance(wanted, Access) else wanted
     security = connection(settings)
     found = addresses(settings.bootstrap)
     reasons: list[str] = []
-    refusal: BrokerError | None = None
+    refusal: BrokerRefused | None = None
     for host, port in found:
         try:
             await _speaks_kafka(host, port, settings, security.get("ssl_context"))
-            metadata = await _metadata(host, port, settings, security)
+            metadata = await _metadata(host, port, settings, security, access)
             await _leads_on((host, port), metadata)
         except _Unusable as error:
             reasons.append(f"{_shown(host, port)} {error}")
-        except BrokerError as error:
+        except BrokerRefused as error:
             refusal = error  # another address may work
         else:
             _has_topics(settings, metadata, topics)
@@ -113,9 +115,23 @@ async def _speaks_kafka(host: str, port: int, settings: KafkaSettings, tls: ssl.
                 _offers(_shown(host, port), settings, await _ask(reader, writer, settings, request, 2))
     except NoConnection as error:
         if error.for_good:
-            raise BrokerError(f"kafka.bootstrap: {_shown(host, port)}: {error} (kafka.ssl_cafile)") from error
+            raise BrokerRefused(f"kafka.bootstrap: {_shown(host, port)}: {error}{_key_of(error)}") from error
+        if error.refuses_us:
+            raise _certificate_refused(host, port, settings, str(error)) from error
         hint = f" (kafka.security_protocol is {settings.security_protocol})" if "TLS" in str(error) else ""
         raise _Unusable(f"does not answer: {error}{hint}") from error
+
+
+def _key_of(error: NoConnection) -> str:
+    """Return the key that decides about the broker's certificate; none mends one that has expired."""
+    return "" if "expired" in str(error) else " (kafka.ssl_cafile)"
+
+
+def _certificate_refused(host: str, port: int, settings: KafkaSettings, reason: str) -> BrokerRefused:
+    place = f"the broker at {_shown(host, port)}"
+    if settings.ssl_certfile is None:
+        return BrokerRefused(f"kafka.ssl_certfile: {place} wants a client certificate, and none is set ({reason})")
+    return BrokerRefused(f"kafka.ssl_certfile: {place} refuses the certificate in {settings.ssl_certfile} ({reason})")
 
 
 def _request(key: int, version: int, correlation: int, body: bytes = b"") -> bytes:
@@ -145,6 +161,11 @@ async def _ask(
             raise _Unusable(_no_broker(error.partial, protocol)) from error
         hint = "" if "SSL" in settings.security_protocol else "; the port may require TLS"
         raise _Unusable(f"closes the connection on a Kafka request{hint} ({protocol})") from error
+    except ssl.SSLError as error:
+        # With TLS 1.3 a client learns only now what the server thinks of its certificate.
+        if refuses_us(error):
+            raise NoConnection(alert_of(error), refuses_us=True) from error
+        raise _Unusable(f"ends TLS on a Kafka request ({alert_of(error)}; {protocol})") from error
     except OSError as error:
         raise _Unusable(f"resets the connection on a Kafka request ({error.strerror or error}; {protocol})") from error
 
@@ -160,7 +181,7 @@ def _offers(place: str, settings: KafkaSettings, answer: bytes) -> None:
 
     Raises:
         _Unusable: this listener does not support SASL.
-        BrokerError: it does not support our mechanism.
+        BrokerRefused: it does not support our mechanism.
     """
     error, count = struct.unpack_from(">hi", answer)
     if not error:
@@ -173,24 +194,26 @@ def _offers(place: str, settings: KafkaSettings, answer: bytes) -> None:
         at += 2 + size
     if error != _UNSUPPORTED_MECHANISM or not offered:
         raise _Unusable(f"does not support SASL on this port (kafka.security_protocol is {settings.security_protocol})")
-    raise BrokerError(
+    raise BrokerRefused(
         f"kafka.sasl_mechanism: the broker at {place} does not support {settings.sasl_mechanism}, "
         f"but {', '.join(sorted(offered))}"
     )
 
 
-async def _metadata(host: str, port: int, settings: KafkaSettings, security: dict[str, Any]) -> Any:
-    """Return the cluster's metadata; authenticates, if configured."""
+async def _metadata(host: str, port: int, settings: KafkaSettings, security: dict[str, Any], access: Access) -> Any:
+    """Return the cluster's metadata; authenticates, if configured, and compares the rights with ``access``."""
     arguments = {key: value for key, value in security.items() if key != "bootstrap_servers"}
     arguments["request_timeout_ms"] = int(ANSWER_SECONDS * 1000)
     try:
         opened = await create_conn(host, port, client_id=CLIENT_ID, **arguments)
         try:
+            if missing := await lacking(opened, access):
+                raise BrokerRefused(_no_right(host, port, settings, missing))
             return await opened.send(MetadataRequest())
         finally:
             await opened.close()
     except (AuthenticationFailedError, SaslAuthenticationFailed) as error:
-        raise BrokerError(
+        raise BrokerRefused(
             f"kafka.sasl_username, kafka.sasl_password: the broker at {_shown(host, port)} refuses the user "
             f"{settings.sasl_username!r} ({settings.sasl_mechanism}): {error}"
         ) from error
@@ -202,6 +225,19 @@ async def _metadata(host: str, port: int, settings: KafkaSettings, security: dic
     except (KafkaError, OSError, TimeoutError, ValueError, LookupError, AssertionError) as error:
         # The last three: aiokafka's own for an invalid response, including a SCRAM proof.
         raise _Unusable(f"does not return its topics: {error!r:.200}") from error
+
+
+_SHOWN_RIGHTS: Final = 4
+
+
+def _no_right(host: str, port: int, settings: KafkaSettings, missing: list[str]) -> str:
+    if settings.security_protocol.startswith("SASL"):
+        who = f"kafka.sasl_username: the broker at {_shown(host, port)} does not grant the user "
+        who += f"{settings.sasl_username!r}"
+    else:
+        who = f"kafka.ssl_certfile: the broker at {_shown(host, port)} does not grant this client"
+    more = f" and {len(missing) - _SHOWN_RIGHTS} more" if len(missing) > _SHOWN_RIGHTS else ""
+    return f"{who} {', '.join(missing[:_SHOWN_RIGHTS])}{more}; the rights it needs: alphapulse acls"
 
 
 async def _leads_on(bootstrap: tuple[str, int], metadata: Any) -> None:

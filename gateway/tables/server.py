@@ -8,10 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from clickhouse_connect.driver import create_async_client
+from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
+from alphapulse import clickhouse
 from alphapulse.config import ClickHouseSettings
+from alphapulse.config.dsn import place
 from alphapulse.config.faults import without_password
+from alphapulse.errors import CertificateError
 from gateway.tables.arrow import decoded
 from gateway.tables.errors import FailureLog, TablesUnavailable, refusal
 from gateway.tables.interface import QUERY_SECONDS, Parameters
@@ -35,7 +39,7 @@ class ServerTables:
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._settings = settings
         self._place = place_of(settings.dsn)
-        self._secrets = secrets_of(settings.dsn)
+        self._secrets = (*secrets_of(settings.dsn), *filter(None, [settings.password.get_secret_value()]))
         self._failures = FailureLog()
         self._client: Any = None
         self._opening = asyncio.Lock()
@@ -55,7 +59,7 @@ class ServerTables:
             if isinstance(error, OperationalError):
                 raise TablesUnavailable("ClickHouse does not answer") from error
             raise refusal(str(error)) from error
-        except (ClickHouseError, OSError) as error:
+        except (ClickHouseError, OSError, CertificateError) as error:
             self._failures.failed(self._place, self._shown(error))
             raise TablesUnavailable("ClickHouse does not answer") from error
         self._failures.answered()
@@ -71,16 +75,32 @@ class ServerTables:
     async def _opened(self) -> Any:
         async with self._opening:
             if self._client is None:
-                # A session would serialize our queries on the server.
                 try:
-                    self._client = await create_async_client(
-                        dsn=self._settings.dsn, database=self._settings.database, autogenerate_session_id=False
-                    )
+                    self._client = await self._made()
                 except (ValueError, TypeError):
                     # Its text may quote the address with a part of the password.
                     self._failures.failed(self._place, "[clickhouse] dsn: not a usable address")
                     raise TablesUnavailable("ClickHouse's address is not valid") from None
             return self._client
+
+    async def _made(self) -> Any:
+        settings = self._settings
+        arguments = clickhouse.login(settings)
+        tls = clickhouse.tls_context(settings)
+        if tls is None:
+            # A session would serialize our queries on the server.
+            return await create_async_client(**arguments, database=settings.database, autogenerate_session_id=False)
+        address = urlsplit(arguments.pop("dsn"))
+        host, port = place(settings.dsn)
+        credentials = {"username": unquote(address.username or ""), "password": unquote(address.password or "")}
+        client = AsyncClient(
+            host=host, port=port, database=settings.database, autogenerate_session_id=False, **credentials | arguments
+        )
+        # It takes names of files only, reads them once, and asks for the password of a key on the terminal.
+        backend = client._backend  # noqa: SLF001
+        backend.ssl_context = backend.connector_kwargs["ssl"] = tls
+        await client._initialize()  # noqa: SLF001 as create_async_client does
+        return client
 
     async def close(self) -> None:
         if self._client is not None:

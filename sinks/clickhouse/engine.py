@@ -17,17 +17,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.httputil import get_pool_manager
 
-from alphapulse import logs
+from alphapulse import clickhouse, logs
 from alphapulse.claim import claim
 from alphapulse.config import Settings
-from alphapulse.errors import ServiceError
+from alphapulse.config.dsn import place as place_of
+from alphapulse.errors import CertificateError, ServiceError
 from alphapulse.network import NoConnection, connected
 
 T = TypeVar("T")
@@ -64,28 +65,26 @@ _TRANSIENT: Final = frozenset(
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 """Delays between attempts; the last one is repeated."""
 
-_PORT: Final = 8123
-_TLS_PORT: Final = 8443
+REFUSED_RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""The same while the server refuses access: each attempt is a failed login, which it logs."""
 
 TELL_SECONDS: Final = 60.0
 """Interval of log messages during retries."""
 
-
-_ACCESS: Final = frozenset(
-    {
-        192,  # UNKNOWN_USER
-        193,  # WRONG_PASSWORD
-        194,  # REQUIRED_PASSWORD
-        516,  # AUTHENTICATION_FAILED: any of these, which a server does not tell apart
-    }
-)
 
 UNKNOWN_TABLE: Final = 60
 NO_SUCH_COLUMN: Final = 16
 
 
 class Unreachable(Exception):
-    """The engine cannot do it now; a retry may help. The message says why."""
+    """The engine cannot do it now; a retry may help. The message says why.
+
+    ``refused``: access is refused; the message names the key and is complete.
+    """
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        self.refused = refused
+        super().__init__(reason)
 
 
 class StatementRefused(ServiceError):
@@ -127,6 +126,7 @@ class Engine:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings.clickhouse
         self._dsn = settings.clickhouse.dsn
         self.database = settings.clickhouse.database
         self.embedded = settings.clickhouse.embedded
@@ -162,12 +162,15 @@ class Engine:
             try:
                 await attempt()
             except Unreachable as error:
-                reason = f"clickhouse.dsn: {self.place} {await self._why(error)}"
+                reason = str(error) if error.refused else await self._why(error)
+                delays = REFUSED_RETRY_SECONDS if error.refused else RETRY_SECONDS
                 self.waiting(reason)
+                if error.refused and give_up.is_set():
+                    return False  # a command that waits for nothing tells the reason itself
                 if (now := time.monotonic()) - told >= TELL_SECONDS:
                     self._log.warning(f"{what} does not answer; retrying", attempt=failures + 1, reason=reason)
                     told = now
-                wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                wait = delays[min(failures, len(delays) - 1)]
                 failures += 1
                 try:
                     await asyncio.wait_for(give_up.wait(), wait)
@@ -181,17 +184,18 @@ class Engine:
 
     async def _why(self, error: Unreachable) -> str:
         """Return a plain reason why the server cannot be used; the client's own text is long and varies."""
+        told = f"clickhouse.dsn: {self.place}"
         if self.embedded:
-            return f"cannot be used now: {error}"
-        parts = urlsplit(self._dsn)
-        # The defaults of clickhouse-connect.
-        tls = any(word in parts.query.lower() for word in ("secure=true", "interface=https"))
-        port = parts.port or (_TLS_PORT if tls else _PORT)
+            return f"{told} cannot be used now: {error}"
         try:
-            async with connected(parts.hostname or "localhost", port):
-                return f"cannot be used now: {error}"
+            host, port = place_of(self._dsn)
+            async with connected(host, port, clickhouse.tls_context(self._settings)):
+                return f"{told} cannot be used now: {error}"
         except NoConnection as reason:
-            return f"does not answer: {reason}"
+            if reason.for_good:
+                key = "" if "expired" in str(reason) else " (clickhouse.ssl_cafile)"
+                return f"{told}: {reason}{key}"
+            return f"{told} does not answer: {reason}"
 
     def _connect(self) -> None:
         if self.folder is None:
@@ -211,11 +215,22 @@ class Engine:
         first.close()
 
     def _open_server(self) -> Client:
-        first = clickhouse_connect.get_client(dsn=self._dsn, autogenerate_session_id=False)
-        first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
-        first.close()
+        try:
+            tls = clickhouse.tls_context(self._settings)
+        except CertificateError as error:
+            raise Unreachable(str(error), refused=True) from error
         # A session would serialize our requests on the server needlessly: statements do not depend on each other.
-        return clickhouse_connect.get_client(dsn=self._dsn, database=self.database, autogenerate_session_id=False)
+        arguments = clickhouse.login(self._settings) | {"autogenerate_session_id": False}
+        if tls is not None:
+            arguments["pool_mgr"] = get_pool_manager(ssl_context=tls)
+        first = clickhouse_connect.get_client(**arguments)
+        try:
+            # A user who may only write has no right to create it, not even if it exists.
+            if not int(str(first.command(f"EXISTS DATABASE `{self.database}`", use_database=False))):
+                first.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`", use_database=False)
+        finally:
+            first.close()
+        return clickhouse_connect.get_client(**arguments, database=self.database)
 
     async def command(self, statement: str) -> None:
         """Run a statement without a result.
@@ -292,13 +307,13 @@ class Engine:
             return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
         except DatabaseError as error:
             reason = message(error)
+            refused = None
+            if not self.embedded:
+                refused = clickhouse.refusal(self._settings, self.place, error.code, str(error))
+            if refused is not None:
+                raise Unreachable(" ".join(refused.split())[:500], refused=True) from error
             if error.code in _TRANSIENT or (error.code is None and isinstance(error, OperationalError)):
                 raise Unreachable(reason) from error
-            if error.code in _ACCESS and not self.embedded:
-                user = urlsplit(self._dsn).username or "default"
-                raise ServiceError(
-                    f"clickhouse.dsn: ClickHouse at {self.place} refuses user {user!r}: wrong user or password"
-                ) from error
             raise StatementRefused(f"ClickHouse at {self.place} refuses: {reason}", error.code) from error
         except ClickHouseError as error:
             raise ServiceError(f"ClickHouse at {self.place}: {message(error)}") from error

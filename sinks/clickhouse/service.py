@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from alphapulse.kafka import incarnation, reachable
+from alphapulse.kafka.services import sink_clickhouse
 from alphapulse.service import Service
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.replay_endpoint import ReplayEndpoint
 from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.writer import ClickHouseTarget
-from sinks.runner import WRITTEN, consume
+from sinks.runner import consume
 
 
 async def serve(service: Service) -> None:
@@ -19,7 +20,7 @@ async def serve(service: Service) -> None:
         AlphaPulseError: see :func:`sinks.runner.consume`.
     """
     settings = service.settings
-    await reachable(service, {*settings.clickhouse.topics, *WRITTEN})
+    await reachable(service, sink_clickhouse(settings))
     engine = Engine(settings)
 
     def waiting(reason: str) -> None:

@@ -70,6 +70,9 @@ class NewerSchema(ServiceError):
     """The database has migrations of a later release than this program; nothing was changed."""
 
 
+_RECORDED: Final = "SELECT name FROM system.tables WHERE database = currentDatabase() AND name = 'migrations'"
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """A numbered file; each of its ``statements`` is idempotent."""
@@ -184,7 +187,9 @@ async def upgrade(engine: Engine, wanted: list[Migration] | None = None, *, agai
     """
     chosen = migrations() if wanted is None else wanted
     where = f"{engine.place}, database {engine.database}"
-    await engine.command(_RECORD)
+    # A user who may only write has no right to create tables, not even if they exist.
+    if not await engine.rows(_RECORDED):
+        await engine.command(_RECORD)
     state = await applied(engine, chosen)
     if state.newer:
         raise NewerSchema(

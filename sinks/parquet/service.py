@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from alphapulse.kafka import incarnation, reachable
+from alphapulse.kafka.services import sink_parquet
 from alphapulse.service import Service, Stopped
 from sinks.parquet.writer import ParquetTarget, Unreachable
-from sinks.runner import WRITTEN, consume
+from sinks.runner import consume
 
 
 async def serve(service: Service) -> None:
@@ -15,7 +16,7 @@ async def serve(service: Service) -> None:
         AlphaPulseError: see :func:`sinks.runner.consume`.
     """
     settings = service.settings
-    await reachable(service, {*settings.parquet.topics, *WRITTEN})
+    await reachable(service, sink_parquet(settings))
     target = ParquetTarget(settings, await incarnation(settings.kafka), service.stopping)
 
     def waiting(reason: str) -> None:

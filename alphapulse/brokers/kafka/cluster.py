@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from alphapulse.brokers.kafka import plan as kafka_plan
 from alphapulse.brokers.kafka.install import Installation
-from alphapulse.brokers.kafka.node import KafkaNode
+from alphapulse.brokers.kafka.node import KafkaNode, Properties
 from alphapulse.brokers.kafka.plan import HOST, ClusterPlan, is_free
 from alphapulse.claim import claim
 from alphapulse.config import KafkaSettings
@@ -49,17 +49,27 @@ class KafkaCluster:
         installation: see :func:`alphapulse.brokers.kafka.install.install`.
         nodes: 1 or 3; fixed when the folder is created.
         first_port: client port of node 1, the other nodes use the following ports; 0: as before, at first free ones.
+        properties: given a node's ``server.properties``, returns further ones or others: listeners, users, rights.
 
     Attributes:
         nodes: node 1 first; empty before :meth:`start`.
     """
 
-    def __init__(self, folder: Path, installation: Installation, *, nodes: int = 1, first_port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        installation: Installation,
+        *,
+        nodes: int = 1,
+        first_port: int = 0,
+        properties: Properties | None = None,
+    ) -> None:
         self.folder = folder
         self.nodes: tuple[KafkaNode, ...] = ()
         self._installation = installation
         self._size = nodes
         self._first_port = first_port
+        self._properties = properties
         self._plan: ClusterPlan | None = None
         self._lock: IO[str] | None = None
 
@@ -123,7 +133,9 @@ class KafkaCluster:
             raise
 
     def _node(self, number: int) -> KafkaNode:
-        return KafkaNode(number, self.folder / f"node-{number}", self.plan, self._installation)
+        return KafkaNode(
+            number, self.folder / f"node-{number}", self.plan, self._installation, properties=self._properties
+        )
 
     def _kept_plan(self) -> ClusterPlan:
         file = self.folder / "cluster.json"

@@ -8,8 +8,9 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from alphapulse.brokers.kafka.install import Installation
 from alphapulse.brokers.kafka.plan import ClusterPlan, Ports
@@ -28,6 +29,10 @@ _STOPPED: Final = 128 + signal.SIGTERM
 _REASON_LINES: Final = 6
 
 
+Properties: TypeAlias = Callable[[dict[str, str]], Mapping[str, str]]
+"""Given a node's ``server.properties``, returns those to add or to replace."""
+
+
 class KafkaNode:
     """Node ``number`` (from 1) of a cluster; all its data is in ``folder``.
 
@@ -35,7 +40,15 @@ class KafkaNode:
     main thread.
     """
 
-    def __init__(self, number: int, folder: Path, plan: ClusterPlan, installation: Installation) -> None:
+    def __init__(
+        self,
+        number: int,
+        folder: Path,
+        plan: ClusterPlan,
+        installation: Installation,
+        *,
+        properties: Properties | None = None,
+    ) -> None:
         self.number = number
         self.folder = folder
         self.log = folder / "node.log"
@@ -43,6 +56,7 @@ class KafkaNode:
         self._properties = folder / "server.properties"
         self._classes = folder / "classes.jsa"
         self._plan = plan
+        self._further = properties
         self._installation = installation
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -71,7 +85,10 @@ class KafkaNode:
         data = self.folder / "data"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lines = (f"{key}={_escaped(value)}\n" for key, value in self._plan.properties(self.number, data).items())
+            properties = self._plan.properties(self.number, data)
+            if self._further is not None:
+                properties |= self._further(properties)
+            lines = (f"{key}={_escaped(value)}\n" for key, value in properties.items())
             self._properties.write_text("".join(lines), encoding="utf-8")
         except OSError as error:
             raise BrokerError(f"kafka broker: cannot write {error.filename}: {error.strerror or error}") from error

@@ -10,7 +10,9 @@ import ssl
 from typing import Any, Final
 
 from alphapulse.config import KafkaSettings
-from alphapulse.errors import BrokerError
+from alphapulse.errors import BrokerRefused, CertificateError
+from alphapulse.kafka.tokens import TokenSource
+from alphapulse.tls import read_context
 from alphapulse.topics import MAX_RECORD_BYTES
 
 LOGGER: Final = logging.getLogger("librdkafka")
@@ -48,7 +50,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     """Return address, timeouts and security as properties of any librdkafka client.
 
     Raises:
-        BrokerError: ``ssl_cafile`` cannot be read.
+        BrokerRefused: a certificate or key file cannot be used.
     """
     properties: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap,
@@ -61,26 +63,41 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "log.connection.close": False,
     }
     if settings.security_protocol in ("SSL", "SASL_SSL"):
-        properties |= _authorities(settings)
-    if settings.security_protocol.startswith("SASL"):
-        properties["sasl.mechanism"] = settings.sasl_mechanism
+        properties |= _tls(settings)
+    if not settings.security_protocol.startswith("SASL"):
+        return properties
+    properties["sasl.mechanism"] = settings.sasl_mechanism
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        properties["oauth_cb"] = TokenSource(settings).for_librdkafka
+    else:
         properties["sasl.username"] = settings.sasl_username
         properties["sasl.password"] = settings.sasl_password.get_secret_value()
     return properties
 
 
-def _authorities(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the location of the certificate authorities for the broker's certificate."""
+def _tls(settings: KafkaSettings) -> dict[str, Any]:
+    """Return the locations of authorities, certificate and key; librdkafka reads them once.
+
+    Raises:
+        BrokerRefused: a file cannot be used; librdkafka's own message says no more than that.
+    """
     try:
-        # librdkafka's message for an invalid file says only that it could not be used.
-        ssl.create_default_context(cafile=settings.ssl_cafile)
-    except OSError as error:
-        raise BrokerError(f"kafka.ssl_cafile: {settings.ssl_cafile}: {error}") from error
+        read_context("kafka", settings)
+    except CertificateError as error:
+        raise BrokerRefused(str(error)) from error
     if settings.ssl_cafile is not None:
-        return {"ssl.ca.location": str(settings.ssl_cafile)}
-    # Python's default, including $SSL_CERT_FILE; without it librdkafka tries common locations.
-    found = ssl.get_default_verify_paths().cafile
-    return {"ssl.ca.location": found if found is not None else "probe"}
+        properties = {"ssl.ca.location": str(settings.ssl_cafile)}
+    else:
+        # Python's default, including $SSL_CERT_FILE; without it librdkafka tries common locations.
+        found = ssl.get_default_verify_paths().cafile
+        properties = {"ssl.ca.location": found if found is not None else "probe"}
+    if settings.ssl_certfile is not None:
+        properties["ssl.certificate.location"] = str(settings.ssl_certfile)
+        key = settings.ssl_keyfile if settings.ssl_keyfile is not None else settings.ssl_certfile
+        properties["ssl.key.location"] = str(key)
+        if secret := settings.ssl_key_password.get_secret_value():
+            properties["ssl.key.password"] = secret
+    return properties
 
 
 def consumer(
@@ -89,7 +106,7 @@ def consumer(
     """Return properties of a consumer that starts at the commit, else at the oldest record, and commits when told.
 
     Raises:
-        BrokerError: as for :func:`connection`.
+        BrokerRefused: as for :func:`connection`.
     """
     properties = connection(settings)
     return properties | {
@@ -128,7 +145,7 @@ def producer(settings: KafkaSettings, *, client_id: str, linger_ms: float, give_
             a record waits as long as it takes, and bounds are up to the caller.
 
     Raises:
-        BrokerError: as for :func:`connection`.
+        BrokerRefused: as for :func:`connection`.
     """
     patience = {} if give_up else dict(_PATIENT)
     return (

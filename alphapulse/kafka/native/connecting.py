@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import KafkaError as Fault
 from confluent_kafka import KafkaException
 
 from alphapulse.kafka.native.errors import NO_BROKER, UNREACHABLE, fault_of, translate
+
+OAUTH: Final = "oauth_cb"
+"""Property with the callback for tokens."""
+
+C = TypeVar("C")
 
 FIRST_SECONDS: Final = 0.5
 LAST_SECONDS: Final = 5.0
@@ -32,6 +38,17 @@ class Reach:
         # librdkafka has already logged it.
         if fault.code() in NO_BROKER:
             self.fault = fault
+
+
+async def made(kind: Callable[..., C], properties: dict[str, Any], logger: logging.Logger) -> C:
+    """Return a client of librdkafka; one that needs a token is made in a thread, since it waits for the first.
+
+    Raises:
+        KafkaException: the properties are refused, or no token was to be had.
+    """
+    if OAUTH not in properties:
+        return kind(properties, logger=logger)
+    return await asyncio.to_thread(kind, properties, logger=logger)
 
 
 async def connect(attempt: Callable[[float], Awaitable[object]], reach: Reach, servers: str, seconds: float) -> None:

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError as Fault
 from confluent_kafka import KafkaException, Producer
 
 from alphapulse.kafka.native.configuration import LOGGER
-from alphapulse.kafka.native.connecting import Reach, connect
+from alphapulse.kafka.native.connecting import Reach, connect, made
 from alphapulse.kafka.native.errors import fault_of, translate
 
 FIRST_LOOK_SECONDS: Final = 0.001
@@ -75,7 +75,7 @@ class NativeProducer:
         """
         reach = Reach()
         try:
-            producer = self._producer = Producer(self._properties | {"error_cb": reach}, logger=LOGGER)
+            producer = self._producer = await made(Producer, self._properties | {"error_cb": reach}, LOGGER)
         except KafkaException as error:
             raise translate(fault_of(error)) from error
 
