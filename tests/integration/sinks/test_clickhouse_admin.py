@@ -17,7 +17,6 @@ import pytest
 from aiokafka import TopicPartition
 
 from alphapulse.config import ClickHouseSettings, Settings
-from alphapulse.errors import ServiceError
 from schemas.codec import Codec
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.sampling import DepthSampling
@@ -135,14 +134,20 @@ async def test_a_wrong_password_is_told_once_and_without_it(tmp_path: Path, monk
         refused = f"clickhouse.dsn: ClickHouse at clickhouse://{address} refuses user 'desk': wrong user or password"
         done = await asyncio.to_thread(run, wrong, "status")
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"alphapulse clickhouse status: {refused}\n")
-        # A sink ends at once instead of trying again, and has committed nothing.
+        # A sink waits until somebody mends it, says why, and has committed nothing.
         log = Log()
         log.append(TRADES[0], Codec().encode(trade(1)))
         settings = ClickHouseSettings(dsn=wrong)
         engine = Engine(Settings(clickhouse=settings))
-        with pytest.raises(ServiceError) as caught:
-            await live(log, ClickHouseTarget(settings, engine, "life-1", asyncio.Event()))
-        assert str(caught.value) == refused
+        told: list[str] = []
+        engine.waiting = told.append
+        sink = asyncio.create_task(live(log, ClickHouseTarget(settings, engine, "life-1", asyncio.Event())))
+        async with asyncio.timeout(60):
+            while not told:
+                await asyncio.sleep(0.02)
+        assert told[0] == refused
+        sink.cancel()
+        await asyncio.gather(sink, return_exceptions=True)
         assert log.commits == {}
         await engine.close()
         assert (await asyncio.to_thread(run, f"clickhouse://desk:right@{address}", "migrate")).returncode == 0
