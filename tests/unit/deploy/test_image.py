@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,3 +50,11 @@ def test_what_is_copied_is_in_the_context() -> None:
     for path in copied():
         name = str(path.relative_to(ROOT))
         assert any(name == one or name.startswith(f"{one}/") for one in kept), name
+
+
+def test_the_modules_that_are_tried_at_the_end_exist() -> None:
+    """The image's build imports them after what is not needed was removed."""
+    text = (ROOT / "deploy" / "image" / "trim").read_text(encoding="utf-8")
+    names = re.findall(r'"([a-z_0-9.]+)",', text[text.index("for name in (") :])
+    assert len(names) > 10
+    assert [name for name in names if find_spec(name) is None] == []
