@@ -60,8 +60,9 @@ def converted(stream: bytes, name: str) -> bytes:
 def _narrowed(column: Any) -> Any:
     """Return a column of decimals with 38 digits, 18 of them after the point if that is enough; else unchanged."""
     wholes = decimals = 0
-    for text in column.cast(pa.string()).drop_null().to_pylist():
-        whole, _, fraction = str(text).lstrip("-").partition(".")
+    for value in column.drop_null().to_pylist():
+        # Plain digits: a small value's own text is 1E-36. Not abs(), which rounds to 28 digits.
+        whole, _, fraction = format(value.copy_abs(), "f").partition(".")
         wholes, decimals = max(wholes, len(whole)), max(decimals, len(fraction.rstrip("0")))
     if wholes + decimals > _DIGITS:
         return column
