@@ -101,13 +101,14 @@ async def test_candles_of_a_venue_in_a_time(asked: Asked) -> None:
 
 @pytest.mark.parametrize("recording", chosen(), ids=str)
 async def test_their_volume_is_what_the_calculator_counts_in_the_frames(asked: Asked, recording: Recording) -> None:
-    for symbol, wanted in recording.instruments.items():
+    for symbol in recording.instruments:
         found = asked("ohlcv", symbol=symbol, venue=recording.venue, seconds="1")
         both = [one for one in chosen() if one.venue == recording.venue and symbol in one.instruments]
         volume = sum((Decimal(one.instruments[symbol]["base_volume"]) for one in both), Decimal(0))
         assert sum((row["volume"] for row in found), Decimal(0)) == volume
         assert sum(row["trades"] for row in found) == sum(one.instruments[symbol]["trades"] for one in both)
-        assert wanted["trades"]
+    # Two of the real recordings hold books only.
+    assert any(state["trades"] for one in chosen() for state in one.instruments.values())
 
 
 @pytest.mark.parametrize("symbol", ["BTC-USD", "SHIB-USD", "AAPL"])
