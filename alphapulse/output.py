@@ -93,5 +93,6 @@ def _closed(descriptor: int) -> bool:
 
 def _end_by_signal() -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
+    # To this thread: kill() may leave it to another one, and return before that has taken it.
+    signal.raise_signal(signal.SIGPIPE)
     os._exit(128 + signal.SIGPIPE)  # the signal is blocked

@@ -37,9 +37,12 @@ def test_what_can_be_survived() -> None:
         "AlphaPulseError",
         "ArgumentsRefused",
         "BrokerError",
+        "BrokerRefused",
+        "CertificateError",
         "ConfigError",
         "IncompatibleSchema",
         "RecordingError",
+        "RegistryRefused",
         "SchemaError",
         "ServiceError",
     }
