@@ -93,6 +93,8 @@ def _closed(descriptor: int) -> bool:
 
 def _end_by_signal() -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # ClickHouse's engine blocks it in the thread that loaded it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
     # To this thread: kill() may leave it to another one, and return before that has taken it.
     signal.raise_signal(signal.SIGPIPE)
-    os._exit(128 + signal.SIGPIPE)  # the signal is blocked
+    os._exit(128 + signal.SIGPIPE)  # another thread is already ending the process

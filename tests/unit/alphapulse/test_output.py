@@ -13,6 +13,7 @@ PRINT = "print('x' * 100)"
 WRITE = "output.write(b'x' * 1_000_000)"
 FLUSHED = "print('x' * 100, flush=True)"
 RICH = "import rich; rich.print('x' * 100)"
+BLOCKED = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE}); print('x' * 100)"
 
 
 def ended(work: str, stdout: int, *options: str) -> tuple[int, str]:
@@ -24,7 +25,9 @@ def ended(work: str, stdout: int, *options: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize(("work", "options"), [(PRINT, ()), (FLUSHED, ()), (RICH, ()), (WRITE, ()), (WRITE, ("-u",))])
+@pytest.mark.parametrize(
+    ("work", "options"), [(PRINT, ()), (FLUSHED, ()), (RICH, ()), (BLOCKED, ()), (WRITE, ()), (WRITE, ("-u",))]
+)
 def test_nobody_reads_it(work: str, options: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
