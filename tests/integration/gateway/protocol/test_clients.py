@@ -69,6 +69,7 @@ class Judge:
         self._follower = follower
         self._next: dict[int, int | None] = {}
         self._judged = 0
+        self._stale: set[int] = set()
         self.gaps: Counter[str] = Counter()
         self.books: Counter[str] = Counter()
 
@@ -89,10 +90,15 @@ class Judge:
                 expected = number + 1
             self._next[seen.index] = expected
         elif seen.valid:
-            self.books[f"{seen.channel} {seen.type}"] += 1
+            # A machine that stands still for seconds makes a book stale: that it is shown again is no recovery.
+            restored = seen.index in self._stale and seen.type == "snapshot"
+            self._stale.discard(seen.index)
+            self.books["restored" if restored else f"{seen.channel} {seen.type}"] += 1
             assert self._equals(seen, (seen.epoch, seen.sequence)), (seen.channel, seen.sequence)
         else:
             assert not seen.bids or seen.reason == "stale"
+            if seen.reason == "stale":
+                self._stale.add(seen.index)
 
     @property
     def last(self) -> dict[str, Observation]:
