@@ -243,7 +243,7 @@ def main() -> int:
             run("git clone", ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)], place, fresh, 60)
             demo(clone, fresh, place / "demo.log", mark)
             run("README's replay", ["sh", "-c", readme_commands(clone)], clone, fresh, 300)
-            arguments = [] if whole else [f"ARGS=--no-cov {' '.join(REPLAY_TESTS)}"]
+            arguments = [] if whole else [f"ARGS={' '.join(REPLAY_TESTS)}"]
             what = "make test" if whole else "make test of the replay and the page"
             run(what, ["make", "test", *arguments], clone, fresh, 3600)
         except Failed as error:
