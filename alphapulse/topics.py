@@ -71,3 +71,6 @@ Partition n belongs to partition n of the topics that the service reads.
 
 LETTERS_STATE: Final = Topic("state.dlq", 30 * _DAY_MS, partitions=1, compacted=True)
 """What was done with dead letters; made by the first command that needs it (format: sinks.dead_letters.outcomes)."""
+
+LOADS_STATE: Final = Topic("state.loads", 30 * _DAY_MS, partitions=1, compacted=True)
+"""What was loaded into topics; made by the first command that needs it (format: sinks.load.ledger)."""

@@ -20,6 +20,7 @@ from alphapulse.cli.health import USAGE as HEALTH
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
+from sinks.load.arguments import parser as load_parser
 from sinks.parquet.arguments import parser as parquet_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -28,7 +29,13 @@ BAR: Final = "\\|"
 """A bar within a cell of a table."""
 GIVEN: Final = {"alphapulse simulate": {"venues": SIMULATED_VENUES}}
 """What a command passes on besides, so that it is not required here: program → argument → its value."""
-PARSERS: Final = {"keys": keys_parser, "parquet": parquet_parser, "record": record_parser, "simulate": simulate_parser}
+PARSERS: Final = {
+    "keys": keys_parser,
+    "load": load_parser,
+    "parquet": parquet_parser,
+    "record": record_parser,
+    "simulate": simulate_parser,
+}
 
 HEAD: Final = """\
 # Command line

@@ -261,6 +261,12 @@ def parquet(context: typer.Context) -> None:
     _become("sinks.parquet", *context.args)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def load(context: typer.Context) -> None:
+    """Load market data of other vendors, each row once: `load csv FILE… --to tables|topics` (more: `load --help`)."""
+    _become("sinks.load", *context.args)
+
+
 @app.command(cls=QueryCommand)
 def sql(
     query: Annotated[

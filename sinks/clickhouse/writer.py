@@ -24,6 +24,8 @@ window). Only in the first of the three cases may it count the rows of the repai
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -214,6 +216,48 @@ class ClickHouseTarget:
             await self._store(group, give_up)
         self._sealed = {}
         self._planned = []
+
+    async def restore(self, span: Span, rows: pa.RecordBatch, give_up: asyncio.Event) -> int:
+        """Store rows that may be stored already, by whatever batch; return how many were.
+
+        Args:
+            span: of the rows: partition, least and greatest offset.
+            rows: of it, in any order.
+            give_up: as of :meth:`write`.
+
+        Raises:
+            Abandoned, ServiceError: as of :meth:`write`.
+        """
+        table, group, block = TABLE_OF[span.partition.topic], InsertGroup((span,)), self._block([rows])
+        present = -1
+
+        async def attempt() -> None:
+            nonlocal present
+            try:
+                missing = await self._missing(table, group, block)
+                if present < 0:
+                    present = block.num_rows - missing.num_rows
+                for number in range(REPAIRS):
+                    if missing.num_rows == 0:
+                        return
+                    await self._insert(table, missing, self._restore_token(group, missing, number))
+                    missing = await not_expired(self._engine, table, await self._missing(table, group, block))
+            except StatementRefused as error:
+                raise explained(self._engine, table.name, error) from error
+            if missing.num_rows:
+                raise ServiceError(
+                    f"ClickHouse at {self._engine.place} does not keep what is inserted into {table.name}"
+                )
+
+        if not await self._engine.retry(attempt, give_up):
+            raise Abandoned(group.text())
+        return present
+
+    def _restore_token(self, group: InsertGroup, rows: pa.Table, number: int) -> str:
+        """Return a token that another process has for the same rows, too; for a further attempt one that nobody has."""
+        offsets = np.ascontiguousarray(rows.column(OFFSET).to_numpy())
+        token = f"{self._incarnation}:{group.topic}:{group.text()}:{hashlib.sha256(offsets.tobytes()).hexdigest()[:16]}"
+        return token if number == 0 else f"{token}:{secrets.token_hex(8)}"
 
     def _settled_groups(self, spans: Sequence[Span]) -> list[InsertGroup]:
         """Return the planned groups; a span shorter than planned (the log was truncated) changes its group."""

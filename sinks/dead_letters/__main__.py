@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from alphapulse import config, output
+from alphapulse import output
 from alphapulse.config import Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused, RecordRefused, ServiceError
 from alphapulse.kafka import incarnation
@@ -22,6 +21,7 @@ from schemas.remote import registry
 from sinks.clickhouse.parameters import Parameter, ParametersRefused, bound
 from sinks.dead_letters.outcomes import Outcomes
 from sinks.dead_letters.target import store
+from sinks.demo import settings_of
 from sinks.letters import Letter, Position, Wanted, ids, read
 
 EXIT_INCOMPLETE: Final = 1
@@ -66,7 +66,7 @@ async def _run(options: argparse.Namespace) -> int:
     wanted = _wanted(options)
     if options.command in ("show", "drop") and wanted == Wanted() and not options.all:
         raise ArgumentsRefused([f"{options.command}: name letters (ID) or a filter; --all means every one"])
-    settings = _settings(options.data_dir)
+    settings = settings_of(options.data_dir)
     codec = Codec(registry(settings.registry))
     log = await incarnation(settings.kafka)
     unreadable: list[str] = []
@@ -110,20 +110,6 @@ async def _replay(settings: Settings, codec: Codec, log: str, letters: list[Lett
     left = len(found.refused) + len(letters) - len(from_topics)
     _say(f"{len(found.stored)} rows stored, {len(found.present)} were there already, {left} not replayed")
     return EXIT_INCOMPLETE if left else EXIT_OK
-
-
-def _settings(data_dir: Path | None) -> Settings:
-    if data_dir is not None:
-        os.environ[f"{config.PREFIX}DATA_DIR"] = str(data_dir)
-        path = data_dir / "run" / "broker.json"
-        try:
-            told: Any = json.loads(path.read_text(encoding="utf-8"))
-            os.environ[f"{config.PREFIX}KAFKA__BOOTSTRAP"] = str(told["bootstrap"])
-        except FileNotFoundError:
-            pass  # the broker is the configured one
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ServiceError(f"{path}: not the run file of a broker: {error}") from error
-    return config.load()
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:

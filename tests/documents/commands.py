@@ -18,6 +18,7 @@ from alphapulse.cli.app import SIMULATED_VENUES, app
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
+from sinks.load.arguments import parser as load_parser
 from sinks.parquet.arguments import parser as parquet_parser
 from tests.documents import ROOT
 from tests.documents.blocks import ASSIGNMENT, blocks
@@ -98,8 +99,8 @@ def _alphapulse(arguments: list[str]) -> str | None:
     match name:
         case ["keys"]:
             return _keys(words)
-        case ["record"]:
-            return _parsed(record_parser(), words)
+        case ["load" | "record" as program]:
+            return _parsed({"load": load_parser, "record": record_parser}[program](), words)
         case ["simulate"]:
             return _parsed(simulate_parser(), ["--venues", SIMULATED_VENUES, *words])
         case ["health"]:
@@ -126,6 +127,7 @@ def _unknown_options(command: Any, name: list[str], words: list[str]) -> str | N
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     parsers = {
         "keys": keys_parser,
+        "load": load_parser,
         "parquet": parquet_parser,
         "record": record_parser,
         "simulate": simulate_parser,

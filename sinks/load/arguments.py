@@ -1,0 +1,76 @@
+"""Command line of ``alphapulse load``."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from sinks.load.faults import KEPT
+
+EPILOG: Final = (
+    "Exit codes: 0 all rows are there; 1 rows are bad (stop: nothing was loaded; skip: the others were); 2 it could "
+    "not be done; 130 interrupted. Every load may be repeated: rows that are there stay as they are."
+)
+
+
+def hour(text: str) -> int:
+    """Return hours since the Unix epoch from ``2026-01-31T12`` or ``2026-01-31``."""
+    try:
+        found = datetime.strptime(text, "%Y-%m-%dT%H" if "T" in text else "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an hour such as 2026-01-31T12, found {text!r}") from None
+    return int(found.timestamp()) // 3600
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    commands = argparse.ArgumentParser(
+        prog="alphapulse load",
+        description="Load market data of other vendors, or files of our own, each row once (docs/load.md).",
+        epilog=EPILOG,
+    )
+    sources = commands.add_subparsers(dest="source", required=True, metavar="csv|parquet")
+    csv = sources.add_parser(
+        "csv", help="trades and books of Tardis, trades of Binance's public data (.csv, .csv.gz, .zip)", epilog=EPILOG
+    )
+    csv.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the format is told by its first lines")
+    csv.add_argument("--to", choices=("tables", "topics"), default="tables", help="default: %(default)s")
+    csv.add_argument("--venue", metavar="NAME", help="venue of all rows; default: as the files say")
+    csv.add_argument(
+        "--symbol",
+        action="append",
+        default=[],
+        metavar="[NAME=]BASE-QUOTE",
+        help="symbol of the vendor's NAME, or of all rows; repeatable; default: by the venue's own rules",
+    )
+    csv.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help=f"bad rows: load nothing and show the first {KEPT}, or load the others; default: %(default)s",
+    )
+    csv.add_argument(
+        "--rejects",
+        type=Path,
+        metavar="FILE",
+        help="where bad rows go, with line, column and reason; default: the file's name and .rejects.csv",
+    )
+    parquet = sources.add_parser("parquet", help="files of our Parquet sink into the tables", epilog=EPILOG)
+    parquet.add_argument("path", metavar="PATH", help="folder or URL of the files, as [parquet] path")
+    parquet.add_argument(
+        "--topic",
+        action="append",
+        default=[],
+        metavar="TOPIC",
+        help="only this one; repeatable; default: all but md.depth",
+    )
+    parquet.add_argument("--since", type=hour, metavar="HOUR", help="from this hour on: 2026-01-31T12, UTC")
+    parquet.add_argument("--until", type=hour, metavar="HOUR", help="before this hour")
+    for each in (csv, parquet):
+        each.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
+        each.add_argument("--json", action="store_true", help="print one JSON object to standard output")
+        each.add_argument("--config", type=Path, metavar="DIR", help="folder with services.toml")
+        each.add_argument("--data-dir", type=Path, metavar="DIR", help="of a demo: its broker, its embedded database")
+    return commands
