@@ -1,8 +1,8 @@
-"""Compaction: the small files of an hour and partition become one, sorted by instrument, while readers read.
+"""Compaction: the small files of a folder and partition become one, sorted by instrument, while readers read.
 
 Only files that are certainly committed are touched: a later file of the same partition exists, and a sink begins a
 write only after the commit of the one before. So the newest file of each partition stays, and none is touched whose
-removal a sink might still have to undo. Hours are compacted when they are over.
+removal a sink might still have to undo. Hours (days, where the layout has no hours) are compacted when they are over.
 
 What a kill leaves: before the replacement a draft, which the next start removes; after it the old files, out of sight
 (or, in a bucket, replaced by rule), which the next compaction removes.
@@ -52,14 +52,14 @@ def candidates(files: Sequence[Stored], *, before: int, at_least: int = 2) -> li
     for file in kept:
         key = (file.partition, file.incarnation)
         newest[key] = max(newest[key], file.first)
-    groups: dict[tuple[int, TopicPartition, str], list[Stored]] = defaultdict(list)
+    groups: dict[tuple[int, str, TopicPartition, str], list[Stored]] = defaultdict(list)
     for file in kept:
         committed = file.last < newest[file.partition, file.incarnation]
-        if committed and file.hour < before:
-            groups[file.hour, file.partition, file.incarnation].append(file)
+        if committed and file.end <= before:
+            groups[file.hour, file.folder, file.partition, file.incarnation].append(file)
     return [
         Group(partition, incarnation, hour, tuple(sorted(found, key=lambda file: (file.first, file.last))))
-        for (hour, partition, incarnation), found in sorted(groups.items())
+        for (hour, _, partition, incarnation), found in sorted(groups.items())
         if len(found) >= at_least
     ]
 
