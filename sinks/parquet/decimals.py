@@ -35,10 +35,13 @@ _WHOLE: Final = Context(prec=200)
 _LIMIT: Final = 10**38
 
 
-@cache
 def mantissas(kind: type[Record]) -> Mapping[str, str]:
     """Return the columns of a record class that are mantissas, and the column of the exponent of each."""
-    names = [column.name for column in columns(kind)]
+    return _mantissas(tuple(column.name for column in columns(kind)))
+
+
+@cache
+def _mantissas(names: tuple[str, ...]) -> Mapping[str, str]:
     return {name: exponent for name in names for exponent, of in _EXPONENT.items() if name in of and exponent in names}
 
 
@@ -65,19 +68,16 @@ def with_decimals(kind: type[Record], rows: pa.RecordBatch) -> pa.RecordBatch:
         exponents = rows.column(exponent).to_numpy()
         if pa.types.is_list(column.type):
             lengths = column.value_lengths().to_numpy()
-            ends = np.zeros(len(column) + 1, np.int32)
-            np.cumsum(lengths, out=ends[1:])
-            arrays.append(
-                pa.ListArray.from_arrays(pa.array(ends), exact(column.flatten(), np.repeat(exponents, lengths)))
-            )
+            ends: Any = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+            arrays.append(pa.ListArray.from_arrays(ends, exact(column.flatten(), np.repeat(exponents, lengths))))
         else:
             arrays.append(exact(column, exponents))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def exact(mantissas: pa.Array[Any], exponents: npt.NDArray[np.int32]) -> pa.Array[Any]:
+def exact(values: pa.Array[Any], exponents: npt.NDArray[np.int32]) -> pa.Array[Any]:
     """Return mantissa × 10^exponent of each row as :data:`DECIMAL`; null where it does not fit exactly."""
-    known: Any = mantissas.fill_null(0)
+    known: Any = values.fill_null(0)
     numbers = known.to_numpy()
     parts: list[Any] = []
     order: list[Any] = []
@@ -87,15 +87,21 @@ def exact(mantissas: pa.Array[Any], exponents: npt.NDArray[np.int32]) -> pa.Arra
         parts.append(_scaled(numbers[at], int(exponent)))
     if not parts:
         return pa.array([], DECIMAL)
-    found = parts[0] if len(parts) == 1 else pa.concat_arrays(parts).take(pa.array(np.argsort(np.concatenate(order))))
-    return pc.if_else(mantissas.is_valid(), found, None) if mantissas.null_count else found
+    found: pa.Array[Any] = parts[0]
+    if len(parts) > 1:
+        back: Any = pa.array(np.argsort(np.concatenate(order)))
+        found = pa.concat_arrays(parts).take(back)
+    if values.null_count:
+        known = pc.if_else(values.is_valid(), found, pa.scalar(None, DECIMAL))
+        found = known
+    return found
 
 
 def _scaled(numbers: npt.NDArray[np.int64], exponent: int) -> Any:
     if not -DECIMAL.scale <= exponent <= 0:
         return pa.array([_fitting(int(number), exponent) for number in numbers], DECIMAL)
     # The 128 bits of a mantissa, sign-extended, are a decimal of the scale -exponent.
-    words = np.empty((len(numbers), 2), np.int64)
+    words: Any = np.empty((len(numbers), 2), np.int64)
     words[:, 0] = numbers
     words[:, 1] = numbers >> 63
     unscaled = pa.Array.from_buffers(pa.decimal128(38, -exponent), len(numbers), [None, pa.py_buffer(words)])

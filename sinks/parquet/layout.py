@@ -8,8 +8,7 @@ makes some readers fail, and others ask which one is meant.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -44,11 +43,13 @@ class Layout:
 
     def keys(self, kind: type[Record]) -> tuple[str, ...]:
         """Return the keys of a record class."""
-        return _keys(self._keys, kind)
+        names = {column.name for column in columns(kind)}
+        return tuple(key for key in self._keys if key not in _INSTRUMENT or key in names)
 
     def schema(self, kind: type[Record]) -> pa.Schema:
         """Return the columns of the files of a record class."""
-        return _schema(self._keys, kind, self._decimals)
+        made = [*schema(kind), *(fields(kind) if self._decimals else ())]
+        return pa.schema([field for field in made if field.name not in self.keys(kind)])
 
     def split(self, topic: str, kind: type[Record], rows: pa.RecordBatch) -> list[tuple[str, pa.RecordBatch]]:
         """Split rows, at least one, by their folder; each part keeps their order.
@@ -76,7 +77,8 @@ class Layout:
             cuts = np.zeros(1, np.int64)
         else:
             order = np.argsort(numbers, kind="stable")
-            kept = kept.take(pa.array(order))
+            places: Any = pa.array(order)
+            kept = kept.take(places)
             hours, numbers = hours[order], numbers[order]
             cuts = np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1])
         found: list[tuple[str, pa.RecordBatch]] = []
@@ -107,16 +109,3 @@ class Layout:
                     f"{', '.join(wanted)}; a topic's folder has one layout, or readers fail: set it back, set "
                     "parquet.path to another folder, or move the files away"
                 )
-
-
-@cache
-def _keys(wanted: tuple[str, ...], kind: type[Record]) -> tuple[str, ...]:
-    names = {column.name for column in columns(kind)}
-    return tuple(key for key in wanted if key not in _INSTRUMENT or key in names)
-
-
-@cache
-def _schema(wanted: tuple[str, ...], kind: type[Record], decimals: bool) -> pa.Schema:
-    keys = _keys(wanted, kind)
-    made = [*schema(kind), *(fields(kind) if decimals else ())]
-    return pa.schema([field for field in made if field.name not in keys])

@@ -23,6 +23,7 @@ from alphapulse.errors import ServiceError
 from schemas.records import ArbitrageOpportunity, Event, L2Update, Trade
 from sinks.columns import batch
 from sinks.contract import BatchChunk, Commit, Span
+from sinks.parquet import compaction
 from sinks.parquet.catalogue import by_hour, current
 from sinks.parquet.compaction import compact, settled_hour
 from sinks.parquet.layout import Layout
@@ -130,6 +131,26 @@ async def test_a_layout_by_instrument_and_day_is_listed_compacted_verified_and_r
         store.settle(0.0)
     assert paths_in(tmp_path) == []
     assert [path.name for path in (tmp_path / "md.trades").iterdir()] == ["_retired.json"]
+
+
+async def test_a_day_of_many_files_is_compacted_in_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "MAX_FILES", 3)
+    store = await filled(tmp_path, (1,) * 12, parquet={"partition_by": ("date",)})
+    later = settled_hour(START / 1e9 + 2 * 86_400)
+    assert compact(store, KEY.topic, before=later, at_least=12) == []
+    done = compact(store, KEY.topic, before=later, at_least=11)
+    # The newest stays, eleven become four, four become two, two become one.
+    assert [(len(outcome.group.files), outcome.rows) for outcome in done] == [
+        (3, 3),
+        (3, 3),
+        (3, 3),
+        (2, 2),
+        (3, 9),
+        (2, 11),
+    ]
+    store.settle(0.0)
+    assert verify(store, KEY.topic, deep=True).faults == []
+    assert len(paths_in(tmp_path)) == 2
 
 
 async def test_a_lost_file_of_an_instrument_is_missing(tmp_path: Path) -> None:
