@@ -66,7 +66,7 @@ def test_every_row_goes_into_its_folder_in_order(
     seen: dict[int, str] = {}
     for folder, part in found:
         assert not {"venue", "symbol"} & {*part.schema.names}
-        offsets = part.column("_offset").to_pylist()
+        offsets: list[Any] = part.column("_offset").to_pylist()
         assert offsets == sorted(offsets)
         seen |= dict.fromkeys(offsets, folder)
     assert sorted(seen) == list(range(len(rows)))
