@@ -44,6 +44,7 @@ from alphapulse.config.values import (
     HttpUrl,
     Listed,
     ParquetPath,
+    PartitionKeys,
     Secret,
     Symbol,
     TopicName,
@@ -345,6 +346,11 @@ class ParquetSettings(Section):
     """Consumer group; the sinks of one group share the partitions."""
     topics: Topics = (topics.TRADES, topics.L2, topics.QUOTES, topics.CANDLES, topics.ARBITRAGE)
     """Topics that are stored, each in its folder (docs/tables.md)."""
+    partition_by: PartitionKeys = ("date", "hour")
+    """Folders below a topic's, from the outer to the inner one: ``date``, ``hour``, ``venue``, ``symbol``; ``date`` is
+    needed. A topic's folder keeps the layout that it began with (docs/parquet.md)."""
+    decimals: bool = False
+    """Whether files have prices and sizes as DECIMAL(38, 18), too, in columns named ``…_decimal`` (docs/parquet.md)."""
     batch_records: Annotated[int, Field(ge=1)] = 500_000
     """A batch is written when it has this many records …"""
     batch_seconds: Annotated[float, Field(gt=0)] = 60.0

@@ -143,6 +143,27 @@ ParquetPath = Annotated[str, AfterValidator(_parquet_path)]
 """Folder, or URL of one of pyarrow's filesystems without credentials."""
 
 
+_PARTITION_KEYS: Final = ("date", "hour", "venue", "symbol")
+
+
+def _partition_key(key: str) -> str:
+    if key not in _PARTITION_KEYS:
+        raise ValueError(f"unknown key{suggestion(key, _PARTITION_KEYS)}; known: {', '.join(_PARTITION_KEYS)}")
+    return key
+
+
+def _layout(keys: tuple[str, ...]) -> tuple[str, ...]:
+    if "date" not in keys:
+        raise ValueError("must have date: retention and compaction go by time")
+    if "hour" in keys and keys.index("hour") < keys.index("date"):
+        raise ValueError("must have date before hour")
+    return keys
+
+
+PartitionKeys = Annotated[tuple[Annotated[str, AfterValidator(_partition_key)], ...], *Listed, AfterValidator(_layout)]
+"""Keys of the folders of Parquet files, the outer one first."""
+
+
 def _network(text: str) -> str:
     try:
         return str(ip_network(text))

@@ -61,7 +61,7 @@ def entry(topic: str, listed: Sequence[Stored]) -> Entry:
         bytes=sum(file.size for file in files),
         replaced=len(replaced),
         first_hour=min(hours),
-        last_hour=max(hours),
+        last_hour=max(file.end for file in files) - 1,
         hours=len(hours),
         partitions=len({file.partition for file in files}),
     )

@@ -1,8 +1,8 @@
-"""Compaction: the small files of an hour and partition become one, sorted by instrument, while readers read.
+"""Compaction: the small files of a folder and partition become one, sorted by instrument, while readers read.
 
 Only files that are certainly committed are touched: a later file of the same partition exists, and a sink begins a
 write only after the commit of the one before. So the newest file of each partition stays, and none is touched whose
-removal a sink might still have to undo. Hours are compacted when they are over.
+removal a sink might still have to undo. Hours (days, where the layout has no hours) are compacted when they are over.
 
 What a kill leaves: before the replacement a draft, which the next start removes; after it the old files, out of sight
 (or, in a bucket, replaced by rule), which the next compaction removes.
@@ -24,6 +24,9 @@ from sinks.parquet.merging import Group, NotCompacted, merge
 from sinks.parquet.names import COMPACTED, HOUR_NS, Stored, file_name, visible
 from sinks.parquet.store import Store
 
+MAX_FILES: Final = 500
+"""Files joined at once, all of them open, of the 1,024 that a process may usually have open. A day has 1,440 minutes:
+what they become is joined in the next round."""
 SETTLED_SECONDS: Final = 600.0
 """How long after its end an hour is compacted: late records are in by then."""
 
@@ -45,23 +48,33 @@ def candidates(files: Sequence[Stored], *, before: int, at_least: int = 2) -> li
     Args:
         files: all of them.
         before: hours from this one on are left alone.
-        at_least: files that a group must have.
+        at_least: files that a group must have; large ones are returned in parts.
     """
     kept, _ = visible(files)
     newest: dict[tuple[TopicPartition, str], int] = defaultdict(int)
     for file in kept:
         key = (file.partition, file.incarnation)
         newest[key] = max(newest[key], file.first)
-    groups: dict[tuple[int, TopicPartition, str], list[Stored]] = defaultdict(list)
+    groups: dict[tuple[int, str, TopicPartition, str], list[Stored]] = defaultdict(list)
     for file in kept:
         committed = file.last < newest[file.partition, file.incarnation]
-        if committed and file.hour < before:
-            groups[file.hour, file.partition, file.incarnation].append(file)
+        if committed and file.end <= before:
+            groups[file.hour, file.folder, file.partition, file.incarnation].append(file)
     return [
-        Group(partition, incarnation, hour, tuple(sorted(found, key=lambda file: (file.first, file.last))))
-        for (hour, partition, incarnation), found in sorted(groups.items())
+        Group(partition, incarnation, hour, part)
+        for (hour, _, partition, incarnation), found in sorted(groups.items())
         if len(found) >= at_least
+        for part in _parts(found)
     ]
+
+
+def _parts(files: Sequence[Stored]) -> Iterator[tuple[Stored, ...]]:
+    """Yield as many files at a time as are joined at once, in the order of their offsets; a single one is left."""
+    ordered = sorted(files, key=lambda file: (file.first, file.last))
+    for start in range(0, len(ordered), MAX_FILES):
+        part = tuple(ordered[start : start + MAX_FILES])
+        if len(part) > 1:
+            yield part
 
 
 def settled_hour(now: float, settled_seconds: float = SETTLED_SECONDS) -> int:
@@ -87,15 +100,21 @@ def compact(
     files = store.files(topic)
     # What an earlier compaction was killed before it removed.
     store.remove([file.path for file in visible(files)[1]] if not store.exchanges and not dry_run else [])
-    by_folder: dict[str, list[Group]] = defaultdict(list)
-    for group in candidates(files, before=before, at_least=at_least):
-        by_folder[group.files[0].folder].append(group)
     outcomes: list[Outcome] = []
-    for folder, groups in by_folder.items():
-        for outcome in _compact_folder(store, folder, groups, dry_run=dry_run):
-            told(outcome)
-            outcomes.append(outcome)
-    return outcomes
+    while True:
+        by_folder: dict[str, list[Group]] = defaultdict(list)
+        for group in candidates(files, before=before, at_least=at_least):
+            by_folder[group.files[0].folder].append(group)
+        again = False
+        for folder, groups in by_folder.items():
+            for outcome in _compact_folder(store, folder, groups, dry_run=dry_run):
+                told(outcome)
+                outcomes.append(outcome)
+                again = again or (len(outcome.group.files) == MAX_FILES and not outcome.reason)
+        if not again or dry_run:
+            return outcomes
+        # Parts of larger groups: what they became is joined, with any number of files.
+        at_least, files = 2, store.files(topic)
 
 
 def _compact_folder(store: Store, folder: str, groups: Sequence[Group], *, dry_run: bool) -> Iterator[Outcome]:

@@ -23,8 +23,11 @@ def sorted_by(schema: pa.Schema, names: Sequence[str]) -> tuple[Any, ...]:
     return tuple(pq.SortingColumn.from_ordering(schema, [(name, "ascending") for name in names]))
 
 
-def options(kind: type[Record]) -> dict[str, Any]:
+def options(kind: type[Record], written: pa.Schema | None = None) -> dict[str, Any]:
     """Return the arguments of :class:`pyarrow.parquet.ParquetWriter` for a record class, in the order of offsets.
+
+    Args:
+        written: columns of the file; None: those of :func:`sinks.columns.schema`.
 
     Bytes per row on the recordings, each with zstd: a trade's price plain 1.5 (deltas 1.7, dictionary 1.9, byte stream
     split 2.1), its size plain 2.1 (deltas 3.1), its id as byte array deltas 0.2 (plain 0.8), received_time as deltas
@@ -33,7 +36,11 @@ def options(kind: type[Record]) -> dict[str, Any]:
     """
     dictionary: list[str] = []
     encodings: dict[str, str] = {}
-    for field in schema(kind):
+    whole = schema(kind)
+    made = whole if written is None else written
+    for field in whole:
+        if field.name not in made.names:
+            continue
         if field.type == CATEGORY or field.name == "epoch":
             dictionary.append(field.name)
         elif field.type == TIME or field.name in _COUNTERS:
@@ -50,6 +57,6 @@ def options(kind: type[Record]) -> dict[str, Any]:
         "write_statistics": True,
         "write_page_index": True,
         "write_page_checksum": True,
-        "sorting_columns": sorted_by(schema(kind), [OFFSET]),
+        "sorting_columns": sorted_by(made, [OFFSET]),
         "store_schema": False,
     }

@@ -1,9 +1,9 @@
-"""Drafts: files being written, of one partition and one hour.
+"""Drafts: files being written, of one partition and one folder.
 
-A draft is a file of the local disk, hidden and named ``.<writer>-<incarnation>-<partition>-<hour>-<number>.tmp``, in
-the store's folder for drafts; it is complete and durable before :meth:`sinks.parquet.store.Store.publish` puts it in
-its place. It is locked with ``flock``, which the kernel releases when the writer dies, however it does: a draft that
-can be locked has no writer any more, and whoever starts next removes it.
+A draft is a file of the local disk, hidden and named ``.<writer>-<incarnation>-<partition>-<number>.tmp``, in the
+store's folder for drafts; it is complete and durable before :meth:`sinks.parquet.store.Store.publish` puts it in its
+place. It is locked with ``flock``, which the kernel releases when the writer dies, however it does: a draft that can be
+locked has no writer any more, and whoever starts next removes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from aiokafka import TopicPartition
 
 from sinks.columns import OFFSET
-from sinks.parquet.names import file_name, hour_folder, safe_name
+from sinks.parquet.names import cell_of, file_name, safe_name
 
 ROW_GROUP_BYTES: Final = 32 * 2**20
 """Arrow bytes per row group."""
@@ -59,20 +59,20 @@ def remove_dead_drafts(folder: Path) -> int:
     return removed
 
 
-def checkpoint_text(first: int, last: int, rows: Mapping[int, int]) -> str:
-    """Return the metadata of one checkpoint of a partition: its offsets, and its rows by hour, of all its files."""
-    return json.dumps([{"first": first, "last": last, "rows": {str(hour): count for hour, count in rows.items()}}])
+def checkpoint_text(first: int, last: int, rows: Mapping[str, int]) -> str:
+    """Return the metadata of one checkpoint of a partition: its offsets, and its rows by folder, of all its files."""
+    return json.dumps([{"first": first, "last": last, "rows": {cell_of(at): count for at, count in rows.items()}}])
 
 
-class HourFile:
-    """A file being written: rows of one partition and one hour.
+class FolderFile:
+    """A file being written: rows of one partition and one folder.
 
     All methods block, and raise OSError on disk errors.
 
     Args:
         drafts: folder of the drafts; exists.
         partition: of the rows.
-        hour: hours since the Unix epoch.
+        folder: relative to the root.
         incarnation: instance of the broker's log that the offsets belong to.
         schema: schema of the rows; must have ``_offset``.
         options: for :class:`pyarrow.parquet.ParquetWriter`: compression, encodings.
@@ -82,13 +82,13 @@ class HourFile:
         self,
         drafts: Path,
         partition: TopicPartition,
-        hour: int,
+        folder: str,
         incarnation: str,
         schema: pa.Schema,
         options: Mapping[str, Any],
     ) -> None:
         self.partition = partition
-        self.hour = hour
+        self.folder = folder
         self.rows = 0
         self.pending_bytes = 0
         self._drafts = drafts
@@ -123,18 +123,18 @@ class HourFile:
             self.pending_bytes = 0
 
     def _open(self) -> None:
-        key = f"{safe_name(self._incarnation)}-{self.partition.partition}-{self.hour}-{next(_NUMBERS)}"
+        key = f"{safe_name(self._incarnation)}-{self.partition.partition}-{next(_NUMBERS)}"
         self._draft = self._drafts / f".{WRITER}-{key}.tmp"
         self._file = open_draft(self._draft)
         self._writer = pq.ParquetWriter(self._file, self._schema, **self._options)
 
-    def finish(self, first: int, last: int, rows: Mapping[int, int]) -> None:
+    def finish(self, first: int, last: int, rows: Mapping[str, int]) -> None:
         """Write the remaining rows and the footer, and make the draft durable.
 
         Args:
             first: first offset that the checkpoint answers for in this partition.
             last: last one.
-            rows: rows of the checkpoint in this partition, by hour.
+            rows: rows of the checkpoint in this partition, by folder.
         """
         if not self.rows:
             raise RuntimeError("finish() of a file without rows")
@@ -162,7 +162,7 @@ class HourFile:
         if self._draft is None or self._writer is not None:
             raise RuntimeError("target() before finish()")
         name = file_name(WRITER, safe_name(self._incarnation), self.partition.partition, first, last)
-        return self._draft, f"{hour_folder(self.partition.topic, self.hour)}/{name}"
+        return self._draft, f"{self.folder}/{name}"
 
     def close(self) -> None:
         """Remove the draft, unless it was published, and give up its lock."""

@@ -18,6 +18,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,12 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
+
+
+def _unless_removed(error: OSError) -> None:
+    """Raise what is wrong with a folder; one that was removed while its parent was listed has nothing."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -119,11 +126,13 @@ class LocalStore:
 
     def files(self, topic: str) -> list[Stored]:
         found: list[Stored] = []
-        for path in self._root.joinpath(topic).glob("date=*/hour=*/*.parquet"):
-            with suppress(FileNotFoundError):  # replaced or removed meanwhile
-                file = parsed(path.relative_to(self._root).as_posix(), path.stat().st_size)
+        for folder, _, names in os.walk(self._root / topic, onerror=_unless_removed, followlinks=True):
+            below = Path(folder).relative_to(self._root).as_posix()
+            for name in names:
+                file = parsed(f"{below}/{name}")
                 if file is not None:
-                    found.append(file)
+                    with suppress(FileNotFoundError):  # replaced or removed meanwhile
+                        found.append(replace(file, size=(self._root / file.path).stat().st_size))
         return sorted(found, key=lambda file: (file.hour, file.path))
 
     def publish(self, drafts: Sequence[tuple[Path, str]]) -> None:
@@ -213,8 +222,9 @@ class LocalStore:
                 raise FileExistsError(errno.EEXIST, "its files changed meanwhile; the next retention takes it", folder)
             place.rename(swapped)
             sync_folder(place.parent)
-            with suppress(OSError):  # other hours of the day
-                place.parent.rmdir()
+            with suppress(OSError):  # other folders of the day
+                for above in place.parents[: len(Path(folder).parts) - 2]:
+                    above.rmdir()
         self._retired.append(swapped)
 
     def settle(self, grace_seconds: float) -> None:

@@ -27,10 +27,12 @@ import pyarrow.parquet as pq
 from aiokafka import TopicPartition
 
 from schemas.definitions import definitions
+from schemas.records import Record
 from sinks.columns import OFFSET
+from sinks.parquet.decimals import fields, mantissas, with_decimals
 from sinks.parquet.encodings import options, sorted_by
 from sinks.parquet.files import open_draft
-from sinks.parquet.names import Stored, hour_text
+from sinks.parquet.names import Stored, cell_of, hour_text
 from sinks.parquet.store import Store
 
 PASS_BYTES: Final = 256 * 2**20
@@ -40,7 +42,7 @@ ROW_GROUP_ROWS: Final = 65_536
 ROW_GROUP_BYTES: Final = 32 * 2**20
 """Arrow bytes per row group, about."""
 
-_CLASS_OF: Final = {found.topic: found.record for found in definitions()}
+_CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 
 Key = tuple[str, ...]
 """An instrument: the values of :func:`instrument_columns`."""
@@ -48,7 +50,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files that become one: of one partition in one hour's folder, in the order of their offsets."""
+    """Files that become one: of one partition in one folder, in the order of their offsets."""
 
     partition: TopicPartition
     incarnation: str
@@ -58,7 +60,8 @@ class Group:
     @property
     def name(self) -> str:
         """The group for people."""
-        return f"{self.partition.topic}/{self.partition.partition} {hour_text(self.hour)}"
+        cell = cell_of(self.files[0].folder)
+        return f"{self.partition.topic}/{self.partition.partition} {cell if '=' in cell else hour_text(self.hour)}"
 
 
 class NotCompacted(Exception):
@@ -97,9 +100,9 @@ def merge(store: Store, group: Group, draft: Path, drafts: ExitStack) -> int:
             raise NotCompacted(f"topic {group.partition.topic} is not known to this version")
         if OFFSET not in schema.names:
             raise NotCompacted(f"{group.files[0].path} has no column {OFFSET}")
-        chosen = {**_known(options(kind), schema), "sorting_columns": sorted_by(schema, (*keys, OFFSET))}
+        chosen = {**options(kind, schema), "sorting_columns": sorted_by(schema, (*keys, OFFSET))}
         with pq.ParquetWriter(out, schema, **chosen) as writer:
-            written = _write_sorted(writer, sources, schema, keys)
+            written = _write_sorted(writer, sources, schema, keys, kind)
             writer.add_key_value_metadata(_metadata(group, sources))
         out.flush()
         os.fsync(out.fileno())
@@ -153,17 +156,9 @@ def _unified(sources: Sequence[_Source]) -> pa.Schema:
         raise NotCompacted(f"its files have columns that do not agree: {error}") from error
 
 
-def _known(chosen: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
-    """Return writer options without columns that the files do not have."""
-    names = set(schema.names)
-    return {
-        **chosen,
-        "use_dictionary": [name for name in chosen["use_dictionary"] if name in names],
-        "column_encoding": {name: how for name, how in chosen["column_encoding"].items() if name in names},
-    }
-
-
-def _write_sorted(writer: pq.ParquetWriter, sources: Sequence[_Source], schema: pa.Schema, keys: list[str]) -> int:
+def _write_sorted(
+    writer: pq.ParquetWriter, sources: Sequence[_Source], schema: pa.Schema, keys: list[str], kind: type[Record]
+) -> int:
     """Write all rows, sorted by instrument and offset; return their number."""
     counts, row_bytes = _instruments(sources, keys)
     group_rows = max(min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(row_bytes, 1)), 1)
@@ -174,7 +169,7 @@ def _write_sorted(writer: pq.ParquetWriter, sources: Sequence[_Source], schema: 
         pending_rows = 0
         for source in sources:
             for table in source.groups():
-                found = table if everything else _of(table, keys, chosen)
+                found = _completed(table if everything else _of(table, keys, chosen), schema, kind)
                 rows = pa.concat_tables([found, schema.empty_table()], promote_options="default")
                 pending.append(rows.select(schema.names).cast(schema))
                 pending_rows += rows.num_rows
@@ -184,6 +179,14 @@ def _write_sorted(writer: pq.ParquetWriter, sources: Sequence[_Source], schema: 
                     pending, pending_rows = [], 0
         written += _write(writer, pending, keys, group_rows)
     return written
+
+
+def _completed(table: pa.Table, schema: pa.Schema, kind: type[Record]) -> pa.Table:
+    """Return rows with the decimals that other files of their group have."""
+    missing = {field.name for field in fields(kind)} & {*schema.names} - {*table.schema.names}
+    if not missing or not table.num_rows or not mantissas(kind).keys() <= {*table.schema.names}:
+        return table
+    return pa.Table.from_batches([with_decimals(kind, rows) for rows in table.combine_chunks().to_batches()])
 
 
 def _write(writer: pq.ParquetWriter, pending: Sequence[pa.Table], keys: Sequence[str], group_rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Retention: whole hours are removed, the oldest first, by age and by size.
+"""Retention: whole hours (days, where the layout has no hours) are removed, the oldest first, by age and by size.
 
 What was removed is noted beside the files (``<topic>/_retired.json``) before it is removed, so that verification can
 tell a retired range from a lost one.
@@ -64,7 +64,7 @@ class Retired:
         for file in files:
             ranges = self.removed.setdefault(file.incarnation, {}).setdefault(str(file.partition.partition), [])
             ranges.append((file.first, file.last))
-            self.before = max(self.before, file.hour + 1)
+            self.before = max(self.before, file.end)
         for partitions in self.removed.values():
             for partition, ranges in partitions.items():
                 partitions[partition] = _joined(ranges)
@@ -86,7 +86,7 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class RetiredHour:
-    """An hour of a topic to be removed."""
+    """An hour of a topic to be removed; a day, where the layout has no hours."""
 
     topic: str
     hour: int
@@ -113,7 +113,7 @@ def due(files: Sequence[Stored], now: float, *, max_age_s: float | None, max_byt
     left = sum(file.size for file in files)
     found: list[RetiredHour] = []
     for (hour, topic), of_hour in sorted(hours.items()):
-        age = now - (hour + 1) * HOUR_NS / 10**9
+        age = now - max(file.end for file in of_hour) * HOUR_NS / 10**9
         old = max_age_s is not None and age > max_age_s
         large = max_bytes is not None and left > max_bytes
         if age > 0 and (old or large):
@@ -131,4 +131,8 @@ def retire(store: Store, hour: RetiredHour) -> None:
     retired = Retired.read(store, hour.topic)
     retired.add(hour.files)
     store.write(f"{hour.topic}/{NOTE}", retired.encoded())
-    store.retire(hour.files[0].folder, [file.path for file in hour.files])
+    folders: dict[str, list[str]] = defaultdict(list)
+    for file in hour.files:
+        folders[file.folder].append(file.path)
+    for folder, paths in folders.items():
+        store.retire(folder, paths)

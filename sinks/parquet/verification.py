@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from aiokafka import TopicPartition
 
 from sinks.columns import OFFSET, PARTITION
-from sinks.parquet.names import Stored, hour_folder, safe_name, visible
+from sinks.parquet.names import Stored, cell_folder, folder_read, safe_name, visible
 from sinks.parquet.retention import Retired
 from sinks.parquet.store import Store
 
@@ -115,7 +115,7 @@ def _read(store: Store, file: Stored, *, deep: bool) -> _Read:
     faults = list(_disagreements(file, metadata))
     checkpoints = _checkpoints(metadata)
     if checkpoints is not None:
-        wanted = sum(int(entry["rows"].get(str(file.hour), 0)) for entry in checkpoints)
+        wanted = sum(int(entry["rows"].get(file.cell, 0)) for entry in checkpoints)
         told = int(metadata.get("alphapulse.rows", rows))
         if not rows == wanted == told:
             text = f"has {rows:,} rows, its metadata say {told:,}, its checkpoints {wanted:,}"
@@ -219,25 +219,30 @@ def _holes(files: Sequence[Stored], retired: Retired) -> Iterable[Fault]:
 
 
 def _missing(read: Sequence[_Read], retired: Retired) -> Iterable[Fault]:
-    """Yield checkpoints whose files of other hours are not there."""
-    have: dict[tuple[TopicPartition, str, int], list[tuple[int, int]]] = defaultdict(list)
+    """Yield checkpoints whose files of other folders are not there."""
+    have: dict[tuple[TopicPartition, str, str], list[tuple[int, int]]] = defaultdict(list)
     for entry in read:
         file = entry.file
-        have[file.partition, file.incarnation, file.hour].append((file.first, file.last))
-    told: set[tuple[TopicPartition, str, int, int]] = set()
+        have[file.partition, file.incarnation, file.folder].append((file.first, file.last))
+    told: set[tuple[TopicPartition, str, str, int]] = set()
     for entry in read:
         file = entry.file
         for checkpoint in entry.checkpoints or ():
             first, last = int(checkpoint["first"]), int(checkpoint["last"])
             for text, rows in checkpoint["rows"].items():
-                hour = int(text)
-                ranges = have[file.partition, file.incarnation, hour]
-                known = (file.partition, file.incarnation, hour, first)
-                if hour < retired.before or known in told or any(a <= first and last <= b for a, b in ranges):
+                folder = cell_folder(file.partition.topic, text)
+                place = folder_read(folder)
+                ranges = have[file.partition, file.incarnation, folder]
+                known = (file.partition, file.incarnation, folder, first)
+                if (
+                    (place is not None and place.hour < retired.before)
+                    or known in told
+                    or any(a <= first and last <= b for a, b in ranges)
+                ):
                     continue
                 told.add(known)
                 reason = (
                     f"{rows:,} rows of partition {file.partition.partition}, offsets {first} to {last}, have no file: "
                     f"{file.path} was written with one"
                 )
-                yield Fault("missing", hour_folder(file.partition.topic, hour), reason)
+                yield Fault("missing", folder, reason)

@@ -29,19 +29,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from aiokafka import TopicPartition
 
 from alphapulse import logs
 from alphapulse.config import Settings
 from alphapulse.errors import ServiceError
-from sinks.columns import record_time, schema
 from sinks.contract import Abandoned, BatchChunk, BatchLimits, Commit, Span
 from sinks.parquet.encodings import options
-from sinks.parquet.files import ROW_GROUP_BYTES, HourFile
-from sinks.parquet.names import HOUR_NS, Stored, parsed, safe_name
+from sinks.parquet.files import ROW_GROUP_BYTES, FolderFile
+from sinks.parquet.layout import Layout
+from sinks.parquet.names import Stored, parsed, safe_name
 from sinks.parquet.places import configured
 from sinks.parquet.store import Store
 
@@ -52,6 +50,9 @@ BATCH_BYTES: Final = 1024 * 2**20
 MEMORY_BYTES: Final = 96 * 2**20
 """Maximum Arrow bytes buffered for row groups, all files of a batch together; there are at most two batches."""
 OPEN_FILES: Final = 64
+"""Files of a batch, by partition and hour. More are written at once: a backfill of a year has 8,784 hours."""
+OPEN_INSTRUMENT_FILES: Final = 400
+"""Likewise where each instrument has files; two batches stay below the usual limit of 1,024 open files."""
 PAUSE_SECONDS: Final = (0.5, 10.0)
 """Pause before a bucket that failed is tried again: the first, and the longest."""
 
@@ -70,11 +71,13 @@ class ParquetTarget:
 
     def __init__(self, settings: Settings, incarnation: str, stopping: asyncio.Event | None = None) -> None:
         self._store: Store = configured(settings)
+        self._layout = Layout(settings.parquet.partition_by, decimals=settings.parquet.decimals)
+        self._open_files = OPEN_INSTRUMENT_FILES if self._layout.by_instrument else OPEN_FILES
         self._group = settings.parquet.group
         self._incarnation = incarnation
         self._limits = BatchLimits(settings.parquet.batch_records, BATCH_BYTES, settings.parquet.batch_seconds)
-        self._open: dict[tuple[TopicPartition, int], HourFile] = {}
-        self._sealed: list[HourFile] = []
+        self._open: dict[tuple[TopicPartition, str], FolderFile] = {}
+        self._sealed: list[FolderFile] = []
         self._found: list[Stored] = []
         self._written: list[Stored] = []
         self._next: dict[TopicPartition, int] = {}
@@ -94,7 +97,7 @@ class ParquetTarget:
 
     @property
     def full(self) -> bool:
-        return len(self._open) >= OPEN_FILES or sum(f.pending_bytes for f in self._open.values()) >= MEMORY_BYTES
+        return len(self._open) >= self._open_files or sum(f.pending_bytes for f in self._open.values()) >= MEMORY_BYTES
 
     async def open(self) -> None:
         await self._reach(self._store.open, self._stopping)
@@ -104,7 +107,9 @@ class ParquetTarget:
 
         def look() -> list[Stored]:
             topics = {key.topic for key in partitions}
-            return [file for topic in topics for file in self._store.files(topic) if file.incarnation == name]
+            files = [file for topic in topics for file in self._store.files(topic)]
+            self._layout.check(self._store.place, files)
+            return [file for file in files if file.incarnation == name]
 
         self._found = await self._reach(look, self._stopping)
 
@@ -154,19 +159,20 @@ class ParquetTarget:
         return f"{self._store.place}/{file.path}"
 
     async def submit(self, chunk: BatchChunk) -> None:
-        for hour, of_hour in _by_hour(chunk.rows, record_time(chunk.kind)):
-            key = (chunk.partition, hour)
+        for folder, rows in self._layout.split(chunk.partition.topic, chunk.kind, chunk.rows):
+            key = (chunk.partition, folder)
             file = self._open.get(key)
             if file is None:
-                file = self._open[key] = HourFile(
+                schema = self._layout.schema(chunk.kind)
+                file = self._open[key] = FolderFile(
                     self._store.drafts,
                     chunk.partition,
-                    hour,
+                    folder,
                     self._incarnation,
-                    schema(chunk.kind),
-                    options(chunk.kind),
+                    schema,
+                    options(chunk.kind, schema),
                 )
-            file.add(of_hour)
+            file.add(rows)
             if file.pending_bytes >= ROW_GROUP_BYTES:
                 await self._in_thread(file.write_group)
 
@@ -192,7 +198,7 @@ class ParquetTarget:
         self._bytes += sum(file.size for file in written)
         self._rows.update(_rows(written))
 
-    def _publish(self, files: list[HourFile], ranges: Mapping[TopicPartition, tuple[int, int]]) -> list[Stored]:
+    def _publish(self, files: list[FolderFile], ranges: Mapping[TopicPartition, tuple[int, int]]) -> list[Stored]:
         targets = [file.target(*ranges[file.partition]) for file in files]
         sizes = [draft.stat().st_size for draft, _ in targets]
         self._store.publish(targets)
@@ -280,11 +286,11 @@ class Unreachable(ServiceError):
     """A bucket could not be reached in time."""
 
 
-def _finish(files: list[HourFile], ranges: Mapping[TopicPartition, tuple[int, int]]) -> None:
+def _finish(files: list[FolderFile], ranges: Mapping[TopicPartition, tuple[int, int]]) -> None:
     """Finish the drafts of a checkpoint."""
-    rows: dict[TopicPartition, dict[int, int]] = defaultdict(dict)
+    rows: dict[TopicPartition, dict[str, int]] = defaultdict(dict)
     for file in files:
-        rows[file.partition][file.hour] = file.rows
+        rows[file.partition][file.folder] = file.rows
     for file in files:
         file.finish(*ranges[file.partition], rows[file.partition])
 
@@ -294,12 +300,3 @@ def _rows(files: Sequence[Stored]) -> Counter[str]:
     for file in files:
         counts[file.partition.topic] += file.rows
     return counts
-
-
-def _by_hour(rows: pa.RecordBatch, time: str) -> list[tuple[int, pa.RecordBatch]]:
-    """Split rows by the hour of their column ``time``, in order."""
-    hours = np.floor_divide(rows.column(time).cast(pa.int64()).to_numpy(), HOUR_NS)
-    first = int(hours[0])
-    if (hours == first).all():
-        return [(first, rows)]
-    return [(int(hour), rows.filter(pa.array(hours == hour))) for hour in np.unique(hours)]

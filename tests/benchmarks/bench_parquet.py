@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from schemas.records import L2Update, Record, Trade
 from sinks.columns import OFFSET
+from sinks.parquet import decimals
 from sinks.parquet.encodings import options
 
 LEVELS = (1, 3, 6, 9, 19)
@@ -72,11 +73,15 @@ def repeated(folder: Path, repeats: int) -> pa.Table:
 
 def write(rows: pa.Table, kind: type[Record], level: int, group: int, path: Path) -> tuple[float, float]:
     """Return bytes and microseconds of CPU a row."""
-    chosen = {**options(kind), "compression_level": level, "sorting_columns": None}
+    chosen = {**options(kind, rows.schema), "compression_level": level, "sorting_columns": None}
     begin = time.process_time()
     with pq.ParquetWriter(path, rows.schema, **chosen) as writer:
         writer.write_table(rows, row_group_size=group)
     return path.stat().st_size / rows.num_rows, (time.process_time() - begin) / rows.num_rows * 1e6
+
+
+def with_decimals(rows: pa.Table, kind: type[Record]) -> pa.Table:
+    return pa.Table.from_batches([decimals.with_decimals(kind, part) for part in rows.to_batches()])
 
 
 def query(path: Path, column: str, condition: str = "") -> float:
@@ -104,6 +109,8 @@ def topic(folder: Path, kind: type[Record], column: str, repeats: int, place: Pa
             f"  zstd {level:2}   by instrument {size:6.2f} bytes, {cpu:6.2f} µs a row"
             f"   by time {size_by_time:6.2f} bytes, {cpu_by_time:6.2f} µs"
         )
+    size, cpu = write(with_decimals(by_instrument, kind), kind, 3, SORTED_ROWS, path)
+    print(f"  zstd  3   by instrument {size:6.2f} bytes, {cpu:6.2f} µs a row with decimals")
     venue, symbol = (by_instrument.column(name)[by_instrument.num_rows // 2].as_py() for name in ("venue", "symbol"))
     condition = f"WHERE venue = '{venue}' AND symbol = '{symbol}'"
     for group in GROUPS:

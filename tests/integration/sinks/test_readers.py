@@ -11,7 +11,9 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
+from aiokafka import TopicPartition
 
 from sinks.parquet import local, merging
 from sinks.parquet.compaction import compact
@@ -94,3 +96,30 @@ def test_duckdb_skips_hours_and_row_groups(root: Path) -> None:
     assert groups == [(symbol, symbol) for symbol in SYMBOLS]
     (row,) = ask(f"SELECT count(*), count(DISTINCT symbol) FROM '{place}' WHERE symbol = '{SYMBOLS[1]}'")
     assert row == (30, 1)
+
+
+@pytest.mark.parametrize("key", [KEY, L2_KEY], ids=["trades", "l2"])
+def test_duckdb_reads_only_the_row_groups_of_an_instrument(root: Path, key: TopicPartition) -> None:
+    """The data of the others are overwritten: whatever reads them fails."""
+    whole = found(root / key.topic, "compacted*")
+    column = "price" if key == KEY else "list_sum(bid_sizes)"
+    query = f"SELECT count(*), sum({column}) FROM '{whole}'"
+    one = f"{query} WHERE symbol = '{SYMBOLS[1]}'"
+    wanted = ask(one)
+    assert wanted[0][0] > 0
+    content = bytearray(whole.read_bytes())
+    metadata = pq.ParquetFile(whole).metadata
+    columns = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        statistics = group.column(columns["symbol"]).statistics
+        assert statistics is not None
+        if statistics.min != SYMBOLS[1]:
+            for at in range(group.num_columns):
+                chunk = group.column(at)
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    whole.write_bytes(content)
+    assert ask(one) == wanted
+    with pytest.raises(duckdb.Error):
+        ask(query)

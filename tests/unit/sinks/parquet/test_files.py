@@ -11,16 +11,17 @@ from aiokafka import TopicPartition
 from schemas.records import Trade
 from sinks.columns import batch, schema
 from sinks.parquet.encodings import options
-from sinks.parquet.files import WRITER, HourFile, open_draft, remove_dead_drafts
-from sinks.parquet.names import HOUR_NS
+from sinks.parquet.files import WRITER, FolderFile, open_draft, remove_dead_drafts
+from sinks.parquet.names import HOUR_NS, hour_folder
 from tests.fixtures.records import START, trade
 
 KEY = TopicPartition("md.trades", 3)
 HOUR = START // HOUR_NS
+FOLDER = hour_folder("md.trades", HOUR)
 
 
-def open_file(drafts: Path) -> HourFile:
-    return HourFile(drafts, KEY, HOUR, "life-1", schema(Trade), options(Trade))
+def open_file(drafts: Path) -> FolderFile:
+    return FolderFile(drafts, KEY, FOLDER, "life-1", schema(Trade), options(Trade))
 
 
 def rows(first: int, count: int) -> object:
@@ -35,7 +36,7 @@ def names(folder: Path) -> list[str]:
 def test_a_finished_draft_is_named_by_hour_and_range_and_knows_its_rows(tmp_path: Path) -> None:
     file = open_file(tmp_path)
     file.add(rows(100, 5))  # type: ignore[arg-type]
-    file.finish(98, 106, {HOUR: 5, HOUR + 1: 2})
+    file.finish(98, 106, {FOLDER: 5, hour_folder("md.trades", HOUR + 1): 2})
     draft, path = file.target(98, 106)
     assert path == f"md.trades/date=2024-08-08/hour=06/{WRITER}-life~2d~1-3-98-106.parquet"
     found = pq.ParquetFile(draft)
@@ -58,7 +59,7 @@ def test_a_finished_draft_is_named_by_hour_and_range_and_knows_its_rows(tmp_path
 def test_row_groups_say_by_what_they_are_sorted(tmp_path: Path) -> None:
     file = open_file(tmp_path)
     file.add(rows(0, 5))  # type: ignore[arg-type]
-    file.finish(0, 4, {HOUR: 5})
+    file.finish(0, 4, {FOLDER: 5})
     found = pq.ParquetFile(file.target(0, 4)[0])
     (column,) = found.metadata.row_group(0).sorting_columns
     assert found.schema.column(column.column_index).path == "_offset"
@@ -75,7 +76,7 @@ def test_a_growing_file_is_hidden_and_its_row_groups_are_written_as_it_grows(tmp
     assert draft.startswith(".")
     assert draft.endswith(".tmp")
     file.add(rows(10, 7))  # type: ignore[arg-type]
-    file.finish(0, 16, {HOUR: 17})
+    file.finish(0, 16, {FOLDER: 17})
     found = pq.ParquetFile(file.target(0, 16)[0])
     assert [found.metadata.row_group(n).num_rows for n in range(found.metadata.num_row_groups)] == [10, 7]
     file.close()
@@ -86,7 +87,7 @@ def test_a_file_that_was_published_stays_when_it_is_closed(tmp_path: Path) -> No
     drafts.mkdir()
     file = open_file(drafts)
     file.add(rows(0, 10))  # type: ignore[arg-type]
-    file.finish(0, 9, {HOUR: 10})
+    file.finish(0, 9, {FOLDER: 10})
     draft, _ = file.target(0, 9)
     draft.rename(tmp_path / "published")
     file.close()

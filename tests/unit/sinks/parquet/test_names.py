@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 
 from sinks.parquet.names import (
     COMPACTED,
+    HOURLY,
+    NULL,
+    Folder,
     Stored,
+    cell_folder,
+    cell_of,
     file_name,
-    folder_hour,
+    folder_of,
+    folder_read,
     hour_folder,
     hour_text,
     parsed,
@@ -31,7 +37,7 @@ def stored(first: int, last: int, writer: str = "0a1b", partition: int = 3, fold
 
 def test_a_name_says_what_a_file_holds() -> None:
     assert hour_folder("md.trades", HOUR) == FOLDER
-    assert folder_hour(FOLDER) == ("md.trades", HOUR)
+    assert folder_read(FOLDER) == Folder("md.trades", HOURLY, HOUR, 1)
     found = parsed(f"{FOLDER}/0a1b-life~2d~1-3-100-104.parquet", 77)
     assert found == Stored(
         f"{FOLDER}/0a1b-life~2d~1-3-100-104.parquet",
@@ -50,7 +56,35 @@ def test_a_name_says_what_a_file_holds() -> None:
 
 def test_hours_before_1970_have_folders_too() -> None:
     assert hour_folder("x", -1) == "x/date=1969-12-31/hour=23"
-    assert folder_hour("x/date=1969-12-31/hour=23") == ("x", -1)
+    assert folder_read("x/date=1969-12-31/hour=23") == Folder("x", HOURLY, -1, 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "values", "path"),
+    [
+        (("date",), {}, "date=2024-08-08"),
+        (("symbol", "date"), {"symbol": "BTC-USD"}, "symbol=BTC-USD/date=2024-08-08"),
+        (("date", "venue", "hour"), {"venue": "kraken"}, "date=2024-08-08/venue=kraken/hour=06"),
+        (("venue", "date"), {"venue": None}, f"venue={NULL}/date=2024-08-08"),
+        (("symbol", "date"), {"symbol": "币安人生-USDT"}, "symbol=币安人生-USDT/date=2024-08-08"),
+        (("symbol", "date"), {"symbol": "A/B=C%é"}, "symbol=A%2FB%3DC%25é/date=2024-08-08"),
+    ],
+)
+def test_folders_of_other_layouts(keys: tuple[str, ...], values: dict[str, str | None], path: str) -> None:
+    folder = folder_of("x", keys, HOUR, values)
+    assert folder == f"x/{path}"
+    whole = "hour" in keys
+    assert folder_read(folder) == Folder("x", keys, HOUR if whole else HOUR - HOUR % 24, 1 if whole else 24)
+    assert cell_of(folder) == path
+    assert cell_folder("x", path) == folder
+    found = parsed(f"{folder}/0a1b-life-3-1-2.parquet")
+    assert found is not None
+    assert (found.folder, found.keys, found.end) == (folder, keys, HOUR + 1 if whole else HOUR - HOUR % 24 + 24)
+
+
+def test_the_metadata_name_an_hour_by_its_number() -> None:
+    assert cell_of(FOLDER) == str(HOUR)
+    assert cell_folder("md.trades", str(HOUR)) == FOLDER
 
 
 @pytest.mark.parametrize(
@@ -63,6 +97,12 @@ def test_hours_before_1970_have_folders_too() -> None:
         "md.trades/date=2024-02-31/hour=06/0a1b-life-3-1-2.parquet",
         "md.trades/date=2024-02-01/hour=24/0a1b-life-3-1-2.parquet",
         "0a1b-life-3-1-2.parquet",
+        "md.trades/0a1b-life-3-1-2.parquet",
+        "md.trades/hour=06/0a1b-life-3-1-2.parquet",
+        "md.trades/date=2024-2-1/0a1b-life-3-1-2.parquet",
+        "md.trades/date=2024-02-01/date=2024-02-01/0a1b-life-3-1-2.parquet",
+        "md.trades/date=2024-02-01/venue=/0a1b-life-3-1-2.parquet",
+        "md.trades/date=2024-02-01/side=BUY/0a1b-life-3-1-2.parquet",
     ],
 )
 def test_files_that_are_not_ours_have_no_name(path: str) -> None:
