@@ -31,10 +31,10 @@ class Document:
         """
         charge(request)
         headers = {"ETag": self.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        given = request.headers.get("if-none-match", "")
+        given = ", ".join(request.headers.getlist("if-none-match"))
         if any(each.strip() in ("*", self.etag, self.etag[2:]) for each in given.split(",")):
             return Response(None, 304, headers)
-        if takes_gzip(request.headers.get("accept-encoding", "")):
+        if takes_gzip(", ".join(request.headers.getlist("accept-encoding"))):
             return Response(self._packed, 200, headers | {"Content-Encoding": "gzip"}, "application/json")
         return Response(self.body, 200, headers, "application/json")  # for zstd alone it is compressed on its way
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from alphapulse.config import GatewaySettings
 from alphapulse.errors import ServiceError
 from gateway.access.exposure import check_exposure
+from gateway.http_protocol import RequestProtocol
 from gateway.wire import StreamProtocol
 
 MAX_CLIENT_MESSAGE: Final = 64 * 1024
@@ -70,6 +71,7 @@ class GatewayServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=RequestProtocol,
                 ws=StreamProtocol,
                 # Compressed per connection, a message costs four times as much CPU as sending it.
                 ws_per_message_deflate=False,

@@ -9,13 +9,14 @@ itself to the ASGI scope (extension ``alphapulse.wire``); handshake, receiving a
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 from starlette.types import Scope
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Opcode
+from websockets.frames import CloseCode as StandardCode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -85,6 +86,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.drained: Callable[[], None] | None = None
+        self._unsent_pong = b""
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -101,6 +103,9 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._unsent_pong and self.can_write:
+            self.transport.write(self._unsent_pong)
+        self._unsent_pong = b""
         if self.drained is not None:
             self.drained()
 
@@ -134,3 +139,60 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         self.close(NO_PONG)
+
+    # --- clients that break the protocol, or mean no good -----------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # A header line is too long, or there are too many: uvicorn 0.54 leaves the answer (431) unsent and the
+            # connection open.
+            self.handshake_initiated = self.handshake_complete = self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_ping(self) -> None:
+        pongs = self.conn.data_to_send()
+        if self.writable.is_set():
+            self.transport.write(b"".join(pongs))
+        elif pongs:
+            # Whoever pings and reads nothing would fill the memory with pongs. Only the latest ping has to be answered
+            # (RFC 6455, 5.5.3).
+            self._unsent_pong = pongs[-1]
+
+    def handle_cont(self, event: Frame) -> None:
+        # An empty fragment counts for no limit, and a message may have any number of them.
+        if event.data or event.fin:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_text(self.frames):
+            self.frames = []
+            # The client may have begun to close already. (uvicorn would log a traceback for each such message.)
+            if self.conn.state is State.OPEN:
+                self.conn.send_close(StandardCode.INVALID_DATA, "not UTF-8 text")
+                self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._cut_later()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._cut_later()
+
+    def _cut_later(self) -> None:
+        """Disconnect a closing client that does not read the rest: flushing to it would never end."""
+        if self.close_timer is None and not self.disconnected:
+            self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+
+def _is_text(fragments: Sequence[bytes]) -> bool:
+    """Return whether the fragments of a message are UTF-8 together."""
+    try:
+        b"".join(fragments).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -7,8 +7,11 @@ from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from alphapulse.errors import RequestRefused
+from gateway.rest.presence import ClientGone
 
 BODY_BYTES: Final = 16_384
 
@@ -44,7 +47,15 @@ class JsonBodyRoute(APIRoute):
                 except UnicodeDecodeError as error:
                     raise RequestRefused("bad_value", f"body: not UTF-8 text: {error.reason}") from error
                 request = Request(request.scope, _bounded(body))
-            return await handler(request)
+            try:
+                return await handler(request)
+            except HTTPException as error:
+                if error.status_code != 400:
+                    raise
+                # FastAPI's, for what its parser gives up at.
+                raise RequestRefused(
+                    "bad_value", "body: JSON that cannot be read: nested too deep, or a number of too many digits"
+                ) from error
 
         return checked
 
@@ -54,14 +65,18 @@ async def _body(request: Request) -> bytes:
 
     Raises:
         BodyTooLarge: it is longer than ``BODY_BYTES``; the rest is not read.
+        ClientGone: the client disconnects before its end.
     """
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_BYTES:
-            raise BodyTooLarge
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > BODY_BYTES:
+                raise BodyTooLarge
+            parts.append(part)
+    except ClientDisconnect:
+        raise ClientGone from None
     return b"".join(parts)
 
 

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from alphapulse.errors import RequestRefused
-from gateway.rest.negotiation import EVERY, JSON, NotAcceptable, chosen
+from gateway.rest.negotiation import EVERY, JSON, NotAcceptable, chosen, joined
 
 CATCHING_UP: Final = "catching_up"
 UNKNOWN_KEY: Final = "unknown_key"
@@ -52,7 +52,7 @@ async def acceptable(request: Request) -> None:
     """
     route = request.scope["route"]
     offered = EVERY if isinstance(route, APIRoute) and _has_rows(route) else (JSON,)
-    chosen(request.headers.get("accept"), offered)
+    chosen(joined(request.headers, "accept"), offered)
 
 
 def asks_history(request: Request) -> bool:
@@ -68,7 +68,7 @@ def asks_history(request: Request) -> bool:
     if "limit" in query or not isinstance(route, APIRoute) or not _has_rows(route):
         return False
     try:
-        return chosen(request.headers.get("accept")) != JSON
+        return chosen(joined(request.headers, "accept")) != JSON
     except NotAcceptable:
         return False  # refused by `acceptable`
 

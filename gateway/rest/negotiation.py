@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from starlette.datastructures import Headers
+
 from alphapulse.errors import RequestRefused
 
 JSON: Final = "application/json"
@@ -14,6 +16,12 @@ PARQUET: Final = "application/vnd.apache.parquet"
 EVERY: Final = (JSON, CSV, ARROW, PARQUET)
 SUFFIX: Final = {CSV: "csv", ARROW: "arrows", PARQUET: "parquet"}
 """Media type → suffix of a file."""
+
+
+def joined(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that may have several lines, as one list (RFC 9110, 5.3); None: there is none."""
+    lines = headers.getlist(name)
+    return ", ".join(lines) if lines else None
 
 
 class NotAcceptable(RequestRefused):

@@ -16,7 +16,7 @@ from gateway.datasets.selection import Order, Selection, cursor_of, selected
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.names import Names
-from gateway.rest.negotiation import JSON, chosen
+from gateway.rest.negotiation import JSON, chosen, joined
 from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import MarketState
@@ -62,7 +62,7 @@ def add(
         filters = {"venue": venue, "symbol": symbol, "state": None if which == "all" else which}
         selection = selected(begin, to, order, filters)
         present = begin is None and to is None and cursor is None and order == "desc"
-        if present and chosen(request.headers.get("accept")) == JSON:
+        if present and chosen(joined(request.headers, "accept")) == JSON:
             return _present(state, selection, which, limit or DEFAULT_LIMIT, clock())
         # A change between two pages must not move an opportunity from one to the other.
         bounded = replace(selection, begin=selection.begin or 0, end=selection.end or clock())

@@ -17,6 +17,7 @@ _TYPE: Final = "urn:alphapulse:problem:"
 TITLES: Final[Mapping[str, str]] = {
     "bad_claim": "A claim of the token is not valid",
     "bad_cursor": "The cursor is not of this request",
+    "bad_request": "The request is not HTTP",
     "bad_value": "A value is not valid",
     "catching_up": "The gateway has just started",
     "config_conflict": "The configuration does not allow this change",
@@ -62,7 +63,7 @@ class Problem(BaseModel):
 
 def problem(status: int, code: str, detail: str, instance: str) -> dict[str, Any]:
     """Return the fields of a problem; nothing in it that looks like credentials is repeated."""
-    detail, instance = redacted(detail), redacted(instance)
+    detail, instance = _text(detail), _text(instance)
     return {
         "type": f"{_TYPE}{code}",
         "title": TITLES.get(code, code.replace("_", " ").capitalize()),
@@ -72,6 +73,11 @@ def problem(status: int, code: str, detail: str, instance: str) -> dict[str, Any
         "code": code,
         "message": detail,
     }
+
+
+def _text(text: str) -> str:
+    # A body of JSON may have half of a surrogate pair in a text (escaped), which UTF-8 has not.
+    return redacted(text.encode(errors="backslashreplace").decode())
 
 
 def response(status: int, code: str, detail: str, instance: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import Query, Request
@@ -20,7 +20,7 @@ from gateway.datasets.selection import CURSOR_CHARACTERS, Selection, continued, 
 from gateway.datasets.times import PATTERN
 from gateway.rest.exports import ExportResponse, LargeResponse, exports_of, owner_of
 from gateway.rest.head import is_head
-from gateway.rest.negotiation import ARROW, CSV, JSON, PARQUET, SUFFIX, chosen
+from gateway.rest.negotiation import ARROW, CSV, JSON, PARQUET, SUFFIX, chosen, joined
 from gateway.rest.presence import while_present
 
 LIMIT: Final = 10_000
@@ -80,7 +80,7 @@ async def respond(
     Raises:
         RequestRefused: nothing acceptable, a bad cursor, too many exports, or the tables cannot be read.
     """
-    kind = chosen(request.headers.get("accept"))
+    kind = chosen(joined(request.headers, "accept"))
     if cursor is not None:
         selection = continued(dataset.name, cursor, selection)
     if kind == JSON:
@@ -139,7 +139,7 @@ async def _json(request: Request, dataset: Dataset, page: Page, head: dict[str, 
     if page.stored:
         # A range of the past that the tables have changes no more.
         headers |= {"Cache-Control": "private, no-cache", "ETag": etag(body)}
-        if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        if matches(joined(request.headers, "if-none-match"), headers["ETag"]):
             return Response(None, 304, headers)
     return LargeResponse(body, 200, headers, JSON)
 
@@ -168,7 +168,7 @@ def _microseconds(time: int | None) -> int | None:
 
 def _link(request: Request, cursor: str) -> str:
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return f"{request.url.path}?{urlencode([*kept, ('cursor', cursor)])}"
+    return f"{quote(request.scope['path'])}?{urlencode([*kept, ('cursor', cursor)])}"
 
 
 def content(example: dict[str, Any], csv: str) -> dict[str, Any]:

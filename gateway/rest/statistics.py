@@ -16,7 +16,7 @@ from gateway.datasets.statistics import statistics
 from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.names import Names
-from gateway.rest.negotiation import JSON, chosen
+from gateway.rest.negotiation import JSON, chosen, joined
 from gateway.rest.presence import while_present
 from gateway.rest.results import Cursor, From, Limit, To, content, respond
 from gateway.state import WINDOWS_KEPT, MarketState
@@ -52,7 +52,7 @@ def add(routes: APIRouter, state: MarketState, pages: Pages, names: Names, live_
         selection = selected(begin, to, order or "desc", {"venue": venue, "symbol": symbol})
         present = begin is None and to is None and order is None and cursor is None
         latest = limit or DEFAULT_LIMIT
-        if present and latest <= WINDOWS_KEPT and chosen(request.headers.get("accept")) == JSON:
+        if present and latest <= WINDOWS_KEPT and chosen(joined(request.headers, "accept")) == JSON:
             windows = [window for each in state.matching(venue, symbol) for window in each.windows][-latest:]
             following = None
             if windows:

@@ -18,7 +18,7 @@ from gateway.rest import answers, examples
 from gateway.rest.faults import UNAVAILABLE, UNKNOWN
 from gateway.rest.horizon import Horizon
 from gateway.rest.names import Names
-from gateway.rest.negotiation import JSON, SUFFIX, chosen
+from gateway.rest.negotiation import JSON, SUFFIX, chosen, joined
 from gateway.rest.presence import while_present
 from gateway.rest.results import From, To, content
 from gateway.state import MarketState
@@ -54,7 +54,7 @@ def add(
     ) -> Response:
         """Sum the books' statistics over a time range, by default the last four minutes; a row per instrument."""
         await while_present(request, names.check(venue, symbol))
-        kind = chosen(request.headers.get("accept"))
+        kind = chosen(joined(request.headers, "accept"))
         asked = selected(begin, to, "asc", {"venue": venue, "symbol": symbol})
         end = asked.end if asked.end is not None else clock()
         first = asked.begin if asked.begin is not None else max(end - DEFAULT_RANGE, 0)

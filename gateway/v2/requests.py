@@ -288,7 +288,7 @@ def _text(fields: dict[str, Any], key: str) -> str:
 
 def _converted(kind: type[Struct], fields: dict[str, Any]) -> Struct:
     known = {field.name: field for field in msgspec.structs.fields(kind)}
-    if unknown := next((key for key in fields if key not in known), None):
+    if (unknown := next((key for key in fields if key not in known), None)) is not None:
         what = " ".join(str(fields[key]) for key in ("op", "channel") if key in known)
         raise RequestRefused("unknown_key", f"{unknown[:80]!r}: not a key of {what}; known: {', '.join(known)}")
     if missing := next((name for name, field in known.items() if field.required and name not in fields), None):

@@ -404,10 +404,10 @@ _LIKELY = {
 
 
 def hostile(chance: random.Random, packed: bool) -> str | bytes:
-    """Return a message: nearly right, of random values, mangled, or noise."""
+    """Return a message: nearly right, of random values, mangled, or noise, of which some is of the other kind."""
     if chance.random() < 0.1:
         noise = chance.randbytes(chance.randint(0, 60))
-        return noise if packed or chance.random() < 0.3 else noise.decode("latin-1")
+        return noise if packed is (chance.random() < 0.7) else noise.decode("latin-1")
     fields = {key: chance.choice(values) for key, values in _LIKELY.items() if chance.random() < 0.93}
     for _ in range(chance.choice((0, 0, 1, 2))):
         fields[chance.choice(_KEYS)] = chance.choice(_VALUES)
@@ -434,7 +434,12 @@ async def _assault(url: str, encoding: str, count: int, seed: int) -> dict[str, 
         async with client(url, encoding, schemas) as one:
             one.messages = _Latest(codes)
             for _ in range(min(50, count - sent)):  # a hundred refusals in a row would close
-                await one.connection.send(hostile(chance, packed))
+                message = hostile(chance, packed)
+                cut = chance.randint(0, len(message))
+                whole = chance.random() < 0.8
+                await one.connection.send(message if whole else [message[:cut], message[:0], message[cut:]])
+                if chance.random() < 0.02:
+                    await one.connection.ping()
                 sent += 1
             await one.say(op="ping", id="end")
             await one.until(lambda got: got and any(each.get("id") == "end" for each in got))

@@ -60,6 +60,17 @@ async def test_what_the_client_accepts(served: Served, path: str, accept: str, s
         assert answer.content_type == ("application/json" if status == 200 else "application/problem+json")
 
 
+async def test_a_header_may_have_several_lines(served: Served) -> None:
+    async with aiohttp.ClientSession() as http:
+        accept = [("Accept", "text/html"), ("Accept", "application/json")]
+        async with http.get(f"{served.url}/api/v1/exchanges", headers=accept) as answer:
+            assert answer.status == 200
+        async with http.get(f"{served.url}/api/openapi.json") as first:
+            tags = [("If-None-Match", '"other", W/"more"'), ("If-None-Match", first.headers["ETag"])]
+        async with http.get(f"{served.url}/api/openapi.json", headers=tags) as again:
+            assert again.status == 304
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status", "code"),
     [
@@ -68,6 +79,15 @@ async def test_what_the_client_accepts(served: Served, path: str, accept: str, s
         ("application/json", b"{", 422, "bad_value"),
         ("application/json", b'{"symbol": "\xff"}', 422, "bad_value"),
         ("application/json", b'{"symbol": "BTC-USD", "venue": "kraken"}', 422, "bad_value"),
+        ("application/json", b"[]", 422, "bad_value"),
+        ("application/json", b"null", 422, "bad_value"),
+        ("application/json", b'{"symbol": ["BTC-USD"]}', 422, "bad_value"),
+        ("application/json", b'{"symbol": NaN}', 422, "bad_value"),
+        ("application/json", b'{"symbol": "\\ud800"}', 422, "bad_value"),
+        ("application/json", b'{"\\ud800": 1}', 422, "bad_value"),
+        ("application/json", b"[" * 16_000, 422, "bad_value"),
+        ("application/json", b'{"symbol": ' + b"[" * 8000 + b"]" * 8000 + b"}", 422, "bad_value"),
+        ("application/json", b'{"symbol": ' + b"1" * 5000 + b"}", 422, "bad_value"),
         ("application/json; charset=utf-8", b'{"symbol": "ETH-USD"}', 409, "config_conflict"),
     ],
 )

@@ -230,6 +230,18 @@ async def test_delta_statistics(served: Served) -> None:
     assert found["windows"][0]["best_bid"] == "1"
 
 
+async def test_the_link_to_the_next_page_is_a_url_whatever_the_symbol(served: Served) -> None:
+    feed(served, *(market.statistics(second, symbol="ÄПＸ-USD") for second in range(5)))
+    path, ends = "/api/v1/delta-stats/kraken/ÄПＸ-USD?limit=2", []
+    async with aiohttp.ClientSession(headers={"Accept": "text/csv"}) as http:
+        for _ in range(2):
+            async with http.get(served.url + path) as answer:
+                assert answer.status == 200, await answer.text()
+                ends += [line.split(",")[3] for line in (await answer.text()).splitlines()[1:]]
+                path = str(answer.links["next"]["url"].relative())
+    assert len(set(ends)) == 4
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code", "named"),
     [

@@ -37,6 +37,10 @@ def test_messages_of_the_other_kind_are_refused() -> None:
         (MSGPACK, None, b"\x81\xa1\xff\x01", "bad_msgpack"),
         (MSGPACK, None, b"\x91" * 5000, "bad_msgpack"),
         (MSGPACK, None, b"\x80\x80", "bad_msgpack"),
+        (MSGPACK, None, b"\x81\x80\xc0", "bad_msgpack"),  # a map as a key
+        (MSGPACK, None, b"\x81\x91\x80\xc0", "bad_msgpack"),
+        (MSGPACK, None, b"\x81\xa1a\xdd\xff\xff\xff\xff", "bad_msgpack"),  # a list of 2^32 - 1 items
+        (MSGPACK, None, b"\x81\xa1a\xc7\x0c\xff" + b"\xff" * 12, "bad_msgpack"),  # a time beyond the calendar
     ):
         with pytest.raises(RequestRefused) as refused:
             encoding.decode(text, data)

@@ -74,6 +74,7 @@ def test_all_options_are_read() -> None:
         ({"op": "subscribe", "channel": "arbitrage", "symbol": "*", "venue": "k"}, "unknown_key", "'venue'"),
         ({"op": "subscribe", "channel": "status", "symbol": "*"}, "unknown_key", "'symbol'"),
         ({"op": "ping", "channel": "book"}, "unknown_key", "not a key of ping"),
+        ({"op": "ping", "": 1}, "unknown_key", "'': not a key of ping"),
         (BOOK | {"levels": 7}, "bad_value", "levels: .*7"),
         (BOOK | {"levels": True}, "bad_value", "levels"),
         (BOOK | {"interval_ms": 50}, "bad_value", "interval_ms"),
