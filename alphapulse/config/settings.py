@@ -296,6 +296,9 @@ class ClickHouseSettings(TlsSection):
     """Of ``md.depth`` the last record of each instrument in each interval of this length is stored; 0: every one."""
     depth_levels: Annotated[int, Field(ge=1, le=1000)] = 1
     """Levels a side stored of it."""
+    book_records: Annotated[int, Field(ge=0)] = 2_000
+    """A whole book is stored in the table ``books`` after so many records of ``md.l2`` (at least as many as it has
+    levels), so that a query for the book at an instant reads no more than those; 0: none is stored."""
     ttl_days: dict[TopicName, Annotated[float, Field(ge=0, le=36_500)]] = Field(default_factory=dict)
     """How long rows are kept, by topic, days after their time; 0: without limit. Others keep their default
     (:data:`TTL_DAYS`). Applied by ``alphapulse init`` and ``alphapulse clickhouse ttl`` (docs/clickhouse.md)."""

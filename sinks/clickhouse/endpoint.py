@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from aiohttp import web
+from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.readonly import QueryRefused, ask, restrict
@@ -26,7 +27,8 @@ END_QUERY: Final = "KILL QUERY WHERE query_id != queryID() ASYNC"
 class SqlEndpoint:
     """Answers queries in its own thread, so that a long one blocks neither sink nor loop.
 
-    Each query has its own session; see :meth:`sinks.clickhouse.engine.Engine._renew`.
+    Each query has its own session; see :meth:`sinks.clickhouse.engine.Engine._renew`. The next one is made after each
+    answer, because that takes longer than a small query.
 
     Args:
         engine: embedded and open.
@@ -36,6 +38,7 @@ class SqlEndpoint:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sql")
         self._waiting = 0
+        self._spare: Client | None = None
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer the query in the body, in the format of ``?format=``; 400 with the reason if it is refused."""
@@ -52,6 +55,7 @@ class SqlEndpoint:
         self._waiting += 1
         try:
             work = self._thread.submit(self._ask, query, output_format, bound)
+            self._thread.submit(self._prepare)
             body = await self._watched(request, work)
         except QueryRefused as error:
             return web.Response(status=400, text=str(error))
@@ -77,18 +81,28 @@ class SqlEndpoint:
         return answer.result()
 
     def _ask(self, query: str, output_format: str, parameters: Mapping[str, str]) -> bytes:
-        client = self._engine.another_client()
+        client, self._spare = self._spare or self._session(), None
         try:
-            restrict(client)
             return ask(client, query, output_format, parameters)
         finally:
             client.close()
+
+    def _session(self) -> Client:
+        client = self._engine.another_client()
+        restrict(client)
+        return client
+
+    def _prepare(self) -> None:
+        if self._spare is None:
+            self._spare = self._session()
 
     async def close(self) -> None:
         """Cancel the running query, and answer no more."""
         if self._waiting:
             await self._engine.command(END_QUERY)
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        if self._spare is not None:
+            self._spare.close()
 
 
 def _gone(request: web.Request) -> bool:

@@ -17,10 +17,11 @@ from typing import Final
 
 import pyarrow as pa
 
+from alphapulse import topics
 from alphapulse.config import ClickHouseSettings
 from sinks.clickhouse.changes import record_change
 from sinks.clickhouse.engine import Engine, RowSource
-from sinks.clickhouse.tables import TABLE_OF, Table
+from sinks.clickhouse.tables import BOOKS, TABLE_OF, Table
 
 DAY_SECONDS: Final = 86_400
 
@@ -87,7 +88,7 @@ def parsed(found: Sequence[Sequence[object]], settings: ClickHouseSettings) -> l
     """Return the TTLs of tables, each given as name and ``engine_full``; tables without a topic are left out."""
     engines = {str(row[0]): str(row[1]) for row in found}
     made = []
-    for topic, table in TABLE_OF.items():
+    for topic, table in (*TABLE_OF.items(), (topics.L2, BOOKS)):
         if table.name not in engines:
             continue
         text = engines[table.name]

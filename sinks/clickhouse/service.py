@@ -5,6 +5,7 @@ from __future__ import annotations
 from alphapulse.kafka import incarnation, reachable
 from alphapulse.kafka.services import sink_clickhouse
 from alphapulse.service import Service
+from sinks.clickhouse.books import keeping
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.replay_endpoint import ReplayEndpoint
@@ -35,16 +36,17 @@ async def serve(service: Service) -> None:
         await target.open()
         if service.stopping.is_set():
             return
-        if not engine.embedded:
-            await consume(service, target, settings.clickhouse)
-            return
-        sql = SqlEndpoint(engine)
-        try:
-            service.route("POST", "/sql", sql.answer)
-            service.route("POST", "/replay", ReplayEndpoint(settings, engine, log).answer)
-            service.announce(sql=True)
-            await consume(service, target, settings.clickhouse)
-        finally:
-            await sql.close()
+        async with keeping(engine, settings.clickhouse):
+            if not engine.embedded:
+                await consume(service, target, settings.clickhouse)
+                return
+            sql = SqlEndpoint(engine)
+            try:
+                service.route("POST", "/sql", sql.answer)
+                service.route("POST", "/replay", ReplayEndpoint(settings, engine, log).answer)
+                service.announce(sql=True)
+                await consume(service, target, settings.clickhouse)
+            finally:
+                await sql.close()
     finally:
         await target.close()

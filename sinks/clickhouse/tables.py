@@ -40,6 +40,9 @@ TABLE_OF: Final[dict[str, Table]] = {
     topics.DEAD_LETTERS: Table("dead_letters", "time"),
 }
 
+BOOKS: Final = Table("books", "received_time")
+"""Whole books, derived from ``l2`` (:mod:`sinks.clickhouse.books`): no topic's, kept as long as those of ``md.l2``."""
+
 INCARNATION: Final = "_incarnation"
 
 EMBEDDED: Final[Mapping[str, str]] = {
@@ -240,7 +243,7 @@ async def tune(engine: Engine) -> None:
     Raises:
         ServiceError: ClickHouse refuses.
     """
-    names = {table.name for table in TABLE_OF.values()}
+    names = {table.name for table in (*TABLE_OF.values(), BOOKS)}
     for name, statement in await engine.rows(
         "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
     ):

@@ -3,8 +3,8 @@
 -- The effective spread of a trade is twice its distance from the middle of the book, on the aggressor's side: 2 × (price - mid)
 -- for a purchase, 2 × (mid - price) for a sale; where the venue does not tell the aggressor, the distance without its
 -- sign. The means are weighted by value (price × size).
--- The best prices are those of depth (each change, if the sink writes md.depth), of stats (the end of each second) and of
--- quotes (venues without books): the newest that was received by then. Trades without a fresh book are counted as trades only.
+-- The best prices are those of v_best_prices: of depth (as the sink stores it), of stats (the end of each second) and of
+-- quotes (venues without books), the newest that was received by then. Trades without a fresh book are counted as trades only.
 --
 -- parameter symbol String: the symbol, BASE-QUOTE or a ticker
 -- parameter venue String = %: venues, as a pattern of LIKE
@@ -15,43 +15,11 @@ WITH
     (m, e) -> toDecimal256(m, 18) * intExp10(greatest(e, 0)) / intExp10(greatest(-e, 0) + throwIf(abs(e) > 18, 'exponent beyond -18…18: use mantissa and exponent')) AS exact,
     tops AS
     (
-        SELECT a.venue AS venue, a.time AS time, argMax((a.bid, a.ask), a.number) AS best, best.1 AS bid, best.2 AS ask
-        FROM
-        (
-            SELECT
-                d.venue AS venue,
-                (2, d._offset) AS number,
-                d.received_time AS time,
-                if(d.valid AND notEmpty(d.bid_prices) AND notEmpty(d.ask_prices), exact(d.bid_prices[1], d.price_exponent), NULL) AS bid,
-                if(d.valid AND notEmpty(d.bid_prices) AND notEmpty(d.ask_prices), exact(d.ask_prices[1], d.price_exponent), NULL) AS ask
-            FROM depth AS d
-            WHERE d.symbol = {symbol:String} AND d.venue LIKE {venue:String}
-                AND d.received_time >= {since:DateTime64(9, 'UTC')} - toIntervalMillisecond({max_age_ms:UInt32})
-                AND d.received_time < {until:DateTime64(9, 'UTC')}
-            UNION ALL
-            SELECT
-                s.venue AS venue,
-                (1, s._offset) AS number,
-                s.window_end AS time,
-                if(s.valid AND s.best_ask IS NOT NULL, exact(s.best_bid, s.price_exponent), NULL) AS bid,
-                if(s.valid AND s.best_bid IS NOT NULL, exact(s.best_ask, s.price_exponent), NULL) AS ask
-            FROM stats AS s
-            WHERE s.symbol = {symbol:String} AND s.venue LIKE {venue:String}
-                AND s.window_start >= {since:DateTime64(9, 'UTC')} - toIntervalMillisecond({max_age_ms:UInt32}) - toIntervalMinute(1)
-                AND s.window_end < {until:DateTime64(9, 'UTC')}
-            UNION ALL
-            SELECT
-                q.venue AS venue,
-                (2, q._offset) AS number,
-                q.received_time AS time,
-                if(q.bid_price > 0 AND q.ask_price > 0, exact(q.bid_price, q.price_exponent), NULL) AS bid,
-                if(q.bid_price > 0 AND q.ask_price > 0, exact(q.ask_price, q.price_exponent), NULL) AS ask
-            FROM quotes AS q
-            WHERE q.symbol = {symbol:String} AND q.venue LIKE {venue:String}
-                AND q.received_time >= {since:DateTime64(9, 'UTC')} - toIntervalMillisecond({max_age_ms:UInt32})
-                AND q.received_time < {until:DateTime64(9, 'UTC')}
-        ) AS a
-        GROUP BY venue, time
+        SELECT b.venue AS venue, b.time AS time, b.bid AS bid, b.ask AS ask
+        FROM v_best_prices AS b
+        WHERE b.symbol = {symbol:String} AND b.venue LIKE {venue:String}
+            AND b.time >= {since:DateTime64(9, 'UTC')} - toIntervalMillisecond({max_age_ms:UInt32})
+            AND b.time < {until:DateTime64(9, 'UTC')}
     ),
     joined AS
     (

@@ -111,6 +111,22 @@ async def test_their_volume_is_what_the_calculator_counts_in_the_frames(asked: A
     assert any(state["trades"] for one in chosen() for state in one.instruments.values())
 
 
+INSTRUMENTS = [("kraken", "BTC-USD"), ("coinbase", "ETH-USD"), ("alpaca", "AAPL"), ("kraken", "AAPL")]
+
+
+@pytest.mark.parametrize(("venue", "symbol"), INSTRUMENTS)
+async def test_what_is_newest_of_an_instrument(asked: Asked, venue: str, symbol: str) -> None:
+    for until in (FROM, TO, 2**62):
+        found = asked("latest_trades", venue=venue, symbol=symbol, until=iso(until), limit="7")
+        same(found, figures.latest_trades(recorded(), symbol, venue=venue, until=until, limit=7))
+        levels = asked("latest_book", venue=venue, symbol=symbol, until=iso(until))
+        same(levels, figures.latest_book(recorded(), symbol, venue=venue, until=until))
+        assert bool(found) == ((venue, symbol) != ("kraken", "AAPL"))
+        assert bool(levels) == (symbol != "AAPL")
+    same(asked("latest_trades", venue=venue, symbol=symbol), figures.latest_trades(recorded(), symbol, venue=venue))
+    same(asked("latest_book", venue=venue, symbol=symbol), figures.latest_book(recorded(), symbol, venue=venue))
+
+
 @pytest.mark.parametrize("symbol", ["BTC-USD", "SHIB-USD", "AAPL"])
 async def test_trades_meet_the_book_of_their_time(asked: Asked, symbol: str) -> None:
     found = asked("trades_with_book", symbol=symbol, limit="100000")

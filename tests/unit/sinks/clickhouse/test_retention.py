@@ -54,17 +54,18 @@ def test_what_is_no_retention_is_refused(ttl_days: Any) -> None:
 
 async def test_a_changed_setting_is_applied_once_and_recorded(engine: Engine) -> None:
     await migrate(engine)
-    assert [each.table.name for each in await apply(engine, ClickHouseSettings(), by_hand_too=True)] == ["l2"]
-    assert await set_now(engine, ClickHouseSettings()) == {"l2": 7}
+    assert [each.table.name for each in await apply(engine, ClickHouseSettings(), by_hand_too=True)] == ["l2", "books"]
+    assert await set_now(engine, ClickHouseSettings()) == {"l2": 7, "books": 7}
     assert await apply(engine, ClickHouseSettings(), by_hand_too=True) == []
     longer = days(l2=14, trades=365)
     assert sorted(map(told, await apply(engine, longer, by_hand_too=True))) == [
+        "books: 7 days; configured 14 days",
         "l2: 7 days; configured 14 days",
         "trades: no limit; configured 365 days",
     ]
-    assert await set_now(engine, longer) == {"l2": 14, "trades": 365}
+    assert await set_now(engine, longer) == {"l2": 14, "books": 14, "trades": 365}
     none = days(l2=0)
-    assert {each.table.name for each in await apply(engine, none, by_hand_too=True)} == {"l2", "trades"}
+    assert {each.table.name for each in await apply(engine, none, by_hand_too=True)} == {"l2", "books", "trades"}
     assert await set_now(engine, none) == {}
     week, fortnight = (f"received_time + toIntervalSecond({n * DAY_SECONDS})" for n in (7, 14))
     assert [change for change in await changes(engine) if change[0] == "l2"] == [
@@ -75,7 +76,7 @@ async def test_a_changed_setting_is_applied_once_and_recorded(engine: Engine) ->
     # The migrations, run again, leave it alone.
     await apply(engine, ClickHouseSettings(), by_hand_too=True)
     await migrate(engine)
-    assert await set_now(engine, ClickHouseSettings()) == {"l2": 7}
+    assert await set_now(engine, ClickHouseSettings()) == {"l2": 7, "books": 7}
 
 
 async def test_a_ttl_set_by_hand_is_replaced_only_when_asked_to(engine: Engine) -> None:
@@ -84,9 +85,10 @@ async def test_a_ttl_set_by_hand_is_replaced_only_when_asked_to(engine: Engine) 
     (l2,) = [each for each in await ttls(engine, ClickHouseSettings()) if each.table.name == "l2"]
     assert (l2.seconds, l2.days, l2.as_configured) == (None, None, False)
     assert told(l2) == "l2: by hand: toDateTime(received_time) + toIntervalMonth(3); configured 7 days"
-    assert await apply(engine, ClickHouseSettings(), by_hand_too=False) == []
+    changed = await apply(engine, ClickHouseSettings(), by_hand_too=False)
+    assert [each.table.name for each in changed] == ["books"]
     assert len(await apply(engine, ClickHouseSettings(), by_hand_too=True)) == 1
-    assert await set_now(engine, ClickHouseSettings()) == {"l2": 7}
+    assert await set_now(engine, ClickHouseSettings()) == {"l2": 7, "books": 7}
 
 
 async def test_what_has_expired_goes_and_the_rest_stays(engine: Engine) -> None:
@@ -124,7 +126,7 @@ async def test_rows_that_have_expired_are_not_missing(engine: Engine) -> None:
     assert await engine.rows("SELECT _offset FROM trades ORDER BY 1") == [(0,), (2,), (4,), (6,), (8,)]
 
 
-@pytest.mark.parametrize(("at_start", "expected"), [(True, {"l2": 7.0}), (False, {})])
+@pytest.mark.parametrize(("at_start", "expected"), [(True, {"l2": 7.0, "books": 7.0}), (False, {})])
 async def test_a_sink_applies_it_at_its_start_if_configured(
     engine: Engine, at_start: bool, expected: dict[str, float]
 ) -> None:

@@ -109,6 +109,13 @@ def test_candles_and_spreads(database: duckdb.DuckDBPyConnection, data: Recorded
     same(narrow, figures.effective_spread(data, symbol, max_age_ms=50, times=(FROM, TO)))
 
 
+def test_what_is_newest(database: duckdb.DuckDBPyConnection, data: Recorded) -> None:
+    same(asked(database, "latest_trades"), figures.latest_trades(data, "BTC-USD", venue="kraken"))
+    same(asked(database, "latest_book"), figures.latest_book(data, "BTC-USD", venue="kraken"))
+    then = asked(database, "latest_book", until="2026-11-29 00:03:31.5+00")
+    same(then, figures.latest_book(data, "BTC-USD", venue="kraken", until=TO))
+
+
 @pytest.mark.parametrize("symbol", ["BTC-USD", "ETH-USD"])
 @pytest.mark.parametrize(
     "at", [(TO, "2026-11-29 00:03:31.5+00"), (2**63, "2200-01-01 00:00:00+00")], ids=["then", "now"]
