@@ -101,9 +101,9 @@ class Reader:
         self._incidents = incidents if incidents is not None else Incidents()
         self._traces = DeliveryTraces(tracer, hub) if tracer is not None else None
         self._consumer = consumer
-        self._codec = codec
         self._hub = hub
         self._refusals = refusals
+        self._decoders = {topic: codec.decoder(_KIND[topic]) for topic in TAIL}
         self._losses = LossWatch()
         self._next: dict[TopicPartition, int] = {}
         self._behind: dict[TopicPartition, int] = {}
@@ -193,7 +193,7 @@ class Reader:
 
     def _take(self, topic: str, records: Sequence[Any], refused: list[tuple[Consumed, AlphaPulseError]]) -> None:
         taken = seen = 0
-        kind = _KIND[topic]
+        decode = self._decoders[topic]
         already = len(refused)
         now = self._hub.clock()
         # Records of before the start were delivered by another gateway, if at all.
@@ -202,7 +202,7 @@ class Reader:
         live, wanted = self._hub.live, False
         for number, consumed in enumerate(records):
             try:
-                record = self._codec.decode_as(kind, consumed.value or b"")
+                record = decode(consumed.value or b"")
             except RecordRefused as error:
                 refused.append((consumed, error))
                 self._hub.lost(topic)

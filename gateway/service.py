@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from alphapulse import metrics, topics
 from alphapulse.clock import Clock
@@ -37,6 +37,8 @@ from schemas.waiting import prepared_codec
 
 NAME: Final = "gateway"
 CHECK_SECONDS: Final = 1.0
+UNWATCHED_GATHER_MS: Final = 50.0
+"""Minimum time between two handovers of records while no client is connected: what REST answers is that much older."""
 GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
 
@@ -107,7 +109,7 @@ async def main(service: Service, folder: Path | None = None) -> None:
         service.log.info("serving", url=address)
         try:
             background = (health.watch(), keeper.watch(), l2.run(), services.run())
-            await _work(service, reader, hub, background, serving)
+            await _work(service, PacedReader(reader, records, hub, settings.gateway.gather_ms), background, serving)
         finally:
             hub.shut_down()
             await hub.emptied(GOODBYE_SECONDS)
@@ -122,16 +124,54 @@ def _expected(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
+class Steps(Protocol):
+    """Interface of :class:`gateway.consumer.Reader`."""
+
+    async def step(self) -> int:
+        """Read what there is, and return the number of records."""
+        ...
+
+
+class Gathering(Protocol):
+    """Interface of :class:`alphapulse.kafka.NativeConsumer`."""
+
+    def coalesce(self, milliseconds: float) -> None:
+        """Set the minimum time between two handovers of records."""
+        ...
+
+
+class PacedReader:
+    """The reader of the topics, with more records to a step while no client waits for them.
+
+    Args:
+        reader: of the topics.
+        consumer: the reader's.
+        hub: has the clients.
+        gather_ms: minimum time between two handovers of records while there are any.
+    """
+
+    def __init__(self, reader: Steps, consumer: Gathering, hub: Hub, gather_ms: float) -> None:
+        self._reader = reader
+        self._consumer = consumer
+        self._gather_ms = gather_ms
+        self.hub = hub
+
+    async def step(self) -> None:
+        """Read what there is."""
+        await self._reader.step()
+        unwatched = self.hub.live and not self.hub.sessions
+        self._consumer.coalesce(max(self._gather_ms, UNWATCHED_GATHER_MS) if unwatched else self._gather_ms)
+
+
 async def _work(
     service: Service,
-    reader: Reader,
-    hub: Hub,
+    reader: PacedReader,
     background: Iterable[Coroutine[Any, Any, None]],
     serving: asyncio.Task[None],
 ) -> None:
     """Read records until the service is asked to stop; end early if the server, the reader or a task fails."""
-    tasks = [asyncio.create_task(each) for each in (_check(hub), *background)]
-    reading = asyncio.create_task(_read(service, reader, hub))
+    tasks = [asyncio.create_task(each) for each in (_check(reader.hub), *background)]
+    reading = asyncio.create_task(_read(service, reader))
     await asyncio.wait({reading, *tasks, serving}, return_when=asyncio.FIRST_COMPLETED)
     service.stopping.set()
     for task in tasks:
@@ -142,10 +182,10 @@ async def _work(
             raise outcome
 
 
-async def _read(service: Service, reader: Reader, hub: Hub) -> None:
+async def _read(service: Service, reader: PacedReader) -> None:
     while not service.stopping.is_set():
         await reader.step()
-        if hub.live and not service.ready:
+        if reader.hub.live and not service.ready:
             service.ready = True
             service.log.info("live")
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import struct
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any, TypeVar
 
 from fastavro import schemaless_reader, schemaless_writer
-from fastavro.read import SchemaResolutionError
 from fastavro.schema import to_parsing_canonical_form
 
 from alphapulse.errors import RecordRefused
 from alphapulse.shown import shown
 from schemas.definitions import Definition, definition, definitions
-from schemas.records import Record
+from schemas.depth_reader import HEAD_BYTES, UNREADABLE, DepthReader
+from schemas.lazy_levels import read_levels
+from schemas.records import Depth, Record
 from schemas.registry import LocalRegistry, SchemaRegistry
 from schemas.validity import Validity
 
@@ -38,6 +40,8 @@ class Codec:
         self._registry: SchemaRegistry = registry if registry is not None else LocalRegistry()
         self._writers: dict[type[Record], tuple[bytes, dict[str, Any], Validity]] = {}
         self._readers: dict[int, Callable[[BytesIO], Record]] = {}
+        # By the head of the wire format; None: of another schema.
+        self._depth_readers: dict[bytes, DepthReader | None] = {}
         self._by_name = {d.parsed["name"]: d for d in definitions()}
 
     def prepare(self) -> None:
@@ -70,6 +74,8 @@ class Codec:
                 return out.getvalue()
             cause: Exception | None = None
         except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
+            if read_levels(record):
+                return self.encode(record)
             cause = error
         reason = validity.fault(values)
         raise RecordRefused(f"{kind.__name__} does not fit its schema: {reason} in {shown(values, 300)}") from cause
@@ -91,14 +97,7 @@ class Codec:
         body.seek(_HEADER.size)
         try:
             record = reader(body)
-        except (
-            ValueError,  # includes UnicodeDecodeError
-            TypeError,
-            EOFError,
-            LookupError,  # enum and union indices
-            OverflowError,
-            SchemaResolutionError,
-        ) as error:
+        except UNREADABLE as error:
             raise RecordRefused(f"body does not fit schema {schema_id}: {error!r} ({len(value)} bytes)") from error
         if body.tell() != len(value):
             raise RecordRefused(f"{len(value) - body.tell()} surplus bytes after the record of schema {schema_id}")
@@ -114,6 +113,26 @@ class Codec:
         if not isinstance(record, kind):
             raise RecordRefused(f"expected {kind.__name__}, found {type(record).__name__}")
         return record
+
+    def decode_depth(self, value: bytes) -> Depth:
+        """Decode ``value``, a Depth, whose levels are decoded at their first use; it is checked as a whole now.
+
+        Raises:
+            RecordRefused: as :meth:`decode_as`.
+        """
+        head = value[:HEAD_BYTES]
+        reader = self._depth_readers.get(head)
+        if reader is None and head not in self._depth_readers:
+            record = self.decode_as(Depth, value)  # first: who gets past it has a schema that is known
+            written = self.written(_HEADER.unpack(head)[1])
+            self._depth_readers[head] = _depth_reader_of(written)
+            return record
+        found = reader.read(value) if reader is not None else None
+        return found if found is not None else self.decode_as(Depth, value)
+
+    def decoder(self, kind: type[Record]) -> Callable[[bytes], Record]:
+        """Return what decodes records of a class: :meth:`decode_as` with ``kind``, for Depth :meth:`decode_depth`."""
+        return self.decode_depth if kind is Depth else partial(self.decode_as, kind)
 
     def written(self, schema_id: int) -> dict[str, Any] | None:
         """Return the writer's schema of an id, as parsed; None if the registry does not know it (yet).
@@ -167,6 +186,14 @@ def _reader_of(written: dict[str, Any], target: Definition) -> Callable[[BytesIO
         return record
 
     return read if same else read_older
+
+
+def _depth_reader_of(written: dict[str, Any] | None) -> DepthReader | None:
+    """Return the reader of Depth records written with a schema; None: it is not this release's."""
+    target = definition(Depth)
+    if written is None or to_parsing_canonical_form(written) != target.canonical:
+        return None
+    return DepthReader(target.parsed)
 
 
 def _with_checked_symbols(schema: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from alphapulse import topics
+from schemas.lazy_levels import LazyLevels
 
 Side: TypeAlias = Literal["UNKNOWN", "BUY", "SELL"]
 L2Kind: TypeAlias = Literal["SNAPSHOT", "DELTA", "INVALID", "HEARTBEAT"]
@@ -72,7 +73,7 @@ class Quote:
 
 
 @dataclass(kw_only=True)
-class Depth:
+class Depth(LazyLevels):
     """The best levels of a book after a change of them, as the stream processor holds it."""
 
     venue: str

@@ -104,6 +104,7 @@ class Worker:
             publish=self._publish,
             clock=self._clock,
         )
+        self._decoders = {topic: self._codec.decoder(kind) for topic, (kind, _) in INPUTS.items()}
         self._processed = {topic: metrics.PROCESSED.labels(topic) for topic in INPUTS}
         self._ages = {topic: metrics.PROCESSING_AGE.labels(topic) for topic in INPUTS}
         self._traces = RecordTraces(service.tracer, self.group) if service.tracer is not None else None
@@ -285,12 +286,12 @@ class Worker:
         owned = self.ownership.partitions.get(tp.partition)
         if owned is None:
             return
-        kind, apply = INPUTS[tp.topic]
+        _, apply = INPUTS[tp.topic]
         records = batch.records
         self._check_loss(owned.state, tp.topic, records[0].offset)
         for start in range(0, len(records), SLICE):
             part = records[start : start + SLICE]
-            self._apply(owned, tp.topic, part, kind, apply)
+            self._apply(owned, tp.topic, part, apply)
             self._expect_depth(owned.state.depth_due())
             await self._outputs.ebb()
             if start + SLICE < len(records):
@@ -300,12 +301,10 @@ class Worker:
         self.ownership.grown(owned)
         batch.acked = True
 
-    def _apply(
-        self, owned: OwnedPartition, topic: str, records: Sequence[Any], kind: type[Record], apply: Apply
-    ) -> None:
+    def _apply(self, owned: OwnedPartition, topic: str, records: Sequence[Any], apply: Apply) -> None:
         state = owned.state
         out: list[Record] = []
-        clock, decode_as = self._clock, self._codec.decode_as
+        clock, decode = self._clock, self._decoders[topic]
         traced = self._traces.begin(topic, records) if self._traces is not None else None
         last: Any = None
         for record in records:
@@ -313,7 +312,7 @@ class Worker:
             if offset < state.positions.get(topic, 0):
                 continue
             try:
-                decoded = decode_as(kind, record.value if record.value is not None else b"")
+                decoded = decode(record.value if record.value is not None else b"")
             except RecordRefused as error:
                 if not state.muted(topic, offset):
                     self._refuse(record, error, out)

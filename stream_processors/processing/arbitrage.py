@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 from alphapulse.fixed import decimal_text
 from alphapulse.freshness import book_fault
+from schemas.lazy_levels import best_prices
 from schemas.records import ArbitrageOpportunity, Depth
 from stream_processors.processing.ladders import Costs, Execution, execute
 
@@ -54,7 +55,7 @@ class SymbolState:
         open: the last record of each open opportunity, by (buy venue, sell venue).
     """
 
-    __slots__ = ("_costs", "_judged", "_rules", "books", "open", "symbol")
+    __slots__ = ("_best", "_costs", "_judged", "_rules", "books", "open", "symbol")
 
     def __init__(self, symbol: str, rules: ArbitrageRules) -> None:
         self.symbol = symbol
@@ -63,12 +64,15 @@ class SymbolState:
         # For each pair, the times of the books with which an earlier owner judged it last; empty once all of its
         # records have been read again.
         self._judged: dict[Pair, tuple[int, int]] = {}
+        # Best bid and offer by venue: nearly always they decide, and the other levels need not be decoded.
+        self._best: dict[str, tuple[int | None, int | None]] = {}
         self.books: dict[str, Depth] = {}
         self.open: dict[Pair, ArbitrageOpportunity] = {}
 
     def restore(self, books: Iterable[Depth], opportunities: Iterable[ArbitrageOpportunity]) -> None:
         """Restore an earlier owner's state."""
         self.books = {book.venue: book for book in books}
+        self._best = {venue: best_prices(book) for venue, book in self.books.items()}
         self.open = {(made.buy_venue, made.sell_venue): made for made in opportunities}
 
     def was_published(self, made: ArbitrageOpportunity) -> None:
@@ -86,6 +90,7 @@ class SymbolState:
         if known is not None and _place(depth) < _place(known):
             return False  # published again after a restart
         self.books[depth.venue] = depth
+        self._best[depth.venue] = best_prices(depth)
         return True
 
     def apply(self, depth: Depth, now: int, *, again: bool = False) -> list[ArbitrageOpportunity]:
@@ -100,10 +105,18 @@ class SymbolState:
         if not self.take(depth):
             return []
         venue, time = depth.venue, depth.received_time
-        pairs = [pair for other in self.books if other != venue for pair in ((venue, other), (other, venue))]
-        if again:
-            pairs = [pair for pair in pairs if self._beyond(pair) and self._unusable(pair, now) != STALE_BOOK]
-        return [record for pair in pairs if (record := self._judge(pair, time, now)) is not None]
+        of_venue = self._fault(venue, now)
+        made: list[ArbitrageOpportunity] = []
+        for other in self.books:
+            if other == venue:
+                continue
+            reason = _worse(of_venue, self._fault(other, now))
+            for pair in ((venue, other), (other, venue)):
+                if again and (reason == STALE_BOOK or not self._beyond(pair)):
+                    continue
+                if (record := self._judge(pair, reason, time, now)) is not None:
+                    made.append(record)
+        return made
 
     def tick(self, now: int) -> list[ArbitrageOpportunity]:
         """Close opportunities on books that are stale at ``now``."""
@@ -116,15 +129,15 @@ class SymbolState:
         made: list[ArbitrageOpportunity] = []
         for pair in dict.fromkeys((*self.open, *permutations(self.books, 2))):
             time = max((self.books[venue].received_time for venue in pair if venue in self.books), default=now)
-            if (record := self._judge(pair, time, now)) is not None:
+            if (record := self._judge(pair, self._unusable(pair, now), time, now)) is not None:
                 made.append(record)
         return made
 
-    def _judge(self, pair: Pair, time: int, now: int) -> ArbitrageOpportunity | None:
-        reason = self._unusable(pair, now)
+    def _judge(self, pair: Pair, reason: str | None, time: int, now: int) -> ArbitrageOpportunity | None:
+        """Return the change of a pair's opportunity; ``reason`` why its books cannot be used, or None."""
         execution = None
         if reason is None:
-            execution = execute(self.books[pair[0]], self.books[pair[1]], self._costs_of(pair))
+            execution = self._execution(pair)
             reason = PRICES
         if execution is None:
             return self._close(pair, reason, now if reason == STALE_BOOK else time) if pair in self.open else None
@@ -143,18 +156,27 @@ class SymbolState:
         buy, sell = self.books[pair[0]].received_time, self.books[pair[1]].received_time
         return (buy, sell) != judged and buy >= judged[0] and sell >= judged[1]
 
+    def _execution(self, pair: Pair) -> Execution | None:
+        ask, bid = self._best[pair[0]][1], self._best[pair[1]][0]
+        if ask is None or bid is None:
+            return None
+        buy, sell = self.books[pair[0]], self.books[pair[1]]
+        costs = self._costs_of(pair)
+        if buy.price_exponent == sell.price_exponent and not costs.pay(ask, bid):
+            return None
+        return execute(buy, sell, costs)
+
     def _unusable(self, pair: Pair, now: int) -> str | None:
         """Return why the pair's books cannot be used at ``now``, or None."""
-        stale = False
-        for venue in pair:
-            book = self.books.get(venue)
-            if book is None:
-                return INVALID_BOOK
-            fault = book_fault(book.valid, book.received_time, now, self._rules.max_book_age)
-            if fault == "invalid":
-                return INVALID_BOOK
-            stale = stale or fault is not None
-        return STALE_BOOK if stale else None
+        return _worse(self._fault(pair[0], now), self._fault(pair[1], now))
+
+    def _fault(self, venue: str, now: int) -> str | None:
+        """Return why a venue's book cannot be used at ``now``, or None."""
+        book = self.books.get(venue)
+        if book is None:
+            return INVALID_BOOK
+        fault = book_fault(book.valid, book.received_time, now, self._rules.max_book_age)
+        return None if fault is None else INVALID_BOOK if fault == "invalid" else STALE_BOOK
 
     def _costs_of(self, pair: Pair) -> Costs:
         found = self._costs.get(pair)
@@ -212,6 +234,10 @@ def identity(symbol: str, buy: Depth, sell: Depth) -> str:
     """Return the id of an opportunity opened by these two books: the same each time they are read."""
     books = "|".join(f"{book.venue}|{book.epoch}|{book.sequence}|{book.received_time}" for book in (buy, sell))
     return hashlib.blake2b(f"{symbol}|{books}".encode(), digest_size=12).hexdigest()
+
+
+def _worse(fault: str | None, other: str | None) -> str | None:
+    return INVALID_BOOK if INVALID_BOOK in (fault, other) else fault or other
 
 
 def _place(depth: Depth) -> tuple[int, int, int]:

@@ -41,6 +41,10 @@ class Costs:
         buy, sell, least = (int(value.scaleb(-finest)) for value in values)
         return cls(int(10**digits), digits, buy, sell, least)
 
+    def pay(self, ask: int, bid: int) -> bool:
+        """Return whether one unit bought at ``ask`` and sold at ``bid`` is profitable; prices have one exponent."""
+        return bid * (self.unit - self.sell_fee) > ask * (self.unit + self.buy_fee + self.least)
+
 
 def _exponent(value: Decimal) -> int:
     exponent = value.as_tuple().exponent
@@ -138,10 +142,6 @@ def _walk(buy: Depth, sell: Depth, costs: Costs, most: int) -> Execution | None:
     size_exponent = min(buy.size_exponent, sell.size_exponent)
     ask_scale = int(10 ** (buy.price_exponent - price_exponent))
     bid_scale = int(10 ** (sell.price_exponent - price_exponent))
-    paid, received = costs.unit + costs.buy_fee + costs.least, costs.unit - costs.sell_fee
-    # Nearly always the best levels decide.
-    if sell.bid_prices[0] * bid_scale * received <= buy.ask_prices[0] * ask_scale * paid:
-        return None
     ask_size_scale = int(10 ** (buy.size_exponent - size_exponent))
     bid_size_scale = int(10 ** (sell.size_exponent - size_exponent))
     size = cost = proceeds = ask_limit = bid_limit = 0
@@ -149,7 +149,7 @@ def _walk(buy: Depth, sell: Depth, costs: Costs, most: int) -> Execution | None:
     ask_left, bid_left = buy.ask_sizes[0] * ask_size_scale, sell.bid_sizes[0] * bid_size_scale
     while True:
         ask, bid = buy.ask_prices[a] * ask_scale, sell.bid_prices[b] * bid_scale
-        if bid * received <= ask * paid or size == most:
+        if size == most or not costs.pay(ask, bid):
             break
         taken = min(ask_left, bid_left, most - size)
         size, cost, proceeds = size + taken, cost + ask * taken, proceeds + bid * taken

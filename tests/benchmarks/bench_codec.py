@@ -16,9 +16,12 @@ import orjson
 from alphapulse.fixed import decimal_text, mantissa
 from schemas.codec import Codec
 from schemas.definitions import definition
-from schemas.records import Record
+from schemas.lazy_levels import best_prices, read_levels
+from schemas.records import Depth, Record
 from tests.benchmarks.stopwatch import Work, microseconds, table
-from tests.fixtures.records import L2, TRADE
+from tests.fixtures.records import DEPTH, L2, TRADE
+
+TIME = 1_700_000_000_123_456_789
 
 DELTA = replace(
     L2,
@@ -75,6 +78,25 @@ def records() -> None:
         table(f"decode {title}", microseconds(decoding, repeats=repeats), "fastavro alone, unchecked")
 
 
+def levels() -> None:
+    """Depth records of which nothing, the best prices or all levels are used."""
+    codec = Codec()
+    prices, sizes = [6_168_600 + n for n in range(20)], [123_456_789 + n for n in range(20)]
+    times = replace(DEPTH, epoch=TIME, exchange_time=TIME, received_time=TIME)
+    value = codec.encode(replace(times, bid_prices=prices, bid_sizes=sizes, ask_prices=prices, ask_sizes=sizes))
+    codec.decode_depth(value)
+    figures = microseconds(
+        {
+            "as a whole": partial(codec.decode_as, Depth, value),
+            "levels unread": partial(codec.decode_depth, value),
+            "best prices": lambda: best_prices(codec.decode_depth(value)),
+            "levels read later": lambda: read_levels(codec.decode_depth(value)),
+        },
+        repeats=500,
+    )
+    table(f"decode a Depth of 2 × 20 levels: {len(value)} bytes", figures, "as a whole")
+
+
 def by_decimal(text: str, exponent: int) -> int:
     return int(Decimal(text).scaleb(-exponent))
 
@@ -101,6 +123,7 @@ def numbers() -> None:
 
 def main() -> None:
     records()
+    levels()
     numbers()
 
 

@@ -108,11 +108,11 @@ async def processors(made: list[L2Update], tracer: Any, folder: Path) -> None:
         consumed.append(
             SimpleNamespace(topic=topics.L2, partition=3, offset=offset, value=codec.encode(update), headers=headers)
         )
-    kind, apply = INPUTS[topics.L2]
+    _, apply = INPUTS[topics.L2]
     waiting = worker._outputs._waiting
     began = time.process_time()
     for start in range(0, len(consumed), SLICE):
-        worker._apply(owned, topics.L2, consumed[start : start + SLICE], kind, apply)
+        worker._apply(owned, topics.L2, consumed[start : start + SLICE], apply)
         for record in waiting:
             if len(record) > 4 and (placed := record[5]) is not None:
                 placed(None, 3, 17, 0.001)

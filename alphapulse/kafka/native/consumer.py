@@ -214,6 +214,12 @@ class NativeConsumer:
             thread.taken()
         return found
 
+    def coalesce(self, milliseconds: float) -> None:
+        """Set the minimum time between two handovers of records, from the next one on."""
+        self._coalesce = milliseconds / 1000
+        if self._thread is not None:
+            self._thread.coalesce_seconds = self._coalesce
+
     def look(self) -> None:
         """Wake callers of :meth:`take`: the wanted partitions have changed."""
         self._wake()

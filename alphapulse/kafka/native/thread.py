@@ -95,7 +95,7 @@ class ConsumerThread:
         self._properties = properties
         self._owner = owner
         self._grouped = grouped
-        self._coalesce = coalesce_seconds
+        self.coalesce_seconds = coalesce_seconds
         self._loop = asyncio.get_running_loop()
         self._commands: queue.SimpleQueue[Callable[[Consumer], None] | None] = queue.SimpleQueue()
         self._finished = asyncio.Event()
@@ -238,10 +238,10 @@ class ConsumerThread:
         if first is not None:
             messages = [first, *consumer.consume(BURST_RECORDS, 0)]
             self._hand_over(consumer, messages)
-            if self._coalesce and len(messages) < COALESCED_RECORDS:
+            if self.coalesce_seconds and len(messages) < COALESCED_RECORDS:
                 # The first record after a pause waits for nothing; what follows within this time is handed over
                 # together. Asleep, not within librdkafka: there each fetch and each partition would wake this thread.
-                time.sleep(self._coalesce)
+                time.sleep(self.coalesce_seconds)
         if (now := time.monotonic()) >= self._next_watermarks:
             self._next_watermarks = now + WATERMARK_SECONDS
             self._note_watermarks(consumer, lanes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from aiokafka import TopicPartition
 
 from alphapulse.config import KafkaSettings
@@ -15,10 +16,15 @@ from tests.integration.kafka.reading import BOUND_SECONDS, read, write
 GATHER_MS = 1_000.0
 
 
-async def test_what_comes_within_the_time_is_handed_over_together(settings: KafkaSettings, new_topic: NewTopic) -> None:
+@pytest.mark.parametrize("changed", [False, True], ids=["from the start", "changed while it runs"])
+async def test_what_comes_within_the_time_is_handed_over_together(
+    settings: KafkaSettings, new_topic: NewTopic, changed: bool
+) -> None:
     topic = await new_topic(2)
-    reader = native_consumer(settings, group_id=None, client_id="test", coalesce_ms=GATHER_MS)
+    reader = native_consumer(settings, group_id=None, client_id="test", coalesce_ms=0 if changed else GATHER_MS)
     async with running(producer(settings, client_id="test"), settings) as writer, running(reader, settings):
+        if changed:
+            reader.coalesce(GATHER_MS)
         reader.assign([TopicPartition(topic, 0), TopicPartition(topic, 1)])
         # Whatever the first fetches take, from here on the consumer waits for records.
         await write(writer, topic, [b"first"], partition=0)

@@ -202,10 +202,10 @@ def test_the_age_of_a_batchs_last_record_is_observed(tmp_path: Path) -> None:
     records = [trade(str(age), received_time=now - age * SECOND) for age in (8, 2)]
     messages = [message(key, offset, Codec().encode(record)) for offset, record in enumerate(records)]
     before = told()
-    kind, apply = INPUTS[topics.TRADES]
-    worker._apply(owned, topics.TRADES, messages, kind, apply)
+    _, apply = INPUTS[topics.TRADES]
+    worker._apply(owned, topics.TRADES, messages, apply)
     assert [after - was for after, was in zip(told(), before, strict=True)] == [1.0, pytest.approx(2.0)]
-    worker._apply(owned, topics.TRADES, messages, kind, apply)
+    worker._apply(owned, topics.TRADES, messages, apply)
     assert told()[0] - before[0] == 1.0, "what was applied before has no age"
 
 
