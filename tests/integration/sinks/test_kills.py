@@ -18,7 +18,7 @@ from tests.kills.scenario import play
 @pytest.mark.timeout(900)
 @ON_KAFKA
 async def test_all_that_is_stored_equals_the_source(real_kafka: KafkaSettings, tmp_path: Path) -> None:
-    plan = Plan(records=40_000, kills=3, outages=1, away=1.0, session_ms=3_000, patience=120.0)
+    plan = Plan(records=40_000, kills=3, outages=1, away=1.0, session_ms=3_000)
     seen = await play(plan, tmp_path, real_kafka, print)
     print("\n".join(report(seen)))  # noqa: T201 what a failure is about
     assert seen.differences == {"server": [], "embedded": [], "parquet": [], "dead letters": []}
