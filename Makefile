@@ -12,6 +12,9 @@ SEED ?= $(shell date +%s)
 # make outage: how long the broker is away, and the frames a second meanwhile
 SECONDS ?= 60
 RATE ?= 5000
+# make kills: trades and L2 records together, and how often each sink's instances are killed
+RECORDS ?= 2000000
+KILLS ?= 30
 # embedded: in memory; kafka: Apache Kafka (needs Java 17, and Maven once), kept between runs
 BROKER ?= embedded
 
@@ -25,7 +28,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo asyncapi audit chart compose-smoke containers coverage quick matrix soak outage fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
+.PHONY: help demo asyncapi audit chart compose-smoke containers coverage quick matrix soak outage kills fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +60,9 @@ soak: $(VENV)/.dev ## Play 200 random fault scripts of 10,000 frames against eve
 
 outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it back, judge what that did (SECONDS, RATE)
 	$(BIN)/python -m tests.outage --seconds "$(SECONDS)" --rate "$(RATE)" $(ARGS)
+
+kills: $(VENV)/.dev ## Kill sinks on a real broker under full load, compare all they stored with the source (RECORDS, KILLS, SEED)
+	$(BIN)/python -m tests.kills --records "$(RECORDS)" --kills "$(KILLS)" --seed "$(SEED)" $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed venues' protocols and columnar decoder a night's worth of mangled frames and batches (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) MUTATED_BATCHES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py \

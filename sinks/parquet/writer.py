@@ -134,7 +134,9 @@ class ParquetTarget:
                 )
             if file.last < commit.offset:
                 self._next[file.partition] = max(self._next.get(file.partition, 0), file.last + 1)
-            elif self._first_row(file) >= commit.offset:
+            elif (first := self._first_row(file)) is None:
+                continue  # removed by its writer, whose commit was refused, since it was listed
+            elif first >= commit.offset:
                 past.append(file)
             else:
                 raise ServiceError(
@@ -149,10 +151,16 @@ class ParquetTarget:
             self._log.info("removed an uncommitted file", path=self._full(file))
         self._store.sweep()
 
-    def _first_row(self, file: Stored) -> int:
-        """Return the offset of the first row; that in the name may be of a record before, which had none."""
-        with self._store.source(file.path) as source:
-            metadata = pq.ParquetFile(source).metadata.metadata or {}
+    def _first_row(self, file: Stored) -> int | None:
+        """Return the offset of the first row; that in the name may be of a record before, which had none.
+
+        None: the file does not exist any more.
+        """
+        try:
+            with self._store.source(file.path) as source:
+                metadata = pq.ParquetFile(source).metadata.metadata or {}
+        except FileNotFoundError:
+            return None
         return int(metadata.get(b"alphapulse.first_offset", file.first))
 
     def _full(self, file: Stored) -> str:

@@ -3,7 +3,8 @@
 ``python -m tests.benchmarks.bench_sinks``
 
 Each sink runs with columnar decoding and, for comparison, record by record: at full speed, and with batches of the size
-that they have at 50 and 500 records a second (one write a second and a minute, respectively).
+that they have at 50 and 500 records a second (one write a second and a minute, respectively). Beside them a naive sink:
+each message decoded, its row appended to a list, the list inserted or written; no plan, no commit, no dead letters.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from sinks import decoder
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.tables import INCARNATION, migrate
 from sinks.clickhouse.writer import ClickHouseTarget
-from sinks.columns import batch, schema
+from sinks.columns import OFFSET, PARTITION, batch, schema
 from sinks.consumer import READ_RECORDS
 from sinks.contract import SinkTarget
 from sinks.parquet.encodings import options
@@ -131,6 +132,20 @@ def fresh(log: Log, target: SinkTarget, count: int) -> Callable[[], Awaitable[An
     return lambda: live(log, target, slices=[] if count >= READ_RECORDS else [count] * RECORDS)
 
 
+def naive_rows(log: Log) -> Iterator[list[dict[str, Any]]]:
+    """Decode message by message; yield lists of rows."""
+    rows: list[dict[str, Any]] = []
+    for key, messages in log.partitions.items():
+        for message in messages:
+            record = CODEC.decode(message.value or b"")
+            rows.append({**record.__dict__, PARTITION: key.partition, OFFSET: message.offset})
+            if len(rows) == BATCH:
+                yield rows
+                rows = []
+    if rows:
+        yield rows
+
+
 async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
     engine = Engine(Settings(data_dir=place))
     await engine.open(asyncio.Event())
@@ -142,6 +157,15 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
         return fresh(log, ClickHouseTarget(bounds, LastingEngine(engine), name, asyncio.Event()), count)
 
     await compare("ClickHouse sink", sink, log, 1)
+
+    async def naive() -> None:
+        client = engine.another_client()
+        for batch_rows in naive_rows(log):
+            names = list(batch_rows[0])
+            client.insert(table, [list(row.values()) for row in batch_rows], column_names=names)
+        client.close()
+
+    tell("ClickHouse, naive", await best(lambda _: naive))
     name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), pa.array(["bare"]))
     whole = rows.append_column(INCARNATION, name)
 
@@ -172,6 +196,13 @@ async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> 
         return fresh(log, ParquetTarget(Settings(parquet=bounds), "bench"), count)
 
     await compare("Parquet sink", sink, log, 60)
+
+    async def naive() -> None:
+        with pq.ParquetWriter(place / "naive.parquet", rows.schema, compression="zstd") as writer:
+            for batch_rows in naive_rows(log):
+                writer.write_table(pa.Table.from_pylist(batch_rows, rows.schema))
+
+    tell("Parquet, naive", await best(lambda _: naive))
 
     async def write() -> None:
         with pq.ParquetWriter(place / "bare.parquet", rows.schema, **options(kind)) as writer:

@@ -262,3 +262,15 @@ def test_a_url_that_cannot_be_used_is_named(tmp_path: Path, path: str, reason: s
     settings = settings_at(path).model_copy(update={"data_dir": tmp_path})
     with pytest.raises(ServiceError, match=rf"^parquet.path: {path.partition('?')[0].replace('+', '.')}: .*({reason})"):
         configured(settings)
+
+
+async def test_an_object_that_its_writer_has_taken_back_since_the_survey_is_no_error(settings: Settings) -> None:
+    former, owner = ParquetTarget(settings, "life"), ParquetTarget(settings, "life")
+    await former.open()
+    await write(former, 0, 3)
+    await owner.survey([KEY])
+    await former.rollback([Span(KEY, 0, 2)])
+    assert await owner.assign({KEY: Commit(0, "")}) == {}
+    assert owner.status()["uncommitted_files_removed"] == 0
+    await former.close()
+    await owner.close()

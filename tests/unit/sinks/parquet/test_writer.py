@@ -117,6 +117,21 @@ async def test_what_was_not_surveyed_is_not_removed(tmp_path: Path) -> None:
     await late.close()
 
 
+async def test_a_file_that_its_writer_has_taken_back_since_the_survey_is_no_error(tmp_path: Path) -> None:
+    """Its commit was refused: it removes its files while the partition's next owner takes over."""
+    former, owner = target_in(tmp_path), target_in(tmp_path)
+    await former.open()
+    await write(former, 0, 3)
+    await owner.survey([KEY])
+    await former.rollback([Span(KEY, 0, 2)])
+    assert await owner.assign({KEY: Commit(0, "")}) == {}
+    assert owner.status()["uncommitted_files_removed"] == 0
+    await write(owner, 0, 3)
+    assert offsets_in(tmp_path) == [0, 1, 2]
+    await former.close()
+    await owner.close()
+
+
 async def test_files_without_a_commit_are_not_removed_but_refused(tmp_path: Path) -> None:
     target = target_in(tmp_path)
     await target.open()
