@@ -79,6 +79,7 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(BIN)/python scripts/chart.py --check
 	$(BIN)/python scripts/settings_doc.py --check
 	$(BIN)/python scripts/cli_doc.py --check
+	$(BIN)/python scripts/sql_doc.py --check
 	$(BIN)/python -m tests.documents --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
@@ -136,10 +137,11 @@ asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an 
 chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards
 	$(BIN)/python scripts/chart.py
 
-references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, what is run
+references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, queries, what is run
 	$(BIN)/python scripts/metrics_doc.py
 	$(BIN)/python scripts/settings_doc.py
 	$(BIN)/python scripts/cli_doc.py
+	$(BIN)/python scripts/sql_doc.py
 	$(BIN)/python -m tests.documents
 
 page: $(PAGE) ## Build the dashboard

@@ -9,7 +9,6 @@ files/ has the alerts and dashboards of deploy/observability, since a chart can 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
+from generated import run
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "helm" / "alphapulse"
@@ -293,30 +293,15 @@ def made() -> dict[Path, str]:
     return texts
 
 
-def faults() -> list[str]:
-    """Return what is not as it should be."""
-    texts = made()
-    found = [
-        f"{path.relative_to(ROOT)} is out of date; run scripts/chart.py"
-        for path, text in texts.items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
-    surplus = {path for path in (CHART / "files").rglob("*") if path.is_file()} - texts.keys()
-    return found + [f"{path.relative_to(ROOT)} is a copy of nothing; remove it" for path in sorted(surplus)]
+def surplus() -> list[str]:
+    """Return a message for each file that is made of nothing (any more)."""
+    found = {path for path in (CHART / "files").rglob("*") if path.is_file()} - made().keys()
+    return [f"{path.relative_to(ROOT)} is a copy of nothing; remove it" for path in sorted(found)]
 
 
 def main() -> int:
     """Write the files, or check them; return the exit code."""
-    parser = argparse.ArgumentParser(description="Make what is made in helm/alphapulse.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something is out of date")
-    if parser.parse_args().check:
-        told = faults()
-        print("\n".join(told), end="\n" if told else "", file=sys.stderr)
-        return 1 if told else 0
-    for path, text in made().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return 0
+    return run("Make what is made in helm/alphapulse.", made, "scripts/chart.py", others=surplus)
 
 
 if __name__ == "__main__":
