@@ -28,7 +28,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo asyncapi audit chart compose-smoke containers coverage quick matrix soak outage kills fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
+.PHONY: help demo asyncapi audit chart compose-smoke containers coverage kube-smoke quick matrix soak outage kills fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,7 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(BIN)/python scripts/chart.py --check
 	$(BIN)/python scripts/settings_doc.py --check
 	$(BIN)/python scripts/cli_doc.py --check
+	$(BIN)/python scripts/sql_doc.py --check
 	$(BIN)/python -m tests.documents --check
 	@if command -v promtool >/dev/null; then cd deploy/observability/prometheus && \
 	    promtool check config prometheus.yml && promtool test rules tests/*.yml; \
@@ -94,6 +95,10 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 
 compose-smoke: $(VENV)/.dev ## Bring the compose file up on stand-ins, break it, count its rows (needs a Docker engine, root)
 	$(BIN)/python scripts/compose_smoke.py --build $(ARGS)
+
+# Needs Go; what it builds first is kept.
+kube-smoke: $(VENV)/.dev ## Install, upgrade and remove the chart on a real Kubernetes API server (built once: half an hour)
+	$(BIN)/python scripts/kube_smoke.py $(ARGS)
 
 # In an environment of its own: what builds pages is no dependency. Nothing is asked of another host but the packages.
 docs: requirements-docs.lock deploy/site/node_modules | $(BIN)/python ## Build the documentation's site (build/site), strictly, and check its links
@@ -142,10 +147,11 @@ asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an 
 chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards
 	$(BIN)/python scripts/chart.py
 
-references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, what is run
+references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, queries, what is run
 	$(BIN)/python scripts/metrics_doc.py
 	$(BIN)/python scripts/settings_doc.py
 	$(BIN)/python scripts/cli_doc.py
+	$(BIN)/python scripts/sql_doc.py
 	$(BIN)/python -m tests.documents
 
 page: $(PAGE) ## Build the dashboard

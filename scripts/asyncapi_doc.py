@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Write docs/asyncapi.json, the stream's AsyncAPI document (``--check``: compare it, exit 1 if it is out of date)."""
+"""The stream's AsyncAPI document, docs/asyncapi.json, made of the messages in gateway/v2.
+
+``scripts/asyncapi_doc.py`` writes the file, ``--check`` exits with 1 if it is not what it should be.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,17 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from generated import run
+
 from gateway.v2.document import document
 
-PATH: Final = Path(__file__).resolve().parent.parent / "docs" / "asyncapi.json"
+TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "asyncapi.json"
 
 
 def main() -> int:
     """Write or compare the document; return the exit code."""
     text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
-    if "--check" not in sys.argv[1:]:
-        PATH.write_text(text, encoding="utf-8")
-        return 0
-    if not PATH.exists() or PATH.read_text(encoding="utf-8") != text:
-        print(f"{PATH} is out of date: run make asyncapi")
-        return 1
-    return 0
+    return run((__doc__ or "").partition("\n")[0], lambda: {TARGET: text}, "scripts/asyncapi_doc.py")
 
 
 if __name__ == "__main__":

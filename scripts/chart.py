@@ -9,7 +9,6 @@ files/ has the alerts and dashboards of deploy/observability, since a chart can 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
+from generated import run
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "helm" / "alphapulse"
@@ -26,6 +26,13 @@ OBSERVABILITY: Final = ROOT / "deploy" / "observability"
 Schema = dict[str, Any]
 
 STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
+OUR_LABELS: Final = (
+    r"^(app\.kubernetes\.io/(name|instance|version|part-of|managed-by|component)|alphapulse\.io/.*|helm\.sh/chart)$"
+)
+LABELS: Final[Schema] = {**STRINGS, "patternProperties": {OUR_LABELS: False}}
+"""Without those that the chart gives itself: its selectors depend on them."""
+POD_ANNOTATIONS: Final[Schema] = {**STRINGS, "patternProperties": {"^checksum/": False}}
+"""Likewise: a change of the checksum restarts a pod."""
 OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
 QUANTITIES: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 RESOURCES: Final[Schema] = {
@@ -38,14 +45,15 @@ PORT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 65535}
 REPLICAS: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 12}
 DURATION: Final[Schema] = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
 NAME: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+NAMES: Final[Schema] = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
 
 RULES: Final[Mapping[str, Schema]] = {
     "resources": RESOURCES,
     "extraEnv": ENV,
-    "podLabels": STRINGS,
-    "podAnnotations": STRINGS,
+    "podLabels": LABELS,
+    "podAnnotations": POD_ANNOTATIONS,
     "annotations": STRINGS,
-    "labels": STRINGS,
+    "labels": LABELS,
     "nodeSelector": STRINGS,
     "tolerations": OBJECTS,
     "affinity": {"type": "object"},
@@ -62,10 +70,10 @@ RULES: Final[Mapping[str, Schema]] = {
     "websocketTimeout": DURATION,
     "requestTimeout": DURATION,
     "nameOverride": {"type": "string", "pattern": f"^$|{NAME}"},
-    "fullnameOverride": {"type": "string", "pattern": f"^$|{NAME}"},
+    "fullnameOverride": {"type": "string", "pattern": f"^$|{NAME.replace('0-9', '', 1)}"},
     "image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
     "image.digest": {"type": "string", "pattern": "^$|^sha256:[0-9a-f]{64}$"},
-    "image.pullSecrets": {"type": "array", "items": {"type": "string"}},
+    "image.pullSecrets": NAMES,
     "kafka.bootstrap": {"type": "string", "pattern": "^$|^[^,/ ]+:[0-9]+( *, *[^,/ ]+:[0-9]+)*$"},
     "kafka.sasl.mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
     "registry.url": {"type": "string", "pattern": "^$|^https?://[^@]+$"},
@@ -78,8 +86,8 @@ RULES: Final[Mapping[str, Schema]] = {
     "gateway.service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "processors.autoscaling.type": {"enum": ["hpa", "keda"]},
     "sinkClickhouse.autoscaling.type": {"enum": ["hpa", "keda"]},
-    "ingress.hosts": {"type": "array", "items": {"type": "string"}},
-    "httpRoute.hostnames": {"type": "array", "items": {"type": "string"}},
+    "ingress.hosts": NAMES,
+    "httpRoute.hostnames": NAMES,
     "httpRoute.parentRefs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
     "init.mode": {"enum": ["", "hook", "job"]},
     "topologySpread.whenUnsatisfiable": {"enum": ["ScheduleAnyway", "DoNotSchedule"]},
@@ -293,30 +301,15 @@ def made() -> dict[Path, str]:
     return texts
 
 
-def faults() -> list[str]:
-    """Return what is not as it should be."""
-    texts = made()
-    found = [
-        f"{path.relative_to(ROOT)} is out of date; run scripts/chart.py"
-        for path, text in texts.items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
-    surplus = {path for path in (CHART / "files").rglob("*") if path.is_file()} - texts.keys()
-    return found + [f"{path.relative_to(ROOT)} is a copy of nothing; remove it" for path in sorted(surplus)]
+def surplus() -> list[str]:
+    """Return a message for each file that is made of nothing (any more)."""
+    found = {path for path in (CHART / "files").rglob("*") if path.is_file()} - made().keys()
+    return [f"{path.relative_to(ROOT)} is a copy of nothing; remove it" for path in sorted(found)]
 
 
 def main() -> int:
     """Write the files, or check them; return the exit code."""
-    parser = argparse.ArgumentParser(description="Make what is made in helm/alphapulse.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something is out of date")
-    if parser.parse_args().check:
-        told = faults()
-        print("\n".join(told), end="\n" if told else "", file=sys.stderr)
-        return 1 if told else 0
-    for path, text in made().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return 0
+    return run("Make what is made in helm/alphapulse.", made, "scripts/chart.py", others=surplus)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer
+from generated import run
 
 from alphapulse.cli.app import SIMULATED_VENUES, app
 from alphapulse.cli.health import USAGE as HEALTH
@@ -145,16 +146,7 @@ def _cell(text: str) -> str:
 
 def main() -> int:
     """Write the file, or compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare only")
-    made = document()
-    if not parser.parse_args().check:
-        TARGET.write_text(made, encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{TARGET.relative_to(ROOT)} is not of these commands; run scripts/cli_doc.py", file=sys.stderr)
-    return 1
+    return run((__doc__ or "").partition("\n")[0], lambda: {TARGET: document()}, "scripts/cli_doc.py")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: E402 the tree is on the path only now
+from steps import Failed, run  # noqa: E402
 
 from alphapulse import topics  # noqa: E402
 from sinks.clickhouse.tables import TABLE_OF  # noqa: E402
@@ -66,10 +67,6 @@ SERVICES: Final = (
 )
 STORED: Final = (topics.TRADES, topics.L2, topics.CANDLES, topics.STATS, topics.ARBITRAGE, topics.EVENTS)
 IN_FILES: Final = (topics.TRADES, topics.L2, topics.CANDLES, topics.ARBITRAGE)
-
-
-class Failed(Exception):
-    """A step found something wrong."""
 
 
 def compose(*arguments: str, check: bool = True, timeout: float = 300.0) -> str:
@@ -438,17 +435,6 @@ def main() -> int:
         failed = not run("down", goes_down) or failed
     print(f"{time.monotonic() - began:7.1f} s  in all")
     return 1 if failed else 0
-
-
-def run(name: str, step: Callable[[], str | None]) -> bool:
-    """Take a step, and print its name, its seconds and what it says; return whether it found nothing wrong."""
-    began = time.monotonic()
-    try:
-        told, good = step() or "", True
-    except Exception as error:  # noqa: BLE001 whatever it was: it is told, and the stack is taken down
-        told, good = f"FAILED: {error!r}", False
-    print(f"{time.monotonic() - began:7.1f} s  {name:<20} {told}", flush=True)
-    return good
 
 
 if __name__ == "__main__":

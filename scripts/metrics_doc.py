@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from generated import run
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LIST: Final = ROOT / "alphapulse" / "metrics.py"
@@ -103,16 +104,7 @@ def document() -> str:
 
 def main() -> int:
     """Write the file, or compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare only")
-    made = document()
-    if not parser.parse_args().check:
-        TARGET.write_text(made, encoding="utf-8")
-        return 0
-    if TARGET.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{TARGET.relative_to(ROOT)} is not of this list; run scripts/metrics_doc.py", file=sys.stderr)
-    return 1
+    return run((__doc__ or "").partition("\n")[0], lambda: {TARGET: document()}, "scripts/metrics_doc.py")
 
 
 if __name__ == "__main__":

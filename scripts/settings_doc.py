@@ -8,7 +8,6 @@ deploy/config/services.toml.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import json
@@ -21,6 +20,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
+from generated import run
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
@@ -269,16 +269,7 @@ def _markdown(text: str) -> str:
 
 def main() -> int:
     """Write the file, or compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare only")
-    made = document()
-    if not parser.parse_args().check:
-        TARGET.write_text(made, encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{TARGET.relative_to(ROOT)} is not of these settings; run scripts/settings_doc.py", file=sys.stderr)
-    return 1
+    return run((__doc__ or "").partition("\n")[0], lambda: {TARGET: document()}, "scripts/settings_doc.py")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ should be.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from generated import run  # noqa: E402 the tree is on the path only now
 
 from sinks.clickhouse.library import StoredQuery, library  # noqa: E402
 
@@ -43,17 +44,8 @@ def page(text: str) -> str:
 
 def main() -> int:
     """Write or check the page; return the exit code."""
-    parser = argparse.ArgumentParser(description="Write the library's part of docs/sql.md.")
-    parser.add_argument("--check", action="store_true", help="compare only")
-    options = parser.parse_args()
-    found = TARGET.read_text(encoding="utf-8")
-    wanted = page(found)
-    if options.check and found != wanted:
-        print("docs/sql.md is not of sinks/clickhouse/queries: run scripts/sql_doc.py", file=sys.stderr)
-        return 1
-    if not options.check:
-        TARGET.write_text(wanted, encoding="utf-8")
-    return 0
+    made = {TARGET: page(TARGET.read_text(encoding="utf-8"))}
+    return run((__doc__ or "").partition("\n")[0], lambda: made, "scripts/sql_doc.py")
 
 
 if __name__ == "__main__":

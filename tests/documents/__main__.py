@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from typing import Final
 
+from scripts.generated import run
 from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
 
@@ -65,16 +65,7 @@ def _table(rows: Iterator[tuple[str, str]], head: str) -> Iterator[str]:
 
 def main() -> int:
     """Write the list, or compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description="What of the documents is run.")
-    parser.add_argument("--check", action="store_true", help="compare only")
-    made = document()
-    if not parser.parse_args().check:
-        TARGET.write_text(made, encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{TARGET.relative_to(ROOT)} is not of the documents; run python -m tests.documents", file=sys.stderr)
-    return 1
+    return run("What of the documents is run.", lambda: {TARGET: document()}, "python -m tests.documents")
 
 
 if __name__ == "__main__":

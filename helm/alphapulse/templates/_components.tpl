@@ -53,6 +53,12 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 
 {{/* Refuses what the schema cannot. */}}
 {{- define "alphapulse.check" -}}
+{{- if regexMatch "^[0-9]" (include "alphapulse.fullname" .) -}}
+{{- fail (printf "fullnameOverride: set one that begins with a letter; the release's name %s does not, and names of Services have to" .Release.Name) -}}
+{{- end -}}
+{{- if and .Values.gateway.enabled (eq (int .Values.gateway.port) 9100) -}}
+{{- fail "gateway.port: 9100 is the port of metrics and probes; choose another one" -}}
+{{- end -}}
 {{- $components := (include "alphapulse.components" . | fromYaml).items -}}
 {{- $some := or (gt (len $components) 0) .Values.init.enabled -}}
 {{- if and $some (not .Values.kafka.bootstrap) (not .Values.redpanda.enabled) -}}

@@ -117,8 +117,30 @@ exchanges.toml: |
       key: {{ .key }}
 {{- end -}}
 
-{{/* Variables of a pod: (dict "root" $ "name" COMPONENT "venue" VENUE "values" SECTION). Only who needs a secret has it. */}}
+{{/*
+Variables of a pod: (dict "root" $ "name" COMPONENT "venue" VENUE "values" SECTION). One that is there twice is refused
+here: the server refuses it too, or takes the last one, depending on how it is sent.
+*/}}
 {{- define "alphapulse.env" -}}
+{{- $own := include "alphapulse.ownEnv" . -}}
+{{- $names := list -}}
+{{- range $own | fromYamlArray -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- range .values.extraEnv -}}
+{{- if has .name $names -}}
+{{- fail (printf "extraEnv: %s of %s is set twice, or by the chart" .name $.name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $own -}}
+{{- with .values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Variables that the chart sets. Only who needs a secret has it. */}}
+{{- define "alphapulse.ownEnv" -}}
 {{- $values := .root.Values -}}
 - name: ALPHAPULSE_CONFIG
   value: /etc/alphapulse
@@ -167,8 +189,5 @@ exchanges.toml: |
 {{ include "alphapulse.secretEnv" (dict "name" (printf "%s__KEY" $prefix) "secret" .name "key" (default "key" .keyKey)) }}
 {{ include "alphapulse.secretEnv" (dict "name" (printf "%s__SECRET" $prefix) "secret" .name "key" (default "secret" .secretKey)) }}
 {{- end }}
-{{- end }}
-{{- with .values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -71,14 +71,14 @@ class Rendered:
                 yield component, pod
 
 
-def render(given: dict[str, Any], *, release: str = "live") -> Rendered:
+def render(given: dict[str, Any], *, release: str = "live", namespace: str = "market") -> Rendered:
     """Check ``given`` by the chart's schema and render it.
 
     Raises:
         helm_python.HelmError: the schema or a template refuses the values.
     """
     loaded().validate_schema(given)
-    texts = loaded().render(given, name=release, namespace="market")
+    texts = loaded().render(given, name=release, namespace=namespace)
     objects = [
         one
         for path, text in sorted(texts.items())

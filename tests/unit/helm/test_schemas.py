@@ -80,6 +80,21 @@ def test_long_names_stay_within_bounds() -> None:
     assert all(len(one["metadata"]["name"]) <= 52 for one in objects if one["kind"] == "StatefulSet"), "+ its revision"
 
 
+def test_names_of_services_have_no_dots() -> None:
+    """A release's may."""
+    for name in ("production", "operators"):
+        found = render(values(name), release="eu.live.1")
+        assert found.of("Service").keys() >= {"eu-live-1-alphapulse-gateway"}
+        assert all(re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", one["metadata"]["name"]) for one in found.objects)
+
+
+@pytest.mark.parametrize("name", ["4x", "2026.live"])
+def test_names_of_services_begin_with_a_letter(name: str) -> None:
+    with pytest.raises(helm_python.HelmRenderError, match="fullnameOverride: set one that begins with a letter"):
+        render(values("minimal"), release=name)
+    assert render(merged(values("minimal"), {"fullnameOverride": "x4"}), release=name).of("Service")
+
+
 @pytest.mark.parametrize(
     ("path", "wrong"),
     [
@@ -106,6 +121,13 @@ def test_long_names_stay_within_bounds() -> None:
         ("networkPolicy.monitoring.form", []),
         ("image.digest", "sha256:abc"),
         ("httpRoute.websocketTimeout", "never"),
+        ("fullnameOverride", "4x"),
+        ("collectors.podLabels", {"app.kubernetes.io/component": "mine"}),
+        ("gateway.podLabels", {"alphapulse.io/group": "mine"}),
+        ("gateway.podAnnotations", {"checksum/services": "0"}),
+        ("serviceMonitor.labels", {"app.kubernetes.io/name": "mine"}),
+        ("image.pullSecrets", ["registry", "registry"]),
+        ("ingress.hosts", ["market.example", "market.example"]),
     ],
 )  # fmt: skip
 def test_the_schema_refuses(path: str, wrong: Any) -> None:
@@ -133,6 +155,12 @@ def test_the_schema_refuses(path: str, wrong: Any) -> None:
         ({"gateway": {"access": {"tokenSecret": {"name": "a"}}}}, "settings.gateway.access.issuer: empty"),
         ({"gateway": {"kafkaSecret": "a"}}, "gateway.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty"),
         ({"ingress": {"enabled": True}}, "ingress.hosts: empty"),
+        ({"gateway": {"port": 9100}}, "gateway.port: 9100 is the port of metrics"),
+        ({"gateway": {"extraEnv": [{"name": "A"}, {"name": "A"}]}}, "extraEnv: A of gateway is set twice"),
+        (
+            {"init": {"extraEnv": [{"name": "ALPHAPULSE_CLICKHOUSE__DSN", "value": "x"}]}},
+            "extraEnv: ALPHAPULSE_CLICKHOUSE__DSN of init is set twice, or by the chart",
+        ),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: empty"),
         ({"ingress": {"enabled": True, "hosts": ["a"]}, "gateway": {"enabled": False}}, "gateway.enabled: ingress"),
         (

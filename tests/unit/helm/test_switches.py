@@ -273,5 +273,19 @@ def test_what_is_on_unless_switched_off(switch: str) -> None:
     assert not minimal(**{switch: {"enabled": False}}).of(kind)
 
 
+def test_labels_and_variables_of_ones_own() -> None:
+    own: dict[str, Any] = {
+        "podLabels": {"team": "desk", "app.kubernetes.io/created-by": "desk"},
+        "podAnnotations": {"example.com/checksum": "0"},
+        "extraEnv": [{"name": "ALPHAPULSE_LOG__LEVEL", "value": "DEBUG"}],
+    }
+    pods = dict(minimal(collectors=own, gateway=own).services())
+    for component in ("collector-kraken", "gateway"):
+        assert own["podLabels"].items() <= pods[component]["metadata"]["labels"].items()
+        assert own["podAnnotations"].items() <= pods[component]["metadata"]["annotations"].items()
+        assert container(pods[component])["env"][-1:] == own["extraEnv"]
+    assert "team" not in pods["processors"]["metadata"]["labels"]
+
+
 def test_value_sets_are_not_in_the_package() -> None:
     assert not [one["name"] for one in loaded().files if one["name"].startswith("ci/")]

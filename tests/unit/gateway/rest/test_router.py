@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pyarrow as pa
 import pytest
+from yarl import URL
 
 from alphapulse.config import VenueSettings
 from gateway.tables import Parameters
@@ -238,7 +239,7 @@ async def test_the_link_to_the_next_page_is_a_url_whatever_the_symbol(served: Se
             async with http.get(served.url + path) as answer:
                 assert answer.status == 200, await answer.text()
                 ends += [line.split(",")[3] for line in (await answer.text()).splitlines()[1:]]
-                path = str(answer.links["next"]["url"].relative())
+                path = str(URL(answer.links["next"]["url"]).relative())
     assert len(set(ends)) == 4
 
 
