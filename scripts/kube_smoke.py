@@ -503,7 +503,7 @@ class Smoke:
         namespace = _namespace("production")
         given = merged(values("production"), {"sinkParquet": {"persistence": {"size": "600Gi"}}})
         told = self._upgrade_fails(namespace, given)
-        if "spec" not in told or "orbidden" not in told:
+        if "volumeClaimTemplates" not in told or not ("immutable" in told or "forbidden" in told.lower()):
             raise Failed(told)
         self.api.delete(self._ours(namespace)["StatefulSet", "live-alphapulse-sink-parquet"])
         with self.helm(namespace) as helm:
