@@ -390,10 +390,23 @@ class VenueSettings(Section):
     enabled: bool = True
     """Whether ``alphapulse collect`` without arguments collects it."""
     symbols: Annotated[tuple[Symbol, ...], *Listed] = ()
+    reconnect_least_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """A gateway that stops tells its clients to come back at a random time between this and the next; with several
+    gateways it may be short, and ``reconnect_most_s`` spreads their clients over the others."""
+    reconnect_most_s: Annotated[float, Field(ge=0, le=600)] = 30.0
+    """See ``reconnect_least_s``."""
     """Canonical symbols, or patterns (``*-USD``) that expand to all matching symbols of the venue."""
     websocket_url: WebSocketUrl | None = None
     """Empty: the venue's public address."""
     rest_url: HttpUrl | None = None
+    @field_validator("reconnect_most_s")
+    @classmethod
+    def _not_before_the_least(cls, value: float, info: ValidationInfo) -> float:
+        least: float | None = info.data.get("reconnect_least_s")
+        if least is not None and value < least:
+            raise ValueError(f"must be at least reconnect_least_s ({least:g})")
+        return value
+
     """Empty: the venue's public address."""
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels to subscribe to, where the venue offers a choice."""
