@@ -28,7 +28,7 @@ CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules
 FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
-.PHONY: help demo asyncapi audit chart compose-smoke containers coverage kube-smoke quick matrix soak outage kills fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
+.PHONY: help demo asyncapi audit chart compose-smoke containers coverage kube-smoke quick matrix soak outage kills rolling fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 
 kills: $(VENV)/.dev ## Kill sinks on a real broker under full load, compare all they stored with the source (RECORDS, KILLS, SEED)
 	$(BIN)/python -m tests.kills --records "$(RECORDS)" --kills "$(KILLS)" --seed "$(SEED)" $(ARGS)
+
+rolling: $(VENV)/.dev ## Restart every service under load, twice, on a broker of three nodes, judge what that did
+	$(BIN)/python -m tests.rolling $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed venues' protocols and columnar decoder a night's worth of mangled frames and batches (FRAMES)
 	FUZZ_FRAMES=$(FRAMES) MUTATED_BATCHES=$(FRAMES) $(BIN)/python -m pytest -n 2 tests/property/test_venue_fuzz.py \

@@ -15,6 +15,7 @@ ARBITRAGE: Final = "signals.arbitrage"
 EVENTS: Final = "ops.events"
 DEAD_LETTERS: Final = "dlq"
 PROCESSORS_STATE: Final = "state.processors"
+COLLECTORS_STATE: Final = "state.collectors"
 
 PARTITIONS: Final = 12
 """Partitions of every topic; fixed, since a change would move keys between partitions."""
@@ -63,11 +64,13 @@ TOPICS: Final[tuple[Topic, ...]] = (
 )
 """All topics with records of :mod:`schemas`."""
 
-STATE_TOPICS: Final[tuple[Topic, ...]] = (Topic(PROCESSORS_STATE, 7 * _DAY_MS, compacted=True),)
-"""Internal state of services: the stream processors' checkpoints (format: schemas.checkpoints).
-
-Partition n belongs to partition n of the topics that the service reads.
-"""
+STATE_TOPICS: Final[tuple[Topic, ...]] = (
+    Topic(PROCESSORS_STATE, 7 * _DAY_MS, compacted=True),
+    Topic(COLLECTORS_STATE, 7 * _DAY_MS, compacted=True),
+)
+"""Internal state of services: the stream processors' checkpoints (format: schemas.checkpoints), of which partition n
+belongs to partition n of the topics that they read; and which process publishes as a collector (format:
+producers.collector.ownership)."""
 
 LETTERS_STATE: Final = Topic("state.dlq", 30 * _DAY_MS, partitions=1, compacted=True)
 """What was done with dead letters; made by the first command that needs it (format: sinks.dead_letters.outcomes)."""

@@ -25,6 +25,9 @@ from schemas.records import Depth, Record, Trade
 HEARTBEAT_SECONDS: Final = 5.0
 """Maximum silence towards a client, seconds."""
 
+RECONNECT_MS: Final = (5_000, 30_000)
+"""Between these, in ms, clients reconnect after a shutdown, unless the configuration says otherwise."""
+
 EXPIRY_SPACING: Final = 0.05
 """Minimum interval of the check for stale books, seconds; books that become stale in between are reported together."""
 
@@ -97,8 +100,8 @@ class HubSession(Protocol):
         """Queue a heartbeat."""
         ...
 
-    def announce_shutdown(self) -> None:
-        """Queue the announcement that the gateway stops."""
+    def announce_shutdown(self, reconnect_ms: tuple[int, int]) -> None:
+        """Queue the announcement that the gateway stops; clients come back at a random time between these, in ms."""
         ...
 
     def check(self, now: float) -> None:
@@ -150,6 +153,7 @@ class Hub:
 
     Args:
         clock: nanoseconds since the Unix epoch, for the ages of books.
+        reconnect_ms: told to clients at the stop, see :data:`RECONNECT_MS`.
         schedule: by default the running loop.
 
     Attributes:
@@ -167,11 +171,13 @@ class Hub:
         queue_bytes: int,
         clock: Callable[[], int] | None = None,
         stall_seconds: float = STALL_SECONDS,
+        reconnect_ms: tuple[int, int] = RECONNECT_MS,
         schedule: Scheduler | None = None,
     ) -> None:
         self._state = state
         self.queue_bytes = queue_bytes
         self.stall_seconds = stall_seconds
+        self._reconnect_ms = reconnect_ms
         self.schedule: Scheduler = schedule if schedule is not None else LoopScheduler()
         self._feeds: dict[Subscription, Feed[Any]] = {}
         self._waiting: dict[HubSession, None] = {}
@@ -418,7 +424,7 @@ class Hub:
         if self._expiry is not None:
             self._expiry.cancel()
         for session in self.sessions:
-            session.announce_shutdown()
+            session.announce_shutdown(self._reconnect_ms)
         self.flush()
         for session in list(self.sessions):
             session.close(RESTART)

@@ -64,7 +64,9 @@ async def main(service: Service, folder: Path | None = None) -> None:
         await reachable(service, kafka_services.gateway(settings))
         clock = Clock()
         state = MarketState(_expected(settings), max_book_age=settings.freshness.max_book_age_ms * 1_000_000)
-        hub = Hub(state, queue_bytes=settings.gateway.queue_bytes, clock=clock)
+        own = settings.gateway
+        spread = (round(own.reconnect_least_s * 1000), round(own.reconnect_most_s * 1000))
+        hub = Hub(state, queue_bytes=own.queue_bytes, clock=clock, reconnect_ms=spread)
         streams = Streams(hub, state, codec)
         sender = await stack.enter_async_context(running(producer(settings.kafka, client_id=NAME), settings.kafka))
         records = await stack.enter_async_context(

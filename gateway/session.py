@@ -131,8 +131,8 @@ class Session(Delivery[str]):
         """Queue a heartbeat: nothing else was written for a while."""
         self.answer(protocol.heartbeat(time_ns))
 
-    def announce_shutdown(self) -> None:
-        """Queue the announcement that the gateway stops."""
+    def announce_shutdown(self, reconnect_ms: tuple[int, int]) -> None:
+        """Queue the announcement that the gateway stops; this version does not say when to come back."""
         self.answer(protocol.shutdown())
 
     def check(self, now: float) -> None:

@@ -17,9 +17,12 @@ from alphapulse.errors import BrokerError
 from alphapulse.kafka.services import COLLECTOR
 from producers.collector import rules
 from producers.collector.collector import Collector
-from producers.collector.dedupe import read_back
+from producers.collector.dedupe import KnownTrades, read_back
+from producers.collector.holder import Holder
 from producers.collector.publisher import CLIENT_LINGER_MS, Publisher
+from producers.collector.record_gate import RecordGate
 from producers.collector.reload import Follower
+from producers.collector.succession import Succession, desk_of
 from producers.registry import load
 from schemas.waiting import prepared_codec
 
@@ -42,37 +45,70 @@ async def collect(running: service.Service, venue_name: str, folder: Path | None
     client = kafka.native_producer(settings.kafka, client_id=running.name, linger_ms=CLIENT_LINGER_MS, give_up=False)
     async with kafka.running(client, settings.kafka):
         publisher = Publisher(client, codec, settings.publisher, venue.name, running.tracer)
-        partitions = await _partitions(client)
-        published = await read_back(
-            settings.kafka, settings.publisher, partitions, venue.name, configured.symbols, codec, running.name
-        )
-        collector = Collector(venue, configured, publisher, running.name, freshness=settings.freshness, known=published)
-        running.report(collector.status)
+        gate = RecordGate(publisher)
+        partitions = await _partitions(client, topics.TRADES)
 
-        def connected(state: bool) -> None:
-            running.ready = state
+        async def published() -> KnownTrades:
+            symbols = configured.symbols
+            return await read_back(
+                settings.kafka, settings.publisher, partitions, venue.name, symbols, codec, running.name
+            )
 
-        following = None
-        if folder is not None:
-            following = collector.spawn(Follower(collector, settings, venue_name).follow(folder))
+        desk = desk_of(venue.name, running.name, await _partitions(client, topics.COLLECTORS_STATE))
+        holder = Holder(settings.data_dir, running.name)
+        succession = Succession(client, settings.kafka, settings.handover, desk, holder, gate, published, running.log)
+        running.grace_seconds = service.GRACE_SECONDS + settings.handover.wait_s
         try:
-            await collector.run(running.stopping, connected)
+            await succession.begin(running.stopping)
+            if venue.connections_limit is not None:
+                running.waiting = succession.told
+                await succession.turn(running.stopping)
+                running.waiting = ""
+            # A process that stands by learns from its predecessor what is published, when its turn has come; until then
+            # it would take the trades between this reading and its connection for missing.
+            known = await published() if succession.publishes else KnownTrades({})
+            collector = Collector(venue, configured, gate, running.name, freshness=settings.freshness, known=known)
+            await _collect(running, collector, succession, folder)
+            await _flush(publisher)
+            await succession.end()
         finally:
-            if following is not None:
-                following.cancel()
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await publisher.flush()
-        except TimeoutError as error:
-            left = publisher.in_flight
-            raise BrokerError(f"{left} records were not acknowledged within {FLUSH_SECONDS:g} s") from error
+            await succession.close()
 
 
-async def _partitions(client: kafka.NativeProducer) -> set[int]:
+async def _collect(running: service.Service, collector: Collector, succession: Succession, folder: Path | None) -> None:
+    running.report(lambda: {**collector.status(), "succession": succession.status()})
+
+    def connected(state: bool) -> None:
+        running.waiting = succession.told
+        running.ready = state and not running.waiting
+
+    following = None
+    if folder is not None:
+        following = collector.spawn(Follower(collector, running.settings, collector.venue).follow(folder))
+    leave = asyncio.Event()
+    succeeding = collector.spawn(succession.run(collector, running.stopping, leave))
     try:
-        return await client.partitions_for(topics.TRADES)
+        await collector.run(leave, connected)
+    finally:
+        succeeding.cancel()
+        if following is not None:
+            following.cancel()
+
+
+async def _flush(publisher: Publisher) -> None:
+    try:
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await publisher.flush()
+    except TimeoutError as error:
+        left = publisher.in_flight
+        raise BrokerError(f"{left} records were not acknowledged within {FLUSH_SECONDS:g} s") from error
+
+
+async def _partitions(client: kafka.NativeProducer, topic: str) -> set[int]:
+    try:
+        return await client.partitions_for(topic)
     except KafkaError as error:
-        raise BrokerError(f"cannot list the partitions of {topics.TRADES}: {error}") from error
+        raise BrokerError(f"cannot list the partitions of {topic}: {error}") from error
 
 
 def main(arguments: list[str]) -> int:

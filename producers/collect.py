@@ -17,7 +17,7 @@ from pathlib import Path
 from alphapulse import logs, output, reload
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused
-from alphapulse.service import EXIT_REFUSED
+from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS
 from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from producers.collector import rules
 
@@ -113,6 +113,7 @@ class Collectors:
             arguments,
             spare=True,
             patient=True,
+            grace_seconds=GRACE_SECONDS + settings.handover.wait_s,
             # At the start a venue that cannot be collected is a user error; later it must not stop the others.
             vital=self._first,
             variables=own,

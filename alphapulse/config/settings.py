@@ -174,6 +174,17 @@ class PublisherSettings(Section):
     0: none."""
 
 
+class HandoverSettings(Section):
+    """``[handover]``: a collector's process replaced by another one (docs/upgrade.md)."""
+
+    lease_s: Annotated[float, Field(ge=4, le=120)] = 6.0
+    """How long a process that no longer answers keeps its right to publish. Another one that cannot know whether it
+    has ended (it ran on another machine or in another container) waits so long before it publishes in its place."""
+    wait_s: Annotated[float, Field(ge=0, le=60)] = 8.0
+    """How long a process that is asked to stop waits for its successor, if one has begun and is not yet prepared. Its
+    grace period is longer by this than the 15 s of every service."""
+
+
 class ProcessorSettings(Section):
     """``[processors]``: the stream processors."""
 
@@ -380,9 +391,22 @@ class GatewaySettings(Section):
     """Minimum time between two handovers of records to clients, so that a few hundred records a second need fewer
     writes: a record waits half of it in the mean, the first after a pause not at all. Without any client it is 50 at
     least: what REST answers is then 25 ms older in the mean."""
+    reconnect_least_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """A gateway that stops tells its clients to come back at a random time between this and the next; with several
+    gateways it may be short, and ``reconnect_most_s`` spreads their clients over the others."""
+    reconnect_most_s: Annotated[float, Field(ge=0, le=600)] = 30.0
+    """See ``reconnect_least_s``."""
     allowed_origins: Annotated[tuple[str, ...], *Listed] = ()
     """Other origins whose pages may use stream and REST (``https://desk.example``); the gateway's own always may."""
     access: AccessSettings = AccessSettings()
+
+    @field_validator("reconnect_most_s")
+    @classmethod
+    def _not_before_the_least(cls, value: float, info: ValidationInfo) -> float:
+        least: float | None = info.data.get("reconnect_least_s")
+        if least is not None and value < least:
+            raise ValueError(f"must be at least reconnect_least_s ({least:g})")
+        return value
 
 
 class VenueSettings(Section):
@@ -434,6 +458,7 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     topics: TopicsSettings = TopicsSettings()
     publisher: PublisherSettings = PublisherSettings()
+    handover: HandoverSettings = HandoverSettings()
     processors: ProcessorSettings = ProcessorSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()

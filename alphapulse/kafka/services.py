@@ -15,8 +15,8 @@ _TOLD: Final = frozenset({topics.EVENTS, topics.DEAD_LETTERS})
 
 COLLECTOR: Final = Access(
     # Trades are read back at the start, so that a venue's repeats are not published again.
-    reads=frozenset({topics.TRADES}),
-    writes=frozenset({topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES}) | _TOLD,
+    reads=frozenset({topics.TRADES, topics.COLLECTORS_STATE}),
+    writes=frozenset({topics.L2, topics.TRADES, topics.QUOTES, topics.CANDLES, topics.COLLECTORS_STATE}) | _TOLD,
 )
 
 GATEWAY_READS: Final = frozenset(

@@ -46,7 +46,6 @@ from gateway.wire import Wire
 AUTH_SECONDS: Final = 10.0
 """A client without credentials is disconnected after this."""
 EXPIRY_WARNING_NS: Final = 30 * 10**9
-RECONNECT_MS: Final = (5_000, 30_000)
 LOADING_SECONDS: Final = 10.0
 """A client with a position in a whole book waits at most this long until the book is loaded."""
 MAX_PATTERNS: Final = 100
@@ -442,9 +441,9 @@ class Session(Delivery[bytes]):
         """Queue a heartbeat: nothing else was written for a while."""
         self.answer(messages.Heartbeat(microseconds(time_ns)))
 
-    def announce_shutdown(self) -> None:
-        """Queue the announcement that the gateway stops."""
-        self.answer(messages.Shutdown(RECONNECT_MS))
+    def announce_shutdown(self, reconnect_ms: tuple[int, int]) -> None:
+        """Queue the announcement that the gateway stops, and when to come back."""
+        self.answer(messages.Shutdown(reconnect_ms))
 
     # --- time ---------------------------------------------------------------------------------------------
 

@@ -101,6 +101,21 @@ class Collector:
         self._check(settings, self._instruments.resolve(settings.symbols))
 
     @property
+    def venue(self) -> str:
+        """Name of the venue."""
+        return self._venue.name
+
+    @property
+    def pool(self) -> Pool:
+        """The shards' owner, which knows each instrument's state."""
+        return self._pool
+
+    @property
+    def symbols(self) -> set[str]:
+        """The symbols collected; none as long as patterns are not resolved."""
+        return self._pool.symbols() if self._instruments.is_complete(self.settings.symbols) else set()
+
+    @property
     def shards(self) -> Sequence[Shard]:
         """The shards, each with a part of the symbols and its own connection."""
         return self._pool.shards
@@ -143,6 +158,10 @@ class Collector:
         if publisher.failed.is_set():
             await publisher.room()  # raises the failure
         self.event_log.event("stopped", "INFO", "collector stopped")
+
+    def tell_state(self) -> None:
+        """Report the connection state again: what its receiver makes of it has changed."""
+        self._tell_connected(self.connected)
 
     def reconfigure(self, settings: VenueSettings) -> None:
         """Apply ``settings``; connections that they do not concern stay open.

@@ -51,6 +51,10 @@ class KnownTrades:
             if ids:
                 state.trades.seed(ids)
 
+    def take(self, symbol: str) -> list[int]:
+        """Return, and forget, the published ids of ``symbol``."""
+        return self._ids.pop(symbol, [])
+
     def __len__(self) -> int:
         return sum(map(len, self._ids.values()))
 

@@ -49,6 +49,10 @@ class InstrumentDiscovery:
         """Return the symbols matched by ``configured``, as far as the list is known."""
         return resolve(configured, self._listed or ()).symbols
 
+    def is_complete(self, configured: Sequence[str]) -> bool:
+        """Whether :meth:`resolve` returns all symbols: there are no patterns, or the list is known."""
+        return self._listed is not None or not any(map(is_pattern, configured))
+
     def wake(self) -> None:
         """Check the configured symbols again: they may contain other patterns."""
         self._wake.set()

@@ -17,6 +17,8 @@ from producers.collector.dedupe import KnownTrades
 from producers.collector.handover import Handover
 from producers.collector.shard import Shard
 from producers.collector.stats import CollectorStats
+from producers.feed.book import BookStream
+from producers.feed.trades import TradeStream
 from producers.feed.venue import Venue
 from producers.net.backoff import Backoff
 
@@ -117,6 +119,29 @@ class Pool:
         for shard in [shard for shard in self.shards if shard.successor is None]:
             if changed := self._outdated(shard):
                 self.replace(shard, f"{CONFIGURATION}: {changed}")
+
+    def symbols(self) -> set[str]:
+        """Return the symbols that are collected."""
+        return {symbol for shard in self.shards if not shard.retired for symbol in shard.protocol.instruments}
+
+    def book_of(self, symbol: str) -> tuple[Shard, BookStream] | None:
+        """Return the book of ``symbol`` that is published, and its shard; None if it is not collected."""
+        for shard in self.shards:
+            state = shard.protocol.instruments.get(symbol)
+            if state is None or shard.retired:
+                continue
+            handover = shard.handover
+            if handover is None or (shard.successor is not None) != (symbol in handover.taken):
+                return shard, state.book
+        return None
+
+    def trades_of(self, symbol: str) -> tuple[Shard, TradeStream] | None:
+        """Return the trades of ``symbol`` that are published, and their shard; None if it is not collected."""
+        for shard in self.shards:  # while a connection is replaced, the old one's, which comes first
+            state = shard.protocol.instruments.get(symbol)
+            if state is not None and not shard.retired:
+                return shard, state.trades
+        return None
 
     def holds_back(self, now: float) -> bool:
         """Whether a connection holds back frames at ``now`` (seconds) until a snapshot arrives."""

@@ -20,13 +20,26 @@ class RecordSink(Protocol):
         in_flight, in_flight_bytes: records accepted and not acknowledged, and the memory they occupy.
     """
 
-    patience: float
-    failed: asyncio.Event
-    taken: int
-    acknowledged: int
-    published: Counter[str]
-    in_flight: int
-    in_flight_bytes: int
+    @property
+    def patience(self) -> float: ...
+
+    @property
+    def failed(self) -> asyncio.Event: ...
+
+    @property
+    def taken(self) -> int: ...
+
+    @property
+    def acknowledged(self) -> int: ...
+
+    @property
+    def published(self) -> Counter[str]: ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def in_flight_bytes(self) -> int: ...
 
     def publish(self, record: Record) -> None:
         """Accept ``record``. Never waits: call :meth:`room` between frames.

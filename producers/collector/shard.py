@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Sequence
 from enum import Enum
@@ -26,6 +27,8 @@ STABLE_SECONDS: Final = 30.0
 """A connection that lived this long was stable: the backoff is reset."""
 DISOWN_SECONDS: Final = 1.0
 """Delay after which a book without an epoch is set invalid: a killed collector may have left it valid."""
+CATCH_UP_SECONDS: Final = 1.0
+"""How long :meth:`Shard.catch_up` waits for the venue's answer to a ping."""
 STOPPED: Final = "stopped"
 
 
@@ -146,6 +149,19 @@ class Shard:
         self._context.rest.cancel(self, symbol)
         self.act(self.protocol.remove(symbol, self._context.now()))
         self._dropped.add(symbol)
+
+    async def catch_up(self) -> None:
+        """Wait until what the venue had sent before this call is read, for ``CATCH_UP_SECONDS`` at most."""
+        connection, pongs = self._connection, self.protocol.pongs
+        if connection is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                # False: the venue's limits leave no room for a ping. So much later what was under way has come.
+                if await connection.ask():
+                    return
+                while self.protocol.pongs == pongs:  # noqa: ASYNC110 a frame sets no event
+                    await asyncio.sleep(CATCH_UP_SECONDS / 100)
 
     def retire(self, reason: str) -> None:
         """End this shard permanently."""

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any, Final, Literal, TypeAlias
 
-from alphapulse.book import OrderBook
+from alphapulse.book import BookSide, OrderBook
 from alphapulse.errors import MantissaOverflow, PrecisionExceeded, ValueRefused
 from alphapulse.fixed import decimal_text, needed_exponent, rescale
 from alphapulse.instruments import Instrument
+from producers.feed.continuation import HandedBook
 from producers.feed.counters import InstrumentCounters
 from producers.feed.crossing import Crossing
 from producers.feed.levels import Levels, exact, fitting, stated_decimals, tightest_exponent
+from schemas.checkpoints import SideState
 from schemas.records import L2Kind, L2Update
 
 DoubtKind: TypeAlias = Literal["sequence", "checksum", "crossed", "refused", "silence"]
@@ -317,6 +319,92 @@ class BookStream:
         outputs.append(self._record("INVALID", received_time, 0, NO_LEVELS, None))
         self._tally.invalidations += 1
 
+    # --- between processes ---
+
+    def handed_over(self) -> HandedBook:
+        """Return the book as the records show it, for the process that continues them."""
+        shown = self.published
+        levels = self.book if shown else OrderBook()
+        return HandedBook(
+            valid=shown,
+            epoch=self.epoch,
+            sequence=self.sequence,
+            price_exponent=self.price_exponent,
+            size_exponent=self.size_exponent,
+            received_time=max(self.times[0], self.confirmed),
+            exchange_time=self.times[1],
+            bids=SideState.of(levels.bids),
+            asks=SideState.of(levels.asks),
+        )
+
+    def has_reached(self, handed: HandedBook) -> bool:
+        """Whether the venue's own times prove that this book is not older than ``handed``."""
+        return 0 < handed.exchange_time <= self.times[1]
+
+    def continue_from(self, outputs: list[Any], handed: HandedBook, now: int) -> None:
+        """Continue the records of another process, which publishes no more of this book.
+
+        Its epoch goes on with a DELTA of the difference between its book and this one, if there is any. A book that is
+        not in sync ends it with INVALID. Exponents at which this book is not exact require an epoch of their own.
+
+        Args:
+            outputs: the records are appended.
+            handed: the book as readers have it.
+            now: ns since the Unix epoch.
+        """
+        self.epoch, self.sequence = handed.epoch, handed.sequence
+        if not handed.valid:
+            if self.published or not self.epoch:
+                self.begin_anew(outputs, now)
+            return
+        if not self.published:
+            self._invalidate(outputs, now)
+        elif not self._take_exponents(handed.price_exponent, handed.size_exponent):
+            self.begin_anew(outputs, now)
+        else:
+            received_time = max(self.times[0], self.confirmed, handed.received_time)
+            bids = _difference(handed.bids, self.book.bids)
+            asks = _difference(handed.asks, self.book.asks)
+            if bids[0] or asks[0]:
+                self.sequence += 1
+                outputs.append(self._record("DELTA", received_time, self.times[1], (*bids, *asks), None))
+                self._tally.deltas += 1
+                self._tally.published_l2 += 1
+                self._tally.published_changes += len(bids[0]) + len(asks[0])
+
+    def begin_anew(self, outputs: list[Any], now: int) -> None:
+        """Open an epoch that begins ``now`` for readers who may have one of another process: the book, or INVALID.
+
+        ``now`` is later than any epoch of a process that had to stop before; the book's own time is that of its last
+        confirmation, so that it does not appear fresher than it is.
+        """
+        self._open_epoch(now)
+        if not self.published:
+            outputs.append(self._record("INVALID", now, 0, NO_LEVELS, None))
+            self._tally.invalidations += 1
+            return
+        received_time = max(self.times[0], self.confirmed)
+        outputs.append(self._record("SNAPSHOT", received_time, self.times[1], self._levels(), None))
+        self._tally.published_l2 += 1
+
+    def _take_exponents(self, price_exponent: int, size_exponent: int) -> bool:
+        """Change to these exponents; False if the book is not exact at them (nothing was changed)."""
+        if (price_exponent, size_exponent) == (self.price_exponent, self.size_exponent):
+            return True
+        bid_prices, bid_sizes, ask_prices, ask_sizes = self._levels()
+        try:
+            levels = (
+                [rescale(price, self.price_exponent, price_exponent) for price in bid_prices],
+                [rescale(size, self.size_exponent, size_exponent) for size in bid_sizes],
+                [rescale(price, self.price_exponent, price_exponent) for price in ask_prices],
+                [rescale(size, self.size_exponent, size_exponent) for size in ask_sizes],
+            )
+        except (ValueError, MantissaOverflow):
+            return False
+        self.book.replace(*levels)
+        self.price_exponent, self.size_exponent = price_exponent, size_exponent
+        return True
+
     def _check(self, checksum: int | None) -> Doubt | None:
         if checksum is not None and self._digest is not None:
             found = self._digest(self)
@@ -405,6 +493,13 @@ class BookStream:
             ask_sizes=arrays[3],
             checksum=checksum,
         )
+
+
+def _difference(before: SideState, side: BookSide) -> tuple[list[int], list[int]]:
+    """Return prices and sizes of the changes that make the levels ``before`` those of ``side``; size 0 deletes."""
+    old = dict(zip(before.prices, before.sizes, strict=True))
+    changed = [(price, size) for price, size in side if old.pop(price, 0) != size]
+    return [price for price, _ in changed] + list(old), [size for _, size in changed] + [0] * len(old)
 
 
 def _initial(decimals: int, stated_exponent: int | None) -> int:

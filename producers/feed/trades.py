@@ -15,6 +15,7 @@ from alphapulse.fixed import mantissa, needed_exponent
 from alphapulse.instruments import Instrument
 from alphapulse.recent import RecentIds
 from producers.feed.book import LEAST_DECIMALS
+from producers.feed.continuation import HandedTrades
 from producers.feed.counters import InstrumentCounters
 from producers.feed.levels import exact, fitting
 from schemas.records import Side, Trade
@@ -22,6 +23,8 @@ from schemas.records import Side, Trade
 _REMEMBERED_RANGES: Final = 256
 _REMEMBERED_IDS: Final = 65_536
 _BEFORE_ALL: Final = -(2**63)
+_HANDED_IDS: Final = 4096
+"""Ids handed to another process where they are not consecutive: several times as many as the trades it holds back."""
 
 
 @dataclass(slots=True)
@@ -82,6 +85,17 @@ class SeenTrades:
         del self._missing[:-_REMEMBERED_RANGES]
         return trade_id - last if last is not None else 0
 
+    def handed_over(self) -> HandedTrades:
+        """Return this set, for another process."""
+        return HandedTrades(self._last, [(one.first, one.last) for one in self._missing], [])
+
+    def continue_from(self, handed: HandedTrades) -> None:
+        """Become the set of another process."""
+        self._last = handed.last
+        self._missing = [_Range(first, last) for first, last in handed.missing]
+        if handed.recent:  # it did not know that ids are consecutive
+            self.seed(handed.recent)
+
 
 class RecentTrades:
     """The last 65,536 trades seen, for venues whose ids are not consecutive; gaps cannot be told."""
@@ -101,6 +115,14 @@ class RecentTrades:
     def exists(self, trade_id: int) -> int:
         """As :meth:`SeenTrades.exists`; never reports a gap."""
         return 0
+
+    def handed_over(self) -> HandedTrades:
+        """Return the last of these ids, for another process."""
+        return HandedTrades(None, [], list(self._ids)[-_HANDED_IDS:])
+
+    def continue_from(self, handed: HandedTrades) -> None:
+        """Become the set of another process."""
+        self._ids = RecentIds[int](_REMEMBERED_IDS, handed.recent)
 
 
 class TradeStream:
@@ -183,6 +205,21 @@ class TradeStream:
         self._tally.trades += 1
         self._tally.add_volume(trade.size, trade.size_exponent)
         return missing
+
+    def handed_over(self) -> HandedTrades:
+        """Return which trades are published, for the process that continues the stream."""
+        return self._seen.handed_over()
+
+    def continue_from(self, handed: HandedTrades) -> None:
+        """Continue the stream of another process, which publishes no more of it: only its trades count as seen."""
+        self._seen.continue_from(handed)
+        self.started = True
+
+    def continue_after(self, ids: Collection[int]) -> None:
+        """Continue the stream of a process that died, of whose last trades only the ``ids`` are known."""
+        self._seen.continue_from(HandedTrades(None, [], []))
+        if ids:
+            self.seed(ids)
 
     def count_in(self, tally: InstrumentCounters) -> None:
         """Use the counters ``tally`` from now on."""

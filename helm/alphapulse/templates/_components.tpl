@@ -1,16 +1,17 @@
 {{/*
 The services that are switched on, as YAML {items: [...]}, each with: name (as the metrics' label `service` has it),
 group (its section of the values), kind, args, replicas, values (a venue's own placed over those of `collectors`),
-venue, drain (seconds that it may read on at a stop), preStop (seconds before SIGTERM).
+venue, drain (seconds that it may read on, or wait for its successor, at a stop), preStop (seconds before SIGTERM).
 */}}
 {{- define "alphapulse.components" -}}
 {{- $items := list -}}
 {{- if .Values.collectors.enabled -}}
+{{- $wait := dig "handover" "wait_s" 8 $.Values.settings -}}
 {{- range .Values.venues -}}
 {{- if ne .enabled false -}}
 {{- $over := pick . "resources" "nodeSelector" "tolerations" "affinity" "extraEnv" -}}
 {{- $values := mergeOverwrite (deepCopy $.Values.collectors) (deepCopy $over) -}}
-{{- $items = append $items (dict "name" (printf "collector-%s" (replace "_" "-" .name)) "group" "collectors" "kind" "Deployment" "args" (list "collect" .name) "replicas" 1 "values" $values "venue" . "drain" 0 "preStop" 0) -}}
+{{- $items = append $items (dict "name" (printf "collector-%s" (replace "_" "-" .name)) "group" "collectors" "kind" "Deployment" "args" (list "collect" .name) "replicas" 1 "values" $values "venue" . "drain" $wait "preStop" 0) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

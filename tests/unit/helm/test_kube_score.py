@@ -19,7 +19,7 @@ REASONS: Final = {
     "ImagePullPolicy is not set to Always": "tag or digest are pinned; no restart may need the registry",
     "Deployment few replicas": "a venue has one collector; other services have as many as the values say",
     "HPA few replicas": "the minimum is a value",
-    "Deployment update strategy": "two collectors of one venue would write the same books: Recreate",
+    "Deployment update strategy": "Alpaca accepts one connection: its collector is stopped before the next one starts",
     "does not have a host podAntiAffinity set": "topologySpreadConstraints do that, over zones as well",
 }
 WITHOUT_POLICIES: Final = "does not have a matching NetworkPolicy"

@@ -71,12 +71,14 @@ def test_pods_are_spread() -> None:
     assert all("topologySpreadConstraints" not in pod["spec"] for _, pod in rendered("shared-volume").services())
 
 
-def test_never_two_collectors_of_a_venue() -> None:
+def test_one_collector_of_a_venue_and_its_successor_beside_it() -> None:
+    surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     for name in RUNNING:
         for deployment in rendered(name).of("Deployment").values():
             if "-collector-" in deployment["metadata"]["name"]:
                 assert deployment["spec"]["replicas"] == 1
-                assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+                single = deployment["metadata"]["name"].endswith("-collector-alpaca")
+                assert deployment["spec"]["strategy"] == ({"type": "Recreate"} if single else surge)
         scaled = rendered(name).of("HorizontalPodAutoscaler", "ScaledObject")
         assert not [key for key in scaled if "collector" in key]
 

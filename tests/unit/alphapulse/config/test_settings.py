@@ -170,6 +170,11 @@ def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest
     ]
 
 
+def test_clients_do_not_come_back_before_they_may(tmp_path: Path) -> None:
+    (fault,) = faults(written(tmp_path, "[gateway]\nreconnect_most_s = 2\n"))
+    assert "services.toml:2: key gateway.reconnect_most_s: must be at least reconnect_least_s (5), found 2" in fault
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [

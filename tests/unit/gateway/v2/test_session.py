@@ -301,11 +301,12 @@ def test_refused_messages_in_a_row_close() -> None:
     assert client.wire.closed_with is MISUSE
 
 
-def test_shutdown_tells_when_to_come_back() -> None:
-    bench = BenchV2()
+@pytest.mark.parametrize("told", [(5_000, 30_000), (100, 900)])
+def test_shutdown_tells_when_to_come_back(told: tuple[int, int]) -> None:
+    bench = BenchV2(reconnect_ms=told)
     client = bench.client()
     bench.hub.shut_down()
-    assert client.wire.read()[-1] == {"type": "shutdown", "reconnect_after_ms": [5000, 30000]}
+    assert client.wire.read()[-1] == {"type": "shutdown", "reconnect_after_ms": [*told]}
 
 
 def test_silence_is_broken_by_a_heartbeat() -> None:

@@ -1,0 +1,1 @@
+"""Every service restarted under load, one after the other: what that does to books, rows and clients."""
