@@ -72,11 +72,13 @@ def test_migrate_ttl_and_status_as_typed(dsn: str) -> None:
     assert [(each["table"], each["ttl_days"]) for each in json.loads(limited.stdout)["changed"]] == [
         ("l2", 2),
         ("events", 90),
+        ("books", 2),  # made of l2
     ]
     assert run(dsn, "status", **limits).returncode == 0
     differs = run(dsn, "status")
     assert differs.returncode == 1
     assert "TTL of l2: 2 days; configured 7 days" in differs.stdout
+    assert "TTL of books: 2 days; configured 7 days" in differs.stdout
     assert "TTL of events: 90 days; configured no limit" in differs.stdout
     assert run(dsn, "ttl").returncode == 0
     assert run(dsn, "status").stdout.endswith("everything is as configured\n")
