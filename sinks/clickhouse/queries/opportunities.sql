@@ -12,9 +12,9 @@ SELECT
     o.sell_venue AS sell_venue,
     countIf(o.closed) AS opportunities,
     countIf(NOT o.closed) AS open,
-    round(quantileExactInclusiveIf(0.5)(o.milliseconds, o.closed), 6) AS median_ms,
-    round(quantileExactInclusiveIf(0.9)(o.milliseconds, o.closed), 6) AS p90_ms,
-    maxIf(o.milliseconds, o.closed) AS longest_ms,
+    round(quantileExactInclusiveOrNullIf(0.5)(o.milliseconds, o.closed), 6) AS median_ms,
+    round(quantileExactInclusiveOrNullIf(0.9)(o.milliseconds, o.closed), 6) AS p90_ms,
+    maxOrNullIf(o.milliseconds, o.closed) AS longest_ms,
     round(sumIf(o.milliseconds, o.closed) / 1000, 9) AS total_seconds,
     max(o.profit) AS best_profit,
     sum(o.profit) AS profit

@@ -32,8 +32,8 @@ WITH
 SELECT
     b.venue AS venue,
     fromUnixTimestamp64Nano(b.start, 'UTC') AS start,
-    round(avgIf((mean_price(b.asks, b.ask_sizes) / b.mid - 1) * 10000, arraySum(b.ask_sizes) >= {size:Float64}), 6) AS buy_slippage_bps,
-    round(avgIf((1 - mean_price(b.bids, b.bid_sizes) / b.mid) * 10000, arraySum(b.bid_sizes) >= {size:Float64}), 6) AS sell_slippage_bps,
+    round(avgOrNullIf((mean_price(b.asks, b.ask_sizes) / b.mid - 1) * 10000, arraySum(b.ask_sizes) >= {size:Float64}), 6) AS buy_slippage_bps,
+    round(avgOrNullIf((1 - mean_price(b.bids, b.bid_sizes) / b.mid) * 10000, arraySum(b.bid_sizes) >= {size:Float64}), 6) AS sell_slippage_bps,
     round(avg(arraySum(b.ask_sizes) >= {size:Float64}), 6) AS buy_filled_share,
     round(avg(arraySum(b.bid_sizes) >= {size:Float64}), 6) AS sell_filled_share,
     count() AS books

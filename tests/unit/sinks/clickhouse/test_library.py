@@ -76,8 +76,7 @@ def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
         for name, value in row.items():
             expected = want[name]
             if isinstance(expected, float):
-                both = math.isnan(expected) and math.isnan(value)
-                assert both or math.isclose(value, expected, rel_tol=1e-9, abs_tol=6e-7), (name, row, want)
+                assert math.isclose(value, expected, rel_tol=1e-9, abs_tol=6e-7), (name, row, want)
             else:
                 assert value == expected, (name, row, want)
 
