@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from alphapulse import output
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
 from producers import registry
-
-FUTURES = {"binance_futures": "binance", "binance_delivery": "binance"}
-"""Markets of a venue that we do not collect, whose names follow its rules."""
 
 
 def symbol_of(venue: str, name: str) -> str:
@@ -24,7 +22,7 @@ def symbol_of(venue: str, name: str) -> str:
     Raises:
         ValueRefused: neither the venue's rules nor, without any, the name tells base and quote.
     """
-    rules = registry.part(FUTURES.get(venue, venue), "symbols")
+    rules = _rules_of(venue)
     if rules is None:
         parts = name.upper().replace("/", "-").replace("_", "-").split("-")
         if len(parts) != 2:
@@ -40,6 +38,13 @@ def symbol_of(venue: str, name: str) -> str:
         else:
             return found
     raise first if first is not None else ValueRefused(f"not a symbol: {name[:80]!r}")
+
+
+def _rules_of(venue: str) -> Any:
+    if (own := registry.part(venue, "symbols")) is not None:
+        return own
+    every = (registry.part(name, "symbols") for name in registry.names())
+    return next((rules for rules in every if venue in getattr(rules, "MARKETS", ())), None)
 
 
 def answers(venue: str, names: Sequence[str]) -> dict[str, dict[str, str]]:

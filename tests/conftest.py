@@ -12,6 +12,8 @@ import pytest
 from _pytest.nodeid import NodeId
 from hypothesis import settings
 
+from alphapulse.config import PREFIX
+
 pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.kafka_cluster",
@@ -73,6 +75,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     finally:
         threading.settrace(elsewhere)
         sys.settrace(here)
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Generator[None]:
+    """Commands choose configuration and data directory in the environment, which the services they start inherit."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    yield
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.hookimpl(trylast=True)

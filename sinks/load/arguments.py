@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sources = commands.add_subparsers(dest="source", required=True, metavar="csv|parquet")
     csv = sources.add_parser(
-        "csv", help="trades and books of Tardis, trades of Binance's public data (.csv, .csv.gz, .zip)", epilog=EPILOG
+        "csv", help="trades and books in files of other vendors (.csv, .csv.gz, .zip)", epilog=EPILOG
     )
     csv.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the format is told by its first lines")
     csv.add_argument("--to", choices=("tables", "topics"), default="tables", help="default: %(default)s")

@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from alphapulse.errors import ArgumentsRefused, ServiceError, ValueRefused
 from alphapulse.instruments import Instrument, check_symbol, check_venue
+from sinks.load.formats.exchanges import RENAMED
 
 _SECONDS: Final = 120.0
-_RENAMED: Final = {"okex": "okx", "gdax": "coinbase", "coinbase-exchange": "coinbase"}
-"""Venues that a vendor names otherwise than by exchanging ``-`` for ``_``."""
 
 
 def venue_of(exchange: str) -> str:
@@ -26,7 +25,7 @@ def venue_of(exchange: str) -> str:
     Raises:
         ValueRefused: it cannot be a venue's name.
     """
-    return check_venue(_RENAMED.get(exchange, exchange.replace("-", "_")))
+    return check_venue(RENAMED.get(exchange, exchange.replace("-", "_")))
 
 
 class Symbols:

@@ -16,6 +16,9 @@ QUOTES = (
     "NGN", "ZAR", "PLN", "RON", "CZK", "MXN", "COP", "JPY", "IDRT", "BIDR", "BKRW", "VAI", "UST", "AEUR", "BVND",
 )  # fmt: skip
 
+MARKETS = ("binance_futures", "binance_delivery")
+"""The exchange's markets that no collector has: their names follow the same rules (files of vendors have them)."""
+
 
 def venue_symbol(symbol: str) -> str:
     """Return Binance's spelling of a canonical symbol: ``BTC-USDT`` → ``BTCUSDT``.

@@ -65,7 +65,8 @@ def test_as_typed(tmp_path: Path) -> None:
     assert (differs.returncode, differs.stderr) == (1, "")
     assert "TTL of trades: no limit; configured 30 days (alphapulse clickhouse ttl)" in differs.stdout
     limited = run("ttl", *there)
-    assert (limited.returncode, limited.stdout) == (0, "TTL set; was l2: no limit; configured 7 days\n")
+    told = "".join(f"TTL set; was {table}: no limit; configured 7 days\n" for table in ("l2", "books"))
+    assert (limited.returncode, limited.stdout) == (0, told)
     same = run("status", *there)
     assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "everything is as configured")
 
@@ -74,7 +75,7 @@ async def test_commands_may_be_repeated(settings: Settings) -> None:
     assert (await command(migrate_command, settings))["applied"] == [each.name for each in migrations()]
     again = await command(migrate_command, settings)
     assert (again["applied"], again["columns"], again["created"]) == ([], [], [])
-    assert [each["table"] for each in (await command(set_ttls, settings))["changed"]] == ["l2"]
+    assert [each["table"] for each in (await command(set_ttls, settings))["changed"]] == ["l2", "books"]
     assert (await command(set_ttls, settings))["changed"] == []
     told = await command(state, settings)
     assert told["differences"] == []
@@ -208,7 +209,9 @@ async def test_while_a_sink_runs_status_asks_it_and_the_others_say_so(tmp_path: 
         await engine.close()
     (trades,) = [each for each in told["tables"] if each["table"] == "trades"]
     assert (trades["rows"], trades["parts"], trades["first"]) == (1, 1, "1970-01-01 00:00:05.000000000")
-    assert told["differences"] == ["TTL of l2: no limit; configured 7 days (alphapulse clickhouse ttl)"]
+    assert told["differences"] == [
+        f"TTL of {table}: no limit; configured 7 days (alphapulse clickhouse ttl)" for table in ("l2", "books")
+    ]
 
 
 async def test_another_folder_in_use_is_told(tmp_path: Path) -> None:
