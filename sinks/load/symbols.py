@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from alphapulse.errors import ArgumentsRefused, ServiceError, ValueRefused
 from alphapulse.instruments import Instrument, check_symbol, check_venue
-from sinks.load.formats.exchanges import RENAMED
+from sinks.load.exchanges import RENAMED
 
 _SECONDS: Final = 120.0
 
