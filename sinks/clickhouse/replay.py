@@ -1,65 +1,34 @@
 """Dead letters back through the ClickHouse sink's tables, each row at most once however often it is repeated.
 
-A row's identity is the place of its record on the broker's log: ``_incarnation``, ``_partition``, ``_offset``. A dead
-letter keeps that place, so a replay stores exactly the row that the sink would have stored, and before it does, it asks
-the table which of these rows are there. What several services refused is one row; what the table has, because another
-replay or the sink itself stored it, stays as it is. Each row is a block with a deduplication token of its place, so
-that two replays at once do not double it either; a row that is missing afterwards, because a process was killed
-between the entry of a token and its block, is inserted again under another token.
+A row's identity is the place of its record on the broker's log (:mod:`sinks.replay`): ``_incarnation``, ``_partition``,
+``_offset``. Before a replay stores rows, it asks the table which of them are there. What several services refused is
+one row; what the table has, because another replay or the sink itself stored it, stays as it is. Each row is a block
+with a deduplication token of its place, so that two replays at once do not double it either; a row that is missing
+afterwards, because a process was killed between the entry of a token and its block, is inserted again under another
+token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
 
-from alphapulse.errors import RecordRefused, ServiceError
-from alphapulse.topics import DEAD_LETTERS
+from alphapulse.errors import ServiceError
 from schemas.codec import Codec
-from schemas.definitions import definitions
 from schemas.records import Record
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.tables import INCARNATION, TABLE_OF
 from sinks.columns import OFFSET, PARTITION, batch
+from sinks.replay import CLASS_OF, Outcome, Refused, decoded
 
-_CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 _SETTINGS: Final[Mapping[str, Any]] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }
 _ATTEMPTS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The bytes of a record, and its place."""
-
-    topic: str
-    partition: int
-    offset: int
-    value: bytes
-
-    def __str__(self) -> str:
-        return f"{self.topic} [{self.partition}] {self.offset}"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Result of a replay, by place.
-
-    Attributes:
-        stored: rows that were inserted.
-        present: rows that the table had.
-        refused: place and reason of records that still cannot be decoded, or that no table takes.
-    """
-
-    stored: list[tuple[str, int, int]] = field(default_factory=list)
-    present: list[tuple[str, int, int]] = field(default_factory=list)
-    refused: list[tuple[tuple[str, int, int], str]] = field(default_factory=list)
 
 
 async def replay(engine: Engine, codec: Codec, incarnation: str, records: Iterable[Refused]) -> Outcome:
@@ -77,18 +46,7 @@ async def replay(engine: Engine, codec: Codec, incarnation: str, records: Iterab
         SchemaError: the schema registry cannot be reached.
     """
     outcome = Outcome()
-    places = {(one.topic, one.partition, one.offset): one for one in records}
-    decoded: dict[str, list[tuple[Refused, Record]]] = {}
-    for place, one in places.items():
-        kind = _CLASS_OF.get(one.topic)
-        if kind is None or one.topic == DEAD_LETTERS:
-            outcome.refused.append((place, "no table takes records of it"))
-            continue
-        try:
-            decoded.setdefault(one.topic, []).append((one, codec.decode_as(kind, one.value)))
-        except RecordRefused as error:
-            outcome.refused.append((place, str(error)))
-    for topic, of_topic in decoded.items():
+    for topic, of_topic in decoded(codec, records, outcome).items():
         await _store(engine, incarnation, topic, of_topic, outcome)
     return outcome
 
@@ -96,7 +54,7 @@ async def replay(engine: Engine, codec: Codec, incarnation: str, records: Iterab
 async def _store(
     engine: Engine, incarnation: str, topic: str, records: Sequence[tuple[Refused, Record]], outcome: Outcome
 ) -> None:
-    kind, table = _CLASS_OF[topic], TABLE_OF[topic].name
+    kind, table = CLASS_OF[topic], TABLE_OF[topic].name
     before = await _there(engine, incarnation, table, [one for one, _ in records])
     missing = [(one, record) for one, record in records if (one.partition, one.offset) not in before]
     outcome.present += [(topic, partition, offset) for partition, offset in sorted(before)]

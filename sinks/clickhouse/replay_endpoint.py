@@ -7,6 +7,7 @@ which rows are stored again, not what is in them.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -16,11 +17,12 @@ from alphapulse.errors import AlphaPulseError, ArgumentsRefused
 from schemas.codec import Codec
 from schemas.remote import registry
 from sinks.clickhouse.engine import Engine, Unreachable
-from sinks.clickhouse.replay import Outcome, Refused, replay
+from sinks.clickhouse.replay import replay
 from sinks.letters import Letter, Position, Wanted, ids, read
+from sinks.replay import Outcome, Place, Refused
 
 
-def places(letters: list[Letter]) -> list[Refused]:
+def places(letters: Sequence[Letter]) -> list[Refused]:
     """Return what can be replayed of ``letters``: the records of topics."""
     found = [(letter.origin, letter.record.value) for letter in letters]
     return [Refused(*origin, value) for origin, value in found if origin is not None]
@@ -34,7 +36,7 @@ def told(outcome: Outcome) -> dict[str, Any]:
 def heard(answer: Any) -> Outcome:
     """Return the outcome in the JSON of :func:`told`."""
 
-    def place(of: Any) -> tuple[str, int, int]:
+    def place(of: Any) -> Place:
         return str(of[0]), int(of[1]), int(of[2])
 
     return Outcome(

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,18 @@ from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from schemas.codec import Codec
 from schemas.remote import registry
 from sinks.clickhouse.parameters import Parameter, ParametersRefused, bound
-from sinks.dead_letters.outcomes import Outcomes
-from sinks.dead_letters.target import store
+from sinks.dead_letters.outcomes import Done, Into, Outcomes
+from sinks.dead_letters.target import into_clickhouse, into_parquet
 from sinks.demo import settings_of
 from sinks.letters import Letter, Position, Wanted, ids, read
+from sinks.replay import Outcome
 
 EXIT_INCOMPLETE: Final = 1
 """Some letters could not be replayed; the output says which and why."""
+TARGETS: Final[Mapping[Into, Callable[[Settings, Codec, str, Sequence[Letter]], Awaitable[Outcome]]]] = {
+    "clickhouse": into_clickhouse,
+    "parquet": into_parquet,
+}
 _SHOWN_BYTES: Final = 1024
 
 
@@ -36,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, told in (
         ("list", "show letters, oldest first"),
         ("show", "show letters whole: fields, bytes, and whether they can be decoded now"),
-        ("replay", "store the rows of refused records; safe to repeat, no row is doubled"),
+        ("replay", "store the rows of refused records, in ClickHouse or files; safe to repeat, no row is doubled"),
         ("drop", "hide letters from list and replay; the bytes stay on dlq until they expire"),
     ):
         command = commands.add_parser(name, help=told, description=told)
@@ -47,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--since", metavar="TIME", help="from this time on: 2026-01-31T12:00Z, -15m, -2h, -1d")
         command.add_argument("--until", metavar="TIME", help="before this time")
         command.add_argument("--all", action="store_true", help="those replayed or dropped before, too")
+        if name == "replay":
+            told = "where rows are stored, may be given twice (default: clickhouse)"
+            command.add_argument(
+                "--to", action="append", choices=sorted(TARGETS), metavar="clickhouse|parquet", help=told
+            )
         if name == "list":
             command.add_argument("--json", action="store_true", help="an object a line")
     return parser
@@ -77,7 +87,7 @@ async def _run(options: argparse.Namespace) -> int:
         print(f"alphapulse dlq: no dead letter: {line}", file=sys.stderr)  # noqa: T201
     outcomes = Outcomes(settings, log)
     done = await outcomes.read()
-    if not options.all and options.command != "show":
+    if not options.all and options.command not in ("show", "replay"):
         letters = [letter for letter in letters if letter.position not in done]
     missing = sorted(wanted.ids - {letter.position for letter in letters} - done.keys())
     if missing:
@@ -88,27 +98,51 @@ async def _run(options: argparse.Namespace) -> int:
         case "show":
             output.write("\n".join(_whole(letter, codec) for letter in letters).encode())
         case "drop":
-            await outcomes.write([letter.position for letter in letters], "dropped")
+            await outcomes.write({letter.position: Done("dropped") for letter in letters})
             _say(f"{len(letters)} dead letters dropped")
         case _:
-            return await _replay(settings, codec, log, letters, outcomes)
+            code = EXIT_OK
+            targets: list[Into] = list(dict.fromkeys(options.to or ["clickhouse"]))
+            for into in targets:
+                open_ones = letters if options.all else [one for one in letters if not _settled(done, one, into)]
+                where = f"{into}: " if len(targets) > 1 else ""
+                code = max(code, await _replay(settings, codec, log, open_ones, outcomes, done, into, where))
+            return code
     return EXIT_OK
 
 
-async def _replay(settings: Settings, codec: Codec, log: str, letters: list[Letter], outcomes: Outcomes) -> int:
+def _settled(done: Mapping[Position, Done], letter: Letter, into: Into) -> bool:
+    return letter.position in done and done[letter.position].settles(into)
+
+
+async def _replay(
+    settings: Settings,
+    codec: Codec,
+    log: str,
+    letters: Sequence[Letter],
+    outcomes: Outcomes,
+    done: dict[Position, Done],
+    into: Into,
+    where: str,
+) -> int:
     from_topics = [letter for letter in letters if letter.origin is not None]
-    found = await store(settings, codec, log, from_topics)
+    found = await TARGETS[into](settings, codec, log, from_topics)
     there = {*found.stored, *found.present}
-    await outcomes.write([letter.position for letter in from_topics if letter.origin in there], "replayed")
+    replayed = {
+        letter.position: Done("replayed", done.get(letter.position, Done("replayed")).into | {into})
+        for letter in from_topics
+        if letter.origin in there
+    }
+    await outcomes.write(replayed)
+    done |= replayed
     for (topic, partition, offset), reason in found.refused:
-        _say(f"{topic} [{partition}] {offset}: {reason}")
+        _say(f"{where}{topic} [{partition}] {offset}: {reason}")
     for letter in letters:
         if letter.origin is None:
-            _say(
-                f"{letter.position}: a frame of {letter.record.source}, not a record of a topic: it cannot be replayed"
-            )
+            frame = f"a frame of {letter.record.source}, not a record of a topic: it cannot be replayed"
+            _say(f"{where}{letter.position}: {frame}")
     left = len(found.refused) + len(letters) - len(from_topics)
-    _say(f"{len(found.stored)} rows stored, {len(found.present)} were there already, {left} not replayed")
+    _say(f"{where}{len(found.stored)} rows stored, {len(found.present)} were there already, {left} not replayed")
     return EXIT_INCOMPLETE if left else EXIT_OK
 
 
@@ -135,7 +169,7 @@ def _time(option: str, text: str | None) -> int | None:
     return seconds * 10**9 + int(fraction.ljust(9, "0") or 0)
 
 
-def _list(letters: Sequence[Letter], done: dict[Position, str], *, as_json: bool) -> None:
+def _list(letters: Sequence[Letter], done: Mapping[Position, Done], *, as_json: bool) -> None:
     lines = []
     for letter in letters:
         record = letter.record
@@ -150,17 +184,22 @@ def _list(letters: Sequence[Letter], done: dict[Position, str], *, as_json: bool
                 "bytes": len(record.value),
                 "error": record.error,
                 "reason": record.reason,
-                "state": done.get(letter.position, "open"),
+                "state": done[letter.position].action if letter.position in done else "open",
+                "into": sorted(done[letter.position].into) if letter.position in done else [],
             }
             lines.append(json.dumps(told, ensure_ascii=False))
         else:
-            state = f" ({done[letter.position]})" if letter.position in done else ""
+            state = f" ({_state(done[letter.position])})" if letter.position in done else ""
             origin = record.source if letter.origin is None else f"{record.source} [{record.partition}] {record.offset}"
             lines.append(f"{letter.position!s:<10} {_iso(record.time)}  {record.service}  {origin}{state}")
             lines.append(f"{'':<10} {record.error}: {' '.join(record.reason.split())}")
     output.write("".join(f"{line}\n" for line in lines).encode())
     if not as_json:
         _say(f"{len(letters)} dead letters")
+
+
+def _state(done: Done) -> str:
+    return f"{done.action} into {' and '.join(sorted(done.into))}" if done.into else done.action
 
 
 def _whole(letter: Letter, codec: Codec) -> str:

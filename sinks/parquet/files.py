@@ -13,8 +13,8 @@ import itertools
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -46,6 +46,22 @@ def open_draft(path: Path) -> IO[bytes]:
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file
         file.close()
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[IO[bytes]]:
+    """A draft as a context: in the end removed, if it is still there, and its lock given up.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    file = open_draft(path)
+    try:
+        yield file
+    finally:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a full disk: what is buffered cannot be written; a good draft has been flushed
+            file.close()
 
 
 def remove_dead_drafts(folder: Path) -> int:

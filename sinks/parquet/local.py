@@ -179,7 +179,9 @@ class LocalStore:
             with self._lock(name, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 yield
         except BlockingIOError as error:
-            raise InUse(f"{self._root}: another compaction or retention is at work in this folder", 0) from error
+            raise InUse(
+                f"{self._root}: another compaction, retention or replay is at work in this folder", 0
+            ) from error
 
     @contextmanager
     def _lock(self, name: str, how: int) -> Iterator[None]:

@@ -15,11 +15,11 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +31,7 @@ from schemas.records import Record
 from sinks.columns import OFFSET
 from sinks.parquet.decimals import fields, mantissas, with_decimals
 from sinks.parquet.encodings import options, sorted_by
-from sinks.parquet.files import open_draft
+from sinks.parquet.files import drafted
 from sinks.parquet.names import Stored, cell_of, hour_text
 from sinks.parquet.store import Store
 
@@ -93,8 +93,7 @@ def merge(store: Store, group: Group, draft: Path, drafts: ExitStack) -> int:
         schema = _unified(sources)
         keys = instrument_columns(schema.names)
         wanted = sum(source.rows for source in sources)
-        out = open_draft(draft)
-        drafts.callback(_drop, draft, out)
+        out = drafts.enter_context(drafted(draft))
         kind = _CLASS_OF.get(group.partition.topic)
         if kind is None:
             raise NotCompacted(f"topic {group.partition.topic} is not known to this version")
@@ -109,13 +108,6 @@ def merge(store: Store, group: Group, draft: Path, drafts: ExitStack) -> int:
     if written != wanted:
         raise NotCompacted(f"its files have {wanted:,} rows by their metadata and {written:,} when they are read")
     return written
-
-
-def _drop(draft: Path, file: IO[bytes]) -> None:
-    """Remove a draft that was not published, and give up its lock."""
-    draft.unlink(missing_ok=True)
-    with suppress(OSError):  # a full disk: what is buffered cannot be written; a good draft has been flushed
-        file.close()
 
 
 class _Source:
@@ -169,7 +161,7 @@ def _write_sorted(
         pending_rows = 0
         for source in sources:
             for table in source.groups():
-                found = _completed(table if everything else _of(table, keys, chosen), schema, kind)
+                found = completed(table if everything else _of(table, keys, chosen), schema, kind)
                 rows = pa.concat_tables([found, schema.empty_table()], promote_options="default")
                 pending.append(rows.select(schema.names).cast(schema))
                 pending_rows += rows.num_rows
@@ -181,8 +173,8 @@ def _write_sorted(
     return written
 
 
-def _completed(table: pa.Table, schema: pa.Schema, kind: type[Record]) -> pa.Table:
-    """Return rows with the decimals that other files of their group have."""
+def completed(table: pa.Table, schema: pa.Schema, kind: type[Record]) -> pa.Table:
+    """Return rows with the decimals that a schema has and they lack, if they can be computed."""
     missing = {field.name for field in fields(kind)} & {*schema.names} - {*table.schema.names}
     if not missing or not table.num_rows or not mantissas(kind).keys() <= {*table.schema.names}:
         return table

@@ -21,10 +21,12 @@ from sinks.parquet import writer
 from sinks.parquet.__main__ import run
 from sinks.parquet.names import visible
 from sinks.parquet.places import configured
+from sinks.parquet.replay import replay
 from sinks.parquet.store import StoreError
 from sinks.parquet.verification import verify
 from sinks.parquet.writer import ParquetTarget
-from tests.fixtures.parquet_files import KEY, chunk, settings_at, write
+from sinks.replay import Refused
+from tests.fixtures.parquet_files import KEY, chunk, record, settings_at, write
 from tests.fixtures.s3_server import BUCKET, VARIABLES, Request, S3Server, s3_server
 
 
@@ -274,3 +276,22 @@ async def test_an_object_that_its_writer_has_taken_back_since_the_survey_is_no_e
     assert owner.status()["uncommitted_files_removed"] == 0
     await former.close()
     await owner.close()
+
+
+async def test_rows_of_dead_letters_join_an_object_in_its_place(settings: Settings) -> None:
+    target = ParquetTarget(settings, "life")
+    await target.open()
+    await write(target, 0, 5)
+    await target.close()
+    late = [(Refused(KEY.topic, KEY.partition, offset, b""), record(offset)) for offset in (5, 6)]
+    # The range of the file ends before: as if its last two records had been refused.
+    store = configured(settings)
+    store.open()
+    (file,) = store.files(KEY.topic)
+    system, root = fs.FileSystem.from_uri(settings.parquet.path)
+    system.move(f"{root}/{file.path}", f"{root}/{file.path.replace('-0-4.', '-0-6.')}")
+    for stored, present in ((2, 0), (0, 2)):
+        outcome = replay(store, "life", {KEY.topic: late})
+        assert (len(outcome.stored), len(outcome.present)) == (stored, present)
+    assert offsets(settings) == list(range(7))
+    assert len(store.files(KEY.topic)) == 1

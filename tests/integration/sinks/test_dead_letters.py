@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pytest
 
 from alphapulse import topics
@@ -33,7 +34,9 @@ STORED = "SELECT count(), uniqExact(_incarnation, _partition, _offset) FROM trad
 @pytest.fixture
 def settings(kafka: KafkaSettings, tmp_path: Path) -> Settings:
     base = Settings(data_dir=tmp_path, kafka=kafka)
-    return base.model_copy(update={"clickhouse": base.clickhouse.model_copy(update={"batch_seconds": 0.2})})
+    quick = {"batch_seconds": 0.2}
+    update = {"clickhouse": base.clickhouse.model_copy(update=quick), "parquet": base.parquet.model_copy(update=quick)}
+    return base.model_copy(update=update)
 
 
 @pytest.fixture
@@ -174,6 +177,63 @@ async def test_it_opens_the_folder_itself_and_is_killed_there(settings: Settings
         assert answer.decode() == f"late-{number}\n"
 
 
+async def read_by(sink: Process, records: int) -> None:
+    await until(lambda: sink.status().get("records", 0) >= records and sink.status()["lag"] == 0, "all is read")
+
+
+def in_files(settings: Settings) -> tuple[int, int]:
+    """Return rows of trades in the Parquet files and distinct places."""
+    found = ds.dataset(settings.data_dir / "parquet" / "md.trades", format="parquet").to_table()
+    places = {(row["_partition"], row["_offset"]) for row in found.to_pylist()}
+    return found.num_rows, len(places)
+
+
+@pytest.mark.slow
+@pytest.mark.unmeasured
+async def test_files_get_their_rows_too_whoever_is_killed(settings: Settings) -> None:
+    sink = Process("parquet", settings)
+    try:
+        sink.start()
+        await publish(settings)
+        await publish(settings)  # so that files reach beyond all letters of the first half
+        await read_by(sink, 4 * LETTERS)
+        assert in_files(settings) == (2 * LETTERS, 2 * LETTERS)
+        drafts = settings.data_dir / "parquet" / ".work"
+        for _ in range(KILLS):
+            replaying = started(settings, "replay", "--to", "parquet", "--reason", "tomorrow", "--source", "md.trades")
+            await until(partial(grown, replaying, lambda: len(list(drafts.glob("*replay*.tmp"))), 1), "it writes")
+            replaying.kill()
+            sink.kill()
+            await asyncio.to_thread(replaying.communicate, timeout=120)
+            found, distinct = in_files(settings)
+            assert found == distinct
+            sink.start()
+            await until(lambda: sink.status().get("partitions", 0) > 0, "the sink starts again")
+        code, _, err = await dlq(settings, "replay", "--to", "parquet", "--reason", "tomorrow", "--source", "md.trades")
+        assert [line for line in err.splitlines()[:-1] if "no file of its partition reaches so far" not in line] == []
+        left = len(err.splitlines()) - 1
+        assert code == min(left, 1)
+        assert in_files(settings) == (4 * LETTERS - left, 4 * LETTERS - left)
+        for _ in range(2):
+            code, _, err = await dlq(
+                settings, "replay", "--to", "parquet", "--reason", "tomorrow", "--source", "md.trades", "--all"
+            )
+            assert err.splitlines()[-1] == (
+                f"0 rows stored, {2 * LETTERS - left} were there already, {left} not replayed"
+            )
+        assert in_files(settings) == (4 * LETTERS - left, 4 * LETTERS - left)
+        (settings.data_dir / "clickhouse").mkdir()
+        code, _, err = await dlq(
+            settings, "replay", "--to", "clickhouse", "--reason", "tomorrow", "--source", "md.trades", "--all"
+        )
+        assert (code, err.count("the sink may still read it (its group alphapulse-sink-clickhouse has")) == (1, 120)
+        assert sink.stop() == 0
+        assert list(settings.data_dir.rglob("*.tmp")) == []
+    finally:
+        sink.kill()
+        sink.log.close()
+
+
 async def test_letters_are_listed_shown_and_dropped(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +278,7 @@ async def test_letters_are_listed_shown_and_dropped(
             "--since: 'soon' is not a time such as 2026-01-31, 2026-01-31T12:00:00.5Z or -15m",
         ),
         (["replay"], f"{settings.data_dir / 'clickhouse'}: no database there; run the ClickHouse sink first"),
+        (["replay", "--to", "parquet"], f"{settings.data_dir / 'parquet'}: no files there; run the Parquet sink first"),
     ):
         assert await dlq(*arguments) == (2, "", f"alphapulse dlq: {wrong}\n")
     assert await incarnation(settings.kafka)

@@ -172,7 +172,7 @@ async def test_columns_of_a_newer_version_are_kept(tmp_path: Path) -> None:
 
 async def test_two_compactions_do_not_meet(tmp_path: Path) -> None:
     store = await filled(tmp_path, (5, 5, 5))
-    with store.exclusively(), pytest.raises(InUse, match="another compaction or retention is at work"):
+    with store.exclusively(), pytest.raises(InUse, match="another compaction, retention or replay is at work"):
         compacted(store_in(tmp_path))
     assert len(compacted(store)) == 1
 
