@@ -44,7 +44,7 @@ ROW_GROUP_BYTES: Final = 32 * 2**20
 
 _CLASS_OF: Final[dict[str, type[Record]]] = {found.topic: found.record for found in definitions()}
 
-Key = tuple[str, ...]
+Key = tuple[str | None, ...]
 """An instrument: the values of :func:`instrument_columns`."""
 
 
@@ -207,7 +207,9 @@ def _instruments(sources: Sequence[_Source], keys: list[str]) -> tuple[dict[Key,
             for row in table.group_by(list(keys)).aggregate([([], "count_all")]).to_pylist():
                 counts[tuple(row[name] for name in keys)] += row["count_all"]
     # The encoded size is smaller than Arrow's: dictionaries, deltas.
-    return dict(sorted(counts.items())), 3 * size // max(rows, 1)
+    # As Arrow sorts: rows without a value (of events) last.
+    by_key = sorted(counts.items(), key=lambda each: [(value is None, value or "") for value in each[0]])
+    return dict(by_key), 3 * size // max(rows, 1)
 
 
 def _passes(counts: Mapping[Key, int], limit: int) -> Iterator[list[Key]]:
@@ -226,10 +228,11 @@ def _passes(counts: Mapping[Key, int], limit: int) -> Iterator[list[Key]]:
 
 def _of(table: pa.Table, keys: Sequence[str], chosen: Sequence[Key]) -> pa.Table:
     """Return the rows of some instruments, which are consecutive in the order of all."""
-    conditions = [
-        reduce(operator.and_, [pc.field(name) == value for name, value in zip(keys, key, strict=True)])
-        for key in chosen
-    ]
+
+    def of(name: str, value: str | None) -> pc.Expression:
+        return pc.field(name).is_null() if value is None else pc.field(name) == value
+
+    conditions = [reduce(operator.and_, [of(*pair) for pair in zip(keys, key, strict=True)]) for key in chosen]
     return table.filter(reduce(operator.or_, conditions))
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,10 @@ import pytest
 from aiokafka import TopicPartition
 
 from alphapulse.claim import InUse
+from alphapulse.topics import EVENTS
+from schemas.records import Event
+from sinks.columns import batch
+from sinks.contract import BatchChunk, Span
 from sinks.parquet import local, merging
 from sinks.parquet.compaction import Outcome, candidates, compact, settled_hour
 from sinks.parquet.names import HOUR_NS, parsed
@@ -30,7 +36,7 @@ from tests.fixtures.parquet_files import (
     store_in,
     write,
 )
-from tests.fixtures.records import START
+from tests.fixtures.records import START, one_of_each
 
 OTHER = TopicPartition(KEY.topic, 1)
 LATER = START // HOUR + 100
@@ -63,6 +69,36 @@ async def test_small_files_become_one_per_hour_and_partition_but_for_the_newest(
     assert verify(store, KEY.topic, deep=True).faults == []
     assert [path.name for path in (tmp_path / ".work").iterdir() if path.suffix != ".lock"] == []
     assert compacted(store) == []
+
+
+@pytest.mark.parametrize("pass_bytes", [1, merging.PASS_BYTES], ids=["instrument by instrument", "all at once"])
+async def test_rows_without_venue_or_symbol_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pass_bytes: int
+) -> None:
+    monkeypatch.setattr(merging, "PASS_BYTES", pass_bytes)
+    (event,) = [one for one in one_of_each() if isinstance(one, Event)]
+    key = TopicPartition(EVENTS, 0)
+    target = ParquetTarget(settings_at(tmp_path), "life")
+    await target.open()
+    for first in (0, 12, 24):
+        offsets = list(range(first, first + 12))
+        events = [
+            replace(event, time=START + n, venue=(None, "okx", "kraken")[n % 3], symbol=(None, "BTC-USD")[n % 2])
+            for n in offsets
+        ]
+        await target.submit(BatchChunk(key, Event, batch(Event, events, 0, offsets)))
+        spans = [Span(key, first, first + 11)]
+        target.seal(spans)
+        await target.write(spans, recovering=False, give_up=asyncio.Event())
+    await target.close()
+    store = store_in(tmp_path)
+    assert [(outcome.rows, outcome.reason) for outcome in compacted(store, key.topic)] == [(24, "")]
+    (path,) = paths_in(tmp_path, "compacted*")
+    rows = pq.ParquetFile(tmp_path / path).read(["venue", "symbol", "_offset"]).to_pylist()
+    places = [tuple(row.values()) for row in rows]
+    assert places == sorted(places, key=lambda row: [(value is None, value or 0) for value in row])
+    assert sorted(row["_offset"] for row in rows) == list(range(24))
+    assert verify(store, key.topic, deep=True).faults == []
 
 
 async def test_rows_are_sorted_by_instrument_with_statistics_that_prune(
