@@ -1,4 +1,4 @@
-"""Channels of the stream: the records of each and its feed. A new channel is an entry here."""
+"""Channels of the stream's version 1: the records of each and its feed. A new channel of it is an entry here."""
 
 from __future__ import annotations
 
