@@ -64,7 +64,7 @@ outage: $(VENV)/.dev ## Kill a real broker under load for a minute, bring it bac
 kills: $(VENV)/.dev ## Kill sinks on a real broker under full load, compare all they stored with the source (RECORDS, KILLS, SEED)
 	$(BIN)/python -m tests.kills --records "$(RECORDS)" --kills "$(KILLS)" --seed "$(SEED)" $(ARGS)
 
-rolling: $(VENV)/.dev ## Restart every service under load, twice, on a broker of three nodes, judge what that did
+rolling: $(VENV)/.dev ## Restart every service under load, twice, on a broker of three nodes, judge that (ARGS: --blue-green)
 	$(BIN)/python -m tests.rolling $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed venues' protocols and columnar decoder a night's worth of mangled frames and batches (FRAMES)

@@ -49,6 +49,8 @@ class Part:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # Linux shares processor time between sessions first: this one gets a share of its own.
+                start_new_session=True,
             )
 
     def check(self) -> None:

@@ -24,6 +24,8 @@ from alphapulse.config import (
     GatewaySettings,
     KafkaSettings,
     ParquetSettings,
+    ProcessorSettings,
+    PublisherSettings,
     Settings,
     VenueSettings,
 )
@@ -45,6 +47,7 @@ class Plan:
         rate: frames a second, all exchanges together.
         clients: of the gateway.
         rounds: how often every service is restarted.
+        warm_up: seconds at that rate before anything is judged: a Java broker compiles its code meanwhile.
         before, between: seconds at that rate before the first restart, and after each.
         patience: seconds for whatever else has to be waited for.
     """
@@ -52,6 +55,7 @@ class Plan:
     rate: float = 2_000.0
     clients: int = 200
     rounds: int = 2
+    warm_up: float = 180.0
     before: float = 10.0
     between: float = 8.0
     venues: tuple[str, ...] = ("kraken", "binance_us")
@@ -101,6 +105,11 @@ class Stage:
         folder: for logs and data.
         kafka: the broker.
         tell: is told how it goes.
+
+    Attributes:
+        port: of the first gateway.
+        clients_port: to which the clients connect.
+        parts: those that stand now, by service.
     """
 
     def __init__(self, plan: Plan, folder: Path, kafka: KafkaSettings, tell: Callable[[str], None]) -> None:
@@ -110,35 +119,40 @@ class Stage:
         self.seen = Seen(plan)
         self.parts: dict[str, Part] = {}
         self._kafka = kafka
-        self._lives = 0
-        self._port = _free_port()
+        self.port = free_port()
+        self.clients_port = self.port
+        self._lives: list[Part] = []
         self._venues: dict[str, VenueSettings] = {}
         self._clients: asyncio.subprocess.Process | None = None
         self._simulator: Part | None = None
 
     # --- parts ---
 
-    def _settings(self, name: str) -> Settings:
+    def _settings(self, name: str, port: int) -> Settings:
         """Return settings of a new life; sinks keep their folder, since it holds what they have stored."""
-        self._lives += 1
-        life = name if name.startswith("sink") else f"{name}-{self._lives}"
+        life = name if name.startswith("sink") else f"{name}-{len(self._lives)}"
         return Settings(
             data_dir=self.folder / life,
             kafka=self._kafka,
             clickhouse=ClickHouseSettings(topics=(*TABLES.values(), topics.EVENTS)),
             parquet=ParquetSettings(topics=FILES, batch_seconds=5.0),
-            gateway=GatewaySettings(port=self._port, max_connections=self.plan.clients + 100),
+            publisher=PublisherSettings(linger_ms=25.0),
+            processors=ProcessorSettings(depth_interval_ms=100),
+            gateway=GatewaySettings(port=port, max_connections=self.plan.clients + 100),
             venues=self._venues,
         )
 
-    def _part(self, name: str) -> Part:
+    def part(self, name: str, port: int | None = None) -> Part:
+        """Return the next life of a service, not started; ``port``: of a gateway, by default the clients'."""
         arguments = {
             "processors": ("stream_processors",),
             "sink-clickhouse": ("sinks", "clickhouse"),
             "sink-parquet": ("sinks", "parquet"),
             "gateway": ("gateway",),
         }.get(name, ("producers", name.removeprefix("collector-")))
-        return Part(name, arguments, self._settings(name), self.folder / f"{name}.log")
+        made = Part(name, arguments, self._settings(name, port or self.port), self.folder / f"{name}.log")
+        self._lives.append(made)
+        return made
 
     @property
     def services(self) -> list[str]:
@@ -172,7 +186,7 @@ class Stage:
 
     async def _start_clients(self) -> None:
         books = [f"{venue}|{symbol}" for venue in self.plan.venues for symbol in self.plan.symbols]
-        url = f"ws://127.0.0.1:{self._port}/ws/v2"
+        url = f"ws://127.0.0.1:{self.clients_port}/ws/v2"
         with (self.folder / "clients.log").open("ab") as log:
             self._clients = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.rolling.clients", url, str(self.plan.clients), *books),
@@ -180,6 +194,7 @@ class Stage:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                start_new_session=True,  # as of a Part
             )
 
     # --- what happens ---
@@ -196,46 +211,49 @@ class Stage:
             await self._start_market()
             async with Watch(self._kafka) as watch:
                 for name in self.services:
-                    self.parts[name] = self._part(name)
+                    self.parts[name] = self.part(name)
                     await self.parts[name].start()
                 for part in self.parts.values():
                     await part.until_ready(plan.patience)
+                await self.pause(plan.warm_up, watch)
+                watch.forget()
                 await self._start_clients()
                 await self._until_clients_follow()
                 began, frames = time.time_ns(), await self._frames()
-                await self._pause(plan.before, watch)
+                await self.pause(plan.before, watch)
                 seen.quiet = began, time.time_ns()
                 seen.frames = (await self._frames() - frames) / ((seen.quiet[1] - began) / 1e9)
                 self.tell(f"{seen.frames:,.0f} frames/s")
-                for _ in range(plan.rounds):
-                    for name in self.services:
-                        await self._restart(name, watch)
+                await self.restarts(watch)
                 await self._end(watch)
             await self._count_rows()
             return seen, watch
         finally:
-            for part in (*self.parts.values(), *([self._simulator] if self._simulator else [])):
+            for part in (*self._lives, *([self._simulator] if self._simulator else [])):
                 await part.kill()
             if self._clients is not None and self._clients.returncode is None:
                 self._clients.kill()
                 await self._clients.wait()
 
+    async def restarts(self, watch: Watch) -> None:
+        """Restart every service, one after the other."""
+        for _ in range(self.plan.rounds):
+            for name in self.services:
+                await self._restart(name, watch)
+
     async def _restart(self, name: str, watch: Watch) -> None:
         old, began = self.parts[name], time.time_ns()
-        new = self.parts[name] = self._part(name)
+        new = self.parts[name] = self.part(name)
         beside = name == "processors" or name.startswith("collector")
-        try:
-            if beside:  # it is ready before the old one goes
-                await new.start()
-                await new.until_ready(self.plan.patience)
-            stopped = await old.stop(self.plan.patience)
-        finally:
-            await old.kill()
+        if beside:  # it is ready before the old one goes
+            await new.start()
+            await new.until_ready(self.plan.patience)
+        stopped = await old.stop(self.plan.patience)
         if not beside:  # the folder or the port belongs to one process
             await new.start()
             await new.until_ready(self.plan.patience)
         ready = time.time_ns()
-        await self._pause(self.plan.between, watch)
+        await self.pause(self.plan.between, watch)
         self.seen.restarts.append(Restart(name, began, time.time_ns(), stopped))
         self.tell(f"{name}: replaced in {(ready - began) / 1e9:.1f} s, the old process ended in {stopped:.1f} s")
 
@@ -296,7 +314,7 @@ class Stage:
             while (await self.parts["gateway"].ask("/status")).get("subscriptions", 0) < self.plan.clients:
                 await asyncio.sleep(0.2)
 
-    async def _pause(self, seconds: float, watch: Watch) -> None:
+    async def pause(self, seconds: float, watch: Watch) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             watch.check()
@@ -305,7 +323,7 @@ class Stage:
             await asyncio.sleep(min(left, 0.5))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
         port: int = listening.getsockname()[1]
         return port

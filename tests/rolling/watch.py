@@ -60,6 +60,14 @@ class Watch:
         if self._work is not None and self._work.done():
             self._work.result()
 
+    def forget(self) -> None:
+        """Judge only what comes from now on; every book goes on in its present epoch."""
+        for found in self.outcomes.values():
+            found.clear()
+        for epochs in self.epochs.values():
+            del epochs[:-1]
+        self.events.clear()
+
     def longest_pause(self, topic: str, began: int, ended: int) -> float:
         """Return the longest time, in seconds, that a book had no record of ``topic`` between two times (ns)."""
         longest = 0
