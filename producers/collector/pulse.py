@@ -96,6 +96,11 @@ class Pulse:
         for outputs in self._keeper.protocol.resume(self._context.now):
             self._keeper.act(outputs)
 
+    @property
+    def late(self) -> bool:
+        """Whether books are withheld because frames are read too late."""
+        return self._lateness.late or (self._catching_up is not None and not self._catching_up.done())
+
     def tick(self) -> None:
         """Send the heartbeats and pings that are due and check for lateness."""
         connection, now = self._connection, self._context.now()

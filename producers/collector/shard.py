@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Sequence
 from enum import Enum
@@ -28,7 +27,7 @@ STABLE_SECONDS: Final = 30.0
 DISOWN_SECONDS: Final = 1.0
 """Delay after which a book without an epoch is set invalid: a killed collector may have left it valid."""
 CATCH_UP_SECONDS: Final = 1.0
-"""How long :meth:`Shard.catch_up` waits for the venue's answer to a ping."""
+"""How long :meth:`Shard.catch_up` waits for the venue's answer to a ping, by default."""
 STOPPED: Final = "stopped"
 
 
@@ -150,18 +149,25 @@ class Shard:
         self.act(self.protocol.remove(symbol, self._context.now()))
         self._dropped.add(symbol)
 
-    async def catch_up(self) -> None:
-        """Wait until what the venue had sent before this call is read, for ``CATCH_UP_SECONDS`` at most."""
+    async def catch_up(self, seconds: float = CATCH_UP_SECONDS) -> bool:
+        """Wait until what the venue had sent before this call is read, for ``seconds`` at most; return whether it is.
+
+        It is not while books are withheld because frames are read too late.
+        """
         connection, pongs = self._connection, self.protocol.pongs
         if connection is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_SECONDS):
+            return True
+        answered: bool | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                answered = await connection.ask()
                 # False: the venue's limits leave no room for a ping. So much later what was under way has come.
-                if await connection.ask():
-                    return
-                while self.protocol.pongs == pongs:  # noqa: ASYNC110 a frame sets no event
+                while not answered and self.protocol.pongs == pongs:  # noqa: ASYNC110 a frame sets no event
                     await asyncio.sleep(CATCH_UP_SECONDS / 100)
+        except TimeoutError:
+            if answered is None or connection.waiting:
+                return False
+        return not self._pulse.late
 
     def retire(self, reason: str) -> None:
         """End this shard permanently."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -80,15 +81,25 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    venue: Market, settings: KafkaSettings, folder: Path, *, lease: float = 60.0, max_delay_ms: int = 0
+    venue: Market,
+    settings: KafkaSettings,
+    folder: Path,
+    *,
+    lease: float = 60.0,
+    max_delay_ms: int = 0,
+    way: Callable[[str | None], str | None] = lambda url: url,
 ) -> AsyncIterator[Process]:
-    """Run a process; unless a test wants it, a slow machine ends neither its right nor its books."""
+    """Run a process; unless a test wants it, a slow machine ends neither its right nor its books.
+
+    ``way``: given the address of the venue's WebSocket, returns the one to use.
+    """
+    feed = venue.settings(*SYMBOLS)
     configured = Settings(
         data_dir=folder,
         kafka=settings,
         handover=HandoverSettings(lease_s=lease),
         freshness=FreshnessSettings(max_feed_delay_ms=max_delay_ms),
-        venues={venue.venue: venue.settings(*SYMBOLS)},
+        venues={venue.venue: feed.model_copy(update={"websocket_url": way(feed.websocket_url)})},
     )
     with folder.with_suffix(".log").open("wb") as log:
         started = await asyncio.create_subprocess_exec(
@@ -103,6 +114,37 @@ async def process(
         if started.returncode is None:
             started.kill()
             await started.wait()
+
+
+@asynccontextmanager
+async def slow_way(port: int, *, seconds: float) -> AsyncIterator[int]:
+    """Run a way to a server on which answers take ``seconds``; yield its port."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def arrive() -> None:
+            while True:
+                due, data = await under_way.get()
+                await asyncio.sleep(due - time.monotonic())
+                writer.write(data)
+
+        arriving = asyncio.create_task(arrive())
+        try:
+            while data := await reader.read(65_536):
+                under_way.put_nowait((time.monotonic() + delay, data))
+        finally:
+            arriving.cancel()
+            writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(
+            forward(reader, to_server, 0.0), forward(from_server, writer, seconds), return_exceptions=True
+        )
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 class Published:
@@ -188,6 +230,27 @@ async def test_the_successor_continues_every_epoch(
             found.check_trades()
             assert await new.end(signal.SIGTERM) == 0
     assert {"handed_over", "took_over"} <= set(found.events)
+
+
+@pytest.mark.unmeasured
+async def test_a_process_that_hears_late_hands_over_no_hole_in_the_trades(kafka: KafkaSettings, tmp_path: Path) -> None:
+    """The successor's trades begin with its own connection, long after those that the old one has yet to read."""
+    async with market("kraken", *SYMBOLS, rate=50.0) as venue:
+        port = urlsplit(venue.settings().websocket_url).port
+        assert port is not None
+        async with (
+            slow_way(port, seconds=2.0) as slow_port,
+            process(
+                venue, kafka, tmp_path / "old", way=lambda url: str(url).replace(f":{port}", f":{slow_port}")
+            ) as old,
+        ):
+            await old.until_it_publishes()
+            async with process(venue, kafka, tmp_path / "new") as new:
+                await new.until_it_publishes()
+                await old.until_it_is("standby")
+                found = await settled(venue, kafka)
+    found.check_trades()
+    assert "trade_gap" not in found.events
 
 
 @pytest.mark.unmeasured
