@@ -21,6 +21,7 @@ from aiokafka import TopicPartition
 from alphapulse import topics
 from alphapulse.config import (
     ClickHouseSettings,
+    FreshnessSettings,
     GatewaySettings,
     KafkaSettings,
     ParquetSettings,
@@ -36,6 +37,8 @@ from tests.rolling.part import ROOT, Part
 from tests.rolling.watch import Watch
 
 TABLES: Final = {"trades": topics.TRADES, "l2": topics.L2, "candles": topics.CANDLES, "stats": topics.STATS}
+LATE_MS: Final = 20_000
+"""Later than this, frames and books are too late."""
 FILES: Final = (topics.TRADES, topics.L2, topics.CANDLES)
 
 
@@ -137,6 +140,8 @@ class Stage:
             clickhouse=ClickHouseSettings(topics=(*TABLES.values(), topics.EVENTS)),
             parquet=ParquetSettings(topics=FILES, batch_seconds=5.0),
             publisher=PublisherSettings(linger_ms=25.0),
+            # On a small machine that is at its limit, being late is no consequence of a restart; the pauses tell it.
+            freshness=FreshnessSettings(max_feed_delay_ms=LATE_MS, max_book_age_ms=LATE_MS),
             processors=ProcessorSettings(depth_interval_ms=100),
             gateway=GatewaySettings(port=port, max_connections=self.plan.clients + 100),
             venues=self._venues,
