@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from alphapulse import logs, output, reload
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS
+from alphapulse.supervisor.log_relay import LogRelay
 from alphapulse.supervisor.supervisor import ChildSpec, Supervisor
 from producers.collector import rules
 
@@ -48,7 +51,11 @@ async def collect(venues: Sequence[str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with Supervisor(settings.data_dir) as supervisor:
+    async with AsyncExitStack() as stack:
+        supervisor = Supervisor(settings.data_dir)
+        if not sys.stderr.isatty():  # on a terminal only what this process itself says: a person reads along
+            await stack.enter_async_context(_relayed(supervisor))
+        await stack.enter_async_context(supervisor)
         collectors = Collectors(supervisor, settings, folder)
         await collectors.go_over_to(wanted)
         stopped = asyncio.create_task(stop.wait())
@@ -150,6 +157,18 @@ async def _follow(collectors: Collectors, venues: Sequence[str], folder: Path) -
                 load=partial(rules.load, own=venues or None),
             )
         )
+
+
+@asynccontextmanager
+async def _relayed(supervisor: Supervisor) -> AsyncIterator[None]:
+    """Relay the collectors' logs to standard error until they have stopped."""
+    relaying = asyncio.create_task(LogRelay(supervisor, sys.stderr.buffer).run())
+    try:
+        yield
+    finally:
+        relaying.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await relaying
 
 
 async def _never() -> None:

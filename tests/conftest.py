@@ -30,6 +30,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
+# Brokers and registries of tests live for seconds: Java's second compiler takes a third of their processor time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 # No test is timed, these neither. `make quick` tries a quarter of the examples;
 # `pytest --hypothesis-profile thorough -o timeout=0 tests/property` looks much longer.
 settings.register_profile("default", deadline=None)

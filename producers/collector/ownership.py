@@ -6,8 +6,9 @@ owns the venue's streams; the others stand by with connections and books of thei
 * The owner renews its right every :data:`HOLD_SECONDS` with :class:`Held`. The right lasts ``lease`` seconds from when
   the record was *sent*, and only once the owner has read it back as still being the owner's.
 * A newcomer writes :class:`Asked` once a second, with the books it has. The owner hands over to it when it has every
-  book that the owner has, and the owner has read all that the venue had sent by then: a :class:`HandedOver` for each instrument, of which the owner from then on publishes nothing,
-  and :class:`Yielded` at the end. A process that has yielded stands by and does not ask again.
+  book that the owner has, and the owner has read all that the venue had sent by then: a :class:`HandedOver` for each
+  instrument, of which the owner from then on publishes nothing, and :class:`Yielded` at the end. A process that has
+  yielded stands by and does not ask again.
 * :class:`Taken` makes its writer the owner if no other process wrote an owner's record in between (``after``). It is
   written if there is no owner, if the owner is known to be dead, or if it was silent for ``lease`` seconds in which
   the writer was in contact with the broker without a break. The predecessor's right has then expired by its own clock.

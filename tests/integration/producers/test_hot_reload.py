@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -87,7 +89,10 @@ async def process(*arguments: str, kafka: KafkaSettings, data_dir: Path) -> Asyn
         # On a busy machine frames wait in the socket; what a late book does, test_late_collector asks.
         "ALPHAPULSE_FRESHNESS__MAX_FEED_DELAY_MS": "0",
     }
-    started = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, cwd=ROOT, env=environment)
+    with said(data_dir).open("wb") as stderr:
+        started = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *arguments), cwd=ROOT, env=environment, stderr=stderr
+        )
     try:
         yield started
     finally:
@@ -95,6 +100,13 @@ async def process(*arguments: str, kafka: KafkaSettings, data_dir: Path) -> Asyn
             started.terminate()
             async with asyncio.timeout(20):
                 await started.wait()
+        sys.stderr.write(said(data_dir).read_text(encoding="utf-8"))
+
+
+def said(data_dir: Path) -> Path:
+    """Return the file with all that the process wrote to standard error."""
+    data_dir.mkdir(exist_ok=True)
+    return data_dir / "stderr.txt"
 
 
 def table(venue: Market, symbols: Sequence[str], **others: object) -> str:
@@ -236,3 +248,9 @@ async def test_collect_starts_and_stops_venues_as_the_file_says(kafka: KafkaSett
             await it.until(lambda: it.deltas("BTC-USD") > count + 20)
             only_epoch(it, "BTC-USD")
             assert running.returncode is None
+    lines = [json.loads(line) for line in said(tmp_path / "data").read_text(encoding="utf-8").splitlines()]
+    told = Counter((line["service"], line["event"]) for line in lines)
+    # Where a container's engine looks for logs: also those of the collectors, to their end.
+    for service in ("collector-kraken", "collector-coinbase"):
+        assert told[service, "ready"] == told[service, "stopped"] == 1
+    assert told["collect", "config change"] >= 2
