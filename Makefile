@@ -36,14 +36,15 @@ help: ## Show the targets
 demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DATA_DIR, PORT, BROKER=embedded|kafka)
 	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)" --broker "$(BROKER)"
 
+# scripts/chart-tools: with what the chart's tests take from other projects, where there is Go.
 test: $(VENV)/.dev $(PAGE) $(CLIENT) ## Run all tests (ARGS: passed on to pytest)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	scripts/chart-tools $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 # Apart from `test`: before Python 3.12, measuring makes Python code half as fast. With ARGS it is a part of the tests, of
 # which the limit on coverage says nothing.
 coverage: $(VENV)/.dev $(PAGE) $(CLIENT) ## Run all tests, and fail below 90 % of statements and branches
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+	scripts/chart-tools $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 # A minute on two cores, for between two commits: no coverage, no real broker, a quarter of the random examples.
 quick: $(VENV)/.dev $(PAGE) ## Run unit and property tests only, without coverage (about a minute)

@@ -2,7 +2,8 @@
 """Reference of the command line, docs/cli.md, made of the commands themselves.
 
 ``scripts/cli_doc.py`` writes the file, ``--check`` exits with 1 if it is not what it should be. Commands that hand
-their arguments over to another program (``keys``, ``record``, ``simulate``, ``health``) are described by its parser.
+their arguments over to another program (``dlq``, ``keys``, ``record``, ``simulate``, ``health``) are described by its
+parser.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from alphapulse.cli.health import USAGE as HEALTH
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
+from sinks.dead_letters.__main__ import parser as dlq_parser
 from sinks.load.arguments import parser as load_parser
 from sinks.parquet.arguments import parser as parquet_parser
 
@@ -31,6 +33,7 @@ BAR: Final = "\\|"
 GIVEN: Final = {"alphapulse simulate": {"venues": SIMULATED_VENUES}}
 """What a command passes on besides, so that it is not required here: program → argument → its value."""
 PARSERS: Final = {
+    "dlq": dlq_parser,
     "keys": keys_parser,
     "load": load_parser,
     "parquet": parquet_parser,
@@ -76,7 +79,7 @@ def _command(name: str, command: Any, root: typer.Context) -> list[str]:
     if name in PARSERS:
         return [*parts, f"{_sentence(command.help)}\n", *_of_parser(PARSERS[name](), f"alphapulse {name}", {"help"})]
     if command.context_settings.get("ignore_unknown_options"):
-        return [*parts, f"{_sentence(command.help)} `alphapulse {name} --help` lists its arguments.\n"]
+        raise ValueError(f"alphapulse {name}: hands its arguments over, and PARSERS does not say to which parser")
     context = typer.Context(command, info_name=name, parent=root)
     usage = " ".join(("alphapulse", name, *command.collect_usage_pieces(context)))
     return [
@@ -118,7 +121,7 @@ def _of_parser(parser: argparse.ArgumentParser, name: str, without: set[str]) ->
             usage.append(text if required else f"[{text}]")
         else:
             text = value
-            usage.append(f"{value} [{value} ...]" if action.nargs == "+" else value)
+            usage.append({"+": f"{value} [{value} ...]", "*": f"[{value} ...]"}.get(str(action.nargs), value))
         more = f"  [default: {given}]" if given else "  [required]" if required and action.option_strings else ""
         # As argparse does: a help may name its default.
         rows.append((text, (action.help or "") % (vars(action) | {"prog": name}) + more))

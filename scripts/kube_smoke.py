@@ -4,11 +4,12 @@
     scripts/kube_smoke.py [--binaries FOLDER] [--skip STEP]
 
 Starts etcd and kube-apiserver on loopback (scripts/kubernetes builds them once, for half an hour; FOLDER has other
-ones), with the kinds of KEDA, Prometheus' operator and the Gateway API (scripts/crds), and namespaces that enforce the
-Pod Security Standard "restricted". Every set of values in helm/alphapulse/ci is installed, and every object applied
-strictly: an unknown field, a warning or a refusal fails the test. No pod runs there, so what their controllers would
-report (a Job is done, a pod has ended) is written by hand. Helm is the library that the tests use. Prints each step
-with its seconds; the exit code is 1 if a step fails. Needs the packages of requirements-dev.lock, and Go.
+ones), with the kinds of KEDA, Prometheus' operator and the Gateway API (scripts/crds), what the chart sets of those of
+Redpanda's and Altinity's operators (tests/unit/helm/kinds), and namespaces that enforce the Pod Security Standard
+"restricted". Every set of values in helm/alphapulse/ci is installed, and every object applied strictly: an unknown
+field, a warning or a refusal fails the test. No pod runs there, so what their controllers would report (a Job is done,
+a pod has ended) is written by hand. Helm is the library that the tests use. Prints each step with its seconds; the exit
+code is 1 if a step fails. Needs the packages of requirements-dev.lock, and Go.
 """
 
 from __future__ import annotations
@@ -38,16 +39,11 @@ from steps import Failed, run  # noqa: E402
 
 from tests.fixtures.kubernetes import MERGE, Api, Cluster, Object, Refused  # noqa: E402
 from tests.unit.helm.chart import CHART, SETS, container, merged, render, rendered, values  # noqa: E402
-from tests.unit.helm.test_crds import KINDS, Loader  # noqa: E402
+from tests.unit.helm.test_crds import BY_HAND, KINDS, Loader  # noqa: E402
 
 RELEASE: Final = "live"
 LONGEST: Final = "a-release-with-the-longest-name-that-helm-takes-of-all"[:53]
 RESTRICTED: Final = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-UNDEFINED: Final = (
-    ("cluster.redpanda.com", "v1alpha2", "Redpanda", "redpandas"),
-    ("clickhouse.altinity.com", "v1", "ClickHouseInstallation", "clickhouseinstallations"),
-)
-"""Kinds whose definitions are no Go module: known to the server, of any shape."""
 FIRST_DIGEST: Final = values("production")["image"]["digest"]
 NEXT_DIGEST: Final = "sha256:" + "fedcba9876543210" * 4
 SECRET_LIMIT: Final = 2**20
@@ -172,9 +168,9 @@ class Smoke:
         fetched = subprocess.run([ROOT / "scripts" / "crds"], stdout=subprocess.PIPE, text=True, check=True)
         home = Path(fetched.stdout.strip())
         files = [path for kind in KINDS for path in sorted(home.glob(f"*_{kind.lower()}s.yaml"))]
+        files += BY_HAND.values()
         told = [one for path in files for one in yaml.load_all(path.read_text(encoding="utf-8"), Loader)]
         made = [one for one in told if one and one["kind"] == "CustomResourceDefinition"]
-        made += [_anything(*kind) for kind in UNDEFINED]
         for one in made:
             # Not ours: their warnings are not, either.
             self.api.apply(one)
@@ -189,7 +185,7 @@ class Smoke:
                 "value": 1000,
             }
         )
-        return f"{len(files)} kinds of others, 2 of any shape"
+        return f"{len(files)} kinds of others, {len(BY_HAND)} of them with only the fields that the chart sets"
 
     def _serves(self, definition: Object) -> bool:
         """Whether objects of a defined kind can be asked for."""
@@ -568,22 +564,6 @@ def _with_claims(workload: Object | None, spec: Object) -> Object:
 def _established(definition: Object) -> bool:
     conditions = definition.get("status", {}).get("conditions", [])
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
-
-
-def _anything(group: str, version: str, kind: str, plural: str) -> Object:
-    """Return the definition of a kind of any shape."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
-            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
 
 
 def _changed() -> dict[str, Any]:

@@ -34,10 +34,11 @@ TARGETS: Final[Mapping[Into, Callable[[Settings, Codec, str, Sequence[Letter]], 
 _SHOWN_BYTES: Final = 1024
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="of a demo that runs: its broker and its tables")
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    found = argparse.ArgumentParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
+    found.add_argument("--data-dir", type=Path, metavar="DIR", help="of a demo that runs: its broker and its tables")
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, told in (
         ("list", "show letters, oldest first"),
         ("show", "show letters whole: fields, bytes, and whether they can be decoded now"),
@@ -49,8 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--service", help="that refused it, such as sink-clickhouse")
         command.add_argument("--source", help="topic or address that it came from")
         command.add_argument("--reason", metavar="TEXT", help="part of the reason or of the error's class")
-        command.add_argument("--since", metavar="TIME", help="from this time on: 2026-01-31T12:00Z, -15m, -2h, -1d")
-        command.add_argument("--until", metavar="TIME", help="before this time")
+        when = "from this time on: 2026-01-31T12:00Z, or ago (m, h, d): --since=-2h"
+        command.add_argument("--since", metavar="TIME", help=when)
+        command.add_argument("--until", metavar="TIME", help="before this time, likewise")
         command.add_argument("--all", action="store_true", help="those replayed or dropped before, too")
         if name == "replay":
             told = "where rows are stored, may be given twice (default: clickhouse)"
@@ -59,12 +61,12 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "list":
             command.add_argument("--json", action="store_true", help="an object a line")
-    return parser
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return asyncio.run(_run(options))
     except AlphaPulseError as error:

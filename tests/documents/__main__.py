@@ -18,8 +18,12 @@ HEAD: Final = """\
 
 Made of the documents by `python -m tests.documents`; a test compares them. Every block of commands, queries or programs
 is run by a test as it stands, or is marked with the reason why not, in a comment of the document (`tests/documents`).
-Of those that are not run, and of commands within the text, `make test` checks that the commands of `alphapulse`, their
-options and values, and the targets of `make` exist.
+Of those that are not run, and of commands within the text and its tables, `make test` checks that what they name of
+ours exists: the commands of `alphapulse`, their options and values; the targets of `make`; services, profiles and files
+of `docker compose`; the chart and its values after `helm`; services in addresses; paths of the REST interface. It does
+not run them, and does not know what those other programs, `curl` and `kubectl` take or answer: the options of such a
+command are checked nowhere, unless a test in the list below runs it. Blocks of TOML are loaded as settings,
+or as a script of faults; values of the chart in blocks of YAML are validated by its schema.
 """
 
 

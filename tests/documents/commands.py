@@ -7,7 +7,7 @@ import contextlib
 import io
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,23 @@ from alphapulse.cli.app import SIMULATED_VENUES, app
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
+from sinks.dead_letters.__main__ import parser as dlq_parser
 from sinks.load.arguments import parser as load_parser
 from sinks.parquet.arguments import parser as parquet_parser
-from tests.documents import ROOT
+from tests.documents import ROOT, stack
 from tests.documents.blocks import ASSIGNMENT, blocks
 
-ENDS: Final = {"|", "&&", ";", ">", "2>", "&"}
-INLINE: Final = re.compile(r"`((?:alphapulse|make) [^`\n]+)`")
+PARSERS: Final[Mapping[str, Callable[[], argparse.ArgumentParser]]] = {
+    "dlq": dlq_parser,
+    "keys": keys_parser,
+    "load": load_parser,
+    "parquet": parquet_parser,
+    "record": record_parser,
+    "simulate": simulate_parser,
+}
+"""Of the commands that hand their arguments over."""
+ENDS: Final = frozenset({"|", "&&", "||", ";", ">", "2>", "&"})
+INLINE: Final = re.compile(r"`((?:[A-Z][A-Z0-9_]*=\S+ )*(?:alphapulse|curl|docker|helm|kubectl|make|ops) [^`\n]+)`")
 PLACEHOLDER: Final = re.compile(r"…|\.\.\.|[<>\[\]{}]|\b(?:COMMAND|DIR|FILE|NAME|RECORDING|QUERY|TARGET|VENUE|SCOPE)\b")
 """Words that stand for something else: a command with one is checked without it."""
 
@@ -43,7 +53,8 @@ def typed(path: Path) -> Iterator[tuple[str, str]]:
 def fault(command: str) -> str | None:
     """Return what is wrong with a command: an unknown command, option or value, a target that make does not have.
 
-    Only ``alphapulse`` and ``make`` are looked at, wherever they stand in the line.
+    ``alphapulse`` and ``make`` are looked at wherever they stand in the line, of other programs what they name of ours
+    (``tests.documents.stack``).
     """
     try:
         words = shlex.split(command, comments=True)
@@ -53,6 +64,10 @@ def fault(command: str) -> str | None:
         said = _alphapulse(arguments) if program == "alphapulse" else _make(arguments)
         if said:
             return said
+    for simple in stack.simple_commands(words, ENDS):
+        known = [word for word in simple if not PLACEHOLDER.search(word)]
+        if said := stack.fault(known):
+            return said
     return None
 
 
@@ -61,7 +76,10 @@ def _programs(words: list[str]) -> Iterator[tuple[str, list[str]]]:
     before: str | None = None
     for number, word in enumerate(words):
         begins = (
-            before is None or before in ENDS or before in {"gateway", "processors", "exec"} or ASSIGNMENT.match(before)
+            before is None
+            or before in ENDS
+            or before in {"exec", "--", *stack.compose()[0]}
+            or ASSIGNMENT.match(before)
         )
         if Path(word).name in {"alphapulse", "make"} and begins:
             arguments: list[str] = []
@@ -97,12 +115,12 @@ def _alphapulse(arguments: list[str]) -> str | None:
     if any(PLACEHOLDER.search(word) for word in words) or not words or "--help" in words:
         return _unknown_options(command, name, words)
     match name:
-        case ["keys"]:
-            return _keys(words)
-        case ["load" | "record" as program]:
-            return _parsed({"load": load_parser, "record": record_parser}[program](), words)
+        case ["keys" | "dlq" as program] if len(words) == 1:
+            return _subcommand(program, words[0])
         case ["simulate"]:
             return _parsed(simulate_parser(), ["--venues", SIMULATED_VENUES, *words])
+        case [program] if program in PARSERS:
+            return _parsed(PARSERS[program](), words)
         case ["health"]:
             wrong = [word for word in words if word.startswith("-") and word not in {"--live", "--end-hung"}]
             return f"alphapulse health: {' '.join(wrong)}" if wrong else None
@@ -114,26 +132,18 @@ def _alphapulse(arguments: list[str]) -> str | None:
             return None
 
 
-def _keys(words: list[str]) -> str | None:
-    if len(words) > 1:
-        return _parsed(keys_parser(), words)
-    # Alone it is spoken of, not typed.
-    known = {name for action in keys_parser()._actions if isinstance(action.choices, dict) for name in action.choices}
-    return None if words[0] in known else f"alphapulse keys {words[0]}: no such command"
+def _subcommand(program: str, word: str) -> str | None:
+    """Check a subcommand that stands alone: it is spoken of, not typed."""
+    actions = PARSERS[program]()._actions
+    known = {name for action in actions if isinstance(action.choices, dict) for name in action.choices}
+    return None if word in known else f"alphapulse {program} {word}: no such command"
 
 
 def _unknown_options(command: Any, name: list[str], words: list[str]) -> str | None:
     """Check the names of options alone, where values are placeholders."""
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    parsers = {
-        "keys": keys_parser,
-        "load": load_parser,
-        "parquet": parquet_parser,
-        "record": record_parser,
-        "simulate": simulate_parser,
-    }
-    if name[0] in parsers:
-        known |= set(re.findall(r"--[a-z-]+", _help(parsers[name[0]]())))
+    if name[0] in PARSERS:
+        known |= set(re.findall(r"--[a-z-]+", _help(PARSERS[name[0]]())))
     if name == ["health"]:
         known |= {"--live", "--end-hung"}
     wrong = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]

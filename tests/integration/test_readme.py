@@ -49,10 +49,11 @@ async def publish(settings: KafkaSettings) -> None:
 
 @pytest.mark.unmeasured
 async def test_the_replay_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> None:
-    """In a folder that looks like the repository, so that what it writes lands elsewhere."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """In a folder that looks like the repository, so that what it writes lands elsewhere. Two pages have it."""
+    text, again = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "recordings/README.md"))
     typed = re.findall(r"^    (\. \.venv/bin/activate|alphapulse replay .*)$", text, re.MULTILINE)
     assert [line.split()[0] for line in typed] == [".", "alphapulse"]
+    assert re.findall(r"^    (alphapulse replay .*)$", again, re.MULTILINE) == typed[1:]
     (tmp_path / "recordings").symlink_to(ROOT / "recordings")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ALPHAPULSE_")}

@@ -9,18 +9,23 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
+from alphapulse.config import load
 from alphapulse.topics import TOPICS
+from producers.simulator.scripts import load as faults_of
 from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
 from tests.documents.commands import fault, typed
+from tests.documents.evidence import unread
 from tests.documents.links import broken
 from tests.documents.settings import unknown
 
 DOCUMENTS = [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in documents()]
 OF_NOW = [each for each in DOCUMENTS if each.id != "CHANGELOG.md"]
 """The changelog speaks of commands that are no more."""
+TOML = [
+    pytest.param(block, id=block.place) for path in documents() for block in blocks(path) if block.language == "toml"
+]
 
 
 PACKAGES = "alphapulse|producers|stream_processors|sinks|gateway|schemas|tests|scripts|deploy|recordings"
@@ -54,20 +59,35 @@ def test_every_block_is_run_or_says_why_not(path: Path) -> None:
             continue
         assert block.marker is not None, f"{block.place}: neither run nor marked with why not (tests/documents)"
         for test in block.marker.tests:
-            file = ROOT / test
-            assert file.is_file(), f"{block.place}: {test} does not exist"
-            if test.startswith("tests/"):
-                named = file.read_text(encoding="utf-8")
-                reads = path.name in named or f'"{path.parent.name}"' in named or "in documents()" in named
-                assert reads, f"{block.place}: {test} does not read {path.name}"
+            assert (ROOT / test).is_file(), f"{block.place}: {test} does not exist"
+            assert unread(block, test) is None, block.place
+
+
+@pytest.mark.parametrize("block", TOML)
+def test_toml_is_what_is_read(block: Block, tmp_path: Path) -> None:
+    """Scripts of faults by the simulator, anything else as settings, in a folder that has nothing else."""
+    path = tmp_path / "services.toml"
+    path.write_text(block.text, encoding="utf-8")
+    assert faults_of(path) if "fault" in tomllib.loads(block.text) else load(tmp_path)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_toml_says_that_it_is(path: Path) -> None:
+    """Otherwise the test above does not see it."""
+    assert [block.place for block in blocks(path) if block.language == "" and _is_toml(block.text)] == []
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        return bool(tomllib.loads(text))
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
 def test_programs_and_files_are_well_formed(path: Path) -> None:
     for block in blocks(path):
         match block.language:
-            case "toml":
-                assert tomllib.loads(block.text), block.place
             case "python":
                 compile(_program(block), block.place, "exec")
             case "sh":
@@ -96,11 +116,39 @@ def test_the_list_is_of_the_documents() -> None:
     [
         ("alphapulse sink parquet", None),
         ("alphapulse --config deploy/config check", None),
-        ("docker compose exec -T gateway alphapulse health http://collector:9100", None),
         ("ALPHAPULSE_LOG__LEVEL=DEBUG alphapulse process | head", None),
         ("make test ARGS=-x", None),
         ("alphapulse keys create", None),
         ("alphapulse keys make", "alphapulse keys make: no such command"),
+        ("alphapulse dlq replay --reason 'schema id' --to parquet", None),
+        ("alphapulse dlq lists", "alphapulse dlq lists: no such command"),
+        ("alphapulse dlq replay 3/17 --into parquet", "unrecognized arguments: --into parquet"),
+        ("alphapulse dlq list --after NAME", "alphapulse dlq: no such option: --after"),
+        ("alphapulse dlq list --since -2h", "argument --since: expected one argument"),
+        ("docker compose exec -T gateway alphapulse health http://processors:9100", None),
+        ("docker compose --profile alpaca up -d --scale processors=2 collector-alpaca", None),
+        ("docker compose -f docker-compose.yml -f deploy/standin/docker-compose.yml logs -f gateway | head", None),
+        ("docker compose exec redpanda rpk group describe alphapulse-processors; ops processors books", None),
+        ("helm upgrade live helm/alphapulse --set init.mode=job,gateway.extraEnv[0].name=A --wait", None),
+        ("helm install live helm/alphapulse --set settings.log.level=DEBUG", None),
+        ("docker compose restart collector-krakens", "collector-krakens: no such service"),
+        ("docker compose logs --since 15m kraken | grep -c gap", "kraken: no such service"),
+        ("docker compose up --scale processor=2", "processor: no such service"),
+        ("docker compose --profile alpacas up", "no such profile"),
+        ("docker compose -f deploy/compose.yml up", "no such file"),
+        ("docker compose reset", "docker compose reset: no such command"),
+        ("docker compose exec gateway alphapulse healthy", "alphapulse healthy: no such command"),
+        ("kubectl exec deploy/live-gateway -- alphapulse healthy", "alphapulse healthy: no such command"),
+        ("ops collector status", "collector: no such service"),
+        ("ops processors book", "ops processors book: no such path"),
+        ("curl http://collector:9100/metrics", "collector: no such service"),
+        ("helm install live helm/alpha", "helm/alpha: no such chart"),
+        ("helm upgrade live helm/alphapulse --set sinkParquet.persistence.sizes=1Gi", "no such value of the chart"),
+        ("helm upgrade live helm/alphapulse --set init.mode=job,inits.mode=job", "--set inits.mode: no such value"),
+        (
+            "helm upgrade live helm/alphapulse --set settings.log.levels=DEBUG",
+            "--set settings.log.levels: no such value",
+        ),
         ("alphapulse sinks", "alphapulse sinks: no such command"),
         ("alphapulse broker mock", "alphapulse broker mock: no such command"),
         ("alphapulse record VENUE --rotate 3", "alphapulse record: no such option: --rotate"),
@@ -171,6 +219,55 @@ def test_a_wrong_marker_is_refused(text: str, expected: str, tmp_path: Path, mon
         blocks(tmp_path / "x.md")
 
 
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ('BLOCKS = [one for one in blocks(PAGE) if "tests/test_x.py" in one.marker.tests]', True),
+        ('TEXT = (ROOT / "docs" / "x.md").read_text()', True),
+        ('PAGE = "docs/x.md"', True),
+        ('PAGES = (ROOT / "docs").glob("*.md")', True),
+        ('BLOCKS = [one for one in blocks(PAGE) if "tests/test_y.py" in one.marker.tests]', False),
+        ('TEXT = (ROOT / "docs" / "y.md").read_text()', False),
+        ('TEXT = (ROOT / "other" / "docs/x.md").read_text()', False),
+        ('PAGES = (ROOT / "docs" / "runbooks").glob("*.md")', False),
+        ('"""The blocks of docs/x.md."""\nPAGE = "x.md"  # "docs/x.md"', False),
+        ('FOLDER = "docs"\nPAGES = documents()', False),
+    ],
+)
+def test_a_test_that_a_marker_names_has_to_read_the_page(
+    source: str, reads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("blocks", "evidence"):
+        monkeypatch.setattr(f"tests.documents.{module}.ROOT", tmp_path)
+    for folder in ("docs", "tests"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "docs/x.md").write_text("<!-- run: tests/test_x.py -->\n\n    make demo  # everything\n")
+    (tmp_path / "tests/test_x.py").write_text(source)
+    (block,) = blocks(tmp_path / "docs/x.md")
+    said = unread(block, "tests/test_x.py")
+    assert said == (None if reads else "tests/test_x.py neither selects blocks by their markers nor names docs/x.md")
+
+
+@pytest.mark.parametrize(
+    ("source", "runs"),
+    [
+        ("#!/bin/sh\nset -e\n  make demo\n", True),
+        ('subprocess.run(["make", "demo", "PORT=0"])', True),
+        ("#!/bin/sh\n# make demo\nmake demonstration\n", False),
+        ('"""Runs make demo."""\nsubprocess.run(["make", "test"])', False),
+    ],
+)
+def test_a_script_that_a_marker_names_has_to_run_a_command(
+    source: str, runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("blocks", "evidence"):
+        monkeypatch.setattr(f"tests.documents.{module}.ROOT", tmp_path)
+    (tmp_path / "x.md").write_text("<!-- run: script -->\n\n    make demo  # everything\n    make clean\n")
+    (tmp_path / "script").write_text(source)
+    (block,) = blocks(tmp_path / "x.md")
+    assert unread(block, "script") == (None if runs else "script runs none of its commands")
+
+
 def test_broken_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.documents.links.ROOT", tmp_path)
     (tmp_path / "folder").mkdir()
@@ -193,25 +290,6 @@ def test_the_table_of_topics_is_of_the_topics() -> None:
     listed = re.findall(r"^\| `([\w.]+)` \|[^\n]*\| (\d+) d \|", text, re.MULTILINE)
     day = 24 * 3600 * 1000
     assert {name: int(days) * day for name, days in listed} == {topic.name: topic.retention_ms for topic in TOPICS}
-
-
-def test_services_that_commands_name_are_in_the_compose_file() -> None:
-    known = {
-        name
-        for path in [ROOT / "docker-compose.yml", *(ROOT / "deploy" / "compose").glob("*.yml")]
-        for name in yaml.safe_load(path.read_text(encoding="utf-8")).get("services", {})
-    }
-    named = [
-        (place, match[1] or match[2])
-        for path in documents()
-        for place, command in typed(path)
-        for match in re.finditer(
-            r"docker compose (?:exec|logs|ps)(?: -T| --[a-z-]+(?: \d+m?)?)* ([a-z][a-z-]*)|\bops ([a-z][a-z-]*) ",
-            command,
-        )
-    ]
-    assert len(named) > 10
-    assert [(place, name) for place, name in named if name not in known] == []
 
 
 def test_the_figures_of_sizing_are_those_of_the_design() -> None:

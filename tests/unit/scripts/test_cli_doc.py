@@ -34,5 +34,5 @@ def test_the_reference_has_every_command_and_option() -> None:
     for name, command in commands.items():
         for parameter in command.params:
             assert parameter.opts[0] in sections[name], (name, parameter.opts)
-    for option in ("--scope", "--expires", "--rotate-mb", "--fault-probability", "--end-hung"):
+    for option in ("--scope", "--expires", "--rotate-mb", "--fault-probability", "--end-hung", "--reason", "--to"):
         assert option in TEXT, option

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.rest.problems import TITLES
 from tests.conftest import ROOT
+from tests.documents import documents
 from tests.fixtures.gateway import serving
 
 METHODS = ("get", "post", "delete")
@@ -38,6 +40,18 @@ async def test_the_document_is_valid_and_has_every_route(document: Any) -> None:
         "/venues/{venue}/symbols",
         "/venues/{venue}/symbols/{symbol}",
     }
+
+
+async def test_paths_that_the_documents_name_are_in_it(document: Any) -> None:
+    known = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in document["paths"]]
+    named = {
+        (path.relative_to(ROOT).as_posix(), url)
+        for path in documents()
+        for url in re.findall(r"/api/v1/[^\s`\"'?)|,]*", path.read_text(encoding="utf-8"))
+        if not url.endswith("…")
+    }
+    assert len(named) > 10
+    assert [each for each in sorted(named) if not any(path.fullmatch(each[1]) for path in known)] == []
 
 
 async def test_every_operation_and_every_error_has_an_example(document: Any) -> None:

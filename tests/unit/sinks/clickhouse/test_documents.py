@@ -13,12 +13,10 @@ from sinks.clickhouse.tables import migrate
 from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
 
-OTHERS: Final = ("tracing.md", "runbooks")
 QUOTED: Final = re.compile(r"""alphapulse sql [^"']*(?P<quote>["'])(?P<query>(?:SELECT|SHOW|DESCRIBE) .*?)(?P=quote)""")
 TYPED: Final = [
     block
     for path in documents()
-    if path.name not in OTHERS and path.parent.name not in OTHERS
     for block in blocks(path)
     if block.marker is not None and "tests/unit/sinks/clickhouse/test_documents.py" in block.marker.tests
 ]
