@@ -71,6 +71,9 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- if and .Values.registry.url .Values.registry.existingSecret.name -}}
 {{- fail "registry.url and registry.existingSecret are both set; set only one of them" -}}
 {{- end -}}
+{{- if and .Values.tracing.endpoint .Values.tracing.existingSecret.name -}}
+{{- fail "tracing.endpoint and tracing.existingSecret are both set; set only one of them" -}}
+{{- end -}}
 {{- if and .Values.redpanda.enabled (or .Values.registry.url .Values.registry.existingSecret.name) -}}
 {{- fail "registry and redpanda.enabled are both set; Redpanda has a registry of its own" -}}
 {{- end -}}

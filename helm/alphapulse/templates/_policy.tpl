@@ -96,8 +96,12 @@ egress:
   {{- end }}
   {{- include "alphapulse.egress" (dict "ports" (uniq $ports) "to" $policy.venues.to) | nindent 2 }}
   {{- end }}
-  {{- if and (has "tracing" .egress) $values.tracing.endpoint }}
-  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" $values.tracing.endpoint)) "to" $policy.tracing.to) | nindent 2 }}
+  {{- if and (has "tracing" .egress) (or $values.tracing.endpoint $values.tracing.existingSecret.name) }}
+  {{- $port := $values.tracing.port }}
+  {{- if $values.tracing.endpoint }}
+  {{- $port = include "alphapulse.urlPort" $values.tracing.endpoint }}
+  {{- end }}
+  {{- include "alphapulse.egress" (dict "ports" (list $port) "to" $policy.tracing.to) | nindent 2 }}
   {{- end }}
   {{- if has "identity" .egress }}
   {{- with dig "gateway" "access" "jwks_url" "" $values.settings }}

@@ -50,6 +50,11 @@ change with the Secret.
 {{ include "alphapulse.file" (dict "secret" .existingSecret.name "key" .existingSecret.key "path" "registry/url" "variable" "ALPHAPULSE_REGISTRY__URL_FILE") }}
 {{- end }}
 {{- end }}
+{{- with $values.tracing.existingSecret }}
+{{- if and .name (ne $.name "init") }}
+{{ include "alphapulse.file" (dict "secret" .name "key" .key "path" "tracing/endpoint" "variable" "ALPHAPULSE_TRACING__ENDPOINT_FILE") }}
+{{- end }}
+{{- end }}
 {{- $dsn := include "alphapulse.clickhouseSecret" . | fromYaml }}
 {{- if $dsn.name }}
 {{ include "alphapulse.file" (dict "secret" $dsn.name "key" $dsn.key "path" "clickhouse/dsn" "variable" "ALPHAPULSE_CLICKHOUSE__DSN_FILE") }}

@@ -83,8 +83,10 @@ def test_tokens_and_buckets_are_reached_by_who_needs_them() -> None:
         told = ways(found, component)
         assert told[9443,] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}], component
         assert ((9000,) in told) is (component == "sink-parquet")
+        assert (4317,) in told, "traces, at an address in a Secret"
     assert ways(found, "sink-parquet")[9000,] == storage
     assert ways(found, "init")[9443,], "makes topics"
+    assert (4317,) not in ways(found, "init")
     assert (9443,) not in ways(found, "test")
     assert ways(minimal(), "sink-parquet").keys() == {(9092,), (8081,)}
     named = {"networkPolicy": {"bucket": {"ports": [443, 80]}}, "sinkParquet": {"bucket": {"url": "gs://market"}}}

@@ -155,6 +155,10 @@ def test_the_schema_refuses(path: str, wrong: Any) -> None:
         ({"kafka": {"bootstrap": ""}}, "kafka.bootstrap: name your brokers"),
         ({"redpanda": {"enabled": True}}, "kafka.bootstrap and redpanda.enabled are both set"),
         ({"registry": {"existingSecret": {"name": "a"}}}, "registry.url and registry.existingSecret"),
+        (
+            {"tracing": {"endpoint": "http://traces:4318", "existingSecret": {"name": "a"}}},
+            "tracing.endpoint and tracing.existingSecret are both set",
+        ),
         ({"clickhouse": {"existingSecret": {"name": ""}}}, "clickhouse.existingSecret.name: sinkClickhouse needs"),
         ({"clickhouseInstallation": {"enabled": True}}, "clickhouseInstallation.passwordSecret.name"),
         ({"sinkParquet": {"replicas": 2}}, "sinkParquet.replicas: 2 sinks need one folder"),

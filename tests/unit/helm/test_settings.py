@@ -37,6 +37,7 @@ TOLD = {
     "ALPHAPULSE_KAFKA__SASL_PASSWORD": "hush",
     "ALPHAPULSE_REGISTRY__URL": "https://svc:hush@registry:8443",
     "ALPHAPULSE_CLICKHOUSE__DSN": "https://svc:hush@clickhouse:8443",
+    "ALPHAPULSE_TRACING__ENDPOINT": "http://svc:hush@traces:4317",
     "ALPHAPULSE_GATEWAY__ACCESS__SECRET": "0123456789abcdef0123456789abcdef",
 }
 """What the Secrets may hold; other variables (accounts at venues) hold any text."""
@@ -155,6 +156,7 @@ def test_tokens_for_brokers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.kafka.sasl_oauth_cafile is not None
     assert settings.kafka.sasl_username == "svc"
     assert settings.kafka.sasl_password.get_secret_value() == "hush"
+    assert settings.tracing.endpoint == TOLD["ALPHAPULSE_TRACING__ENDPOINT"]
     assert settings.ops.follow_secrets is False
     assert settings.handover.wait_s == 60
 
