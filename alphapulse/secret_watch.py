@@ -15,7 +15,7 @@ from typing import Final
 
 from alphapulse import logs
 from alphapulse.config import Settings
-from alphapulse.config.secret_files import SUFFIX
+from alphapulse.config.secret_files import naming
 from alphapulse.config.settings import PREFIX
 from alphapulse.errors import AlphaPulseError
 from alphapulse.tls import files_of, read_context, stamp
@@ -26,11 +26,7 @@ POLL_SECONDS: Final = 1.0
 
 def secret_files(variables: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the files that ``ALPHAPULSE_…_FILE`` of ``variables`` name."""
-    return tuple(
-        Path(value)
-        for name, value in sorted(variables.items())
-        if name.upper().startswith(PREFIX) and name.upper().endswith(SUFFIX)
-    )
+    return tuple(Path(value) for _, value in sorted(naming(variables, PREFIX).items()))
 
 
 def certificate_files(settings: Settings) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from alphapulse import logs, output, reload
 from alphapulse.config import PREFIX, Settings
+from alphapulse.config.secret_files import naming
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS
 from alphapulse.supervisor.log_relay import LogRelay
@@ -107,11 +108,12 @@ class Collectors:
     def _spec(self, venue: str) -> ChildSpec:
         settings = self._settings
         arguments: tuple[str, ...] = (venue,)
-        own: dict[str, str] = {}
+        # What is in files stays there: each collector reads and follows them itself.
+        own = naming(os.environ, PREFIX)
         if self._folder is not None:
             # The environment takes precedence over the files: repeating their values there would hide later changes.
             settings = settings.model_copy(update={"venues": {}})
-            own = {key: value for key, value in os.environ.items() if key.startswith(f"{PREFIX}VENUES")}
+            own |= {key: value for key, value in os.environ.items() if key.startswith(f"{PREFIX}VENUES")}
             arguments = (venue, "--config", str(self._folder))
         return ChildSpec(
             _name(venue),

@@ -45,6 +45,8 @@ PORT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 65535}
 REPLICAS: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 12}
 DURATION: Final[Schema] = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
 NAME: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+BUCKET: Final = r"^$|^(s3|gs|gcs|fsspec\+[a-z0-9]+)://[^@/?]+[^@]*$|^abfss?://[^/?]+.*$"
+"""URL of a bucket without credentials; what stands before Azure's @ is a container."""
 NAMES: Final[Schema] = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
 
 RULES: Final[Mapping[str, Schema]] = {
@@ -53,6 +55,7 @@ RULES: Final[Mapping[str, Schema]] = {
     "podLabels": LABELS,
     "podAnnotations": POD_ANNOTATIONS,
     "annotations": STRINGS,
+    "serviceAccountAnnotations": STRINGS,
     "labels": LABELS,
     "nodeSelector": STRINGS,
     "tolerations": OBJECTS,
@@ -60,8 +63,11 @@ RULES: Final[Mapping[str, Schema]] = {
     "to": OBJECTS,
     "from": OBJECTS,
     "identityProviderTo": OBJECTS,
+    "tokenTo": OBJECTS,
     "ports": {"type": "array", "items": PORT},
     "port": PORT,
+    "certKey": {"type": "string", "minLength": 1},
+    "keyKey": {"type": "string", "minLength": 1},
     "minReplicas": {"type": "integer", "minimum": 1},
     "maxReplicas": {"type": "integer", "minimum": 1},
     "lagThreshold": {"type": "integer", "minimum": 1},
@@ -75,12 +81,14 @@ RULES: Final[Mapping[str, Schema]] = {
     "image.digest": {"type": "string", "pattern": "^$|^sha256:[0-9a-f]{64}$"},
     "image.pullSecrets": NAMES,
     "kafka.bootstrap": {"type": "string", "pattern": "^$|^[^,/ ]+:[0-9]+( *, *[^,/ ]+:[0-9]+)*$"},
-    "kafka.sasl.mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
+    "kafka.sasl.mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]},
+    "kafka.sasl.oauth.tokenUrl": {"type": "string", "pattern": "^$|^https://[^@]+$"},
     "registry.url": {"type": "string", "pattern": "^$|^https?://[^@]+$"},
     "tracing.endpoint": {"type": "string", "pattern": "^$|^https?://[^@]+$"},
     "processors.replicas": REPLICAS,
     "sinkClickhouse.replicas": REPLICAS,
     "sinkParquet.replicas": REPLICAS,
+    "sinkParquet.bucket.url": {"type": "string", "pattern": BUCKET},
     "gateway.replicas": {"type": "integer", "minimum": 0},
     "gateway.drainSeconds": {"type": "integer", "minimum": 0, "maximum": 300},
     "gateway.service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
@@ -97,16 +105,26 @@ RULES: Final[Mapping[str, Schema]] = {
 
 BY_THE_CHART: Final = (
     "data_dir",
-    "ops",
+    "ops.host",
+    "ops.port",
+    "ops.stop_with_parent",
     "registry",
     "venues",
     "kafka.bootstrap",
     "kafka.security_protocol",
     "kafka.sasl_mechanism",
     "kafka.sasl_username",
+    "kafka.sasl_oauth_token_url",
+    "kafka.sasl_oauth_scope",
+    "kafka.sasl_oauth_cafile",
     "kafka.ssl_cafile",
+    "kafka.ssl_certfile",
+    "kafka.ssl_keyfile",
     "tracing.endpoint",
     "clickhouse.dsn",
+    "clickhouse.ssl_cafile",
+    "clickhouse.ssl_certfile",
+    "clickhouse.ssl_keyfile",
     "parquet.path",
     "gateway.host",
     "gateway.port",

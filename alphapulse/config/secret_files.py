@@ -15,6 +15,15 @@ from alphapulse.text_files import NoText, read_text
 SUFFIX: Final = "_FILE"
 
 
+def naming(variables: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return those of ``variables`` with ``prefix`` that name a file."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name.upper().startswith(prefix) and name.upper().endswith(SUFFIX)
+    }
+
+
 def expanded(variables: Mapping[str, str], prefix: str) -> tuple[dict[str, str], list[str]]:
     """Replace file names by file contents; return the variables and the errors.
 
@@ -23,10 +32,7 @@ def expanded(variables: Mapping[str, str], prefix: str) -> tuple[dict[str, str],
         prefix: other variables are returned unchanged.
     """
     found, faults = dict(variables), []
-    for name, value in variables.items():
-        upper = name.upper()
-        if not (upper.startswith(prefix) and upper.endswith(SUFFIX)):
-            continue
+    for name, value in naming(variables, prefix).items():
         del found[name]
         meant = name[: -len(SUFFIX)]
         if any(other.upper() == meant.upper() for other in variables):

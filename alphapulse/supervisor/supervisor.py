@@ -27,7 +27,8 @@ from typing import Any
 import aiohttp
 
 from alphapulse import logs
-from alphapulse.config import Settings, environment
+from alphapulse.config import PREFIX, Settings, environment
+from alphapulse.config.secret_files import SUFFIX, naming
 from alphapulse.errors import ServiceError
 from alphapulse.service import EXIT_REFUSED, GRACE_SECONDS, announcement_path
 from alphapulse.supervisor import standby as spare
@@ -59,7 +60,8 @@ class ChildSpec:
     vital: bool = True
     """The whole stack ends when this child is given up; otherwise only :attr:`Child.given_up` is set."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables on top of ``settings``."""
+    """Environment variables on top of ``settings``; where ``NAME_FILE`` is one of them, the child reads that file
+    itself, and follows it."""
     stage: int = 0
     """Children of a lower stage are stopped before those of a higher one, those of one stage together."""
     grace_seconds: float = GRACE_SECONDS
@@ -95,6 +97,17 @@ class Child:
     def exit_code(self) -> int | None:
         """Exit code of its last process, negative: a signal; None while it runs or before its first start."""
         return self.process.returncode if self.process is not None else None
+
+
+def variables_of(settings: Settings, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a child with ``settings``, and over them ``own``.
+
+    A setting whose file ``own`` names is left out: a service refuses to be given both, and a secret in a file has no
+    business in an environment.
+    """
+    files = {name.upper().removesuffix(SUFFIX) for name in naming(own, PREFIX)}
+    given = {name: value for name, value in environment(settings).items() if name not in files}
+    return {**given, **own}
 
 
 OnDeath = Callable[[Child, int], None]
@@ -149,8 +162,8 @@ class Supervisor:
         settings = spec.settings.model_copy(
             update={"ops": spec.settings.ops.model_copy(update={"stop_with_parent": True})}
         )
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ALPHAPULSE_")}
-        variables = {**inherited, **environment(settings), **spec.variables}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
+        variables = {**inherited, **variables_of(settings, spec.variables)}
         path = self.log_path(spec.name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

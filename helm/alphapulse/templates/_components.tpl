@@ -28,7 +28,7 @@ venue, drain (seconds that it may read on, or wait for its successor, at a stop)
 {{- end -}}
 {{- with .Values.sinkParquet -}}
 {{- if .enabled -}}
-{{- $items = append $items (dict "name" "sink-parquet" "group" "sinkParquet" "kind" "StatefulSet" "args" (list "sink" "parquet") "replicas" .replicas "values" . "drain" 0 "preStop" 0) -}}
+{{- $items = append $items (dict "name" "sink-parquet" "group" "sinkParquet" "kind" (ternary "Deployment" "StatefulSet" (ne .bucket.url "")) "args" (list "sink" "parquet") "replicas" .replicas "values" . "drain" 0 "preStop" 0) -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.gateway -}}
@@ -71,6 +71,9 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- if and .Values.registry.url .Values.registry.existingSecret.name -}}
 {{- fail "registry.url and registry.existingSecret are both set; set only one of them" -}}
 {{- end -}}
+{{- if and .Values.tracing.endpoint .Values.tracing.existingSecret.name -}}
+{{- fail "tracing.endpoint and tracing.existingSecret are both set; set only one of them" -}}
+{{- end -}}
 {{- if and .Values.redpanda.enabled (or .Values.registry.url .Values.registry.existingSecret.name) -}}
 {{- fail "registry and redpanda.enabled are both set; Redpanda has a registry of its own" -}}
 {{- end -}}
@@ -80,8 +83,16 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- if and .Values.clickhouseInstallation.enabled (not .Values.clickhouseInstallation.passwordSecret.name) -}}
 {{- fail "clickhouseInstallation.passwordSecret.name: name the Secret with the password of its user" -}}
 {{- end -}}
-{{- if and (gt (int .Values.sinkParquet.replicas) 1) (not .Values.sinkParquet.persistence.existingClaim) -}}
-{{- fail (printf "sinkParquet.replicas: %d sinks need one folder; name a ReadWriteMany claim in sinkParquet.persistence.existingClaim" (int .Values.sinkParquet.replicas)) -}}
+{{- with .Values.sinkParquet -}}
+{{- if and .bucket.url .persistence.existingClaim -}}
+{{- fail "sinkParquet.bucket.url and sinkParquet.persistence.existingClaim are both set; set only one of them" -}}
+{{- end -}}
+{{- if and .bucket.credentialsSecret.name (not .bucket.url) -}}
+{{- fail "sinkParquet.bucket.credentialsSecret: set, but sinkParquet.bucket.url is empty: files go to a volume" -}}
+{{- end -}}
+{{- if and (gt (int .replicas) 1) (not .bucket.url) (not .persistence.existingClaim) -}}
+{{- fail (printf "sinkParquet.replicas: %d sinks need one folder; name a ReadWriteMany claim in sinkParquet.persistence.existingClaim, or a bucket in sinkParquet.bucket.url" (int .replicas)) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.collectors.enabled (not .Values.venues) -}}
 {{- fail "venues: empty; name at least one, or set collectors.enabled=false" -}}
@@ -93,11 +104,7 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
-{{- range $section := list "collectors" "processors" "sinkClickhouse" "sinkParquet" "gateway" "init" -}}
-{{- if and (index $.Values $section).kafkaSecret (not $.Values.kafka.sasl.existingSecret.name) -}}
-{{- fail (printf "%s.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty: no SASL" $section) -}}
-{{- end -}}
-{{- end -}}
+{{- include "alphapulse.checkConnections" . -}}
 {{- range $section := list "processors" "sinkClickhouse" "gateway" -}}
 {{- with (index $.Values $section).autoscaling -}}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
@@ -123,5 +130,47 @@ has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 {{- end -}}
 {{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (not .Values.gateway.enabled) -}}
 {{- fail "gateway.enabled: ingress and httpRoute lead to the gateway, which is off" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Likewise of TLS and SASL: what is set has to be used, or a connection would be less safe than it looks. */}}
+{{- define "alphapulse.checkConnections" -}}
+{{- $kafka := .Values.kafka -}}
+{{- range $key := list "caSecret" "clientSecret" -}}
+{{- if and (get $kafka.tls $key).name (not $kafka.tls.enabled) (not $.Values.redpanda.enabled) -}}
+{{- fail (printf "kafka.tls.%s: set, but kafka.tls.enabled is false" $key) -}}
+{{- end -}}
+{{- if (get $.Values.registry.tls $key).name -}}
+{{- $url := include "alphapulse.registryUrl" $ -}}
+{{- if not (or $url $.Values.registry.existingSecret.name) -}}
+{{- fail (printf "registry.tls.%s: set, but there is no registry; name it in registry.url or registry.existingSecret" $key) -}}
+{{- end -}}
+{{- if and $url (not (hasPrefix "https://" $url)) -}}
+{{- fail (printf "registry.tls.%s: set, but %s does not use TLS" $key $url) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (get $.Values.clickhouse.tls $key).name $.Values.clickhouseInstallation.enabled -}}
+{{- fail (printf "clickhouse.tls.%s: set, but the server of clickhouseInstallation has no TLS" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- $oauth := eq $kafka.sasl.mechanism "OAUTHBEARER" -}}
+{{- if and $oauth (not $kafka.sasl.existingSecret.name) -}}
+{{- fail "kafka.sasl.existingSecret.name: OAUTHBEARER needs a Secret with the client's id and secret" -}}
+{{- end -}}
+{{- if and $oauth (not $kafka.sasl.oauth.tokenUrl) -}}
+{{- fail "kafka.sasl.oauth.tokenUrl: OAUTHBEARER needs the token endpoint, https://…" -}}
+{{- end -}}
+{{- if and (not $oauth) (or $kafka.sasl.oauth.tokenUrl $kafka.sasl.oauth.scope $kafka.sasl.oauth.caSecret.name) -}}
+{{- fail (printf "kafka.sasl.oauth: set, but kafka.sasl.mechanism is %s, not OAUTHBEARER" $kafka.sasl.mechanism) -}}
+{{- end -}}
+{{- range $section := list "collectors" "processors" "sinkClickhouse" "sinkParquet" "gateway" "init" "keda" -}}
+{{- with index $.Values $section -}}
+{{- if and .kafkaSecret (not $kafka.sasl.existingSecret.name) -}}
+{{- fail (printf "%s.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty: no SASL" $section) -}}
+{{- end -}}
+{{- if and .kafkaClientSecret (not $kafka.tls.clientSecret.name) -}}
+{{- fail (printf "%s.kafkaClientSecret: set, but kafka.tls.clientSecret.name is empty: no client certificates" $section) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

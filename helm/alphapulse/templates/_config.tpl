@@ -55,16 +55,19 @@
 {{- end -}}
 {{- end -}}
 
-{{/* services.toml: `settings`, and over it what the chart decides. Secrets come in variables. */}}
+{{/* services.toml: `settings`, and over it what the chart decides. Secrets and files come by variables (_secrets.tpl). */}}
 {{- define "alphapulse.services" -}}
 {{- $kafka := dict "bootstrap" (include "alphapulse.bootstrap" .) "security_protocol" (include "alphapulse.securityProtocol" .) -}}
 {{- if .Values.kafka.sasl.existingSecret.name -}}
 {{- $_ := set $kafka "sasl_mechanism" .Values.kafka.sasl.mechanism -}}
+{{- with .Values.kafka.sasl.oauth.tokenUrl -}}
+{{- $_ := set $kafka "sasl_oauth_token_url" . -}}
 {{- end -}}
-{{- if (include "alphapulse.kafkaCa" . | fromYaml).name -}}
-{{- $_ := set $kafka "ssl_cafile" "/etc/alphapulse-kafka/ca.crt" -}}
+{{- with .Values.kafka.sasl.oauth.scope -}}
+{{- $_ := set $kafka "sasl_oauth_scope" . -}}
 {{- end -}}
-{{- $own := dict "kafka" $kafka "ops" (dict "host" .Values.listenAddress "port" 9100) "parquet" (dict "path" "/parquet") -}}
+{{- end -}}
+{{- $own := dict "kafka" $kafka "ops" (dict "host" .Values.listenAddress "port" 9100) "parquet" (dict "path" (default "/parquet" .Values.sinkParquet.bucket.url)) -}}
 {{- if not .Values.kafka.bootstrap -}}
 {{- if not .Values.redpanda.enabled -}}
 {{- $_ := unset $kafka "bootstrap" -}}
@@ -76,14 +79,7 @@
 {{- with .Values.tracing.endpoint -}}
 {{- $_ := set $own "tracing" (dict "endpoint" .) -}}
 {{- end -}}
-{{- $access := dict -}}
-{{- if .Values.gateway.access.keysSecret.name -}}
-{{- $_ := set $access "keys_path" "/etc/alphapulse-access/keys.json" -}}
-{{- end -}}
-{{- if .Values.gateway.access.publicKeySecret.name -}}
-{{- $_ := set $access "public_key_path" "/etc/alphapulse-issuer/issuer.pem" -}}
-{{- end -}}
-{{- $_ := set $own "gateway" (dict "host" .Values.listenAddress "port" .Values.gateway.port "access" $access) -}}
+{{- $_ := set $own "gateway" (dict "host" .Values.listenAddress "port" .Values.gateway.port) -}}
 {{- $all := mergeOverwrite (deepCopy .Values.settings) $own -}}
 {{- range $section, $table := $all }}
 {{ include "alphapulse.toml" (dict "path" $section "table" $table) }}
@@ -108,30 +104,22 @@ exchanges.toml: |
   {{- include "alphapulse.exchanges" . | nindent 2 }}
 {{- end -}}
 
-{{/* A variable from a Secret: (dict "name" VARIABLE "secret" NAME "key" KEY). */}}
-{{- define "alphapulse.secretEnv" -}}
-- name: {{ .name }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
-{{- end -}}
-
 {{/*
-Variables of a pod: (dict "root" $ "name" COMPONENT "venue" VENUE "values" SECTION). One that is there twice is refused
-here: the server refuses it too, or takes the last one, depending on how it is sent.
+Variables of a pod: (dict "root" $ "files" FILES "component" NAME "values" SECTION). One that is there twice is refused
+here: the server refuses it too, or takes the last one, depending on how it is sent. NAME and NAME_FILE are the same
+setting, which the service refuses to be given twice.
 */}}
 {{- define "alphapulse.env" -}}
 {{- $own := include "alphapulse.ownEnv" . -}}
 {{- $names := list -}}
 {{- range $own | fromYamlArray -}}
-{{- $names = append $names .name -}}
+{{- $names = append $names (trimSuffix "_FILE" .name) -}}
 {{- end -}}
 {{- range .values.extraEnv -}}
-{{- if has .name $names -}}
-{{- fail (printf "extraEnv: %s of %s is set twice, or by the chart" .name $.name) -}}
+{{- if has (trimSuffix "_FILE" .name) $names -}}
+{{- fail (printf "extraEnv: %s of %s is set twice, or by the chart" .name $.component) -}}
 {{- end -}}
-{{- $names = append $names .name -}}
+{{- $names = append $names (trimSuffix "_FILE" .name) -}}
 {{- end -}}
 {{- $own -}}
 {{- with .values.extraEnv }}
@@ -139,7 +127,7 @@ here: the server refuses it too, or takes the last one, depending on how it is s
 {{- end }}
 {{- end -}}
 
-{{/* Variables that the chart sets. Only who needs a secret has it. */}}
+{{/* Variables that the chart sets. */}}
 {{- define "alphapulse.ownEnv" -}}
 {{- $values := .root.Values -}}
 - name: ALPHAPULSE_CONFIG
@@ -153,41 +141,8 @@ here: the server refuses it too, or takes the last one, depending on how it is s
   value: {{ $values.listenAddress | quote }}
 - name: ALPHAPULSE_LOG__FORMAT
   value: {{ dig "log" "format" "json" $values.settings }}
-{{- $user := default $values.kafka.sasl.existingSecret.name .values.kafkaSecret }}
-{{- with $values.kafka.sasl.existingSecret }}
-{{- if .name }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_KAFKA__SASL_USERNAME" "secret" $user "key" .usernameKey) }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_KAFKA__SASL_PASSWORD" "secret" $user "key" .passwordKey) }}
-{{- end }}
-{{- end }}
-{{- with $values.registry.existingSecret }}
-{{- if .name }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_REGISTRY__URL" "secret" .name "key" .key) }}
-{{- end }}
-{{- end }}
-{{- $dsn := dict "name" "" -}}
-{{- if eq .name "sink-clickhouse" -}}
-{{- $dsn = $values.clickhouse.existingSecret -}}
-{{- else if eq .name "gateway" -}}
-{{- $dsn = $values.clickhouse.readerSecret -}}
-{{- else if eq .name "init" -}}
-{{- $dsn = ternary $values.clickhouse.migratorSecret $values.clickhouse.existingSecret (ne $values.clickhouse.migratorSecret.name "") -}}
-{{- end -}}
-{{- if $dsn.name }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_CLICKHOUSE__DSN" "secret" $dsn.name "key" $dsn.key) }}
-{{- end }}
-{{- if eq .name "gateway" }}
-{{- with $values.gateway.access.tokenSecret }}
-{{- if .name }}
-{{ include "alphapulse.secretEnv" (dict "name" "ALPHAPULSE_GATEWAY__ACCESS__SECRET" "secret" .name "key" .key) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- with .venue }}
-{{- $prefix := printf "ALPHAPULSE_VENUES__%s" (upper .name) }}
-{{- with .existingSecret }}
-{{ include "alphapulse.secretEnv" (dict "name" (printf "%s__KEY" $prefix) "secret" .name "key" (default "key" .keyKey)) }}
-{{ include "alphapulse.secretEnv" (dict "name" (printf "%s__SECRET" $prefix) "secret" .name "key" (default "secret" .secretKey)) }}
-{{- end }}
+{{- range .files }}
+- name: {{ .variable }}
+  value: /etc/alphapulse-secrets/{{ .path }}
 {{- end }}
 {{- end -}}

@@ -31,7 +31,7 @@ resources:
   {{- toYaml .resources | nindent 2 }}
 {{- end -}}
 
-{{/* Volumes of every pod, and where they are mounted. */}}
+{{/* Where the volumes of every pod are mounted: (dict "files" FILES), and the volumes: (dict "root" $ "config" CONFIGMAP "files" FILES). */}}
 {{- define "alphapulse.mounts" -}}
 - name: config
   mountPath: /etc/alphapulse
@@ -40,11 +40,7 @@ resources:
   mountPath: /data
 - name: tmp
   mountPath: /tmp
-{{- if (include "alphapulse.kafkaCa" . | fromYaml).name }}
-- name: kafka-ca
-  mountPath: /etc/alphapulse-kafka
-  readOnly: true
-{{- end }}
+{{- include "alphapulse.filesMount" .files }}
 {{- end -}}
 
 {{- define "alphapulse.volumes" -}}
@@ -57,56 +53,7 @@ resources:
 - name: tmp
   emptyDir:
     sizeLimit: {{ .root.Values.scratch.sizeLimit }}
-{{- with (include "alphapulse.kafkaCa" .root | fromYaml) }}
-{{- if .name }}
-- name: kafka-ca
-  secret:
-    secretName: {{ .name }}
-    defaultMode: 0440
-    items:
-      - key: {{ .key }}
-        path: ca.crt
-{{- end }}
-{{- end }}
-{{- end -}}
-
-{{/* Files of the gateway's access, from Secrets: not writable by others, or it refuses them. */}}
-{{- define "alphapulse.accessMounts" -}}
-{{- with .Values.gateway.access }}
-{{- if .keysSecret.name }}
-- name: access
-  mountPath: /etc/alphapulse-access
-  readOnly: true
-{{- end }}
-{{- if .publicKeySecret.name }}
-- name: issuer
-  mountPath: /etc/alphapulse-issuer
-  readOnly: true
-{{- end }}
-{{- end }}
-{{- end -}}
-
-{{- define "alphapulse.accessVolumes" -}}
-{{- with .Values.gateway.access }}
-{{- if .keysSecret.name }}
-- name: access
-  secret:
-    secretName: {{ .keysSecret.name }}
-    defaultMode: 0440
-    items:
-      - key: {{ .keysSecret.key }}
-        path: keys.json
-{{- end }}
-{{- if .publicKeySecret.name }}
-- name: issuer
-  secret:
-    secretName: {{ .publicKeySecret.name }}
-    defaultMode: 0440
-    items:
-      - key: {{ .publicKeySecret.key }}
-        path: issuer.pem
-{{- end }}
-{{- end }}
+{{- include "alphapulse.filesVolume" .files }}
 {{- end -}}
 
 {{/* Pod template of a service: (dict "root" $ "component" ITEM). */}}
@@ -114,6 +61,7 @@ resources:
 {{- $root := .root -}}
 {{- $component := .component -}}
 {{- $values := $component.values -}}
+{{- $files := include "alphapulse.files" (dict "root" $root "name" $component.name "venue" $component.venue "values" $values) | fromYamlArray -}}
 metadata:
   labels:
     {{- include "alphapulse.labels" $root | nindent 4 }}
@@ -174,7 +122,7 @@ spec:
   containers:
     - {{- include "alphapulse.container" (dict "root" $root "name" $component.name "args" $component.args "resources" $values.resources) | nindent 6 }}
       env:
-        {{- include "alphapulse.env" (dict "root" $root "name" $component.name "venue" $component.venue "values" $values) | nindent 8 }}
+        {{- include "alphapulse.env" (dict "root" $root "files" $files "component" $component.name "values" $values) | nindent 8 }}
       ports:
         - name: ops
           containerPort: 9100
@@ -207,20 +155,14 @@ spec:
             seconds: {{ $component.preStop }}
       {{- end }}
       volumeMounts:
-        {{- include "alphapulse.mounts" $root | nindent 8 }}
-        {{- if eq $component.name "gateway" }}
-        {{- include "alphapulse.accessMounts" $root | nindent 8 }}
-        {{- end }}
-        {{- if eq $component.name "sink-parquet" }}
+        {{- include "alphapulse.mounts" (dict "files" $files) | nindent 8 }}
+        {{- if eq $component.kind "StatefulSet" }}
         - name: parquet
           mountPath: /parquet
         {{- end }}
   volumes:
-    {{- include "alphapulse.volumes" (dict "root" $root "config" (printf "%s-config" (include "alphapulse.fullname" $root))) | nindent 4 }}
-    {{- if eq $component.name "gateway" }}
-    {{- include "alphapulse.accessVolumes" $root | nindent 4 }}
-    {{- end }}
-    {{- if eq $component.name "sink-parquet" }}
+    {{- include "alphapulse.volumes" (dict "root" $root "config" (printf "%s-config" (include "alphapulse.fullname" $root)) "files" $files) | nindent 4 }}
+    {{- if eq $component.kind "StatefulSet" }}
     {{- with $values.persistence.existingClaim }}
     - name: parquet
       persistentVolumeClaim:
@@ -231,6 +173,7 @@ spec:
 
 {{/* Pod template of the Job: (dict "root" $ "name" SERVICEACCOUNT "config" CONFIGMAP). */}}
 {{- define "alphapulse.initPod" -}}
+{{- $files := include "alphapulse.files" (dict "root" .root "name" "init" "values" .root.Values.init) | fromYamlArray -}}
 metadata:
   labels:
     {{- include "alphapulse.labels" .root | nindent 4 }}
@@ -254,9 +197,9 @@ spec:
   containers:
     - {{- include "alphapulse.container" (dict "root" .root "name" "init" "args" (list "init" "--wait" (toString .root.Values.init.waitSeconds)) "resources" .root.Values.init.resources) | nindent 6 }}
       env:
-        {{- include "alphapulse.env" (dict "root" .root "name" "init" "values" .root.Values.init) | nindent 8 }}
+        {{- include "alphapulse.env" (dict "root" .root "files" $files "component" "init" "values" .root.Values.init) | nindent 8 }}
       volumeMounts:
-        {{- include "alphapulse.mounts" .root | nindent 8 }}
+        {{- include "alphapulse.mounts" (dict "files" $files) | nindent 8 }}
   volumes:
-    {{- include "alphapulse.volumes" (dict "root" .root "config" .config) | nindent 4 }}
+    {{- include "alphapulse.volumes" (dict "root" .root "config" .config "files" $files) | nindent 4 }}
 {{- end -}}

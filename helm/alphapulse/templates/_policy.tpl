@@ -20,6 +20,13 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Port of a bucket's server: that of `endpoint_override` (host:port) in its URL, or that of `scheme`. */}}
+{{- define "alphapulse.bucketPort" -}}
+{{- $query := regexFind "[?].*" . | replace "%3A" ":" | replace "%3a" ":" -}}
+{{- $port := regexFind "[?&]endpoint_override=[^&]*:[0-9]+(&|$)" $query | trimSuffix "&" | regexFind "[0-9]+$" -}}
+{{- default (ternary 80 443 (regexMatch "[?&]scheme=http(&|$)" $query)) $port -}}
+{{- end -}}
+
 {{/* A rule of egress: (dict "to" PEERS "ports" LIST). */}}
 {{- define "alphapulse.egress" -}}
 - ports:
@@ -34,7 +41,7 @@
 
 {{/*
 spec of a NetworkPolicy: (dict "root" $ "component" NAME "venue" VENUE "egress" LIST "ingress" LIST). Names of egress:
-kafka registry clickhouse venues tracing identity services; of ingress: ops clients. Names without a server are left out.
+kafka registry clickhouse bucket venues tracing identity services; of ingress: ops clients. Names without a server are left out.
 */}}
 {{- define "alphapulse.policy" -}}
 {{- $root := .root -}}
@@ -57,6 +64,9 @@ egress:
   {{- if has "kafka" .egress }}
   {{- $ports := default (include "alphapulse.bootstrapPorts" $root | fromYaml).items $policy.kafka.ports }}
   {{- include "alphapulse.egress" (dict "ports" $ports "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.kafka.to)) | nindent 2 }}
+  {{- with $values.kafka.sasl.oauth.tokenUrl }}
+  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" .)) "to" $policy.kafka.tokenTo) | nindent 2 }}
+  {{- end }}
   {{- end }}
   {{- $registry := include "alphapulse.registryUrl" $root }}
   {{- if and (has "registry" .egress) (or $registry $values.registry.existingSecret.name) }}
@@ -67,16 +77,14 @@ egress:
   {{- include "alphapulse.egress" (dict "ports" (list $port) "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.registry.to)) | nindent 2 }}
   {{- end }}
   {{- if has "clickhouse" .egress }}
-  {{- $dsn := $values.clickhouse.existingSecret.name }}
-  {{- if eq .component "gateway" }}
-  {{- $dsn = $values.clickhouse.readerSecret.name }}
-  {{- else if eq .component "init" }}
-  {{- $dsn = default $dsn $values.clickhouse.migratorSecret.name }}
-  {{- end }}
-  {{- if $dsn }}
+  {{- if (include "alphapulse.clickhouseSecret" (dict "root" $root "name" .component) | fromYaml).name }}
   {{- $own := list (dict "podSelector" (dict "matchLabels" (dict "clickhouse.altinity.com/chi" (include "alphapulse.chi" $root)))) }}
   {{- include "alphapulse.egress" (dict "ports" (list $values.clickhouse.port) "to" (default (ternary $own list $values.clickhouseInstallation.enabled) $policy.clickhouse.to)) | nindent 2 }}
   {{- end }}
+  {{- end }}
+  {{- if and (has "bucket" .egress) $values.sinkParquet.bucket.url }}
+  {{- $ports := default (list (include "alphapulse.bucketPort" $values.sinkParquet.bucket.url)) $policy.bucket.ports }}
+  {{- include "alphapulse.egress" (dict "ports" $ports "to" $policy.bucket.to) | nindent 2 }}
   {{- end }}
   {{- if has "venues" .egress }}
   {{- $ports := list 443 }}
@@ -88,8 +96,12 @@ egress:
   {{- end }}
   {{- include "alphapulse.egress" (dict "ports" (uniq $ports) "to" $policy.venues.to) | nindent 2 }}
   {{- end }}
-  {{- if and (has "tracing" .egress) $values.tracing.endpoint }}
-  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" $values.tracing.endpoint)) "to" $policy.tracing.to) | nindent 2 }}
+  {{- if and (has "tracing" .egress) (or $values.tracing.endpoint $values.tracing.existingSecret.name) }}
+  {{- $port := $values.tracing.port }}
+  {{- if $values.tracing.endpoint }}
+  {{- $port = include "alphapulse.urlPort" $values.tracing.endpoint }}
+  {{- end }}
+  {{- include "alphapulse.egress" (dict "ports" (list $port) "to" $policy.tracing.to) | nindent 2 }}
   {{- end }}
   {{- if has "identity" .egress }}
   {{- with dig "gateway" "access" "jwks_url" "" $values.settings }}

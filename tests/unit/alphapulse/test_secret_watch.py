@@ -66,6 +66,21 @@ async def test_a_changed_secret(secret: Path) -> None:
     assert await watch.ended() == [secret]
 
 
+async def test_a_secret_that_kubernetes_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume's files are links through ``..data``, which is replaced as a whole; length and name stay."""
+    for version in ("..1", "..2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "password").write_text(f"secret{version}")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "password").symlink_to("..data/password")
+    monkeypatch.setenv("ALPHAPULSE_KAFKA__SASL_PASSWORD_FILE", str(tmp_path / "password"))
+    watch = Watch(Settings())
+    await watch.goes_on()
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+    assert await watch.ended() == [tmp_path / "password"]
+
+
 async def test_an_invalid_configuration_is_not_used(secret: Path) -> None:
     watch = Watch(Settings(), valid=False)
     await asyncio.sleep(2 * POLL)

@@ -17,6 +17,8 @@ SETS: Final[Mapping[str, Path]] = {
     path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))
 }
 RUNNING: Final = tuple(name for name in SETS if name != "off")
+SECRETS: Final = "/etc/alphapulse-secrets"
+"""Where a pod has its files from Secrets."""
 WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "Job", "Pod"})
 
 Object = dict[str, Any]
@@ -111,3 +113,22 @@ def container(pod: Object) -> Object:
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     """Return whether matchLabels ``selector`` matches ``labels``."""
     return selector.items() <= labels.items()
+
+
+def component_of(pod: Object) -> str:
+    """Return what a pod runs: ``processors``, ``collector-kraken``, ``init`` …"""
+    return str(pod["metadata"]["labels"]["app.kubernetes.io/component"])
+
+
+def files_of(pod: Object) -> dict[str, tuple[str, str]]:
+    """Return the files that a pod has of Secrets: path in the container → (Secret, key)."""
+    volumes = {one["name"]: one for one in pod["spec"].get("volumes", ())}
+    found: dict[str, tuple[str, str]] = {}
+    for mount in container(pod).get("volumeMounts", ()):
+        for source in volumes.get(mount["name"], {}).get("projected", {}).get("sources", ()):
+            secret = source["secret"]
+            for item in secret["items"]:
+                path = f"{mount['mountPath']}/{item['path']}"
+                assert path not in found, "one hides the other"
+                found[path] = (secret["name"], item["key"])
+    return found

@@ -76,6 +76,39 @@ def test_services_reach_their_servers_and_no_more() -> None:
     assert ways(rendered("external"), "gateway").keys() == {(9096,), (443,), (8443,)}
 
 
+def test_tokens_and_buckets_are_reached_by_who_needs_them() -> None:
+    found = rendered("oauth")
+    storage = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]
+    for component, _ in found.services():
+        told = ways(found, component)
+        assert told[9443,] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}], component
+        assert ((9000,) in told) is (component == "sink-parquet")
+        assert (4317,) in told, "traces, at an address in a Secret"
+    assert ways(found, "sink-parquet")[9000,] == storage
+    assert ways(found, "init")[9443,], "makes topics"
+    assert (4317,) not in ways(found, "init")
+    assert (9443,) not in ways(found, "test")
+    assert ways(minimal(), "sink-parquet").keys() == {(9092,), (8081,)}
+    named = {"networkPolicy": {"bucket": {"ports": [443, 80]}}, "sinkParquet": {"bucket": {"url": "gs://market"}}}
+    assert ways(minimal(**named), "sink-parquet")[443, 80] is None, "any"
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("s3://market/live?region=eu-central-1", 443),
+        ("s3://market?endpoint_override=minio:9000&scheme=http", 9000),
+        ("s3://market?scheme=http&endpoint_override=minio%3A9001", 9001),
+        ("s3://market?endpoint_override=minio&scheme=http", 80),
+        ("s3://market?endpoint_override=https://minio:9002", 9002),
+        ("gs://market/live", 443),
+        ("abfss://market@desk.dfs.core.windows.net/live", 443),
+    ],
+)
+def test_port_of_a_bucket(url: str, port: int) -> None:
+    assert (port,) in ways(minimal(sinkParquet={"bucket": {"url": url}}), "sink-parquet")
+
+
 def test_venues_are_on_the_internet_and_not_in_the_cluster() -> None:
     for component, _ in rendered("minimal").services():
         if component.startswith("collector-"):

@@ -20,7 +20,7 @@ RESOURCES_OF_OTHERS = {
 
 
 def test_there_are_sets_for_what_people_run() -> None:
-    wanted = {"minimal", "production", "external", "operators", "keda", "tls", "single-venue", "off"}
+    wanted = {"minimal", "production", "external", "operators", "keda", "tls", "mtls", "oauth", "single-venue", "off"}
     assert wanted <= SETS.keys()
 
 
@@ -106,6 +106,17 @@ def test_names_of_services_begin_with_a_letter(name: str) -> None:
         ("settings.processors.drain_secs", 3),
         ("settings.processors.drain_seconds", 600),
         ("settings.kafka.sasl_password", "secret"),
+        ("settings.kafka.ssl_certfile", "/etc/cert.pem"),
+        ("settings.kafka.sasl_oauth_cafile", "/etc/ca.pem"),
+        ("settings.kafka.sasl_oauth_token_url", "https://login.example/token"),
+        ("settings.clickhouse.ssl_cafile", "/etc/ca.pem"),
+        ("settings.ops.port", 9101),
+        ("settings.parquet.path", "s3://market"),
+        ("kafka.sasl.oauth.tokenUrl", "http://login.example/token"),
+        ("kafka.tls.clientSecret.keyKey", ""),
+        ("sinkParquet.bucket.url", "/parquet"),
+        ("sinkParquet.bucket.url", "s3://user:secret@market"),
+        ("sinkParquet.bucket.url", "file:///parquet"),
         ("settings.clickhouse.dsn", "clickhouse://a:b@c:1"),
         ("settings.gateway.access.secret", "0123456789abcdef0123456789abcdef"),
         ("gateway.replicas", "two"),
@@ -144,6 +155,10 @@ def test_the_schema_refuses(path: str, wrong: Any) -> None:
         ({"kafka": {"bootstrap": ""}}, "kafka.bootstrap: name your brokers"),
         ({"redpanda": {"enabled": True}}, "kafka.bootstrap and redpanda.enabled are both set"),
         ({"registry": {"existingSecret": {"name": "a"}}}, "registry.url and registry.existingSecret"),
+        (
+            {"tracing": {"endpoint": "http://traces:4318", "existingSecret": {"name": "a"}}},
+            "tracing.endpoint and tracing.existingSecret are both set",
+        ),
         ({"clickhouse": {"existingSecret": {"name": ""}}}, "clickhouse.existingSecret.name: sinkClickhouse needs"),
         ({"clickhouseInstallation": {"enabled": True}}, "clickhouseInstallation.passwordSecret.name"),
         ({"sinkParquet": {"replicas": 2}}, "sinkParquet.replicas: 2 sinks need one folder"),
@@ -154,12 +169,50 @@ def test_the_schema_refuses(path: str, wrong: Any) -> None:
         ({"settings": {"gateway": {"access": {"mode": "open"}}}}, "settings.gateway.access.mode: open to everyone"),
         ({"gateway": {"access": {"tokenSecret": {"name": "a"}}}}, "settings.gateway.access.issuer: empty"),
         ({"gateway": {"kafkaSecret": "a"}}, "gateway.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty"),
+        ({"gateway": {"kafkaClientSecret": "a"}}, "gateway.kafkaClientSecret: set, but kafka.tls.clientSecret.name"),
+        ({"keda": {"kafkaSecret": "a"}}, "keda.kafkaSecret: set, but kafka.sasl.existingSecret.name is empty"),
+        ({"kafka": {"tls": {"clientSecret": {"name": "a"}}}}, "kafka.tls.clientSecret: set, but kafka.tls.enabled"),
+        ({"kafka": {"tls": {"caSecret": {"name": "a"}}}}, "kafka.tls.caSecret: set, but kafka.tls.enabled is false"),
+        ({"registry": {"tls": {"caSecret": {"name": "a"}}}}, "registry.tls.caSecret: set, but http://redpanda:8081"),
+        (
+            {"registry": {"url": "", "tls": {"clientSecret": {"name": "a"}}}},
+            "registry.tls.clientSecret: set, but there is no registry",
+        ),
+        (
+            {
+                "clickhouse": {"tls": {"caSecret": {"name": "a"}}},
+                "clickhouseInstallation": {"enabled": True, "passwordSecret": {"name": "a"}},
+            },
+            "clickhouse.tls.caSecret: set, but the server of clickhouseInstallation has no TLS",
+        ),
+        ({"kafka": {"sasl": {"mechanism": "OAUTHBEARER"}}}, "kafka.sasl.existingSecret.name: OAUTHBEARER needs"),
+        (
+            {"kafka": {"sasl": {"mechanism": "OAUTHBEARER", "existingSecret": {"name": "a"}}}},
+            "kafka.sasl.oauth.tokenUrl: OAUTHBEARER needs the token endpoint",
+        ),
+        ({"kafka": {"sasl": {"oauth": {"scope": "a"}}}}, "kafka.sasl.mechanism is SCRAM-SHA-256, not OAUTHBEARER"),
+        (
+            {"sinkParquet": {"bucket": {"url": "s3://market"}, "persistence": {"existingClaim": "lake"}}},
+            "sinkParquet.bucket.url and sinkParquet.persistence.existingClaim are both set",
+        ),
+        (
+            {"sinkParquet": {"bucket": {"credentialsSecret": {"name": "a"}}}},
+            "sinkParquet.bucket.credentialsSecret: set, but sinkParquet.bucket.url is empty",
+        ),
+        (
+            {"sinkParquet": {"bucket": {"url": "abfss://m@a.dfs.example", "credentialsSecret": {"name": "a"}}}},
+            "sinkParquet.bucket.credentialsSecret: a file of credentials is for s3:// and gs://",
+        ),
         ({"ingress": {"enabled": True}}, "ingress.hosts: empty"),
         ({"gateway": {"port": 9100}}, "gateway.port: 9100 is the port of metrics"),
         ({"gateway": {"extraEnv": [{"name": "A"}, {"name": "A"}]}}, "extraEnv: A of gateway is set twice"),
         (
             {"init": {"extraEnv": [{"name": "ALPHAPULSE_CLICKHOUSE__DSN", "value": "x"}]}},
             "extraEnv: ALPHAPULSE_CLICKHOUSE__DSN of init is set twice, or by the chart",
+        ),
+        (
+            {"gateway": {"extraEnv": [{"name": "ALPHAPULSE_X"}, {"name": "ALPHAPULSE_X_FILE"}]}},
+            "extraEnv: ALPHAPULSE_X_FILE of gateway is set twice",
         ),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: empty"),
         ({"ingress": {"enabled": True, "hosts": ["a"]}, "gateway": {"enabled": False}}, "gateway.enabled: ingress"),

@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import helm_python
 import pytest
 
 from alphapulse import service
+from alphapulse.config.settings import HandoverSettings, ProcessorSettings
 from alphapulse.supervisor.supervisor import KILL_SECONDS
-from tests.unit.helm.chart import RUNNING, container, minimal, rendered, values
-
-SECRETS: Final = frozenset(
-    {
-        "ALPHAPULSE_KAFKA__SASL_USERNAME",
-        "ALPHAPULSE_KAFKA__SASL_PASSWORD",
-        "ALPHAPULSE_CLICKHOUSE__DSN",
-        "ALPHAPULSE_GATEWAY__ACCESS__SECRET",
-    }
-)
+from tests.unit.helm.chart import RUNNING, component_of, container, files_of, merged, minimal, render, rendered, values
 
 SCRATCH: Final = {"/data": "data", "/tmp": "tmp"}  # noqa: S108 a path in the container
 
@@ -41,7 +34,7 @@ def test_every_pod_is_restricted(name: str) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert not any("hostPort" in port for port in one.get("ports", ()))
-        allowed = {"name", "configMap", "emptyDir", "secret", "persistentVolumeClaim"}
+        allowed = {"name", "configMap", "emptyDir", "projected", "persistentVolumeClaim"}
         assert all(volume.keys() <= allowed for volume in spec.get("volumes", ()))
 
 
@@ -58,33 +51,38 @@ def test_no_pod_has_a_token_of_the_cluster(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RUNNING)
-def test_secrets_come_from_secrets_only(name: str) -> None:
+def test_secrets_come_as_files_and_from_secrets_only(name: str) -> None:
+    """A process's variables stay in /proc/PID/environ, and do not change with the Secret."""
     found = rendered(name)
     for _, pod in found.pods():
         for variable in container(pod).get("env", ()):
-            told = variable["name"]
-            secret = told in SECRETS or told.startswith("ALPHAPULSE_VENUES__") or told == "ALPHAPULSE_REGISTRY__URL"
-            assert ("value" in variable) is not secret, told
-            if secret:
-                assert variable["valueFrom"].keys() == {"secretKeyRef"}
-                assert variable["valueFrom"]["secretKeyRef"]["name"]
+            assert variable.keys() == {"name", "value"}, variable["name"]
+            told = variable["name"].removesuffix("_FILE")
+            if told.endswith(("PASSWORD", "SECRET", "DSN", "USERNAME", "__KEY", "REGISTRY__URL")):
+                assert variable["name"] == f"{told}_FILE"
+                assert variable["value"] in files_of(pod)
+        assert not container(pod).get("envFrom")
     for config in found.of("ConfigMap").values():
         for text in config["data"].values():
-            assert not any(f"{word} =" in text for word in ("sasl_password", "dsn", "secret", "key"))
+            assert not any(f"{word} =" in text for word in ("password", "dsn", "secret", "key"))
+
+
+def readers(name: str) -> dict[str, set[str]]:
+    """Return who has something of each Secret."""
+    who: dict[str, set[str]] = {}
+    for _, pod in rendered(name).pods():
+        for secret, _ in files_of(pod).values():
+            who.setdefault(secret, set()).add(component_of(pod))
+    return who
 
 
 def test_a_secret_is_known_to_who_needs_it() -> None:
-    who: dict[str, set[str]] = {}
-    for _, pod in rendered("production").pods():
-        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
-        for variable in container(pod).get("env", ()):
-            if "valueFrom" in variable:
-                reference = variable["valueFrom"]["secretKeyRef"]["name"]
-                who.setdefault(reference, set()).add(component)
+    who = readers("production")
     everyone = who.pop("registry")
     assert everyone >= {"init", "processors", "sink-parquet"}
     collectors = {component for component in everyone if component.startswith("collector-")}
     assert who == {
+        "kafka-ca": everyone,
         "kafka-admin": {"init"},
         "kafka-collectors": collectors,
         "kafka-processors": {"processors"},
@@ -93,26 +91,47 @@ def test_a_secret_is_known_to_who_needs_it() -> None:
         "clickhouse-reader": {"gateway"},
         "clickhouse-migrator": {"init"},
         "alpaca-account": {"collector-alpaca"},
+        "gateway-keys": {"gateway"},
+    }
+    assert readers("tls")["issuer"] == {"gateway"}
+    assert readers("external")["gateway-token"] == {"gateway"}
+    assert readers("oauth")["bucket-writer"] == {"sink-parquet"}
+
+
+def test_certificates_are_known_to_who_needs_them() -> None:
+    who = readers("mtls")
+    everyone = who.pop("kafka-ca")
+    collectors = {component for component in everyone if component.startswith("collector-")}
+    assert everyone == collectors | {"init", "processors", "sink-clickhouse", "sink-parquet", "gateway"}
+    tables = {"sink-clickhouse", "gateway", "init"}
+    assert who == {
+        "registry-ca": everyone,
+        "registry-client": everyone,
+        "kafka-admin": {"init"},
+        "kafka-collectors": collectors,
+        "kafka-gateway": {"gateway"},
+        "kafka-client": {"processors", "sink-clickhouse", "sink-parquet"},
+        "clickhouse-ca": tables,
+        "clickhouse-writer": {"sink-clickhouse"},
+        "clickhouse-reader": {"gateway"},
+        "clickhouse-migrator": {"init"},
+        "gateway-keys": {"gateway"},
     }
 
 
-def test_files_of_secrets_are_mounted_where_the_configuration_looks_for_them() -> None:
-    found = rendered("production")
-    gateway = dict(found.services())["gateway"]
-    volumes = {one["name"]: one for one in gateway["spec"]["volumes"]}
-    assert volumes["access"]["secret"]["secretName"] == "gateway-keys"
-    assert volumes["access"]["secret"]["defaultMode"] & 0o022 == 0, "the gateway refuses a file that others may write"
-    mounts = {one["name"]: one["mountPath"] for one in container(gateway)["volumeMounts"]}
-    text = found.one("ConfigMap", "live-alphapulse-config")["data"]["services.toml"]
-    assert f'keys_path = "{mounts["access"]}/keys.json"' in text
-    assert f'ssl_cafile = "{mounts["kafka-ca"]}/ca.crt"' in text
-    tls = rendered("tls")
-    gateway = dict(tls.services())["gateway"]
-    mounts = {one["name"]: one["mountPath"] for one in container(gateway)["volumeMounts"]}
-    text = tls.one("ConfigMap", "live-alphapulse-config")["data"]["services.toml"]
-    assert f'public_key_path = "{mounts["issuer"]}/issuer.pem"' in text
-    for component, pod in tls.services():
-        assert ("issuer" in {one["name"] for one in pod["spec"]["volumes"]}) is (component == "gateway")
+@pytest.mark.parametrize("name", RUNNING)
+def test_files_of_secrets_are_readable_by_the_processes_and_written_by_nobody(name: str) -> None:
+    """They belong to root and to the group of fsGroup; the gateway refuses keys that others may write."""
+    for _, pod in rendered(name).pods():
+        volumes = [one["projected"] for one in pod["spec"].get("volumes", ()) if "projected" in one]
+        assert all(one["defaultMode"] == 0o440 for one in volumes)
+        assert not any(
+            "mode" in item for one in volumes for source in one["sources"] for item in source["secret"]["items"]
+        )
+        mounts = [one for one in container(pod).get("volumeMounts", ()) if one["name"] == "secrets"]
+        assert len(mounts) == len(volumes) == bool(files_of(pod))
+        # A subPath would not follow the Secret.
+        assert all(one["readOnly"] and "subPath" not in one for one in mounts)
 
 
 @pytest.mark.parametrize("name", RUNNING)
@@ -124,21 +143,34 @@ def test_everything_that_is_written_has_a_volume(name: str) -> None:
         for name_of in SCRATCH.values():
             assert volumes[name_of]["emptyDir"]["sizeLimit"]
         assert SCRATCH.items() <= {path: one["name"] for path, one in mounts.items()}.items()
-        assert ("/parquet" in mounts) is (component == "sink-parquet")
+        bucket = values(name).get("sinkParquet", {}).get("bucket")
+        assert ("/parquet" in mounts) is (component == "sink-parquet" and not bucket)
         writable = {path for path, one in mounts.items() if not one.get("readOnly")}
         assert writable <= {*SCRATCH, "/parquet"}
 
 
+@pytest.mark.parametrize("wait", [None, 0, 60])
 @pytest.mark.parametrize("name", RUNNING)
-def test_nothing_is_killed_before_it_has_stopped(name: str) -> None:
-    settings: dict[str, Any] = values(name).get("settings", {})
-    drain = settings.get("processors", {}).get("drain_seconds", 10)
-    for component, pod in rendered(name).services():
+def test_nothing_is_killed_before_it_has_stopped(name: str, wait: int | None) -> None:
+    given = values(name) if wait is None else merged(values(name), {"settings": {"handover": {"wait_s": wait}}})
+    settings: dict[str, Any] = given.get("settings", {})
+    drain = settings.get("processors", {}).get("drain_seconds", ProcessorSettings().drain_seconds)
+    handover = settings.get("handover", {}).get("wait_s", HandoverSettings().wait_s)
+    collectors = 0
+    for component, pod in render(given).services():
         pause = container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         needed = pause + service.GRACE_SECONDS + service.LAST_GRACE_SECONDS + 1
         needed += drain if component == "processors" else 0
-        needed += KILL_SECONDS if component.startswith("collector-") else 0
+        if component.startswith("collector-"):
+            needed += handover + KILL_SECONDS
+            collectors += 1
         assert pod["spec"]["terminationGracePeriodSeconds"] > needed, component
+    assert collectors
+
+
+def test_a_grace_period_that_is_shorter_than_the_handover_is_refused() -> None:
+    with pytest.raises(helm_python.HelmRenderError, match="terminationGracePeriodSeconds: 89 is less than"):
+        minimal(settings={"handover": {"wait_s": 60}}, collectors={"terminationGracePeriodSeconds": 89})
 
 
 def test_the_gateway_leaves_its_service_before_it_stops() -> None:
@@ -174,4 +206,6 @@ def test_annotations_of_accounts() -> None:
     accounts = rendered("external").of("ServiceAccount")
     owned = {name for name, one in accounts.items() if "example.com/owner" in one["metadata"].get("annotations", {})}
     assert owned == accounts.keys() - {"live-alphapulse-test"}
+    role = {name for name, one in rendered("oauth").of("ServiceAccount").items() if "role-arn" in json.dumps(one)}
+    assert role == {"live-alphapulse-sink-parquet"}, "the bucket's alone"
     assert "example.com" not in json.dumps(rendered("minimal").objects)

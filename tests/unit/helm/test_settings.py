@@ -17,34 +17,55 @@ from alphapulse.config import Settings, load
 from alphapulse.errors import ConfigError
 from producers.collector import rules
 from producers.registry import names
-from tests.unit.helm.chart import CHART, ROOT, RUNNING, Object, container, merged, minimal, render, rendered, values
+from tests.unit.helm.chart import (
+    CHART,
+    ROOT,
+    RUNNING,
+    SECRETS,
+    Object,
+    container,
+    files_of,
+    merged,
+    minimal,
+    render,
+    rendered,
+    values,
+)
 
 TOLD = {
     "ALPHAPULSE_KAFKA__SASL_USERNAME": "svc",
     "ALPHAPULSE_KAFKA__SASL_PASSWORD": "hush",
     "ALPHAPULSE_REGISTRY__URL": "https://svc:hush@registry:8443",
-    "ALPHAPULSE_CLICKHOUSE__DSN": "clickhouse://svc:hush@clickhouse:8123",
+    "ALPHAPULSE_CLICKHOUSE__DSN": "https://svc:hush@clickhouse:8443",
+    "ALPHAPULSE_TRACING__ENDPOINT": "http://svc:hush@traces:4317",
     "ALPHAPULSE_GATEWAY__ACCESS__SECRET": "0123456789abcdef0123456789abcdef",
 }
 """What the Secrets may hold; other variables (accounts at venues) hold any text."""
 
 
-def environment(pod: Object) -> dict[str, str]:
-    """Return a pod's variables, with something in each Secret."""
-    variables = container(pod).get("env", ())
-    return {one["name"]: one.get("value") or TOLD.get(one["name"], "hush") for one in variables}
+def environment(pod: Object, folder: Path) -> dict[str, str]:
+    """Return a pod's variables, with its files in ``folder`` instead of in the container."""
+    variables = {one["name"]: one["value"] for one in container(pod).get("env", ())}
+    for path in files_of(pod):
+        (name,) = (name for name, value in variables.items() if value == path)
+        variables[name] = str(folder / path.removeprefix("/"))
+        Path(variables[name]).parent.mkdir(parents=True, exist_ok=True)
+        Path(variables[name]).write_text(TOLD.get(name.removesuffix("_FILE"), "hush") + "\n", encoding="utf-8")
+    assert not [value for value in variables.values() if value.startswith(SECRETS)], "named, but not mounted"
+    return variables
 
 
 def settings_of(pod: Object, config: Object, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return the settings that a pod's process reads."""
     for name in [name for name in os.environ if name.startswith("ALPHAPULSE_")]:
         monkeypatch.delenv(name)
-    for name, value in environment(pod).items():
+    variables = environment(pod, folder)
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     for name, text in config["data"].items():
         (folder / name).write_text(text, encoding="utf-8")
     (mounted,) = (one["mountPath"] for one in container(pod)["volumeMounts"] if one["name"] == "config")
-    assert environment(pod)["ALPHAPULSE_CONFIG"] == mounted
+    assert variables["ALPHAPULSE_CONFIG"] == mounted
     arguments = container(pod)["args"]
     if arguments[0] == "collect":
         return rules.load(folder, own={arguments[1]})
@@ -102,23 +123,42 @@ def test_values_arrive_as_they_were_given(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("name", "protocol", "authority"),
+    ("name", "protocol", "authority", "certificate"),
     [
-        ("minimal", "PLAINTEXT", False),
-        ("tls", "SSL", True),
-        ("external", "SASL_SSL", False),
-        ("operators", "SSL", True),
+        ("minimal", "PLAINTEXT", False, False),
+        ("tls", "SSL", True, False),
+        ("external", "SASL_SSL", False, False),
+        ("operators", "SSL", True, False),
+        ("mtls", "SSL", True, True),
+        ("oauth", "SASL_SSL", True, False),
     ],
 )
 def test_how_brokers_are_spoken_to(
-    name: str, protocol: str, authority: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, protocol: str, authority: bool, certificate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = rendered(name)
     pod = dict(found.services())["processors"]
     kafka = settings_of(pod, found.one("ConfigMap", "live-alphapulse-config"), tmp_path, monkeypatch).kafka
     assert kafka.security_protocol == protocol
     assert (kafka.ssl_cafile is not None) is authority
-    assert any(volume["name"] == "kafka-ca" for volume in pod["spec"]["volumes"]) is authority
+    assert (f"{SECRETS}/kafka/ca.crt" in files_of(pod)) is authority
+    assert {kafka.ssl_certfile is not None, kafka.ssl_keyfile is not None} == {certificate}
+    assert bool(kafka.ssl_key_password.get_secret_value()) is certificate
+
+
+def test_tokens_for_brokers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = rendered("oauth")
+    pod = dict(found.services())["gateway"]
+    settings = settings_of(pod, found.one("ConfigMap", "live-alphapulse-config"), tmp_path, monkeypatch)
+    assert settings.kafka.sasl_mechanism == "OAUTHBEARER"
+    assert settings.kafka.sasl_oauth_token_url == values("oauth")["kafka"]["sasl"]["oauth"]["tokenUrl"]
+    assert settings.kafka.sasl_oauth_scope == "kafka market-data"
+    assert settings.kafka.sasl_oauth_cafile is not None
+    assert settings.kafka.sasl_username == "svc"
+    assert settings.kafka.sasl_password.get_secret_value() == "hush"
+    assert settings.tracing.endpoint == TOLD["ALPHAPULSE_TRACING__ENDPOINT"]
+    assert settings.ops.follow_secrets is False
+    assert settings.handover.wait_s == 60
 
 
 @pytest.mark.parametrize("name", RUNNING)

@@ -110,46 +110,6 @@ def test_scaling_stays_within_the_partitions(name: str) -> None:
         assert ("replicas" in workload["spec"]) is not scaled
 
 
-def test_scaling_by_lag_reads_the_group_and_topics_of_the_service() -> None:
-    found = rendered("keda")
-    processors = found.one("ScaledObject", "live-alphapulse-processors")["spec"]
-    assert processors["maxReplicaCount"] == topics.PARTITIONS, "40 were asked for"
-    told = [trigger["metadata"] for trigger in processors["triggers"]]
-    assert [one["topic"] for one in told] == [topics.L2, topics.TRADES]
-    assert {one["consumerGroup"] for one in told} == {"desk-processors"}
-    assert {one["lagThreshold"] for one in told} == {"30000"}
-    assert all(one["tls"] == "enable" and one["sasl"] == "scram_sha256" for one in told)
-    sink = found.one("ScaledObject", "live-alphapulse-sink-clickhouse")["spec"]
-    assert [one["metadata"]["topic"] for one in sink["triggers"]] == [topics.TRADES, topics.CANDLES]
-    (authentication,) = found.of("TriggerAuthentication").values()
-    assert {one["parameter"]: (one["name"], one["key"]) for one in authentication["spec"]["secretTargetRef"]} == {
-        "username": ("kafka-user", "username"),
-        "password": ("kafka-user", "password"),
-        "ca": ("kafka-ca", "ca.pem"),
-    }
-    for one in found.of("ScaledObject").values():
-        for trigger in one["spec"]["triggers"]:
-            assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
-    assert found.of("HorizontalPodAutoscaler").keys() == {"live-alphapulse-gateway"}
-    plain = minimal(processors={"autoscaling": {"enabled": True, "type": "keda"}})
-    assert not plain.of("TriggerAuthentication")
-    assert "authenticationRef" not in json.dumps(plain.of("ScaledObject"))
-
-
-def test_parquet_files_outlive_their_pods() -> None:
-    stateful = rendered("production").one("StatefulSet", "live-alphapulse-sink-parquet")["spec"]
-    (claim,) = stateful["volumeClaimTemplates"]
-    assert claim["metadata"]["name"] == "parquet"
-    assert claim["spec"]["resources"]["requests"]["storage"] == "500Gi"
-    assert claim["spec"]["storageClassName"] == "fast"
-    assert stateful["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
-    shared = rendered("shared-volume").one("StatefulSet", "live-pulse-sink-parquet")["spec"]
-    assert shared["replicas"] == 3
-    assert "volumeClaimTemplates" not in shared
-    volumes = {one["name"]: one for one in shared["template"]["spec"]["volumes"]}
-    assert volumes["parquet"] == {"name": "parquet", "persistentVolumeClaim": {"claimName": "lake"}}
-
-
 @pytest.mark.parametrize("name", RUNNING)
 def test_init_runs_before_everything_else(name: str) -> None:
     found = rendered(name)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from producers.collect import main
+from alphapulse.config import Settings
+from alphapulse.supervisor.supervisor import ChildSpec, variables_of
+from producers.collect import Collectors, main
+from producers.collector import rules
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +49,44 @@ def test_faults_of_other_venues_are_told_but_not_that_they_lack_a_key(
         "venues.kraken.depth",
         "venues.alpaca.symbols",
     ]
+
+
+class Started:
+    """Stands for a supervisor: keeps what it is to start."""
+
+    def __init__(self) -> None:
+        self.specs: list[ChildSpec] = []
+
+    async def start(self, spec: ChildSpec) -> None:
+        self.specs.append(spec)
+
+
+async def test_secrets_in_files_stay_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector follows them, and neither its environment nor that of its successors has them."""
+    (tmp_path / "exchanges.toml").write_text('[venues.alpaca]\nsymbols = ["AAPL"]\n')
+    monkeypatch.setenv("ALPHAPULSE_CONFIG", str(tmp_path))
+    monkeypatch.setenv("ALPHAPULSE_KAFKA__BOOTSTRAP", "kafka:9093")
+    names = (
+        "ALPHAPULSE_KAFKA__SASL_USERNAME",
+        "ALPHAPULSE_KAFKA__SASL_PASSWORD",
+        "ALPHAPULSE_VENUES__ALPACA__KEY",
+        "ALPHAPULSE_VENUES__ALPACA__SECRET",
+    )
+    for name in names:
+        (tmp_path / name).write_text("hush\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    settings: Settings = rules.load(tmp_path, own=["alpaca"])
+    supervisor = Started()
+    await Collectors(supervisor, settings, tmp_path).go_over_to(["alpaca"])  # type: ignore[arg-type]
+    (spec,) = supervisor.specs
+    variables = variables_of(spec.settings, spec.variables)
+    assert {name: variables[f"{name}_FILE"] for name in names} == {name: str(tmp_path / name) for name in names}
+    assert variables["ALPHAPULSE_KAFKA__BOOTSTRAP"] == "kafka:9093"
+    assert not variables.keys() & set(names)
+    assert "hush" not in variables.values()
+    for name in names:
+        monkeypatch.delenv(f"{name}_FILE")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    read = rules.load(tmp_path, own=["alpaca"])
+    assert read.kafka.sasl_password.get_secret_value() == read.venues["alpaca"].secret.get_secret_value() == "hush"
