@@ -9,8 +9,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
+from alphapulse.cli.app import app
 from alphapulse.topics import TOPICS
 from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
@@ -186,6 +188,27 @@ def test_broken_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "x.md: folder: a folder: link to a file in it",
         "x.md: ../x: leaves the repository",
     ]
+
+
+def test_every_figure_of_sizing_says_where_it_comes_from() -> None:
+    text = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
+    rows = [
+        row
+        for table in re.findall(r"^\|[^\n]*\| figure \| \|\n\|[-:|]+\|\n((?:\|[^\n]*\n)+)", text, re.MULTILINE)
+        for row in table.splitlines()
+    ]
+    assert len(rows) > 15
+    assert [row for row in rows if not re.search(r"\| (?:measured|bound|estimate)\b[^|]*\|$", row)] == []
+    programs = set(re.findall(r"`(?:python -m tests\.benchmarks\.)?(bench_\w+)", text))
+    assert len(programs) > 5
+    assert [name for name in programs if not (ROOT / "tests" / "benchmarks" / f"{name}.py").is_file()] == []
+
+
+def test_services_and_programs_are_all_described() -> None:
+    text = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    commands = typer.main.get_group(app).commands
+    assert len(commands) > 15
+    assert [name for name in commands if not re.search(rf"`alphapulse {name}\b", text)] == []
 
 
 def test_the_table_of_topics_is_of_the_topics() -> None:
