@@ -55,12 +55,14 @@ def test_every_block_is_run_or_says_why_not(path: Path) -> None:
         if not block.runnable:
             continue
         assert block.marker is not None, f"{block.place}: neither run nor marked with why not (tests/documents)"
+        named = re.findall(r"\btests(?:/[\w.-]*\w)+", block.marker.reason or "")
+        assert [name for name in named if not (ROOT / name).exists()] == [], block.place
         for test in block.marker.tests:
             file = ROOT / test
             assert file.is_file(), f"{block.place}: {test} does not exist"
             if test.startswith("tests/"):
-                named = file.read_text(encoding="utf-8")
-                reads = path.name in named or f'"{path.parent.name}"' in named or "in documents()" in named
+                code = file.read_text(encoding="utf-8")
+                reads = path.name in code or f'"{path.parent.name}"' in code or "in documents()" in code
                 assert reads, f"{block.place}: {test} does not read {path.name}"
 
 
