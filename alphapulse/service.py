@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import faulthandler
 import functools
 import gc
@@ -48,6 +49,8 @@ WAITING_SECONDS = 60.0
 
 CHANGED_SECONDS = 5.0
 """Minimum interval if the reason changes."""
+
+_PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 
 Main = Callable[["Service"], Awaitable[None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -447,9 +450,17 @@ def run(
 
 
 def _forbid_core_dumps() -> None:
-    """Write no image of this process's memory, which holds passwords and keys, if it crashes."""
+    """Write no image of this process's memory, which holds passwords and keys, if it crashes.
+
+    The limit is for files. Linux ignores it where ``kernel.core_pattern`` is a pipe (systemd-coredump, apport), so
+    there the process is made not dumpable as well. Then only root may attach a debugger or a profiler, and read
+    ``/proc/PID/environ``.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise ServiceError(f"cannot turn off core dumps (prctl PR_SET_DUMPABLE): {reason}")
 
 
 def _close_tracer(service: Service | None) -> None:

@@ -4,12 +4,12 @@
     scripts/compose_smoke.py [--images] [--build] [--keep] [--skip STEP]
 
 Runs the compose file with deploy/standin/docker-compose.yml (no image is pulled) on simulated venues: waits for
-health, looks at the containers' rights, follows a moving book through the gateway, compares ClickHouse and Parquet with
-the topics offset by offset, looks at Prometheus' targets and alerts, stalls a venue and then a collector until an
-alert fires, makes a service hang, kills every container with SIGKILL, scales the processors to 2 and back, restarts
-the broker, and takes everything down. Prints each step with its seconds; the exit code is 1 if a step fails. Needs root
-(for signals from outside) and the packages of requirements.lock. ``--images``: the same without the stand-ins, on the
-images that the compose file names.
+health, looks at the containers' rights, follows a moving book through the gateway, runs the query of
+docs/quickstart.md, compares ClickHouse and Parquet with the topics offset by offset, looks at Prometheus' targets and
+alerts, stalls a venue and then a collector until an alert fires, makes a service hang, kills every container with
+SIGKILL, scales the processors to 2 and back, restarts the broker, and takes everything down. Prints each step with its
+seconds; the exit code is 1 if a step fails. Needs root (for signals from outside) and the packages of
+requirements.lock. ``--images``: the same without the stand-ins, on the images that the compose file names.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from steps import Failed, run  # noqa: E402
 
 from alphapulse import topics  # noqa: E402
 from sinks.clickhouse.tables import TABLE_OF  # noqa: E402
+from tests.documents.blocks import blocks  # noqa: E402
 
 FILES: Final = ["docker-compose.yml", "deploy/standin/docker-compose.yml"]
 STANDIN_REGISTRY: Final = "http://registry:8081/apis/ccompat/v7"
@@ -149,6 +150,25 @@ def book_moves(venue: str = "kraken", symbol: str = "BTC-USDT") -> None:
         script = f"import urllib.request as r; print(r.urlopen('{service}', timeout=10).read().decode()[:2000])"
         collector = compose("exec", "-T", "gateway", "python3", "-c", script, check=False)
         raise Failed(f"{error}; book {book}; venues {venues}; collector {collector}") from None
+
+
+def the_quickstarts_query_answers() -> str:
+    """Run the query of docs/quickstart.md as it stands there, but for the port."""
+    (block,) = (
+        block
+        for block in blocks(ROOT / "docs" / "quickstart.md")
+        if block.marker is not None and "scripts/compose_smoke.py" in block.marker.tests
+    )
+    command = block.text.replace("http://127.0.0.1:8123", CLICKHOUSE)
+
+    def told() -> str | None:
+        done = subprocess.run(["sh", "-e", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode or done.stderr:
+            raise Failed(done.stderr.strip()[-800:] or f"exit code {done.returncode}")
+        return done.stdout if "kraken" in done.stdout else None
+
+    lines = str(wait("trades of kraken", told, 60)).splitlines()
+    return f"{len(lines)} lines"
 
 
 async def _ends(names: tuple[str, ...]) -> dict[str, int]:
@@ -405,6 +425,7 @@ def main() -> int:
         ("up", comes_up),
         ("rights", rights_are_few),
         ("a book moves", book_moves),
+        ("the quickstart", the_quickstarts_query_answers),
         ("targets", targets_are_up),
         ("no alert", no_alert_fires),
         ("rows", rows_are_the_records),

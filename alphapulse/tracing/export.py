@@ -23,6 +23,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from alphapulse import logs
+from alphapulse.config.faults import without_password
 from alphapulse.tracing.context import TraceContext
 from alphapulse.tracing.tracer import TraceSpan
 
@@ -127,7 +128,7 @@ class _ReportingExporter(SpanExporter):
 
     def __init__(self, exporter: OTLPSpanExporter, endpoint: str) -> None:
         self._exporter = exporter
-        self._endpoint = endpoint
+        self._shown = without_password(endpoint)
         self._log = logs.get("tracing")
         self._words = _FirstWords()
         library = logging.getLogger("opentelemetry")
@@ -150,15 +151,14 @@ class _ReportingExporter(SpanExporter):
         if result is SpanExportResult.SUCCESS:
             self.exported += len(spans)
             if self._failing:
-                self._log.info("traces are exported again", endpoint=self._endpoint, lost=self._lost)
+                self._log.info("traces are exported again", endpoint=self._shown, lost=self._lost)
             self._failing, self._lost = False, 0
             return result
         self._lost += len(spans)
         if not self._failing:
             self._failing = True
-            self._log.warning(
-                "cannot export traces; silent until it succeeds", endpoint=self._endpoint, reason=self._words.text
-            )
+            reason = without_password(self._words.text)
+            self._log.warning("cannot export traces; silent until it succeeds", endpoint=self._shown, reason=reason)
         return result
 
     def shutdown(self) -> None:

@@ -1,4 +1,8 @@
-"""No secret shows: every secret setting holds a canary, and everything that services write or answer is searched."""
+"""No secret shows: every secret setting holds a canary, and everything that services write or answer is searched.
+
+Here of services that are refused or crash, and of commands; services that work are in
+``test_canaries_of_running_services.py``.
+"""
 
 from __future__ import annotations
 
@@ -103,13 +107,14 @@ def test_a_traceback_shows_none(settings: Settings) -> None:
 
 
 CRASH = """
-import faulthandler, os, sys
+import ctypes, faulthandler, os, sys
 from alphapulse import kafka, service
 from alphapulse.kafka.native import configuration
 
 async def main(running):
     secrets = kafka.connection(running.settings.kafka), configuration.connection(running.settings.kafka)
     plain = running.settings.kafka.sasl_password.get_secret_value()
+    assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0, "PR_GET_DUMPABLE: no core dump, not even by a pipe"
     if sys.argv[1] == "abort":
         faulthandler.enable()
         os.abort()
@@ -131,6 +136,7 @@ def test_a_crash_shows_none(tmp_path: Path, how: str, form: str) -> None:
     done = run([sys.executable, "-c", CRASH, how], tmp_path, given)
     assert done.returncode == (-signal.SIGABRT if how == "abort" else 1), done.stderr
     assert "main" in done.stderr, "a traceback"
+    assert "AssertionError" not in done.stderr
     assert MARK not in done.stdout + done.stderr
     assert written(tmp_path) == []
 
@@ -203,7 +209,7 @@ async def test_services_that_are_refused_show_none(tmp_path: Path, http: aiohttp
                     process = Path(f"/proc/{one.process.pid}")
                     told += [(process / "cmdline").read_text(), (process / "comm").read_text()]
                     limit = (process / "limits").read_text().partition("Max core file size")[2].split()[0]
-                    assert limit == "0", "no image of its memory"
+                    assert limit == "0", "no image of its memory in a file"
                 assert await asyncio.gather(*(one.stop() for one in made)) == [0] * len(made)
             finally:
                 await asyncio.gather(*(one.kill() for one in made))

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import web
 from aiokafka import TopicPartition
 
 from alphapulse.cli.acls import Acl
@@ -21,6 +16,7 @@ from alphapulse.kafka import consumer, native_consumer, native_producer, produce
 from alphapulse.kafka.tokens import TokenSource
 from alphapulse.kafka.waiting import check
 from tests.fixtures.secure_kafka import ON_SECURE_KAFKA, PLAIN_PASSWORD, SecureKafka
+from tests.fixtures.token_endpoint import TokenEndpoint, token_endpoint
 
 pytestmark = ON_SECURE_KAFKA
 
@@ -93,49 +89,13 @@ async def test_a_client_certificate_and_its_key_in_one_file(secure_kafka: Secure
 # --- OAUTHBEARER ---
 
 
-class Issuer:
-    """A token endpoint: tokens that are not signed, for the client that knows the secret."""
-
-    def __init__(self) -> None:
-        self.answer: tuple[int, Any] | None = None
-        self.requests = 0
-        self.url = ""
-
-    async def serve(self, request: web.Request) -> web.Response:
-        self.requests += 1
-        if self.answer is not None:
-            status, body = self.answer
-            return web.json_response(body, status=status)
-        form = await request.post()
-        expected = "Basic " + base64.b64encode(b"desk:oauth%2Fsecret").decode()
-        if request.headers.get("Authorization") != expected or form["grant_type"] != "client_credentials":
-            return web.json_response({"error": "invalid_client"}, status=401)
-        now = time.time()
-        claims = {"sub": "desk", "iat": now, "exp": now + 3600, "scope": str(form["scope"])}
-        parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=") for one in ({"alg": "none"}, claims)]
-        token = b".".join(parts).decode() + "."
-        return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": 3600})
+SECRET = "oauth/secret"
 
 
-@asynccontextmanager
-async def issuer() -> AsyncIterator[Issuer]:
-    made = Issuer()
-    app = web.Application()
-    app.router.add_post("/token", made.serve)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/token"
-    try:
-        yield made
-    finally:
-        await runner.cleanup()
-
-
-def bearer(broker: SecureKafka, tokens: Issuer) -> KafkaSettings:
+def bearer(broker: SecureKafka, tokens: TokenEndpoint) -> KafkaSettings:
     return broker.scram(
         "desk",
-        "oauth/secret",
+        SECRET,
         sasl_mechanism="OAUTHBEARER",
         sasl_oauth_token_url=tokens.url,
         sasl_oauth_scope="kafka",
@@ -143,12 +103,12 @@ def bearer(broker: SecureKafka, tokens: Issuer) -> KafkaSettings:
 
 
 async def test_oauthbearer(secure_kafka: SecureKafka, topic: str) -> None:
-    async with issuer() as tokens:
+    async with token_endpoint(SECRET) as tokens:
         await travels(bearer(secure_kafka, tokens), topic)
 
 
 async def test_a_token_is_kept_while_it_is_fresh(secure_kafka: SecureKafka) -> None:
-    async with issuer() as tokens:
+    async with token_endpoint(SECRET) as tokens:
         source = TokenSource(bearer(secure_kafka, tokens))
         first = await asyncio.to_thread(source.token)
         assert await asyncio.to_thread(source.token) == first
@@ -167,15 +127,15 @@ async def test_a_token_is_kept_while_it_is_fresh(secure_kafka: SecureKafka) -> N
 async def test_an_endpoint_that_gives_no_token(
     secure_kafka: SecureKafka, answer: tuple[int, Any], kind: type[Exception], told: str
 ) -> None:
-    async with issuer() as tokens:
+    async with token_endpoint(SECRET) as tokens:
         tokens.answer = answer
         with pytest.raises(kind, match=told) as refused:
             await check(bearer(secure_kafka, tokens))
-        assert "oauth/secret" not in str(refused.value)
+        assert SECRET not in str(refused.value)
 
 
 async def test_an_endpoint_that_is_away(secure_kafka: SecureKafka) -> None:
-    async with issuer() as tokens:
+    async with token_endpoint(SECRET) as tokens:
         settings = bearer(secure_kafka, tokens)
     with pytest.raises(BrokerUnavailable, match=r"kafka\.sasl_oauth_token_url: .* does not answer"):
         await check(settings)

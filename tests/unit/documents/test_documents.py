@@ -9,7 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
+from alphapulse.cli.app import app
 from alphapulse.config import load
 from alphapulse.topics import TOPICS
 from producers.simulator.scripts import load as faults_of
@@ -58,6 +60,8 @@ def test_every_block_is_run_or_says_why_not(path: Path) -> None:
         if not block.runnable:
             continue
         assert block.marker is not None, f"{block.place}: neither run nor marked with why not (tests/documents)"
+        named = re.findall(r"\btests(?:/[\w.-]*\w)+", block.marker.reason or "")
+        assert [name for name in named if not (ROOT / name).exists()] == [], block.place
         for test in block.marker.tests:
             assert (ROOT / test).is_file(), f"{block.place}: {test} does not exist"
             assert unread(block, test) is None, block.place
@@ -283,6 +287,27 @@ def test_broken_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "x.md: folder: a folder: link to a file in it",
         "x.md: ../x: leaves the repository",
     ]
+
+
+def test_every_figure_of_sizing_says_where_it_comes_from() -> None:
+    text = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
+    rows = [
+        row
+        for table in re.findall(r"^\|[^\n]*\| figure \| \|\n\|[-:|]+\|\n((?:\|[^\n]*\n)+)", text, re.MULTILINE)
+        for row in table.splitlines()
+    ]
+    assert len(rows) > 15
+    assert [row for row in rows if not re.search(r"\| (?:measured|bound|estimate)\b[^|]*\|$", row)] == []
+    programs = set(re.findall(r"`(?:python -m tests\.benchmarks\.)?(bench_\w+)", text))
+    assert len(programs) > 5
+    assert [name for name in programs if not (ROOT / "tests" / "benchmarks" / f"{name}.py").is_file()] == []
+
+
+def test_services_and_programs_are_all_described() -> None:
+    text = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    commands = typer.main.get_group(app).commands
+    assert len(commands) > 15
+    assert [name for name in commands if not re.search(rf"`alphapulse {name}\b", text)] == []
 
 
 def test_the_table_of_topics_is_of_the_topics() -> None:

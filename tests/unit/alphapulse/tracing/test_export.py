@@ -81,7 +81,7 @@ def test_spans_arrive_as_they_were(log: io.StringIO) -> None:
 
 def test_an_endpoint_that_is_away_is_told_once_and_again_when_it_is_back(log: io.StringIO) -> None:
     port = free_port()
-    export = OtlpExport(f"http://127.0.0.1:{port}", "gateway")
+    export = OtlpExport(f"http://desk:not-to-be-told@127.0.0.1:{port}", "gateway")
     tracer = Tracer(export, 1.0)
     exporter = export._exporter
     for number in range(1, 4):
@@ -97,6 +97,8 @@ def test_an_endpoint_that_is_away_is_told_once_and_again_when_it_is_back(log: io
         tracer.close(BOUND_SECONDS)
     _, back, ended = lines(log)
     assert (back["event"], back["lost"]) == ("traces are exported again", 3)
+    assert warning["endpoint"] == back["endpoint"] == f"http://***@127.0.0.1:{port}"
+    assert "not-to-be-told" not in log.getvalue()
     assert (ended["exported"], ended["failed"]) == (1, 3)
 
 
