@@ -123,9 +123,8 @@ _CLICKHOUSE: Final = """\
 -- It may be run again, and should be after an upgrade: a later release may need further rights.
 CREATE DATABASE IF NOT EXISTS {database};
 
--- alphapulse init: creates tables and views, adds to them, sets how long rows are kept. It cannot remove a table,
--- a column or rows, nor change a value. CREATE TABLE includes views; the engines matter to servers with
--- table_engines_require_grant.
+-- alphapulse init: creates tables and views, adds to them, sets how long rows are kept. It cannot drop a table or a
+-- column, nor delete rows. CREATE TABLE includes views; the engines matter to servers with table_engines_require_grant.
 CREATE USER IF NOT EXISTS alphapulse_migrator IDENTIFIED WITH sha256_password BY '<migrator password>';
 GRANT CREATE TABLE, DROP VIEW, SELECT, INSERT, ALTER ADD COLUMN, ALTER MODIFY COLUMN, ALTER ADD INDEX,
     ALTER MATERIALIZE INDEX, ALTER ADD PROJECTION, ALTER MATERIALIZE PROJECTION, ALTER SETTINGS, ALTER TTL
