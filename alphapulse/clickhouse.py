@@ -109,8 +109,8 @@ def refusal_in(settings: ClickHouseSettings, place: str, error: Exception) -> st
     for cause in _causes(error):
         if isinstance(cause, CertificateError):
             told = str(cause)
-        elif isinstance(cause, ssl.SSLCertVerificationError):
-            told = untrusted(place, cause.verify_message)
+        elif isinstance(cause, ssl.SSLCertVerificationError) and (reason := getattr(cause, "verify_message", "")):
+            told = untrusted(place, reason)  # aiohttp's error is one as well, without OpenSSL's words
     return None if told is None else " ".join(told.split())[:500]
 
 
