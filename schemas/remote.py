@@ -195,22 +195,23 @@ class RemoteRegistry:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if (refused := self._refused(error)) is not None:
-                raise RegistryRefused(f"{place}: {refused}") from error
+                key, reason = refused
+                raise RegistryRefused(f"{key}: {place}: {reason}") from error
             kind = RegistryUnavailable if isinstance(error, httpx.TransportError) else SchemaError
             raise kind(f"{place}: cannot be reached: {str(error) or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SchemaError(f"{place}: the response is not one of a schema registry: {error!r:.200}") from error
 
-    def _refused(self, error: BaseException | None) -> str | None:
-        """Return what is refused, if ``error`` is about a certificate."""
+    def _refused(self, error: BaseException | None) -> tuple[str, str] | None:
+        """Return the key to look at and what is refused, if ``error`` is about a certificate."""
         while error is not None:
             if isinstance(error, ssl.SSLCertVerificationError):
                 key = "" if "expired" in error.verify_message else " (registry.ssl_cafile)"
-                return f"its certificate is refused: {error.verify_message}{key}"
+                return "registry.url", f"its certificate is refused: {error.verify_message}{key}"
             if isinstance(error, ssl.SSLError) and refuses_us(error):
                 file = self._login.ssl_certfile
                 which = "wants a client certificate" if file is None else f"refuses the certificate in {file}"
-                return f"registry.ssl_certfile: it {which} ({alert_of(error)})"
+                return "registry.ssl_certfile", f"it {which} ({alert_of(error)})"
             error = error.__cause__ or error.__context__
         return None
 

@@ -120,13 +120,18 @@ def _rpk(who: str, resource: str, operations: tuple[str, ...], names: list[str])
 _CLICKHOUSE: Final = """\
 -- Users of ClickHouse with the least rights; choose the passwords. With client certificates instead of passwords:
 -- IDENTIFIED WITH ssl_certificate CN '<common name>'
+-- It may be run again, and should be after an upgrade: a later release may need further rights.
 CREATE DATABASE IF NOT EXISTS {database};
 
--- alphapulse init: creates and changes tables and views.
+-- alphapulse init: creates tables and views, adds to them, sets how long rows are kept. It cannot drop a table or a
+-- column, nor delete rows. CREATE TABLE includes views; the engines matter to servers with table_engines_require_grant.
 CREATE USER IF NOT EXISTS alphapulse_migrator IDENTIFIED WITH sha256_password BY '<migrator password>';
-GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT
+GRANT CREATE TABLE, DROP VIEW, SELECT, INSERT, ALTER ADD COLUMN, ALTER MODIFY COLUMN, ALTER ADD INDEX,
+    ALTER MATERIALIZE INDEX, ALTER ADD PROJECTION, ALTER MATERIALIZE PROJECTION, ALTER SETTINGS, ALTER TTL
     ON {database}.* TO alphapulse_migrator;
 GRANT TABLE ENGINE ON MergeTree, TABLE ENGINE ON ReplacingMergeTree TO alphapulse_migrator;
+-- alphapulse clickhouse status: sizes of the tables, and what ClickHouse is still changing.
+GRANT SELECT ON system.mutations, SELECT ON system.parts TO alphapulse_migrator;
 
 -- The ClickHouse sink: inserts, and reads back what a crash may have left. It cannot change or remove what is stored.
 CREATE USER IF NOT EXISTS alphapulse_writer IDENTIFIED WITH sha256_password BY '<writer password>';

@@ -15,10 +15,11 @@ from alphapulse import clickhouse
 from alphapulse.config import ClickHouseSettings
 from alphapulse.config.dsn import place
 from alphapulse.config.faults import without_password
-from alphapulse.errors import CertificateError
+from alphapulse.errors import CertificateError, RequestRefused
 from gateway.tables.arrow import decoded
 from gateway.tables.errors import FailureLog, TablesUnavailable, refusal
 from gateway.tables.interface import QUERY_SECONDS, Parameters
+from gateway.tables.refusals import REASON, RefusedAccess
 
 _SETTINGS: Final = {
     "readonly": 2,
@@ -32,8 +33,11 @@ _SETTINGS: Final = {
 class ServerTables:
     """Implements :class:`gateway.tables.Tables`.
 
+    A refused access (password, certificate, right) is logged with the key to look at, and tried again rarely; queries
+    in between are refused at once. As soon as it is mended the next attempt answers.
+
     Args:
-        settings: ``dsn`` and ``database``.
+        settings: ``dsn``, login and ``database``.
     """
 
     def __init__(self, settings: ClickHouseSettings) -> None:
@@ -41,39 +45,47 @@ class ServerTables:
         self._place = place_of(settings.dsn)
         self._secrets = (*secrets_of(settings.dsn), *filter(None, [settings.password.get_secret_value()]))
         self._failures = FailureLog()
+        self._refused = RefusedAccess()
         self._client: Any = None
         self._opening = asyncio.Lock()
 
     async def read(self, query: str, parameters: Parameters) -> pa.Table:
         try:
             async with asyncio.timeout(QUERY_SECONDS):
-                client = await self._opened()
+                client = await self._opened(query)
                 body = await client.raw_query(
                     query, parameters=dict(parameters), settings=dict(_SETTINGS), fmt="ArrowStream"
                 )
         except TimeoutError:
             self._failures.failed(self._place, f"no answer for {QUERY_SECONDS:g} s")
             raise TablesUnavailable(f"ClickHouse has not answered for {QUERY_SECONDS:g} s") from None
-        except DatabaseError as error:
-            self._failures.failed(self._place, self._shown(error))
-            if isinstance(error, OperationalError):
-                raise TablesUnavailable("ClickHouse does not answer") from error
-            raise refusal(str(error)) from error
         except (ClickHouseError, OSError, CertificateError) as error:
-            self._failures.failed(self._place, self._shown(error))
-            raise TablesUnavailable("ClickHouse does not answer") from error
+            raise self._failed(query, error) from error
         self._failures.answered()
+        self._refused.answered(query)
         return decoded(body)
 
-    def _shown(self, error: Exception) -> str:
-        """Return the text of ``error`` for the log, without credentials."""
-        text = str(error)
+    def _failed(self, query: str, error: Exception) -> RequestRefused:
+        """Log ``error``; return what clients are told."""
+        told = clickhouse.refusal_in(self._settings, self._place, error)
+        self._failures.failed(self._place, self._shown(str(error) if told is None else told))
+        if told is not None:
+            lacks_right = isinstance(error, DatabaseError) and error.code == clickhouse.NO_RIGHT
+            self._refused.refused(query if lacks_right else None)
+            return TablesUnavailable(REASON)
+        if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
+            return refusal(str(error))
+        return TablesUnavailable("ClickHouse does not answer")
+
+    def _shown(self, text: str) -> str:
+        """Return ``text`` for the log, without credentials."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return " ".join(without_password(text).split())[:500]
 
-    async def _opened(self) -> Any:
+    async def _opened(self, query: str) -> Any:
         async with self._opening:
+            self._refused.check(query)
             if self._client is None:
                 try:
                     self._client = await self._made()

@@ -192,9 +192,6 @@ class Engine:
             async with connected(host, port, clickhouse.tls_context(self._settings)):
                 return f"{told} cannot be used now: {error}"
         except NoConnection as reason:
-            if reason.for_good:
-                key = "" if "expired" in str(reason) else " (clickhouse.ssl_cafile)"
-                return f"{told}: {reason}{key}"
             return f"{told} does not answer: {reason}"
 
     def _connect(self) -> None:
@@ -307,11 +304,9 @@ class Engine:
             return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
         except DatabaseError as error:
             reason = message(error)
-            refused = None
-            if not self.embedded:
-                refused = clickhouse.refusal(self._settings, self.place, error.code, str(error))
+            refused = None if self.embedded else clickhouse.refusal_in(self._settings, self.place, error)
             if refused is not None:
-                raise Unreachable(" ".join(refused.split())[:500], refused=True) from error
+                raise Unreachable(refused, refused=True) from error
             if error.code in _TRANSIENT or (error.code is None and isinstance(error, OperationalError)):
                 raise Unreachable(reason) from error
             raise StatementRefused(f"ClickHouse at {self.place} refuses: {reason}", error.code) from error

@@ -18,8 +18,9 @@ from alphapulse.topics import MAX_RECORD_BYTES
 LOGGER: Final = logging.getLogger("librdkafka")
 """Logger of librdkafka's messages: ``%s [%s] %s`` with facility, client and text."""
 
-RECONNECT_MAX_MS: Final = 1_000
-"""Maximum delay between two connection attempts; librdkafka's default is ten seconds."""
+RECONNECT_MS: Final = 1_000
+"""Delay between two connection attempts of the same connection. librdkafka would begin with 100 ms and go up to ten
+seconds; but when no broker can be used it begins anew (KIP-899), so that a refused login would be repeated at once."""
 
 MAX_POLL_INTERVAL_MS: Final = 60_000
 """Maximum rebalance time of a member: the longest that a rebalance listener may take."""
@@ -57,8 +58,8 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "security.protocol": settings.security_protocol,
         # librdkafka requires one second more than the maximum fetch wait.
         "socket.timeout.ms": max(settings.request_timeout_ms, settings.fetch_max_wait_ms + 1_000),
-        "reconnect.backoff.ms": 100,
-        "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
+        "reconnect.backoff.ms": RECONNECT_MS,
+        "reconnect.backoff.max.ms": RECONNECT_MS,
         # A connection closed by the broker because it is idle need not be logged.
         "log.connection.close": False,
     }

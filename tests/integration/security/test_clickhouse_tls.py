@@ -7,7 +7,9 @@ password; the door before it checks certificates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import pytest
 
 from alphapulse.config import ClickHouseSettings, Settings
 from gateway.tables import TablesUnavailable
+from gateway.tables.refusals import REASON
 from gateway.tables.server import ServerTables
 from sinks.clickhouse.engine import Engine
+from tests.fixtures.attempts import CLICKHOUSE, most_attempts
 from tests.fixtures.certificates import Authority, Identity
 from tests.fixtures.clickhouse_server import ClickHouseServer
 from tests.fixtures.door import Door, door
@@ -24,6 +28,42 @@ from tests.fixtures.secure_kafka import free_ports
 
 USER, PASSWORD = "writer", "clickhouse-secret"
 BOUND_SECONDS = 60.0
+
+CONNECTIONS = 3
+"""Of one attempt: a request, and that again after a connection that broke in the handshake."""
+
+# The server is one for all of these tests, so they share a worker.
+pytestmark = pytest.mark.xdist_group("clickhouse_tls")
+
+
+class Server:
+    """The server's process; ``password`` is the user's."""
+
+    def __init__(self, folder: Path) -> None:
+        (self.port,) = free_ports(1)
+        self._users = folder / "users"
+        self._users.mkdir()
+        self.password = PASSWORD
+        self.process = ClickHouseServer(folder / "data", self.port, self._users)
+
+    @property
+    def password(self) -> str:
+        return self._password
+
+    @password.setter
+    def password(self, wanted: str) -> None:
+        self._password = wanted
+        draft = self._users / "users.new"
+        draft.write_text(json.dumps({USER: [wanted, ""]}))
+        draft.replace(self._users / "users.json")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("clickhouse-tls"))
+    made.process.start()
+    yield made
+    made.process.kill()
 
 
 class Secured:
@@ -34,11 +74,33 @@ class Secured:
         stranger: an authority that it does not know.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.server = server
         self.authority, self.stranger = Authority(folder, "authority"), Authority(folder, "stranger")
         self.client = self.authority.issue("desk", password="key-secret")
         self.context = self.authority.issue("clickhouse").server(self.authority)
         self.door: Door
+        self.began = time.monotonic()
+
+    def no_storm(self) -> None:
+        """Check the attempts so far."""
+        attempts = most_attempts(CLICKHOUSE, time.monotonic() - self.began)
+        assert self.door.connections <= CONNECTIONS * attempts, "a storm"
+
+    def fails_twice(self) -> tuple[ClickHouseSettings, Callable[[], None], Callable[[], None]]:
+        """Return settings with an unknown authority and a wrong password, and what mends each."""
+        file = self.folder / "authorities.pem"
+        file.write_bytes(self.stranger.file.read_bytes())
+        self.server.password = "another"
+
+        def authority() -> None:
+            file.write_bytes(self.authority.file.read_bytes())
+
+        def password() -> None:
+            self.server.password = PASSWORD
+
+        return self.settings(ssl_cafile=file), authority, password
 
     def settings(self, **others: Any) -> ClickHouseSettings:
         values: dict[str, Any] = {
@@ -54,18 +116,11 @@ class Secured:
 
 
 @pytest.fixture
-async def secured(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Secured]:
-    monkeypatch.setenv("CLICKHOUSE_USER", USER)
-    monkeypatch.setenv("CLICKHOUSE_PASSWORD", PASSWORD)
-    (port,) = free_ports(1)
-    server = ClickHouseServer(tmp_path / "server", port)
-    await asyncio.to_thread(server.start)
-    try:
-        made = Secured(folder)
-        async with door(port, made.context) as made.door:
-            yield made
-    finally:
-        await asyncio.to_thread(server.kill)
+async def secured(folder: Path, server: Server) -> AsyncIterator[Secured]:
+    server.password = PASSWORD
+    made = Secured(folder, server)
+    async with door(server.port, made.context) as made.door:
+        yield made
 
 
 class Opening:
@@ -131,7 +186,11 @@ async def test_a_user_in_the_address(secured: Secured) -> None:
     ids=["password", "authority", "no certificate", "another authority's certificate", "key password"],
 )
 async def test_what_is_refused_is_waited_for(
-    secured: Secured, tmp_path: Path, others: Callable[[Secured], dict[str, Any]], told: str
+    secured: Secured,
+    tmp_path: Path,
+    others: Callable[[Secured], dict[str, Any]],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = secured.settings(**others(secured))
     async with Opening(settings, tmp_path) as opening:
@@ -139,10 +198,16 @@ async def test_what_is_refused_is_waited_for(
         assert message.startswith("clickhouse.")
         assert "very-wrong" not in message
         assert PASSWORD not in message
+    capsys.readouterr()
     tables = ServerTables(settings)
-    with pytest.raises(TablesUnavailable):
+    with pytest.raises(TablesUnavailable) as refused:
         await tables.read("SELECT 1", {})
     await tables.close()
+    assert refused.value.reason == REASON
+    logged = "".join(capsys.readouterr())
+    assert told.strip() in logged
+    assert "very-wrong" not in logged
+    assert PASSWORD not in logged
 
 
 async def test_an_expired_certificate_is_mended_without_a_restart(secured: Secured, tmp_path: Path) -> None:
@@ -158,7 +223,7 @@ async def test_an_expired_certificate_is_mended_without_a_restart(secured: Secur
         renewed(own, secured)
         await asyncio.wait_for(opening.work, BOUND_SECONDS)
         assert opening.waiting == ""
-        assert secured.door.connections < 40, "a storm"
+        secured.no_storm()
 
 
 def renewed(own: Identity, secured: Secured) -> None:
@@ -171,3 +236,52 @@ async def test_a_certificate_instead_of_a_password(secured: Secured) -> None:
     with pytest.raises(TablesUnavailable):
         await tables.read("SELECT 1", {})
     assert tables._client is None
+
+
+async def test_the_sink_waits_until_authority_and_password_are_mended(secured: Secured, tmp_path: Path) -> None:
+    settings, mend_authority, mend_password = secured.fails_twice()
+    async with Opening(settings, tmp_path) as opening:
+        assert (await opening.until_told("(clickhouse.ssl_cafile)")).startswith("clickhouse.dsn: https://127.0.0.1:")
+        mend_authority()
+        await opening.until_told("clickhouse.username, clickhouse.password: ")
+        secured.no_storm()
+        mend_password()
+        await asyncio.wait_for(opening.work, BOUND_SECONDS)
+        assert opening.waiting == ""
+
+
+async def test_the_gateway_waits_until_authority_and_password_are_mended(
+    secured: Secured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, mend_authority, mend_password = secured.fails_twice()
+    tables, logged = ServerTables(settings), ""
+
+    async def until_logged(part: str) -> None:
+        nonlocal logged
+        while part not in logged:
+            with pytest.raises(TablesUnavailable) as refused:
+                await tables.read("SELECT 1 AS n", {})
+            assert refused.value.reason == REASON
+            logged += "".join(capsys.readouterr())
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(BOUND_SECONDS):
+        await until_logged("(clickhouse.ssl_cafile)")
+        mend_authority()
+        await until_logged("clickhouse.username, clickhouse.password: ClickHouse at ")
+        # A client's request every few milliseconds is none to ClickHouse.
+        for _ in range(20):
+            with pytest.raises(TablesUnavailable):
+                await tables.read("SELECT 1 AS n", {})
+        secured.no_storm()
+        mend_password()
+        while True:
+            try:
+                found = await tables.read("SELECT 1 AS n", {})
+            except TablesUnavailable:
+                await asyncio.sleep(0.05)
+            else:
+                break
+    assert found.to_pylist() == [{"n": 1}]
+    assert logged.count("reason=") == 2, "each of them once"
+    await tables.close()

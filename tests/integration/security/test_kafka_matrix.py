@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from confluent_kafka import Consumer, Producer
 
-from alphapulse.cli.acls import acls
+from alphapulse.cli.acls import Acl, acls
 from alphapulse.config import KafkaSettings, Settings
 from alphapulse.errors import BrokerRefused
 from alphapulse.kafka import reachable
+from alphapulse.kafka.native import configuration
 from alphapulse.kafka.services import sink_parquet
 from alphapulse.kafka.waiting import check
 from alphapulse.service import Service
-from tests.fixtures.door import door
-from tests.fixtures.secure_kafka import ON_SECURE_KAFKA, SecureKafka
+from tests.fixtures.attempts import KAFKA, most_attempts
+from tests.fixtures.door import Door, door
+from tests.fixtures.secure_kafka import ON_SECURE_KAFKA, PLAIN_PASSWORD, SecureKafka
 
 pytestmark = ON_SECURE_KAFKA
 
@@ -133,50 +139,103 @@ async def test_files_that_cannot_be_used(secure_kafka: SecureKafka, files: dict[
 # --- a service waits, tries seldom, and comes up by itself ---
 
 
-def mended_password(broker: SecureKafka) -> tuple[KafkaSettings, str, Callable[[], None]]:
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, and how it is mended.
+
+    Attributes:
+        kafka: the client's settings.
+        told: part of the message.
+        mend: does it, on the broker, in files or behind the door.
+        listener: what is behind the door at first; empty: the one of ``kafka``.
+        tls: of the door itself; None: the listener's.
+        checked: whether the rights of the Parquet sink are checked as well.
+    """
+
+    kafka: KafkaSettings
+    told: str
+    mend: Callable[[Door], None]
+    listener: str = ""
+    tls: ssl.SSLContext | None = None
+    checked: bool = False
+
+
+def mended_password(broker: SecureKafka) -> Fault:
     broker.user("desk", "old")
-    return broker.scram("desk", "new"), "kafka.sasl_password", lambda: broker.user("desk", "new")
+    return Fault(broker.scram("desk", "new"), "kafka.sasl_password", lambda _: broker.user("desk", "new"))
 
 
-def mended_authority(broker: SecureKafka) -> tuple[KafkaSettings, str, Callable[[], None]]:
+def mended_mechanism(broker: SecureKafka) -> Fault:
+    """A listener that does not offer it, and then one that does. Its TLS is the door's: CLEAR has none."""
+
+    def mend(entrance: Door) -> None:
+        entrance.target, entrance.tls = broker.ports["SASL"], None
+
+    kafka = broker.scram("desk", PLAIN_PASSWORD, sasl_mechanism="PLAIN")
+    return Fault(kafka, "kafka.sasl_mechanism", mend, "CLEAR", broker.authority.issue("door").server())
+
+
+def mended_authority(broker: SecureKafka) -> Fault:
     broker.user("desk", "right")
     file = broker.folder / "authorities.pem"
     file.write_bytes(broker.stranger.file.read_bytes())
 
-    def mend() -> None:
+    def mend(_: Door) -> None:
         file.write_bytes(broker.authority.file.read_bytes())
 
-    return broker.scram("desk", "right", ssl_cafile=file), "kafka.ssl_cafile", mend
+    return Fault(broker.scram("desk", "right", ssl_cafile=file), "kafka.ssl_cafile", mend)
 
 
-def mended_client_certificate(broker: SecureKafka) -> tuple[KafkaSettings, str, Callable[[], None]]:
+def mended_broker_certificate(broker: SecureKafka) -> Fault:
+    broker.user("desk", "right")
+
+    def mend(entrance: Door) -> None:
+        entrance.target = broker.ports["SASL"]
+
+    told = "its certificate is refused: certificate has expired"
+    return Fault(broker.scram("desk", "right"), told, mend, "EXPIRED")
+
+
+def mended_client_certificate(broker: SecureKafka) -> Fault:
     own = broker.authority.issue("desk", file="desk-mended", expired=True)
 
-    def mend() -> None:
+    def mend(_: Door) -> None:
         own.become(broker.authority.issue("desk", file="desk-mended-next"))
 
-    return broker.settings("MTLS", ssl_certfile=own.both), "kafka.ssl_certfile", mend
+    return Fault(broker.settings("MTLS", ssl_certfile=own.both), "kafka.ssl_certfile", mend)
 
 
-def mended_rights(broker: SecureKafka) -> tuple[KafkaSettings, str, Callable[[], None]]:
+def mended_rights(broker: SecureKafka) -> Fault:
     broker.user("desk", "right")
-    return broker.scram("desk", "right"), "alphapulse acls", lambda: None
+
+    def mend(_: Door) -> None:
+        settings = Settings()
+        broker.create(sink_parquet(settings).topics)
+        broker.allow(acls(settings, ["sink-parquet"], "User:desk"))
+
+    return Fault(broker.scram("desk", "right"), "alphapulse acls", mend, checked=True)
 
 
-@pytest.mark.parametrize("fault", [mended_password, mended_authority, mended_client_certificate, mended_rights])
+@pytest.mark.parametrize(
+    "made",
+    [
+        mended_password,
+        mended_mechanism,
+        mended_authority,
+        mended_broker_certificate,
+        mended_client_certificate,
+        mended_rights,
+    ],
+)
 async def test_a_service_comes_up_by_itself(
-    secure_kafka: SecureKafka,
-    waiting_service: Any,
-    tmp_path: Path,
-    fault: Callable[[SecureKafka], tuple[KafkaSettings, str, Callable[[], None]]],
+    secure_kafka: SecureKafka, waiting_service: Any, tmp_path: Path, made: Callable[[SecureKafka], Fault]
 ) -> None:
-    kafka, told, mend = fault(secure_kafka)
-    target = int(kafka.bootstrap.rpartition(":")[2])
-    async with door(target) as entrance:
-        through = kafka.model_copy(update={"bootstrap": f"127.0.0.1:{entrance.port}"})
+    fault = made(secure_kafka)
+    target = secure_kafka.ports[fault.listener] if fault.listener else int(fault.kafka.bootstrap.rpartition(":")[2])
+    async with door(target, fault.tls) as entrance:
+        through = fault.kafka.model_copy(update={"bootstrap": f"127.0.0.1:{entrance.port}"})
         settings = Settings(data_dir=tmp_path, kafka=through)
-        access = sink_parquet(settings)
-        wanted: Any = access if fault is mended_rights else ()
+        wanted: Any = sink_parquet(settings) if fault.checked else ()
 
         async def work(service: Service) -> None:
             await reachable(service, wanted)
@@ -184,21 +243,62 @@ async def test_a_service_comes_up_by_itself(
         loop = asyncio.get_running_loop()
         async with waiting_service(settings, work) as waiter:
             began = loop.time()
-            await waiter.until_told(told)
+            await waiter.until_told(fault.told)
             first = waiter.service.waiting
             before = entrance.connections
-            while entrance.connections < before + 2 * CONNECTIONS:  # two more attempts, at least
+            while entrance.connections < before + CONNECTIONS:  # another attempt, at least
                 assert not waiter.work.done()
                 await asyncio.sleep(0.05)
             assert waiter.service.waiting == first, "one message, and the same"
-            # Attempts after 0, 0.1, 0.3, 0.7, 1.5, 3.1, … seconds: a doubled pause each.
-            attempts = 1
-            while 0.1 * (2**attempts - 1) < loop.time() - began:
-                attempts += 1
-            assert entrance.connections <= (attempts + 1) * CONNECTIONS, "a storm"
-            mend()
-            if fault is mended_rights:
-                secure_kafka.create(access.topics)
-                secure_kafka.allow(acls(settings, ["sink-parquet"], "User:desk"))
+            attempts = most_attempts(KAFKA, loop.time() - began)
+            assert entrance.connections <= attempts * CONNECTIONS, "a storm"
+            fault.mend(entrance)
             await waiter.until_up()
             assert waiter.service.waiting == ""
+
+
+# --- a client that runs, and is refused from then on ---
+
+
+RUNNING_SECONDS: Final = 4.0
+
+LIBRDKAFKA: Final = 3
+"""Connections of a consumer: to the configured address, the broker behind it, the coordinator of its group."""
+
+
+async def test_a_running_librdkafka_client_is_no_storm(secure_kafka: SecureKafka) -> None:
+    """The password changes and the connections break: it tries twice a second, and comes back when it is mended."""
+    topic = "counted"
+    secure_kafka.user("desk", "first")
+    secure_kafka.create([topic], 1)
+    secure_kafka.allow([Acl("desk", "User:desk", kind, topic, ("Read",)) for kind in ("topic", "group")])
+    settings = secure_kafka.scram("desk", "first", "COUNTED", port=secure_kafka.counted)
+    properties = configuration.consumer(
+        settings, group_id=topic, client_id="test", fetch_min_bytes=1, fetch_max_wait_ms=100
+    )
+    sender = Producer({"bootstrap.servers": secure_kafka.cluster.bootstrap})
+    async with door(secure_kafka.ports["COUNTED"], port=secure_kafka.counted) as entrance:
+        client = Consumer(properties)
+        try:
+            client.subscribe([topic])
+            await receives(client, sender, topic, b"before")
+            secure_kafka.user("desk", "second")
+            entrance.cut()
+            before, began = entrance.connections, time.monotonic()
+            while (elapsed := time.monotonic() - began) < RUNNING_SECONDS:
+                await asyncio.to_thread(client.poll, 0.1)
+            tried = entrance.connections - before
+            assert LIBRDKAFKA <= tried <= LIBRDKAFKA + 2 * elapsed, "a storm"
+            secure_kafka.user("desk", "first")
+            await receives(client, sender, topic, b"after")
+        finally:
+            await asyncio.to_thread(client.close)
+
+
+async def receives(client: Consumer, sender: Producer, topic: str, value: bytes) -> None:
+    """Send a record as somebody else; return when ``client`` has it."""
+    sender.produce(topic, value)
+    await asyncio.to_thread(sender.flush, 60)
+    async with asyncio.timeout(60):
+        while (found := await asyncio.to_thread(client.poll, 0.1)) is None or found.value() != value:
+            continue

@@ -14,7 +14,6 @@ from alphapulse.errors import ArgumentsRefused
 from alphapulse.kafka.rights import Access
 from alphapulse.kafka.services import SERVICES
 from alphapulse.topics import STATE_TOPICS, TOPICS
-from sinks.clickhouse.tables import migrations
 from tests.unit.alphapulse.cli.test_commands import command  # noqa: F401 a fixture
 
 
@@ -100,21 +99,3 @@ def test_clickhouse_understands_the_users(tmp_path: Path) -> None:
             assert client.query(f"EXPLAIN AST {statement}").result_rows
     finally:
         client.close()
-
-
-_NEEDS = {
-    "CREATE TABLE": ("CREATE TABLE",),
-    "CREATE OR REPLACE VIEW": ("CREATE VIEW", "DROP VIEW", "SELECT"),
-    "ALTER TABLE": ("ALTER TABLE",),
-}
-
-
-def test_the_migrator_may_do_what_migrations_do() -> None:
-    granted = clickhouse_users(Settings()).partition("GRANT ")[2].partition(" ON ")[0].split()
-    rights = " ".join(granted)
-    for migration in migrations():
-        for statement in migration.statements:
-            code = "\n".join(line for line in statement.splitlines() if not line.lstrip().startswith("--")).strip()
-            verb = next((known for known in _NEEDS if code.startswith(known)), None)
-            assert verb is not None, f"{migration.name}: which right does it need? {code[:60]}"
-            assert all(right in rights for right in _NEEDS[verb])
