@@ -33,11 +33,11 @@ class Stage:
 
 async def test_only_whole_lines_are_relayed_and_each_once(tmp_path: Path) -> None:
     stage = Stage(tmp_path, before=b"an earlier run\n")
-    stage.write(b"first\nsec")
+    stage.write(b"first\nanother")
     assert stage.stream.getvalue() == b"first\n"
-    stage.write(b"ond\n")
+    stage.write(b" one\n")
     stage.relay.turn()
-    assert stage.stream.getvalue() == b"first\nsecond\n"
+    assert stage.stream.getvalue() == b"first\nanother one\n"
 
 
 async def test_a_line_longer_than_a_read_is_relayed_in_pieces(tmp_path: Path) -> None:
