@@ -20,6 +20,7 @@ from alphapulse import kafka, topics
 from alphapulse.config import HandoverSettings, KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.service import Stopped
+from producers.collector.catch_up import CatchUp
 from producers.collector.collector import Collector
 from producers.collector.dedupe import KnownTrades
 from producers.collector.holder import Holder
@@ -49,8 +50,6 @@ FETCH_WAIT_MS: Final = 500
 GROUP_BOOKS: Final = 32
 GROUP_LEVELS: Final = 20_000
 """Books and levels handed over at once. A book pauses until all of its group are encoded and sent."""
-CATCH_UP_SECONDS: Final = 5.0
-"""How long the owner tries to read all that its venue has sent, before it hands over. Then it tries again."""
 ACKNOWLEDGED_SECONDS: Final = 0.002
 """Poll interval for acknowledgements while books pause."""
 
@@ -121,7 +120,7 @@ class Succession:
         self._handed: list[HandedOver] = []
         self._continued: set[str] = set()
         self._continuing: set[asyncio.Task[None]] = set()
-        self._catching_up: tuple[str, asyncio.Task[bool]] | None = None  # for whom
+        self._catch_up = CatchUp(lambda: self._pool.shards, self._loop.time)
 
     @property
     def _pool(self) -> Pool:
@@ -194,7 +193,7 @@ class Succession:
             stop.cancel()
             for task in self._continuing:
                 task.cancel()
-            self._stop_catching_up()
+            self._catch_up.stop()
         self.ownership.leave()
         leave.set()
 
@@ -248,8 +247,8 @@ class Succession:
         pause = min(self.ownership.next_due(self._loop.time()), LEAVING_SECONDS if stop.done() else LOOK_SECONDS)
         reading = asyncio.create_task(self._read(pause))
         events: set[asyncio.Task[Any]] = {reading} if stop.done() else {reading, stop}
-        if self._catching_up is not None and not self._catching_up[1].done():
-            events.add(self._catching_up[1])
+        if (trying := self._catch_up.under_way) is not None:
+            events.add(trying)
         await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done():
             reading.cancel()
@@ -460,34 +459,11 @@ class Succession:
         if not self._publishing or not ownership.company(now):
             return False
         successor = ownership.successor(self._good_books(), now, any_process=stopping, any_books=last)
-        if successor is None or not (last or self._has_caught_up(successor)):
+        if successor is None or not (last or self._catch_up.has_succeeded(successor.holder)):
             return False
-        self._stop_catching_up()
+        self._catch_up.stop()
         await self._hand_over(successor)
         return True
-
-    def _has_caught_up(self, successor: Asked) -> bool:
-        """Whether all is read that the venue had sent when ``successor`` was prepared; if not, it is worked on.
-
-        The successor's trades begin with its own connection. What this process has not read by then is nobody's.
-        """
-        if self._catching_up is not None:
-            holder, task = self._catching_up
-            if holder == successor.holder and not task.done():
-                return False
-            self._stop_catching_up()
-            if holder == successor.holder and task.result():
-                return True
-        self._catching_up = successor.holder, asyncio.create_task(self._catch_up())
-        return False
-
-    async def _catch_up(self) -> bool:
-        return all(await asyncio.gather(*(shard.catch_up(CATCH_UP_SECONDS) for shard in self._pool.shards)))
-
-    def _stop_catching_up(self) -> None:
-        if self._catching_up is not None:
-            self._catching_up[1].cancel()
-            self._catching_up = None
 
     async def _hand_over(self, to: Asked) -> None:
         collector, gate, pool = self._collector, self._gate, self._pool
