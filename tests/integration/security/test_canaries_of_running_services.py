@@ -73,12 +73,7 @@ class Site:
         self._broker = broker
         self.clickhouse: ClickHouseServer
         self.signing = self.canaries.make("gateway.access.secret")
-        self.common = {
-            "ALPHAPULSE_LOG__LEVEL": "DEBUG",
-            "ALPHAPULSE_TRACING__ENDPOINT": f"http://desk:{quote(self.canaries.make('tracing'), safe='')}@127.0.0.1:9",
-            "ALPHAPULSE_TRACING__SAMPLE_RATIO": "1",
-        }
-        self.own: dict[str, dict[str, str]] = {name: {} for name in STARTED}
+        self.own: dict[str, dict[str, str]] = {name: {"ALPHAPULSE_LOG__LEVEL": "DEBUG"} for name in STARTED}
 
     def in_a_file(self, name: str, secret: str) -> str:
         """Return the path of a file outside the data directory that holds ``secret``."""
@@ -93,7 +88,7 @@ class Site:
 
     def held(self) -> dict[str, bytes]:
         """Return what the services are given, in which every secret has to be found."""
-        return below(self._secrets) | {"variables": repr((self.common, self.own)).encode()}
+        return below(self._secrets) | {"variables": repr(self.own).encode()}
 
 
 @asynccontextmanager
@@ -110,7 +105,7 @@ async def site(folder: Path, broker: SecureKafka, patch: pytest.MonkeyPatch) -> 
         endpoint = await stack.enter_async_context(token_endpoint(oauth, jti=make("token of OAUTHBEARER")))
         for name in STARTED:
             own[name] |= made.kafka(sasl_password=scram)
-        own["processors"] = made.kafka(
+        own["processors"] |= made.kafka(
             sasl_password=oauth, listener="SASL", sasl_mechanism="OAUTHBEARER",
             sasl_oauth_token_url=endpoint.url, sasl_oauth_scope="kafka",
         )  # fmt: skip
@@ -152,6 +147,14 @@ async def site(folder: Path, broker: SecureKafka, patch: pytest.MonkeyPatch) -> 
             "ALPHAPULSE_PARQUET__PATH": bucket.url("files"),
             "ALPHAPULSE_PARQUET__BATCH_SECONDS": "1",
         }
+
+        # A receiver of traces, which is away: a library of its own tells why. It costs each service time at its end.
+        endpoint_of_traces = f"http://desk:{quote(make('tracing.endpoint'), safe='')}@127.0.0.1:9"
+        for name in ("collector-alpaca", "gateway"):
+            own[name] |= {
+                "ALPHAPULSE_TRACING__ENDPOINT": endpoint_of_traces,
+                "ALPHAPULSE_TRACING__SAMPLE_RATIO": "1",
+            }
 
         # A venue that asks for a key.
         told = await stack.enter_async_context(simulated_venue(folder))
@@ -232,7 +235,9 @@ async def test_services_that_work_show_none(
         keys, key = key_file.NO_KEYS.created("desk", ("rest:*", "stream:*:*"), time.time_ns())
         with key_file.changing(path):  # makes the folder
             key_file.write(path, keys)
-        signed, forged = token(found.signing, scope="rest:* stream:*:*"), token(canaries.make("another signing key"))
+        # Valid however long the services take to start.
+        claims: dict[str, Any] = {"scope": "rest:* stream:*:*", "exp": int(time.time()) + 3600}
+        signed, forged = token(found.signing, **claims), token(canaries.make("another signing key"), **claims)
         wrong_key = f"apk_{canaries.make('a key that is none')}"
         credentials = {"key": key, "token": signed, "wrong token": forged, "wrong key": wrong_key}
         canaries.know("key", key[:20])
@@ -244,7 +249,7 @@ async def test_services_that_work_show_none(
             "another signing key",  # signs alone
         }
 
-        made = [ServiceProcess(name, settings, http, found.common | found.own[name]) for name in STARTED]
+        made = [ServiceProcess(name, settings, http, found.own[name]) for name in STARTED]
         outputs: dict[str, bytes] = {}
         try:
             await asyncio.gather(*(one.start() for one in made))
