@@ -20,7 +20,7 @@ from alphapulse.errors import RegistryRefused
 from schemas.codec import Codec
 from schemas.remote import registry
 from schemas.waiting import prepared_codec
-from tests.fixtures.attempts import KAFKA, most_attempts
+from tests.fixtures.attempts import KAFKA, WATCHED_SECONDS, most_attempts
 from tests.fixtures.certificates import Authority, Identity
 from tests.fixtures.door import Door, door
 from tests.fixtures.records import FULL
@@ -50,15 +50,17 @@ class Secured:
         server.password = base64.b64encode(f"desk:{PASSWORD}".encode()).decode()
         self.context = self.own.server(self.authority)
         self.door: Door
-        self.began = time.monotonic()
 
     def present(self, identity: Identity) -> None:
         """Let new connections see another certificate."""
         self.context.load_cert_chain(identity.certificate, identity.key)
 
-    def no_storm(self) -> None:
-        """Check the attempts so far, all of them refused."""
-        attempts = most_attempts(KAFKA, time.monotonic() - self.began)
+    async def no_storm(self, began: float) -> None:
+        """Watch for a while; check the attempts since ``began`` (monotonic seconds), all of them refused."""
+        before = self.door.connections
+        await asyncio.sleep(WATCHED_SECONDS)
+        assert self.door.connections > before, "it does not try again"
+        attempts = most_attempts(KAFKA, time.monotonic() - began)
         assert self.door.connections <= CONNECTIONS * attempts, "a storm"
 
     def settings(self, **others: Any) -> RegistrySettings:
@@ -151,10 +153,11 @@ async def test_a_service_comes_up_when_it_is_mended(secured: Secured, waiting_se
     found = secured.settings(ssl_certfile=old.both, ssl_keyfile=None)
     secured.server.password = "another"
     async with waiting_service(Settings(data_dir=tmp_path, registry=found), prepared_codec) as waiter:
+        began = time.monotonic()
         await waiter.until_told("registry.ssl_certfile: ")
         old.become(secured.authority.issue("desk", file="next"))
         await waiter.until_told("registry.password: ")
-        secured.no_storm()
+        await secured.no_storm(began)
         secured.server.password = base64.b64encode(f"desk:{PASSWORD}".encode()).decode()
         assert isinstance(await waiter.until_up(), Codec)
 
@@ -167,13 +170,11 @@ async def test_its_authority_and_its_certificate_are_mended(
     secured.present(secured.authority.issue("registry", file="expired", expired=True))
     found = secured.settings(ssl_cafile=file)
     async with waiting_service(Settings(data_dir=tmp_path, registry=found), prepared_codec) as waiter:
+        began = time.monotonic()
         await waiter.until_told("(registry.ssl_cafile)")
         file.write_bytes(secured.authority.file.read_bytes())
         await waiter.until_told("certificate has expired")
-        before = secured.door.connections
-        while secured.door.connections < before + 2 * CONNECTIONS:  # two more attempts, at least
-            await asyncio.sleep(0.02)
-        secured.no_storm()
+        await secured.no_storm(began)
         assert waiter.service.waiting.startswith("registry.url: ")
         secured.present(secured.own)
         assert isinstance(await waiter.until_up(), Codec)
