@@ -16,10 +16,12 @@ def unread(block: Block, test: str) -> str | None:
 
     A test has to select blocks by their markers (``"tests/…/test_x.py" in block.marker.tests``), or have the document's
     full path in its code, as text or joined by ``/``, or a pattern of it for ``glob``. Docstrings and names of files
-    alone do not count. Another file (``.ci/run``, a script) has to run one of the block's commands.
+    alone do not count. Another file (``.ci/run``, a script) has to select blocks so, or to run one of their commands.
     """
     source = (ROOT / test).read_text(encoding="utf-8")
     if not test.startswith("tests/"):
+        if test.endswith(".py") and _selects(ast.parse(source), test):
+            return None
         typed = [re.sub(r"\s+#.*", "", command).strip() for command in block.commands()]
         return None if any(_runs(source, command) for command in typed) else f"{test} runs none of its commands"
     page = block.path.relative_to(ROOT).as_posix()
