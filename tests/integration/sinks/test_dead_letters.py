@@ -22,6 +22,7 @@ from schemas.codec import Codec
 from schemas.records import TOPIC_OF, DeadLetter, key_of
 from sinks.clickhouse.database import query
 from sinks.dead_letters.__main__ import main
+from tests.fixtures import live_files
 from tests.fixtures.records import trade
 from tests.fixtures.sink_process import Process, until
 
@@ -155,7 +156,7 @@ async def test_it_opens_the_folder_itself_and_is_killed_there(settings: Settings
     parts = settings.data_dir / "clickhouse" / "store"
 
     def size() -> int:
-        return sum(1 for _ in parts.rglob("*.bin")) + sum(1 for _ in parts.rglob("data.*"))
+        return live_files.count(parts, "*.bin", "data.*")
 
     for _ in range(KILLS):
         before = size()

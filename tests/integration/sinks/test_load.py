@@ -30,6 +30,7 @@ from sinks.load.running import load, surveys
 from sinks.load.symbols import Symbols
 from sinks.load.tables import TableTarget
 from sinks.load.topics import HEADER, TopicTarget
+from tests.fixtures import live_files
 from tests.fixtures.records import trade
 from tests.fixtures.sink_process import Process, until
 from tests.fixtures.vendor_truth import random_book, random_trades, tardis_books, tardis_trades
@@ -94,10 +95,10 @@ async def test_tables_have_each_row_once_after_kills(settings: Settings, tmp_pat
     parts = settings.data_dir / "clickhouse" / "store"
     for kill in range(2):
         process = started(settings, str(path))
-        before = len(list(parts.rglob("data.bin"))) + len(list(parts.rglob("data.mrk*")))
+        before = live_files.count(parts, "data.bin", "data.mrk*")
 
         def grown(process: subprocess.Popen[str] = process, before: int = before) -> bool:
-            now = len(list(parts.rglob("data.bin"))) + len(list(parts.rglob("data.mrk*")))
+            now = live_files.count(parts, "data.bin", "data.mrk*")
             return now > before or process.poll() is not None
 
         await until(grown, f"life {kill} stores something")
