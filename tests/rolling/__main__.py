@@ -24,7 +24,7 @@ from tests.rolling.play import Plan, Seen, Stage
 from tests.rolling.verdict import broken, report
 from tests.rolling.watch import Watch
 
-REPLICATION = {"replica.fetch.min.bytes": "65536", "replica.fetch.wait.max.ms": "25"}
+REPLICATION = {"replica.fetch.min.bytes": "65536", "replica.fetch.wait.max.ms": "100"}
 """By default a follower asks for every batch, which takes most of a small machine on which all three nodes run."""
 
 LEAST_LOAD = 0.9
