@@ -69,7 +69,10 @@ class LogRelay:
             self._empty(path, child, name)
 
     def _empty(self, path: Path, child: Child, name: str) -> None:
-        """Empty the file, which its writer appends to, unless there is more to relay."""
+        """Empty the file, which its writer appends to, unless there is more to relay.
+
+        A line written between the two calls is lost, as with logrotate's ``copytruncate``: once in 8 MB, at most.
+        """
         if path.stat().st_size == self._read[name]:
             os.truncate(path, 0)
             self._read[name] = child.log_start = 0
