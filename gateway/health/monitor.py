@@ -220,6 +220,8 @@ class HealthMonitor:
         async with self._lock:
             if self._asked_at is None or time.monotonic() - self._asked_at >= FRESH_SECONDS:
                 patience = TIMEOUT_SECONDS if self._lag.read_at is not None else FIRST_LAG_SECONDS
+                if not self._hub.live:
+                    patience = 0  # what it waits for would hide that the gateway is catching up
                 self._services, _ = await asyncio.gather(
                     self._ask_services(), self._lag.refresh(FRESH_SECONDS, patience)
                 )

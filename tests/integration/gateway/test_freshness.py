@@ -163,15 +163,16 @@ async def test_a_restarted_gateway_hands_out_nothing_of_a_long_backlog_before_it
         refused: dict[str, int] = {}
         paths = ("instruments", "exchanges", "books/kraken/A00-USD", "delta-stats/kraken/A23-USD")
 
-        async def live() -> bool:
-            """Ask everything; whatever is handed out must be of now."""
-            for path in paths:
-                async with http.get(f"{url}/api/v1/{path}") as response:
-                    if response.status == 200:
-                        return True
-                    assert (response.status, response.headers["Retry-After"]) == (503, "1")
-                    assert (await response.json())["code"] == "catching_up"
-                    refused[path] = refused.get(path, 0) + 1
+        async def is_answered(path: str) -> bool:
+            async with http.get(f"{url}/api/v1/{path}") as response:
+                if response.status == 200:
+                    return True
+                assert (response.status, response.headers["Retry-After"]) == (503, "1")
+                assert (await response.json())["code"] == "catching_up"
+            refused[path] = refused.get(path, 0) + 1
+            return False
+
+        async def is_streamed() -> bool:
             try:
                 async with connect(stream(url)):
                     return True
@@ -179,12 +180,20 @@ async def test_a_restarted_gateway_hands_out_nothing_of_a_long_backlog_before_it
                 handshake = error.response.status_code
             assert handshake == 503
             refused["stream"] = refused.get("stream", 0) + 1
+            return False
+
+        async def is_well() -> bool:
             async with http.get(f"{url}/api/v1/system/health") as response:
                 health = await response.json()
-            if health["services"]["gateway"]["status"] == "degraded":
-                assert "catching up" in "\n".join(health["reasons"])
-                refused["health"] = refused.get("health", 0) + 1
+            if health["services"]["gateway"]["status"] == "ok":
+                return True
+            assert "catching up" in "\n".join(health["reasons"])
+            refused["health"] = refused.get("health", 0) + 1
             return False
+
+        async def live() -> bool:
+            """Ask everything at once: on a busy machine the gateway catches up between one question and the next."""
+            return all(await asyncio.gather(*map(is_answered, paths), is_streamed(), is_well()))
 
         await eventually(live)
         assert refused.keys() >= {*paths, "stream", "health"}, "it was asked while it read"
