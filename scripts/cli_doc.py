@@ -17,7 +17,7 @@ from typing import Any, Final
 import typer
 from generated import run
 
-from alphapulse.cli.app import SIMULATED_VENUES, app
+from alphapulse.cli.app import app
 from alphapulse.cli.health import USAGE as HEALTH
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
@@ -30,8 +30,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / "docs" / "cli.md"
 BAR: Final = "\\|"
 """A bar within a cell of a table."""
-GIVEN: Final = {"alphapulse simulate": {"venues": SIMULATED_VENUES}}
-"""What a command passes on besides, so that it is not required here: program → argument → its value."""
 PARSERS: Final = {
     "dlq": dlq_parser,
     "keys": keys_parser,
@@ -113,16 +111,14 @@ def _of_parser(parser: argparse.ArgumentParser, name: str, without: set[str]) ->
             nested = action.choices
             usage.append(str(action.metavar))
             continue
-        given = GIVEN.get(name, {}).get(action.dest)
-        required = action.required and given is None
         value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
         if action.option_strings:
             text = " ".join(filter(None, (", ".join(action.option_strings), value)))
-            usage.append(text if required else f"[{text}]")
+            usage.append(text if action.required else f"[{text}]")
         else:
             text = value
             usage.append({"+": f"{value} [{value} ...]", "*": f"[{value} ...]"}.get(str(action.nargs), value))
-        more = f"  [default: {given}]" if given else "  [required]" if required and action.option_strings else ""
+        more = "  [required]" if action.required and action.option_strings else ""
         # As argparse does: a help may name its default.
         rows.append((text, (action.help or "") % (vars(action) | {"prog": name}) + more))
     yield f"```text\n{' '.join(usage)}\n```\n"

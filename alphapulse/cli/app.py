@@ -117,7 +117,7 @@ Version = Annotated[
 
 
 SIMULATED_VENUES = "kraken,coinbase,binance_us"
-"""Default venues of demos and simulations."""
+"""Default venues of demos, and of ``producers.simulator``."""
 
 
 @app.callback()
@@ -251,8 +251,7 @@ def record(context: typer.Context) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def simulate(context: typer.Context) -> None:
     """Run simulated venues; inject faults with --faults FILE, --fault-probability P (more: `simulate --help`)."""
-    # The last of a repeated option counts.
-    _become("producers.simulator", "--venues", SIMULATED_VENUES, *context.args)
+    _become("producers.simulator", *context.args)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -330,7 +329,7 @@ def clickhouse_migrate(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0
 
 @clickhouse_app.command("ttl")
 def clickhouse_ttl(data_dir: EmbeddedDatabase = None, wait: ServerWait = 0.0, json: Json = False) -> None:
-    """Set how long rows are kept, as `[clickhouse] ttl_days` says. Older rows are removed. Safe to repeat."""
+    """Set how long rows are kept, as `clickhouse.ttl_days` says. Older rows are removed. Safe to repeat."""
     _administer("ttl", data_dir, wait, json)
 
 

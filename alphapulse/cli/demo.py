@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +25,7 @@ from alphapulse.cli.invocation import command
 from alphapulse.cli.ledger import Account, Ledger
 from alphapulse.cli.stack import BROKER, CLICKHOUSE, GATEWAY, PARQUET, PROCESSORS, BrokerKind, Stack
 from alphapulse.config import Settings, VenueSettings
-from alphapulse.errors import AlphaPulseError, BrokerError, ServiceError
+from alphapulse.errors import AlphaPulseError, ArgumentsRefused, BrokerError, ServiceError
 from alphapulse.kafka.lag import GroupLag, LagReader
 from alphapulse.supervisor.supervisor import Child, Supervisor
 
@@ -117,6 +119,7 @@ class Demo:
                     "parquet": base.parquet.model_copy(update={"path": "", "batch_seconds": 10.0}),
                 }
             )
+            _check_port(settings.gateway.host, self.port)
             logs.configure(settings.log.model_copy(update={"level": "ERROR"}), service="demo")
             if self.broker == "kafka":
                 # It may be unavailable for a moment; the status line shows that.
@@ -334,6 +337,16 @@ class Demo:
     def _child_died(self, child: Child, code: int) -> None:
         self.restarts += 1
         self.console.print(f"[yellow]{child.spec.name} {'died' if code else 'ended'} (exit code {code}); restarting it")
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that is taken, before anything starts; the gateway tells every other reason."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            told = f"--port: {host}:{port} is in use by another process; choose another, or 0 for any free one"
+            raise ArgumentsRefused([told]) from error
 
 
 async def _ended(child: Child | None) -> bool:

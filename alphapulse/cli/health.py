@@ -19,16 +19,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 USAGE: Final = """usage: alphapulse health [--live] [URL ...]
        alphapulse health --end-hung
 
-Ask services whether they are ready (/ready), or with --live only whether they run (/health).
+Ask services whether they are ready (/ready), or with --live only whether they
+run (/health).
 --end-hung, for health checks of containers: ask, and end the service if it has
 not answered 6 times in a row (SIGABRT; a second later SIGKILL).
-URL: address of a service's ops port; default: http://127.0.0.1:$ALPHAPULSE_OPS__PORT.
+URL: address of a service's ops port, not of the gateway's page; default:
+http://127.0.0.1:$ALPHAPULSE_OPS__PORT.
 Exit code: 0 all are, 1 at least one is not, 2 invalid arguments."""
 
 ANSWER_SECONDS: Final = 3.0
@@ -53,10 +56,13 @@ def _ask(url: str, path: str) -> tuple[bool, str, bool]:
             said = _decoded(response.read())
     except urllib.error.HTTPError as error:
         said = _decoded(error.read())
+        if error.code == HTTPStatus.NOT_FOUND:
+            return False, f"{url}: has no {path}: not the ops port of a service", False
         return False, f"{said.get('service', url)}: {said.get('waiting') or 'not ready'}", False
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        return False, f"{url}: {reason}", isinstance(reason, TimeoutError)
+        told = getattr(reason, "strerror", None) or reason
+        return False, f"{url}: {told}", isinstance(reason, TimeoutError)
     return True, f"{said.get('service', url)}: {said.get('status', 'ready')}", False
 
 

@@ -21,6 +21,7 @@ from producers.simulator.venue import LOOPBACK
 from producers.venue_server.dialects import served
 
 DEFAULT_SYMBOLS = "BTC-USD,ETH-USD,SOL-USD"
+DEFAULT_VENUES = "kraken,coinbase,binance_us"
 
 
 def names(text: str) -> list[str]:
@@ -88,7 +89,11 @@ def parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
     commands = argparse.ArgumentParser(prog="alphapulse simulate", description="Serve simulated venues on loopback.")
     commands.add_argument(
-        "--venues", metavar="NAMES", type=names, required=True, help=f"comma-separated, of {', '.join(served())}"
+        "--venues",
+        metavar="NAMES",
+        type=names,
+        default=names(DEFAULT_VENUES),
+        help=f"comma-separated, of {', '.join(served())} (default: {DEFAULT_VENUES})",
     )
     commands.add_argument(
         "--symbols", metavar="NAMES", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from alphapulse import output
 from alphapulse.config import Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused, RecordRefused, ServiceError
 from alphapulse.kafka import incarnation
+from alphapulse.kafka.waiting import check
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from schemas.codec import Codec
 from schemas.remote import registry
@@ -32,12 +34,14 @@ TARGETS: Final[Mapping[Into, Callable[[Settings, Codec, str, Sequence[Letter]], 
     "parquet": into_parquet,
 }
 _SHOWN_BYTES: Final = 1024
+_AGO: Final = re.compile(r"-\d.*", re.ASCII | re.DOTALL)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     found = argparse.ArgumentParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
-    found.add_argument("--data-dir", type=Path, metavar="DIR", help="of a demo that runs: its broker and its tables")
+    folder = "of a demo that runs: its broker and its tables"
+    found.add_argument("--data-dir", type=Path, metavar="DIR", help=folder)
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, told in (
         ("list", "show letters, oldest first"),
@@ -46,11 +50,13 @@ def parser() -> argparse.ArgumentParser:
         ("drop", "hide letters from list and replay; the bytes stay on dlq until they expire"),
     ):
         command = commands.add_parser(name, help=told, description=told)
+        # After the command's name, too, where other commands have it; what was given before it stays.
+        command.add_argument("--data-dir", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=folder)
         command.add_argument("ids", nargs="*", metavar="ID", help="letters, PARTITION/OFFSET as list shows them")
         command.add_argument("--service", help="that refused it, such as sink-clickhouse")
         command.add_argument("--source", help="topic or address that it came from")
         command.add_argument("--reason", metavar="TEXT", help="part of the reason or of the error's class")
-        when = "from this time on: 2026-01-31T12:00Z, or ago (m, h, d): --since=-2h"
+        when = "from this time on: 2026-01-31T12:00Z, or ago (m, h, d): --since -2h"
         command.add_argument("--since", metavar="TIME", help=when)
         command.add_argument("--until", metavar="TIME", help="before this time, likewise")
         command.add_argument("--all", action="store_true", help="those replayed or dropped before, too")
@@ -66,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         return asyncio.run(_run(options))
     except AlphaPulseError as error:
@@ -74,11 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_REFUSED
 
 
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--since -2h`` as ``--since=-2h``, since argparse takes ``-2h`` for an option."""
+    found: list[str] = []
+    for argument in arguments:
+        if found and found[-1] in ("--since", "--until") and _AGO.fullmatch(argument):
+            found[-1] += f"={argument}"
+        else:
+            found.append(argument)
+    return found
+
+
 async def _run(options: argparse.Namespace) -> int:
     wanted = _wanted(options)
     if options.command in ("show", "drop") and wanted == Wanted() and not options.all:
         raise ArgumentsRefused([f"{options.command}: name letters (ID) or a filter; --all means every one"])
+    if options.data_dir is not None and not options.data_dir.is_dir():
+        raise ArgumentsRefused([f"--data-dir: {options.data_dir}: no such folder"])
     settings = settings_of(options.data_dir)
+    await check(settings.kafka)
     codec = Codec(registry(settings.registry))
     log = await incarnation(settings.kafka)
     unreadable: list[str] = []

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from alphapulse import config, output
 from alphapulse.config import Settings
+from alphapulse.config.faults import suggestion
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
+from alphapulse.topics import TOPICS
 from sinks.parquet import catalogue
 from sinks.parquet.arguments import parser
 from sinks.parquet.compaction import Outcome, compact, settled_hour
@@ -243,8 +245,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         elif given.path is not None:
             settings = settings.model_copy(update={"parquet": _at(settings, given.path)})
         store = configured(settings)
-        if not store.topics():
-            print(json.dumps({"place": store.place, "entries": []}) if given.json else f"no files in {store.place}")
+        _check_topics(store, given.topic)
+        if not catalogue.topics(store, given.topic):
+            print(json.dumps({"place": store.place, "entries": []}) if given.json else _nothing(store, given))
             return EXIT_OK
         match given.action:
             case "ls":
@@ -264,6 +267,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _refused(f"cannot use{place}: {error.strerror or error}; what was not finished is as it was")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _check_topics(store: Store, wanted: Sequence[str]) -> None:
+    """Refuse names that are no topic: nothing would be found to be wrong with their files."""
+    known = sorted({*store.topics(), *(topic.name for topic in TOPICS)})
+    faults = []
+    for name in wanted:
+        if name not in known:
+            hint = suggestion(name, known) or f"; known: {', '.join(known)}"
+            faults.append(f"--topic: {name!r}: unknown topic{hint}")
+    if faults:
+        raise ArgumentsRefused(faults)
+
+
+def _nothing(store: Store, given: argparse.Namespace) -> str:
+    what = f"no files of {', '.join(given.topic)}" if given.topic else "no files"
+    return f"{what} in {store.place}"
 
 
 def _at(settings: Settings, path: str) -> config.ParquetSettings:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import typer
 
-from alphapulse.cli.app import SIMULATED_VENUES, app
+from alphapulse.cli.app import app
 from gateway.access.__main__ import parser as keys_parser
 from producers.record.__main__ import parser as record_parser
 from producers.simulator.__main__ import parser as simulate_parser
@@ -118,7 +118,7 @@ def _alphapulse(arguments: list[str]) -> str | None:
         case ["keys" | "dlq" as program] if len(words) == 1:
             return _subcommand(program, words[0])
         case ["simulate"]:
-            return _parsed(simulate_parser(), ["--venues", SIMULATED_VENUES, *words])
+            return _parsed(simulate_parser(), words)
         case [program] if program in PARSERS:
             return _parsed(PARSERS[program](), words)
         case ["health"]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from alphapulse import cli
-from alphapulse.cli.app import SIMULATED_VENUES
+from alphapulse.cli.app import SIMULATED_VENUES, app
+from producers.simulator.__main__ import parser as simulate_parser
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +170,18 @@ def test_recordings_that_cannot_be_read_are_all_named(
     assert not (tmp_path / "d").exists()
 
 
+def test_help_shows_every_word_of_a_command(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rich takes ``[word]`` for a style and leaves it out."""
+    root: Any = typer.main.get_command(app)
+    groups = [((), root), *(((name,), found) for name, found in root.commands.items() if hasattr(found, "commands"))]
+    for words, group in groups:
+        command(*words)
+        found = capsys.readouterr()
+        shown = re.sub(r"[\s│]+", " ", found.out + found.err)
+        for each in group.commands.values():
+            assert " ".join(each.help.split()) in shown
+
+
 @pytest.mark.parametrize("group", [[], ["broker"], ["topics"], ["schemas"]])
 def test_help_without_arguments(command: Any, capsys: pytest.CaptureFixture[str], group: list[str]) -> None:
     assert command(*group) == 2
@@ -176,8 +191,8 @@ def test_help_without_arguments(command: Any, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_program_is_passed_its_own_options(command: Any) -> None:
-    simulated = ["-m", "producers.simulator", "--venues", SIMULATED_VENUES]
-    assert command("simulate", "--venues", "okx") == [*simulated, "--venues", "okx"]
+    assert command("simulate", "--venues", "okx") == ["-m", "producers.simulator", "--venues", "okx"]
+    assert simulate_parser().parse_args([]).venues == SIMULATED_VENUES.split(",")
     assert command("record", "kraken", "--out", "x") == ["-m", "producers.record", "kraken", "--out", "x"]
     assert command("collect", "kraken", "okx") == ["-m", "producers.collect", "--", "kraken", "okx"]
     assert command("sink", "parquet") == ["-m", "sinks", "parquet"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -48,6 +49,23 @@ def url() -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_an_address_without_health_is_not_called_unready(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    del Ops.answers["/ready"]  # as on the gateway's port for clients
+    assert health.main([url]) == 1
+    assert capsys.readouterr().out == f"{url}: has no /ready: not the ops port of a service\n"
+
+
+def test_a_port_without_a_service_is_told_in_words(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        nobody = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    assert health.main([nobody, url]) == 1
+    assert capsys.readouterr().out == f"{nobody}: Connection refused\ngateway: kafka: no answer\n"
+
+
+def test_the_usage_fits_80_columns() -> None:
+    assert max(map(len, health.USAGE.splitlines())) <= 80
 
 
 def test_who_is_not_ready_is_told_with_the_reason(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,6 +170,15 @@ def test_no_files_is_no_fault(tmp_path: Path, capsys: Output) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_topic_that_there_is_not_is_refused(root: Path, tmp_path: Path, capsys: Output) -> None:
+    for action in ("ls", "compact", "verify"):
+        assert run([action, "--path", str(root), "--topic", "md.l2", "--topic", "md.trade"]) == 2
+        assert "--topic: 'md.trade': unknown topic, did you mean md.trades?\n" in capsys.readouterr().err
+    assert run(["verify", "--path", str(tmp_path / "none"), "--topic", "x"]) == 2
+    assert "'x': unknown topic; known: dlq, md.candles" in capsys.readouterr().err
+    assert told(capsys, "verify", "--path", root, "--topic", "md.depth") == (0, f"no files of md.depth in {root}\n")
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert run(["ls", "--path", str(tmp_path / "loop")]) == 2

@@ -46,7 +46,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database(files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     made = duckdb.connect()
     made.execute("SET TimeZone = 'UTC'")
-    made.execute(BLOCKS["setup"].replace("data/demo/parquet", str(files)))
+    for name in ("setup", "everything"):
+        made.execute(BLOCKS[name].replace("data/demo/parquet", str(files)))
     made.execute(BLOCKS["variables"])
     yield made
     made.close()
@@ -93,6 +94,22 @@ def data() -> Recorded:
     from schemas.records import DeltaStatistics
 
     return Recorded({kind: found for kind, found in recorded().records.items() if kind is not DeltaStatistics})
+
+
+def test_the_files_of_a_demo_suffice_for_what_the_page_says(files: Path, tmp_path: Path) -> None:
+    """A demo has neither quotes nor, by default, ``md.depth`` and ``ops.events``."""
+    page = (ROOT / "docs" / "duckdb.md").read_text(encoding="utf-8")
+    listed = page.partition("With that the queries run")[2].partition(". The others need")[0]
+    named = [name for name in re.findall(r"`(\w+)`", listed) if name in BLOCKS]
+    assert len(named) == 8
+    for topic in ("md.trades", "md.l2", "signals.arbitrage"):
+        (tmp_path / topic).symlink_to(files / topic)
+    with duckdb.connect() as made:
+        made.execute("SET TimeZone = 'UTC'")
+        for name in ("setup", "demo", "variables"):
+            made.execute(BLOCKS[name].replace("data/demo/parquet", str(tmp_path)))
+        for name in named:
+            assert asked(made, name), name
 
 
 @pytest.mark.parametrize("symbol", ["BTC-USD", "SHIB-USD", "AAPL"])
@@ -156,4 +173,4 @@ def test_prices_are_exact_or_an_error(database: duckdb.DuckDBPyConnection) -> No
 
 
 def test_the_page_asks_what_the_library_asks() -> None:
-    assert BLOCKS.keys() - {"setup", "variables"} == library().keys() - {"slippage_history"}
+    assert BLOCKS.keys() - {"setup", "demo", "everything", "variables"} == library().keys() - {"slippage_history"}
