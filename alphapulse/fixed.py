@@ -102,6 +102,16 @@ def decimal_text(value: int, exponent: int) -> str:
     Raises:
         ValueRefused: ``exponent`` is beyond :data:`TEXT_EXPONENT_LIMIT`; the text could fill the memory.
     """
+    # Nearly all numbers are above one, so that the dot falls between digits, and most have others than zeros after it.
+    if value > 0 > exponent and len(digits := str(value)) > -exponent:
+        if digits[-1] != "0":
+            return f"{digits[:exponent]}.{digits[exponent:]}"
+        fraction = digits[exponent:].rstrip("0")
+        return f"{digits[:exponent]}.{fraction}" if fraction else digits[:exponent]
+    return _decimal_text_of_any(value, exponent)
+
+
+def _decimal_text_of_any(value: int, exponent: int) -> str:
     if value == 0:
         return "0"
     if not -TEXT_EXPONENT_LIMIT <= exponent <= TEXT_EXPONENT_LIMIT:

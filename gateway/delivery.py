@@ -55,6 +55,7 @@ class Delivery(ABC, Generic[Message]):
         self._refused_in_row = 0
         self._blocked_since: float | None = None
         self._ended = False
+        self._due = False  # it is written out at the end of this tick
         self.last_written = now
 
     @property
@@ -80,7 +81,9 @@ class Delivery(ABC, Generic[Message]):
         # Not by _queued(): one call less for each message and client.
         if conflated := self._outbox.put(source, message):
             metrics.GATEWAY_CONFLATIONS.inc(conflated)
-        self._schedule.waiting(self)
+        if not self._due:
+            self._due = True
+            self._schedule.waiting(self)
 
     def _send(self, message: Message) -> None:
         """Queue a message that belongs to no feed; a client with too many unread ones is disconnected."""
@@ -102,22 +105,24 @@ class Delivery(ABC, Generic[Message]):
 
     def flush(self, now: float) -> tuple[int, int, int]:
         """Write what the connection accepts; return (messages, frames, bytes) written."""
+        self._due = False
         count = frames = size = 0
         wire, outbox = self._wire, self._outbox
-        while outbox and wire.can_write:
-            taken = outbox.take(FRAME_SIZE)
-            if not taken:  # a feed without messages yet
+        while outbox.waiting or outbox:
+            taken = outbox.take(FRAME_SIZE) if wire.can_write else ()
+            if not taken:  # it cannot be written to, or a feed has no messages yet
+                if self._blocked_since is None or frames:
+                    self._blocked_since = now
                 break
             frame = self._framed(taken)
             wire.write(frame)
             count += len(taken)
             frames += 1
             size += len(frame)
+        else:
+            self._blocked_since = None
         if frames:
             self.last_written = now
-            self._blocked_since = None
-        if outbox and self._blocked_since is None:
-            self._blocked_since = now
         return count, frames, size
 
     def _check_stalled(self, now: float) -> None:

@@ -386,7 +386,10 @@ class Hub:
 
     def frame(self, texts: tuple[str, ...]) -> bytes:
         """Return the texts as one WebSocket frame, one per line; built once per tick and set of texts."""
-        return self.shared_frame(texts, lambda: text_frame("\n".join(texts)))
+        frame = self._frames.get(texts)
+        if frame is None:
+            frame = self._frames[texts] = text_frame("\n".join(texts))
+        return frame
 
     def shared_frame(self, messages: tuple[str, ...] | tuple[bytes, ...], build: Callable[[], bytes]) -> bytes:
         """Return ``messages`` as one WebSocket frame, built once per tick and set of messages."""

@@ -128,8 +128,11 @@ def changed_levels(
     prices_before: Sequence[int], sizes_before: Sequence[int], prices: Sequence[int], sizes: Sequence[int]
 ) -> list[tuple[int, int]]:
     """Return (price, size) of each new or resized level, then (price, 0) of each removed one."""
-    if prices_before == prices and sizes_before == sizes:
-        return []
+    if prices_before == prices:  # most often: then nothing has to be looked up
+        if sizes_before == sizes:
+            return []
+        sized = zip(prices, sizes_before, sizes, strict=True)
+        return [(price, size) for price, size_before, size in sized if size != size_before]
     before = dict(zip(prices_before, sizes_before, strict=True))
     changed = [(price, size) for price, size in zip(prices, sizes, strict=True) if before.pop(price, None) != size]
     changed += [(price, 0) for price in before]
