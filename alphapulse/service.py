@@ -108,6 +108,10 @@ class Service:
     def ready(self, value: bool) -> None:
         if value != self._ready:
             self.log.info("ready" if value else "not ready")
+        if value and not self._worked:
+            # Modules and settings stay until the end. A turn of Python's cycle collector over them would hold up all
+            # records for 30 to 60 ms, every few seconds while the state grows.
+            gc.freeze()
         self._ready = value
         self._worked = self._worked or value
 

@@ -493,3 +493,21 @@ class TestInProcess:
 
             with pytest.raises(ServiceError, match="Address already in use"):
                 await service.live(main)
+
+
+def test_the_start_up_is_no_garbage_to_look_for() -> None:
+    code = (
+        "import asyncio, gc\n"
+        "from alphapulse.config import Settings\n"
+        "from alphapulse.service import Service\n"
+        "async def main():\n"
+        "    service = Service('life', Settings())\n"
+        "    counts = []\n"
+        "    for ready in (False, True, False, True):\n"
+        "        service.ready = ready\n"
+        "        counts.append(gc.get_freeze_count())\n"
+        "    print(counts[0], counts[1] > 10_000, counts[1] == counts[3])\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["0 True True"], done.stderr
