@@ -97,16 +97,25 @@ class L2Reader:
     Args:
         books: take the records.
         clock: nanoseconds since the Unix epoch.
+        gather_ms: minimum time between two handovers of records to clients.
     """
 
     def __init__(
-        self, settings: KafkaSettings, codec: Codec, books: L2Books, clock: Callable[[], int], *, client_id: str
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        books: L2Books,
+        clock: Callable[[], int],
+        *,
+        client_id: str,
+        gather_ms: float = 0.0,
     ) -> None:
         self._settings = settings
         self._codec = codec
         self._books = books
         self._clock = clock
         self._client_id = client_id
+        self._gather_ms = gather_ms
         self._log = logs.get("gateway.l2")
         self._wanted = asyncio.Event()
         self._requested: set[int] = set()
@@ -139,7 +148,9 @@ class L2Reader:
         while True:
             await self._wanted.wait()
             try:
-                consumer = native_consumer(self._settings, group_id=None, client_id=self._client_id)
+                consumer = native_consumer(
+                    self._settings, group_id=None, client_id=self._client_id, coalesce_ms=self._gather_ms
+                )
                 async with running(consumer, self._settings):
                     await self._read(consumer)
             except Exception:  # noqa: BLE001 the service goes on, and the log has the traceback
