@@ -39,9 +39,6 @@ NAME: Final = "gateway"
 CHECK_SECONDS: Final = 1.0
 UNWATCHED_GATHER_MS: Final = 50.0
 """Minimum time between two handovers of records while no client is connected: what REST answers is that much older."""
-CLIENT_GATHER_MS: Final = 0.075
-"""The same for each client: a write takes some 5 µs of the system alone, so that all writes together take at most a
-tenth of a core, as long as ``gather_most_ms`` allows."""
 GOODBYE_SECONDS: Final = 2.0
 """Time for clients to answer the close frame before the server closes the connection."""
 
@@ -114,9 +111,7 @@ async def main(service: Service, folder: Path | None = None) -> None:
         service.log.info("serving", url=address)
         try:
             background = (health.watch(), keeper.watch(), l2.run(), services.run())
-            await _work(
-                service, PacedReader(reader, records, hub, own.gather_ms, own.gather_most_ms), background, serving
-            )
+            await _work(service, PacedReader(reader, records, hub, settings.gateway.gather_ms), background, serving)
         finally:
             hub.shut_down()
             await hub.emptied(GOODBYE_SECONDS)
@@ -148,34 +143,26 @@ class Gathering(Protocol):
 
 
 class PacedReader:
-    """The reader of the topics, with more records to a step while no client waits for them, or many do.
+    """The reader of the topics, with more records to a step while no client waits for them.
 
     Args:
         reader: of the topics.
         consumer: the reader's.
         hub: has the clients.
         gather_ms: minimum time between two handovers of records while there are any.
-        most_ms: the longest such time that many clients make.
     """
 
-    def __init__(self, reader: Steps, consumer: Gathering, hub: Hub, gather_ms: float, most_ms: float) -> None:
+    def __init__(self, reader: Steps, consumer: Gathering, hub: Hub, gather_ms: float) -> None:
         self._reader = reader
         self._consumer = consumer
         self._gather_ms = gather_ms
-        self._most_ms = most_ms
         self.hub = hub
 
     async def step(self) -> None:
         """Read what there is."""
         await self._reader.step()
-        self._consumer.coalesce(max(self._gather_ms, self._wanted()))
-
-    def _wanted(self) -> float:
-        """Return the time between two handovers that suits the number of clients, ms."""
-        if not self.hub.live:
-            return 0.0
-        clients = len(self.hub.sessions)
-        return min(clients * CLIENT_GATHER_MS, self._most_ms) if clients else UNWATCHED_GATHER_MS
+        unwatched = self.hub.live and not self.hub.sessions
+        self._consumer.coalesce(max(self._gather_ms, UNWATCHED_GATHER_MS) if unwatched else self._gather_ms)
 
 
 async def _work(

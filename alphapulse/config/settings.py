@@ -391,9 +391,6 @@ class GatewaySettings(Section):
     """Minimum time between two handovers of records to clients, so that a few hundred records a second need fewer
     writes: a record waits half of it in the mean, the first after a pause not at all. Without any client it is 50 at
     least: what REST answers is then 25 ms older in the mean."""
-    gather_most_ms: Annotated[float, Field(ge=0, le=1000)] = 15
-    """The same with many clients: it grows by 0.075 for each, up to this, so that a write to each of them brings more
-    messages; ``gather_ms`` where that is more."""
     reconnect_least_s: Annotated[float, Field(ge=0, le=600)] = 5.0
     """A gateway that stops tells its clients to come back at a random time between this and the next; with several
     gateways it may be short, and ``reconnect_most_s`` spreads their clients over the others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.fanout import Hub
-from gateway.service import CLIENT_GATHER_MS, UNWATCHED_GATHER_MS, PacedReader
+from gateway.service import UNWATCHED_GATHER_MS, PacedReader
 from gateway.state import MarketState
 from tests.fixtures.market import MAX_BOOK_AGE
 from tests.fixtures.stream import ClogableWire, ManualScheduler
@@ -31,7 +31,7 @@ async def test_records_are_gathered_for_longer_while_nobody_listens(gather_ms: f
     tick = ManualScheduler()
     hub = Hub(MarketState({}, max_book_age=MAX_BOOK_AGE), queue_bytes=1000, schedule=tick, clock=tick.clock)
     noted = Steps()
-    reader = PacedReader(noted, noted, hub, gather_ms, 15.0)
+    reader = PacedReader(noted, noted, hub, gather_ms)
     await reader.step()
     hub.live = True
     await reader.step()
@@ -40,23 +40,5 @@ async def test_records_are_gathered_for_longer_while_nobody_listens(gather_ms: f
     hub.closed(session)
     await reader.step()
     unwatched = max(gather_ms, UNWATCHED_GATHER_MS)
-    assert noted.paces == [gather_ms, unwatched, max(gather_ms, CLIENT_GATHER_MS), unwatched], (
-        "catching up, alone, a client, alone again"
-    )
+    assert noted.paces == [gather_ms, unwatched, gather_ms, unwatched], "catching up, alone, a client, alone again"
     assert noted.steps == 4
-
-
-@pytest.mark.parametrize(("gather_ms", "most_ms", "expected"), [(2, 15, 7.5), (10, 15, 10), (2, 5, 5), (10, 0, 10)])
-async def test_records_are_gathered_for_longer_for_many_clients(
-    gather_ms: float, most_ms: float, expected: float
-) -> None:
-    tick = ManualScheduler()
-    hub = Hub(MarketState({}, max_book_age=MAX_BOOK_AGE), queue_bytes=1000, schedule=tick, clock=tick.clock)
-    noted = Steps()
-    reader = PacedReader(noted, noted, hub, gather_ms, most_ms)
-    hub.live = True
-    for _ in range(100):
-        hub.open(ClogableWire())
-    await reader.step()
-    assert 100 * CLIENT_GATHER_MS == 7.5
-    assert noted.paces == [expected]
