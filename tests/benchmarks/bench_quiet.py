@@ -1,7 +1,7 @@
 """What the stack costs between silence and saturation: processor time of each service at everyday rates.
 
 ``python -m tests.benchmarks.bench_quiet [--baseline CHECKOUT] [--traced RATIO …] [--broker embedded|kafka|both]
-[--records N …] [--seconds S] [--rounds N]``:
+[--records N …] [--seconds S] [--rounds N] [--pages N]``:
 three simulated venues, their collectors, processors, both sinks and the gateway with one page open, as
 in the demo, at 0, 50, 500 and 5,000 records a second. Per cent of one core, and how old a trade (since the venue sent
 it) and a book (since the collector received its last change) are when they reach the page's socket.
@@ -34,14 +34,15 @@ PATIENCE_SECONDS = 180.0
 
 
 async def figures(
-    checkout: Path, variables: Mapping[str, str], broker: str, records: float, seconds: float
+    checkout: Path, variables: Mapping[str, str], broker: str, records: float, seconds: float, pages: int = 1
 ) -> dict[str, Any]:
     """Return what the stack of a checkout costs, with further environment variables.
 
     Raises:
         RuntimeError: it failed; its last words are in the text.
     """
-    arguments = ["--broker", broker, "--records", f"{records:g}", "--seconds", f"{seconds:g}", "--page"]
+    arguments = ["--broker", broker, "--records", f"{records:g}", "--seconds", f"{seconds:g}"]
+    arguments += ["--pages", str(pages)]
     process = await asyncio.create_subprocess_exec(
         str(checkout / ".venv/bin/python"),
         str(STACK),
@@ -104,6 +105,7 @@ async def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--records", type=float, nargs="+", default=list(RATES), metavar="N")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--pages", type=int, default=1, help="open pages, each of the same symbol")
     parser.add_argument("--traced", type=float, nargs="+", default=[], metavar="RATIO", help="with traces, too")
     options = parser.parse_args(arguments)
     brokers = ["embedded", "kafka"] if options.broker == "both" else [options.broker]
@@ -126,7 +128,9 @@ async def main(arguments: list[str] | None = None) -> None:
                 for _ in range(options.rounds):
                     for name, (checkout, variables) in contenders.items():
                         receiver.spans.clear()
-                        found[name].append(await figures(checkout, variables, broker, records, options.seconds))
+                        found[name].append(
+                            await figures(checkout, variables, broker, records, options.seconds, options.pages)
+                        )
                         if variables:
                             print(f"{name}: {len(receiver.spans):,} spans received", file=sys.stderr)
                 show(broker, records, {name: median(rounds) for name, rounds in found.items()})

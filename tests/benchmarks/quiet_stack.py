@@ -90,7 +90,7 @@ def quantiles(values: list[float]) -> list[float]:
     return [ordered[min(int(len(ordered) * q), len(ordered) - 1)] if ordered else math.nan for q in (0.5, 0.99)]
 
 
-async def measure(broker: str, records: float, seconds: float, *, page: bool, fresh: Path) -> dict[str, Any]:
+async def measure(broker: str, records: float, seconds: float, *, pages: int, fresh: Path) -> dict[str, Any]:
     """Start the stack, let it run, and return the figures."""
     settings = config.Settings(data_dir=fresh, gateway=config.GatewaySettings(port=0))
     async with Supervisor(fresh) as supervisor:
@@ -118,8 +118,10 @@ async def measure(broker: str, records: float, seconds: float, *, page: bool, fr
         for name, (venue, feed) in zip(collectors, feeds.items(), strict=True):
             await stack.start_collector(name, venue, feed)
         await supervisor.wait_ready(*collectors)
-        watcher = Page((await supervisor.announcement(parts.GATEWAY, "url"))["url"])
-        listening = asyncio.create_task(watcher.listen()) if page else None
+        url = (await supervisor.announcement(parts.GATEWAY, "url"))["url"]
+        watchers = [Page(url) for _ in range(max(pages, 1))]
+        watcher = watchers[0]
+        listening = [asyncio.create_task(each.listen()) for each in watchers[:pages]]
         await asyncio.sleep(WARM_UP_SECONDS)
 
         async def count() -> int:
@@ -135,9 +137,9 @@ async def measure(broker: str, records: float, seconds: float, *, page: bool, fr
         made = await count() - counted
         async with stack.lag_reader() as lag:
             behind = {group: found.total for group, found in (await lag.read()).items()}
-        if listening is not None:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+        for each in listening:
+            each.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
         return {
             "cpu": {name: 100 * (after[name] - before[name]) / lasted for name in pids},
             "records_per_second": made / lasted,
@@ -154,10 +156,10 @@ def main() -> None:
     parser.add_argument("--broker", choices=("embedded", "kafka"), required=True)
     parser.add_argument("--records", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--pages", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="quiet-") as folder:
-        figures = measure(options.broker, options.records, options.seconds, page=options.page, fresh=Path(folder))
+        figures = measure(options.broker, options.records, options.seconds, pages=options.pages, fresh=Path(folder))
         print(json.dumps(asyncio.run(figures)))
 
 
