@@ -115,7 +115,7 @@ async def both(name: str, make: Callable[[int], Callable[[], Awaitable[Any]]], r
         with record_by_record():
             before = await timed(make(2 * number))
         rounds.append((before, await timed(make(2 * number + 1))))
-    before, after = (min(arm) for arm in zip(*rounds, strict=True))
+    before, after = min(one for one, _ in rounds), min(other for _, other in rounds)
     tell(f"{name}, record by record", before, rows)
     tell(name, after, rows)
     print(f"  {'':<50} CPU ÷ {before[1] / after[1]:.2f}, time ÷ {before[0] / after[0]:.2f}")

@@ -49,7 +49,13 @@ async def test_levels_of_any_size_come_back_exactly(engine: Engine, values: list
 async def test_counters_and_times_of_any_size_come_back_exactly(engine: Engine, value: int) -> None:
     await migrate(engine)
     names = ("epoch", "sequence", "exchange_sequence", "checksum")
-    await insert(engine, [replace(l2(number), **dict.fromkeys(names, value)) for number in range(3)])
+    await insert(
+        engine,
+        [
+            replace(l2(number), epoch=value, sequence=value, exchange_sequence=value, checksum=value)
+            for number in range(3)
+        ],
+    )
     found = await engine.rows(f"SELECT {', '.join(names)}, toUnixTimestamp64Nano(exchange_time) FROM l2 LIMIT 1")
     assert found == [(value,) * 4 + (l2(0).exchange_time,)]
 
