@@ -29,9 +29,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -305,7 +307,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _count_losses(self, key: TopicPartition, messages: Messages, progress: Progress) -> None:
         self._losses.expect(key, progress.next)
-        fresh = [message for message in messages if message.offset >= progress.next]
+        fresh = messages[bisect_left(messages, progress.next, key=attrgetter("offset")) :]
         for offsets in (await self._losses.check(self._consumer, {key: fresh})).values():
             self.lost += len(offsets)
             await self._decoder.refusals.lost(key, offsets)

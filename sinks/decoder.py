@@ -8,8 +8,9 @@ are halved until there are few, so that exactly the bad ones are refused, with t
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Final
 
@@ -119,13 +120,13 @@ class RecordDecoder:
 
 def _slices(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Cut messages at :data:`COLUMNAR_SLICE_RECORDS` and :data:`COLUMNAR_SLICE_BYTES`."""
-    start = size = 0
-    for at, message in enumerate(messages):
-        size += len(message.value or b"")
-        if at - start >= COLUMNAR_SLICE_RECORDS or (size > COLUMNAR_SLICE_BYTES and at > start):
-            yield messages[start:at]
-            start, size = at, len(message.value or b"")
-    yield messages[start:]
+    ends = list(accumulate([len(message.value or b"") for message in messages]))
+    start = before = 0
+    while start < len(messages):
+        fitting = bisect_right(ends, before + COLUMNAR_SLICE_BYTES)
+        end = max(min(fitting, start + COLUMNAR_SLICE_RECORDS), start + 1)
+        yield messages[start:end]
+        start, before = end, ends[end - 1]
 
 
 def _by_partition(topic: str, kind: type[Record], rows: pa.RecordBatch) -> Iterator[BatchChunk]:

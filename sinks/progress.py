@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 
@@ -63,7 +65,7 @@ class Progress:
             skipped (the reader has to seek back to ``next``).
         """
         start = self.next
-        fresh = [message for message in messages if message.offset >= start]
+        fresh = [*messages[bisect_left(messages, start, key=attrgetter("offset")) :]]
         seen = len(messages) - len(fresh)
         last = self.planned
         if last is None:

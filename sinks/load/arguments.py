@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sinks.load.faults import KEPT
+from sinks.options import add_common, add_dry_run, add_topics
 
 EPILOG: Final = (
     "Exit codes: 0 all rows are there; 1 rows are bad (stop: nothing was loaded; skip: the others were); 2 it could "
@@ -59,18 +60,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parquet = sources.add_parser("parquet", help="files of our Parquet sink into the tables", epilog=EPILOG)
     parquet.add_argument("path", metavar="PATH", help="folder or URL of the files, as [parquet] path")
-    parquet.add_argument(
-        "--topic",
-        action="append",
-        default=[],
-        metavar="TOPIC",
-        help="only this one; repeatable; default: all but md.depth",
-    )
+    add_topics(parquet, "all but md.depth")
     parquet.add_argument("--since", type=hour, metavar="HOUR", help="from this hour on: 2026-01-31T12, UTC")
     parquet.add_argument("--until", type=hour, metavar="HOUR", help="before this hour")
     for each in (csv, parquet):
-        each.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
-        each.add_argument("--json", action="store_true", help="print one JSON object to standard output")
-        each.add_argument("--config", type=Path, metavar="DIR", help="folder with services.toml")
-        each.add_argument("--data-dir", type=Path, metavar="DIR", help="of a demo: its broker, its embedded database")
+        add_dry_run(each, "read and check everything, write nothing")
+        add_common(each, "of a demo: its broker, its embedded database")
     return commands

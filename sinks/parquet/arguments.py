@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 from typing import Final
 
+from sinks.options import add_common, add_dry_run, add_topics
 from sinks.parquet.compaction import SETTLED_SECONDS
 
 _AGE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([hd])", re.ASCII)
@@ -85,12 +85,10 @@ def parser() -> argparse.ArgumentParser:
     retain.add_argument("--max-age", type=age, metavar="AGE", help="36h or 30d; default: parquet.keep_days")
     retain.add_argument("--max-size", type=size, metavar="SIZE", help="500MB or 1.5TB; default: parquet.keep_gb")
     for each in (compact, retain):
-        each.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        add_dry_run(each, "say what would be done, and do nothing")
     for each in (listed, compact, verify, retain):
-        each.add_argument("--topic", action="append", default=[], metavar="TOPIC", help="only this one; repeat it")
-        each.add_argument("--json", action="store_true", help="print one JSON object")
-        each.add_argument("--config", type=Path, metavar="DIR", help="configuration folder")
+        add_topics(each)
         place = each.add_mutually_exclusive_group()
-        place.add_argument("--data-dir", type=Path, metavar="DIR", help="its folder parquet; default: as configured")
+        add_common(each, "its folder parquet; default: as configured", place)
         place.add_argument("--path", metavar="PATH", help="folder or URL of the files; default: as configured")
     return commands

@@ -13,6 +13,8 @@ from sinks.columns import CATEGORY, OFFSET, TIME, schema
 
 COMPRESSION: Final = "zstd"
 LEVEL: Final = 3
+COMPACTED_LEVEL: Final = 12
+"""Of compacted files, which are written once, by no sink, and read for long."""
 
 
 _COUNTERS: Final = frozenset({"sequence", "exchange_sequence", OFFSET})
@@ -60,3 +62,8 @@ def options(kind: type[Record], written: pa.Schema | None = None) -> dict[str, A
         "sorting_columns": sorted_by(made, [OFFSET]),
         "store_schema": False,
     }
+
+
+def compacted(kind: type[Record], written: pa.Schema) -> dict[str, Any]:
+    """Return the same for a compacted file, before what it is sorted by is known."""
+    return options(kind, written) | {"compression_level": COMPACTED_LEVEL}

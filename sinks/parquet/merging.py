@@ -30,7 +30,7 @@ from schemas.definitions import definitions
 from schemas.records import Record
 from sinks.columns import OFFSET
 from sinks.parquet.decimals import fields, mantissas, with_decimals
-from sinks.parquet.encodings import options, sorted_by
+from sinks.parquet.encodings import compacted, sorted_by
 from sinks.parquet.files import drafted
 from sinks.parquet.names import Stored, cell_of, hour_text
 from sinks.parquet.store import Store
@@ -99,7 +99,7 @@ def merge(store: Store, group: Group, draft: Path, drafts: ExitStack) -> int:
             raise NotCompacted(f"topic {group.partition.topic} is not known to this version")
         if OFFSET not in schema.names:
             raise NotCompacted(f"{group.files[0].path} has no column {OFFSET}")
-        chosen = {**options(kind, schema), "sorting_columns": sorted_by(schema, (*keys, OFFSET))}
+        chosen = {**compacted(kind, schema), "sorting_columns": sorted_by(schema, (*keys, OFFSET))}
         with pq.ParquetWriter(out, schema, **chosen) as writer:
             written = _write_sorted(writer, sources, schema, keys, kind)
             writer.add_key_value_metadata(_metadata(group, sources))

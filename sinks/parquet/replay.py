@@ -33,7 +33,7 @@ from alphapulse.errors import ServiceError
 from schemas.records import Record
 from sinks.columns import OFFSET, batch
 from sinks.parquet.decimals import fields
-from sinks.parquet.encodings import options, sorted_by
+from sinks.parquet.encodings import compacted, options, sorted_by
 from sinks.parquet.files import WRITER, checkpoint_text, drafted
 from sinks.parquet.layout import Layout
 from sinks.parquet.merging import completed, instrument_columns
@@ -306,7 +306,8 @@ def _write_again(topic: _Topic, file: Stored, out: Any, rows: pa.Table) -> None:
             raise ServiceError(f"{place} was written by an earlier version: nothing was replayed into it")
         wanted = _unified(kind, old.schema_arrow.remove_metadata(), rows.schema)
         order = [*(instrument_columns(wanted.names) if file.compacted else ()), OFFSET]
-        chosen = {**options(kind, wanted), "sorting_columns": sorted_by(wanted, order)}
+        encoded = compacted if file.compacted else options
+        chosen = {**encoded(kind, wanted), "sorting_columns": sorted_by(wanted, order)}
         with pq.ParquetWriter(out, wanted, **chosen) as writer:
             for group in _groups(kind, old, rows, wanted, order):
                 writer.write_table(group, row_group_size=max(group.num_rows, 1))

@@ -82,9 +82,21 @@ def record_by_record() -> Iterator[None]:
         decoder.COLUMNAR_RECORDS = usual  # type: ignore[misc]
 
 
-async def compare(name: str, sink: Callable[[int, int], Callable[[], Awaitable[Any]]], log: Log, seconds: int) -> None:
-    """Run ``sink(number, records per batch)`` in both ways on the log, and on its beginning at the usual rates."""
-    await both(name, lambda number: sink(number, BATCH), RECORDS)
+def tell_naive(name: str, naive: tuple[float, float], sink: tuple[float, float]) -> None:
+    """Print the figures of a naive sink, and how many times what the sink takes they are."""
+    tell(name, naive)
+    print(f"  {'':<50} against the sink: CPU × {naive[1] / sink[1]:.2f}, time × {naive[0] / sink[0]:.2f}")
+
+
+async def compare(
+    name: str, sink: Callable[[int, int], Callable[[], Awaitable[Any]]], log: Log, seconds: int
+) -> tuple[float, float]:
+    """Run ``sink(number, records per batch)`` in both ways on the log, and on its beginning at the usual rates.
+
+    Returns:
+        Wall and CPU seconds for the whole log, in columns.
+    """
+    full = await both(name, lambda number: sink(number, BATCH), RECORDS)
     whole = log.partitions
     for rate in RATES:
         # Each write takes as many from one of four partitions, as they come from this log.
@@ -93,19 +105,21 @@ async def compare(name: str, sink: Callable[[int, int], Callable[[], Awaitable[A
         log.partitions = {key: messages[:number] for key, messages in whole.items()}
         await both(f"{name}, {rate} a second", lambda at, count=count: sink(at, count), number * 4)  # type: ignore[misc]
     log.partitions = whole
+    return full
 
 
-async def both(name: str, make: Callable[[int], Callable[[], Awaitable[Any]]], rows: int) -> None:
-    """Print the figures of both ways, which take turns."""
+async def both(name: str, make: Callable[[int], Callable[[], Awaitable[Any]]], rows: int) -> tuple[float, float]:
+    """Print the figures of both ways, which take turns; return those in columns."""
     rounds: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for number in range(ROUNDS):
         with record_by_record():
             before = await timed(make(2 * number))
         rounds.append((before, await timed(make(2 * number + 1))))
-    before, after = (min(arm) for arm in zip(*rounds, strict=True))
+    before, after = min(one for one, _ in rounds), min(other for _, other in rounds)
     tell(f"{name}, record by record", before, rows)
     tell(name, after, rows)
     print(f"  {'':<50} CPU ÷ {before[1] / after[1]:.2f}, time ÷ {before[0] / after[0]:.2f}")
+    return after
 
 
 async def best(make: Callable[[int], Callable[[], Awaitable[Any]]]) -> tuple[float, float]:
@@ -156,7 +170,7 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
         name = f"{table}-{number}-{count}"
         return fresh(log, ClickHouseTarget(bounds, LastingEngine(engine), name, asyncio.Event()), count)
 
-    await compare("ClickHouse sink", sink, log, 1)
+    quick = await compare("ClickHouse sink", sink, log, 1)
 
     async def naive() -> None:
         client = engine.another_client()
@@ -165,7 +179,7 @@ async def clickhouse(table: str, log: Log, rows: pa.Table, place: Path) -> None:
             client.insert(table, [list(row.values()) for row in batch_rows], column_names=names)
         client.close()
 
-    tell("ClickHouse, naive", await best(lambda _: naive))
+    tell_naive("ClickHouse, naive", await best(lambda _: naive), quick)
     name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), pa.array(["bare"]))
     whole = rows.append_column(INCARNATION, name)
 
@@ -195,14 +209,14 @@ async def parquet(log: Log, rows: pa.Table, kind: type[Record], place: Path) -> 
         bounds = ParquetSettings(path=str(place / f"sink-{number}-{count}"), batch_records=records, batch_seconds=3600)
         return fresh(log, ParquetTarget(Settings(parquet=bounds), "bench"), count)
 
-    await compare("Parquet sink", sink, log, 60)
+    quick = await compare("Parquet sink", sink, log, 60)
 
     async def naive() -> None:
         with pq.ParquetWriter(place / "naive.parquet", rows.schema, compression="zstd") as writer:
             for batch_rows in naive_rows(log):
                 writer.write_table(pa.Table.from_pylist(batch_rows, rows.schema))
 
-    tell("Parquet, naive", await best(lambda _: naive))
+    tell_naive("Parquet, naive", await best(lambda _: naive), quick)
 
     async def write() -> None:
         with pq.ParquetWriter(place / "bare.parquet", rows.schema, **options(kind)) as writer:

@@ -15,7 +15,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from alphapulse.config import LogSettings, Settings
 from alphapulse.logs import configure
@@ -23,12 +22,9 @@ from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.library import library
 from sinks.clickhouse.readonly import ask
 from sinks.clickhouse.tables import migrate, tune
+from tests.benchmarks.page import write_part
 from tests.fixtures.generated_rows import Market, generate
 from tests.fixtures.query_plans import QUESTIONS, Question, Read, reads, session
-
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "clickhouse.md"
-BEGIN: Final = "<!-- made by tests/benchmarks/bench_sql.py: begin -->\n"
-END: Final = "<!-- end -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +99,7 @@ async def main(rows: int, folder: Path, rounds: int, *, write: bool) -> int:
     for one in missed:
         print(f"{one.question.name}: {one.median:.1f} ms, the goal is {one.question.goal_ms}", file=sys.stderr)
     if write:
-        text = PAGE.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(before + BEGIN + "\n" + table(found, total) + "\n" + END + after, encoding="utf-8")
+        write_part("clickhouse.md", "bench_sql", table(found, total))
     return 1 if missed else 0
 
 

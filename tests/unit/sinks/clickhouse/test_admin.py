@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,8 +112,9 @@ async def test_a_database_without_migrations_has_all_of_them_to_come(engine: Eng
 async def test_tables_of_a_later_release_are_not_touched_and_a_sink_goes_on(engine: Engine, settings: Settings) -> None:
     await migrate(engine)
     await engine.command("INSERT INTO migrations (number, name, sha256) VALUES (900, '900_later.sql', 'x')")
-    expected = r"of a later release than this program: it does not know 900_later.sql \(its last migration is 00"
-    with pytest.raises(NewerSchema, match=expected):
+    last = migrations()[-1].name
+    expected = f"of a later release than this program: it does not know 900_later.sql (its last migration is {last})"
+    with pytest.raises(NewerSchema, match=re.escape(expected)):
         await upgrade(engine)
     told = (await status(engine, settings.clickhouse)).differences
     assert told[0] == "of a later release than this program: 900_later.sql"
