@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapulse import output
+from alphapulse.arguments import CommandParser
 from alphapulse.config import Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused, RecordRefused, ServiceError
 from alphapulse.kafka import incarnation
@@ -39,7 +40,7 @@ _AGO: Final = re.compile(r"-\d.*", re.ASCII | re.DOTALL)
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    found = argparse.ArgumentParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
+    found = CommandParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
     folder = "of a demo that runs: its broker and its tables"
     found.add_argument("--data-dir", type=Path, metavar="DIR", help=folder)
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")

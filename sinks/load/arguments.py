@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from alphapulse.arguments import CommandParser
 from sinks.load.faults import KEPT
 
 EPILOG: Final = (
@@ -26,7 +27,7 @@ def hour(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    commands = argparse.ArgumentParser(
+    commands = CommandParser(
         prog="alphapulse load",
         description="Load market data of other vendors, or files of our own, each row once (docs/load.md).",
         epilog=EPILOG,

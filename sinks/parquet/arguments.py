@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from alphapulse.arguments import CommandParser
 from sinks.parquet.compaction import SETTLED_SECONDS
 
 _AGE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([hd])", re.ASCII)
@@ -52,7 +53,7 @@ def number(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    commands = argparse.ArgumentParser(
+    commands = CommandParser(
         prog="alphapulse parquet",
         description="The Parquet sink's files: list, compact, verify, retire (docs/parquet.md).",
         epilog=EPILOG,
