@@ -70,9 +70,8 @@ def table(found: list[Figures], rows: int) -> str:
     for one in found:
         goal = "" if one.question.goal_ms is None else f"{one.question.goal_ms}"
         plan = "; ".join(map(str, one.plan))
-        lines.append(
-            f"| `{one.question.name}` | {one.question.about} | {goal} | {one.median:.0f} | {one.processor:.0f} | {plan} |"
-        )
+        times = f"{one.median:.0f} | {one.processor:.0f}"
+        lines.append(f"| `{one.question.name}` | {one.question.about} | {goal} | {times} | {plan} |")
     return "\n".join(lines) + "\n"
 
 
