@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,7 +34,6 @@ TARGETS: Final[Mapping[Into, Callable[[Settings, Codec, str, Sequence[Letter]], 
     "parquet": into_parquet,
 }
 _SHOWN_BYTES: Final = 1024
-_AGO: Final = re.compile(r"-\d.*", re.ASCII | re.DOTALL)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,23 +71,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    options = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    options = parser().parse_args(arguments)
     try:
         return asyncio.run(_run(options))
     except AlphaPulseError as error:
         print(f"alphapulse dlq: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--since -2h`` as ``--since=-2h``, since argparse takes ``-2h`` for an option."""
-    found: list[str] = []
-    for argument in arguments:
-        if found and found[-1] in ("--since", "--until") and _AGO.fullmatch(argument):
-            found[-1] += f"={argument}"
-        else:
-            found.append(argument)
-    return found
 
 
 async def _run(options: argparse.Namespace) -> int:
