@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from alphapulse import kafka, output, service, topics
+from alphapulse.arguments import CommandParser
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka.services import COLLECTOR
@@ -113,7 +113,7 @@ async def _partitions(client: kafka.NativeProducer, topic: str) -> set[int]:
 
 def main(arguments: list[str]) -> int:
     """Run the collector and return the exit code."""
-    parser = argparse.ArgumentParser(prog="collector", description="Collect one venue.")
+    parser = CommandParser(prog="collector", description="Collect one venue.")
     parser.add_argument("venue", help="name of the venue: a folder in producers/venues")
     parser.add_argument("--name", help="service name; default: collector-VENUE")
     parser.add_argument("--config", type=Path, help="folder with services.toml and exchanges.toml")

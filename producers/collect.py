@@ -5,7 +5,6 @@ Each collector reloads the configuration folder itself; this process only starts
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from alphapulse import logs, output, reload
+from alphapulse.arguments import CommandParser
 from alphapulse.config import PREFIX, Settings
 from alphapulse.config.secret_files import naming
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused
@@ -179,7 +179,7 @@ async def _never() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until stopped; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse collect", description="Collect from venues.")
+    parser = CommandParser(prog="alphapulse collect", description="Collect from venues.")
     parser.add_argument("venues", nargs="*", metavar="VENUE", help="venue in exchanges.toml; default: all enabled ones")
     options = parser.parse_args(arguments)
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
 from alphapulse import config, output
+from alphapulse.arguments import CommandParser
 from alphapulse.errors import AlphaPulseError, RegistryUnavailable
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from schemas import compatibility
@@ -56,7 +56,7 @@ def _patiently(chosen: SchemaRegistry, definition: Definition, deadline: float) 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command in ``arguments`` (the process's by default); return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse schemas", description="Register and check schemas.")
+    parser = CommandParser(prog="alphapulse schemas", description="Register and check schemas.")
     commands = parser.add_subparsers(dest="command", required=True)
     registering = commands.add_parser("register", help="register all schemas with the configured registry")
     registering.add_argument("--config", type=Path, metavar="DIR", help="folder of the configuration")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import output, service
+from alphapulse.arguments import CommandParser
 from sinks.clickhouse import service as clickhouse
 from sinks.parquet import service as parquet
 from sinks.runner import tame_collector
@@ -16,7 +16,7 @@ TARGETS = {"clickhouse": clickhouse.serve, "parquet": parquet.serve}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sink until it is asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse sink", description="Run a sink.")
+    parser = CommandParser(prog="alphapulse sink", description="Run a sink.")
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     options = parser.parse_args(arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import kafka, service
+from alphapulse.arguments import CommandParser
 from alphapulse.kafka.lag import unread_text
 from alphapulse.kafka.services import processors
 from schemas.waiting import prepared_codec
@@ -18,7 +18,7 @@ from stream_processors.processing.instrument import SERVICE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse process", description="Books, candles and arbitrage.")
+    parser = CommandParser(prog="alphapulse process", description="Books, candles and arbitrage.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml and exchanges.toml")
     options = parser.parse_args(arguments)
 

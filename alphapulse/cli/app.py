@@ -262,7 +262,7 @@ def parquet(context: typer.Context) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def load(context: typer.Context) -> None:
-    """Load market data of other vendors, each row once: `load csv FILE… --to tables|topics` (more: `load --help`)."""
+    """Load vendors' files or recordings, each row once: `load csv|recording FILE…` (more: `load --help`)."""
     _become("sinks.load", *context.args)
 
 

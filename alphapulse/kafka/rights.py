@@ -46,6 +46,7 @@ class Access:
         groups: groups of which it is a member.
         watches: groups whose commits it reads.
         creates: topics that it creates and whose settings it changes.
+        makes: topics that it creates at its first use, and leaves as they are afterwards.
     """
 
     reads: frozenset[str] = field(default=frozenset())
@@ -53,6 +54,7 @@ class Access:
     groups: frozenset[str] = field(default=frozenset())
     watches: frozenset[str] = field(default=frozenset())
     creates: frozenset[str] = field(default=frozenset())
+    makes: frozenset[str] = field(default=frozenset())
 
     @property
     def topics(self) -> frozenset[str]:
@@ -61,11 +63,12 @@ class Access:
 
     def on_topics(self) -> dict[str, tuple[str, ...]]:
         """Return topic → operations, the fewest that suffice: reading and writing include Describe."""
-        found: dict[str, list[str]] = {name: [] for name in sorted(self.topics | self.creates)}
+        found: dict[str, list[str]] = {name: [] for name in sorted(self.topics | self.creates | self.makes)}
         for names, operations in (
             (self.reads, (READ,)),
             (self.writes, (WRITE,)),
             (self.creates, (CREATE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)),
+            (self.makes, (CREATE,)),
         ):
             for name in names:
                 found[name] += [one for one in operations if one not in found[name]]

@@ -77,6 +77,23 @@ def init(_: Settings) -> Access:
     return Access(creates=frozenset(topic.name for topic in (*TOPICS, *STATE_TOPICS)))
 
 
+LOADS_GROUP: Final = "alphapulse-load"
+"""Its only member is the load that writes into topics now."""
+
+
+def load(settings: Settings) -> Access:
+    """Return the access of ``alphapulse load … --to topics``, which waits while readers of the topics are behind."""
+    own = frozenset({topics.TRADES, topics.L2, topics.LOADS_STATE.name})
+    return Access(
+        # It reads back what an earlier one, which was killed, has published.
+        reads=own,
+        writes=own,
+        groups=frozenset({LOADS_GROUP}),
+        watches=frozenset({settings.processors.group, settings.clickhouse.group, settings.parquet.group}),
+        makes=frozenset({topics.LOADS_STATE.name}),
+    )
+
+
 SERVICES: Final[dict[str, Callable[[Settings], Access]]] = {
     "collector": collector,
     "processors": processors,
@@ -84,5 +101,6 @@ SERVICES: Final[dict[str, Callable[[Settings], Access]]] = {
     "sink-parquet": sink_parquet,
     "gateway": gateway,
     "init": init,
+    "load": load,
 }
 """Service → its access; all collectors have the same."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapulse import config, output
+from alphapulse.arguments import CommandParser
 from alphapulse.errors import AlphaPulseError, ValueRefused
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from gateway.access import keys as key_file
@@ -47,7 +48,7 @@ def expiry(text: str, now: int) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
-    commands = argparse.ArgumentParser(
+    commands = CommandParser(
         prog="alphapulse keys",
         description="API keys of programs that use the gateway (docs/access.md). A running gateway follows changes"
         " within two seconds.",

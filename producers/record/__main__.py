@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import output, service
+from alphapulse.arguments import CommandParser
 from alphapulse.config import PREFIX, Settings
 from alphapulse.errors import ServiceError
 from producers.collector import rules
@@ -31,7 +32,7 @@ def positive(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
-    commands = argparse.ArgumentParser(
+    commands = CommandParser(
         prog="alphapulse record", description="Record venues' frames byte for byte, for `alphapulse replay`."
     )
     commands.add_argument("venues", nargs="+", metavar="VENUE", help="venue in exchanges.toml")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import output, service
+from alphapulse.arguments import CommandParser
 from alphapulse.errors import ValueRefused
 from alphapulse.instruments import check_symbol
 from producers.registry import unknown
@@ -43,7 +44,7 @@ def symbols(text: str) -> tuple[str, ...]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
-    commands = argparse.ArgumentParser(prog="replay of a venue", description="Serve one recording as its venue.")
+    commands = CommandParser(prog="replay of a venue", description="Serve one recording as its venue.")
     commands.add_argument("file", type=Path, help="recording (gzip or plain text)")
     commands.add_argument("--venue", help="venue of the recording (default: by its file name, else by its frames)")
     commands.add_argument(

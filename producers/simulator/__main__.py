@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphapulse import output, service
+from alphapulse.arguments import CommandParser
 from alphapulse.errors import ArgumentsRefused, ConfigError, ValueRefused
 from alphapulse.instruments import meant
 from producers.registry import unknown
@@ -87,7 +88,7 @@ def faults_of(venues: Sequence[str], symbols: Sequence[str]) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
-    commands = argparse.ArgumentParser(prog="alphapulse simulate", description="Serve simulated venues on loopback.")
+    commands = CommandParser(prog="alphapulse simulate", description="Serve simulated venues on loopback.")
     commands.add_argument(
         "--venues",
         metavar="NAMES",

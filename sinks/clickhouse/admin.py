@@ -6,7 +6,6 @@ is reached directly; the embedded database only while no sink holds it, except b
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from alphapulse import config, logs, output
+from alphapulse.arguments import CommandParser
 from alphapulse.claim import InUse
 from alphapulse.config import Settings
 from alphapulse.errors import AlphaPulseError, ServiceError
@@ -144,7 +144,7 @@ COMMANDS: Final = {"migrate": migrate, "ttl": set_ttls, "status": state, "init":
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse clickhouse", description="Administer the ClickHouse tables.")
+    parser = CommandParser(prog="alphapulse clickhouse", description="Administer the ClickHouse tables.")
     parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="seconds to wait for the server")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapulse import output
+from alphapulse.arguments import CommandParser
 from alphapulse.errors import AlphaPulseError
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from sinks.clickhouse.database import Database, query
@@ -28,7 +29,7 @@ __all__ = ["main", "query"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the result on standard output; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse sql", description="Query the tables in a data directory.")
+    parser = CommandParser(prog="alphapulse sql", description="Query the tables in a data directory.")
     parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--database", default="alphapulse")
     parser.add_argument("--format", default="table", help=f"{', '.join(FORMATS)}, or any output format of ClickHouse")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapulse import output
+from alphapulse.arguments import CommandParser
 from alphapulse.config import Settings
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused, RecordRefused, ServiceError
 from alphapulse.kafka import incarnation
@@ -34,12 +34,11 @@ TARGETS: Final[Mapping[Into, Callable[[Settings, Codec, str, Sequence[Letter]], 
     "parquet": into_parquet,
 }
 _SHOWN_BYTES: Final = 1024
-_AGO: Final = re.compile(r"-\d.*", re.ASCII | re.DOTALL)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    found = argparse.ArgumentParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
+    found = CommandParser(prog="alphapulse dlq", description="Dead letters: what services refused, and why.")
     folder = "of a demo that runs: its broker and its tables"
     found.add_argument("--data-dir", type=Path, metavar="DIR", help=folder)
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -72,23 +71,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    options = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    options = parser().parse_args(arguments)
     try:
         return asyncio.run(_run(options))
     except AlphaPulseError as error:
         print(f"alphapulse dlq: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--since -2h`` as ``--since=-2h``, since argparse takes ``-2h`` for an option."""
-    found: list[str] = []
-    for argument in arguments:
-        if found and found[-1] in ("--since", "--until") and _AGO.fullmatch(argument):
-            found[-1] += f"={argument}"
-        else:
-            found.append(argument)
-    return found
 
 
 async def _run(options: argparse.Namespace) -> int:

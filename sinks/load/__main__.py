@@ -1,4 +1,4 @@
-"""``alphapulse load``: market data of other vendors into topics or tables (``python -m sinks.load``)."""
+"""``alphapulse load``: market data of vendors and recordings into topics or tables (``python -m sinks.load``)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import asyncio
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Final
 
 from alphapulse import logs, output
 from alphapulse.claim import InUse
 from alphapulse.errors import AlphaPulseError, ArgumentsRefused, ServiceError, ValueRefused
-from alphapulse.instruments import check_venue
+from alphapulse.instruments import check_symbol, check_venue
 from alphapulse.service import EXIT_OK, EXIT_REFUSED
 from sinks.demo import settings_of
 from sinks.load.archive import restore, wanted
 from sinks.load.arguments import parser
 from sinks.load.contract import Target
 from sinks.load.progress import WIDTH, Shown
-from sinks.load.running import Loaded, load, surveys
+from sinks.load.recording import Choice
+from sinks.load.running import Loaded, load, recordings, surveys
 from sinks.load.symbols import Symbols, options
 from sinks.load.tables import TableTarget
 from sinks.load.topics import TopicTarget
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     given = parser().parse_args(arguments)
     try:
-        return _archive(given) if given.source == "parquet" else _csv(given)
+        return _archive(given) if given.source == "parquet" else _files(given)
     except AlphaPulseError as error:
         print(f"alphapulse load: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED
@@ -45,18 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _csv(given: argparse.Namespace) -> int:
-    names, always = options(given.symbol)
-    try:
-        venue = None if given.venue is None else check_venue(given.venue)
-    except ValueRefused as error:
-        raise ArgumentsRefused([f"--venue: {error}"]) from error
+def _files(given: argparse.Namespace) -> int:
     if twice := sorted({str(path) for path in given.files if given.files.count(path) > 1}):
         raise ArgumentsRefused([f"{path}: named twice" for path in twice])
+    surveyed = _recordings(given) if given.source == "recording" else _csv(given)
     settings = settings_of(given.data_dir, given.config)
     logs.configure(settings.log, service="load")
     with Shown(quiet=given.json) as shown:
-        files = surveys(given.files, Symbols(venue, names, always), shown)
+        files = surveyed(shown)
         bad = sum(one.survey.faults.total for one in files)
         stopped = bad > 0 and given.on_error == "stop"
         if not stopped:
@@ -72,6 +69,27 @@ def _csv(given: argparse.Namespace) -> int:
     else:
         output.write("".join(f"{line}\n" for one in files for line in lines(one, given, stopped=stopped)).encode())
     return EXIT_BAD_ROWS if bad else EXIT_OK
+
+
+def _csv(given: argparse.Namespace) -> Callable[[Shown], list[Loaded]]:
+    names, always = options(given.symbol)
+    symbols = Symbols(_venue(given), names, always)
+    return lambda shown: surveys(given.files, symbols, shown)
+
+
+def _recordings(given: argparse.Namespace) -> Callable[[Shown], list[Loaded]]:
+    try:
+        choice = Choice(_venue(given), [check_symbol(symbol) for symbol in given.symbol])
+    except ValueRefused as error:
+        raise ArgumentsRefused([f"--symbol: {error}"]) from error
+    return lambda shown: recordings(given.files, choice, shown)
+
+
+def _venue(given: argparse.Namespace) -> str | None:
+    try:
+        return None if given.venue is None else check_venue(given.venue)
+    except ValueRefused as error:
+        raise ArgumentsRefused([f"--venue: {error}"]) from error
 
 
 def _archive(given: argparse.Namespace) -> int:

@@ -20,9 +20,9 @@ from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import NativeConsumer, native_consumer, running
 from alphapulse.kafka.client import connection
+from alphapulse.kafka.services import LOADS_GROUP
 from sinks.load.ledger import CLIENT, PARTITION
 
-GROUP: Final = "alphapulse-load"
 _POLL_SECONDS: Final = 0.5
 _POLL_MS: Final = 10
 _ASSIGNED_SECONDS: Final = 60.0
@@ -62,13 +62,13 @@ class LoadLock(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def __aenter__(self) -> Self:
         told = False
-        while (await members(self._settings, [GROUP])).get(GROUP):
+        while (await members(self._settings, [LOADS_GROUP])).get(LOADS_GROUP):
             if not told:
                 self._tell("waiting: another load is at work, or one was killed a moment ago")
                 told = True
             await asyncio.sleep(_POLL_SECONDS)
         # librdkafka sends heartbeats in a thread of its own: a busy or slow event loop does not lose the lock.
-        self._reader = native_consumer(self._settings, group_id=GROUP, client_id=CLIENT)
+        self._reader = native_consumer(self._settings, group_id=LOADS_GROUP, client_id=CLIENT)
         self._reader.subscribe([PARTITION.topic], listener=self)
         try:
             await self._reader.start()

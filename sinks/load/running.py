@@ -13,7 +13,8 @@ from alphapulse.errors import ServiceError
 from sinks.load.contract import Target, Written
 from sinks.load.faults import Fault, Rejects
 from sinks.load.progress import Shown
-from sinks.load.source import BLOCK_BYTES
+from sinks.load.recording import Choice, RecordedUnit, survey_recording
+from sinks.load.source import BLOCK_BYTES, SourceFile
 from sinks.load.symbols import Symbols
 from sinks.load.unit import Counts, Survey, Unit
 
@@ -23,7 +24,7 @@ class Loaded:
     """What became of a file.
 
     Attributes:
-        unit: the file.
+        unit: the file, or a part of a recording.
         survey: what it holds.
         records: made of its rows; of a book several rows are one.
         written: what became of them.
@@ -31,7 +32,7 @@ class Loaded:
         rejects: file of the bad rows; None: there are none, or nothing was loaded.
     """
 
-    unit: Unit
+    unit: Unit | RecordedUnit
     survey: Survey
     records: int = 0
     written: Written = field(default_factory=Written)
@@ -87,6 +88,20 @@ def surveys(paths: Sequence[Path], symbols: Symbols, shown: Shown, block_bytes: 
         shown.begin("checking", path.name, unit.source.size)
         survey = unit.survey(shown.at)
         found.append(Loaded(unit, survey))
+    return found
+
+
+def recordings(paths: Sequence[Path], choice: Choice, shown: Shown) -> list[Loaded]:
+    """Read and check recordings (blocking, and it may take minutes); each has trades, books or both.
+
+    Raises:
+        SourceRefused: one cannot be loaded.
+        ServiceError: its records cannot be made.
+    """
+    found = []
+    for path in paths:
+        shown.begin("checking", path.name, SourceFile(path).size)
+        found += [Loaded(unit, survey) for unit, survey in survey_recording(path, choice, shown.at)]
     return found
 
 

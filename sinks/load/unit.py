@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from alphapulse.instruments import Instrument
 from sinks.load.books import BookBuilder, Homeless
 from sinks.load.faults import Fault, Faults, SourceRefused, SurveyDiffers
 from sinks.load.fields import Integers, split
-from sinks.load.formats.contract import Format, Found
+from sinks.load.formats.contract import Found
 from sinks.load.formats.detection import format_of
 from sinks.load.rows import Break, LevelRows, TradeRows
 from sinks.load.scales import Scales
@@ -32,12 +32,21 @@ Checked = Callable[[int, int], None]
 """Told the bytes of the file read so far, and the rows checked."""
 
 
+class Kind(Protocol):
+    """What a source holds, for people, and the topic of its records."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+
+
 @dataclass(slots=True)
 class Survey:
     """What a file holds.
 
     Attributes:
-        format: its format.
+        format: its format, or which part of a recording.
         id: identity of content and options: the same rows have the same.
         rows: of the source that can be loaded.
         faults: of the others.
@@ -46,7 +55,7 @@ class Survey:
         lines: of the file.
     """
 
-    format: Format
+    format: Kind
     id: str = ""
     rows: int = 0
     faults: Faults = field(default_factory=Faults)

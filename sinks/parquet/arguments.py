@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import Final
 
+from alphapulse.arguments import CommandParser
 from sinks.options import add_common, add_dry_run, add_topics
 from sinks.parquet.compaction import SETTLED_SECONDS
 
@@ -52,7 +53,7 @@ def number(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    commands = argparse.ArgumentParser(
+    commands = CommandParser(
         prog="alphapulse parquet",
         description="The Parquet sink's files: list, compact, verify, retire (docs/parquet.md).",
         epilog=EPILOG,

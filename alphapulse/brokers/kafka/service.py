@@ -7,7 +7,6 @@ that dies is restarted at the same ports.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from alphapulse import config, output, service
+from alphapulse.arguments import CommandParser
 from alphapulse.brokers.kafka.cluster import KafkaCluster, clean
 from alphapulse.brokers.kafka.install import Installation, install, tell_download
 from alphapulse.brokers.kafka.node import KafkaNode
@@ -134,7 +134,7 @@ def _describe(node: KafkaNode) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the broker as a service until it is asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="alphapulse broker kafka", description="Run Apache Kafka on this machine; its data is kept between runs."
     )
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")

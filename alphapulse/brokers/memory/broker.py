@@ -35,6 +35,7 @@ import uvloop
 from aiokafka.errors import for_code
 
 from alphapulse import output, service
+from alphapulse.arguments import CommandParser
 from alphapulse.brokers.memory.node import Node
 from alphapulse.brokers.memory.server import BrokerConnection
 from alphapulse.config import KafkaSettings
@@ -239,7 +240,7 @@ def _topic(text: str) -> tuple[str, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the broker as a service until it is asked to stop; return the exit code."""
-    parser = argparse.ArgumentParser(prog="alphapulse broker embedded", description="Run the in-memory broker.")
+    parser = CommandParser(prog="alphapulse broker embedded", description="Run the in-memory broker.")
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder of services.toml")
     parser.add_argument(
         "--topic", type=_topic, action="append", default=[], metavar="NAME:PARTITIONS", help="an additional topic"

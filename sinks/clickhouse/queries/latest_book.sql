@@ -10,10 +10,10 @@
 WITH
     (m, e) -> toDecimal256(m, 18) * intExp10(greatest(e, 0)) / intExp10(greatest(-e, 0) + throwIf(abs(e) > 18, 'exponent beyond -18…18: use mantissa and exponent')) AS exact
 SELECT
-    tupleElement(entry, 1) AS side,
-    tupleElement(entry, 2) AS level,
-    exact(tupleElement(entry, 3), n.price_exponent) AS price,
-    exact(tupleElement(entry, 4), n.size_exponent) AS size,
+    side,
+    level,
+    exact(mantissa, n.price_exponent) AS price,
+    exact(amount, n.size_exponent) AS size,
     n.received_time AS book_time
 FROM
 (
@@ -23,8 +23,9 @@ FROM
     ORDER BY d.received_time DESC, d._offset DESC
     LIMIT 1
 ) AS n
-ARRAY JOIN arrayConcat(
-    arrayMap((i, p, s) -> tuple('BID', i, p, s), arrayEnumerate(n.bid_prices), n.bid_prices, n.bid_sizes),
-    arrayMap((i, p, s) -> tuple('ASK', i, p, s), arrayEnumerate(n.ask_prices), n.ask_prices, n.ask_sizes)
-) AS entry
+ARRAY JOIN
+    arrayConcat(arrayWithConstant(length(n.bid_prices), 'BID'), arrayWithConstant(length(n.ask_prices), 'ASK')) AS side,
+    arrayConcat(arrayEnumerate(n.bid_prices), arrayEnumerate(n.ask_prices)) AS level,
+    arrayConcat(n.bid_prices, n.ask_prices) AS mantissa,
+    arrayConcat(n.bid_sizes, n.ask_sizes) AS amount
 ORDER BY side DESC, level

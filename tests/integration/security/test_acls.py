@@ -16,11 +16,16 @@ from alphapulse.errors import BrokerError, BrokerRefused
 from alphapulse.kafka.admin import apply_retention, create_topics
 from alphapulse.kafka.services import SERVICES
 from alphapulse.kafka.waiting import check
-from alphapulse.topics import STATE_TOPICS, TOPICS
+from alphapulse.topics import LOADS_STATE, STATE_TOPICS, TOPICS
+from sinks.load.progress import Shown
+from sinks.load.recording import Choice
+from sinks.load.running import load, recordings
+from sinks.load.topics import TopicTarget
 from tests.fixtures.live import market
 from tests.fixtures.secure_kafka import ON_SECURE_KAFKA, SecureKafka
 from tests.fixtures.service_process import SERVICES as PROCESSES
 from tests.fixtures.service_process import ServiceProcess
+from tests.recordings import ours
 
 pytestmark = [ON_SECURE_KAFKA, pytest.mark.slow]
 
@@ -36,7 +41,7 @@ def as_user(broker: SecureKafka, settings: Settings, service: str) -> Settings:
 
 
 async def delete_topics(broker: SecureKafka) -> None:
-    names = [topic.name for topic in ALL]
+    names = [topic.name for topic in (*ALL, LOADS_STATE)]
 
     def there() -> list[str]:
         return [name for name in names if name in broker.admin.list_topics(timeout=30).topics]
@@ -75,6 +80,8 @@ async def test_every_right_is_needed(topics: SecureKafka, service: str) -> None:
     rights = acls(settings, [service], PRINCIPAL)
     access = SERVICES[service](settings)
     topics.allow(rights)
+    if access.makes:
+        await create_topics(settings.kafka, 1, [LOADS_STATE])
     await check(settings.kafka, access)
     for right in rights:
         for operation in right.operations:
@@ -85,6 +92,18 @@ async def test_every_right_is_needed(topics: SecureKafka, service: str) -> None:
             assert f" {operation} on {right.resource} {right.name}; " in str(refused.value)
             topics.allow([one])
     await check(settings.kafka, access)
+
+
+async def test_a_load_works_with_exactly_its_rights(topics: SecureKafka, tmp_path: Path) -> None:
+    settings = as_user(topics, Settings(data_dir=tmp_path), "load")
+    topics.allow(acls(settings, ["load"], PRINCIPAL))
+    shown = Shown(quiet=True)
+    for present in (0, 1):
+        files = await asyncio.to_thread(recordings, [ours("kraken").path], Choice(), shown)
+        await load(files, TopicTarget(settings, shown.tell), shown, None)
+        assert [(one.written.stored, one.written.present) for one in files] == [
+            (one.records * (1 - present), one.records * present) for one in files
+        ]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from schemas.records import L2Update, Trade, key_of
 from sinks.clickhouse.database import query
 from sinks.load.ledger import Ledger
 from sinks.load.progress import Shown
-from sinks.load.running import load, surveys
+from sinks.load.recording import Choice
+from sinks.load.running import load, recordings, surveys
 from sinks.load.symbols import Symbols
 from sinks.load.tables import TableTarget
 from sinks.load.topics import HEADER, TopicTarget
@@ -34,6 +36,7 @@ from tests.fixtures import live_files
 from tests.fixtures.records import trade
 from tests.fixtures.sink_process import Process, until
 from tests.fixtures.vendor_truth import random_book, random_trades, tardis_books, tardis_trades
+from tests.recordings import ours
 
 CODEC = Codec()
 TRADES = 130_000
@@ -47,9 +50,9 @@ def settings(kafka: KafkaSettings, tmp_path: Path) -> Settings:
     return base.model_copy(update={"clickhouse": clickhouse})
 
 
-def started(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
+def started(settings: Settings, *arguments: str, source: str = "csv") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sinks.load", "csv", *arguments, "--json"],
+        [sys.executable, "-m", "sinks.load", source, *arguments, "--json"],
         env={**os.environ, **environment(settings)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,6 +67,26 @@ async def loaded(settings: Settings, path: Path, to: str = "topics", venue: str 
     target = TableTarget(settings, shown.tell) if to == "tables" else TopicTarget(settings, shown.tell)
     await load(files, target, shown, None)
     return files[0].fields()
+
+
+async def loaded_recording(settings: Settings, path: Path, to: str) -> list[dict[str, Any]]:
+    """Load a recording in this process; return what became of its trades and its books."""
+    shown = Shown(quiet=True)
+    files = await asyncio.to_thread(recordings, [path], Choice(), shown)
+    target = TableTarget(settings, shown.tell) if to == "tables" else TopicTarget(settings, shown.tell)
+    await load(files, target, shown, None)
+    return [one.fields() for one in files]
+
+
+def long_recording(folder: Path, times: int) -> Path:
+    """Write our recording of Kraken again and again, each time later: snapshots anew, trades that are repeated."""
+    lines = [line.split(b" ", 1) for line in gzip.decompress(ours("kraken").path.read_bytes()).splitlines()]
+    span = int(lines[-1][0]) - int(lines[0][0]) + 1
+    path = folder / "kraken_long.rec.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for turn in range(times):
+            file.writelines(b"%d %b\n" % (int(time) + turn * span, frame) for time, frame in lines)
+    return path
 
 
 async def held(settings: Settings, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
@@ -110,6 +133,66 @@ async def test_tables_have_each_row_once_after_kills(settings: Settings, tmp_pat
     again = await loaded(settings, path, "tables")
     assert (again["stored"], again["present"]) == (0, TRADES)
     assert await asyncio.to_thread(counted, settings, "trades", "trade_id") == [TRADES, TRADES]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.unmeasured
+async def test_a_recording_is_in_tables_once_after_kills(settings: Settings, tmp_path: Path) -> None:
+    path = long_recording(tmp_path, 40)
+    parts = settings.data_dir / "clickhouse" / "store"
+    for kill in range(2):
+        process = started(settings, str(path), source="recording")
+        before = live_files.count(parts, "data.bin", "data.mrk*")
+
+        def grown(process: subprocess.Popen[str] = process, before: int = before) -> bool:
+            return live_files.count(parts, "data.bin", "data.mrk*") > before or process.poll() is not None
+
+        await until(grown, f"life {kill} stores something")
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    trades, books = await loaded_recording(settings, path, "tables")
+    assert trades["records"] == sum(one["trades"] for one in ours("kraken").instruments.values())
+    assert (trades["repeated"] + trades["records"], books["repeated"]) == (trades["rows"], 0)
+    for one, table, identity in (
+        (trades, "trades", "venue, symbol, trade_id"),
+        (books, "l2", "venue, symbol, epoch, sequence"),
+    ):
+        assert one["stored"] + one["present"] == one["records"]
+        assert await asyncio.to_thread(counted, settings, table, identity) == [one["records"]] * 2
+    again = await loaded_recording(settings, path, "tables")
+    assert [(one["stored"], one["present"]) for one in again] == [(0, trades["records"]), (0, books["records"])]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.unmeasured
+async def test_consumers_see_a_recording_once_after_kills(settings: Settings, tmp_path: Path) -> None:
+    path = long_recording(tmp_path, 20)
+    kills = 0
+    for topic in (topics.TRADES, topics.L2, topics.L2):
+        seen = await published(settings, topic)
+        process = started(settings, str(path), "--to", "topics", source="recording")
+        while process.poll() is None and await published(settings, topic) <= seen:
+            await asyncio.sleep(0.02)
+        kills += process.poll() is None
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    assert kills
+    told = await loaded_recording(settings, path, "topics")
+    again = await loaded_recording(settings, path, "topics")
+    for one, repeated, topic in zip(told, again, (topics.TRADES, topics.L2), strict=True):
+        assert (repeated["stored"], repeated["present"]) == (0, one["records"])
+        found = await held(settings, topic)
+        assert len(found) == one["records"]
+        numbers = Counter(value for record in found for name, value in record.headers if name == HEADER)
+        assert set(numbers.values()) == {1}
+    readers: dict[str, BookReader] = defaultdict(BookReader)
+    for record in await held(settings, topics.L2):
+        update = CODEC.decode_as(L2Update, record.value or b"")
+        assert record.key == key_of(update)
+        assert readers[update.symbol].apply(update).value in ("snapshot", "delta", "invalidated")
+    assert not any(reader.valid for reader in readers.values())
 
 
 @pytest.mark.slow

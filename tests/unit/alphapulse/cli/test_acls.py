@@ -13,7 +13,7 @@ from alphapulse.config import ClickHouseSettings, ProcessorSettings, Settings
 from alphapulse.errors import ArgumentsRefused
 from alphapulse.kafka.rights import Access
 from alphapulse.kafka.services import SERVICES
-from alphapulse.topics import STATE_TOPICS, TOPICS
+from alphapulse.topics import LOADS_STATE, STATE_TOPICS, TOPICS
 from tests.unit.alphapulse.cli.test_commands import command  # noqa: F401 a fixture
 
 
@@ -30,8 +30,19 @@ def test_groups_and_topics_are_those_of_the_configuration() -> None:
 def test_every_topic_has_a_writer_and_a_maker() -> None:
     every = [access(Settings()) for access in SERVICES.values()]
     names = {topic.name for topic in (*TOPICS, *STATE_TOPICS)}
-    assert set().union(*(one.writes for one in every)) == names
+    made = {LOADS_STATE.name}
+    assert set().union(*(one.writes for one in every)) == names | made
     assert set().union(*(one.creates for one in every)) == names
+    assert set().union(*(one.makes for one in every)) == made
+
+
+def test_a_load_may_make_its_own_topic_and_nothing_else() -> None:
+    found = {(one.resource, one.name): one.operations for one in acls(Settings(), ["load"])}
+    assert found["topic", "state.loads"] == ("Read", "Write", "Create")
+    assert found["topic", "md.l2"] == ("Read", "Write")
+    assert found["group", "alphapulse-load"] == ("Read",)
+    assert found["group", Settings().clickhouse.group] == ("Describe",)
+    assert len(found) == 7
 
 
 def test_a_right_is_asked_for_once() -> None:

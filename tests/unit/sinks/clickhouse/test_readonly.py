@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from sinks.clickhouse import readonly
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.readonly import QueryRefused, ask, restrict
 
@@ -140,3 +142,23 @@ def test_json_rounds_nothing_in_any_reader(client: Client) -> None:
 def test_formats_are_clickhouses(client: Client) -> None:
     assert ask(client, "SELECT a FROM t", "TSV") == b"1\n"
     assert "a" in ask(client, "SELECT a FROM t", "PrettyCompact").decode()
+
+
+def test_a_query_that_was_asked_is_not_checked_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    real = readonly._written
+
+    def written(client: Client, query: str) -> str:
+        checked.append(query)
+        return real(client, query)
+
+    monkeypatch.setattr(readonly, "_written", written)
+    monkeypatch.setattr(readonly, "_known", OrderedDict())
+    monkeypatch.setattr(readonly, "KNOWN", 2)
+    for query in ("SELECT 1", "SELECT 1", "SELECT 2", "SELECT 1", "SELECT 3", "SELECT 1", "SELECT 2"):
+        ask(client, query, "TSV")
+    assert checked == ["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 2"]
+    for _ in range(2):
+        with pytest.raises(QueryRefused, match="only SELECT"):
+            ask(client, "DROP TABLE t", "TSV")
+    assert checked[4:] == ["DROP TABLE t"] * 2
