@@ -59,8 +59,8 @@ def assert_all_is_stored(demo: Demo) -> None:
     counts = counted(demo)
     # One process asks everything: each takes longer to start than all the questions.
     per_interval = "SELECT 'candles', toString(interval_seconds), toUInt64(sum(trades)) FROM v_candles GROUP BY 2"
-    last = "SELECT venue, symbol, argMax(kind, (epoch, sequence)) AS kind FROM l2 GROUP BY ALL"
-    ends = f"SELECT 'last of a book', toString(kind), count() FROM ({last}) GROUP BY 2"
+    last = "SELECT venue, symbol, argMax(kind, (epoch, sequence)) AS latest FROM l2 GROUP BY ALL"
+    ends = f"SELECT 'last of a book', toString(latest), count() FROM ({last}) GROUP BY 2"
     found = ask(demo, " UNION ALL ".join((*_ROWS, per_interval, ends)))
     stored = {(what, which): int(number) for what, which, number in found}
     for topic in ("md.trades", "md.l2", "md.candles", "md.stats", "signals.arbitrage"):
