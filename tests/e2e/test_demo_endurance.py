@@ -17,7 +17,7 @@ from tests.endurance.watch import Burner, broker_of, late_strategy, quantile, wa
 pytestmark = pytest.mark.slow
 
 SECONDS = 50.0
-"""A group that is slower than the records come by a tenth of them is further behind than ``BEHIND`` by the end.
+"""A group that reads a quarter less than what comes is further behind than ``BEHIND`` in the second half of them.
 
 The page is looked at ten times a second, so that its 99th percentile is still of hundreds of looks.
 """
