@@ -1,4 +1,4 @@
-"""``alphapulse demo``: what a user sees within a minute, and what is left when it stops."""
+"""``alphapulse demo``: one per directory, and parts that are killed come back (its stop: ``test_demo_stop.py``)."""
 
 from __future__ import annotations
 
@@ -165,33 +165,6 @@ def alive(pid: int) -> bool:
 
 
 ALL_BOOKS = {(venue, symbol) for venue in ("kraken", "coinbase", "binance_us") for symbol in ("BTC-USD", "ETH-USD")}
-
-
-async def test_books_and_trades_come_up_and_nothing_is_left_after_ctrl_c(demo: Demo) -> None:
-    await demo.until(demo.whole, 60)
-    page = await demo.http.get(f"http://127.0.0.1:{demo.told()['gateway']['port']}/")
-    assert page.status == 200
-    assert "text/html" in page.headers["Content-Type"]
-
-    count = "SELECT count() FROM trades"
-
-    def rows() -> int:
-        ended = alphapulse("sql", count, "--data-dir", demo.data_dir, "--format", "TSV")
-        assert ended.code == 0, ended.err
-        return int(ended.out)
-
-    async def rows_grow() -> bool:
-        return (await demo.ask(count) or 0) > 10
-
-    await demo.until(rows_grow, 30)
-    assert await asyncio.to_thread(rows) > 10
-    pids = [told["pid"] for told in demo.told().values()]
-    assert len(pids) == 9
-    assert all(alive(pid) for pid in pids)
-    assert await demo.stop() == 0, demo.log.read_text(encoding="utf-8")[-2000:]
-    assert not any(alive(pid) for pid in pids)
-    assert demo.told() == {}
-    assert rows() > 10  # the tables can be read after the run as well
 
 
 @SHARED

@@ -19,6 +19,7 @@ from tests import recordings
 from tests.fixtures.records import OPPORTUNITY
 
 ROOT = Path(__file__).resolve().parents[2]
+PLAYED = ("alpaca", "kraken")
 
 OPENED = replace(OPPORTUNITY, state="OPENED", net_profit="151.22", close_reason=None)
 
@@ -49,12 +50,19 @@ async def publish(settings: KafkaSettings) -> None:
 
 @pytest.mark.unmeasured
 async def test_the_replay_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> None:
-    """In a folder that looks like the repository, so that what it writes lands elsewhere. Two pages have it."""
+    """In a folder that looks like the repository, so that what it writes lands elsewhere. Two pages have it.
+
+    Of our recordings two are there, one of them without books: each is played by two processes. What a replay of all
+    of them comes to is judged in tests/e2e/test_replay.py, and how it is typed makes no difference to that.
+    """
     text, again = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "recordings/README.md"))
     typed = re.findall(r"^    (\. \.venv/bin/activate|alphapulse replay .*)$", text, re.MULTILINE)
     assert [line.split()[0] for line in typed] == [".", "alphapulse"]
     assert re.findall(r"^    (alphapulse replay .*)$", again, re.MULTILINE) == typed[1:]
-    (tmp_path / "recordings").symlink_to(ROOT / "recordings")
+    (tmp_path / "recordings").mkdir()
+    played = [recordings.ours(venue) for venue in PLAYED]
+    for recording in played:
+        (tmp_path / "recordings" / recording.path.name).symlink_to(recording.path)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ALPHAPULSE_")}
     shell = await asyncio.create_subprocess_exec(
@@ -69,7 +77,7 @@ async def test_the_replay_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> 
         out, err = await shell.communicate()
     assert shell.returncode == 0, err.decode()
     table = out.decode()
-    for recording in recordings.of(recordings.OURS):
+    for recording in played:
         assert f"{recording.path.name}: {recording.venue}, " in err.decode()
         assert all(symbol in table for symbol in recording.instruments)
     assert (tmp_path / "out" / "parquet").is_dir()

@@ -201,8 +201,7 @@ class InstrumentStatistics:
         if exponent < self._exponent or not self._tick:
             self._tick *= 10 ** max(self._exponent - exponent, 0)
             self._exponent = exponent
-        scale = 10 ** (exponent - self._exponent)
-        self._tick = math.gcd(self._tick, *(price * scale for price in prices))
+        self._tick = math.gcd(self._tick, math.gcd(*prices) * 10 ** (exponent - self._exponent))
 
     # --- trades ---
 

@@ -198,12 +198,17 @@ def cases() -> dict[str, tuple[str | None, int, str]]:
 
 async def test_the_matrix_of_credentials(feed: Feed, kafka: KafkaSettings, tmp_path: Path) -> None:
     async with site(tmp_path, kafka) as found:
-        for name, (credentials, status, code) in cases().items():
+
+        async def check(name: str, credentials: str | None, status: int, code: str) -> None:
             assert await found.rest(credentials) == (status, code), name
             assert await found.v1(credentials) == (status, code), name
             assert await found.v2(credentials) == (status, code), name
             if credentials is not None:
                 assert await found.v2_in_band(credentials) == (status, code), name
+
+        async with asyncio.TaskGroup() as group:
+            for name, case in cases().items():
+                group.create_task(check(name, *case))
 
 
 async def test_a_token_is_refreshed_in_its_last_seconds(feed: Feed, kafka: KafkaSettings, tmp_path: Path) -> None:
@@ -332,11 +337,16 @@ async def test_no_output_holds_a_secret(feed: Feed, kafka: KafkaSettings, tmp_pa
     async with site(tmp_path, kafka, secret=secret) as found:
         text = found.key("desk-7", "stream:*:*", "rest:market")
         await found.known(text)
-        for credentials, _, _ in cases().values():
+
+        async def attempt(credentials: str | None) -> None:
             await found.rest(credentials)
             await found.v1(credentials)
             if credentials is not None:
                 await found.v2_in_band(credentials)
+
+        async with asyncio.TaskGroup() as group:
+            for credentials, _, _ in cases().values():
+                group.create_task(attempt(credentials))
         assert await found.rest(token(secret)) == (200, "ok")
         for key in ("token", "access_token", "api_key"):
             assert await found.rest(None, f"{MARKET}?{key}={text}") == (400, "credentials_in_url")

@@ -42,7 +42,8 @@ TRADES = definition(Trade)
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param("apicurio", marks=pytest.mark.apicurio),
+        # On one worker, so that there is one Java process.
+        pytest.param("apicurio", marks=[pytest.mark.apicurio, pytest.mark.xdist_group("apicurio")]),
         pytest.param("container_registry", marks=IN_CONTAINERS, id="container"),
     ],
 )

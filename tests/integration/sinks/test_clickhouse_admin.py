@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import clickhouse_connect
 import pytest
@@ -18,6 +19,7 @@ from aiokafka import TopicPartition
 
 from alphapulse.config import ClickHouseSettings, Settings
 from schemas.codec import Codec
+from sinks.clickhouse.admin import main
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.sampling import DepthSampling
 from sinks.clickhouse.tables import migrations
@@ -47,6 +49,14 @@ def dsn(request: pytest.FixtureRequest) -> str:
     return running.dsn
 
 
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def run(dsn: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     own = {f"ALPHAPULSE_{name}": value for name, value in {"CLICKHOUSE__DSN": dsn, **variables}.items()}
     return subprocess.run(
@@ -59,7 +69,16 @@ def run(dsn: str, *arguments: str, **variables: str) -> subprocess.CompletedProc
     )
 
 
-def test_migrate_ttl_and_status_as_typed(dsn: str) -> None:
+def here(capfd: pytest.CaptureFixture[str], dsn: str, *arguments: str, **variables: str) -> Done:
+    """Do what :func:`run` does without a process of its own, which takes longer to start than to do its work."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"CLICKHOUSE__DSN": dsn, **variables}.items():
+            patch.setenv(f"ALPHAPULSE_{name}", value)
+        code = main(arguments)
+    return Done(code, *capfd.readouterr())
+
+
+def test_migrate_ttl_and_status_as_typed(dsn: str, capfd: pytest.CaptureFixture[str]) -> None:
     before = run(dsn, "status", "--json")
     assert before.returncode == 1, before.stderr
     assert json.loads(before.stdout)["migrations"]["pending"] == [each.name for each in migrations()]
@@ -67,24 +86,24 @@ def test_migrate_ttl_and_status_as_typed(dsn: str) -> None:
     assert migrated.returncode == 0, migrated.stderr
     assert f"{len(migrations())} of {len(migrations())} migrations applied now" in migrated.stdout
     limits = {"CLICKHOUSE__TTL_DAYS": '{"md.l2": 2, "ops.events": 90}'}
-    limited = run(dsn, "ttl", "--json", **limits)
+    limited = here(capfd, dsn, "ttl", "--json", **limits)
     assert limited.returncode == 0, limited.stderr
     assert [(each["table"], each["ttl_days"]) for each in json.loads(limited.stdout)["changed"]] == [
         ("l2", 2),
         ("events", 90),
         ("books", 2),  # made of l2
     ]
-    assert run(dsn, "status", **limits).returncode == 0
-    differs = run(dsn, "status")
+    assert here(capfd, dsn, "status", **limits).returncode == 0
+    differs = here(capfd, dsn, "status")
     assert differs.returncode == 1
     assert "TTL of l2: 2 days; configured 7 days" in differs.stdout
     assert "TTL of books: 2 days; configured 7 days" in differs.stdout
     assert "TTL of events: 90 days; configured no limit" in differs.stdout
-    assert run(dsn, "ttl").returncode == 0
-    assert run(dsn, "status").stdout.endswith("everything is as configured\n")
+    assert here(capfd, dsn, "ttl").returncode == 0
+    assert here(capfd, dsn, "status").stdout.endswith("everything is as configured\n")
     client = clickhouse_connect.get_client(dsn=dsn, database="alphapulse")
     client.command("INSERT INTO migrations (number, name, sha256) VALUES (900, '900_later.sql', 'x')")
-    later = run(dsn, "migrate")
+    later = here(capfd, dsn, "migrate")
     assert (later.returncode, later.stdout) == (2, "")
     assert "of a later release than this program: it does not know 900_later.sql" in later.stderr
 
@@ -113,11 +132,11 @@ async def test_candles_and_top_of_book_after_deaths_equal_the_rows(dsn: str) -> 
     assert client.query("SELECT count() FROM v_top_of_book").result_rows == [(0,)]
 
 
-def test_a_server_that_is_not_there_is_named_and_waited_for() -> None:
+def test_a_server_that_is_not_there_is_named_and_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     for command in ("migrate", "ttl", "status"):
         began = time.monotonic()
-        done = run(f"clickhouse://me:s3cret@127.0.0.1:{port}/", command, "--wait", "0.5")
+        done = here(capfd, f"clickhouse://me:s3cret@127.0.0.1:{port}/", command, "--wait", "0.5")
         assert (done.returncode, done.stdout) == (2, "")
         expected = f"clickhouse.dsn: clickhouse://127.0.0.1:{port}/ does not answer: connection refused"
         assert f"alphapulse clickhouse {command}: {expected}\n" in done.stderr

@@ -55,8 +55,9 @@ def test_every_section_is_told_in_words(script: ModuleType) -> None:
     source = (CHART / "values.yaml").read_text(encoding="utf-8")
     rows = list(script.rows(source))
     told = {path.partition(".")[0] for path, _, text in rows if text}
-    assert told == set(yaml.safe_load(source))
-    assert all(default == script.at(yaml.safe_load(source), path) for path, default, _ in rows)
+    values = yaml.safe_load(source)
+    assert told == set(values)
+    assert all(default == script.at(values, path) for path, default, _ in rows)
     readme = (CHART / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{path}` |" in readme for path, _, _ in rows)
 

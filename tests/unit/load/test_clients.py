@@ -29,7 +29,8 @@ def served(texts: list[str], *, heard: list[str] | None = None, close: bool = Fa
             if heard is not None:
                 heard.append(str(text))
 
-    with serve(handler, "127.0.0.1", 0, compression=None) as server:
+    # A client here never answers that it closes too: the server waits so long for that.
+    with serve(handler, "127.0.0.1", 0, compression=None, close_timeout=0.2) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield Target("127.0.0.1", server.socket.getsockname()[1], "/", pings=b"{}")

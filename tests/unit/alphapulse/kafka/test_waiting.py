@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alphapulse import topics
+from alphapulse import network, topics
 from alphapulse.brokers.memory.broker import EmbeddedBroker
 from alphapulse.config import KafkaSettings, OpsSettings, Settings
 from alphapulse.errors import BrokerError, BrokerUnavailable
@@ -187,7 +187,9 @@ async def test_tls(tls_identity: TlsIdentity) -> None:
         assert "may require TLS" in await unavailable(at(broker.port))
 
 
-async def test_no_tls_there(tls_identity: TlsIdentity) -> None:
+async def test_no_tls_there(tls_identity: TlsIdentity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a Kafka request takes the beginning of TLS for one that is still to come: nobody answers."""
+    monkeypatch.setattr(network, "CONNECT_SECONDS", 1.0)
     async with scripted_broker(ScriptedBroker()) as broker:
         message = await unavailable(at(broker.port, security_protocol="SSL", ssl_cafile=tls_identity.file))
         assert message.endswith("; the port may not use TLS (kafka.security_protocol is SSL)")

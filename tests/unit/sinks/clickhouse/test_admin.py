@@ -1,4 +1,4 @@
-"""Commands in processes of their own, as the command line starts them, on the embedded engine."""
+"""Commands as typed, the first of them in processes as the command line starts them, on the embedded engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
@@ -20,8 +20,8 @@ from alphapulse import topics
 from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
 from schemas.codec import Codec
+from sinks.clickhouse.admin import main, set_ttls, state
 from sinks.clickhouse.admin import migrate as migrate_command
-from sinks.clickhouse.admin import set_ttls, state
 from sinks.clickhouse.endpoint import SqlEndpoint
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.status import SinkRows, status
@@ -46,12 +46,29 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def here(capfd: pytest.CaptureFixture[str], *arguments: str, **variables: str) -> Done:
+    """Do what :func:`run` does without a process of its own, which takes longer to start than to do its work."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(f"ALPHAPULSE_{name}", value)
+        code = main(arguments)
+    return Done(code, *capfd.readouterr())
+
+
 async def command(name: Any, settings: Settings) -> dict[str, Any]:
     fields, _ = await name(settings, 0.0)
     return dict(fields)
 
 
-def test_as_typed(tmp_path: Path) -> None:
+def test_as_typed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     there = ("--data-dir", str(tmp_path))
     nothing = run("status", *there)
     assert (nothing.returncode, nothing.stdout) == (2, "")
@@ -62,13 +79,13 @@ def test_as_typed(tmp_path: Path) -> None:
     migrated = run("migrate", "--json", *there)
     assert migrated.returncode == 0, migrated.stderr
     assert json.loads(migrated.stdout)["applied"] == [each.name for each in migrations()]
-    differs = run("status", *there, CLICKHOUSE__TTL_DAYS='{"md.trades": 30}')
+    differs = here(capfd, "status", *there, CLICKHOUSE__TTL_DAYS='{"md.trades": 30}')
     assert (differs.returncode, differs.stderr) == (1, "")
     assert "TTL of trades: no limit; configured 30 days (alphapulse clickhouse ttl)" in differs.stdout
-    limited = run("ttl", *there)
+    limited = here(capfd, "ttl", *there)
     told = "".join(f"TTL set; was {table}: no limit; configured 7 days\n" for table in ("l2", "books"))
     assert (limited.returncode, limited.stdout) == (0, told)
-    same = run("status", *there)
+    same = here(capfd, "status", *there)
     assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "everything is as configured")
 
 
