@@ -25,7 +25,7 @@ CLIENT := gateway/client/dist/index.js
 CLIENT_SOURCES := $(shell find gateway/client -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
 # Our files, in a checkout or an archive: not what is installed, built or cached.
-FIND_OURS := find . -type d \( -name node_modules -o -name '.?*' ! -name .github \) -prune -o -type f
+FIND_OURS := find . -type d \( -name node_modules -o -path ./build -o -name '.?*' ! -name .github \) -prune -o -type f
 
 .DEFAULT_GOAL := help
 .PHONY: help demo asyncapi audit chart compose-smoke containers coverage kube-smoke quick matrix soak outage kills rolling fuzz test check bench dist recordings lint types format schemas page client docs references lock clean
@@ -148,7 +148,7 @@ format: $(VENV)/.dev ## Format the Python code
 asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an AsyncAPI document
 	$(BIN)/python scripts/asyncapi_doc.py
 
-chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards
+chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards, venues' ports
 	$(BIN)/python scripts/chart.py
 
 references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, queries, what is run

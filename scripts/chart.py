@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What is made in helm/alphapulse: README.md, values.schema.json, and the copies in files/.
+"""What is made in helm/alphapulse: README.md, values.schema.json, and what is in files/.
 
 README.md is made of the comments `# --` in values.yaml. values.schema.json has the types of the defaults there, the
 bounds of :data:`RULES`, and for `settings` and venues the configuration's own classes; it refuses unknown keys.
-files/ has the alerts and dashboards of deploy/observability, since a chart can only contain what lies in it.
+files/ has what a chart can only know if it lies in it: the alerts and dashboards of deploy/observability, and of each
+venue (producers/venues) the ports of its public addresses.
 `scripts/chart.py` writes all, `--check` exits with 1 if one is not what it should be.
 """
 
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import yaml
 from generated import run
@@ -33,15 +35,35 @@ LABELS: Final[Schema] = {**STRINGS, "patternProperties": {OUR_LABELS: False}}
 """Without those that the chart gives itself: its selectors depend on them."""
 POD_ANNOTATIONS: Final[Schema] = {**STRINGS, "patternProperties": {"^checksum/": False}}
 """Likewise: a change of the checksum restarts a pod."""
-OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
+OBJECT: Final[Schema] = {"type": "object"}
+STRING: Final[Schema] = {"type": "string"}
+
+
+def _list_of(properties: Schema, *required: str) -> Schema:
+    """Return the schema of a list of objects that have some of ``properties``, all ``required`` ones, and no other."""
+    item = {"type": "object", "additionalProperties": False, "properties": properties, "minProperties": 1}
+    return {"type": "array", "items": {**item, "required": list(required)} if required else item}
+
+
+PEERS: Final = _list_of({"podSelector": OBJECT, "namespaceSelector": OBJECT, "ipBlock": OBJECT})
+"""Of network policies: one with a typo would let more in or out than it says."""
 QUANTITIES: Final[Schema] = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 RESOURCES: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
 }
-ENV: Final[Schema] = {"type": "array", "items": {"type": "object", "required": ["name"]}}
+ENV: Final = _list_of({"name": {"type": "string", "minLength": 1}, "value": STRING, "valueFrom": OBJECT}, "name")
+TOLERATIONS: Final = _list_of(
+    {"key": STRING, "operator": STRING, "value": STRING, "effect": STRING, "tolerationSeconds": {"type": "integer"}}
+)
+AFFINITY: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": dict.fromkeys(("nodeAffinity", "podAffinity", "podAntiAffinity"), OBJECT),
+}
 PORT: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": 65535}
+PORTS: Final[Schema] = {"type": "array", "items": PORT}
 REPLICAS: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 12}
 DURATION: Final[Schema] = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
 NAME: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -58,13 +80,16 @@ RULES: Final[Mapping[str, Schema]] = {
     "serviceAccountAnnotations": STRINGS,
     "labels": LABELS,
     "nodeSelector": STRINGS,
-    "tolerations": OBJECTS,
-    "affinity": {"type": "object"},
-    "to": OBJECTS,
-    "from": OBJECTS,
-    "identityProviderTo": OBJECTS,
-    "tokenTo": OBJECTS,
-    "ports": {"type": "array", "items": PORT},
+    "tolerations": TOLERATIONS,
+    "affinity": AFFINITY,
+    "to": PEERS,
+    "from": PEERS,
+    "identityProviderTo": PEERS,
+    "tokenTo": PEERS,
+    "ports": PORTS,
+    "tokenPorts": PORTS,
+    "identityProviderPorts": PORTS,
+    "networkPolicy.dns.ports": {**PORTS, "minItems": 1},
     "port": PORT,
     "certKey": {"type": "string", "minLength": 1},
     "keyKey": {"type": "string", "minLength": 1},
@@ -96,7 +121,9 @@ RULES: Final[Mapping[str, Schema]] = {
     "sinkClickhouse.autoscaling.type": {"enum": ["hpa", "keda"]},
     "ingress.hosts": NAMES,
     "httpRoute.hostnames": NAMES,
-    "httpRoute.parentRefs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+    "httpRoute.parentRefs": _list_of(
+        {**dict.fromkeys(("group", "kind", "namespace", "name", "sectionName"), STRING), "port": PORT}, "name"
+    ),
     "init.mode": {"enum": ["", "hook", "job"]},
     "topologySpread.whenUnsatisfiable": {"enum": ["ScheduleAnyway", "DoNotSchedule"]},
     "redpanda.clusterSpec": {"type": "object"},
@@ -306,12 +333,32 @@ def _resolved(part: Any, definitions: Mapping[str, Any]) -> Any:
     return found
 
 
+def venues() -> str:
+    """Return files/venues.yaml: ports of each venue's public addresses, and whether it accepts one connection only."""
+    from producers import registry
+
+    lines = ["# Made by scripts/chart.py of producers/venues.\n"]
+    for name in registry.names():
+        venue = registry.load(name)
+        known = {"single": venue.connections_limit == 1, "websocket": _port(venue.websocket_url)}
+        if venue.rest_url is not None:
+            known["rest"] = _port(venue.rest_url)
+        lines.append(f"{name}: {json.dumps(known, sort_keys=True)}\n")
+    return "".join(lines)
+
+
+def _port(url: str) -> int:
+    found = urlsplit(url)
+    return found.port or {"https": 443, "wss": 443, "http": 80, "ws": 80}[found.scheme]
+
+
 def made() -> dict[Path, str]:
     """Return the text of every file that is made."""
     source = (CHART / "values.yaml").read_text(encoding="utf-8")
     texts = {
         CHART / "README.md": readme(source),
         CHART / "values.schema.json": json.dumps(schema(source), indent=1) + "\n",
+        CHART / "files" / "venues.yaml": venues(),
         CHART / "files" / "rules.yml": (OBSERVABILITY / "prometheus" / "rules.yml").read_text(encoding="utf-8"),
     }
     for path in sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json")):

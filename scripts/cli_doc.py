@@ -16,28 +16,15 @@ from typing import Any, Final
 
 import typer
 from generated import run
+from parsers import PARSERS
 
 from alphapulse.cli.app import app
 from alphapulse.cli.health import USAGE as HEALTH
-from gateway.access.__main__ import parser as keys_parser
-from producers.record.__main__ import parser as record_parser
-from producers.simulator.__main__ import parser as simulate_parser
-from sinks.dead_letters.__main__ import parser as dlq_parser
-from sinks.load.arguments import parser as load_parser
-from sinks.parquet.arguments import parser as parquet_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TARGET: Final = ROOT / "docs" / "cli.md"
 BAR: Final = "\\|"
 """A bar within a cell of a table."""
-PARSERS: Final = {
-    "dlq": dlq_parser,
-    "keys": keys_parser,
-    "load": load_parser,
-    "parquet": parquet_parser,
-    "record": record_parser,
-    "simulate": simulate_parser,
-}
 
 HEAD: Final = """\
 # Command line

@@ -38,8 +38,8 @@ import yaml  # noqa: E402
 from steps import Failed, run  # noqa: E402
 
 from tests.fixtures.kubernetes import MERGE, Api, Cluster, Object, Refused  # noqa: E402
-from tests.unit.helm.chart import CHART, SETS, container, merged, render, rendered, values  # noqa: E402
-from tests.unit.helm.test_crds import BY_HAND, KINDS, Loader  # noqa: E402
+from tests.unit.helm.chart import CHART, SETS, Rendered, container, merged, render, rendered, values  # noqa: E402
+from tests.unit.helm.test_crds import BY_HAND, KINDS, Loader, pods_and_claims  # noqa: E402
 
 RELEASE: Final = "live"
 LONGEST: Final = "a-release-with-the-longest-name-that-helm-takes-of-all"[:53]
@@ -201,6 +201,10 @@ class Smoke:
 
     def _namespace(self, name: str) -> None:
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
+        # As its controller does; pods of the operators have no account of their own.
+        self.api.apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+        )
 
     def _until(self, what: str, holds: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
@@ -313,7 +317,7 @@ class Smoke:
             ]  # removed with their hooks; a pod needs one
             for one in accounts:
                 self.api.apply(one)
-            for workload, pod in found.pods():
+            for workload, pod in (*found.pods(), *_of_clickhouse(found)):
                 tried = {
                     "apiVersion": "v1",
                     "kind": "Pod",
@@ -545,6 +549,14 @@ def _generation(one: Object) -> Any:
 
 def _size(secret: Object) -> int:
     return sum(map(len, secret["data"].values()))
+
+
+def _of_clickhouse(found: Rendered) -> Iterator[tuple[str, Object]]:
+    """Yield the pods that the operator makes of a ClickHouseInstallation's template."""
+    for name, one in found.of("ClickHouseInstallation").items():
+        for made in pods_and_claims(one):
+            if made["kind"] == "Pod":
+                yield name, made
 
 
 def _with_claims(workload: Object | None, spec: Object) -> Object:

@@ -5,7 +5,7 @@ Each block of commands, queries or programs is run by a test, or says why not, i
     <!-- run -->                          tests/integration/test_documents.py runs it as it stands, in a new folder
     <!-- run: tests/…/test_x.py -->       that test does; several are separated by commas
     <!-- not run: REASON -->
-    <!-- run: TEST; not run: REASON -->   a part of it
+    <!-- run: TEST; not run: REASON -->   a part of it; of a script, each command that it does not run is named there
 
 The comment stands above its block. With ``all``, or ``all LANGUAGE`` (sh, sql, python, js), it is about all blocks of
 the document that have none of their own. ``python -m tests.documents`` writes docs/commands.md, which lists them.

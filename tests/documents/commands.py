@@ -7,7 +7,7 @@ import contextlib
 import io
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,24 +15,10 @@ from typing import Any, Final
 import typer
 
 from alphapulse.cli.app import app
-from gateway.access.__main__ import parser as keys_parser
-from producers.record.__main__ import parser as record_parser
-from producers.simulator.__main__ import parser as simulate_parser
-from sinks.dead_letters.__main__ import parser as dlq_parser
-from sinks.load.arguments import parser as load_parser
-from sinks.parquet.arguments import parser as parquet_parser
+from scripts.parsers import PARSERS
 from tests.documents import ROOT, stack
 from tests.documents.blocks import ASSIGNMENT, blocks
 
-PARSERS: Final[Mapping[str, Callable[[], argparse.ArgumentParser]]] = {
-    "dlq": dlq_parser,
-    "keys": keys_parser,
-    "load": load_parser,
-    "parquet": parquet_parser,
-    "record": record_parser,
-    "simulate": simulate_parser,
-}
-"""Of the commands that hand their arguments over."""
 ENDS: Final = frozenset({"|", "&&", "||", ";", ">", "2>", "&"})
 INLINE: Final = re.compile(r"`((?:[A-Z][A-Z0-9_]*=\S+ )*(?:alphapulse|curl|docker|helm|kubectl|make|ops) [^`\n]+)`")
 PLACEHOLDER: Final = re.compile(r"…|\.\.\.|[<>\[\]{}]|\b(?:COMMAND|DIR|FILE|NAME|RECORDING|QUERY|TARGET|VENUE|SCOPE)\b")
@@ -117,8 +103,6 @@ def _alphapulse(arguments: list[str]) -> str | None:
     match name:
         case ["keys" | "dlq" as program] if len(words) == 1:
             return _subcommand(program, words[0])
-        case ["simulate"]:
-            return _parsed(simulate_parser(), words)
         case [program] if program in PARSERS:
             return _parsed(PARSERS[program](), words)
         case ["health"]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from tests.documents import ROOT
-from tests.documents.blocks import Block
+from tests.documents.blocks import ASSIGNMENT, Block
 
 
 def unread(block: Block, test: str) -> str | None:
@@ -32,6 +32,24 @@ def unread(block: Block, test: str) -> str | None:
     if any(path == page or ("/" in path and fnmatch.fnmatchcase(page, path)) for path in _paths(tree)):
         return None
     return f"{test} neither selects blocks by their markers nor names {page}"
+
+
+def unsaid(block: Block) -> list[str]:
+    """Return the commands of a block that scripts alone stand for, which none of them runs and no reason names.
+
+    A reason names a command by its first two words (``make quick``, ``pre-commit install``).
+    """
+    marker = block.marker
+    if marker is None or not marker.tests or any(test.startswith("tests/") for test in marker.tests):
+        return []
+    sources = [(ROOT / test).read_text(encoding="utf-8") for test in marker.tests]
+    found = []
+    for command in (re.sub(r"\s+#.*", "", line).strip() for line in block.commands()):
+        words = [word for word in command.split() if not ASSIGNMENT.match(word)]
+        name = " ".join([words[0].rpartition("/")[2], *words[1:2]])
+        if not any(_runs(source, command) for source in sources) and name not in (marker.reason or ""):
+            found.append(name)
+    return found
 
 
 def _runs(source: str, command: str) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Mapping
-from types import TracebackType
 from typing import Final, Self
 
 from alphapulse.config import KafkaSettings
 from alphapulse.errors import BrokerError
 from alphapulse.kafka import LagReader
+from tests.fixtures.background import Background
 
 POLL_SECONDS: Final = 0.1
 
@@ -19,7 +19,7 @@ class Stuck(AssertionError):
     """Nothing was committed for too long."""
 
 
-class Progress:
+class Progress(Background):
     """Follows the commits of groups; an async context manager.
 
     Args:
@@ -35,28 +35,23 @@ class Progress:
     def __init__(
         self, settings: KafkaSettings, groups: Mapping[str, tuple[Collection[str], int]], patience: float
     ) -> None:
+        super().__init__()
         self.settings = settings
         self.committed = dict.fromkeys(groups, 0)
         self._moved = dict.fromkeys(groups, time.monotonic())
         self._totals = {group: total for group, (_, total) in groups.items()}
         self._patience = patience
         self._reader = LagReader(settings, {group: of for group, (of, _) in groups.items()})
-        self._work: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._reader.__aenter__()
-        self._work = asyncio.create_task(self._follow())
-        return self
+        return await super().__aenter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+    async def __aexit__(self, *raised: object) -> None:
+        await super().__aexit__(*raised)
         await self._reader.close()
 
-    async def _follow(self) -> None:
+    async def _run(self) -> None:
         failed = 0
         while True:
             try:
@@ -86,8 +81,7 @@ class Progress:
         """
         since = time.monotonic()
         while self.share(group) < share:
-            if self._work is not None and self._work.done():
-                self._work.result()
+            self.check()
             still = time.monotonic() - max(self._moved[group], since)
             if still > self._patience:
                 raise Stuck(

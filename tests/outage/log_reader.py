@@ -11,11 +11,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from alphapulse import kafka, topics
 from alphapulse.config import KafkaSettings
+from tests.fixtures.background import Background
 
 WATCHED = (topics.L2, topics.TRADES, topics.EVENTS)
 
 
-class LogReader:
+class LogReader(Background):
     """An async context manager that reads from the log's beginning.
 
     It goes on by itself when the broker comes back, as every consumer of ours must.
@@ -25,30 +26,21 @@ class LogReader:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
+        super().__init__()
         self.arrived: defaultdict[tuple[str, str], list[tuple[int, bytes]]] = defaultdict(list)
         self._settings = settings
-        self._work: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._work = asyncio.create_task(self._read())
+        await super().__aenter__()
+        assert self._work is not None
         started = asyncio.create_task(self._started.wait())
         await asyncio.wait({self._work, started}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         self.check()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
-
-    def check(self) -> None:
-        """Raise what ended the reader, if anything did."""
-        if self._work is not None and self._work.done():
-            self._work.result()
-
-    async def _read(self) -> None:
+    async def _run(self) -> None:
         consumer: AIOKafkaConsumer = kafka.consumer(self._settings, group_id=None, client_id="outage-reader")
         async with kafka.running(consumer, self._settings):
             consumer.assign([TopicPartition(topic, n) for topic in WATCHED for n in range(topics.PARTITIONS)])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter, defaultdict
 from itertools import pairwise
-from typing import Final, Self
+from typing import Final
 
 from aiokafka import TopicPartition
 
@@ -15,12 +14,13 @@ from alphapulse.config import KafkaSettings
 from schemas.book_reader import BookReader, Outcome
 from schemas.codec import Codec
 from schemas.records import Depth, Event, L2Update, Trade
+from tests.fixtures.background import Background
 
 WATCHED: Final = (topics.L2, topics.DEPTH, topics.TRADES, topics.EVENTS)
 _TAKE_SECONDS: Final = 0.5
 
 
-class Watch:
+class Watch(Background):
     """An async context manager that reads the topics from their beginning.
 
     Attributes:
@@ -34,6 +34,7 @@ class Watch:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
+        super().__init__()
         self._settings = settings
         self._codec = Codec()
         self._readers: defaultdict[tuple[str, str], BookReader] = defaultdict(BookReader)
@@ -44,21 +45,6 @@ class Watch:
         self.events: Counter[str] = Counter()
         self.l2 = 0
         self.invalid_depths = 0
-        self._work: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._work = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
-
-    def check(self) -> None:
-        """Raise what ended it, if anything did."""
-        if self._work is not None and self._work.done():
-            self._work.result()
 
     def forget(self) -> None:
         """Judge only what comes from now on; every book goes on in its present epoch."""
@@ -78,7 +64,7 @@ class Watch:
             longest = max(longest, *(second - first for first, second in pairwise(within)))
         return longest / 1e9
 
-    async def _read(self) -> None:
+    async def _run(self) -> None:
         reader = kafka.native_consumer(self._settings, group_id=None, client_id="rolling-watch")
         reader.assign([TopicPartition(topic, number) for topic in WATCHED for number in range(topics.PARTITIONS)])
         async with kafka.running(reader, self._settings):

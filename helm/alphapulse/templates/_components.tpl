@@ -40,6 +40,15 @@ venue, drain (seconds that it may read on, or wait for its successor, at a stop)
 {{- end -}}
 
 {{/*
+What is known of a venue, as YAML {websocket, rest, single}: the ports of its public addresses, and whether it accepts
+one connection only. (dict "root" $ "name" NAME). One that the image has besides ours is taken to use HTTPS's port.
+*/}}
+{{- define "alphapulse.venue" -}}
+{{- $known := .root.Files.Get "files/venues.yaml" | fromYaml -}}
+{{- toYaml (default (dict "websocket" 443 "rest" 443 "single" false) (get $known .name)) -}}
+{{- end -}}
+
+{{/*
 Seconds between SIGTERM and SIGKILL: the pause before it, the 15 s of every service, the drain of its own, 4 s for what
 has to be cut short, 5 s of the collectors' supervisor, and 6 s to spare.
 */}}

@@ -18,6 +18,31 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Where a pod runs, and what it needs for its image: (dict "root" $ "values" SECTION). */}}
+{{- define "alphapulse.placement" -}}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* Container: (dict "root" $ "name" NAME "args" LIST "env" YAML "resources" MAP); volumes beside: alphapulse.mounts. */}}
 {{- define "alphapulse.container" -}}
 name: {{ .name }}
@@ -86,26 +111,8 @@ spec:
   terminationGracePeriodSeconds: {{ include "alphapulse.grace" (dict "component" $component) }}
   securityContext:
     {{- include "alphapulse.podSecurityContext" $root | nindent 4 }}
-  {{- with $root.Values.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
-  {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
-  {{- with $values.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.tolerations }}
-  tolerations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.affinity }}
-  affinity:
-    {{- toYaml . | nindent 4 }}
+  {{- with include "alphapulse.placement" (dict "root" $root "values" $values) | trim }}
+  {{- . | nindent 2 }}
   {{- end }}
   {{- if $root.Values.topologySpread.enabled }}
   topologySpreadConstraints:
@@ -179,8 +186,14 @@ metadata:
     {{- include "alphapulse.labels" .root | nindent 4 }}
     app.kubernetes.io/component: init
     alphapulse.io/group: init
+    {{- with .root.Values.init.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   annotations:
     checksum/services: {{ include "alphapulse.services" .root | sha256sum }}
+    {{- with .root.Values.init.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 spec:
   serviceAccountName: {{ .name }}
   automountServiceAccountToken: false
@@ -188,11 +201,8 @@ spec:
   restartPolicy: Never
   securityContext:
     {{- include "alphapulse.podSecurityContext" .root | nindent 4 }}
-  {{- with .root.Values.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
+  {{- with include "alphapulse.placement" (dict "root" .root "values" .root.Values.init) | trim }}
+  {{- . | nindent 2 }}
   {{- end }}
   containers:
     - {{- include "alphapulse.container" (dict "root" .root "name" "init" "args" (list "init" "--wait" (toString .root.Values.init.waitSeconds)) "resources" .root.Values.init.resources) | nindent 6 }}

@@ -55,8 +55,10 @@ podSelector:
 policyTypes: [Ingress, Egress]
 egress:
   - ports:
-      - { protocol: UDP, port: 53 }
-      - { protocol: TCP, port: 53 }
+      {{- range $port := $policy.dns.ports }}
+      - { protocol: UDP, port: {{ $port }} }
+      - { protocol: TCP, port: {{ $port }} }
+      {{- end }}
     {{- with $policy.dns.to }}
     to:
       {{- toYaml . | nindent 6 }}
@@ -65,7 +67,7 @@ egress:
   {{- $ports := default (include "alphapulse.bootstrapPorts" $root | fromYaml).items $policy.kafka.ports }}
   {{- include "alphapulse.egress" (dict "ports" $ports "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.kafka.to)) | nindent 2 }}
   {{- with $values.kafka.sasl.oauth.tokenUrl }}
-  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" .)) "to" $policy.kafka.tokenTo) | nindent 2 }}
+  {{- include "alphapulse.egress" (dict "ports" (default (list (include "alphapulse.urlPort" .)) $policy.kafka.tokenPorts) "to" $policy.kafka.tokenTo) | nindent 2 }}
   {{- end }}
   {{- end }}
   {{- $registry := include "alphapulse.registryUrl" $root }}
@@ -74,7 +76,7 @@ egress:
   {{- if $registry }}
   {{- $port = include "alphapulse.urlPort" $registry }}
   {{- end }}
-  {{- include "alphapulse.egress" (dict "ports" (list $port) "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.registry.to)) | nindent 2 }}
+  {{- include "alphapulse.egress" (dict "ports" (default (list $port) $policy.registry.ports) "to" (default (ternary $redpanda list $values.redpanda.enabled) $policy.registry.to)) | nindent 2 }}
   {{- end }}
   {{- if has "clickhouse" .egress }}
   {{- if (include "alphapulse.clickhouseSecret" (dict "root" $root "name" .component) | fromYaml).name }}
@@ -87,11 +89,16 @@ egress:
   {{- include "alphapulse.egress" (dict "ports" $ports "to" $policy.bucket.to) | nindent 2 }}
   {{- end }}
   {{- if has "venues" .egress }}
-  {{- $ports := list 443 }}
-  {{- $settings := default dict (default dict .venue).settings }}
-  {{- range $url := list $settings.websocket_url $settings.rest_url }}
-  {{- if $url }}
-  {{- $ports = append $ports (include "alphapulse.urlPort" $url | int) }}
+  {{- $ports := list }}
+  {{- $public := include "alphapulse.venue" (dict "root" $root "name" .venue.name) | fromYaml }}
+  {{- $settings := default dict .venue.settings }}
+  {{- range $part := list "websocket" "rest" }}
+  {{- with get $settings (printf "%s_url" $part) }}
+  {{- $ports = append $ports (include "alphapulse.urlPort" . | int) }}
+  {{- else }}
+  {{- with get $public $part }}
+  {{- $ports = append $ports (int .) }}
+  {{- end }}
   {{- end }}
   {{- end }}
   {{- include "alphapulse.egress" (dict "ports" (uniq $ports) "to" $policy.venues.to) | nindent 2 }}
@@ -101,11 +108,11 @@ egress:
   {{- if $values.tracing.endpoint }}
   {{- $port = include "alphapulse.urlPort" $values.tracing.endpoint }}
   {{- end }}
-  {{- include "alphapulse.egress" (dict "ports" (list $port) "to" $policy.tracing.to) | nindent 2 }}
+  {{- include "alphapulse.egress" (dict "ports" (default (list $port) $policy.tracing.ports) "to" $policy.tracing.to) | nindent 2 }}
   {{- end }}
   {{- if has "identity" .egress }}
   {{- with dig "gateway" "access" "jwks_url" "" $values.settings }}
-  {{- include "alphapulse.egress" (dict "ports" (list (include "alphapulse.urlPort" .)) "to" $policy.gateway.identityProviderTo) | nindent 2 }}
+  {{- include "alphapulse.egress" (dict "ports" (default (list (include "alphapulse.urlPort" .)) $policy.gateway.identityProviderPorts) "to" $policy.gateway.identityProviderTo) | nindent 2 }}
   {{- end }}
   {{- end }}
   {{- if has "services" .egress }}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,8 @@ from aiokafka import TopicPartition
 
 from sinks.parquet import local, merging
 from sinks.parquet.compaction import compact
+from tests.documents import ROOT
+from tests.documents.blocks import blocks
 from tests.fixtures.parquet_files import HOUR, KEY, L2_KEY, SYMBOLS, filled, found
 from tests.fixtures.records import START
 
@@ -59,6 +62,30 @@ def test_nested_levels_open_without_help(root: Path) -> None:
     names = ", ".join(COLUMNS)
     rows = ask(f"SELECT {names} FROM '{place}/**/*.parquet'")
     assert plain([dict(zip(COLUMNS, row, strict=True)) for row in rows]) == wanted
+
+
+@pytest.mark.parametrize("page", ["parquet", "tables"])
+def test_programs_of_the_documents(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """As they stand, in a folder that has the files where the demo puts them; every statement's answer is read."""
+    found = blocks(ROOT / "docs" / f"{page}.md")
+    programs = [one for one in found if one.marker and "tests/integration/sinks/test_readers.py" in one.marker.tests]
+    assert programs
+    folder = tmp_path_factory.mktemp(page)
+    (folder / "data" / "demo").mkdir(parents=True)
+    (folder / "data" / "demo" / "parquet").symlink_to(root)
+    monkeypatch.chdir(folder)
+    for program in programs:
+        names: dict[str, Any] = {}
+        for statement in ast.parse(program.text, program.place).body:
+            if isinstance(statement, ast.Expr):
+                answer = eval(compile(ast.Expression(statement.value), program.place, "eval"), names)  # noqa: S307
+                # DuckDB asks when it is read.
+                assert answer.columns if isinstance(answer, duckdb.DuckDBPyRelation) else len(answer)
+                _ = answer.fetchall() if isinstance(answer, duckdb.DuckDBPyRelation) else None
+            else:
+                exec(compile(ast.Module([statement], []), program.place, "exec"), names)  # noqa: S102
 
 
 def test_prices_become_exact_decimals_in_one_expression(root: Path) -> None:

@@ -18,7 +18,7 @@ from producers.simulator.scripts import load as faults_of
 from tests.documents import ROOT, documents
 from tests.documents.blocks import Block, blocks
 from tests.documents.commands import fault, typed
-from tests.documents.evidence import unread
+from tests.documents.evidence import unread, unsaid
 from tests.documents.links import broken
 from tests.documents.settings import unknown
 
@@ -65,6 +65,7 @@ def test_every_block_is_run_or_says_why_not(path: Path) -> None:
         for test in block.marker.tests:
             assert (ROOT / test).is_file(), f"{block.place}: {test} does not exist"
             assert unread(block, test) is None, block.place
+        assert unsaid(block) == [], f"{block.place}: neither run nor named in the reason"
 
 
 @pytest.mark.parametrize("block", TOML)
@@ -271,6 +272,27 @@ def test_a_script_that_a_marker_names_has_to_run_a_command(
     (tmp_path / "script").write_text(source)
     (block,) = blocks(tmp_path / "x.md")
     assert unread(block, "script") == (None if runs else "script runs none of its commands")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("", ["make clean", "pre-commit install"]),
+        ("; not run: hooks belong to a clone", ["make clean", "pre-commit install"]),
+        ("; not run: make clean removes the tree's own, pre-commit install is for a clone", []),
+        ("; not run: pre-commit installs a hook", ["make clean"]),
+    ],
+)
+def test_what_no_script_runs_is_named_with_its_reason(
+    reason: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("blocks", "evidence"):
+        monkeypatch.setattr(f"tests.documents.{module}.ROOT", tmp_path)
+    typed_there = "    PORT=1 make demo  # everything\n    make clean\n    .venv/bin/pre-commit install\n"
+    (tmp_path / "x.md").write_text(f"<!-- run: script{reason} -->\n\n{typed_there}")
+    (tmp_path / "script").write_text("PORT=1 make demo\n")
+    (block,) = blocks(tmp_path / "x.md")
+    assert unsaid(block) == expected
 
 
 def test_broken_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

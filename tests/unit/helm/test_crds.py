@@ -145,6 +145,18 @@ def test_what_clickhouse_installation_leaves_open(version: str) -> None:
     assert [each["kind"] for each in made] == ["Pod", "PersistentVolumeClaim"]
     for each in made:
         assert faults(validator(version, "v1", each["kind"]), each) == []
+    pod = made[0]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"].items() >= {"runAsNonRoot": True, "runAsUser": 101, "fsGroup": 101}.items()
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert (
+        pod["containers"][0]["securityContext"].items()
+        >= {
+            "allowPrivilegeEscalation": False,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        }.items()
+    ), "the namespace may enforce restricted"
     defaults = one["spec"]["defaults"]["templates"]
     assert [each["metadata"]["name"] for each in made] == [defaults["podTemplate"], defaults["dataVolumeClaimTemplate"]]
     users = one["spec"]["configuration"]["users"]

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.unit.helm.chart import RUNNING, Object, Rendered, container, minimal, rendered, selects
+from producers import registry
+from tests.unit.helm.chart import (
+    RUNNING,
+    Object,
+    Rendered,
+    container,
+    merged,
+    minimal,
+    render,
+    rendered,
+    selects,
+    values,
+)
 
 POLICED = tuple(name for name in RUNNING if rendered(name).of("NetworkPolicy"))
 
@@ -109,14 +122,42 @@ def test_port_of_a_bucket(url: str, port: int) -> None:
     assert (port,) in ways(minimal(sinkParquet={"bucket": {"url": url}}), "sink-parquet")
 
 
+def public_ports(name: str) -> set[int]:
+    """Return the ports of a venue's public addresses."""
+    venue = registry.load(name)
+    found = {urlsplit(url) for url in (venue.websocket_url, venue.rest_url) if url}
+    return {url.port or {"wss": 443, "https": 443}[url.scheme] for url in found}
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_collector_reaches_its_venue(name: str) -> None:
+    """Binance's and OKX's streams are at ports of their own."""
+    component = f"collector-{name.replace('_', '-')}"
+    settings: dict[str, Any] = {"symbols": ["BTC-USD"]}
+    told = ways(minimal(venues=[{"name": name, "settings": settings}]), component)
+    ((ports, peers),) = ((ports, peers) for ports, peers in told.items() if ports not in {(9092,), (8081,)})
+    assert len(ports) == len(set(ports))
+    assert set(ports) == public_ports(name)
+    assert peers == ways(rendered("minimal"), "collector-kraken")[443,]
+    settings["websocket_url"] = "ws://10.0.0.1:9009/stream"
+    assert 9009 in set().union(*ways(minimal(venues=[{"name": name, "settings": settings}]), component))
+
+
+def test_a_venue_of_an_image_of_ones_own_is_reached_by_https() -> None:
+    found = minimal(venues=[{"name": "deskbook", "settings": {"symbols": ["BTC-USD"]}}])
+    assert (443,) in ways(found, "collector-deskbook")
+
+
 def test_venues_are_on_the_internet_and_not_in_the_cluster() -> None:
     for component, _ in rendered("minimal").services():
         if component.startswith("collector-"):
-            four, six = (peer["ipBlock"] for peer in ways(rendered("minimal"), component)[443,])
+            told = ways(rendered("minimal"), component)
+            (peers,) = (to for ports, to in told.items() if 443 in ports)
+            four, six = (peer["ipBlock"] for peer in peers)
             assert (four["cidr"], six["cidr"]) == ("0.0.0.0/0", "::/0")
             assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(four["except"])
     simulated = ways(rendered("single-venue"), "collector-binance-us")
-    assert simulated[443, 9004] == [{"podSelector": {"matchLabels": {"app": "simulator"}}}]
+    assert simulated[9004,] == [{"podSelector": {"matchLabels": {"app": "simulator"}}}]
 
 
 def test_ports_of_brokers() -> None:
@@ -125,6 +166,28 @@ def test_ports_of_brokers() -> None:
     named = minimal(networkPolicy={"kafka": {"ports": [9094, 9095], "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}})
     assert ways(named, "processors")[9094, 9095] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
     assert ways(minimal(), "processors")[9092,] is None, "any: the chart does not know where the brokers are"
+
+
+def test_ports_of_pods_behind_services_of_other_ports() -> None:
+    """A policy is about the pods' ports, whatever those of their Services are."""
+    named = {
+        "dns": {"ports": [53, 5353]},
+        "kafka": {"tokenPorts": [8080]},
+        "registry": {"ports": [8081]},
+        "tracing": {"ports": [14318]},
+        "gateway": {"identityProviderPorts": [8443]},
+    }
+    access = {"mode": "required", "issuer": "i", "audience": "a", "jwks_url": "https://login/keys"}
+    given = merged(values("oauth"), {"networkPolicy": named, "settings": {"gateway": {"access": access}}, "venues": []})
+    found = render({**given, "collectors": {"enabled": False}})
+    for component, _ in found.services():
+        rules = policy_of(found, component)["spec"]["egress"]
+        assert [(one["protocol"], one["port"]) for one in rules[0]["ports"]] == [
+            (protocol, port) for port in (53, 5353) for protocol in ("UDP", "TCP")
+        ]
+        opened = {tuple(one["port"] for one in rule["ports"]) for rule in rules[1:]}
+        own = {"gateway": {(8443,)}, "sink-clickhouse": {(8443,)}, "sink-parquet": {(9000,)}}.get(component, set())
+        assert opened == {(9093,), (8080,), (8081,), (14318,)} | own, component
 
 
 @pytest.mark.parametrize(

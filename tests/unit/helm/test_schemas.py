@@ -139,6 +139,14 @@ def test_names_of_services_begin_with_a_letter(name: str) -> None:
         ("serviceMonitor.labels", {"app.kubernetes.io/name": "mine"}),
         ("image.pullSecrets", ["registry", "registry"]),
         ("ingress.hosts", ["market.example", "market.example"]),
+        ("networkPolicy.kafka.to", [{"namespaceSelector": {}, "podSelectors": {}}]),
+        ("networkPolicy.venues.to", [{}]),
+        ("networkPolicy.dns.ports", []),
+        ("gateway.tolerations", [{"key": "a", "operators": "Exists"}]),
+        ("init.affinity", {"nodeAffinities": {}}),
+        ("processors.extraEnv", [{"name": "A", "vale": "b"}]),
+        ("processors.extraEnv", [{"name": "A", "value": 1}]),
+        ("httpRoute.parentRefs", [{"name": "public", "section": "https"}]),
     ],
 )  # fmt: skip
 def test_the_schema_refuses(path: str, wrong: Any) -> None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 import pytest
 import yaml
 
 from alphapulse import topics
-from tests.unit.helm.chart import ROOT, RUNNING, SETS, container, loaded, minimal, rendered, selects, values
+from producers import registry
+from tests.unit.helm.chart import (
+    ROOT,
+    RUNNING,
+    SETS,
+    component_of,
+    container,
+    loaded,
+    minimal,
+    rendered,
+    selects,
+    values,
+)
 
 OBSERVABILITY: Final = ROOT / "deploy" / "observability"
 SECTIONS: Final = {
@@ -81,6 +94,13 @@ def test_one_collector_of_a_venue_and_its_successor_beside_it() -> None:
                 assert deployment["spec"]["strategy"] == ({"type": "Recreate"} if single else surge)
         scaled = rendered(name).of("HorizontalPodAutoscaler", "ScaledObject")
         assert not [key for key in scaled if "collector" in key]
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_venue_of_one_connection_is_left_before_the_next_pod_comes(name: str) -> None:
+    found = minimal(venues=[{"name": name, "settings": {"symbols": ["BTC-USD"]}}])
+    strategy = found.one("Deployment", f"live-alphapulse-collector-{name.replace('_', '-')}")["spec"]["strategy"]
+    assert (strategy["type"] == "Recreate") is (registry.load(name).connections_limit == 1)
 
 
 def test_a_new_pod_has_partitions_left_to_take() -> None:
@@ -247,6 +267,49 @@ def test_labels_and_variables_of_ones_own() -> None:
         assert own["podAnnotations"].items() <= pods[component]["metadata"]["annotations"].items()
         assert container(pods[component])["env"][-1:] == own["extraEnv"]
     assert "team" not in pods["processors"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("section", ["init", "tests"])
+def test_pods_of_hooks_can_be_placed(section: str) -> None:
+    """Where all nodes have taints, `init` and `helm test` have to find one as well."""
+    own: dict[str, Any] = {
+        "nodeSelector": {"pool": "market"},
+        "tolerations": [{"key": "market", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+    }
+    told = {"podLabels": {"team": "desk"}, "podAnnotations": {"sidecar.istio.io/inject": "false"}}
+    found = minimal(**{section: {**own, **told}}, image={"pullSecrets": ["registry"]})
+    placed = 0
+    for _, pod in found.pods():
+        labels = pod["metadata"]["labels"]
+        ours = component_of(pod) == {"tests": "test"}.get(section, section)
+        assert ({key: pod["spec"].get(key) for key in own} == own) is ours
+        assert (labels.get("team") == "desk") is ours
+        assert ("sidecar.istio.io/inject" in pod["metadata"].get("annotations", {})) is ours
+        assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+        placed += ours
+    assert placed == 1
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_notes_name_what_is_there(name: str) -> None:
+    found = rendered(name)
+    for kind, named in re.findall(r"exec (\w+)/(\S+)", found.notes):
+        assert named in {one["metadata"]["name"] for one in found.objects if one["kind"].lower() == kind}
+    for named in re.findall(r"port-forward service/(\S+)", found.notes):
+        assert named in found.of("Service")
+    assert ("helm test" in found.notes) is bool(found.of("Pod"))
+    exposed = [host for route in found.of("Ingress").values() for host in route["spec"]["tls"][0]["hosts"]]
+    exposed += [host for route in found.of("HTTPRoute").values() for host in route["spec"]["hostnames"]]
+    assert [host for host in exposed if host not in found.notes] == []
+    gateway = [component for component, _ in found.services() if component == "gateway"]
+    assert ("port-forward" in found.notes) is bool(gateway and not exposed)
+
+
+def test_notes_of_a_route_for_every_host() -> None:
+    route = {"enabled": True, "parentRefs": [{"name": "public"}]}
+    assert "through the Gateway public, at each of its hosts" in minimal(httpRoute=route).notes
 
 
 def test_value_sets_are_not_in_the_package() -> None:
