@@ -9,6 +9,8 @@ DATA_DIR ?= data/demo
 PORT ?= 8000
 FRAMES ?= 1000000
 SEED ?= $(shell date +%s)
+# make test: a third of the tests wait for processes that they started, so there are two workers for each processor.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # make outage: how long the broker is away, and the frames a second meanwhile
 SECONDS ?= 60
 RATE ?= 5000
@@ -37,14 +39,14 @@ demo: $(VENV)/.runtime $(PAGE) ## Run the whole pipeline on simulated venues (DA
 	@exec $(BIN)/alphapulse demo --data-dir "$(DATA_DIR)" --port "$(PORT)" --broker "$(BROKER)"
 
 # scripts/chart-tools: with what the chart's tests take from other projects, where there is Go.
-test: $(VENV)/.dev $(PAGE) $(CLIENT) ## Run all tests (ARGS: passed on to pytest)
-	scripts/chart-tools $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+test: $(VENV)/.dev $(PAGE) $(CLIENT) ## Run all tests (WORKERS; ARGS: passed on to pytest)
+	scripts/chart-tools $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 # Apart from `test`: before Python 3.12, measuring makes Python code half as fast. With ARGS it is a part of the tests, of
 # which the limit on coverage says nothing.
 coverage: $(VENV)/.dev $(PAGE) $(CLIENT) ## Run all tests, and fail below 90 % of statements and branches
 	$(BIN)/python -m coverage erase
-	scripts/chart-tools $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+	scripts/chart-tools $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 # A minute on two cores, for between two commits: no coverage, no real broker, a quarter of the random examples.
 quick: $(VENV)/.dev $(PAGE) ## Run unit and property tests only, without coverage (about a minute)

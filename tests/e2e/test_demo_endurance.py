@@ -16,11 +16,7 @@ from tests.endurance.watch import Burner, broker_of, late_strategy, quantile, wa
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 50.0
-"""A group that reads a quarter less than what comes is further behind than ``BEHIND`` in the second half of them.
-
-The page is looked at ten times a second, so that its 99th percentile is still of hundreds of looks.
-"""
+SECONDS = 80.0
 BEHIND = 3_000
 """Records of a group that may wait: the sinks write once a second, and Parquet commits with its files."""
 
