@@ -109,8 +109,8 @@ class Service:
         if value != self._ready:
             self.log.info("ready" if value else "not ready")
         if value and not self._worked:
-            # Modules and settings stay until the end. A turn of Python's cycle collector over them would hold up all
-            # records for 30 to 60 ms, every few seconds while the state grows.
+            # Modules and settings stay until the end. A full turn of Python's cycle collector over those of the gateway
+            # takes 29 ms, in which no record goes on.
             gc.freeze()
         self._ready = value
         self._worked = self._worked or value
