@@ -71,15 +71,26 @@ def _run(options: argparse.Namespace) -> int:
             except ValueError as error:
                 raise QueryRefused(f"--format {options.format}: {error}") from error
         elif sys.stdout is not None and sys.stdout.isatty():
-            page(b"".join(parts).decode(errors="replace"), pager())
+            answer = b"".join(parts)
+            page(answer.decode(errors="replace"), pager())
+            _note_empty(chosen, not answer)
         else:
+            empty = True
             for part in parts:
+                empty = empty and not part
                 output.write(part)
+            _note_empty(chosen, empty)
     except QueryRefused as error:
         if not wanted.name:
             raise
         raise QueryRefused(f"{wanted.name}: {error}") from error
     return EXIT_OK
+
+
+def _note_empty(chosen: str, empty: bool) -> None:
+    """Tell on standard error that there are no rows: a table of none is no text at all."""
+    if empty and chosen.startswith("Pretty"):
+        print("no rows", file=sys.stderr)  # noqa: T201
 
 
 def _wanted(options: argparse.Namespace) -> StoredQuery:

@@ -165,7 +165,7 @@ class Shell:
         answer = self._wait(self._thread.submit(lambda: b"".join(self._database.ask(query.text, self._format, values))))
         seconds = time.monotonic() - began
         page(answer.decode(errors="replace"), self._pager)
-        _tell(f"{seconds:.3f} s")
+        _tell(f"{seconds:.3f} s" if answer else f"no rows, {seconds:.3f} s")
 
     def _wait(self, asked: Future[bytes]) -> bytes:
         while True:

@@ -70,6 +70,20 @@ async def test_answers_from_the_folder(tmp_path: Path) -> None:
         asked(tmp_path, "SELECT * FROM nothing")
 
 
+@pytest.mark.parametrize(
+    ("output_format", "told"), [("table", "no rows\n"), ("PrettySpace", "no rows\n"), ("csv", ""), ("json", "")]
+)
+async def test_a_table_without_rows_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output_format: str, told: str
+) -> None:
+    await fill(tmp_path)
+    arguments = ["--data-dir", str(tmp_path), "--format", output_format, "SELECT 1 AS one WHERE false"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert err == told
+    assert out == ('"one"\n' if output_format == "csv" else "")
+
+
 async def test_the_database_is_the_configured_one_and_others_are_named(tmp_path: Path) -> None:
     await fill(tmp_path, "market")
     assert asked(tmp_path, "SELECT currentDatabase()", database="market") == b"market\n"
