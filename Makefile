@@ -10,7 +10,7 @@ PORT ?= 8000
 FRAMES ?= 1000000
 SEED ?= $(shell date +%s)
 # make test: a third of the tests wait for processes that they started, so there are two workers for each processor.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 * (os.cpu_count() or 1))")
 # make outage: how long the broker is away, and the frames a second meanwhile
 SECONDS ?= 60
 RATE ?= 5000
