@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from alphapulse import config
+from alphapulse import config, simulated
 from alphapulse.cli.query_command import QueryCommand
 from alphapulse.errors import ArgumentsRefused, ValueRefused
 from alphapulse.instruments import check_symbol, check_venue
@@ -116,10 +116,6 @@ Version = Annotated[
 ]
 
 
-SIMULATED_VENUES = "kraken,coinbase,binance_us"
-"""Default venues of demos, and of ``producers.simulator``."""
-
-
 @app.callback()
 def options(configuration: Config = None, version: Version = False) -> None:
     """Real-time market data on a Kafka log."""
@@ -131,8 +127,8 @@ def options(configuration: Config = None, version: Version = False) -> None:
 def demo(
     data_dir: DataDir = Path("data/demo"),
     port: Annotated[int, typer.Option(help="Port of the page and the API.", min=0, max=65535)] = 8000,
-    venues: Annotated[str, typer.Option(help="Simulated venues, comma-separated.")] = SIMULATED_VENUES,
-    symbols: Annotated[str, typer.Option(help="Symbols, comma-separated.")] = "BTC-USD,ETH-USD,SOL-USD",
+    venues: Annotated[str, typer.Option(help="Simulated venues, comma-separated.")] = simulated.VENUES,
+    symbols: Annotated[str, typer.Option(help="Symbols, comma-separated.")] = simulated.SYMBOLS,
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
     broker: Annotated[
         Broker, typer.Option(help="'embedded': in memory; 'kafka': Apache Kafka, kept between runs (needs Java).")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from alphapulse import output, service
+from alphapulse import output, service, simulated
 from alphapulse.arguments import CommandParser
 from alphapulse.errors import ArgumentsRefused, ConfigError, ValueRefused
 from alphapulse.instruments import meant
@@ -20,9 +20,6 @@ from producers.simulator.listings import make_listings
 from producers.simulator.server import Simulation
 from producers.simulator.venue import LOOPBACK
 from producers.venue_server.dialects import served
-
-DEFAULT_SYMBOLS = "BTC-USD,ETH-USD,SOL-USD"
-DEFAULT_VENUES = "kraken,coinbase,binance_us"
 
 
 def names(text: str) -> list[str]:
@@ -93,11 +90,11 @@ def parser() -> argparse.ArgumentParser:
         "--venues",
         metavar="NAMES",
         type=names,
-        default=names(DEFAULT_VENUES),
-        help=f"comma-separated, of {', '.join(served())} (default: {DEFAULT_VENUES})",
+        default=names(simulated.VENUES),
+        help=f"comma-separated, of {', '.join(served())} (default: {simulated.VENUES})",
     )
     commands.add_argument(
-        "--symbols", metavar="NAMES", type=names, default=names(DEFAULT_SYMBOLS), help=f"default: {DEFAULT_SYMBOLS}"
+        "--symbols", metavar="NAMES", type=names, default=names(simulated.SYMBOLS), help=f"default: {simulated.SYMBOLS}"
     )
     commands.add_argument(
         "--seed", metavar="N", type=int, default=1, help="the same seed gives the same market (default 1)"

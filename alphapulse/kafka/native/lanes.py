@@ -75,6 +75,7 @@ class Lane(Generic[R]):
         position: offset of the next record to be taken; None: the commit, else the oldest.
         generation: incremented by each seek; records of another generation are dropped.
         applied: generation that is polled; owned by the thread.
+        expected: lowest offset that the next polled record can have; owned by the thread.
         paused: by the application.
         skipped: the last take wanted other partitions while this one had records.
         held: librdkafka does not fetch it; owned by the thread.
@@ -86,6 +87,7 @@ class Lane(Generic[R]):
         "_all_taken",
         "_chunks",
         "applied",
+        "expected",
         "generation",
         "held",
         "highwater",
@@ -101,7 +103,7 @@ class Lane(Generic[R]):
         self.partition = partition
         self.position: int | None = None
         self.highwater: int | None = None
-        self.generation = self.applied = 0
+        self.generation = self.applied = self.expected = 0
         self.paused = self.skipped = self.held = False
         self.offered, self.taken = Count(), Count()
         self._all_taken = all_taken

@@ -279,12 +279,16 @@ class ConsumerThread:
                 continue
             topic, partition = message.topic(), message.partition()
             lane = named(topic, partition)
-            if lane is None:
+            if lane is None or (self._seeks and lane in self._seeks):
                 continue
+            record = Record(topic, partition, message)
+            if record.offset < lane.expected and self._astray(consumer, lane, record.offset):
+                continue
+            lane.expected = record.offset + 1
             chunk = chunks.get(lane)
             if chunk is None:
                 chunk = chunks[lane] = Chunk(lane.applied)
-            chunk.records.append(Record(topic, partition, message))
+            chunk.records.append(record)
             chunk.bytes += len(message)
         if not chunks:
             return
@@ -359,13 +363,30 @@ class ConsumerThread:
                     raise
             else:
                 lane.applied = generation
+                lane.expected = offset
                 del self._seeks[lane]
+
+    def _astray(self, consumer: Consumer, lane: Lane[Record], offset: int) -> bool:
+        """Handle a record of an offset before the expected one; return whether librdkafka went back by itself.
+
+        librdkafka 2.16 does so after a seek during its request for the oldest offset, the start of a partition without
+        a commit: it ignores the outdated answer, but asks again half a second later, and reads from there
+        (``rd_kafka_toppar_handle_Offset``). The seek is repeated. A topic that ends before the expected offset was
+        deleted and created anew: its records are read.
+        """
+        _, end = consumer.get_watermark_offsets(_place(lane), cached=True)
+        if end < lane.expected:
+            return False
+        LOGGER.info("%s [%d]: expected offset %d, found %d: seeking again", *lane.partition, lane.expected, offset)
+        self._seeks[lane] = (lane.applied, lane.expected)
+        return True
 
     def _take_over(self, consumer: Consumer, lanes: Lanes[Record], otherwise: int) -> None:
         """Read ``lanes`` from their positions; without one from ``otherwise``."""
         places = []
         for lane in lanes:
             lane.applied = lane.generation
+            lane.expected = lane.position or 0
             places.append(_place(lane, otherwise if lane.position is None else lane.position))
         self._lanes = lanes
         self._held.clear()

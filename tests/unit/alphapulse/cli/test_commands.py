@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from alphapulse import cli
-from alphapulse.cli.app import SIMULATED_VENUES, app
+from alphapulse import cli, simulated
+from alphapulse.cli.app import app
 from producers.simulator.__main__ import parser as simulate_parser
 
 
@@ -192,7 +192,7 @@ def test_help_without_arguments(command: Any, capsys: pytest.CaptureFixture[str]
 
 def test_a_program_is_passed_its_own_options(command: Any) -> None:
     assert command("simulate", "--venues", "okx") == ["-m", "producers.simulator", "--venues", "okx"]
-    assert simulate_parser().parse_args([]).venues == SIMULATED_VENUES.split(",")
+    assert simulate_parser().parse_args([]).venues == simulated.VENUES.split(",")
     assert command("record", "kraken", "--out", "x") == ["-m", "producers.record", "kraken", "--out", "x"]
     assert command("collect", "kraken", "okx") == ["-m", "producers.collect", "--", "kraken", "okx"]
     assert command("sink", "parquet") == ["-m", "sinks", "parquet"]
