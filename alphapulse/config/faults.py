@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from alphapulse.config.expected import TABLE, expected
+
 Key = tuple[str, ...]
 
 _SECRET = re.compile(r"passw|secret|token|api_?key|^key$", re.IGNORECASE)
@@ -40,6 +42,8 @@ def shown(key: Key, value: object) -> str:
         return "a value that is not shown"
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str) and "@" in value and "://" not in value:
         return "a value that is not shown"  # an address without its scheme, perhaps with user and password
     return without_password(repr(value))[:80]
@@ -56,12 +60,15 @@ def described(fault: ErrorDetails, root: type[BaseModel]) -> str:
     dotted = ".".join(key)
     if fault["type"] == "extra_forbidden":
         return f"key {dotted}: unknown key{suggestion(key[-1], fields_at(root, key[:-1]))}"
-    # Pydantic's messages use JSON's terms.
-    reason = fault["msg"].removeprefix("Value error, ").replace("be an object", "be a table")
+    if fault["type"] == "value_error":
+        reason = fault["msg"].removeprefix("Value error, ")
+    else:
+        # Pydantic's own messages name its types and one bound at a time.
+        reason = f"expected {expected(root, key)}"
     if fault["loc"][-1] == "[key]":
         return f"key {dotted}: {reason}"
     found = fault["input"]
-    if isinstance(found, str) and fields_at(root, key):
+    if isinstance(found, str) and (fields_at(root, key) or reason == f"expected {TABLE}"):
         # Text in place of a table may be the text of a table, with its secrets.
         return f"key {dotted}: {reason}, found text"
     return f"key {dotted}: {reason}, found {shown(key, found)}"

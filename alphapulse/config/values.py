@@ -15,6 +15,7 @@ from pydantic import (
     SerializationInfo,
     ValidationInfo,
 )
+from pydantic_core import PydanticKnownError
 
 from alphapulse import topics
 from alphapulse.addresses import addresses
@@ -53,7 +54,7 @@ def _split(value: object, info: ValidationInfo) -> object:
     if isinstance(value, list | tuple):
         return tuple(value)
     if info.mode == "json" or not isinstance(value, str):
-        raise ValueError('Input should be a list, such as ["a", "b"]')
+        raise PydanticKnownError("tuple_type")  # told with the type of the elements (alphapulse.config.expected)
     if value.lstrip().startswith("["):
         raise ValueError('not valid JSON; write a list as a,b or ["a", "b"]')
     return [part.strip() for part in value.split(",")] if value.strip() else []

@@ -102,19 +102,16 @@ def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sorted(faults(folder)) == sorted(
         [
             f"{services}:2: key kafka.bootstrapp: unknown key, did you mean bootstrap?",
-            f"{services}:5: key gateway.port: Input should be less than or equal to 65535, found 70000",
-            f"{services}:6: key gateway.host: Input should be a valid string, found 5",
+            f"{services}:5: key gateway.port: expected a whole number from 0 to 65535, found 70000",
+            f"{services}:6: key gateway.host: expected text, found 5",
             (
                 f"{exchanges}:2: key venues.kraken.symbols.1: not a canonical symbol: 'btc/usd' "
                 "(BASE-QUOTE in capitals, or a ticker), did you mean BTC-USD?, found 'btc/usd'"
             ),
-            (
-                f"{exchanges}:3: key venues.kraken.taker_fee_basis_points: Input should be greater than or equal to 0, "
-                "found -1"
-            ),
+            (f"{exchanges}:3: key venues.kraken.taker_fee_basis_points: expected a number from 0 to 1000, found -1"),
             (f"{exchanges}:4: key venues.Coinbase: not a venue name: 'Coinbase' (lower-case letters, digits and _)"),
             f"{exchanges}:6: key venue: unknown key, did you mean venues?",
-            "ALPHAPULSE_LOG__LEVEL: key log.level: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'LOUD'",
+            "ALPHAPULSE_LOG__LEVEL: key log.level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'LOUD'",
             "ALPHAPULSE_GATEWEY__PORT: unknown variable, did you mean ALPHAPULSE_GATEWAY__PORT?",
         ]
     )
@@ -128,20 +125,22 @@ def test_the_message_counts_the_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "key"),
+    ("line", "told"),
     [
-        ('port = "8000"', "gateway.port"),
-        ("port = 8000.0", "gateway.port"),
-        ("port = true", "gateway.port"),
-        ("host = 127", "gateway.host"),
-        ('allowed_origins = "https://a"', "gateway.allowed_origins"),
-        ("max_connections = 0", "gateway.max_connections"),
+        ('port = "8000"', "port: expected a whole number from 0 to 65535, found '8000'"),
+        ("port = 8000.0", "port: expected a whole number from 0 to 65535, found 8000.0"),
+        ("port = true", "port: expected a whole number from 0 to 65535, found true"),
+        ("host = 127", "host: expected text, found 127"),
+        (
+            'allowed_origins = "https://a"',
+            """allowed_origins: expected a list, such as ["a", "b"], found 'https://a'""",
+        ),
+        ("max_connections = 0", "max_connections: expected a whole number of at least 1, found 0"),
     ],
 )
-def test_a_file_has_types(tmp_path: Path, line: str, key: str) -> None:
+def test_a_file_has_types(tmp_path: Path, line: str, told: str) -> None:
     folder = written(tmp_path, f"[gateway]\n{line}\n")
-    (fault,) = faults(folder)
-    assert fault.startswith(f"{folder / 'services.toml'}:2: key {key}: Input should be ")
+    assert faults(folder) == [f"{folder / 'services.toml'}:2: key gateway.{told}"]
 
 
 def test_a_value_wrong_in_both_is_told_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +154,7 @@ def test_a_value_wrong_in_both_is_told_for_both(tmp_path: Path, monkeypatch: pyt
 
 def test_numbers_must_be_finite(tmp_path: Path) -> None:
     (fault,) = faults(written(tmp_path, "[processors]\ncheckpoint_interval_s = inf\n"))
-    assert "finite" in fault
+    assert fault.endswith(":2: key processors.checkpoint_interval_s: expected a number greater than 0, found inf")
 
 
 def test_a_rule_between_keys_names_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,11 +177,19 @@ def test_clients_do_not_come_back_before_they_may(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
-        ("ALPHAPULSE_GATEWAY__PORT", "eighty", "key gateway.port: Input should be a valid integer"),
+        (
+            "ALPHAPULSE_GATEWAY__PORT",
+            "eighty",
+            "key gateway.port: expected a whole number from 0 to 65535, found 'eighty'",
+        ),
         ("ALPHAPULSE_KAFKA__BOOTSTRP", "a:1", "key kafka.bootstrp: unknown key, did you mean bootstrap?"),
         ("ALPHAPULSE_KAFKA_BOOTSTRAP", "a:1", "unknown variable, did you mean ALPHAPULSE_KAFKA__BOOTSTRAP?"),
         ("ALPHAPULSE_ZZZ", "1", "unknown variable"),
-        ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "5,x", "key processors.candle_intervals_s.1: Input should be"),
+        (
+            "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
+            "5,x",
+            "key processors.candle_intervals_s.1: expected a whole number of at least 1, found 'x'",
+        ),
         (
             "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
             "[5, 300",
@@ -194,7 +201,11 @@ def test_clients_do_not_come_back_before_they_may(tmp_path: Path) -> None:
             "key processors.candle_intervals_s: 5 is listed twice",
         ),
         ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", "BTC-USD,", "key venues.kraken.symbols.1: not a canonical symbol: ''"),
-        ("ALPHAPULSE_PARQUET__TOPICS", '{"a": 1}', "key parquet.topics: Input should be a list"),
+        (
+            "ALPHAPULSE_PARQUET__TOPICS",
+            '{"a": 1}',
+            'key parquet.topics: expected a list, such as ["a", "b"], found a table',
+        ),
         ("ALPHAPULSE_PARQUET__TOPICS", "", "key parquet.topics: must not be empty"),
         (
             "ALPHAPULSE_PARQUET__TOPICS",
@@ -213,13 +224,22 @@ def test_clients_do_not_come_back_before_they_may(tmp_path: Path) -> None:
         ),
         ("ALPHAPULSE_CLICKHOUSE__DATABASE", "a`b", "key clickhouse.database: must be a plain name"),
         ("ALPHAPULSE_PROCESSORS__GROUP", "", "key processors.group: must not be empty"),
-        ("ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S", "[0]", "key processors.candle_intervals_s.0: Input should be"),
-        ("ALPHAPULSE_VENUES", "{", "key venues: Input should be a valid dictionary"),
+        (
+            "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
+            "[0]",
+            "key processors.candle_intervals_s.0: expected a whole number of at least 1, found 0",
+        ),
+        (
+            "ALPHAPULSE_PROCESSORS__CANDLE_INTERVALS_S",
+            '{"a": 1}',
+            "key processors.candle_intervals_s: expected a list of whole numbers, such as [1, 60], found a table",
+        ),
+        ("ALPHAPULSE_VENUES", "{", "key venues: expected a table, found text"),
         ("ALPHAPULSE_VENUES__KRAKEN__SYMBOLS", '["x"]', "key venues.kraken.symbols.0: not a canonical symbol"),
         (
             "ALPHAPULSE_KAFKA__BOOTSTRAP__HOST",
             "a",
-            "key kafka.bootstrap: Input should be a valid string, found a table",
+            "key kafka.bootstrap: expected text, found a table",
         ),
     ],
 )

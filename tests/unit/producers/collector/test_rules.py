@@ -71,7 +71,7 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
         "10: key venues.coinbase.depth: cannot be set for this venue, found 5",
         "13: key venues.okx.symbols: BTC-USDT is listed twice, found ['BTC-USDT', 'BTC-USDT']",
         "14: key venues.okx.depth: 5 is not supported; use 400 or leave it out",
-        "15: key venues.okx.connections: Input should be greater than or equal to 1, found 0",
+        "15: key venues.okx.connections: expected a whole number from 1 to 100, found 0",
         "21: key venues.alpaca.key: missing; create an API key at the venue and set ALPHAPULSE_VENUES__ALPACA__KEY",
         (
             "21: key venues.alpaca.secret: missing; create an API key at the venue and set "
@@ -86,8 +86,8 @@ def test_form_and_venues_rules_are_told_at_once_each_with_its_line(tmp_path: Pat
 @pytest.mark.parametrize(
     ("symbols", "told"),
     [
-        ('"BTC-USD"', ['Input should be a list, such as ["a", "b"], found \'BTC-USD\'']),
-        ("[5]", ["Input should be a valid string, found 5"]),
+        ('"BTC-USD"', ['expected a list, such as ["a", "b"], found \'BTC-USD\'']),
+        ("[5]", ["expected text, found 5"]),
         ("[]", ["no symbols; add some, or set enabled = false to disable the venue"]),
         (
             '["AAPL", "AAPL"]',
@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_list_is_told_once(tmp_path: Path, symbols: str, to
 
 def test_a_table_is_called_a_table(tmp_path: Path) -> None:
     (tmp_path / "exchanges.toml").write_text("venues = []\n")
-    assert faults(tmp_path) == [f"{tmp_path / 'exchanges.toml'}:1: key venues: Input should be a table, found []"]
+    assert faults(tmp_path) == [f"{tmp_path / 'exchanges.toml'}:1: key venues: expected a table, found []"]
 
 
 def test_a_variable_is_named_where_it_is_at_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
