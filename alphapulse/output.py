@@ -1,4 +1,4 @@
-"""Standard output of a command, with the usual Unix behaviour when its reader ends (``| head``).
+"""Output of a command: wrapped on a terminal, and with the usual Unix behaviour when its reader ends (``| head``).
 
 Python ignores SIGPIPE, which services need (a closed socket would end them), and raises ``BrokenPipeError`` instead. A
 command that only prints should end by the signal, silently: the shell then shows 141, or nothing.
@@ -10,11 +10,15 @@ import os
 import select
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 EXIT_NOT_WRITTEN: Final = 1
 """Standard output cannot be written (disk full, descriptor closed)."""
+
+_USUAL_COLUMNS: Final = 80
+"""Of a terminal that does not know its width, such as a serial line: it says 0."""
 
 
 def finish(main: Callable[[], int]) -> NoReturn:
@@ -62,8 +66,50 @@ def write(data: bytes) -> None:
         sys.exit(_not_written(error))
 
 
+def columns(stream: TextIO | None) -> int | None:
+    """Return the width of the terminal that ``stream`` writes to; None: it is none, so lines may have any length.
+
+    ``COLUMNS`` overrides the terminal's own answer, as in other commands.
+    """
+    if stream is None or not stream.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+
+
+def wrapped(text: str, width: int | None, *, indent: int = 2) -> str:
+    """Return ``text`` with lines longer than ``width`` columns broken between words; None: as it is.
+
+    Words are never broken, so that paths, addresses and commands can be copied. What follows a break is indented by
+    ``indent`` columns more than the line, or than the text of an item of a list.
+    """
+    if width is None:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        start = len(line) - len(line.lstrip())
+        start += 2 * line.startswith("- ", start)
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=" " * (start + indent),
+            break_long_words=False,
+            break_on_hyphens=False,
+            expand_tabs=False,
+            replace_whitespace=False,
+        ) or [""]
+    return "\n".join(lines)
+
+
+def tell(text: str) -> None:
+    """Print a message for a person on standard error, wrapped if that is a terminal."""
+    print(wrapped(text, columns(sys.stderr)), file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _not_written(error: OSError) -> int:
-    print(f"alphapulse: cannot write standard output: {error.strerror}", file=sys.stderr)  # noqa: T201
+    tell(f"alphapulse: cannot write standard output: {error.strerror}")
     # Otherwise the interpreter retries at exit and prints an error.
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,7 @@ from typing import Any, NoReturn, TextIO, TypeGuard
 import uvloop
 from aiohttp import web
 
-from alphapulse import config, logs, metrics, secret_watch, tracing
+from alphapulse import config, logs, metrics, output, secret_watch, tracing
 from alphapulse.errors import AlphaPulseError, BrokerError, BrokerUnavailable, ServiceError
 
 EXIT_OK = 0
@@ -443,7 +443,7 @@ def run(
             service.log.warning("lost its broker; begins again", reasons=[str(reason) for reason in reasons])
             _begin_again()
         for reason in reasons:
-            print(f"{name}: {reason}", file=sys.stderr)  # noqa: T201
+            output.tell(f"{name}: {reason}")
         return EXIT_REFUSED
     finally:
         _close_tracer(service)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from alphapulse import output
@@ -19,7 +18,7 @@ def main() -> int:
     try:
         settings = rules.load(Path(named) if named else None)
     except ConfigError as error:
-        print(f"alphapulse check: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse check: {error}")
         return EXIT_REFUSED
     print("\n".join(summary(settings, named)))  # noqa: T201
     return EXIT_OK

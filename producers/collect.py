@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(collect(list(dict.fromkeys(options.venues))))
     except AlphaPulseError as error:
-        print(f"alphapulse collect: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse collect: {error}")
         return EXIT_REFUSED
 
 

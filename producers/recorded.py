@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -164,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 waiting.clear()
         output.write(bytes(waiting))
     except AlphaPulseError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        output.tell(str(error))
         return 2
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -50,7 +49,7 @@ def _patiently(chosen: SchemaRegistry, definition: Definition, deadline: float) 
                 raise
             if str(error) != told:
                 told = str(error)
-                print(f"waiting: {told}", file=sys.stderr, flush=True)  # noqa: T201
+                output.tell(f"waiting: {told}")
             time.sleep(_PAUSE_SECONDS)
 
 
@@ -79,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             else compatibility.check(options.against)
         )
     except AlphaPulseError as error:
-        print(f"alphapulse schemas {options.command}: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse schemas {options.command}: {error}")
         return EXIT_REFUSED
     print("\n".join(lines))  # noqa: T201
     return EXIT_OK

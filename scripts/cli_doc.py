@@ -18,6 +18,7 @@ import typer
 from generated import run
 from parsers import PARSERS
 
+from alphapulse.cli import wording
 from alphapulse.cli.app import app
 from alphapulse.cli.health import USAGE as HEALTH
 
@@ -40,7 +41,7 @@ Ctrl-C. What is configured, and by which file or variable, stands in [configurat
 
 def document() -> str:
     """Return the reference as Markdown."""
-    root: Any = typer.main.get_command(app)
+    root = wording.command(app)
     context = typer.Context(root, info_name="alphapulse")
     parts = [HEAD, *_options("Options of all commands, before the command's name", _records(root, context))]
     for name, command in sorted(_leaves(root, "")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 
-from alphapulse import metrics
+from alphapulse import metrics, output
 from alphapulse.config import ClickHouseSettings, ParquetSettings
 from alphapulse.kafka import consumer, producer, running
 from alphapulse.service import Service
@@ -85,7 +84,7 @@ async def consume(service: Service, target: SinkTarget, settings: ClickHouseSett
     if sink.unread:
         text = unread_text(sink.unread)
         service.log.warning(text, unread=dict(sink.unread))
-        print(f"{service.name}: {text}", file=sys.stderr)  # noqa: T201
+        output.tell(f"{service.name}: {text}")
 
 
 def _reader(service: Service, settings: ClickHouseSettings | ParquetSettings) -> AIOKafkaConsumer:

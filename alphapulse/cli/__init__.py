@@ -27,23 +27,23 @@ def run() -> int:
 def _run() -> int:
     import typer
 
+    from alphapulse.cli import wording
     from alphapulse.cli.app import app
     from alphapulse.cli.invocation import NAME
     from alphapulse.errors import AlphaPulseError
     from alphapulse.service import EXIT_REFUSED
 
     try:
-        return int(app(prog_name=NAME, standalone_mode=False) or 0)
+        return int(wording.command(app)(prog_name=NAME, standalone_mode=False) or 0)
     except typer.Abort:
         return EXIT_INTERRUPTED
     except typer.TyperException as error:
         # Typer draws a frame of 80 columns, which breaks paths over two lines.
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else NAME
-        # Empty after an implicit help; lists of choices span several lines.
-        if text := " ".join(error.format_message().replace("Value error, ", "").split()):
-            print(f"{path}: {text} (see {path} --help)", file=sys.stderr)
+        if text := wording.refusal(error):
+            output.tell(f"{path}: {text} (see {path} --help)")
         return EXIT_REFUSED
     except AlphaPulseError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        output.tell(f"{NAME}: {error}")
         return EXIT_REFUSED

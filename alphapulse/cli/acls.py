@@ -15,6 +15,7 @@ from typing import Any, Final
 from alphapulse.config import Settings
 from alphapulse.errors import ArgumentsRefused
 from alphapulse.kafka.services import SERVICES
+from alphapulse.output import wrapped
 
 PRINCIPAL: Final = "User:alphapulse-{service}"
 """Default principal; with mutual TLS a certificate's subject, such as ``User:CN={service},O=desk``."""
@@ -58,12 +59,20 @@ def acls(settings: Settings, services: Iterable[str] = (), principal: str = PRIN
     return found
 
 
-def shown(wanted: list[Acl], form: str) -> str:
-    """Return ``wanted`` as ``table``, ``json``, ``kafka-acls`` or ``rpk``, ended by a line break."""
+def shown(wanted: list[Acl], form: str, columns: int | None = None) -> str:
+    """Return ``wanted`` as ``table``, ``json``, ``kafka-acls`` or ``rpk``, ended by a line break.
+
+    Args:
+        wanted: rights.
+        form: name of the format.
+        columns: width that a table should not exceed; None: any.
+    """
     if form == "json":
         return json.dumps(_as_json(wanted), indent=2) + "\n"
     if form == "table":
-        return _table(wanted)
+        table = _table(wanted)
+        fits = columns is None or max(map(len, table.splitlines())) <= columns
+        return table if fits else _lists(wanted, columns)
     line = _kafka_acls if form == "kafka-acls" else _rpk
     lines: list[str] = []
     told = ""
@@ -92,6 +101,23 @@ def _table(wanted: list[Acl]) -> str:
     rows += [(acl.service, acl.principal, f"{acl.resource} {acl.name}", ", ".join(acl.operations)) for acl in wanted]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(f"{row[n]:<{widths[n]}}" for n in range(3)), row[3]]).rstrip() for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _lists(wanted: list[Acl], columns: int | None) -> str:
+    """Return the table as a list for each service, which is narrower."""
+    width = max(len(f"{acl.resource} {acl.name}") for acl in wanted)
+    lines: list[str] = []
+    told = ""
+    for acl in wanted:
+        if acl.service != told:
+            lines += [*([""] if told else []), f"{acl.service}  {acl.principal}"]
+            told = acl.service
+        # Operations that do not fit continue under the first one, not under the resource.
+        resource, rights = f"  {acl.resource} {acl.name}".ljust(width + 4), ", ".join(acl.operations)
+        room = None if columns is None else max(columns - len(resource), 1)
+        first, *rest = wrapped(rights, room, indent=0).split("\n")
+        lines += [resource + first, *(" " * len(resource) + line for line in rest)]
     return "\n".join(lines) + "\n"
 
 

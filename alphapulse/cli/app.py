@@ -140,6 +140,10 @@ def demo(
     faults: list[str] = []
     chosen_venues = _names(venues, "--venues", check_venue, faults)
     chosen_symbols = _names(symbols, "--symbols", check_symbol, faults)
+    if not faults:
+        from alphapulse.cli.market import check_market
+
+        faults = check_market(chosen_venues, chosen_symbols)
     if faults:
         raise ArgumentsRefused(faults)
     if broker is Broker.KAFKA:
@@ -407,6 +411,7 @@ def acls(
     ] = False,
 ) -> None:
     """Print the least rights that each service needs on the broker."""
+    from alphapulse import output
     from alphapulse.cli import acls as rights
 
     settings = config.load()
@@ -414,7 +419,7 @@ def acls(
         text = rights.clickhouse_users(settings)
     else:
         found = rights.acls(settings, services or (), principal if principal is not None else rights.PRINCIPAL)
-        text = rights.shown(found, "json" if json else form.value)
+        text = rights.shown(found, "json" if json else form.value, output.columns(sys.stdout))
     print(text, end="")
 
 

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +21,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+
+from alphapulse import output
 
 USAGE: Final = """usage: alphapulse health [--live] [URL ...]
        alphapulse health --end-hung
@@ -120,20 +121,20 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE)
         return 0
     if unknown := options - {"--live", "--end-hung"}:
-        print(f"alphapulse health: unknown option {min(unknown)} (see alphapulse health --help)", file=sys.stderr)
+        output.tell(f"alphapulse health: unknown option {min(unknown)} (see alphapulse health --help)")
         return 2
     if "--end-hung" in options and urls:
-        print("alphapulse health: --end-hung is for the service of this container: it takes no URL", file=sys.stderr)
+        output.tell("alphapulse health: --end-hung is for the service of this container: it takes no URL")
         return 2
     if not urls:
         port = os.environ.get(_PORT, "")
         if not port.isdecimal() or port == "0":
             told = f"no port known: give a URL, or set {_PORT} (found {port!r})"
-            print(f"alphapulse health: {told}", file=sys.stderr)
+            output.tell(f"alphapulse health: {told}")
             return 2
         urls = [f"http://127.0.0.1:{port}"]
     if wrong := [url for url in urls if not url.startswith(("http://", "https://"))]:
-        print(f"alphapulse health: {wrong[0]!r} is not an http:// address", file=sys.stderr)
+        output.tell(f"alphapulse health: {wrong[0]!r} is not an http:// address")
         return 2
     answers = [_ask(url, "/health" if "--live" in options else "/ready") for url in urls]
     for _, line, _ in answers:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from typing import Final
 
+from alphapulse import output
 from alphapulse.config import Settings
 from alphapulse.errors import BrokerUnavailable
 from alphapulse.kafka.admin import apply_retention, create_topics, retained
@@ -41,7 +41,7 @@ async def create(settings: Settings, replication: int | None, wait_seconds: floa
                 raise
             if str(error) != told:
                 told = str(error)
-                print(f"waiting: {told}", file=sys.stderr, flush=True)
+                output.tell(f"waiting: {told}")
             await asyncio.sleep(_PAUSE_SECONDS)
     kept = await apply_retention(settings.kafka, [topic for topic in wanted if not made[topic.name]])
     for name, new in made.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -90,7 +89,7 @@ def create(path: Path, name: str, scopes: Sequence[str], expires: str | None, no
     with key_file.changing(path):
         keys, text = key_file.read(path).created(name, scopes, now, until)
         key_file.write(path, keys)
-    print(f"{name}: this key is shown once; keep it where programs keep secrets", file=sys.stderr)
+    output.tell(f"{name}: this key is shown once; keep it where programs keep secrets")
     print(text)
 
 
@@ -146,7 +145,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             case _:
                 print("\n".join(table(key_file.read(path), now)))
     except AlphaPulseError as error:
-        print(f"alphapulse keys: {error}", file=sys.stderr)
+        output.tell(f"alphapulse keys: {error}")
         return EXIT_REFUSED
     return EXIT_OK
 

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import math
 import re
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     name = options.name or "replay-" + re.sub(r"[^A-Za-z0-9_.-]", "_", stem(options.file))
     if options.venue is not None and options.venue not in served():
-        print(f"{name}: --venue: {options.venue!r}: {unknown(options.venue, served())}", file=sys.stderr)  # noqa: T201
+        output.tell(f"{name}: --venue: {options.venue!r}: {unknown(options.venue, served())}")
         return service.EXIT_REFUSED
     return service.run(name, serve, folder=options.config)
 

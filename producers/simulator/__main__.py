@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,6 +131,9 @@ def parser() -> argparse.ArgumentParser:
         default=0,
         help="of the first venue; those of the others follow (default: any free ones)",
     )
+    commands.add_argument(
+        "--check", action="store_true", help="print what cannot be simulated, one a line, and start nothing"
+    )
     commands.add_argument("--config", metavar="DIR", type=Path, help="folder of the configuration")
     return commands
 
@@ -147,8 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             script = scripts.load(options.faults)
         except ConfigError as error:
             wrong += [f"--faults: {fault}" for fault in error.faults]
+    if options.check:
+        print("".join(f"{fault}\n" for fault in wrong), end="")  # noqa: T201
+        return service.EXIT_REFUSED if wrong else service.EXIT_OK
     if wrong:
-        print(f"simulator: {ArgumentsRefused(wrong)}", file=sys.stderr)  # noqa: T201
+        output.tell(f"simulator: {ArgumentsRefused(wrong)}")
         return service.EXIT_REFUSED
     listings = make_listings(options.venues, options.symbols)
 

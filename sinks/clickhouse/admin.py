@@ -98,7 +98,10 @@ async def state(settings: Settings, wait_seconds: float) -> tuple[dict[str, Any]
         if folder != database_folder(settings.data_dir):
             raise
         found = await status(SinkRows(settings.data_dir, settings.clickhouse.database), settings.clickhouse)
-    return {**_named(engine), **found.json()}, [f"ClickHouse: {_place(engine)}", *found.lines()]
+    return {**_named(engine), **found.json()}, [
+        f"ClickHouse: {_place(engine)}",
+        *found.lines(output.columns(sys.stdout)),
+    ]
 
 
 async def _with(settings: Settings, wait_seconds: float, work: Callable[[Engine], Awaitable[T]], in_use: str = "") -> T:
@@ -159,9 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.configure(settings.log, service="clickhouse")
         fields, lines = asyncio.run(COMMANDS[options.command](settings, options.wait))
     except AlphaPulseError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"{name}: {error}")
         return EXIT_REFUSED
-    print(json.dumps(fields) if options.json else "\n".join(lines))  # noqa: T201
+    text = output.wrapped("\n".join(lines), output.columns(sys.stdout))
+    print(json.dumps(fields) if options.json else text)  # noqa: T201
     return EXIT_DIFFERS if fields.get("differences") else EXIT_OK
 
 

@@ -113,8 +113,14 @@ def read(path: Path) -> StoredQuery:
     return parse(str(path), text)
 
 
-def listed(queries: Sequence[StoredQuery], columns: int = _COLUMNS) -> str:
-    """Return a list of queries with what they answer and take, for a terminal of so many columns."""
+def listed(queries: Sequence[StoredQuery], columns: int | None = None) -> str:
+    """Return a list of queries with what they answer and take.
+
+    Args:
+        queries: to list.
+        columns: width of the terminal, of which no more than 100 are used; None: none.
+    """
+    columns = min(columns or _COLUMNS, _COLUMNS)
     lines = []
     for one in queries:
         lines += [one.name, *textwrap.wrap(one.summary, columns, initial_indent="    ", subsequent_indent="    ")]

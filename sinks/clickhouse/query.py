@@ -41,14 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except AlphaPulseError as error:
-        print(f"alphapulse sql: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse sql: {error}")
         return EXIT_REFUSED
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.list:
         shown = list(library().values()) if options.query is None else [named(options.query)]
-        output.write(listed(shown).encode())
+        output.write(listed(shown, output.columns(sys.stdout)).encode())
         return EXIT_OK
     given = _given(options.param)
     chosen = FORMATS.get(options.format, options.format)

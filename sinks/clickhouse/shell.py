@@ -150,7 +150,7 @@ class Shell:
 
     def _list(self, name: str) -> None:
         shown = [named(name)] if name else list(library().values())
-        page(listed(shown, min(shutil.get_terminal_size().columns, 100)), self._pager)
+        page(listed(shown, shutil.get_terminal_size().columns), self._pager)
 
     def _choose_format(self, name: str) -> None:
         chosen = FORMATS.get(name, name)

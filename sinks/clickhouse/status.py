@@ -129,8 +129,12 @@ class Status:
             "differences": self.differences,
         }
 
-    def lines(self) -> list[str]:
-        """Return a table for people, then the differences."""
+    def lines(self, columns: int | None = None) -> list[str]:
+        """Return a table for people, then the differences.
+
+        Args:
+            columns: width that the lines should not exceed: a wider table is told as two; None: any.
+        """
         head = ("table", "rows", "MB", "parts", "first", "last", "TTL, days", "configured")
         body = []
         for each in self.ttls:
@@ -140,8 +144,13 @@ class Status:
             times = (of.first[:19], of.last[:19])
             body.append((each.table.name, f"{of.rows:,}", size, str(of.parts), *times, now, _days(each.wanted_days)))
         work = sum(self.mutations.values())
+        table = _aligned([head, *body])
+        if columns is not None and max(map(len, table)) > columns:
+            rows = [head, *body]
+            table = [*_aligned([(*row[:4], *row[6:]) for row in rows]), ""]
+            table += [*_aligned([(row[0], *row[4:6]) for row in rows]), ""]
         return [
-            *_aligned([head, *body]),
+            *table,
             f"migrations: {len(migrations()) - len(self.migrations.pending)} of {len(migrations())} applied",
             *([f"ClickHouse is still changing {work} parts"] if work else []),
             *(self.differences or ["everything is as configured"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(_run(options))
     except AlphaPulseError as error:
-        print(f"alphapulse dlq: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse dlq: {error}")
         return EXIT_REFUSED
 
 
@@ -94,7 +93,7 @@ async def _run(options: argparse.Namespace) -> int:
         settings.kafka, codec, wanted, lambda position, reason: unreadable.append(f"dlq {position}: {reason}")
     )
     for line in unreadable:
-        print(f"alphapulse dlq: no dead letter: {line}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse dlq: no dead letter: {line}")
     outcomes = Outcomes(settings, log)
     done = await outcomes.read()
     if not options.all and options.command not in ("show", "replay"):
@@ -247,7 +246,7 @@ def _iso(ns: int) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
+    output.tell(text)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _archive(given) if given.source == "parquet" else _files(given)
     except AlphaPulseError as error:
-        print(f"alphapulse load: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"alphapulse load: {error}")
         return EXIT_REFUSED
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("alphapulse load: interrupted; repeat it to go on", file=sys.stderr)  # noqa: T201

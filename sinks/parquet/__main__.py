@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import textwrap
 import time
 from collections.abc import Sequence
@@ -295,7 +294,7 @@ def _at(settings: Settings, path: str) -> config.ParquetSettings:
 
 
 def _refused(why: object) -> int:
-    print(f"alphapulse parquet: {why}", file=sys.stderr)
+    output.tell(f"alphapulse parquet: {why}")
     return EXIT_REFUSED
 
 

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from alphapulse import output
 from alphapulse.brokers.tied import tied
 from alphapulse.errors import BrokerError
 
@@ -224,4 +224,4 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def tell_download(version: str) -> None:
     """Print on standard error that a download begins."""
-    print(f"downloading Apache Kafka {version} (once, 45 MB) to {cache_folder()}", file=sys.stderr)  # noqa: T201
+    output.tell(f"downloading Apache Kafka {version} (once, 45 MB) to {cache_folder()}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -149,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Before the service starts: a download may take minutes, and Ctrl-C ends it like any command.
         installation: Installation = install(downloading=tell_download)
     except (BrokerError, ConfigError) as error:
-        print(f"{SERVICE}: {error}", file=sys.stderr)  # noqa: T201
+        output.tell(f"{SERVICE}: {error}")
         return service.EXIT_REFUSED
 
     async def serve(running: service.Service) -> None:

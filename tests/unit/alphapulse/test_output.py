@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pty
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from alphapulse.output import columns, wrapped
 
 PRINT = "print('x' * 100)"
 WRITE = "output.write(b'x' * 1_000_000)"
@@ -54,3 +58,56 @@ def test_a_full_disk_is_told(work: str) -> None:
             1,
             "alphapulse: cannot write standard output: No space left on device\n",
         )
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    assert columns(Terminal()) == 72
+    assert columns(io.StringIO()) is None
+    assert columns(None) is None
+
+
+def test_a_terminal_that_does_not_know_its_width_has_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    leader, follower = pty.openpty()
+    try:
+        with open(follower, "w", encoding="utf-8") as terminal:  # noqa: PTH123 a descriptor
+            assert columns(terminal) == 80
+    finally:
+        os.close(leader)
+
+
+def test_long_lines_are_broken_between_words() -> None:
+    path = "/a/path/that-is/longer/than/the-whole/terminal.toml:3:"
+    text = f"2 faults:\n  - {path} key a: expected text, found 5\n  - short\n\nlast  column"
+    assert wrapped(text, None) == text
+    assert wrapped(text, 30).splitlines() == [
+        "2 faults:",
+        "  -",
+        f"      {path}",
+        "      key a: expected text,",
+        "      found 5",
+        "  - short",
+        "",
+        "last  column",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_message_is_wrapped_on_a_terminal_only(terminal: bool) -> None:
+    code = "from alphapulse import output; output.tell('alphapulse: ' + 'word ' * 30)"
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    environment = {**os.environ, "COLUMNS": "80"}
+    subprocess.run([sys.executable, "-c", code], stderr=writing, check=True, env=environment)
+    lines = os.read(reading, 10_000).decode().splitlines()
+    os.close(writing)
+    os.close(reading)
+    assert " ".join(line.strip() for line in lines) == "alphapulse: " + " ".join(["word"] * 30)
+    assert [len(line) <= 80 for line in lines] == ([True, True, True] if terminal else [False])

@@ -77,6 +77,29 @@ def test_formats() -> None:
     assert "describe_configs,alter_configs" in shown(acls(Settings(), ["init"]), "rpk")
 
 
+@pytest.mark.parametrize("columns", [80, 60])
+def test_a_narrow_terminal_gets_a_list_with_the_same_rights(columns: int) -> None:
+    found = acls(Settings())
+    assert max(map(len, shown(found, "table").splitlines())) > columns
+    text = shown(found, "table", columns)
+    assert max(map(len, text.splitlines())) <= columns
+    for access in text.split("\n\n"):
+        head, *rights = access.splitlines()
+        service, principal = head.split()
+        of = [acl for acl in found if acl.service == service]
+        assert {principal} == {acl.principal for acl in of}
+        told = " ".join(line.strip() for line in rights)
+        assert " ".join(told.split()) == " ".join(
+            f"{acl.resource} {acl.name} {', '.join(acl.operations)}" for acl in of
+        )
+
+
+def test_a_wide_terminal_gets_the_table() -> None:
+    found = acls(Settings())
+    assert shown(found, "table", 200) == shown(found, "table")
+    assert shown(found, "json", 10) == shown(found, "json")
+
+
 @pytest.mark.parametrize(
     ("services", "principal", "told"),
     [

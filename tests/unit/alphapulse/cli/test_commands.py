@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from alphapulse import cli, simulated
+from alphapulse.cli import wording
 from alphapulse.cli.app import app
 from producers.simulator.__main__ import parser as simulate_parser
 
@@ -118,9 +119,14 @@ def test_a_query_has_parameters_or_is_in_a_file(command: Any) -> None:
         (["sink", "postgres"], "'postgres' is not one of 'clickhouse', 'parquet'."),
         (
             ["demo", "--port", "-1"],
-            "alphapulse demo: Invalid value for '--port': Input should be greater",
+            "alphapulse demo: Invalid value for '--port': expected a whole number from 0 to 65535, found '-1'",
         ),
-        (["demo", "--seed", "x"], "alphapulse demo: Invalid value for '--seed': Input should be a valid integer"),
+        (
+            ["demo", "--seed", "x"],
+            "alphapulse demo: Invalid value for '--seed': expected a whole number, found 'x'",
+        ),
+        (["init", "--wait", "-1"], "Invalid value for '--wait': expected a number of at least 0, found '-1'"),
+        (["init", "--wait", "soon"], "Invalid value for '--wait': expected a number of at least 0, found 'soon'"),
         (["broker", "kafka", "--nodes", "2"], "'--nodes': '2' is not one of '1', '3'."),
         (["topics", "create", "--replication", "0"], "alphapulse topics create: Invalid value for '--replication'"),
         (["nonsense"], "alphapulse: No such command 'nonsense'."),
@@ -180,6 +186,46 @@ def test_help_shows_every_word_of_a_command(command: Any, capsys: pytest.Capture
         shown = re.sub(r"[\s│]+", " ", found.out + found.err)
         for each in group.commands.values():
             assert " ".join(each.help.split()) in shown
+
+
+def leaves() -> list[list[str]]:
+    """Return the words of each command that shows its own help."""
+    root: Any = typer.main.get_command(app)
+    found = []
+    for name, each in root.commands.items():
+        inner = getattr(each, "commands", {})
+        found += [[name, word] for word in inner]
+        if not inner and not each.context_settings.get("ignore_unknown_options"):
+            found.append([name])
+    return found
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_help_has_words_for_values_and_cuts_nothing(
+    command: Any, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert command(*words, "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"<\w", text) is None, "a type, such as <bool>"
+    assert "… " not in text, "cut by rich"
+
+
+def test_help_names_values() -> None:
+    shown: dict[str, str] = {}
+    root = wording.command(app)
+    for name in ("acls", "broker", "replay"):
+        each = root.commands[name]
+        each = each.commands["kafka"] if name == "broker" else each
+        context = typer.Context(each, info_name=name)
+        shown |= {parameter.name: parameter.display_type_rich(ctx=context) for parameter in each.get_params(context)}
+    assert shown["principal"] == "TEXT"
+    assert shown["clickhouse"] == shown["help"] == ""
+    assert shown["form"] == "table|json|kafka-acls|rpk"
+    assert shown["port"] == "N"
+    assert shown["data_dir"] == "DIR"
+    assert (shown["services"], shown["recordings"]) == ("NAME", "FILE")
 
 
 @pytest.mark.parametrize("group", [[], ["broker"], ["topics"], ["schemas"]])

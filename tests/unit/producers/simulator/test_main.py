@@ -49,6 +49,34 @@ def test_wrong_names_end_in_one_message(
     assert line.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "faults"),
+    [
+        ([], []),  # the default market: `alphapulse demo` does not ask about it
+        (
+            ["--venues", "krakn,okx", "--symbols", "BTCUSD"],
+            [
+                "--venues: 'krakn': unknown venue, did you mean kraken?; known: ",
+                "--symbols: okx: not a pair: 'BTCUSD' (BASE-QUOTE), did you mean BTC-USD?",
+            ],
+        ),
+        (["--faults", "/none.toml"], ["--faults: /none.toml: cannot be read: No such file or directory"]),
+    ],
+)
+def test_a_check_starts_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    faults: list[str],
+) -> None:
+    monkeypatch.setenv("ALPHAPULSE_DATA_DIR", str(tmp_path))
+    assert main(["--check", *arguments]) == (2 if faults else 0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith(fault) for line, fault in zip(lines, faults, strict=True)] == [True] * len(faults)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_script_of_faults_is_checked_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

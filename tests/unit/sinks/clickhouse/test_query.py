@@ -21,7 +21,7 @@ from alphapulse.claim import claim
 from alphapulse.config import ClickHouseSettings, Settings
 from alphapulse.errors import ServiceError
 from sinks.clickhouse.engine import Engine
-from sinks.clickhouse.library import library
+from sinks.clickhouse.library import library, listed
 from sinks.clickhouse.query import main, query
 from sinks.clickhouse.readonly import QueryRefused
 from sinks.clickhouse.tables import migrate
@@ -179,6 +179,13 @@ def test_the_library_is_listed(tmp_path: Path, capsysbinary: pytest.CaptureFixtu
     told = capsysbinary.readouterr().out.decode()
     assert all(f"{name}\n    " in told for name in library())
     assert max(map(len, told.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(("columns", "most"), [(80, 80), (60, 60), (200, 100), (None, 100)])
+def test_its_list_fits_a_terminal(columns: int | None, most: int) -> None:
+    shown = listed(list(library().values()), columns)
+    assert most - 20 < max(map(len, shown.splitlines())) <= most
+    assert shown.split() == listed(list(library().values())).split()
 
 
 @pytest.fixture
