@@ -87,6 +87,7 @@ check: $(VENV)/.dev $(PAGE) $(CLIENT) ## Lint, types, import rules, layout, sche
 	$(FIND_OURS) -name '*.y*ml' ! -path './helm/*/templates/*' -print0 | xargs -0 $(BIN)/check-yaml --unsafe
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/python scripts/metrics_doc.py --check
+	$(BIN)/python scripts/records_doc.py --check
 	$(BIN)/python scripts/asyncapi_doc.py --check
 	$(BIN)/python scripts/chart.py --check
 	$(BIN)/python scripts/settings_doc.py --check
@@ -153,8 +154,9 @@ asyncapi: $(VENV)/.dev ## Write docs/asyncapi.json, the stream's messages as an 
 chart: $(VENV)/.dev ## Write what is made in the Helm chart: README, schema of its values, alerts, dashboards, venues' ports
 	$(BIN)/python scripts/chart.py
 
-references: $(VENV)/.dev ## Write the documents that are made of code: metrics, configuration, command line, queries, what is run
+references: $(VENV)/.dev ## Write the documents that are made of code: metrics, records, configuration, command line, queries, what is run
 	$(BIN)/python scripts/metrics_doc.py
+	$(BIN)/python scripts/records_doc.py
 	$(BIN)/python scripts/settings_doc.py
 	$(BIN)/python scripts/cli_doc.py
 	$(BIN)/python scripts/sql_doc.py

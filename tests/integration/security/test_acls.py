@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +14,23 @@ import aiohttp
 import pytest
 
 from alphapulse.cli.acls import Acl, acls
-from alphapulse.config import Settings
+from alphapulse.config import Settings, environment
 from alphapulse.errors import BrokerError, BrokerRefused
+from alphapulse.kafka import producer, running
 from alphapulse.kafka.admin import apply_retention, create_topics
 from alphapulse.kafka.services import SERVICES
 from alphapulse.kafka.waiting import check
 from alphapulse.topics import LOADS_STATE, STATE_TOPICS, TOPICS
+from schemas.codec import Codec
+from schemas.records import key_of
 from sinks.load.progress import Shown
 from sinks.load.recording import Choice
 from sinks.load.running import load, recordings
 from sinks.load.topics import TopicTarget
+from tests.documents import ROOT
+from tests.documents.blocks import blocks
 from tests.fixtures.live import market
+from tests.fixtures.market import trade
 from tests.fixtures.secure_kafka import ON_SECURE_KAFKA, SecureKafka
 from tests.fixtures.service_process import SERVICES as PROCESSES
 from tests.fixtures.service_process import ServiceProcess
@@ -41,7 +50,7 @@ def as_user(broker: SecureKafka, settings: Settings, service: str) -> Settings:
 
 
 async def delete_topics(broker: SecureKafka) -> None:
-    names = [topic.name for topic in (*ALL, LOADS_STATE)]
+    names = [*(topic.name for topic in (*ALL, LOADS_STATE)), "strategy.vwap"]
 
     def there() -> list[str]:
         return [name for name in names if name in broker.admin.list_topics(timeout=30).topics]
@@ -104,6 +113,52 @@ async def test_a_load_works_with_exactly_its_rights(topics: SecureKafka, tmp_pat
         assert [(one.written.stored, one.written.present) for one in files] == [
             (one.records * (1 - present), one.records * present) for one in files
         ]
+
+
+def rights_of_the_strategy(principal: str) -> list[Acl]:
+    """Return the rights that docs/strategy.md gives its strategy, for ``principal``."""
+    found = re.findall(
+        r"rpk security acl create --allow-principal \S+ --operation (\S+) --(topic|group) (\S+)$",
+        (ROOT / "docs" / "strategy.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    return [
+        Acl("strategy", principal, resource, name, tuple(one.capitalize() for one in operations.split(",")))
+        for operations, resource, name in found
+    ]
+
+
+@pytest.mark.unmeasured
+async def test_the_strategy_of_the_documents_works_with_exactly_its_rights(topics: SecureKafka, tmp_path: Path) -> None:
+    settings = as_user(topics, Settings(data_dir=tmp_path), "strategy")
+    rights = rights_of_the_strategy("User:acl-strategy")
+    assert {(right.resource, right.name) for right in rights} == {
+        ("topic", "md.trades"),
+        ("topic", "strategy.vwap"),
+        ("group", "strategy-vwap"),
+    }
+    topics.allow(rights)
+    trades = [trade(str(second), price=10_000, received_time=second * 10**9) for second in range(30)]
+    trades.append(trade("30", price=10_200, received_time=30 * 10**9))
+    topics.allow([Acl("collector", "User:acl-strategy", "topic", "md.trades", ("Write",))])
+    async with running(producer(settings.kafka, client_id="test"), settings.kafka) as writer:
+        for record in trades:
+            await writer.send_and_wait("md.trades", Codec().encode(record), key=key_of(record))
+    topics.forbid(Acl("collector", "User:acl-strategy", "topic", "md.trades", ("Write",)))
+    (program,) = (block.text for block in blocks(ROOT / "docs" / "strategy.md") if "class Windows" in block.text)
+    strategy = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        cwd=tmp_path,
+        env={**os.environ, **environment(settings), "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert strategy.stdout is not None
+        async with asyncio.timeout(60):
+            assert await strategy.stdout.readline() == b"kraken BTC-USD 102.00 100.00000000\n"
+    finally:
+        strategy.kill()
+        await strategy.wait()
 
 
 @pytest.fixture
