@@ -1,7 +1,8 @@
 # Every target is self-contained: it makes the virtual environment, installs the locked dependencies and
 # builds the page when they are missing or out of date.
 
-PYTHON ?= python3
+# A Python compiled without optimizations costs a sixth more processor time: the system's one is taken instead of it.
+PYTHON ?= $(shell python3 scripts/find_python.py || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -176,7 +177,7 @@ clean: ## Remove what the other targets made
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("AlphaPulse needs Python 3.11 or later; $(PYTHON) is " + sys.version.split()[0] + ". Say e.g. make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
-	@echo "==> making the virtual environment $(VENV)"
+	@echo "==> making the virtual environment $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
 
 # The locks are complete, so pip resolves nothing (--no-deps): in hash mode, pip before 24 refuses a complete lock as soon
