@@ -14,6 +14,8 @@ import textwrap
 from collections.abc import Callable
 from typing import Final, NoReturn, TextIO
 
+from alphapulse.absent import leave_out
+
 EXIT_NOT_WRITTEN: Final = 1
 """Standard output cannot be written (disk full, descriptor closed)."""
 
@@ -24,9 +26,11 @@ _USUAL_COLUMNS: Final = 80
 def finish(main: Callable[[], int]) -> NoReturn:
     """Run ``main``, flush standard output, and end the process with the exit code of ``main``.
 
+    What no program of ours needs is not imported (:mod:`alphapulse.absent`).
     The process ends by SIGPIPE if its reader has ended, and with :data:`EXIT_NOT_WRITTEN` and one message if output
     cannot be written for another reason.
     """
+    leave_out()
     try:
         code = main()
     except BaseException as error:

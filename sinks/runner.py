@@ -51,7 +51,8 @@ async def consume(service: Service, target: SinkTarget, settings: ClickHouseSett
     Raises:
         AlphaPulseError: broker, registry or target cannot be used.
     """
-    # The first conversion imports pandas, if installed: a second that would count against the group's session timeout.
+    # The first conversion may import what pyarrow knows: up to a second that would count against the group's session
+    # timeout.
     for found in definitions():
         await asyncio.to_thread(batch, found.record, [], 0, [])
     service.reads_certificates_once = False  # aiokafka uses certificates as they are
