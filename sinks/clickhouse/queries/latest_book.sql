@@ -8,7 +8,13 @@
 -- parameter symbol String: the symbol, BASE-QUOTE or a ticker
 -- parameter until DateTime64(9, 'UTC') = 2200-01-01: before this time
 WITH
-    (m, e) -> toDecimal256(m, 18) * intExp10(greatest(e, 0)) / intExp10(greatest(-e, 0) + throwIf(abs(e) > 18, 'exponent beyond -18…18: use mantissa and exponent')) AS exact
+    (m, e) -> toDecimal256(m, 18) * intExp10(greatest(e, 0)) / intExp10(greatest(-e, 0) + throwIf(abs(e) > 18, 'exponent beyond -18…18: use mantissa and exponent')) AS exact,
+    -- Parts without rows of the newest minute are not opened. An instrument without a row in it has its newest one anywhere: since 1970.
+    least((SELECT max(received_time) FROM depth), {until:DateTime64(9, 'UTC')}) - toIntervalSecond(60) AS recent,
+    (
+        SELECT max(received_time) FROM depth
+        WHERE venue = {venue:String} AND symbol = {symbol:String} AND received_time < {until:DateTime64(9, 'UTC')} AND received_time >= recent
+    ) AS newest
 SELECT
     side,
     level,
@@ -19,7 +25,7 @@ FROM
 (
     SELECT d.received_time, d.price_exponent, d.size_exponent, d.bid_prices, d.bid_sizes, d.ask_prices, d.ask_sizes
     FROM depth AS d
-    WHERE d.venue = {venue:String} AND d.symbol = {symbol:String} AND d.received_time < {until:DateTime64(9, 'UTC')}
+    WHERE d.venue = {venue:String} AND d.symbol = {symbol:String} AND d.received_time < {until:DateTime64(9, 'UTC')} AND d.received_time >= newest
     ORDER BY d.received_time DESC, d._offset DESC
     LIMIT 1
 ) AS n

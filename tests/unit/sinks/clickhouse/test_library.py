@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from alphapulse.config import Settings
+from schemas.records import Depth
 from sinks.clickhouse.engine import Engine
 from sinks.clickhouse.library import library
 from sinks.clickhouse.readonly import QueryRefused, ask, restrict
@@ -124,6 +125,24 @@ async def test_what_is_newest_of_an_instrument(asked: Asked, venue: str, symbol:
         assert bool(levels) == (symbol != "AAPL")
     same(asked("latest_trades", venue=venue, symbol=symbol), figures.latest_trades(recorded(), symbol, venue=venue))
     same(asked("latest_book", venue=venue, symbol=symbol), figures.latest_book(recorded(), symbol, venue=venue))
+
+
+async def test_the_newest_book_is_found_in_the_newest_minute_and_before_it(asked: Asked) -> None:
+    """The query looks at the newest minute of the table first: an instrument may have been silent for longer."""
+    newest: dict[tuple[str, str], int] = {}
+    for one in recorded().of(Depth):
+        newest[one.venue, one.symbol] = max(newest.get((one.venue, one.symbol), 0), one.received_time)
+    silent = {key for key, time in newest.items() if time < max(newest.values()) - 60 * 10**9}
+    assert silent
+    assert newest.keys() - silent
+    for venue, symbol in newest:
+        found = asked("latest_book", venue=venue, symbol=symbol)
+        same(found, figures.latest_book(recorded(), symbol, venue=venue))
+    for venue, symbol in silent:
+        # Before the newest row of a silent one, where the table's newest minute is another.
+        until = newest[venue, symbol]
+        found = asked("latest_book", venue=venue, symbol=symbol, until=iso(until))
+        same(found, figures.latest_book(recorded(), symbol, venue=venue, until=until))
 
 
 @pytest.mark.parametrize("symbol", ["BTC-USD", "SHIB-USD", "AAPL"])
