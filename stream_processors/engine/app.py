@@ -153,13 +153,10 @@ class _Batches(faust.Schema[Any, Any]):
         return message.value
 
 
-def add_agent(
-    app: ProcessorsApp, topics: Sequence[str], handler: Handler, handed_over: Callable[[], None] | None = None
-) -> None:
+def add_agent(app: ProcessorsApp, topics: Sequence[str], handler: Handler) -> None:
     """Pass the batches of all ``topics`` to ``handler``, one after the other.
 
-    ``handed_over`` is called after the batches that were fetched together. A handler that raises stops the app: the
-    batch is not acknowledged and will be read again.
+    A handler that raises stops the app: the batch is not acknowledged and will be read again.
     """
 
     # Stream's own class has noack(); its interface in faust.types does not.
@@ -171,8 +168,6 @@ def add_agent(
                     if event.message.generation_id != app.consumer_generation_id:
                         break
                     await handler(tp, batch)
-                if handed_over is not None:
-                    handed_over()
             except Exception as error:
                 await app.crash(error)
                 raise

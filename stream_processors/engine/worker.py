@@ -39,8 +39,8 @@ SLICE = 200
 
 TICK_SECONDS = 0.1
 
-DEPTH_PATIENCE_NS = 20_000_000
-"""Time for which a due book waits for the next handover of records, which publishes all due books; nanoseconds."""
+DEPTH_GRID_NS = 2_000_000
+"""Due books are published at multiples of this time, so that close ones are published together."""
 
 STOP_SECONDS = 10.0
 """Shorter than the service's grace period."""
@@ -119,7 +119,7 @@ class Worker:
         self.unread: Counter[str] = Counter()
         self._worked = False
         self.app = ProcessorsApp(settings, self.ownership)
-        add_agent(self.app, tuple(INPUTS), self._process, self._handed_over)
+        add_agent(self.app, tuple(INPUTS), self._process)
 
     async def run(self) -> None:
         """Process until the service is asked to stop, then to the ends of the inputs at that time.
@@ -398,41 +398,35 @@ class Worker:
         )
 
     def _expect_depth(self, due: int | None) -> None:
-        """Expect books whose intervals are over at ``due`` (clock, nanoseconds), or earlier."""
+        """Schedule a check at ``due`` (clock, nanoseconds), or earlier, for books whose intervals are over."""
         if due is None:
             return
+        due += -due % DEPTH_GRID_NS
         if self._depth_timer is not None:
             if self._depth_due <= due:
                 return
             self._depth_timer.cancel()
         self._depth_due = due
-        delay = max(0, due + DEPTH_PATIENCE_NS - self._clock()) / 1e9
+        delay = max(0, due - self._clock()) / 1e9
         self._depth_timer = asyncio.get_running_loop().call_later(delay, self._depth_alarm.set)
 
-    def _handed_over(self) -> None:
-        """Publish due books with what a handover of records has changed: one turn instead of two."""
-        if self._depth_timer is not None and self._clock() >= self._depth_due:
-            self._publish_due_depths()
-
     async def _publish_depths(self) -> None:
-        """Publish due books that no handover of records publishes, until cancelled."""
+        """Publish the books whose interval is over without a further record; sleep until the next one is due."""
+        out: list[Record] = []
         while True:
             await self._depth_alarm.wait()
             self._depth_alarm.clear()
-            self._publish_due_depths()
-
-    def _publish_due_depths(self) -> None:
-        if self._depth_timer is not None:
-            self._depth_timer.cancel()
-            self._depth_timer = None
-        out: list[Record] = []
-        now = self._clock()
-        states = [owned.state for owned in self.ownership.partitions.values()]
-        for state in states:
-            state.tick_depth(now, out)
-        self._publish(out)
-        dues = (state.depth_due() for state in states)
-        self._expect_depth(min((due for due in dues if due is not None), default=None))
+            if self._depth_timer is not None:
+                self._depth_timer.cancel()
+                self._depth_timer = None
+            now = self._clock()
+            states = [owned.state for owned in self.ownership.partitions.values()]
+            for state in states:
+                state.tick_depth(now, out)
+            self._publish(out)
+            out.clear()
+            dues = (state.depth_due() for state in states)
+            self._expect_depth(min((due for due in dues if due is not None), default=None))
 
     async def _tick(self, seconds: float, tick: Callable[[Partition, int, list[Record]], None]) -> None:
         """Publish what is due in every partition, repeatedly."""

@@ -67,7 +67,7 @@ async def started(command: str, kafka: KafkaSettings, folder: Path) -> AsyncIter
     process = await asyncio.create_subprocess_exec(
         *("sh", "-e", "-c", f"exec {command}"),
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if not name.startswith("ALPHAPULSE_")}
+        env={name: value for name, value in os.environ.items() if not name.startswith(("ALPHAPULSE_", "PYTEST_"))}
         | {"ALPHAPULSE_KAFKA__BOOTSTRAP": kafka.bootstrap, "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
     )
